@@ -1,0 +1,63 @@
+//! A Zoho login that the gateway calls with.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    catalogue::Product,
+    endpoint::{DataCenter, Endpoints},
+    secret::Secret,
+};
+
+/// One login: where it lives and what it is let in with.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Its name in the configuration.
+    pub name: AccountName,
+    /// Whose hosts its callers may name in `Host`.
+    pub data_center: DataCenter,
+    /// Where its calls go: the data centre's hosts, or what stands in their place.
+    pub endpoints: Endpoints,
+    /// OAuth client id.
+    pub client_id: String,
+    /// OAuth client secret.
+    pub client_secret: Secret,
+    /// OAuth refresh token.
+    pub refresh_token: Secret,
+}
+
+impl Account {
+    /// The product that a `Host` names for this account: by the data centre's host, or by the endpoint in its place.
+    #[must_use]
+    pub fn product_of(&self, host: &str) -> Option<Product> {
+        let names = |product: &Product| {
+            let endpoint = self.endpoints.product(*product);
+            host.eq_ignore_ascii_case(self.data_center.host(*product))
+                || host.eq_ignore_ascii_case(endpoint.authority().as_str())
+        };
+        Product::ALL.into_iter().find(names)
+    }
+}
+
+/// An account's name. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountName(Arc<str>);
+
+impl AccountName {
+    /// Takes the name as written in the configuration.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The name as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

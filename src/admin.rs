@@ -1,0 +1,109 @@
+//! The admin listener: `/livez`, `/readyz`, `/metrics`. Never on the proxy's sockets.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use serde_json::json;
+use tower::Service;
+
+use crate::{
+    account::AccountName,
+    body::Body,
+    shutdown::Shutdown,
+    telemetry::Metrics,
+    throttle::Lines,
+    token::{Source, Standing},
+};
+
+/// Answers operators and probes.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Who waits.
+    pub lines: Arc<Lines>,
+    /// How the accounts stand.
+    pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
+    /// Whether a drain is under way.
+    pub shutdown: Shutdown,
+}
+
+impl Admin {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            "/livez" => json_answer(StatusCode::OK, &json!({ "status": "live" })),
+            "/readyz" => self.readiness(),
+            "/metrics" => {
+                let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+                let openmetrics = accepts.is_some_and(|accept| accept.contains("application/openmetrics-text"));
+                let page = self.metrics.expose(self.lines.waiting(), openmetrics);
+                answer(StatusCode::OK, page.content_type, page.text)
+            }
+            _ => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /metrics\n"),
+        }
+    }
+
+    /// Ready: takes new work, and Zoho takes at least one account. A dead account beside a living one is shown, but
+    /// does not take the living one's callers away.
+    fn readiness(&self) -> Response<Body> {
+        let mut checks = BTreeMap::new();
+        let draining = self.shutdown.is_draining();
+        checks.insert("listener".to_owned(), if draining { "draining".to_owned() } else { "ok".to_owned() });
+        let mut served = false;
+        for (name, source) in self.sources.iter() {
+            let standing = match source.standing() {
+                Standing::Good => "ok".to_owned(),
+                Standing::Unauthorised(reason) => format!("account-unauthorised: Zoho says {reason}"),
+            };
+            served |= standing == "ok";
+            checks.insert(format!("account {name}"), standing);
+        }
+        let ready = served && !draining;
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let word = if ready { "ready" } else { "not ready" };
+        json_answer(status, &json!({ "status": word, "checks": checks }))
+    }
+}
+
+impl Service<Request<Incoming>> for Admin {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        ready(Ok(self.answer(&request)))
+    }
+}
+
+fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
+    answer(status, "application/json", format!("{body}\n"))
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Body> {
+    answer(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::full(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,127 @@
+//! The gateway as a whole: built from a configuration, run until it is told to stop.
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+
+use crate::{
+    account::{Account, AccountName},
+    admin::Admin,
+    config::{Config, UnknownRoute},
+    listener::{self, BindError, Listener},
+    route::{AmbiguousRoutes, Matcher, Routing},
+    shutdown::Shutdown,
+    stack::{Rooms, stack},
+    telemetry::Metrics,
+    throttle::Lines,
+    token::{Grants, Source},
+    upstream::{self, RootsError},
+};
+
+/// What keeps a gateway from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The extra trust root cannot be used.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// The catalogue in force contradicts itself.
+    #[error(transparent)]
+    Routes(#[from] AmbiguousRoutes),
+}
+
+/// A gateway with its sockets open, not yet serving.
+#[derive(Debug)]
+pub struct App {
+    proxy: Vec<Listener>,
+    admin: Listener,
+    rooms: Rooms,
+    drain: Duration,
+}
+
+impl App {
+    /// Builds everything and opens the sockets.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing was sent and no socket stays open.
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        let tls = upstream::roots(config.upstream.ca_file.as_deref())?;
+        let client = upstream::client(tls, config.upstream.connect_timeout);
+        let matcher = Matcher::new(&config.catalogue)?;
+        let metrics = Arc::new(Metrics::new());
+        let grants = Grants::new(client.clone(), config.upstream.timeout);
+        let accounts = by_name(config.accounts);
+        let source = |(name, account): (&AccountName, &Arc<Account>)| {
+            (name.clone(), Source::new(Arc::clone(account), grants.clone(), Arc::clone(&metrics)))
+        };
+        let sources = Arc::new(accounts.iter().map(source).collect());
+        let deny_unknown = config.routing.unknown == UnknownRoute::Deny;
+        let mut proxy = Vec::new();
+        for address in &config.proxy.listen {
+            proxy.push(Listener::bind(address).await?);
+        }
+        let rooms = Rooms {
+            routing: Routing { accounts, matcher, deny_unknown },
+            lines: Arc::new(Lines::new(config.queue.max_waiting)),
+            sources,
+            client,
+            max_wait: config.queue.max_wait,
+            timeout: config.upstream.timeout,
+            max_body: config.proxy.max_body,
+            shutdown: Shutdown::default(),
+            metrics,
+        };
+        let admin = Listener::bind(&config.admin.listen).await?;
+        Ok(Self { proxy, admin, rooms, drain: config.proxy.drain })
+    }
+
+    /// Where the proxy listens, with the ports that the system chose.
+    #[must_use]
+    pub fn proxy_addresses(&self) -> Vec<String> {
+        self.proxy.iter().map(Listener::to_string).collect()
+    }
+
+    /// Where the admin listener listens.
+    #[must_use]
+    pub fn admin_address(&self) -> String {
+        self.admin.to_string()
+    }
+
+    /// Serves until `stop` resolves, then drains: no new work, what is in flight ends, at the latest after the
+    /// configured time.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { proxy, admin, rooms, drain } = self;
+        let shutdown = rooms.shutdown.clone();
+        let admin_service = Admin {
+            metrics: Arc::clone(&rooms.metrics),
+            lines: Arc::clone(&rooms.lines),
+            sources: Arc::clone(&rooms.sources),
+            shutdown: shutdown.clone(),
+        };
+        for listener in &proxy {
+            tracing::info!(address = %listener, "the proxy listens");
+        }
+        tracing::info!(address = %admin, "the admin listener listens");
+        let service = stack(rooms);
+        let mut listeners = JoinSet::new();
+        for listener in proxy {
+            listeners.spawn(listener::serve(listener, service.clone(), shutdown.clone()));
+        }
+        listeners.spawn(listener::serve(admin, admin_service, shutdown.clone()));
+        stop.await;
+        tracing::info!(longest_s = drain.as_secs(), "draining: no new work, what is in flight ends");
+        shutdown.drain();
+        if tokio::time::timeout(drain, shutdown.drained()).await.is_err() {
+            tracing::warn!("the drain's time is up; what is still in flight is cut off");
+            shutdown.cut();
+        }
+        while listeners.join_next().await.is_some() {}
+        tracing::info!("drained");
+    }
+}
+
+fn by_name(accounts: Vec<Account>) -> BTreeMap<AccountName, Arc<Account>> {
+    accounts.into_iter().map(|account| (account.name.clone(), Arc::new(account))).collect()
+}

@@ -1,0 +1,119 @@
+//! The one body type that passes through the house, for requests and answers alike.
+//!
+//! What somebody had to look inside of is held as bytes; the rest streams on from the connection it came from. A
+//! streamed request body keeps count of its size, because nobody measured it before.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// Bytes already at hand, then whatever still comes from a connection.
+#[derive(Debug, Default)]
+pub struct Body {
+    head: Bytes,
+    rest: Option<Incoming>,
+    trailers: Option<HeaderMap>,
+    /// How many more bytes `rest` may bring; `None`: any number.
+    allowed: Option<u64>,
+    /// Kept until the body has been written out, so that a drain waits for it.
+    in_flight: Option<TaskTrackerToken>,
+}
+
+impl Body {
+    /// A body of these bytes.
+    #[must_use]
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        Self { head: bytes.into(), ..Self::default() }
+    }
+
+    /// `head`, then the rest of a connection's message.
+    #[must_use]
+    pub fn streamed(head: Bytes, rest: Incoming) -> Self {
+        Self { head, rest: Some(rest), ..Self::default() }
+    }
+
+    /// The same body, followed by `trailers`.
+    #[must_use]
+    pub fn with_trailers(mut self, trailers: HeaderMap) -> Self {
+        self.trailers = Some(trailers);
+        self
+    }
+
+    /// The same body, ending in [`BodyError::TooLarge`] as soon as the rest brings more than `bytes`.
+    #[must_use]
+    pub fn at_most(mut self, bytes: u64) -> Self {
+        self.allowed = Some(bytes);
+        self
+    }
+
+    /// Keeps `token` until the body is done or dropped.
+    #[must_use]
+    pub fn in_flight(mut self, token: TaskTrackerToken) -> Self {
+        self.in_flight = Some(token);
+        self
+    }
+}
+
+impl From<Incoming> for Body {
+    fn from(incoming: Incoming) -> Self {
+        Self::streamed(Bytes::new(), incoming)
+    }
+}
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The sender closed or broke the connection.
+    #[error("the sender broke off")]
+    Connection(#[from] hyper::Error),
+    /// It grew over its limit.
+    #[error("the body is larger than allowed")]
+    TooLarge,
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.head.has_remaining() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.head)))));
+        }
+        let Some(rest) = &mut self.rest else {
+            return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+        };
+        let frame = std::task::ready!(Pin::new(rest).poll_frame(context));
+        let Some(frame) = frame.transpose()? else { return Poll::Ready(None) };
+        if let (Some(allowed), Some(data)) = (self.allowed, frame.data_ref()) {
+            let left = allowed.checked_sub(data.len() as u64).ok_or(BodyError::TooLarge)?;
+            self.allowed = Some(left);
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.head.has_remaining() && self.trailers.is_none() && self.rest.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let head = self.head.len() as u64;
+        let rest = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(head + rest.lower());
+        // A body with trailers has to be chunked, so it does not tell its exact size.
+        if let (Some(upper), None) = (rest.upper(), &self.trailers) {
+            hint.set_upper(head + upper);
+        }
+        hint
+    }
+}

@@ -1,0 +1,172 @@
+//! What passes from room to room: a chain of proofs.
+//!
+//! `http::Request` → [`Matched`] → [`Call`] → [`Permitted`] → [`Signed`] → [`Answer`] → `http::Response`. Each type can
+//! only be had from the room before, so a step left out does not compile.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, request::Parts, uri::PathAndQuery};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::{
+    account::{Account, AccountName},
+    body::Body,
+    catalogue::{Route, RouteId},
+    ledger::{Entrance, Permit},
+};
+
+/// Whose call it is and which of Zoho's calls: what the route room found out.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The login it is made with.
+    pub account: Arc<Account>,
+    /// The catalogue's row, with its threshold and rules.
+    pub route: Arc<Route>,
+}
+
+impl Subject {
+    /// For logs and answers.
+    #[must_use]
+    pub fn names(&self) -> (AccountName, RouteId) {
+        (self.account.name.clone(), self.route.id.clone())
+    }
+}
+
+/// A request whose account and route are known.
+#[derive(Debug)]
+pub struct Matched {
+    /// Whose call and which.
+    pub subject: Subject,
+    /// Path and query as Zoho will see them, byte for byte the caller's.
+    pub target: PathAndQuery,
+    /// The request as it came.
+    pub head: Parts,
+    /// Its body, unread.
+    pub body: Incoming,
+}
+
+/// A call that breaks no documented rule: ready to wait for its turn.
+#[derive(Debug)]
+pub struct Call {
+    /// Whose call and which.
+    pub subject: Subject,
+    /// The method, forwarded as it is.
+    pub method: Method,
+    /// Path and query, forwarded as they are.
+    pub target: PathAndQuery,
+    /// The caller's headers, not yet cleaned for Zoho.
+    pub headers: HeaderMap,
+    /// The body.
+    pub payload: Payload,
+    /// When it was ready; its waiting time counts from here.
+    pub ready_at: Instant,
+    /// Where it enters the queue.
+    pub entrance: Entrance,
+}
+
+impl Call {
+    /// The same call once more, for a second attempt; `None` when its body streams and is gone after the first.
+    #[must_use]
+    pub fn again(&self) -> Option<Self> {
+        let Payload::Held { bytes, trailers } = &self.payload else { return None };
+        Some(Self {
+            subject: self.subject.clone(),
+            method: self.method.clone(),
+            target: self.target.clone(),
+            headers: self.headers.clone(),
+            payload: Payload::Held { bytes: bytes.clone(), trailers: trailers.clone() },
+            ready_at: self.ready_at,
+            entrance: self.entrance,
+        })
+    }
+}
+
+/// A call's body.
+#[derive(Debug)]
+pub enum Payload {
+    /// Read whole: it can be sent again.
+    Held {
+        /// All of it.
+        bytes: Bytes,
+        /// The fields that came behind it.
+        trailers: Option<HeaderMap>,
+    },
+    /// Too large to hold: it streams through, once.
+    Streamed(Body),
+}
+
+impl From<Payload> for Body {
+    fn from(payload: Payload) -> Self {
+        match payload {
+            Payload::Held { bytes, trailers: None } => Self::full(bytes),
+            Payload::Held { bytes, trailers: Some(trailers) } => Self::full(bytes).with_trailers(trailers),
+            Payload::Streamed(body) => body,
+        }
+    }
+}
+
+/// A call that may be sent now.
+#[derive(Debug)]
+pub struct Permitted {
+    /// What to send.
+    pub call: Call,
+    /// The slot it was given; `None` on a route without a threshold.
+    pub permit: Option<Permit>,
+}
+
+/// A call with a token that Zoho takes.
+#[derive(Debug)]
+pub struct Signed {
+    /// What to send.
+    pub call: Call,
+    /// The slot it was given.
+    pub permit: Option<Permit>,
+    /// What it is let in with.
+    pub token: Token,
+}
+
+/// An access token, ready for the `Authorization` header.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// `Zoho-oauthtoken ...`, marked sensitive.
+    pub header: HeaderValue,
+    /// Counts the tokens of its account, so that the same dead token is reported dead once.
+    pub generation: u64,
+}
+
+/// Zoho's answer, with what the gateway read between its lines.
+#[derive(Debug)]
+pub struct Answer {
+    /// As it goes to the caller.
+    pub response: http::Response<Body>,
+    /// Whether it says that the call was not executed.
+    pub unexecuted: Option<Unexecuted>,
+}
+
+/// Why Zoho did not execute a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unexecuted {
+    /// The token of this generation is dead.
+    DeadToken {
+        /// Of [`Token::generation`].
+        generation: u64,
+    },
+    /// The call is locked.
+    Locked {
+        /// When the lock ends, as the ledger keeps it.
+        until: Instant,
+    },
+}
+
+/// For the log: what became of a request. Travels in the answer's extensions.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    /// The account it was made with.
+    pub account: AccountName,
+    /// The route it belongs to.
+    pub route: RouteId,
+    /// How long it stood in the queue, if it came through.
+    pub waited: Option<Duration>,
+}

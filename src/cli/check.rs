@@ -1,0 +1,67 @@
+//! `check`: everything about a configuration that can be known without running it.
+
+use std::{fmt::Write, path::Path, sync::Arc};
+
+use super::{Failure, load, print};
+use crate::{
+    config::Config,
+    refusal::Cause,
+    respond,
+    route::Matcher,
+    telemetry::Metrics,
+    token::{Grants, Source},
+    upstream,
+};
+
+pub(super) async fn check(path: &Path, online: bool) -> Result<(), Failure> {
+    let config = load(path)?;
+    let failed = |error: &dyn std::error::Error| Failure::Run(error.to_string());
+    let tls = upstream::roots(config.upstream.ca_file.as_deref()).map_err(|error| failed(&error))?;
+    Matcher::new(&config.catalogue).map_err(|error| failed(&error))?;
+    print(&summary(&config))?;
+    if !online {
+        return Ok(());
+    }
+    let client = upstream::client(tls, config.upstream.connect_timeout);
+    let grants = Grants::new(client, config.upstream.timeout);
+    let metrics = Arc::new(Metrics::new());
+    let mut dead = Vec::new();
+    for account in config.accounts {
+        let (name, server) = (account.name.clone(), account.endpoints.accounts.clone());
+        match Source::new(Arc::new(account), grants.clone(), Arc::clone(&metrics)).token().await {
+            Ok(_) => print(&format!("account {name}: {server} granted an access token\n"))?,
+            Err(cause) => dead.push(format!("account {name}: {server}: {}", words(cause))),
+        }
+    }
+    if dead.is_empty() { Ok(()) } else { Err(Failure::Run(dead.join("\n"))) }
+}
+
+/// The same words that a caller would get, and the cause chain that only operators see.
+fn words(cause: Cause) -> String {
+    let log = match &cause {
+        Cause::UpstreamUnreachable(fault) | Cause::UpstreamInvalidResponse(fault) | Cause::UpstreamTimeout(fault) => {
+            format!(" ({})", fault.log)
+        }
+        _ => String::new(),
+    };
+    format!("{}{log}", respond::detail(&cause.into()))
+}
+
+fn summary(config: &Config) -> String {
+    let mut text = String::from("the configuration is valid\n");
+    let listen: Vec<_> = config.proxy.listen.iter().map(ToString::to_string).collect();
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "proxy    {}", listen.join(", "));
+    let _ = writeln!(text, "admin    {}", config.admin.listen);
+    for account in &config.accounts {
+        let endpoints = &account.endpoints;
+        let _ = writeln!(
+            text,
+            "account  {} at {}: people {}, calendar {}, accounts {}",
+            account.name, account.data_center, endpoints.people, endpoints.calendar, endpoints.accounts
+        );
+    }
+    let unlimited: Vec<_> = config.catalogue.iter().filter(|route| route.threshold.is_none()).collect();
+    let _ = writeln!(text, "routes   {} known, {} without a threshold", config.catalogue.routes.len(), unlimited.len());
+    text
+}

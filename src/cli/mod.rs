@@ -1,0 +1,153 @@
+//! The command line: what the program was asked to do, and how it ended.
+
+mod check;
+mod healthcheck;
+mod routes;
+mod run;
+mod sandbox;
+mod stop;
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config, ConfigErrors};
+
+/// An authenticating reverse proxy for Zoho People and Zoho Calendar that never exceeds their call thresholds.
+#[derive(Debug, Parser)]
+#[command(name = "zoho-gateway", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the gateway until SIGTERM or SIGINT, then drains.
+    Run {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", required_unless_present = "sandbox", conflicts_with = "sandbox")]
+        config: Option<PathBuf>,
+        /// On a built-in simulated Zoho: no file, no credentials, no network.
+        #[arg(long)]
+        sandbox: bool,
+    },
+    /// Reads and checks the configuration and prints what would run.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Also fetches each account's token once.
+        #[arg(long)]
+        online: bool,
+    },
+    /// Prints the catalogue in force.
+    Routes {
+        /// Apply this configuration's overrides.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Runs the simulated Zoho alone.
+    Sandbox(SandboxOptions),
+    /// Exits with 0 when the gateway is ready: a probe for images without a shell.
+    Healthcheck {
+        /// The admin listener.
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+        admin: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct SandboxOptions {
+    /// Where it listens.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9300")]
+    listen: SocketAddr,
+    /// Threshold of every call, instead of the documented one.
+    #[arg(long, value_name = "N")]
+    requests: Option<u32>,
+    /// Window of every threshold.
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    window: Option<Duration>,
+    /// Lock after one call too many.
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    lock: Option<Duration>,
+    /// How a lock is told: 429, 400, 200 or 200-array.
+    #[arg(long, value_name = "SHAPE", default_value = "429", value_parser = sandbox::lock_answer)]
+    lock_answer: crate::sandbox::LockAnswer,
+    /// Longest random delay each way.
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    delay: Option<Duration>,
+    /// Life of an access token.
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    token_life: Option<Duration>,
+    /// How long a token answer takes.
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    token_delay: Option<Duration>,
+}
+
+/// Why the program ends with something else than success.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Wrong configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// It failed at run time; in words for the operator.
+    #[error("{0}")]
+    Run(String),
+    /// Standard output went away.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    /// The process's exit code: 1 failed at run time, 2 wrong usage or configuration.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 2,
+            Self::Run(_) | Self::Output(_) => 1,
+        }
+    }
+}
+
+impl Cli {
+    /// Does what the command line says.
+    ///
+    /// # Errors
+    /// [`Failure`], with the message that the operator is to see.
+    pub async fn execute(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Run { config: Some(path), .. } => run::run(&path).await,
+            Command::Run { config: None, .. } => run::run_on_sandbox().await,
+            Command::Check { config, online } => check::check(&config, online).await,
+            Command::Routes { config, json } => routes::routes(config.as_deref(), json),
+            Command::Sandbox(options) => sandbox::sandbox(options).await,
+            Command::Healthcheck { admin } => healthcheck::healthcheck(&admin).await,
+        }
+    }
+}
+
+fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    config::load(path, std::env::vars_os())
+}
+
+/// Prints a result; unlike `println!` it does not panic when the reader has gone.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    let signed: jiff::SignedDuration =
+        text.parse().map_err(|_| "expected a span such as 250ms, 30s or 5m".to_owned())?;
+    signed.try_into().map_err(|_| "expected a span from now on".to_owned())
+}

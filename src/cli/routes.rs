@@ -1,0 +1,96 @@
+//! `routes`: the catalogue in force.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Failure, load, print};
+use crate::{
+    catalogue::{Catalogue, Route, Validation},
+    endpoint::DataCenter,
+};
+
+pub(super) fn routes(config: Option<&Path>, as_json: bool) -> Result<(), Failure> {
+    let catalogue = match config {
+        Some(path) => load(path)?.catalogue,
+        None => Catalogue::published().map_err(|error| Failure::Run(error.to_string()))?,
+    };
+    let text = if as_json {
+        let routes: Vec<_> = catalogue.iter().map(object).collect();
+        format!("{:#}\n", Value::Array(routes))
+    } else {
+        table(&catalogue)
+    };
+    Ok(print(&text)?)
+}
+
+const HEADINGS: [&str; 8] = ["ID", "METHOD", "HOST", "PATH", "THRESHOLD", "LOCK", "VALIDATION", "SCOPES"];
+
+fn table(catalogue: &Catalogue) -> String {
+    let rows: Vec<[String; 8]> =
+        std::iter::once(HEADINGS.map(str::to_owned)).chain(catalogue.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<_> = (0..HEADINGS.len()).map(width).collect();
+    let line = |row: &[String; 8]| {
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+fn row(route: &Route) -> [String; 8] {
+    let threshold = route.threshold.map_or_else(
+        || "off".to_owned(),
+        |threshold| format!("{} per {} ({})", threshold.requests, span(threshold.window), route.trust.as_str()),
+    );
+    [
+        route.id.to_string(),
+        methods(route),
+        DataCenter::Us.host(route.product).to_owned(),
+        route.path.clone().unwrap_or_else(|| "any other".to_owned()),
+        threshold,
+        route.threshold.map_or_else(|| "-".to_owned(), |threshold| span(threshold.lock)),
+        validation(route).to_owned(),
+        route.scopes.join(" or "),
+    ]
+}
+
+fn object(route: &Route) -> Value {
+    let seconds = |span: std::time::Duration| span.as_secs_f64();
+    json!({
+        "id": route.id.as_str(),
+        "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
+        "host": DataCenter::Us.host(route.product),
+        "path": route.path,
+        "scopes": route.scopes,
+        "requests": route.threshold.map(|threshold| threshold.requests),
+        "window_seconds": route.threshold.map(|threshold| seconds(threshold.window)),
+        "lock_seconds": route.threshold.map(|threshold| seconds(threshold.lock)),
+        "trust": route.trust.as_str(),
+        "validate": validation(route),
+        "cache_seconds": seconds(route.cache),
+        "source": route.source,
+    })
+}
+
+fn methods(route: &Route) -> String {
+    if route.methods.is_empty() {
+        return "any".to_owned();
+    }
+    route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(",")
+}
+
+fn validation(route: &Route) -> &'static str {
+    match route.validation {
+        Validation::Documented => "documented",
+        Validation::Off => "off",
+    }
+}
+
+fn span(span: std::time::Duration) -> String {
+    match (span.as_millis(), span.as_secs()) {
+        (milliseconds, _) if milliseconds % 1000 != 0 => format!("{milliseconds}ms"),
+        (_, seconds) if seconds % 60 == 0 && seconds > 0 => format!("{}m", seconds / 60),
+        (_, seconds) => format!("{seconds}s"),
+    }
+}

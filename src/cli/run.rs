@@ -1,0 +1,51 @@
+//! `run`: the gateway itself.
+
+use std::path::Path;
+
+use tokio::net::TcpListener;
+
+use super::{Failure, load, print, stop};
+use crate::{app::App, config, config::Config, sandbox};
+
+/// What `run --sandbox` runs with, beside the sandbox's own address.
+const SANDBOX_CONFIG: &str = include_str!("sandbox.toml");
+
+pub(super) async fn run(path: &Path) -> Result<(), Failure> {
+    serve(load(path)?, "").await
+}
+
+pub(super) async fn run_on_sandbox() -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::Run(format!("cannot start the sandbox: {error}"));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
+    let zoho = format!("http://{}", listener.local_addr().map_err(failed)?);
+    let text = SANDBOX_CONFIG.replace("SANDBOX_URL", &zoho);
+    let config = config::parse("run --sandbox", &text, std::env::vars_os())?;
+    let serving = tokio::spawn(sandbox::serve(listener, sandbox::Settings::default(), std::future::pending()));
+    let outcome = serve(config, &format!("A simulated Zoho listens on {zoho}.\n")).await;
+    serving.abort();
+    outcome
+}
+
+async fn serve(config: Config, greeting: &str) -> Result<(), Failure> {
+    let stop = stop::requested().map_err(|error| Failure::Run(format!("cannot listen for signals: {error}")))?;
+    let app = App::bind(config).await.map_err(|error| Failure::Run(error.to_string()))?;
+    if !greeting.is_empty() {
+        print(&format!("{greeting}{}", suggestions(&app)))?;
+    }
+    app.run(stop).await;
+    Ok(())
+}
+
+/// Three calls to try, as the pages of Zoho show them.
+fn suggestions(app: &App) -> String {
+    let gateway = app.proxy_addresses().into_iter().find(|address| !address.starts_with("unix:")).unwrap_or_default();
+    let course = format!("http://{gateway}/people/api/v1/courses/588882000000289003/share");
+    let calendar = format!("http://{gateway}/calendar/api/v1/calendars/1683be4ab6c74d2ab02e6440a0b34d4a/share");
+    format!(
+        "The gateway listens on {gateway}, health and metrics are on http://{}. Try:\n\
+         curl -i -X PUT {course} --data-urlencode 'erecnosList=[588882000000212025]'\n\
+         curl -i '{course}?startIndex=0'\n\
+         curl -i -G -X PUT {calendar} --data-urlencode 'shareData={{\"mailid\":\"user@domain.com\",\"privilege\":\"view\",\"type\":\"user\",\"mode\":\"edit\"}}'\n",
+        app.admin_address(),
+    )
+}

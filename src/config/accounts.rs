@@ -1,0 +1,64 @@
+//! `[accounts.NAME]`: the Zoho logins.
+
+use super::{
+    credential::{self, Surroundings},
+    defaults,
+    reader::Section,
+};
+use crate::{
+    account::{Account, AccountName},
+    endpoint::{DataCenter, Endpoint, EndpointError},
+};
+
+/// Names go into a header, into metrics and into logs.
+const LONGEST_NAME: usize = 64;
+
+/// Reads every account, in the order of the file.
+pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> Vec<Account> {
+    let mut found = 0;
+    let accounts = root.sections("accounts", |name, section| {
+        found += 1;
+        account(name, section, around)
+    });
+    if found == 0 {
+        let message = "expected at least one account: [accounts.NAME] with client_id, client_secret and refresh_token";
+        root.missing("accounts", message);
+    }
+    accounts.into_iter().flatten().collect()
+}
+
+fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Account> {
+    let fits = (1..=LONGEST_NAME).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    if !fits {
+        section.refuse("expected an account's name of 1 to 64 letters, digits, _ and -");
+    }
+    let centers = DataCenter::ALL.map(|center| (center.as_str(), center));
+    let data_center = section.choice("data_center", &centers).unwrap_or(defaults::DATA_CENTER);
+    let mut endpoints = data_center.endpoints();
+    section.section("endpoints", |section| {
+        endpoint(section, "accounts", &mut endpoints.accounts);
+        endpoint(section, "people", &mut endpoints.people);
+        endpoint(section, "calendar", &mut endpoints.calendar);
+    });
+    let client_id = credential::read(section, "client_id", around);
+    let client_secret = credential::read(section, "client_secret", around);
+    let refresh_token = credential::read(section, "refresh_token", around);
+    Some(Account {
+        name: AccountName::new(name),
+        data_center,
+        endpoints,
+        // Not secret: it stands in the address bar of everyone who logs in.
+        client_id: client_id?.expose().to_owned(),
+        client_secret: client_secret?,
+        refresh_token: refresh_token?,
+    })
+}
+
+/// Reads an endpoint over the data centre's own.
+fn endpoint(section: &mut Section<'_>, key: &'static str, endpoint: &mut Endpoint) {
+    let parse = |text: &str| -> Result<Endpoint, EndpointError> { text.parse() };
+    if let Some(found) = section.parsed(key, "a URL such as \"https://people.zoho.com\"", parse) {
+        *endpoint = found.value;
+    }
+}

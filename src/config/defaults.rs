@@ -1,0 +1,40 @@
+//! What holds where the configuration says nothing, each with its reason.
+
+use std::time::Duration;
+
+use super::{ListenAddress, UnknownRoute};
+use crate::endpoint::DataCenter;
+
+/// Loopback, because callers cannot be told apart there and need not be; a port that needs no privilege.
+pub(super) fn proxy_listen() -> ListenAddress {
+    ListenAddress::Tcp { host: "127.0.0.1".to_owned(), port: 8080 }
+}
+
+/// Loopback too: the metrics tell which routes an organisation uses. The port next to Prometheus' own.
+pub(super) fn admin_listen() -> ListenAddress {
+    ListenAddress::Tcp { host: "127.0.0.1".to_owned(), port: 9090 }
+}
+
+/// Far more than any documented call takes, and little enough to hold in memory for each of many callers.
+pub(super) const MAX_BODY: u64 = 1024 * 1024;
+
+/// What Kubernetes grants between SIGTERM and SIGKILL unless told otherwise.
+pub(super) const DRAIN: Duration = Duration::from_secs(30);
+
+/// Below the minute at which common HTTP clients and load balancers give up by themselves.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// Some tens of megabytes of waiting calls. At 30 calls a minute nobody at the far end of it is served in time anyway.
+pub(super) const MAX_WAITING: u32 = 10_000;
+
+/// A handshake across an ocean takes a fraction of a second; what takes longer is not coming.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Zoho's slow reports take tens of seconds; a call given up on has been counted all the same.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A new call of Zoho's should work on the day it appears, at the pace that most calls have.
+pub(super) const UNKNOWN: UnknownRoute = UnknownRoute::Limit;
+
+/// Where zoho.com is.
+pub(super) const DATA_CENTER: DataCenter = DataCenter::Us;

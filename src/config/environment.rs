@@ -1,0 +1,152 @@
+//! Environment variables laid over the file: `ZOHO_GATEWAY__PROXY__LISTEN=127.0.0.1:8080` sets `proxy.listen`.
+//!
+//! A name is split at `__` and taken in lower case. Route ids and account names hold characters that a variable's name
+//! cannot; there, every character but letters and digits is matched by `_`, so `PEOPLE_LMS_SHARE_COURSE` stands for
+//! `people.lms.share-course`. An account that the file does not have is made, with the name in lower case. An account
+//! whose name holds two such characters in a row can only be set in the file.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    sync::Arc,
+};
+
+use super::{
+    problem::{Findings, Origin, dotted},
+    source::{Entry, Node, Table, Value},
+};
+use crate::secret::Secret;
+
+/// What a variable must begin with to be ours.
+const PREFIX: &str = "ZOHO_GATEWAY__";
+
+/// The environment as it was handed in; in order, so that errors come in the same order every time.
+pub(super) struct Variables(BTreeMap<OsString, OsString>);
+
+impl Variables {
+    /// Takes the environment.
+    pub(super) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        Self(variables.into_iter().collect())
+    }
+
+    /// A variable's value, ours or not.
+    pub(super) fn value(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// Lays our variables over the file's tree.
+    pub(super) fn overlay(&self, root: &mut Table, route_ids: &[String], findings: &Findings) {
+        for (name, value) in &self.0 {
+            if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+                continue;
+            }
+            let origin = Origin::Environment { variable: Arc::from(name.to_string_lossy()) };
+            let path: Option<Vec<String>> = name.to_str().map(|name| {
+                let path = name.strip_prefix(PREFIX).unwrap_or(name);
+                path.split("__").map(str::to_ascii_lowercase).collect()
+            });
+            let Some(path) = path.filter(|path| path.iter().all(|segment| !segment.is_empty())) else {
+                findings.wrong(&origin, "", "expected a name such as ZOHO_GATEWAY__PROXY__LISTEN");
+                continue;
+            };
+            let Some(value) = value.to_str() else {
+                findings.wrong(&origin, dotted(&path), "expected UTF-8 text");
+                continue;
+            };
+            if let Err((key, message)) = place(root, &path, &origin, Secret::from(value), route_ids) {
+                findings.wrong(&origin, key, message);
+            }
+        }
+    }
+}
+
+/// Puts one value into the tree. Failing, says at which key and why.
+fn place(
+    root: &mut Table,
+    path: &[String],
+    origin: &Origin,
+    value: Secret,
+    route_ids: &[String],
+) -> Result<(), (String, String)> {
+    let mut table = root;
+    let mut keys: Vec<String> = Vec::new();
+    for (depth, segment) in path.iter().enumerate() {
+        let key = resolve(table, &keys, segment, route_ids)
+            .map_err(|message| (dotted(keys.iter().chain([segment])), message))?;
+        keys.push(key.clone());
+        if depth + 1 == path.len() {
+            return set(table, key, origin, value).map_err(|message| (dotted(&keys), message));
+        }
+        table = descend(table, key, origin).map_err(|message| (dotted(&keys), message))?;
+    }
+    Ok(())
+}
+
+/// The key that a segment of a variable's name means in a table.
+fn resolve(table: &Table, parents: &[String], segment: &str, route_ids: &[String]) -> Result<String, String> {
+    let ids: &[String] = match parents {
+        [parent] if parent == "routes" => route_ids,
+        [parent] if parent == "accounts" => &[],
+        _ => return Ok(segment.to_owned()),
+    };
+    let written = table.0.iter().map(|entry| &entry.key);
+    let mut meant: Vec<&String> = written.chain(ids).filter(|key| flattened(key) == segment).collect();
+    meant.sort();
+    meant.dedup();
+    match meant.as_slice() {
+        [] => Ok(segment.to_owned()),
+        [key] => Ok((*key).clone()),
+        [first, second, ..] => Err(format!("may mean {first} or {second}; set this one in the file")),
+    }
+}
+
+/// A name as a variable's name can hold it.
+pub(super) fn flattened(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
+}
+
+/// The table of that key. What the file has there instead gives way; what another variable has there does not.
+fn descend<'t>(table: &'t mut Table, key: String, origin: &Origin) -> Result<&'t mut Table, String> {
+    let empty = || Node { origin: origin.clone(), value: Value::Table(Table::default()) };
+    let at = match table.position(&key) {
+        Some(at) => at,
+        None => {
+            table.0.push(Entry { key, key_origin: origin.clone(), node: empty() });
+            table.0.len() - 1
+        }
+    };
+    let node = &mut table.0[at].node;
+    if !matches!(node.value, Value::Table(_)) {
+        undisputed(&node.origin)?;
+        *node = empty();
+    }
+    match &mut node.value {
+        Value::Table(inner) => Ok(inner),
+        _ => Err("expected a table".to_owned()),
+    }
+}
+
+/// Sets a key. What the file has there gives way, and so does the other way of saying where a secret is.
+fn set(table: &mut Table, key: String, origin: &Origin, value: Secret) -> Result<(), String> {
+    if let Some(present) = table.find(&key) {
+        undisputed(&present.node.origin)?;
+    }
+    let rival = match key.as_str() {
+        "env" => "file",
+        "file" => "env",
+        _ => "",
+    };
+    let of_file = |entry: &Entry| matches!(entry.node.origin, Origin::File { .. });
+    table.0.retain(|entry| entry.key != key && !(entry.key == rival && of_file(entry)));
+    let node = Node { origin: origin.clone(), value: Value::Text(value) };
+    table.0.push(Entry { key, key_origin: origin.clone(), node });
+    Ok(())
+}
+
+/// Two variables may not set one key.
+fn undisputed(present: &Origin) -> Result<(), String> {
+    match present {
+        Origin::File { .. } => Ok(()),
+        Origin::Environment { variable } => Err(format!("is already set by {variable}")),
+    }
+}

@@ -1,0 +1,171 @@
+//! The configuration, read once and as a whole, with every mistake reported.
+//!
+//! In come a TOML file and the environment, out comes a [`Config`] that needs no further checking, or [`ConfigErrors`]
+//! with the place of each mistake. In between:
+//!
+//! 1. `source` parses the file into a tree that remembers lines and columns,
+//! 2. `environment` lays `ZOHO_GATEWAY__...` variables over it,
+//! 3. `sections`, `accounts` and `overrides` ask a `reader` for each key and note what is wrong.
+//!
+//! The rooms do not import this module: each is handed its own part. Which keys there are, with their defaults and the
+//! reasons, is in `config/gateway.example.toml`, which a test holds to this code.
+
+mod accounts;
+mod credential;
+mod defaults;
+mod environment;
+mod nearest;
+mod overrides;
+mod problem;
+mod quantity;
+mod reader;
+mod sections;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+pub use problem::{ConfigErrors, Origin, Position, Problem};
+
+use self::{credential::Surroundings, environment::Variables, problem::Findings};
+use crate::{account::Account, catalogue::Catalogue, listener::ListenAddress};
+
+/// Everything the gateway is told before it runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where callers come in.
+    pub proxy: Proxy,
+    /// Where operators look in.
+    pub admin: Admin,
+    /// Waiting for a slot.
+    pub queue: Queue,
+    /// Calling Zoho.
+    pub upstream: Upstream,
+    /// What to do with calls that the catalogue does not know.
+    pub routing: Routing,
+    /// The Zoho logins in the order of the file; at least one.
+    pub accounts: Vec<Account>,
+    /// The published catalogue with `[routes]` applied.
+    pub catalogue: Catalogue,
+}
+
+/// `[proxy]`.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    /// Loopback addresses and Unix sockets; at least one.
+    pub listen: Vec<ListenAddress>,
+    /// The longest body that is taken, in bytes.
+    pub max_body: u64,
+    /// How long work in flight may take to end on SIGTERM.
+    pub drain: Duration,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// A TCP address that is none of the proxy's.
+    pub listen: ListenAddress,
+}
+
+/// `[queue]`.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    /// The longest wait for a slot of a caller who names none.
+    pub max_wait: Duration,
+    /// How many calls may wait, over all routes.
+    pub max_waiting: usize,
+}
+
+/// `[upstream]`.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// How long a connection may take to stand.
+    pub connect_timeout: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// A file with further trust roots; it could be opened when the configuration was read.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// `[routing]`.
+#[derive(Debug, Clone)]
+pub struct Routing {
+    /// What happens to a call that the catalogue does not know.
+    pub unknown: UnknownRoute,
+}
+
+/// What happens to a call that the catalogue does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownRoute {
+    /// It goes out under the threshold of its product's stand-in.
+    Limit,
+    /// It is refused.
+    Deny,
+}
+
+/// Reads a configuration file with the environment laid over it.
+///
+/// # Errors
+/// Everything that is wrong with it; a file that cannot be read is one [`Problem`] without a line.
+pub fn load(path: &Path, env: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Config, ConfigErrors> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| {
+        let origin = Origin::File { name: Arc::from(name.as_str()), position: None };
+        Problem { origin, key: String::new(), message: format!("cannot be read: {error}") }
+    })?;
+    validated(&name, path.parent().unwrap_or(Path::new("")), &text, env)
+}
+
+/// Reads a configuration from its text; `name` is what errors call it, and its folder is where relative paths start.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse(
+    name: &str,
+    text: &str,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Config, ConfigErrors> {
+    validated(name, Path::new(name).parent().unwrap_or(Path::new("")), text, env)
+}
+
+/// Takes the raw form to the validated one.
+fn validated(
+    name: &str,
+    folder: &Path,
+    text: &str,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Config, ConfigErrors> {
+    let name = Arc::from(name);
+    let mut catalogue = Catalogue::published().map_err(|error| Problem {
+        origin: Origin::File { name: Arc::clone(&name), position: None },
+        key: String::new(),
+        message: error.to_string(),
+    })?;
+    let route_ids: Vec<String> = catalogue.iter().map(|route| route.id.to_string()).collect();
+
+    let variables = Variables::new(env);
+    let mut findings = Findings::default();
+    let mut tree = source::parse(&name, text, &mut findings);
+    variables.overlay(&mut tree, &route_ids, &findings);
+
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let around = Surroundings { variables: &variables, folder };
+    let config = reader::read_root(&name, tree, &findings, |root| {
+        let proxy = root.section("proxy", sections::proxy);
+        let admin = root.section("admin", |section| sections::admin(section, &proxy));
+        let queue = root.section("queue", sections::queue);
+        let upstream = root.section("upstream", |section| sections::upstream(section, &around));
+        let routing = root.section("routing", sections::routing);
+        let accounts = accounts::read(root, &around);
+        overrides::apply(root, &mut catalogue);
+        Config { proxy, admin, queue, upstream, routing, accounts, catalogue }
+    });
+    findings.into_result().map(|()| config)
+}

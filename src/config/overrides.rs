@@ -1,0 +1,93 @@
+//! `[routes."ID"]`: single fields of the catalogue, overridden.
+
+use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
+
+use http::Method;
+
+use super::{nearest::did_you_mean, reader::Section};
+use crate::catalogue::{Catalogue, Pace, Route, Validation};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Zoho's thresholds are in the hundreds; what is far beyond is a slip.
+const REQUESTS: RangeInclusive<u32> = 1..=1_000_000;
+
+/// Zoho's windows are minutes; shorter ones are for tests.
+const WINDOWS: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
+
+/// Zoho's locks are minutes; zero never believes in one.
+const LOCKS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(7 * 24 * 3600);
+
+/// Zero: never serve an answer again.
+const CACHES: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+
+/// What a threshold is made of, and what therefore says nothing once it is off.
+const OF_A_THRESHOLD: [&str; 4] = ["requests", "window", "lock", "pace"];
+
+/// Applies every `[routes."ID"]` to the catalogue.
+pub(super) fn apply(root: &mut Section<'_>, catalogue: &mut Catalogue) {
+    let ids: Vec<String> = catalogue.iter().map(|route| route.id.to_string()).collect();
+    root.sections("routes", |id, section| match catalogue.iter_mut().find(|route| route.id.as_str() == id) {
+        Some(route) => override_fields(section, route),
+        None => {
+            section.refuse(unknown(id, section, &ids));
+            section.discard();
+        }
+    });
+}
+
+/// The message for an id that is not in the catalogue.
+fn unknown(id: &str, section: &Section<'_>, ids: &[String]) -> String {
+    let whole = ids.iter().find(|known| known.strip_prefix(id).is_some_and(|rest| rest.starts_with('.')));
+    match whole {
+        Some(known) if section.has_tables() => {
+            format!("unknown route; an id holds dots and needs quotes: [routes.\"{known}\"]")
+        }
+        _ => {
+            let guess = did_you_mean(id, ids.iter().map(String::as_str));
+            format!("unknown route{guess} (`zoho-gateway routes` lists them all)")
+        }
+    }
+}
+
+fn override_fields(section: &mut Section<'_>, route: &mut Route) {
+    threshold(section, route);
+    let checks = [("documented", Validation::Documented), ("off", Validation::Off)];
+    if let Some(validation) = section.choice("validate", &checks) {
+        route.validation = validation;
+    }
+    let cache_origin = section.whereabouts("cache");
+    if let Some(cache) = section.duration("cache", CACHES) {
+        if let Some(origin) = cache_origin
+            && !cache.is_zero()
+            && route.methods != [Method::GET]
+        {
+            section.wrong("cache", &origin, "only the answers of a GET route can be served again; expected \"0s\"");
+        }
+        route.cache = cache;
+    }
+}
+
+fn threshold(section: &mut Section<'_>, route: &mut Route) {
+    let origin = section.whereabouts("throttle");
+    let contradicting: Vec<&str> =
+        OF_A_THRESHOLD.into_iter().filter(|key| section.whereabouts(key).is_some()).collect();
+    let off = section.choice("throttle", &[("off", ())]).is_some();
+    let requests = section.integer("requests", REQUESTS).and_then(NonZeroU32::new);
+    let window = section.duration("window", WINDOWS);
+    let lock = section.duration("lock", LOCKS);
+    let pace = section.choice("pace", &[("burst", Pace::Burst), ("smooth", Pace::Smooth)]);
+    if let Some(threshold) = &mut route.threshold {
+        threshold.requests = requests.unwrap_or(threshold.requests);
+        threshold.window = window.unwrap_or(threshold.window);
+        threshold.lock = lock.unwrap_or(threshold.lock);
+        threshold.pace = pace.unwrap_or(threshold.pace);
+    }
+    if off {
+        route.threshold = None;
+        if let Some(origin) = origin.filter(|_| !contradicting.is_empty()) {
+            let keys = contradicting.join(", ");
+            section.wrong("throttle", &origin, format!("\"off\" contradicts {keys}: expected one or the other"));
+        }
+    }
+}

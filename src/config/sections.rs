@@ -1,0 +1,102 @@
+//! The tables with fixed keys: `[proxy]`, `[admin]`, `[queue]`, `[upstream]`, `[routing]`.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use super::{
+    Admin, ListenAddress, Proxy, Queue, Routing, UnknownRoute, Upstream,
+    credential::{self, Surroundings},
+    defaults,
+    reader::Section,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Up to what is still held in memory without thought.
+const BODIES: RangeInclusive<u64> = 1..=1024 * 1024 * 1024;
+
+/// Zero gives up at once; more than an hour is a mistake in the unit.
+const PATIENCE: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
+
+/// Zero would let no connection through.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=HOUR;
+
+const AN_ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or \"unix:/run/zoho-gateway/proxy.sock\"";
+
+/// Reads `[proxy]`.
+pub(super) fn proxy(section: &mut Section<'_>) -> Proxy {
+    let listen = section.list("listen", AN_ADDRESS, |text| {
+        let address: ListenAddress = text.parse().map_err(|error| format!("{error}"))?;
+        if !address.is_local() {
+            return Err("expected a loopback address (127.0.0.0/8, ::1, localhost) or a Unix socket: callers are \
+                        anonymous, and anonymous callers are allowed only there"
+                .to_owned());
+        }
+        Ok(address)
+    });
+    let mut addresses: Vec<ListenAddress> = Vec::new();
+    for found in listen.into_iter().flatten() {
+        if shared(&found.value) && addresses.contains(&found.value) {
+            section.wrong("listen", &found.origin, "stands there twice");
+        }
+        addresses.push(found.value);
+    }
+    if addresses.is_empty() {
+        addresses.push(defaults::proxy_listen());
+    }
+    Proxy {
+        listen: addresses,
+        max_body: section.size("max_body", BODIES).unwrap_or(defaults::MAX_BODY),
+        drain: section.duration("drain", PATIENCE).unwrap_or(defaults::DRAIN),
+    }
+}
+
+/// Reads `[admin]`, which may not share an address with the proxy.
+pub(super) fn admin(section: &mut Section<'_>, proxy: &Proxy) -> Admin {
+    let found = section.parsed("listen", "an address such as \"127.0.0.1:9090\"", |text| {
+        let address: ListenAddress = text.parse().map_err(|error| format!("{error}"))?;
+        match address {
+            ListenAddress::Tcp { .. } => Ok(address),
+            ListenAddress::Unix(_) => Err("expected a TCP address such as \"127.0.0.1:9090\"".to_owned()),
+        }
+    });
+    let (listen, origin) = match found {
+        Some(found) => (found.value, found.origin),
+        None => (defaults::admin_listen(), section.origin().clone()),
+    };
+    if shared(&listen) && proxy.listen.contains(&listen) {
+        section.wrong("listen", &origin, "expected an address of its own: the proxy listens there");
+    }
+    Admin { listen }
+}
+
+/// Whether listening there twice is listening at one place: port 0 is a new port each time.
+fn shared(address: &ListenAddress) -> bool {
+    !matches!(address, ListenAddress::Tcp { port: 0, .. })
+}
+
+/// Reads `[queue]`.
+pub(super) fn queue(section: &mut Section<'_>) -> Queue {
+    Queue {
+        max_wait: section.duration("max_wait", PATIENCE).unwrap_or(defaults::MAX_WAIT),
+        max_waiting: section.integer("max_waiting", 0..=1_000_000).unwrap_or(defaults::MAX_WAITING) as usize,
+    }
+}
+
+/// Reads `[upstream]`.
+pub(super) fn upstream(section: &mut Section<'_>, around: &Surroundings<'_>) -> Upstream {
+    let ca_file = section.parsed("ca_file", "a path", |path| match credential::open(path, around.folder) {
+        Ok(_) => Ok(credential::resolved(path, around.folder)),
+        Err(error) => Err(format!("{} cannot be read: {error}", credential::named(path, around.folder))),
+    });
+    Upstream {
+        connect_timeout: section.duration("connect_timeout", TIMEOUTS).unwrap_or(defaults::CONNECT_TIMEOUT),
+        timeout: section.duration("timeout", TIMEOUTS).unwrap_or(defaults::TIMEOUT),
+        ca_file: ca_file.map(|found| found.value),
+    }
+}
+
+/// Reads `[routing]`.
+pub(super) fn routing(section: &mut Section<'_>) -> Routing {
+    let words = [("limit", UnknownRoute::Limit), ("deny", UnknownRoute::Deny)];
+    Routing { unknown: section.choice("unknown", &words).unwrap_or(defaults::UNKNOWN) }
+}

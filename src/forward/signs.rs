@@ -1,0 +1,130 @@
+//! Zoho's signs that a call was not executed: a lock, and a dead token.
+//!
+//! Both can stand under any status, 200 included, and in three shapes: People's `response.errors` as an object or an
+//! array, People's bare `error`, Calendar's `error` array (zoho-facts, sections 1 to 3).
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+use serde_json::Value;
+
+/// People's code for a locked call.
+const LOCKED: &str = "7209";
+
+/// The codes of a dead access token: People's, Calendar's and the one of Zoho's other products.
+const DEAD_TOKEN: [&str; 3] = ["7213", "INVALID_OAUTHTOKEN", "INVALID_TOKEN"];
+
+/// Longer than any lock that Zoho documents; a larger `Retry-After` would be a mistake or a daily limit.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What an answer says beside its content.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// The access token is dead.
+    DeadToken,
+    /// The call is locked, for at least this long if Zoho says so.
+    Locked(Option<Duration>),
+}
+
+/// Reads an answer. `body` is its decoded body, empty when that is too long to be one of Zoho's error answers.
+pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], now: std::time::SystemTime) -> Option<Sign> {
+    let codes = serde_json::from_slice::<Value>(body).map(|body| codes(&body)).unwrap_or_default();
+    if status == StatusCode::TOO_MANY_REQUESTS || codes.iter().any(|code| code == LOCKED) {
+        return Some(Sign::Locked(retry_after(headers, now)));
+    }
+    let dead = status == StatusCode::UNAUTHORIZED && codes.iter().any(|code| DEAD_TOKEN.contains(&code.as_str()));
+    dead.then_some(Sign::DeadToken)
+}
+
+/// Every error code of an answer, from the places where Zoho puts them.
+fn codes(body: &Value) -> Vec<String> {
+    let places = [body, &body["error"], &body["errors"], &body["response"], &body["response"]["errors"]];
+    let entries = places.into_iter().flat_map(|place| match place {
+        Value::Array(entries) => entries.iter().collect(),
+        one => vec![one],
+    });
+    let code = |entry: &Value| match entry.get("code").or_else(|| entry.get("error_code")) {
+        Some(Value::String(code)) => Some(code.clone()),
+        Some(Value::Number(code)) => Some(code.to_string()),
+        _ => None,
+    };
+    entries.filter_map(code).collect()
+}
+
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date.
+fn retry_after(headers: &HeaderMap, now: std::time::SystemTime) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let span = match value.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
+    };
+    Some(span.min(LONGEST_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sign(status: u16, body: &str) -> Option<Sign> {
+        read(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes(), std::time::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn sees_a_lock_under_any_status_and_in_every_shape() {
+        for (status, body) in [
+            (429, ""),
+            (429, "<html>"),
+            (200, r#"{"response":{"message":"x","errors":{"code":7209,"message":"API access blocked"},"status":1}}"#),
+            (400, r#"{"response":{"errors":[{"code":7209,"message":"x"}],"status":1}}"#),
+            (403, r#"{"response":{"errors":[{"code":9000},{"code":"7209"}],"status":1}}"#),
+            (200, r#"{"error":{"code":7209,"message":"x"}}"#),
+            (403, r#"{"error":[{"error_code":"7209","message":"x"}]}"#),
+            (400, r#"{"code":"7209","message":"x"}"#),
+        ] {
+            assert_eq!(sign(status, body), Some(Sign::Locked(None)), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn sees_a_dead_token_under_401_only() {
+        let people = r#"{"response":{"message":"Error occurred","errors":{"code":7213,"message":"The provided OAuth token is invalid."},"status":1}}"#;
+        let calendar = r#"{"error":[{"description":"Invalid OAuth token.","error_code":"INVALID_OAUTHTOKEN","message":"INVALID_OAUTHTOKEN"}]}"#;
+        assert_eq!(sign(401, people), Some(Sign::DeadToken));
+        assert_eq!(sign(401, calendar), Some(Sign::DeadToken));
+        assert_eq!(sign(200, people), None);
+        assert_eq!(sign(401, r#"{"code":"OAUTH_SCOPE_MISMATCH"}"#), None);
+        assert_eq!(sign(401, r#"{"response":{"errors":{"code":7218},"status":1}}"#), None);
+        assert_eq!(sign(401, "not json"), None);
+    }
+
+    #[test]
+    fn a_number_elsewhere_is_no_lock() {
+        for body in [
+            r#"{"sharedUsers":[{"erecno":"7209"}],"code":"200","message":"success"}"#,
+            r#"{"response":{"result":[{"code":7209}],"status":0}}"#,
+            r#"{"data":{"code":7209}}"#,
+            "7209",
+            "[7209]",
+        ] {
+            assert_eq!(sign(200, body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn reads_retry_after_as_seconds_or_date() {
+        let now = httpdate::parse_http_date("Sun, 22 Nov 2026 10:00:00 GMT").unwrap();
+        for (value, expected) in [
+            ("120", Some(120)),
+            ("Sun, 22 Nov 2026 10:05:00 GMT", Some(300)),
+            ("Sun, 22 Nov 2026 09:00:00 GMT", Some(0)),
+            ("99999999999", Some(86_400)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, value.parse().unwrap());
+            let locked = read(StatusCode::TOO_MANY_REQUESTS, &headers, b"", now);
+            assert_eq!(locked, Some(Sign::Locked(expected.map(Duration::from_secs))), "{value}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The right to send one call, and its trace in the ledger.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Line, bucket::Taken};
+use crate::clock;
+
+/// One slot. Dropped before [`sending`](Self::sending) it is refunded; dropped after it without an answer it stays
+/// charged until nothing of the call can arrive any more.
+#[derive(Debug)]
+pub struct Permit {
+    line: Arc<Line>,
+    taken: Taken,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    Held,
+    Sent { at: Instant },
+    Answered,
+    Executed,
+    Locked,
+}
+
+impl Permit {
+    /// Only a line mints permits.
+    pub(super) fn new(line: Arc<Line>, taken: Taken) -> Self {
+        Self { line, taken, stage: Stage::Held }
+    }
+
+    /// To be called just before the first byte may leave.
+    pub fn sending(&mut self) {
+        self.stage = Stage::Sent { at: clock::now() };
+    }
+
+    /// It is certain that no byte left after all: no connection came about.
+    pub fn not_sent(&mut self) {
+        self.stage = Stage::Held;
+    }
+
+    /// To be called as soon as the answer's head is there.
+    pub fn answered(&mut self) {
+        if let Stage::Sent { at } = self.stage {
+            self.stage = Stage::Answered;
+            self.line.change(|bucket, now| bucket.answered(now, at));
+        }
+    }
+
+    /// The answer says nothing of a lock.
+    pub fn executed(&mut self) {
+        if let Stage::Answered = self.stage {
+            self.stage = Stage::Executed;
+            if self.taken.probe {
+                self.line.change(|bucket, _| bucket.unlocked());
+            }
+        }
+    }
+
+    /// The answer says that the call is locked. Returns when the lock ends.
+    pub fn locked(&mut self, retry_after: Option<Duration>) -> Instant {
+        self.stage = Stage::Locked;
+        self.line.lock(retry_after)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let taken = self.taken;
+        match self.stage {
+            Stage::Held => self.line.change(|bucket, _| bucket.refund(taken)),
+            Stage::Sent { .. } => self.line.change(|bucket, now| bucket.lost(now, taken)),
+            Stage::Answered => self.line.change(|bucket, _| bucket.unread(taken)),
+            Stage::Executed | Stage::Locked => {}
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! zoho-gateway: an authenticating reverse proxy for Zoho People and Zoho Calendar.
+//!
+//! Start with ARCHITECTURE.md, then [`stack`]: the whole path of a request on one page.
+
+// Beside the path: what builds and starts the house.
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod stack;
+
+// The rooms, in the order a request walks them.
+pub mod edge;
+pub mod forward;
+pub mod listener;
+pub mod retry;
+pub mod route;
+pub mod throttle;
+pub mod token;
+pub mod validate;
+
+// What stands beside the path.
+pub mod admin;
+pub mod sandbox;
+
+// The floor that all rooms stand on.
+pub mod account;
+pub mod body;
+pub mod boxed;
+pub mod call;
+pub mod catalogue;
+pub mod clock;
+pub mod endpoint;
+pub mod fault;
+pub mod ledger;
+pub mod ratelimit;
+pub mod refusal;
+pub mod respond;
+pub mod secret;
+pub mod shutdown;
+pub mod telemetry;
+pub mod upstream;

@@ -1,0 +1,137 @@
+//! An address to listen on.
+
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
+
+/// What a Unix socket's path may take: `sun_path` of Linux, less its closing zero.
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, `localhost:0` or `unix:/run/x.sock`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// A TCP port.
+    Tcp {
+        /// An address, an IPv6 one without its brackets, or a name to be resolved.
+        host: String,
+        /// The port; 0 lets the system choose.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// Whether only processes of this machine can reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Unix(_) => true,
+            Self::Tcp { host, .. } => match host.parse::<IpAddr>() {
+                Ok(address) => address.is_loopback(),
+                Err(_) => host.eq_ignore_ascii_case("localhost"),
+            },
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A text that is no [`ListenAddress`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ListenAddressError {
+    /// Neither form.
+    #[error("expected an address such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/run/zoho-gateway/proxy.sock\"")]
+    Shape,
+    /// The port is no number from 0 to 65535.
+    #[error("expected a port from 0 to 65535 after the last colon")]
+    Port,
+    /// No socket can have this path.
+    #[error("expected a path of 1 to 107 bytes after \"unix:\"")]
+    Path,
+}
+
+impl FromStr for ListenAddress {
+    type Err = ListenAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            if path.is_empty() || path.len() > LONGEST_SOCKET_PATH || path.contains('\0') {
+                return Err(ListenAddressError::Path);
+            }
+            return Ok(Self::Unix(PathBuf::from(path)));
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(ListenAddressError::Shape)?;
+        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(host) => host.parse::<IpAddr>().ok().filter(IpAddr::is_ipv6).map(|address| address.to_string()),
+            None => is_name(host).then(|| host.to_owned()),
+        };
+        let host = host.ok_or(ListenAddressError::Shape)?;
+        if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(ListenAddressError::Port);
+        }
+        let port = port.parse().map_err(|_| ListenAddressError::Port)?;
+        Ok(Self::Tcp { host, port })
+    }
+}
+
+/// Whether it can be a host's name or an IPv4 address.
+fn is_name(host: &str) -> bool {
+    !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_shows() {
+        for (text, local) in [
+            ("127.0.0.1:8080", true),
+            ("127.9.9.9:1", true),
+            ("[::1]:8080", true),
+            ("localhost:0", true),
+            ("LocalHost:65535", true),
+            ("unix:/run/zoho-gateway/proxy.sock", true),
+            ("0.0.0.0:80", false),
+            ("[::]:80", false),
+            ("10.0.0.7:80", false),
+            ("[::ffff:10.0.0.7]:80", false),
+            ("gateway.internal:80", false),
+            ("localhost.evil.example:80", false),
+        ] {
+            let address: ListenAddress = text.parse().unwrap();
+            assert_eq!(address.to_string(), text);
+            assert_eq!(address.is_local(), local, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_everything_else() {
+        use ListenAddressError::{Path, Port, Shape};
+        for (text, expected) in [
+            ("", Shape),
+            ("8080", Shape),
+            (":8080", Shape),
+            ("::1:8080", Shape),
+            ("[127.0.0.1]:80", Shape),
+            ("[::1", Shape),
+            ("http://127.0.0.1:80", Shape),
+            ("127.0.0.1", Shape),
+            ("127.0.0.1:", Port),
+            ("127.0.0.1:+1", Port),
+            ("127.0.0.1:65536", Port),
+            ("127.0.0.1:http", Port),
+            ("unix:", Path),
+            (&format!("unix:/{}", "x".repeat(107)), Path),
+        ] {
+            assert_eq!(text.parse::<ListenAddress>(), Err(expected), "{text}");
+        }
+    }
+}

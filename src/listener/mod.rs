@@ -1,0 +1,12 @@
+//! The listener: sockets in, HTTP/1.1 requests to the first room.
+//!
+//! [`Listener::bind`] opens a socket, [`serve`] accepts until it is told to drain. During a drain it goes on accepting,
+//! so that late callers hear "shutting down" instead of nothing; the rooms refuse them.
+
+mod address;
+mod serve;
+mod socket;
+
+pub use address::{ListenAddress, ListenAddressError};
+pub use serve::serve;
+pub use socket::{BindError, Listener, Stream};

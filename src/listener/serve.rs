@@ -1,0 +1,81 @@
+//! The accept loop, and HTTP/1.1 on each connection.
+
+use std::{convert::Infallible, future::Future, time::Duration};
+
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tower::Service;
+
+use super::Listener;
+use crate::{body::Body, shutdown::Shutdown};
+
+/// A head that takes longer than this is no honest caller's. It also ends idle connections.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// After accept(2) failed for want of files or memory, trying again at once would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What is already answered gets this long to be written out at the end of a drain.
+const FLUSH: Duration = Duration::from_millis(500);
+
+/// Serves `listener` with `service` until a drain has ended.
+pub async fn serve<S>(listener: Listener, service: S, shutdown: Shutdown)
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let mut http = http1::Builder::new();
+    // Without a timer hyper's head timeout would be inert.
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    let graceful = GracefulShutdown::new();
+    accept_until(&listener, shutdown.draining(), |stream| {
+        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
+        let watched = graceful.watch(connection);
+        tokio::spawn(async move { report(watched.await) });
+    })
+    .await;
+    // Idle connections close now, the others after their answer. Late callers are accepted and told.
+    let connections_end = graceful.shutdown();
+    accept_until(&listener, end_of_drain(&shutdown), |stream| {
+        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
+        tokio::spawn(async move { report(connection.await) });
+    })
+    .await;
+    // A connection that never sent a request does not count as idle for hyper and would hold this up.
+    let _ = tokio::time::timeout(FLUSH, connections_end).await;
+}
+
+async fn end_of_drain(shutdown: &Shutdown) {
+    tokio::select! {
+        () = shutdown.drained() => {}
+        () = shutdown.cut_off() => {}
+    }
+}
+
+async fn accept_until(listener: &Listener, end: impl Future<Output = ()>, mut serve: impl FnMut(super::Stream)) {
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            () = &mut end => return,
+            accepted = listener.accept() => match accepted {
+                Ok(stream) => serve(stream),
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// Callers break off all the time; that is worth a line only to whoever looks for it.
+fn report(outcome: Result<(), hyper::Error>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

@@ -1,0 +1,26 @@
+//! The program: parse the command line, do it, say how it ended.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use zoho_gateway::{cli::Cli, telemetry};
+
+fn main() -> ExitCode {
+    // clap prints usage errors itself and ends with 2.
+    let cli = Cli::parse();
+    telemetry::init_logging();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return ended(&format!("cannot start the runtime: {error}"), 1),
+    };
+    match runtime.block_on(cli.execute()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => ended(&failure.to_string(), failure.exit_code()),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last words go to the operator, whatever the log filter says")]
+fn ended(message: &str, code: u8) -> ExitCode {
+    eprintln!("zoho-gateway: {message}");
+    ExitCode::from(code)
+}

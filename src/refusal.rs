@@ -1,0 +1,113 @@
+//! Why the gateway itself answers a call instead of Zoho.
+//!
+//! Rooms return a [`Refusal`]; [`crate::respond`] alone makes HTTP of it.
+
+use std::time::Duration;
+
+use crate::{account::AccountName, call::Subject, catalogue::RouteId, fault::Fault, ledger::Quota};
+
+/// A call that is not answered by Zoho.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Why; boxed, so that a room's `Result` stays small.
+    pub cause: Box<Cause>,
+    /// Whose call it was, once known.
+    pub account: Option<AccountName>,
+    /// Which call it was, once known.
+    pub route: Option<RouteId>,
+    /// What is left of the route's threshold, where that is the reason.
+    pub quota: Option<Quota>,
+}
+
+impl Refusal {
+    /// The same refusal, told whose and which call it was.
+    #[must_use]
+    pub fn of(mut self, subject: &Subject) -> Self {
+        self.account = Some(subject.account.name.clone());
+        self.route = Some(subject.route.id.clone());
+        self
+    }
+
+    /// The same refusal, with what is left of the threshold.
+    #[must_use]
+    pub fn with_quota(mut self, quota: Quota) -> Self {
+        self.quota = Some(quota);
+        self
+    }
+}
+
+impl From<Cause> for Refusal {
+    fn from(cause: Cause) -> Self {
+        Self { cause: Box::new(cause), account: None, route: None, quota: None }
+    }
+}
+
+/// The reasons, one for each problem type of the interface.
+#[derive(Debug, Clone)]
+pub enum Cause {
+    /// The payload breaks the route's documented rules.
+    InvalidPayload(Vec<Fault>),
+    /// No row of the catalogue fits, and unknown calls are denied; or the target is none of Zoho's.
+    UnknownRoute {
+        /// What to do about it.
+        detail: String,
+    },
+    /// `Gateway-Account` names none, or is needed and missing.
+    UnknownAccount {
+        /// What to do about it.
+        detail: String,
+    },
+    /// The body is larger than `proxy.max_body`.
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The caller broke off while sending its body.
+    BodyIncomplete,
+    /// No slot comes free within the caller's wait.
+    ThresholdSaturated {
+        /// Until the call could succeed.
+        retry_after: Duration,
+    },
+    /// Zoho has locked the call for longer than the caller waits.
+    ThresholdLocked {
+        /// Until the lock ends.
+        retry_after: Duration,
+    },
+    /// As many callers wait as may.
+    QueueFull {
+        /// Until the call could succeed.
+        retry_after: Duration,
+    },
+    /// No connection to Zoho could be had; nothing was sent.
+    UpstreamUnreachable(UpstreamFault),
+    /// Zoho's answer was no HTTP, or broke off before its head was complete.
+    UpstreamInvalidResponse(UpstreamFault),
+    /// Zoho did not answer in time.
+    UpstreamTimeout(UpstreamFault),
+    /// Zoho no longer takes the account's credentials.
+    AccountUnauthorised {
+        /// The error value that Zoho gave.
+        reason: String,
+    },
+    /// Zoho, or our own ledger on its behalf, allows no further token request for now.
+    TokenThrottled {
+        /// Until a token could be had.
+        retry_after: Duration,
+    },
+    /// The gateway takes no new work.
+    ShuttingDown,
+    /// A defect of the gateway.
+    Internal,
+}
+
+/// What went wrong between the gateway and Zoho.
+#[derive(Debug, Clone)]
+pub struct UpstreamFault {
+    /// The error type of RFC 9209 section 2.3, for `Proxy-Status`.
+    pub error: &'static str,
+    /// Which server: `people.zoho.com`, `accounts.zoho.com`.
+    pub server: String,
+    /// The cause chain, for the log.
+    pub log: String,
+}

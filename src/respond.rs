@@ -1,0 +1,258 @@
+//! The one place where a refusal becomes HTTP: `application/problem+json` (RFC 9457) with `Proxy-Status` (RFC 9209).
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use crate::{
+    body::Body,
+    fault::Fault,
+    ratelimit,
+    refusal::{Cause, Refusal, UpstreamFault},
+};
+
+/// An account that Zoho no longer takes needs a person; asking more often than this does not help.
+const AFTER_A_PERSON: Duration = Duration::from_secs(5 * 60);
+
+/// A gateway that shuts down is usually back within seconds.
+const AFTER_A_RESTART: Duration = Duration::from_secs(5);
+
+/// The body of a problem.
+#[derive(Debug, Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    instance: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    errors: &'a [Fault],
+}
+
+/// How one cause is told.
+struct Telling {
+    status: StatusCode,
+    name: &'static str,
+    title: &'static str,
+    detail: String,
+    retry_after: Option<Duration>,
+    /// The error type of RFC 9209 section 2.3.
+    proxy_error: &'static str,
+}
+
+/// The problem's name, as in `urn:zoho-gateway:problem:NAME`.
+#[must_use]
+pub fn name(refusal: &Refusal) -> &'static str {
+    tell(refusal).name
+}
+
+/// What happened and what to do about it, in a sentence.
+#[must_use]
+pub fn detail(refusal: &Refusal) -> String {
+    tell(refusal).detail
+}
+
+/// The answer a caller gets; `request_id` becomes the problem's instance.
+#[must_use]
+pub fn respond(refusal: &Refusal, request_id: &str) -> Response<Body> {
+    let telling = tell(refusal);
+    let retry_after = telling.retry_after.map(ratelimit::whole_seconds);
+    let errors: &[Fault] = if let Cause::InvalidPayload(faults) = &*refusal.cause { faults } else { &[] };
+    let problem = Problem {
+        kind: format!("urn:zoho-gateway:problem:{}", telling.name),
+        title: telling.title,
+        status: telling.status.as_u16(),
+        detail: telling.detail,
+        instance: request_id,
+        route: refusal.route.as_ref().map(|route| route.as_str()),
+        account: refusal.account.as_ref().map(|account| account.as_str()),
+        retry_after,
+        errors,
+    };
+    // A struct of texts and numbers always has a JSON form.
+    let mut response = Response::new(Body::full(serde_json::to_vec(&problem).unwrap_or_default()));
+    *response.status_mut() = telling.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = retry_after {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    proxy_status(headers, telling.proxy_error, telling.name);
+    if let (Some(route), Some(quota)) = (&refusal.route, &refusal.quota) {
+        ratelimit::write(headers, route, quota);
+    }
+    response
+}
+
+/// Marks an answer as the gateway's own.
+pub fn proxy_status(headers: &mut HeaderMap, error: &str, details: &str) {
+    let error = if error.is_empty() { String::new() } else { format!("; error={error}") };
+    if let Ok(value) = HeaderValue::from_str(&format!("zoho-gateway{error}; details=\"{details}\"")) {
+        headers.insert("proxy-status", value);
+    }
+}
+
+fn tell(refusal: &Refusal) -> Telling {
+    let telling = |status, name, title, detail: String, retry_after, proxy_error| Telling {
+        status,
+        name,
+        title,
+        detail,
+        retry_after,
+        proxy_error,
+    };
+    let seconds = |span: &Duration| ratelimit::whole_seconds(*span);
+    match &*refusal.cause {
+        Cause::InvalidPayload(faults) => telling(
+            StatusCode::BAD_REQUEST,
+            "invalid-payload",
+            "The payload breaks the route's documented rules",
+            format!("{} found; nothing was sent to Zoho and no slot was spent", count(faults.len(), "fault")),
+            None,
+            "http_request_error",
+        ),
+        Cause::BodyIncomplete => telling(
+            StatusCode::BAD_REQUEST,
+            "invalid-payload",
+            "The body broke off",
+            "the request's body ended before its announced length".into(),
+            None,
+            "http_request_error",
+        ),
+        Cause::UnknownRoute { detail } => telling(
+            StatusCode::NOT_FOUND,
+            "unknown-route",
+            "The gateway serves no such call",
+            detail.clone(),
+            None,
+            "destination_not_found",
+        ),
+        Cause::UnknownAccount { detail } => telling(
+            StatusCode::NOT_FOUND,
+            "unknown-account",
+            "No such account is configured",
+            detail.clone(),
+            None,
+            "destination_not_found",
+        ),
+        Cause::BodyTooLarge { limit } => telling(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            "The body is larger than the gateway accepts",
+            format!("the limit is {limit} bytes (proxy.max_body)"),
+            None,
+            "http_request_error",
+        ),
+        Cause::ThresholdSaturated { retry_after } => telling(
+            StatusCode::TOO_MANY_REQUESTS,
+            "threshold-saturated",
+            "No slot comes free within the caller's wait",
+            format!(
+                "the earliest could be in {} s; wait longer (Prefer: wait=N) or come back then",
+                seconds(retry_after)
+            ),
+            Some(*retry_after),
+            "http_request_denied",
+        ),
+        Cause::ThresholdLocked { retry_after } => telling(
+            StatusCode::TOO_MANY_REQUESTS,
+            "threshold-locked",
+            "Zoho has locked this API",
+            format!("the lock ends in {} s; nothing is sent before", seconds(retry_after)),
+            Some(*retry_after),
+            "http_request_denied",
+        ),
+        Cause::QueueFull { retry_after } => telling(
+            StatusCode::TOO_MANY_REQUESTS,
+            "queue-full",
+            "As many callers wait as may",
+            "the gateway's queue is full (queue.max_waiting)".into(),
+            Some(*retry_after),
+            "http_request_denied",
+        ),
+        Cause::UpstreamUnreachable(fault) => telling(
+            StatusCode::BAD_GATEWAY,
+            "upstream-unreachable",
+            "No connection to Zoho",
+            format!("{} could not be reached; the call was not sent", fault.server),
+            None,
+            fault.error,
+        ),
+        Cause::UpstreamInvalidResponse(fault) => telling(
+            StatusCode::BAD_GATEWAY,
+            "upstream-invalid-response",
+            "Zoho's answer was unusable",
+            format!(
+                "{} answered with something else than a complete HTTP answer; the call may have been executed",
+                fault.server
+            ),
+            None,
+            fault.error,
+        ),
+        Cause::UpstreamTimeout(fault) => telling(
+            StatusCode::GATEWAY_TIMEOUT,
+            "upstream-timeout",
+            "Zoho did not answer in time",
+            timeout_detail(fault),
+            None,
+            fault.error,
+        ),
+        Cause::AccountUnauthorised { reason } => telling(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "account-unauthorised",
+            "Zoho no longer takes this account's credentials",
+            format!(
+                "Zoho says {reason}; a person must log in again or mend client_id, client_secret, refresh_token or data_center"
+            ),
+            Some(AFTER_A_PERSON),
+            "destination_unavailable",
+        ),
+        Cause::TokenThrottled { retry_after } => telling(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "token-throttled",
+            "No access token may be requested now",
+            format!("Zoho answers ten token requests in ten minutes; the next may go in {} s", seconds(retry_after)),
+            Some(*retry_after),
+            "destination_unavailable",
+        ),
+        Cause::ShuttingDown => telling(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "shutting-down",
+            "The gateway is shutting down",
+            "it takes no new work; the call was not sent".into(),
+            Some(AFTER_A_RESTART),
+            "destination_unavailable",
+        ),
+        Cause::Internal => telling(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal-error",
+            "A defect of the gateway",
+            "the log has more under this request's id".into(),
+            None,
+            "proxy_internal_error",
+        ),
+    }
+}
+
+fn timeout_detail(fault: &UpstreamFault) -> String {
+    let UpstreamFault { error, server, .. } = fault;
+    match *error {
+        "connection_timeout" => {
+            format!("no connection to {server} in time (upstream.connect_timeout); the call was not sent")
+        }
+        _ => format!("{server} did not answer in time (upstream.timeout); the call may have been executed"),
+    }
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}

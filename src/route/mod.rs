@@ -1,0 +1,19 @@
+//! The route room: whose call it is, and which of Zoho's calls.
+//!
+//! In comes the request as the listener read it, on goes a [`Matched`]. Refused is an account that is not configured, a
+//! target that is none of the account's hosts, a path that two servers could read differently, and, with
+//! `routing.unknown = "deny"`, a call that the catalogue does not know.
+//!
+//! Guards: no request leaves for a host that is not its account's, and none is counted as one call and served as another.
+
+mod matcher;
+mod path;
+mod service;
+mod target;
+
+pub use matcher::{AmbiguousRoutes, Matcher};
+pub use path::{Path, PathFault};
+pub use service::{RouteLayer, Router, Routing};
+
+#[cfg(doc)]
+use crate::call::Matched;

@@ -1,0 +1,131 @@
+//! One request's visit to the route room.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Method, Request, Response, header, request::Parts};
+use hyper::body::Incoming;
+use tower::{Layer, Service};
+
+use super::{Matcher, Path, target};
+use crate::{
+    account::{Account, AccountName},
+    body::Body,
+    boxed::BoxFuture,
+    call::{Matched, Subject},
+    catalogue::{Product, Route},
+    fault::Fault,
+    refusal::{Cause, Refusal},
+};
+
+/// The account that serves callers who name none, where several stand side by side.
+const DEFAULT_ACCOUNT: &str = "main";
+
+/// What the room decides by.
+#[derive(Debug)]
+pub struct Routing {
+    /// Every configured account.
+    pub accounts: BTreeMap<AccountName, Arc<Account>>,
+    /// The catalogue.
+    pub matcher: Matcher,
+    /// Whether a call that the catalogue does not know is refused.
+    pub deny_unknown: bool,
+}
+
+/// Hangs the room.
+#[derive(Debug, Clone)]
+pub struct RouteLayer(Arc<Routing>);
+
+/// The room.
+#[derive(Debug, Clone)]
+pub struct Router<S> {
+    routing: Arc<Routing>,
+    inner: S,
+}
+
+impl RouteLayer {
+    /// Decides by `routing`.
+    #[must_use]
+    pub fn new(routing: Routing) -> Self {
+        Self(Arc::new(routing))
+    }
+}
+
+impl<S> Layer<S> for RouteLayer {
+    type Service = Router<S>;
+
+    fn layer(&self, inner: S) -> Router<S> {
+        Router { routing: Arc::clone(&self.0), inner }
+    }
+}
+
+impl<S> Service<Request<Incoming>> for Router<S>
+where
+    S: Service<Matched, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Refusal;
+    type Future = BoxFuture<Response<Body>, Refusal>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let matched = self.routing.visit(request);
+        let mut inner = self.inner.clone();
+        Box::pin(async move { inner.call(matched?).await })
+    }
+}
+
+impl Routing {
+    fn visit(&self, request: Request<Incoming>) -> Result<Matched, Refusal> {
+        let (head, body) = request.into_parts();
+        let account = self.account(&head)?;
+        let named = |mut refusal: Refusal| {
+            refusal.account = Some(account.name.clone());
+            refusal
+        };
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let (product, target) =
+            target::resolve(&account, &head.uri, host).map_err(|cause| named(Refusal::from(cause)))?;
+        let path = Path::parse(target.path()).map_err(|fault| {
+            let detail = format!("the path {fault}");
+            let fault = Fault { parameter: "path".into(), pointer: String::new(), detail };
+            named(Cause::InvalidPayload(vec![fault]).into())
+        })?;
+        let route = self.route(product, &head.method, &path).map_err(named)?;
+        Ok(Matched { subject: Subject { account, route }, target, head, body })
+    }
+
+    fn account(&self, head: &Parts) -> Result<Arc<Account>, Refusal> {
+        let unknown = |detail: String| Refusal::from(Cause::UnknownAccount { detail });
+        let names = || self.accounts.keys().map(AccountName::as_str).collect::<Vec<_>>().join(", ");
+        let mut named = head.headers.get_all("gateway-account").iter();
+        let name = match (named.next(), named.next()) {
+            (None, _) if self.accounts.len() == 1 => {
+                return self.accounts.values().next().cloned().ok_or_else(|| unknown(names()));
+            }
+            (None, _) => DEFAULT_ACCOUNT,
+            (Some(name), None) => name.to_str().unwrap_or_default(),
+            (Some(_), Some(_)) => return Err(unknown("Gateway-Account is given twice".into())),
+        };
+        let account = self.accounts.get(&AccountName::new(name)).cloned();
+        account.ok_or_else(|| unknown(format!("name one of these in Gateway-Account: {}", names())))
+    }
+
+    fn route(&self, product: Product, method: &Method, path: &Path) -> Result<Arc<Route>, Refusal> {
+        if let Some(route) = self.matcher.known(product, method, path) {
+            return Ok(route);
+        }
+        let other = if self.deny_unknown { None } else { self.matcher.other(product) };
+        other.ok_or_else(|| {
+            let detail = format!("the catalogue knows no {method} {} of {}", path.as_str(), product.as_str());
+            Cause::UnknownRoute { detail }.into()
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! From a request's target to one of the account's hosts and the path that is asked of it.
+
+use http::{Uri, uri::PathAndQuery};
+
+use crate::{account::Account, catalogue::Product, refusal::Cause};
+
+/// Which product is asked, and for what: path and query byte for byte the caller's.
+///
+/// A request that names the Zoho host, in an absolute-form target or in `Host`, keeps its path as it stands; any other
+/// names the product in its first segment, which is taken off.
+pub(super) fn resolve(account: &Account, uri: &Uri, host: Option<&str>) -> Result<(Product, PathAndQuery), Cause> {
+    let Some(target) = uri.path_and_query() else {
+        return Err(unknown("a target without a path (CONNECT) is not proxied; call the gateway by its own address"));
+    };
+    let named = uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
+    if let Some(product) = account.product_of(without_default_port(named)) {
+        return Ok((product, target.clone()));
+    }
+    if let Some(authority) = uri.authority()
+        && !is_loopback(authority.host())
+    {
+        return Err(unknown(&format!("{} is no host of account {}; nothing else is proxied", authority, account.name)));
+    }
+    let stripped = Product::ALL.into_iter().find_map(|product| Some((product, strip(product, target.as_str())?)));
+    let Some((product, rest)) = stripped else {
+        return Err(unknown(
+            "a path has to begin with /people/ or /calendar/, or the request has to name the Zoho host",
+        ));
+    };
+    // What is left begins with a slash and was part of a valid target, so this cannot fail.
+    let rest = PathAndQuery::try_from(rest).map_err(|_| unknown("the target is not a path"))?;
+    Ok((product, rest))
+}
+
+/// `/people/api?x=1` → `/api?x=1`, `/people?x=1` → `/?x=1`.
+fn strip(product: Product, target: &str) -> Option<String> {
+    let rest = target.strip_prefix('/')?.strip_prefix(product.as_str())?;
+    match rest.chars().next() {
+        Some('/') => Some(rest.to_owned()),
+        Some('?') | None => Some(format!("/{rest}")),
+        Some(_) => None,
+    }
+}
+
+fn without_default_port(host: &str) -> &str {
+    host.strip_suffix(":443").or_else(|| host.strip_suffix(":80")).unwrap_or(host)
+}
+
+/// A client may write the gateway's own address in absolute form (RFC 9112 section 3.2.2).
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn unknown(detail: &str) -> Cause {
+    Cause::UnknownRoute { detail: detail.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{account::AccountName, endpoint::DataCenter, secret::Secret};
+
+    fn account() -> Account {
+        let mut endpoints = DataCenter::Us.endpoints();
+        endpoints.calendar = "http://127.0.0.1:9999".parse().unwrap();
+        Account {
+            name: AccountName::new("main"),
+            data_center: DataCenter::Us,
+            endpoints,
+            client_id: String::new(),
+            client_secret: Secret::new(String::new()),
+            refresh_token: Secret::new(String::new()),
+        }
+    }
+
+    fn resolved(uri: &str, host: &str) -> Option<(Product, String)> {
+        let (product, target) = resolve(&account(), &uri.parse().unwrap(), Some(host)).ok()?;
+        Some((product, target.to_string()))
+    }
+
+    #[test]
+    fn a_changed_base_url_or_the_zoho_host_leads_to_the_product() {
+        let (people, calendar) = (Product::People, Product::Calendar);
+        for (uri, host, product, target) in [
+            ("/people/api/v1/x?a=%5B1%5D&b", "127.0.0.1:8080", people, "/api/v1/x?a=%5B1%5D&b"),
+            ("/calendar/api/v1/x", "gateway", calendar, "/api/v1/x"),
+            ("/people", "gateway", people, "/"),
+            ("/people?a=1", "gateway", people, "/?a=1"),
+            ("/people/people/api/forms", "gateway", people, "/people/api/forms"),
+            ("/people/api/forms", "people.zoho.com", people, "/people/api/forms"),
+            ("/api/v1/x", "People.Zoho.com:443", people, "/api/v1/x"),
+            ("/calendar/x", "calendar.zoho.com", calendar, "/calendar/x"),
+            ("/api", "127.0.0.1:9999", calendar, "/api"),
+            ("http://people.zoho.com/api/v1/x", "ignored", people, "/api/v1/x"),
+            ("http://people.zoho.com:80/api/v1/x", "ignored", people, "/api/v1/x"),
+            ("http://127.0.0.1:8080/people/x", "127.0.0.1:8080", people, "/x"),
+        ] {
+            assert_eq!(resolved(uri, host), Some((product, target.to_owned())), "{uri} {host}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_proxied() {
+        for (uri, host) in [
+            ("/", "gateway"),
+            ("/peoples/api", "gateway"),
+            ("/People/api", "gateway"),
+            ("/api/v1/x", "gateway"),
+            ("/api/v1/x", "people.zoho.eu"),
+            ("http://example.com/people/api", "people.zoho.com"),
+            ("http://people.zoho.com.example.com/people/api", "gateway"),
+            ("people.zoho.com:443", "people.zoho.com"),
+        ] {
+            assert_eq!(resolved(uri, host), None, "{uri} {host}");
+        }
+    }
+}

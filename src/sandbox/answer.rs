@@ -1,0 +1,57 @@
+//! An answer: a status and a JSON body, dressed as Zoho dresses it.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::Value;
+
+use super::api::Product;
+use super::random::Random;
+
+/// A status and a JSON body.
+#[derive(Debug, PartialEq)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Value,
+}
+
+impl Answer {
+    pub(super) fn new(status: StatusCode, body: Value) -> Self {
+        Self { status, body }
+    }
+
+    pub(super) fn ok(body: Value) -> Self {
+        Self::new(StatusCode::OK, body)
+    }
+
+    /// As a response of Accounts or the control plane.
+    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body.to_string().into()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
+
+    /// As a response of a product: each answer sets a load balancer's cookie and an anti-forgery one, which are Zoho's
+    /// business with whoever holds the token and must go no further.
+    pub(super) fn with_cookies(self, product: Product, random: &mut Random) -> Response<Full<Bytes>> {
+        let mut response = self.into_response();
+        let (balancer, forgery) = match product {
+            Product::People => ("zalb_c7cb34e6ac", "CSRF_TOKEN"),
+            Product::Calendar => ("zalb_8b7213828d", "_zcsr_tmp"),
+        };
+        let cookies = [
+            format!("{balancer}={}; Path=/; Secure; HttpOnly", random.hex()),
+            format!("{forgery}={};path=/;SameSite=None;Secure;priority=high", random.hex()),
+        ];
+        for cookie in cookies {
+            if let Ok(cookie) = HeaderValue::try_from(cookie) {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
+        }
+        response
+    }
+}

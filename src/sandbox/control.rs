@@ -1,0 +1,83 @@
+//! The control plane under `/__sandbox/`: what the sandbox saw, and levers for what Zoho does unasked.
+//!
+//! | call | does |
+//! |---|---|
+//! | `GET stats` | the counts by login and API, and the token calls by login |
+//! | `GET requests` | the last People and Calendar requests as received |
+//! | `POST revoke-access-tokens` | kills every access token |
+//! | `POST revoke-refresh-tokens` | takes back every refresh token used so far, and `main`'s |
+//! | `POST lock?api=<name>&seconds=<n>` | locks an API for every login from now on; 0 lifts its locks |
+//! | `POST reset` | forgets counts, locks, requests and token calls; tokens and shares stay |
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::api::Api;
+use super::request::Arrival;
+use super::world::{Sandbox, World};
+use crate::clock;
+
+/// Answers a call of the control plane.
+pub(super) fn answer(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
+    let segments = arrival.segments();
+    let [_, lever] = segments.as_slice() else {
+        return unknown();
+    };
+    let mut world = sandbox.world();
+    match (&arrival.method, lever.as_str()) {
+        (&Method::GET, "stats") => Answer::ok(stats(&world)),
+        (&Method::GET, "requests") => Answer::ok(world.records.iter().map(|record| json!(record)).collect()),
+        (&Method::POST, "revoke-access-tokens") => {
+            world.tokens.kill_all();
+            done()
+        }
+        (&Method::POST, "revoke-refresh-tokens") => {
+            world.tokens.revoke_all();
+            done()
+        }
+        (&Method::POST, "lock") => lock(&mut world, arrival),
+        (&Method::POST, "reset") => {
+            world.meters.forget();
+            world.records.forget();
+            world.tokens.forget_calls();
+            done()
+        }
+        _ => unknown(),
+    }
+}
+
+fn stats(world: &World) -> Value {
+    json!({"apis": world.meters.tallies(), "tokens": world.tokens.tallies()})
+}
+
+fn lock(world: &mut World, arrival: &Arrival) -> Answer {
+    let named = arrival.parameter("api");
+    let Some(api) = Api::ALL.into_iter().find(|api| Some(api.name()) == named.as_deref()) else {
+        let names = Api::ALL.map(Api::name).join(", ");
+        return mistake(&format!("api must be one of: {names}"));
+    };
+    let seconds = arrival.parameter("seconds").and_then(|seconds| seconds.parse().ok());
+    let Some(lock) = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) else {
+        return mistake("seconds must be a number, zero or above");
+    };
+    let Some(until) = clock::now().checked_add(lock) else {
+        return mistake("seconds is too large");
+    };
+    world.meters.lock(api, until);
+    done()
+}
+
+fn done() -> Answer {
+    Answer::ok(json!({"done": true}))
+}
+
+fn mistake(message: &str) -> Answer {
+    Answer::new(StatusCode::BAD_REQUEST, json!({"message": message}))
+}
+
+fn unknown() -> Answer {
+    Answer::new(StatusCode::NOT_FOUND, json!({"message": "no such lever; see src/sandbox/control.rs"}))
+}

@@ -1,0 +1,52 @@
+//! Whose refresh token it is.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The refresh token of the login `main`.
+pub const REFRESH_TOKEN: &str = "1000.sandbox-refresh-token";
+
+/// Every refresh token that starts like this is a valid one of a login of its own.
+const PREFIX: &str = "1000.sandbox.";
+
+/// How many of a refresh token's last characters name its login.
+const NAME_LENGTH: usize = 8;
+
+/// A Zoho user, known by the refresh token they granted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Login(Arc<str>);
+
+impl Login {
+    /// The login that granted `refresh_token`; `None` if nobody ever did.
+    pub(super) fn of(refresh_token: &str) -> Option<Self> {
+        if refresh_token == REFRESH_TOKEN {
+            return Some(Self("main".into()));
+        }
+        refresh_token.strip_prefix(PREFIX)?;
+        let skipped = refresh_token.chars().count().saturating_sub(NAME_LENGTH);
+        Some(Self(refresh_token.chars().skip(skipped).collect::<String>().into()))
+    }
+}
+
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(refresh_token: &str) -> Option<String> {
+        Login::of(refresh_token).map(|login| login.to_string())
+    }
+
+    #[test]
+    fn is_named_after_the_end_of_its_refresh_token() {
+        assert_eq!(name(REFRESH_TOKEN).as_deref(), Some("main"));
+        assert_eq!(name("1000.sandbox.second-login").as_deref(), Some("nd-login"));
+        assert_eq!(name("1000.elsewhere.token"), None);
+        assert_eq!(name(""), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! How each product says no. People's and Calendar's shapes have nothing in common.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::api::Product;
+use super::settings::LockAnswer;
+
+/// No credential, or a blank one. Both products call that a bad request, not an unauthorised one.
+pub(super) fn missing_token(product: Product) -> Answer {
+    match product {
+        Product::People => Answer::new(
+            StatusCode::BAD_REQUEST,
+            // Without the "message" of its siblings: measured so.
+            json!({"response": {"errors": people_error(7202, "Provided authentication token is invalid."), "status": 1}}),
+        ),
+        Product::Calendar => calendar(StatusCode::BAD_REQUEST, "INVALID_TICKET", "Invalid ticket."),
+    }
+}
+
+/// A token that was never issued, has expired or was killed.
+pub(super) fn dead_token(product: Product) -> Answer {
+    match product {
+        Product::People => people(StatusCode::UNAUTHORIZED, 7213, "The provided OAuth token is invalid."),
+        Product::Calendar => calendar(StatusCode::UNAUTHORIZED, "INVALID_OAUTHTOKEN", "Invalid OAuth token."),
+    }
+}
+
+/// The API is locked, by this call or an earlier one.
+pub(super) fn locked(product: Product, told: LockAnswer) -> Answer {
+    let blocked = "API access blocked since threshold limit exceeded. Please try after some time";
+    match (product, told) {
+        // Its status is documented, its body is not; 7209 is People's number and has no place here.
+        (Product::Calendar, _) => calendar(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", "Too many requests."),
+        (Product::People, LockAnswer::Status429) => people(StatusCode::TOO_MANY_REQUESTS, 7209, blocked),
+        (Product::People, LockAnswer::Status400) => people(StatusCode::BAD_REQUEST, 7209, blocked),
+        (Product::People, LockAnswer::Status200) => people(StatusCode::OK, 7209, blocked),
+        (Product::People, LockAnswer::Status200Array) => {
+            people_with(StatusCode::OK, json!([people_error(7209, blocked)]))
+        }
+    }
+}
+
+/// A body above the sandbox's bound.
+pub(super) fn too_large(product: Product) -> Answer {
+    match product {
+        Product::People => people(StatusCode::PAYLOAD_TOO_LARGE, 7200, "The request is too large."),
+        Product::Calendar => calendar(StatusCode::PAYLOAD_TOO_LARGE, "REQUEST_TOO_LARGE", "The request is too large."),
+    }
+}
+
+/// A body that broke off.
+pub(super) fn broken_body(product: Product) -> Answer {
+    match product {
+        Product::People => people(StatusCode::BAD_REQUEST, 7200, "The request is incomplete."),
+        Product::Calendar => calendar(StatusCode::BAD_REQUEST, "INVALID_REQUEST", "The request is incomplete."),
+    }
+}
+
+/// A failure of People: `errors` is an object.
+pub(super) fn people(status: StatusCode, code: u32, message: &str) -> Answer {
+    people_with(status, people_error(code, message))
+}
+
+/// A failure of Calendar: `error` is an array.
+pub(super) fn calendar(status: StatusCode, code: &str, description: &str) -> Answer {
+    Answer::new(status, json!({"error": [{"description": description, "error_code": code, "message": code}]}))
+}
+
+fn people_with(status: StatusCode, errors: Value) -> Answer {
+    Answer::new(status, json!({"response": {"message": "Error occurred", "errors": errors, "status": 1}}))
+}
+
+fn people_error(code: u32, message: &str) -> Value {
+    json!({"code": code, "message": message})
+}

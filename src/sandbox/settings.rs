@@ -1,0 +1,77 @@
+//! What a sandbox can be told: other thresholds, delays, short-lived tokens, and how it tells a lock.
+
+use std::time::Duration;
+
+use super::meter::Rule;
+
+/// The threshold of most published People calls; Calendar publishes none and is held to the same.
+const REQUESTS: u32 = 30;
+
+/// "Number of API calls allowed within a minute."
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// The lock period that accompanies nearly every threshold of 30.
+const LOCK: Duration = Duration::from_secs(5 * 60);
+
+/// How long Zoho's access tokens live.
+const TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
+
+/// How a sandbox behaves; the default is Zoho as its pages describe it, without any delay.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Calls allowed per window, for every API, in place of 30.
+    pub requests: Option<u32>,
+    /// The length of the rolling window, in place of 60 s.
+    pub window: Option<Duration>,
+    /// How long an API stays locked, in place of 5 min.
+    pub lock: Option<Duration>,
+    /// People and Calendar calls take a random time up to this before they are counted, and again before the answer.
+    pub delay: Duration,
+    /// How long an access token lives. Answers carry it in whole seconds, at least 1, also where it is shorter.
+    pub token_life: Duration,
+    /// How long the answer to a token call takes; the token lives from before that.
+    pub token_delay: Duration,
+    /// How a People call is told that its API is locked.
+    pub lock_answer: LockAnswer,
+}
+
+impl Settings {
+    /// The threshold in force, for every API alike.
+    pub(super) fn rule(&self) -> Rule {
+        Rule {
+            requests: self.requests.unwrap_or(REQUESTS),
+            window: self.window.unwrap_or(WINDOW),
+            lock: self.lock.unwrap_or(LOCK),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            requests: None,
+            window: None,
+            lock: None,
+            delay: Duration::ZERO,
+            token_life: TOKEN_LIFE,
+            token_delay: Duration::ZERO,
+            lock_answer: LockAnswer::default(),
+        }
+    }
+}
+
+/// How People tells a lock. Code 7209 is certain, its HTTP status is not: several have been reported.
+///
+/// Calendar documents its one answer, HTTP 429, and gives that whatever is set here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LockAnswer {
+    /// HTTP 429, code 7209 in the body.
+    #[default]
+    Status429,
+    /// HTTP 400, code 7209 in the body.
+    Status400,
+    /// HTTP 200, code 7209 in the body: a failure that looks like success.
+    Status200,
+    /// HTTP 200 as well, with `errors` an array, as Timetracker writes it.
+    Status200Array,
+}

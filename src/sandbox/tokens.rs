@@ -1,0 +1,213 @@
+//! Refresh and access tokens: who holds which, which of them live, and how often they were asked for.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::REFRESH_TOKEN;
+use super::login::Login;
+use super::meter::{Meter, Rule, Verdict};
+use super::random::Random;
+
+/// "10 access tokens per refresh token in ten minutes", then blocked for ten. Metered like an API, so a call during the
+/// block counts in the ten minutes after it: those who stop asking recover, as developers report.
+const CALLS: Rule = Rule { requests: 10, window: Duration::from_secs(600), lock: Duration::from_secs(600) };
+
+/// Live access tokens per refresh token; one more kills the oldest.
+const MOST_LIVE: usize = 15;
+
+/// All tokens of all logins.
+pub(super) struct Tokens {
+    logins: BTreeMap<Login, Grants>,
+    /// Every access token ever issued, for a dead one still tells whose it was.
+    access: HashMap<String, Access>,
+    /// Refresh tokens somebody has used; the levers of the control plane act on these.
+    seen: HashSet<String>,
+    revoked: HashSet<String>,
+}
+
+/// The sums of one login, as the statistics show them.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct TokenTally {
+    pub(super) calls: u64,
+    pub(super) granted: u64,
+    pub(super) most_in_ten_minutes: usize,
+    pub(super) blocked: u64,
+}
+
+#[derive(Default)]
+struct Grants {
+    calls: Meter,
+    granted: u64,
+    /// Access tokens not killed yet, oldest first.
+    live: VecDeque<String>,
+}
+
+struct Access {
+    login: Login,
+    expires: Instant,
+    killed: bool,
+}
+
+impl Tokens {
+    pub(super) fn new() -> Self {
+        Self {
+            logins: BTreeMap::new(),
+            access: HashMap::new(),
+            seen: HashSet::from([REFRESH_TOKEN.to_owned()]),
+            revoked: HashSet::new(),
+        }
+    }
+
+    /// Counts a token call that names `refresh_token`, whatever becomes of it.
+    pub(super) fn call(&mut self, login: &Login, refresh_token: &str, now: Instant) -> Verdict {
+        self.seen.insert(refresh_token.to_owned());
+        self.logins.entry(login.clone()).or_default().calls.arrive(now, &CALLS)
+    }
+
+    /// Issues an access token that lives for `life`.
+    pub(super) fn grant(&mut self, login: &Login, now: Instant, life: Duration, random: &mut Random) -> String {
+        let token = format!("1000.{}.{}", random.hex(), random.hex());
+        let grants = self.logins.entry(login.clone()).or_default();
+        grants.granted += 1;
+        grants.live.push_back(token.clone());
+        // The expired ones no longer count among the live.
+        grants.live.retain(|token| self.access.get(token).is_none_or(|access| now < access.expires));
+        if grants.live.len() > MOST_LIVE
+            && let Some(oldest) = grants.live.pop_front()
+            && let Some(access) = self.access.get_mut(&oldest)
+        {
+            access.killed = true;
+        }
+        self.access.insert(token.clone(), Access { login: login.clone(), expires: now + life, killed: false });
+        token
+    }
+
+    /// Whose token it is or was.
+    pub(super) fn holder(&self, token: &str) -> Option<Login> {
+        self.access.get(token).map(|access| access.login.clone())
+    }
+
+    /// Whether the token opens anything at `now`.
+    pub(super) fn is_live(&self, token: &str, now: Instant) -> bool {
+        self.access.get(token).is_some_and(|access| !access.killed && now < access.expires)
+    }
+
+    /// Whether the refresh token was taken back.
+    pub(super) fn is_revoked(&self, refresh_token: &str) -> bool {
+        self.revoked.contains(refresh_token)
+    }
+
+    /// Takes a refresh token back, and its access tokens with it.
+    pub(super) fn revoke(&mut self, login: &Login, refresh_token: &str) {
+        self.revoked.insert(refresh_token.to_owned());
+        self.kill(|access| access.login == *login);
+    }
+
+    /// Takes back every refresh token used so far, and `main`'s in any case.
+    pub(super) fn revoke_all(&mut self) {
+        self.revoked.extend(self.seen.iter().cloned());
+        self.kill_all();
+    }
+
+    /// Kills every live access token; the refresh tokens stay good for new ones.
+    pub(super) fn kill_all(&mut self) {
+        self.kill(|_| true);
+    }
+
+    /// Forgets how often tokens were asked for, and lifts the blocks.
+    pub(super) fn forget_calls(&mut self) {
+        for grants in self.logins.values_mut() {
+            grants.calls = Meter::default();
+            grants.granted = 0;
+        }
+    }
+
+    /// The sums by login.
+    pub(super) fn tallies(&self) -> BTreeMap<String, TokenTally> {
+        self.logins.iter().map(|(login, grants)| (login.to_string(), grants.tally())).collect()
+    }
+
+    fn kill(&mut self, doomed: impl Fn(&Access) -> bool) {
+        self.access.values_mut().filter(|access| doomed(access)).for_each(|access| access.killed = true);
+        for grants in self.logins.values_mut() {
+            grants.live.retain(|token| self.access.get(token).is_some_and(|access| !access.killed));
+        }
+    }
+}
+
+impl Grants {
+    fn tally(&self) -> TokenTally {
+        let calls = self.calls.tally();
+        TokenTally {
+            calls: calls.arrivals,
+            granted: self.granted,
+            most_in_ten_minutes: calls.most_in_any_window,
+            blocked: calls.refused,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn main_login() -> Login {
+        Login::of(REFRESH_TOKEN).unwrap()
+    }
+
+    #[test]
+    fn a_token_dies_with_its_hour_and_still_tells_whose_it_was() {
+        let (mut tokens, now) = (Tokens::new(), clock::now());
+        let token = tokens.grant(&main_login(), now, HOUR, &mut Random::seeded());
+        assert!(tokens.is_live(&token, now + HOUR - Duration::from_millis(1)));
+        assert!(!tokens.is_live(&token, now + HOUR));
+        assert_eq!(tokens.holder(&token), Some(main_login()));
+    }
+
+    #[test]
+    fn the_sixteenth_live_token_kills_the_oldest() {
+        let (mut tokens, mut random, now) = (Tokens::new(), Random::seeded(), clock::now());
+        let granted: Vec<_> = (0..16).map(|_| tokens.grant(&main_login(), now, HOUR, &mut random)).collect();
+        let live: Vec<_> = granted.iter().map(|token| tokens.is_live(token, now)).collect();
+        assert!(!live[0]);
+        assert!(live[1..].iter().all(|live| *live));
+    }
+
+    #[test]
+    fn an_expired_token_is_none_of_the_fifteen() {
+        let (mut tokens, mut random, now) = (Tokens::new(), Random::seeded(), clock::now());
+        for _ in 0..15 {
+            tokens.grant(&main_login(), now, HOUR, &mut random);
+        }
+        let later: Vec<_> = (0..15).map(|_| tokens.grant(&main_login(), now + HOUR, HOUR, &mut random)).collect();
+        assert!(later.iter().all(|token| tokens.is_live(token, now + HOUR)));
+    }
+
+    #[test]
+    fn the_eleventh_call_in_ten_minutes_is_blocked_for_ten() {
+        let (mut tokens, now) = (Tokens::new(), clock::now());
+        let mut call = |seconds| tokens.call(&main_login(), REFRESH_TOKEN, now + Duration::from_secs(seconds));
+        assert!((0..10).all(|n| call(n) == Verdict::Accepted));
+        assert_eq!(call(599), Verdict::Overstepped);
+        assert_eq!(call(1198), Verdict::DuringLock);
+        assert_eq!(call(1199), Verdict::Accepted);
+    }
+
+    #[test]
+    fn revoking_ends_the_access_tokens_of_that_login_only() {
+        let (mut tokens, mut random, now) = (Tokens::new(), Random::seeded(), clock::now());
+        let other = Login::of("1000.sandbox.other").unwrap();
+        let mine = tokens.grant(&main_login(), now, HOUR, &mut random);
+        let theirs = tokens.grant(&other, now, HOUR, &mut random);
+        tokens.revoke(&main_login(), REFRESH_TOKEN);
+        assert!(tokens.is_revoked(REFRESH_TOKEN));
+        assert!(!tokens.is_live(&mine, now));
+        assert!(tokens.is_live(&theirs, now));
+    }
+}

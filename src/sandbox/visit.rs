@@ -1,0 +1,83 @@
+//! One request's visit, from its last byte in to its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use super::answer::Answer;
+use super::api::{Api, Part, Product};
+use super::login::Login;
+use super::request::{Arrival, BodyFault};
+use super::world::{Sandbox, World};
+use super::{accounts, calendar, control, people, refusal};
+use crate::clock;
+
+/// Answers `request` as the part of Zoho that its path belongs to.
+pub(super) async fn visit(sandbox: Arc<Sandbox>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let arrival = Arrival::read(request).await;
+    match Part::of(&arrival.segments()) {
+        Part::Control => control::answer(&sandbox, &arrival).into_response(),
+        Part::Accounts => accounts::answer(&sandbox, &arrival).await.into_response(),
+        Part::Product(product) => call(&sandbox, product, &arrival).await,
+    }
+}
+
+/// A People or Calendar call. It is counted and executed between the two delays: on the way there it has not happened
+/// yet, on the way back it cannot be undone.
+async fn call(sandbox: &Sandbox, product: Product, arrival: &Arrival) -> Response<Full<Bytes>> {
+    sandbox.world().records.keep(sandbox.age(), arrival);
+    sandbox.linger().await;
+    let response = {
+        let mut world = sandbox.world();
+        let answer = decide(sandbox, &mut world, product, arrival);
+        answer.with_cookies(product, &mut world.random)
+    };
+    sandbox.linger().await;
+    response
+}
+
+/// Whose call it is, whether it is one too many, whether its token lives, and only then what it asks for.
+///
+/// Counting comes before the token's validity because a dead token still says whose call it was, and that a refused
+/// call counts is the stricter reading.
+fn decide(sandbox: &Sandbox, world: &mut World, product: Product, arrival: &Arrival) -> Answer {
+    // Read under the world's lock, so that arrivals are metered in the order of their times.
+    let now = clock::now();
+    let segments = arrival.segments();
+    let api = Api::of(product, &arrival.method, &segments);
+    let Some(token) = arrival.access_token() else {
+        return refusal::missing_token(product);
+    };
+    let Some(login) = world.tokens.holder(token) else {
+        return refusal::dead_token(product);
+    };
+    if world.meters.arrive(&login, api, now).is_refused() {
+        return refusal::locked(product, sandbox.settings.lock_answer);
+    }
+    if !world.tokens.is_live(token, now) {
+        return refusal::dead_token(product);
+    }
+    match arrival.body {
+        Err(BodyFault::TooLarge) => refusal::too_large(product),
+        // The caller is gone, and with it whoever could read this.
+        Err(BodyFault::Broken) => refusal::broken_body(product),
+        Ok(_) => execute(world, &login, api, arrival, &segments),
+    }
+}
+
+fn execute(world: &mut World, login: &Login, api: Api, arrival: &Arrival, segments: &[String]) -> Answer {
+    // The known APIs have their id in fourth place: /api/v1/courses/{id}/share.
+    let id = segments.get(3).map_or("", String::as_str);
+    match api {
+        Api::ShareCourse => people::share(world.courses.of(login, id), arrival),
+        Api::SharedUsers => people::shared_users(world.courses.of(login, id), arrival),
+        Api::RemoveShare => people::remove_share(world.courses.of(login, id), arrival),
+        Api::PeopleOther => people::other(&arrival.path),
+        Api::ShareCalendar => calendar::share(world.calendars.of(login, id), arrival),
+        Api::CalendarShares => calendar::shares(world.calendars.of(login, id)),
+        Api::CalendarOther => calendar::other(),
+    }
+}

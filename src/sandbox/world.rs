@@ -1,0 +1,78 @@
+//! What a sandbox remembers, behind one lock.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::calendar::Share;
+use super::login::Login;
+use super::meters::Meters;
+use super::random::Random;
+use super::records::Records;
+use super::settings::Settings;
+use super::tokens::Tokens;
+use crate::clock;
+
+/// One simulated Zoho: its settings and its memory.
+pub(super) struct Sandbox {
+    pub(super) settings: Settings,
+    began: Instant,
+    /// A std mutex, because every use is a few lines without `.await`; one for all, because a call touches most of it.
+    world: Mutex<World>,
+}
+
+/// Everything that changes.
+pub(super) struct World {
+    pub(super) tokens: Tokens,
+    pub(super) meters: Meters,
+    pub(super) records: Records,
+    /// Per course, the record numbers it is shared with, in the order of sharing.
+    pub(super) courses: Shelf<String>,
+    /// Per calendar, whom it is shared with.
+    pub(super) calendars: Shelf<Share>,
+    pub(super) random: Random,
+}
+
+/// Lists by login and by the id in the path; a list that nobody wrote to is empty.
+pub(super) struct Shelf<T>(HashMap<(Login, String), Vec<T>>);
+
+impl Sandbox {
+    pub(super) fn new(settings: Settings) -> Self {
+        let world = World {
+            tokens: Tokens::new(),
+            meters: Meters::new(settings.rule()),
+            records: Records::default(),
+            courses: Shelf(HashMap::new()),
+            calendars: Shelf(HashMap::new()),
+            random: Random::seeded(),
+        };
+        Self { settings, began: clock::now(), world: Mutex::new(world) }
+    }
+
+    /// The memory, for a few lines. A panic elsewhere left it no worse than a refused call would.
+    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the sandbox has been standing.
+    pub(super) fn age(&self) -> Duration {
+        clock::now().duration_since(self.began)
+    }
+
+    /// Takes a random time up to the configured delay.
+    pub(super) async fn linger(&self) {
+        if self.settings.delay.is_zero() {
+            return;
+        }
+        let delay = self.world().random.up_to(self.settings.delay);
+        tokio::time::sleep(delay).await;
+    }
+}
+
+impl<T> Shelf<T> {
+    pub(super) fn of(&mut self, login: &Login, id: &str) -> &mut Vec<T> {
+        self.0.entry((login.clone(), id.to_owned())).or_default()
+    }
+}

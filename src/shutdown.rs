@@ -1,0 +1,53 @@
+//! The way out: first no new work, then, when the drain's time is up, no work at all.
+
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+
+/// The state of a shutdown; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    draining: CancellationToken,
+    cut_off: CancellationToken,
+    in_flight: TaskTracker,
+}
+
+impl Shutdown {
+    /// No new work from here on.
+    pub fn drain(&self) {
+        self.draining.cancel();
+        self.in_flight.close();
+    }
+
+    /// Whether new work is refused.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Resolves when the drain begins.
+    pub async fn draining(&self) {
+        self.draining.cancelled().await;
+    }
+
+    /// Ends what is still under way.
+    pub fn cut(&self) {
+        self.cut_off.cancel();
+    }
+
+    /// Resolves when what is still under way has to end.
+    pub async fn cut_off(&self) {
+        self.cut_off.cancelled().await;
+    }
+
+    /// Stands for one request until dropped.
+    pub fn in_flight(&self) -> TaskTrackerToken {
+        self.in_flight.token()
+    }
+
+    /// Resolves when a drain has begun and no request is under way.
+    pub async fn drained(&self) {
+        self.in_flight.wait().await;
+    }
+}

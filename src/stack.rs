@@ -1,0 +1,91 @@
+//! The whole path of a request, from the socket to Zoho, in the order in which it is walked.
+
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+
+use http::{HeaderName, Request, Response, header};
+use hyper::body::Incoming;
+use tower::{Service, ServiceBuilder};
+use tower_http::{
+    ServiceBuilderExt,
+    request_id::{MakeRequestId, RequestId},
+};
+use uuid::Uuid;
+
+use crate::{
+    account::AccountName,
+    body::Body,
+    edge::EdgeLayer,
+    forward::Forward,
+    retry::RetryLayer,
+    route::{RouteLayer, Routing},
+    shutdown::Shutdown,
+    telemetry::Metrics,
+    throttle::{Lines, ThrottleLayer},
+    token::{SignLayer, Source},
+    upstream::Client,
+    validate::ValidateLayer,
+};
+
+/// What the rooms are furnished with.
+#[derive(Debug)]
+pub struct Rooms {
+    /// Accounts and catalogue.
+    pub routing: Routing,
+    /// The queues, shared with the admin listener.
+    pub lines: Arc<Lines>,
+    /// The tokens, shared with the admin listener.
+    pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
+    /// The way to Zoho.
+    pub client: Client,
+    /// Longest wait for a slot.
+    pub max_wait: Duration,
+    /// Longest wait for an answer's head.
+    pub timeout: Duration,
+    /// Largest body, in bytes.
+    pub max_body: u64,
+    /// The way out.
+    pub shutdown: Shutdown,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Hangs the rooms, first to last.
+pub fn stack(
+    rooms: Rooms,
+) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+    let Rooms { routing, lines, sources, client, max_wait, timeout, max_body, shutdown, metrics } = rooms;
+    ServiceBuilder::new()
+        // Before anything can log a request: what must not be seen is marked.
+        .sensitive_request_headers([header::AUTHORIZATION, header::COOKIE].into())
+        // Every request has an id, and every answer tells it.
+        .set_request_id(X_REQUEST_ID, TimeOrdered)
+        .propagate_request_id(X_REQUEST_ID)
+        // Infallible from here outward: refusals and panics become answers.
+        .layer(EdgeLayer::new(shutdown, metrics))
+        // Whose call, and which: everything below is decided per account and route.
+        .layer(RouteLayer::new(routing))
+        // Before all that costs: a bad payload spends no slot, no token and no connection.
+        .layer(ValidateLayer::new(max_body))
+        // Above the throttle: a second attempt asks for a second permit.
+        .layer(RetryLayer)
+        // Before the token: none is fetched for a call that waits, none goes stale in the queue.
+        .layer(ThrottleLayer::new(lines, max_wait))
+        // One token for all callers of an account.
+        .layer(SignLayer::new(sources))
+        // Out to Zoho.
+        .service(Forward::new(client, timeout, max_body))
+}
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Ids for requests that bring none: UUID version 7, so that they sort by time.
+#[derive(Debug, Clone, Copy)]
+struct TimeOrdered;
+
+impl MakeRequestId for TimeOrdered {
+    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
+        let id = Uuid::now_v7().to_string();
+        id.parse().ok().map(RequestId::new)
+    }
+}

@@ -1,0 +1,132 @@
+//! Every metric, by name. All begin with `zoho_gateway_`.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+use crate::{account::AccountName, call::Visit, refusal::Cause};
+
+/// The counters and their registry.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Histogram,
+    waited: Family<RouteLabels, Histogram>,
+    refusals: Family<RefusalLabels, Counter>,
+    tokens: Family<TokenLabels, Counter>,
+    waiting: Gauge,
+}
+
+/// Label values come from the configuration and the catalogue, never from a request, so their number is bounded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    account: String,
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    account: String,
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    problem: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    account: String,
+    outcome: &'static str,
+}
+
+/// A rendered page of metrics.
+#[derive(Debug)]
+pub struct Exposition {
+    /// The `Content-Type` it has.
+    pub content_type: &'static str,
+    /// The page.
+    pub text: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("zoho_gateway");
+        // From half a millisecond to half a minute and beyond.
+        let histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 9));
+        let (requests, refusals, tokens) = (Family::default(), Family::default(), Family::default());
+        let (seconds, waiting) = (histogram(), Gauge::default());
+        let waited = Family::<RouteLabels, Histogram>::new_with_constructor(histogram);
+        registry.register("requests", "Answered requests", requests.clone());
+        registry.register_with_unit("request", "From a request's head to its answer's", Unit::Seconds, seconds.clone());
+        registry.register_with_unit("wait", "Time spent waiting for a slot", Unit::Seconds, waited.clone());
+        registry.register("refusals", "Answers the gateway made itself", refusals.clone());
+        registry.register("token_requests", "Requests to the accounts server", tokens.clone());
+        registry.register("waiting", "Callers waiting for a slot", waiting.clone());
+        Self { registry, requests, seconds, waited, refusals, tokens, waiting }
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, visit: Option<&Visit>, status: http::StatusCode, took: Duration) {
+        self.seconds.observe(took.as_secs_f64());
+        let name = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let account = name(visit.map(|visit| visit.account.as_str()));
+        let route = name(visit.map(|visit| visit.route.as_str()));
+        let labels = RequestLabels { account: account.clone(), route: route.clone(), status: status.as_u16() };
+        self.requests.get_or_create(&labels).inc();
+        if let Some(waited) = visit.and_then(|visit| visit.waited) {
+            self.waited.get_or_create(&RouteLabels { account, route }).observe(waited.as_secs_f64());
+        }
+    }
+
+    /// The gateway answered by itself, with this problem.
+    pub fn refused(&self, problem: &'static str) {
+        self.refusals.get_or_create(&RefusalLabels { problem }).inc();
+    }
+
+    /// A token flight ended, with this cause if it brought none.
+    pub fn token_request(&self, account: &AccountName, failure: Option<&Cause>) {
+        let outcome = match failure {
+            None => "granted",
+            Some(Cause::AccountUnauthorised { .. }) => "unauthorised",
+            Some(Cause::TokenThrottled { .. }) => "throttled",
+            Some(_) => "failed",
+        };
+        self.tokens.get_or_create(&TokenLabels { account: account.to_string(), outcome }).inc();
+    }
+
+    /// The page as it stands now; `waiting` callers wait.
+    #[must_use]
+    pub fn expose(&self, waiting: usize, openmetrics: bool) -> Exposition {
+        self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut text, &self.registry);
+        if openmetrics {
+            return Exposition { content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8", text };
+        }
+        // The plain format knows no end mark; otherwise it reads the same lines.
+        let text = text.strip_suffix("# EOF\n").map(str::to_owned).unwrap_or(text);
+        Exposition { content_type: "text/plain; version=0.0.4; charset=utf-8", text }
+    }
+}

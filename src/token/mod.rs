@@ -1,0 +1,22 @@
+//! The token room: a permitted call gets the access token of its account.
+//!
+//! In comes a [`Permitted`], on goes a [`Signed`]. One token serves all callers of an account; it is renewed a little
+//! early by one flight for everybody who waits, and replaced once when Zoho says that it is dead. Refused is a call
+//! whose account Zoho no longer takes, or may not be asked about for now.
+//!
+//! Guards: the token endpoint sees at most ten calls in ten minutes, by the same ledger that guards the calls, and for
+//! any number of simultaneous "dead token" answers it sees one.
+
+mod answer;
+mod grant;
+mod service;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use grant::Grants;
+pub use service::{Sign, SignLayer};
+pub use source::{Source, Standing};
+
+#[cfg(doc)]
+use crate::call::{Permitted, Signed};

@@ -1,0 +1,75 @@
+//! One call's visit to the token room.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower::{Layer, Service};
+
+use super::Source;
+use crate::{
+    account::AccountName,
+    boxed::BoxFuture,
+    call::{Answer, Permitted, Signed, Unexecuted},
+    refusal::{Cause, Refusal},
+};
+
+/// Hangs the room.
+#[derive(Debug, Clone)]
+pub struct SignLayer {
+    sources: Arc<HashMap<AccountName, Arc<Source>>>,
+}
+
+/// The room.
+#[derive(Debug, Clone)]
+pub struct Sign<S> {
+    sources: Arc<HashMap<AccountName, Arc<Source>>>,
+    inner: S,
+}
+
+impl SignLayer {
+    /// With the token sources of all accounts.
+    #[must_use]
+    pub fn new(sources: Arc<HashMap<AccountName, Arc<Source>>>) -> Self {
+        Self { sources }
+    }
+}
+
+impl<S> Layer<S> for SignLayer {
+    type Service = Sign<S>;
+
+    fn layer(&self, inner: S) -> Sign<S> {
+        Sign { sources: Arc::clone(&self.sources), inner }
+    }
+}
+
+impl<S> Service<Permitted> for Sign<S>
+where
+    S: Service<Signed, Response = Answer, Error = Refusal> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Answer;
+    type Error = Refusal;
+    type Future = BoxFuture<Answer, Refusal>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, Permitted { call, permit }: Permitted) -> Self::Future {
+        let source = self.sources.get(&call.subject.account.name).cloned();
+        let mut inner = self.inner.clone();
+        Box::pin(async move {
+            // The same configuration makes accounts and sources, so one without the other is a defect of ours.
+            let Some(source) = source else { return Err(Refusal::from(Cause::Internal).of(&call.subject)) };
+            let token = source.token().await.map_err(|cause| Refusal::from(cause).of(&call.subject))?;
+            let answer = inner.call(Signed { call, permit, token }).await?;
+            if let Some(Unexecuted::DeadToken { generation }) = answer.unexecuted {
+                source.dead(generation);
+            }
+            Ok(answer)
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! One deadline for a whole connection: name, TCP and TLS.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::Uri;
+use tower::{BoxError, Service};
+
+/// A connector that gives up after a while.
+#[derive(Debug, Clone)]
+pub struct ConnectTimeout<C> {
+    inner: C,
+    timeout: Duration,
+}
+
+/// The connection was not there in time.
+#[derive(Debug, thiserror::Error)]
+#[error("no connection within {0:?}")]
+pub struct Elapsed(Duration);
+
+impl<C> ConnectTimeout<C> {
+    /// Gives `inner` at most `timeout`.
+    pub(super) fn new(inner: C, timeout: Duration) -> Self {
+        Self { inner, timeout }
+    }
+}
+
+impl<C> Service<Uri> for ConnectTimeout<C>
+where
+    C: Service<Uri>,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
+    C::Response: 'static,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let (connecting, timeout) = (self.inner.call(uri), self.timeout);
+        Box::pin(async move {
+            tokio::time::timeout(timeout, connecting).await.map_err(|_| Elapsed(timeout))?.map_err(Into::into)
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! What a failed exchange with Zoho means: for the caller, and for the ledger.
+
+use std::{error::Error, io};
+
+use hyper_util::client::legacy;
+
+use super::Elapsed;
+use crate::{
+    body::BodyError,
+    refusal::{Cause, UpstreamFault},
+};
+
+/// An exchange that brought no answer.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the caller is told.
+    pub cause: Cause,
+    /// No byte of the request can have left.
+    pub never_sent: bool,
+}
+
+impl Failure {
+    /// Zoho did not answer in time.
+    #[must_use]
+    pub fn timeout(server: &str) -> Self {
+        let fault = fault(server, "http_response_timeout", "no answer in time".into());
+        Self { cause: Cause::UpstreamTimeout(fault), never_sent: false }
+    }
+
+    /// An answer came whose body broke off or made no sense.
+    #[must_use]
+    pub fn invalid(server: &str, error: &'static str, log: String) -> Self {
+        Self { cause: Cause::UpstreamInvalidResponse(fault(server, error, log)), never_sent: false }
+    }
+
+    /// Reads hyper's error. `max_body` is the limit that a streamed request body may have broken.
+    #[must_use]
+    pub fn of(error: &legacy::Error, server: &str, max_body: u64) -> Self {
+        let log = chain(error);
+        if let Some(BodyError::TooLarge) = find(error) {
+            return Self { cause: Cause::BodyTooLarge { limit: max_body }, never_sent: false };
+        }
+        if find::<BodyError>(error).is_some() {
+            return Self { cause: Cause::BodyIncomplete, never_sent: false };
+        }
+        if error.is_connect() {
+            if find::<Elapsed>(error).is_some() {
+                let cause = Cause::UpstreamTimeout(fault(server, "connection_timeout", log));
+                return Self { cause, never_sent: true };
+            }
+            let cause = Cause::UpstreamUnreachable(fault(server, connect_error(error), log));
+            return Self { cause, never_sent: true };
+        }
+        let kind = match find::<hyper::Error>(error) {
+            Some(hyper) if hyper.is_parse() => "http_protocol_error",
+            Some(hyper) if hyper.is_incomplete_message() => "http_response_incomplete",
+            _ => "connection_terminated",
+        };
+        Self::invalid(server, kind, log)
+    }
+}
+
+/// The error type of RFC 9209 section 2.3 for a connection that did not come about.
+fn connect_error(error: &legacy::Error) -> &'static str {
+    if find::<rustls::Error>(error).is_some_and(|tls| matches!(tls, rustls::Error::InvalidCertificate(_))) {
+        return "tls_certificate_error";
+    }
+    if find::<rustls::Error>(error).is_some() {
+        return "tls_protocol_error";
+    }
+    match find::<io::Error>(error).map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => "connection_refused",
+        Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => "destination_ip_unroutable",
+        _ if chain(error).contains("dns error") => "dns_error",
+        _ => "destination_unavailable",
+    }
+}
+
+fn fault(server: &str, error: &'static str, log: String) -> UpstreamFault {
+    UpstreamFault { error, server: server.to_owned(), log }
+}
+
+/// The first error of type `E` in the chain; io errors hide theirs inside.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match inside {
+            Some(inside) => Some(inside as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// All messages of the chain, outermost first.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut log = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        log.push_str(": ");
+        log.push_str(&error.to_string());
+        next = error.source();
+    }
+    log
+}

@@ -1,0 +1,167 @@
+//! One call's visit to the validate room.
+
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Response, header};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tower::{Layer, Service};
+
+use super::check;
+use crate::{
+    body::Body,
+    boxed::BoxFuture,
+    call::{Call, Matched, Payload},
+    catalogue::{Place, Route, Validation},
+    clock,
+    ledger::Entrance,
+    refusal::{Cause, Refusal},
+};
+
+/// A body up to this size is read before the call queues, even where nobody looks inside: then a slow caller does not
+/// hold a slot while it sends, and the call can be sent again after a dead token.
+const HELD: u64 = 64 * 1024;
+
+/// How long a caller whose body is too large may go on sending before the answer: a client that is cut off while it
+/// writes reports a broken connection instead of the 413.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Hangs the room.
+#[derive(Debug, Clone, Copy)]
+pub struct ValidateLayer {
+    max_body: u64,
+}
+
+/// The room.
+#[derive(Debug, Clone)]
+pub struct Validate<S> {
+    max_body: u64,
+    inner: S,
+}
+
+impl ValidateLayer {
+    /// Bodies over `max_body` bytes are refused.
+    #[must_use]
+    pub fn new(max_body: u64) -> Self {
+        Self { max_body }
+    }
+}
+
+impl<S> Layer<S> for ValidateLayer {
+    type Service = Validate<S>;
+
+    fn layer(&self, inner: S) -> Validate<S> {
+        Validate { max_body: self.max_body, inner }
+    }
+}
+
+impl<S> Service<Matched> for Validate<S>
+where
+    S: Service<Call, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Refusal;
+    type Future = BoxFuture<Response<Body>, Refusal>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, matched: Matched) -> Self::Future {
+        let max_body = self.max_body;
+        let mut inner = self.inner.clone();
+        Box::pin(async move {
+            let subject = matched.subject.clone();
+            let call = visit(matched, max_body).await.map_err(|cause| Refusal::from(cause).of(&subject))?;
+            inner.call(call).await
+        })
+    }
+}
+
+async fn visit(Matched { subject, target, head, body }: Matched, max_body: u64) -> Result<Call, Cause> {
+    let route = &subject.route;
+    let rules = if route.validation == Validation::Documented { route.parameters.as_slice() } else { &[] };
+    // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first.
+    let held = if looks_inside(route) { max_body } else { HELD.min(max_body) };
+    let payload = read(body, held, max_body).await?;
+    if !rules.is_empty() {
+        let form = match &payload {
+            Payload::Held { bytes, .. } if is_form(&head.headers) => Some(&bytes[..]),
+            _ => None,
+        };
+        check(rules, target.query(), form).map_err(Cause::InvalidPayload)?;
+    }
+    Ok(Call {
+        subject,
+        method: head.method,
+        target,
+        headers: head.headers,
+        payload,
+        ready_at: clock::now(),
+        entrance: Entrance::Back,
+    })
+}
+
+fn looks_inside(route: &Route) -> bool {
+    route.validation == Validation::Documented
+        && route.parameters.iter().any(|parameter| parameter.places.contains(&Place::Form))
+}
+
+/// A form, or unmarked: then the sample calls of Zoho's pages mean a form. A compressed one cannot be read.
+fn is_form(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let essence = text(header::CONTENT_TYPE).map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let encoded = text(header::CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
+    !encoded && essence.is_none_or(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+}
+
+/// Reads up to `held` bytes; what is longer streams on, up to `max_body`.
+async fn read(mut incoming: Incoming, held: u64, max_body: u64) -> Result<Payload, Cause> {
+    let too_large = Cause::BodyTooLarge { limit: max_body };
+    if incoming.size_hint().lower() > max_body {
+        drain(incoming).await;
+        return Err(too_large);
+    }
+    if incoming.size_hint().lower() > held {
+        return Ok(Payload::Streamed(Body::from(incoming).at_most(max_body)));
+    }
+    let mut first: Option<Bytes> = None;
+    let mut collected = BytesMut::new();
+    loop {
+        match incoming.frame().await.transpose().map_err(|_| Cause::BodyIncomplete)?.map(http_body::Frame::into_data) {
+            None => return Ok(held_payload(first, collected, None)),
+            Some(Err(trailers)) => return Ok(held_payload(first, collected, trailers.into_trailers().ok())),
+            // Most bodies are one frame, which then need not be copied.
+            Some(Ok(data)) if first.is_none() && collected.is_empty() => first = Some(data),
+            Some(Ok(data)) => {
+                collected.extend_from_slice(&first.take().unwrap_or_default());
+                collected.extend_from_slice(&data);
+            }
+        }
+        let length = (collected.len() + first.as_ref().map_or(0, Bytes::len)) as u64;
+        if length > max_body {
+            drain(incoming).await;
+            return Err(too_large);
+        }
+        if length > held {
+            let head = first.unwrap_or_else(|| collected.freeze());
+            return Ok(Payload::Streamed(Body::streamed(head, incoming).at_most(max_body - length)));
+        }
+    }
+}
+
+fn held_payload(first: Option<Bytes>, collected: BytesMut, trailers: Option<HeaderMap>) -> Payload {
+    Payload::Held { bytes: first.unwrap_or_else(|| collected.freeze()), trailers }
+}
+
+async fn drain(mut incoming: Incoming) {
+    let all = async { while let Some(Ok(_)) = incoming.frame().await {} };
+    // Whether it ended or the time did is the same to us.
+    let _ = tokio::time::timeout(DRAIN, all).await;
+}

@@ -1,0 +1,61 @@
+//! How the caller's own text appears in what we say to them: shortened, and harmless in a terminal or a log line.
+
+use crate::catalogue::Place;
+
+/// How much of a value is quoted; enough to recognise it, too little to leak a payload into logs.
+const LONGEST_QUOTE: usize = 40;
+
+/// How much of a parameter's name is shown. All documented names are far shorter.
+const LONGEST_NAME: usize = 100;
+
+/// The caller's value in backticks, shortened, control characters escaped.
+pub(super) fn quoted(value: &str) -> String {
+    format!("`{}`", shown(value, LONGEST_QUOTE))
+}
+
+/// A parameter's name, shortened, control characters escaped.
+pub(super) fn name(name: &str) -> String {
+    shown(name, LONGEST_NAME)
+}
+
+/// A place, to be read after "in the" or "from the".
+pub(super) fn place(place: Place) -> &'static str {
+    match place {
+        Place::Query => "query",
+        Place::Form => "form body",
+    }
+}
+
+fn shown(text: &str, longest: usize) -> String {
+    let mut shown = String::new();
+    for (index, character) in text.chars().enumerate() {
+        if index == longest {
+            shown.push('…');
+            break;
+        }
+        match character {
+            // JSON is full of quotes; escaped they would only be harder to read.
+            '"' | '\'' => shown.push(character),
+            // Also escapes what a terminal does not print, or prints backwards.
+            _ => shown.extend(character.escape_debug()),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_a_terminal_would_obey() {
+        assert_eq!(quoted("a\r\n\u{1b}[31m\u{202e}\0"), r"`a\r\n\u{1b}[31m\u{202e}\0`");
+        assert_eq!(quoted(r#"{"it's": 1}"#), r#"`{"it's": 1}`"#);
+    }
+
+    #[test]
+    fn shortens_by_characters() {
+        assert_eq!(quoted(&"é".repeat(40)), format!("`{}`", "é".repeat(40)));
+        assert_eq!(quoted(&"é".repeat(41)), format!("`{}…`", "é".repeat(40)));
+    }
+}
