@@ -20,6 +20,8 @@ pub struct Body {
     head: Bytes,
     rest: Option<Incoming>,
     trailers: Option<HeaderMap>,
+    /// It ended before its end.
+    broken: bool,
     /// How many more bytes `rest` may bring; `None`: any number.
     allowed: Option<u64>,
     /// Kept until the body has been written out, so that a drain waits for it.
@@ -37,6 +39,19 @@ impl Body {
     #[must_use]
     pub fn streamed(head: Bytes, rest: Incoming) -> Self {
         Self { head, rest: Some(rest), ..Self::default() }
+    }
+
+    /// What came of a body before it broke off; whoever reads it sees it break off as well.
+    #[must_use]
+    pub fn broken(bytes: Bytes) -> Self {
+        Self { head: bytes, broken: true, ..Self::default() }
+    }
+
+    /// The rest of a body of which `bytes` were taken already, whole again.
+    #[must_use]
+    pub fn behind(mut self, bytes: Bytes) -> Self {
+        self.head = bytes;
+        self
     }
 
     /// The same body, followed by `trailers`.
@@ -73,6 +88,9 @@ pub enum BodyError {
     /// The sender closed or broke the connection.
     #[error("the sender broke off")]
     Connection(#[from] hyper::Error),
+    /// It had broken off when it was first read.
+    #[error("the body is incomplete")]
+    Incomplete,
     /// It grew over its limit.
     #[error("the body is larger than allowed")]
     TooLarge,
@@ -89,6 +107,9 @@ impl HttpBody for Body {
         if self.head.has_remaining() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.head)))));
         }
+        if std::mem::take(&mut self.broken) {
+            return Poll::Ready(Some(Err(BodyError::Incomplete)));
+        }
         let Some(rest) = &mut self.rest else {
             return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
         };
@@ -102,7 +123,10 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        !self.head.has_remaining() && self.trailers.is_none() && self.rest.as_ref().is_none_or(HttpBody::is_end_stream)
+        !self.head.has_remaining()
+            && self.trailers.is_none()
+            && !self.broken
+            && self.rest.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -111,7 +135,7 @@ impl HttpBody for Body {
         let mut hint = SizeHint::new();
         hint.set_lower(head + rest.lower());
         // A body with trailers has to be chunked, so it does not tell its exact size.
-        if let (Some(upper), None) = (rest.upper(), &self.trailers) {
+        if let (Some(upper), None, false) = (rest.upper(), &self.trailers, self.broken) {
             hint.set_upper(head + upper);
         }
         hint

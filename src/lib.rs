@@ -9,6 +9,7 @@ pub mod config;
 pub mod stack;
 
 // The rooms, in the order a request walks them.
+pub mod cache;
 pub mod edge;
 pub mod forward;
 pub mod listener;

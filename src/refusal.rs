@@ -95,6 +95,8 @@ pub enum Cause {
         /// Until a token could be had.
         retry_after: Duration,
     },
+    /// The caller wants an answer from the cache, and there is none to be used.
+    NotCached,
     /// The gateway takes no new work.
     ShuttingDown,
     /// A defect of the gateway.

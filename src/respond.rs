@@ -224,6 +224,15 @@ fn tell(refusal: &Refusal) -> Telling {
             Some(*retry_after),
             "destination_unavailable",
         ),
+        // RFC 9111 section 5.2.1.7 wants this status.
+        Cause::NotCached => telling(
+            StatusCode::GATEWAY_TIMEOUT,
+            "not-cached",
+            "The cache has no usable answer",
+            "the request says only-if-cached; without it Zoho is asked".into(),
+            None,
+            "",
+        ),
         Cause::ShuttingDown => telling(
             StatusCode::SERVICE_UNAVAILABLE,
             "shutting-down",

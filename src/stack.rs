@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     account::AccountName,
     body::Body,
+    cache::CacheLayer,
     edge::EdgeLayer,
     forward::Forward,
     retry::RetryLayer,
@@ -67,6 +68,8 @@ pub fn stack(
         .layer(RouteLayer::new(routing))
         // Before all that costs: a bad payload spends no slot, no token and no connection.
         .layer(ValidateLayer::new(max_body))
+        // Before the throttle: what the cache can answer spends no slot.
+        .layer(CacheLayer::default())
         // Above the throttle: a second attempt asks for a second permit.
         .layer(RetryLayer)
         // Before the token: none is fetched for a call that waits, none goes stale in the queue.
