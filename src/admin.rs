@@ -16,9 +16,9 @@ use tower::Service;
 use crate::{
     account::AccountName,
     body::Body,
+    ledger::Lines,
     shutdown::Shutdown,
     telemetry::Metrics,
-    throttle::Lines,
     token::{Source, Standing},
 };
 

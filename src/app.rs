@@ -8,12 +8,12 @@ use crate::{
     account::{Account, AccountName},
     admin::Admin,
     config::{Config, UnknownRoute},
+    ledger::Lines,
     listener::{self, BindError, Listener},
     route::{AmbiguousRoutes, Matcher, Routing},
     shutdown::Shutdown,
     stack::{Rooms, stack},
     telemetry::Metrics,
-    throttle::Lines,
     token::{Grants, Source},
     upstream::{self, RootsError},
 };

@@ -15,13 +15,15 @@ use crate::{
     account::AccountName,
     body::Body,
     cache::CacheLayer,
+    dry_run::DryRunLayer,
     edge::EdgeLayer,
     forward::Forward,
+    ledger::Lines,
     retry::RetryLayer,
     route::{RouteLayer, Routing},
     shutdown::Shutdown,
     telemetry::Metrics,
-    throttle::{Lines, ThrottleLayer},
+    throttle::ThrottleLayer,
     token::{SignLayer, Source},
     upstream::Client,
     validate::ValidateLayer,
@@ -68,6 +70,8 @@ pub fn stack(
         .layer(RouteLayer::new(routing))
         // Before all that costs: a bad payload spends no slot, no token and no connection.
         .layer(ValidateLayer::new(max_body))
+        // What is only asked, not called, ends here: it is never cached, queued or sent.
+        .layer(DryRunLayer::new(Arc::clone(&lines)))
         // Before the throttle: what the cache can answer spends no slot.
         .layer(CacheLayer::default())
         // Above the throttle: a second attempt asks for a second permit.

@@ -9,6 +9,7 @@
 
 mod bucket;
 mod line;
+mod lines;
 mod pacer;
 mod permit;
 #[cfg(test)]
@@ -16,4 +17,5 @@ mod tests;
 
 pub use bucket::{Bucket, Denied, NO_ANSWER_GRACE, Quota, Taken};
 pub use line::{Entrance, Line, Refused, WaitingRoom};
+pub use lines::Lines;
 pub use permit::Permit;

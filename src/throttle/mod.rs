@@ -7,11 +7,9 @@
 //!
 //! Guards: nothing is forwarded to a throttled route without a permit of its line.
 
-mod lines;
 mod service;
 mod wait;
 
-pub use lines::Lines;
 pub use service::{Throttle, ThrottleLayer};
 
 #[cfg(doc)]

@@ -8,12 +8,12 @@ use std::{
 
 use tower::{Layer, Service};
 
-use super::{Lines, wait};
+use super::wait;
 use crate::{
     boxed::BoxFuture,
     call::{Answer, Call, Permitted, Visit},
     clock,
-    ledger::{Permit, Quota, Refused},
+    ledger::{Line, Lines, Permit, Quota, Refused},
     ratelimit,
     refusal::{Cause, Refusal},
 };
@@ -66,7 +66,7 @@ where
         let mut inner = self.inner.clone();
         Box::pin(async move {
             let (account, route) = call.subject.names();
-            let Some(line) = room.lines.line(&call.subject) else {
+            let Some(line) = room.lines.line(&account, &call.subject.route) else {
                 let mut answer = inner.call(Permitted { call, permit: None }).await?;
                 answer.response.extensions_mut().insert(Visit { account, route, waited: None });
                 return Ok(answer);
@@ -82,7 +82,7 @@ where
 }
 
 impl ThrottleLayer {
-    async fn permit(&self, line: &Arc<crate::ledger::Line>, call: &Call) -> Result<Permit, Refusal> {
+    async fn permit(&self, line: &Arc<Line>, call: &Call) -> Result<Permit, Refusal> {
         let deadline = call.ready_at + wait::preferred(&call.headers, self.max_wait);
         line.permit(deadline, call.entrance).await.map_err(|refused| refusal(refused, line.quota()).of(&call.subject))
     }

@@ -4,11 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::RwLock;
 
+use super::{Line, WaitingRoom};
 use crate::{
     account::AccountName,
-    call::Subject,
-    catalogue::RouteId,
-    ledger::{Line, WaitingRoom},
+    catalogue::{Route, RouteId},
 };
 
 /// All lines of the process.
@@ -27,9 +26,9 @@ impl Lines {
 
     /// The line a call has to stand in; `None` when its route has no threshold.
     #[must_use]
-    pub fn line(&self, subject: &Subject) -> Option<Arc<Line>> {
-        let threshold = subject.route.threshold?;
-        let key = subject.names();
+    pub fn line(&self, account: &AccountName, route: &Route) -> Option<Arc<Line>> {
+        let threshold = route.threshold?;
+        let key = (account.clone(), route.id.clone());
         if let Some(line) = self.lines.read().get(&key) {
             return Some(Arc::clone(line));
         }
