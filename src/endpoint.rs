@@ -190,6 +190,13 @@ impl Endpoint {
     pub fn host(&self) -> &str {
         self.authority.host()
     }
+
+    /// Whether the host is a name of the DNS, neither an address nor `localhost`.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        let host = self.host().trim_start_matches('[').trim_end_matches(']');
+        host != "localhost" && host.parse::<std::net::IpAddr>().is_err()
+    }
 }
 
 impl fmt::Display for Endpoint {

@@ -64,6 +64,7 @@ mod tests {
     fn account() -> Account {
         let mut endpoints = DataCenter::Us.endpoints();
         endpoints.calendar = "http://127.0.0.1:9999".parse().unwrap();
+        endpoints.people = "https://zoho.test:9999".parse().unwrap();
         Account {
             name: AccountName::new("main"),
             data_center: DataCenter::Us,
@@ -92,6 +93,9 @@ mod tests {
             ("/api/v1/x", "People.Zoho.com:443", people, "/api/v1/x"),
             ("/calendar/x", "calendar.zoho.com", calendar, "/calendar/x"),
             ("/api", "127.0.0.1:9999", calendar, "/api"),
+            ("/api", "zoho.test:9999", people, "/api"),
+            ("/api", "zoho.test", people, "/api"),
+            ("/people/api", "127.0.0.1", people, "/api"),
             ("http://people.zoho.com/api/v1/x", "ignored", people, "/api/v1/x"),
             ("http://people.zoho.com:80/api/v1/x", "ignored", people, "/api/v1/x"),
             ("http://127.0.0.1:8080/people/x", "127.0.0.1:8080", people, "/x"),
