@@ -1,1 +1,46 @@
-//! The integration tests: the real program against the simulated Zoho.
+//! The integration tests: the real program, as a process, before the simulated Zoho or a server that misbehaves.
+//!
+//! Everything starts with `support/`: it starts the processes, speaks HTTP, and checks at the end of each test that
+//! nothing was left over: no panic, no secret in the output, exit code 0.
+
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod admin;
+#[cfg(test)]
+mod architecture;
+#[cfg(test)]
+mod burst;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod drain;
+#[cfg(test)]
+mod hygiene;
+#[cfg(test)]
+mod locks;
+#[cfg(test)]
+mod payloads;
+#[cfg(test)]
+mod queue;
+#[cfg(test)]
+mod ratelimit;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod sandbox_mode;
+#[cfg(test)]
+mod streaming;
+#[cfg(test)]
+mod targets;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod tokens;
+#[cfg(test)]
+mod unix_socket;
+#[cfg(test)]
+mod upstream_faults;

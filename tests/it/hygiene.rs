@@ -1,0 +1,145 @@
+//! Which headers cross the gateway and which end here, seen by a server that records every byte.
+
+use flate2::{Compression, write::GzEncoder};
+use std::io::Write;
+
+use crate::support::{COURSE, Gateway, REFRESH_TOKEN, Reply, SHARE, Sandbox, Upstream, get, put};
+
+const CROSSES: [(&str, &str); 9] = [
+    ("accept", "application/json"),
+    ("accept-encoding", "gzip"),
+    ("accept-language", "de, en;q=0.5"),
+    ("content-language", "en"),
+    ("content-type", "application/x-www-form-urlencoded; charset=utf-8"),
+    ("if-none-match", "\"abc\""),
+    ("range", "bytes=0-10"),
+    ("user-agent", "somebody/1.0 (with a comment)"),
+    ("x-anything-else", "a value;  with  spaces"),
+];
+
+const ENDS_HERE: [(&str, &str); 22] = [
+    ("authorization", "Bearer the-callers-own-key"),
+    ("connection", "keep-alive, x-of-this-connection"),
+    ("cookie", "CSRF_TOKEN=secret"),
+    ("forwarded", "for=10.0.0.1"),
+    ("gateway-account", "main"),
+    ("gateway-anything", "x"),
+    ("keep-alive", "timeout=5"),
+    ("prefer", "wait=3"),
+    ("priority", "u=1"),
+    ("proxy-authorization", "Basic c2VjcmV0"),
+    ("proxy-connection", "keep-alive"),
+    ("te", "trailers"),
+    ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    ("tracestate", "x=y"),
+    ("baggage", "x=y"),
+    ("upgrade", "websocket"),
+    ("x-b3-traceid", "1"),
+    ("x-forwarded-for", "10.0.0.1"),
+    ("x-forwarded-host", "evil.example"),
+    ("x-forwarded-proto", "https"),
+    ("x-of-this-connection", "x"),
+    ("x-request-id", "an-id-of-the-caller"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn end_to_end_headers_cross_and_the_others_end_here() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let call = CROSSES.iter().chain(&ENDS_HERE).fold(put(COURSE), |call, (name, value)| call.header(name, value));
+    gateway.send(&call.body(SHARE)).await.is_zohos(200);
+
+    let received = upstream.only();
+    for (name, value) in CROSSES {
+        assert_eq!(received.header(name), [value], "{name}");
+    }
+    for (name, _) in ENDS_HERE.iter().filter(|(name, _)| *name != "authorization") {
+        assert_eq!(received.header(name), Vec::<&str>::new(), "{name}");
+    }
+    assert_eq!(received.header("authorization"), ["Zoho-oauthtoken 1000.fake.token"]);
+    assert_eq!(received.header("host"), [upstream.address()]);
+    assert_eq!(received.header("content-length"), [SHARE.len().to_string()]);
+    // Nothing was added but what HTTP needs.
+    let expected = CROSSES.len() + ["authorization", "host", "content-length"].len();
+    assert_eq!(received.headers.len(), expected, "{:#?}", received.headers);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answers_end_to_end_headers_cross_and_the_others_end_here() {
+    let headers = "Content-Type: text/plain; charset=x\r\nX-Anything: a  b\r\nETag: \"7\"\r\nCache-Control: private\r\n\
+                   Set-Cookie: zalb=1; Path=/\r\nSet-Cookie: CSRF_TOKEN=2\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n\
+                   Keep-Alive: timeout=9\r\nProxy-Authenticate: Basic\r\nProxy-Status: zoho; error=x\r\n\
+                   RateLimit: \"zoho\";r=1\r\nVary: Accept\r\nVary: Origin\r\nServer: ZGS\r\n";
+    let upstream = Upstream::start(move |_| Reply::with(203, headers, b"text")).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let answer = gateway.send(&get(COURSE)).await;
+    answer.is_zohos(203);
+    let crosses = [
+        ("content-type", "text/plain; charset=x"),
+        ("x-anything", "a  b"),
+        ("etag", "\"7\""),
+        ("cache-control", "private"),
+        ("server", "ZGS"),
+    ];
+    for (name, value) in crosses {
+        assert_eq!(answer.header(name), Some(value), "{name}");
+    }
+    assert_eq!(answer.headers.get_all("vary").iter().collect::<Vec<_>>(), ["Accept", "Origin"]);
+    for name in ["set-cookie", "connection", "x-hop", "keep-alive", "proxy-authenticate"] {
+        assert_eq!(answer.header(name), None, "{name}");
+    }
+    assert!(answer.header("ratelimit").is_some_and(|value| value.contains("people.lms")), "{answer:?}");
+    assert_eq!(answer.text(), "text");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_is_passed_on_and_not_followed() {
+    let upstream = Upstream::start(|_| Reply::with(302, "Location: https://people.zoho.com/elsewhere\r\n", b"")).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let answer = gateway.send(&get(COURSE)).await;
+    assert_eq!(answer.is_zohos(302).header("location"), Some("https://people.zoho.com/elsewhere"));
+    upstream.only();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_is_seen_inside_a_compressed_answer() {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(br#"{"response":{"errors":{"code":7209,"message":"blocked"},"status":1}}"#).expect("memory");
+    let locked = gzip.finish().expect("memory");
+    let upstream = Upstream::start(move |_| {
+        Reply::with(200, "Content-Type: application/json\r\nContent-Encoding: gzip\r\n", &locked)
+    })
+    .await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let answer = gateway.send(&get(COURSE).header("accept-encoding", "gzip").header("prefer", "wait=0")).await;
+    answer.problem(429, "threshold-locked");
+    upstream.only();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_of_zoho_that_is_an_error_is_zohos_own() {
+    for status in [400, 401, 403, 404, 422, 500, 502, 503] {
+        let body = r#"{"response":{"message":"Error occurred","errors":{"code":7048,"message":"no"},"status":1}}"#;
+        let upstream = Upstream::start(move |_| Reply::json(status, body)).await;
+        let gateway = Gateway::before_upstream(&upstream).start();
+        let answer = gateway.send(&get(COURSE)).await;
+        answer.is_zohos(status);
+        assert_eq!((answer.text().as_str(), answer.header("retry-after")), (body, None));
+        upstream.only();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_most_talkative_log_holds_no_secret() {
+    let zoho = Sandbox::boundless();
+    let mut gateway = Gateway::before(&zoho).env("RUST_LOG", "trace").start();
+    for secret in ["the-callers-own-key", "CSRF_TOKEN=", REFRESH_TOKEN, "erecnosList"] {
+        gateway.must_not_print(secret);
+    }
+    let call = put(COURSE).header("authorization", "Bearer the-callers-own-key").header("cookie", "CSRF_TOKEN=1");
+    gateway.send(&call.clone().form(SHARE)).await.is_zohos(200);
+    gateway.send(&call.form("erecnosList=[true]")).await.problem(400, "invalid-payload");
+    zoho.pull("revoke-access-tokens").await;
+    gateway.send(&put(COURSE).form(SHARE)).await.is_zohos(200);
+    // Drop looks for these, for the account's own and for the access tokens.
+}

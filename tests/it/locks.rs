@@ -1,0 +1,105 @@
+//! Zoho locks an API: nothing is sent until the lock ends, in whatever shape Zoho tells it.
+
+use zoho_gateway::clock;
+
+use crate::support::{CALENDAR, COURSE, Call, Gateway, SHARE, SHARE_DATA, Sandbox, get, ms, put};
+
+const PEOPLE_API: &str = "PUT /api/v1/courses/{id}/share";
+const CALENDAR_API: &str = "PUT /api/v1/calendars/{uid}/share";
+
+/// One caller meets the lock; it and those who come meanwhile are served when it ends, without a second knock.
+async fn waits_for_the_lock_to_end(lock_answer: &str, call: Call, route: &str, api: &str) {
+    let zoho = Sandbox::start(&["--requests", "100000", "--lock-answer", lock_answer]);
+    let gateway = Gateway::before(&zoho).route(route, "lock", "1s").start();
+    zoho.lock(api, 1.0).await;
+    let first = tokio::spawn(call.sending(gateway.address()));
+    gateway.until_waiting(1).await;
+    assert_eq!(zoho.tally(api).await.arrivals_during_lock, 1);
+
+    let hasty = gateway.send(&call.clone().header("prefer", "wait=0")).await;
+    let body = hasty.problem_of(429, "threshold-locked", route);
+    assert_eq!(body["retry_after"], 1, "{body}");
+    let later = tokio::spawn(call.sending(gateway.address()));
+    gateway.until_waiting(2).await;
+
+    first.await.expect("no panic").is_zohos(200);
+    later.await.expect("no panic").is_zohos(200);
+    let tally = zoho.tally(api).await;
+    assert_eq!((tally.arrivals, tally.accepted, tally.arrivals_during_lock), (3, 2, 1));
+}
+
+async fn people(lock_answer: &str) {
+    let call = put(COURSE).form(SHARE);
+    waits_for_the_lock_to_end(lock_answer, call, "people.lms.share-course", PEOPLE_API).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_told_by_status_429_is_waited_for() {
+    people("429").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_told_by_status_400_is_waited_for() {
+    people("400").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_told_by_status_200_is_waited_for() {
+    people("200").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_told_by_status_200_in_an_array_is_waited_for() {
+    people("200-array").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calendars_lock_is_waited_for() {
+    let call = put(&format!("{CALENDAR}{SHARE_DATA}"));
+    waits_for_the_lock_to_end("429", call, "calendar.calendars.share-calendar", CALENDAR_API).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_does_not_wait_hears_of_the_lock_it_met() {
+    let zoho = Sandbox::start(&["--requests", "100000", "--lock-answer", "200"]);
+    let gateway = Gateway::before(&zoho).start();
+    zoho.lock(PEOPLE_API, 300.0).await;
+    let answer = gateway.send(&put(COURSE).form(SHARE).header("prefer", "wait=0")).await;
+    let body = answer.problem_of(429, "threshold-locked", "people.lms.share-course");
+    assert_eq!(body["retry_after"], 300, "the lock of the page: {body}");
+    // From now on without asking Zoho.
+    gateway.send(&put(COURSE).form(SHARE)).await.problem(429, "threshold-locked");
+    assert_eq!(zoho.tally(PEOPLE_API).await.arrivals, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_already_and_cannot_wait_that_long_hears_at_once() {
+    let zoho = Sandbox::boundless();
+    let route = "people.lms.get-shared-users";
+    let gateway = Gateway::before(&zoho).route(route, "requests", 1).route(route, "window", "1s").start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    zoho.lock("GET /api/v1/courses/{id}/share", 300.0).await;
+
+    let began = clock::now();
+    let call = get(COURSE).header("prefer", "wait=20");
+    let next = tokio::spawn(call.sending(gateway.address()));
+    gateway.until_waiting(1).await;
+    let behind = tokio::spawn(call.sending(gateway.address()));
+    gateway.until_waiting(2).await;
+
+    next.await.expect("no panic").problem_of(429, "threshold-locked", route);
+    behind.await.expect("no panic").problem_of(429, "threshold-locked", route);
+    // The slot that met the lock came free after one second; nobody sat out their twenty.
+    assert!(clock::now() - began < ms(10_000));
+    assert_eq!(zoho.tally("GET /api/v1/courses/{id}/share").await.arrivals, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_of_one_api_is_no_lock_of_another() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    zoho.lock(PEOPLE_API, 300.0).await;
+    gateway.send(&put(COURSE).form(SHARE).header("prefer", "wait=0")).await.problem(429, "threshold-locked");
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    gateway.send(&put(&format!("{CALENDAR}{SHARE_DATA}"))).await.is_zohos(200);
+}

@@ -1,0 +1,126 @@
+//! The tables under `payloads/` through the running gateway: what Zoho's pages rule out, and what they allow.
+
+use serde::Deserialize;
+
+use crate::support::{Call, Gateway, Sandbox, Setup, exchange};
+
+#[derive(Deserialize)]
+struct Table {
+    case: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    route: String,
+    query: Option<String>,
+    form: Option<String>,
+    form_hex: Option<String>,
+    #[serde(default)]
+    errors: Vec<(String, String)>,
+}
+
+impl Case {
+    fn call(&self) -> Call {
+        let (method, path) = match self.route.as_str() {
+            "people.lms.share-course" => ("PUT", "/people/api/v1/courses/1/share"),
+            "people.lms.get-shared-users" => ("GET", "/people/api/v1/courses/1/share"),
+            "people.lms.remove-shared-user" => ("DELETE", "/people/api/v1/courses/1/share"),
+            "calendar.calendars.share-calendar" => ("PUT", "/calendar/api/v1/calendars/1/share"),
+            other => panic!("no such route: {other}"),
+        };
+        let call = Call::new(method, &format!("{path}{}", self.sent_query()));
+        let hex = self
+            .form_hex
+            .as_ref()
+            .map(|hex| hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).expect("hexadecimal")).collect());
+        match self.form.as_ref().map(|form| form.clone().into_bytes()).or(hex) {
+            Some(form) => call.form(form),
+            None => call,
+        }
+    }
+
+    /// The query with its question mark. The bytes that a request line cannot carry are percent-encoded, which changes
+    /// nothing in what the query says.
+    fn sent_query(&self) -> String {
+        let Some(query) = &self.query else { return String::new() };
+        let carried = |byte: &u8| byte.is_ascii_graphic() && !b"\"<>#".contains(byte);
+        let encoded = |byte: u8| if carried(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        format!("?{}", query.bytes().map(encoded).collect::<String>())
+    }
+}
+
+fn table(text: &str) -> Vec<Case> {
+    toml::from_str::<Table>(text).expect("a table of cases").case
+}
+
+/// Counts are in nobody's way: every case is a call.
+fn boundless(mut setup: Setup) -> Setup {
+    for route in ["share-course", "get-shared-users", "remove-shared-user"].map(|name| format!("people.lms.{name}")) {
+        setup = setup.route(&route, "requests", 100_000).route(&route, "window", "1s");
+    }
+    let route = "calendar.calendars.share-calendar";
+    setup.route(route, "requests", 100_000).route(route, "window", "1s")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_pages_rule_out_is_refused_and_never_sent() {
+    let zoho = Sandbox::boundless();
+    let gateway = boundless(Gateway::before(&zoho)).start();
+    let cases = table(include_str!("payloads/bad.toml"));
+    assert!(cases.len() > 100, "the table is there");
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let answer = gateway.send(&case.call()).await;
+        if answer.status != 400 {
+            wrong.push(format!("{}: {answer:?}", case.name));
+            continue;
+        }
+        let body = answer.problem_of(400, "invalid-payload", &case.route);
+        let listed: Vec<(String, String)> = body["errors"].as_array().expect("errors").iter().map(fault).collect();
+        if listed != case.errors {
+            wrong.push(format!("{}: {listed:?} instead of {:?}", case.name, case.errors));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert_eq!(zoho.requests().await, []);
+    assert_eq!(zoho.token_calls().await, 0);
+}
+
+fn fault(fault: &serde_json::Value) -> (String, String) {
+    assert!(fault["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{fault}");
+    let text = |key: &str| fault[key].as_str().expect("a text").to_owned();
+    (text("parameter"), text("pointer"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_pages_allow_reaches_zoho_byte_for_byte() {
+    let zoho = Sandbox::boundless();
+    let gateway = boundless(Gateway::before(&zoho)).start();
+    let cases = table(include_str!("payloads/good.toml"));
+    for case in &cases {
+        let answer = gateway.send(&case.call()).await;
+        // Zoho may still not like it; that is for Zoho to say.
+        assert_eq!(answer.header("proxy-status"), None, "{}: {answer:?}", case.name);
+    }
+    let seen = zoho.requests().await;
+    assert_eq!(seen.len(), cases.len());
+    for (case, seen) in cases.iter().zip(seen) {
+        let query = seen.target.find('?').map_or("", |at| &seen.target[at..]);
+        assert_eq!(query, case.sent_query(), "{}", case.name);
+        assert_eq!(seen.body, case.form.as_deref().unwrap_or_default(), "{}", case.name);
+    }
+}
+
+/// A client that does not encode its URL sends the page's sample as it stands: braces and quotes, no spaces.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_is_no_uri_gets_a_bad_request_and_is_never_sent() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    let target = r#"/calendar/api/v1/calendars/1/share?shareData={"type":"user","mailid":"user@domain.com"}"#;
+    let request = format!("PUT {target} HTTP/1.1\r\nHost: gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let answer = exchange(gateway.address(), request).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert_eq!(zoho.requests().await, []);
+}

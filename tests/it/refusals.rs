@@ -1,0 +1,177 @@
+//! The errors the gateway makes by itself, one test for each row of the interface's table.
+//!
+//! `problem` and `problem_of` hold each answer to the common form: RFC 9457's body, the request's id as instance,
+//! `Proxy-Status`, and `Retry-After` on every 429 and 503. The faults of Zoho's side are in `upstream_faults.rs`.
+
+use crate::support::{COURSE, Call, Gateway, Reply, SHARE, Sandbox, Upstream, all, exchange, get, put};
+
+const SHARED_USERS: &str = "people.lms.get-shared-users";
+const SHARE_COURSE: &str = "people.lms.share-course";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invalid_payload_is_refused_with_all_its_faults() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    let answer = gateway.send(&put(COURSE).form("erecnosList=[1.5,\"x\"]")).await;
+    let body = answer.problem_of(400, "invalid-payload", SHARE_COURSE);
+    let pointers: Vec<_> = body["errors"].as_array().expect("errors").iter().map(|fault| &fault["pointer"]).collect();
+    assert_eq!(pointers, ["/0", "/1"], "{body}");
+    assert_eq!(
+        answer.header("proxy-status"),
+        Some("zoho-gateway; error=http_request_error; details=\"invalid-payload\"")
+    );
+    // No slot was spent: the next call finds all but its own.
+    gateway.send(&put(COURSE).form(SHARE)).await.is_zohos(200);
+    assert_eq!(zoho.requests().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_two_readers_could_understand_differently_is_refused() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    for path in ["courses/../courses/1/share", "courses/1%2fshare", "courses//share", "courses/1;x/share", "%"] {
+        gateway.send(&get(&format!("/people/api/v1/{path}"))).await.problem(400, "invalid-payload");
+    }
+    assert_eq!(zoho.requests().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_broke_off_is_refused() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    // The chunk's size is no number: the rest of the body cannot be found.
+    let head =
+        format!("PUT {COURSE} HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+    let answer = exchange(gateway.address(), head + "nonsense\r\n").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 400 ") && answer.contains("urn:zoho-gateway:problem:invalid-payload"),
+        "{answer}"
+    );
+    assert_eq!(zoho.requests().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_route_is_refused_where_unknown_ones_are_denied() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).set("routing.unknown", "deny").start();
+    for call in [get("/people/api/v9/nothing"), Call::new("MOVE", COURSE), get("/calendar/api/v1/nothing")] {
+        let body = gateway.send(&call).await.problem(404, "unknown-route");
+        assert_eq!(body["account"], "main", "{body}");
+    }
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    assert_eq!(zoho.requests().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_account_is_refused() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    let answer = gateway.send(&get(COURSE).header("gateway-account", "nobody")).await;
+    answer.problem(404, "unknown-account");
+    gateway.send(&get(COURSE).header("gateway-account", "main")).await.is_zohos(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_too_large_is_refused_before_it_is_sent() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).set("proxy.max_body", "100KiB").start();
+    let body = vec![b'x'; 100 * 1024 + 1];
+    let streamed = Call::new("POST", "/people/api/files/uploadFile").body(body.clone());
+    for call in [put(COURSE).form(body.clone()), put(COURSE).form(body).chunked(), streamed.clone()] {
+        let told = gateway.send(&call).await.problem(413, "body-too-large");
+        assert!(told["route"].is_string() && told["account"] == "main", "{told}");
+    }
+    assert_eq!(zoho.requests().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_streamed_body_that_grows_too_large_is_broken_off() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).set("proxy.max_body", "100KiB").start();
+    let call = Call::new("POST", "/people/api/files/uploadFile").body(vec![b'x'; 300 * 1024]).chunked();
+    gateway.send(&call).await.problem(413, "body-too-large");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_saturated_threshold_is_told_at_once() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).route(SHARED_USERS, "requests", 1).set("queue.max_wait", "2s").start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    for call in [get(COURSE), get(COURSE).header("prefer", "wait=0"), get(COURSE).header("prefer", "wait=50")] {
+        let answer = gateway.send(&call).await;
+        let body = answer.problem_of(429, "threshold-saturated", SHARED_USERS);
+        assert!((55..=60).contains(&body["retry_after"].as_u64().unwrap_or_default()), "{body}");
+        assert_eq!(answer.header("ratelimit-policy"), Some("\"people.lms.get-shared-users\";q=1;w=60"));
+    }
+    assert_eq!(zoho.requests().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_is_told_at_once() {
+    let zoho = Sandbox::boundless();
+    let setup = Gateway::before(&zoho).route(SHARED_USERS, "requests", 1).set("queue.max_waiting", 1);
+    let gateway = setup.set("queue.max_wait", "5m").start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    let waiting = tokio::spawn(get(COURSE).sending(gateway.address()));
+    gateway.until_waiting(1).await;
+    gateway.send(&get(COURSE)).await.problem_of(429, "queue-full", SHARED_USERS);
+    // The place is given back by whoever leaves.
+    waiting.abort();
+    gateway.until_waiting(0).await;
+    let next = tokio::spawn(get(COURSE).sending(gateway.address()));
+    gateway.until_waiting(1).await;
+    next.abort();
+    gateway.until_waiting(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_zoho_refuses_costs_one_token_call_for_all_callers() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).set("accounts.main.client_secret", "a-secret-that-is-wrong").start();
+    let answers = all((0..20).map(|_| get(COURSE).sending(gateway.address()))).await;
+    for answer in answers {
+        let body = answer.problem_of(503, "account-unauthorised", SHARED_USERS);
+        assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("invalid_client_secret")), "{body}");
+    }
+    gateway.send(&get(COURSE)).await.problem(503, "account-unauthorised");
+    assert_eq!(zoho.token_calls().await, 1);
+    assert_eq!(zoho.requests().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_account_is_told_from_the_first_dead_token_on() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    zoho.pull("revoke-refresh-tokens").await;
+    for _ in 0..3 {
+        gateway.send(&get(COURSE)).await.problem_of(503, "account-unauthorised", SHARED_USERS);
+    }
+    assert_eq!(zoho.token_calls().await, 2);
+    assert_eq!(gateway.admin("/readyz").await.status, 503);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_throttled_token_endpoint_is_left_alone() {
+    let words = "You have made too many requests continuously. Please try again after some time.";
+    let body = format!(r#"{{"error_description":"{words}","error":"Access Denied","status":"failure"}}"#);
+    let accounts = Upstream::bare(move |_| Reply::json(400, &body)).await;
+    let gateway = Gateway::before_upstream(&accounts).start();
+    for _ in 0..3 {
+        let body = gateway.send(&get(COURSE)).await.problem_of(503, "token-throttled", SHARED_USERS);
+        assert!((590..=600).contains(&body["retry_after"].as_u64().unwrap_or_default()), "{body}");
+    }
+    assert_eq!((accounts.token_calls(), accounts.received().len()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_eleventh_token_call_in_ten_minutes_is_not_made() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    for _ in 0..10 {
+        gateway.send(&get(COURSE)).await.is_zohos(200);
+        zoho.pull("revoke-access-tokens").await;
+    }
+    gateway.send(&get(COURSE)).await.problem_of(503, "token-throttled", SHARED_USERS);
+    assert_eq!(zoho.token_calls().await, 10);
+}

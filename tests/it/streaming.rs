@@ -1,0 +1,109 @@
+//! Methods, targets, bodies and trailers cross the gateway byte for byte.
+
+use std::sync::Arc;
+
+use crate::support::{COURSE, Call, Gateway, Reply, Upstream, delete, exchange, get};
+
+/// Bytes that repeat nowhere soon, so that nothing lost or swapped goes unseen.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn method_and_target_cross_untouched() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).route("people.other.any-call", "throttle", "off").start();
+    let targets = [
+        "/api/v1/anything",
+        "/api/v1/caf%C3%A9/%41%7e/x,y/@:!$&'()*+=",
+        "/api/v1/x?a=%41&a=b&&=&%zz&plus=a+b&slash=/?:@",
+        "/api/v1/x?",
+        "/api/v1/x/",
+        "/",
+    ];
+    for method in ["GET", "POST", "PATCH", "OPTIONS", "MOVE", "X-UNHEARD-OF"] {
+        for target in targets {
+            gateway.send(&Call::new(method, &format!("/people{target}"))).await.is_zohos(200);
+            let received = upstream.received().pop().expect("it was sent");
+            assert_eq!(received.line, format!("{method} {target} HTTP/1.1"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delete_keeps_its_body() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    gateway.send(&delete(COURSE).form("sharedUserErecno=588882000000212025")).await.is_zohos(200);
+    let received = upstream.only();
+    assert!(received.line.starts_with("DELETE "), "{}", received.line);
+    assert_eq!(received.body, b"sharedUserErecno=588882000000212025");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_has_an_answer_without_a_body() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1234\r\n\r\n";
+    let upstream = Upstream::start(|_| Reply::Bytes(head.to_vec())).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let mut connection = gateway.connect().await;
+    for _ in 0..2 {
+        let answer = connection.send(&Call::new("HEAD", COURSE)).await;
+        answer.is_zohos(200);
+        assert_eq!((answer.header("content-length"), answer.body.len()), (Some("1234"), 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_body_streams_through_with_or_without_a_length() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).set("proxy.max_body", "4MiB").start();
+    let body = noise(2 * 1024 * 1024);
+    let call = Call::new("POST", "/people/api/files/uploadFile").body(body.clone());
+    for call in [call.clone(), call.chunked()] {
+        gateway.send(&call).await.is_zohos(200);
+        let received = upstream.received().pop().expect("it was sent");
+        assert!(received.body == body, "{} bytes arrived, or others", received.body.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_answer_streams_through() {
+    let body = Arc::new(noise(5 * 1024 * 1024));
+    let sent = Arc::clone(&body);
+    let script = move |_: &_| Reply::with(200, "Content-Type: application/json\r\n", &sent);
+    let upstream = Upstream::start(script).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let answer = gateway.send(&get(COURSE)).await;
+    answer.is_zohos(200);
+    assert!(answer.body == body[..], "{} bytes arrived, or others", answer.body.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_cross_when_the_caller_takes_them() {
+    let chunked = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\
+                    Trailer: X-Checksum\r\n\r\n2\r\n{}\r\n0\r\nX-Checksum: abc\r\n\r\n";
+    let upstream = Upstream::start(|_| Reply::Bytes(chunked.to_vec())).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let request = |te: &str| format!("GET {COURSE} HTTP/1.1\r\nHost: gateway\r\n{te}Connection: close\r\n\r\n");
+    let with = exchange(gateway.address(), request("TE: trailers\r\n")).await.to_lowercase();
+    assert!(with.contains("trailer: x-checksum") && with.ends_with("0\r\nx-checksum: abc\r\n\r\n"), "{with}");
+    let without = exchange(gateway.address(), request("")).await;
+    assert!(without.starts_with("HTTP/1.1 200 ") && without.ends_with("0\r\n\r\n"), "{without}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_serves_many_calls() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let mut connection = gateway.connect().await;
+    for _ in 0..10 {
+        connection.send(&get(COURSE)).await.is_zohos(200);
+    }
+    assert_eq!(upstream.received().len(), 10);
+    assert_eq!(upstream.connections(), 1, "the gateway keeps its own connection too");
+}

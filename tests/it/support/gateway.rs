@@ -1,0 +1,223 @@
+//! The gateway as a process, configured by a file in a folder of its own.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Answer, Call, Connection, Process, Sandbox, Upstream, get, ms};
+
+/// The credentials that the sandbox takes.
+pub(crate) const CLIENT_SECRET: &str = "sandbox-client-secret";
+pub(crate) const REFRESH_TOKEN: &str = "1000.sandbox-refresh-token";
+
+/// What a gateway is to be started with.
+pub(crate) struct Setup {
+    /// Dotted keys and their values. A JSON string, number or list is written the same way in TOML.
+    settings: BTreeMap<String, Value>,
+    env: Vec<(String, String)>,
+    folder: TempDir,
+    sandbox: Option<String>,
+}
+
+/// A running gateway.
+pub(crate) struct Gateway {
+    process: Process,
+    proxy: String,
+    admin: String,
+    secrets: Vec<String>,
+    /// Where to ask for the access tokens that were used.
+    sandbox: Option<String>,
+    /// The configuration file's folder stays as long as the process.
+    _folder: TempDir,
+}
+
+impl Setup {
+    /// Of a gateway before these three servers: accounts, people, calendar.
+    pub(crate) fn before_all(accounts: &str, people: &str, calendar: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let setup = Self { settings: BTreeMap::new(), env: Vec::new(), folder, sandbox: None };
+        setup
+            .set("proxy.listen", json!(["127.0.0.1:0"]))
+            .set("admin.listen", "127.0.0.1:0")
+            // Shorter than the tests' patience, so that a request left over shows as what it is.
+            .set("proxy.drain", "5s")
+            .set("accounts.main.client_id", "1000.SANDBOX")
+            .set("accounts.main.client_secret", CLIENT_SECRET)
+            .set("accounts.main.refresh_token", REFRESH_TOKEN)
+            .set("accounts.main.endpoints.accounts", accounts)
+            .set("accounts.main.endpoints.people", people)
+            .set("accounts.main.endpoints.calendar", calendar)
+    }
+
+    /// Sets a key of the configuration.
+    pub(crate) fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.settings.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Leaves a key out.
+    pub(crate) fn without(mut self, key: &str) -> Self {
+        self.settings.remove(key);
+        self
+    }
+
+    /// Sets a field of a route.
+    pub(crate) fn route(self, id: &str, field: &str, value: impl Into<Value>) -> Self {
+        self.set(&format!("routes.\"{id}\".{field}"), value)
+    }
+
+    /// Sets an environment variable.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A path in the configuration's folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes the configuration file.
+    pub(crate) fn write(&self) -> PathBuf {
+        let path = self.path("gateway.toml");
+        let text = self.settings.iter().fold(String::new(), |text, (key, value)| format!("{text}{key} = {value}\n"));
+        fs::write(&path, text).expect("the folder can be written to");
+        path
+    }
+
+    /// Starts the gateway and waits until it listens.
+    pub(crate) fn start(self) -> Gateway {
+        let config = self.write();
+        let env: Vec<_> = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let process = Process::start(&[Path::new("run"), Path::new("--config"), &config], &env);
+        let proxy = process.logged(|line| address(line, "the proxy listens"));
+        let admin = process.logged(|line| address(line, "the admin listener listens"));
+        let secret = |key: &str| self.settings.get(key).and_then(Value::as_str).map(str::to_owned);
+        let secrets = ["accounts.main.client_secret", "accounts.main.refresh_token"].into_iter().filter_map(secret);
+        Gateway { process, proxy, admin, secrets: secrets.collect(), sandbox: self.sandbox, _folder: self.folder }
+    }
+}
+
+impl Gateway {
+    /// A gateway before this sandbox.
+    pub(crate) fn before(zoho: &Sandbox) -> Setup {
+        let mut setup = Setup::before_all(&zoho.url(), &zoho.url(), &zoho.url());
+        setup.sandbox = Some(zoho.address().to_owned());
+        setup
+    }
+
+    /// A gateway before a server that a test scripts.
+    pub(crate) fn before_upstream(upstream: &Upstream) -> Setup {
+        Setup::before_all(&upstream.url(), &upstream.url(), &upstream.url())
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.proxy
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.proxy)
+    }
+
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://{}", self.admin)
+    }
+
+    /// Sends a call on a connection of its own.
+    pub(crate) async fn send(&self, call: &Call) -> Answer {
+        call.send(&self.proxy).await
+    }
+
+    /// A connection for several calls.
+    pub(crate) async fn connect(&self) -> Connection {
+        Connection::open(&self.proxy).await
+    }
+
+    /// Asks the admin listener.
+    pub(crate) async fn admin(&self, path: &str) -> Answer {
+        get(path).send(&self.admin).await
+    }
+
+    /// Resolves when so many callers wait for a slot.
+    pub(crate) async fn until_waiting(&self, callers: usize) {
+        let line = format!("zoho_gateway_waiting {callers}");
+        for _ in 0..2000 {
+            let page = self.admin("/metrics").await.text();
+            if page.lines().any(|other| other == line) {
+                return;
+            }
+            tokio::time::sleep(ms(5)).await;
+        }
+        panic!("never did {callers} callers wait");
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.process.wait()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.has_ended()
+    }
+
+    /// Ends it without asking.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// A secret beside the account's own, which must not be printed either.
+    pub(crate) fn must_not_print(&mut self, secret: &str) {
+        self.secrets.push(secret.to_owned());
+    }
+}
+
+/// What has to hold at the end of every test.
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the gateway's log:\n{}", self.process.log().join("\n"));
+            return;
+        }
+        let tokens = self.sandbox.as_deref().map(used_tokens).unwrap_or_default();
+        self.process.terminate();
+        let code = self.process.wait();
+        let printed = self.process.printed();
+        assert_eq!(code, Some(0), "the gateway ends well:\n{printed}");
+        assert!(!printed.contains("panicked"), "{printed}");
+        for secret in self.secrets.iter().chain(&tokens) {
+            assert!(!printed.contains(secret.as_str()), "a secret was printed: {secret}\n{printed}");
+        }
+    }
+}
+
+fn address(line: &str, message: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    (line["message"] == message).then(|| line["address"].as_str().map(str::to_owned)).flatten()
+}
+
+/// The access tokens that the sandbox was shown. Asked without a runtime, for `Drop` has none.
+fn used_tokens(sandbox: &str) -> Vec<String> {
+    let mut answer = String::new();
+    let asked = TcpStream::connect(sandbox).and_then(|mut stream| {
+        stream.write_all(b"GET /__sandbox/requests HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\n\r\n")?;
+        stream.read_to_string(&mut answer)
+    });
+    assert!(asked.is_ok(), "the sandbox outlives the gateway: {asked:?}");
+    let mut tokens: Vec<_> =
+        answer.split("Zoho-oauthtoken ").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect();
+    tokens.sort();
+    tokens.dedup();
+    tokens
+}

@@ -1,0 +1,166 @@
+//! A small HTTP/1.1 client that sends what it is told and nothing else.
+
+use std::{convert::Infallible, future::Future};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+/// Longer than any call of the tests takes; a hang becomes a failure.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// A call to be sent, as often as one likes.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    method: Method,
+    target: String,
+    headers: HeaderMap,
+    body: Bytes,
+    /// Sent in pieces, without a length.
+    chunked: bool,
+}
+
+/// A whole answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// A kept-alive connection.
+pub(crate) struct Connection {
+    sender: SendRequest<BoxBody<Bytes, Infallible>>,
+    host: String,
+}
+
+pub(crate) fn call(method: &str, target: &str) -> Call {
+    let method = method.parse().expect("a method");
+    Call { method, target: target.to_owned(), headers: HeaderMap::new(), body: Bytes::new(), chunked: false }
+}
+
+pub(crate) fn get(target: &str) -> Call {
+    call("GET", target)
+}
+
+pub(crate) fn put(target: &str) -> Call {
+    call("PUT", target)
+}
+
+pub(crate) fn delete(target: &str) -> Call {
+    call("DELETE", target)
+}
+
+/// Waits for all of them, running them at the same time.
+pub(crate) async fn all<T: Send + 'static>(
+    futures: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let tasks: Vec<_> = futures.into_iter().map(tokio::spawn).collect();
+    let mut results = Vec::new();
+    for task in tasks {
+        results.push(task.await.expect("no call panics"));
+    }
+    results
+}
+
+impl Call {
+    pub(crate) fn new(method: &str, target: &str) -> Self {
+        call(method, target)
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name.parse().expect("a header's name");
+        self.headers.append(name, HeaderValue::from_str(value).expect("a header's value"));
+        self
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// With a form as its body.
+    pub(crate) fn form(self, form: impl Into<Bytes>) -> Self {
+        self.header("content-type", "application/x-www-form-urlencoded").body(form)
+    }
+
+    /// The body goes out in pieces.
+    pub(crate) fn chunked(mut self) -> Self {
+        self.chunked = true;
+        self
+    }
+
+    /// Sends it on a connection of its own.
+    pub(crate) async fn send(&self, address: &str) -> Answer {
+        Connection::open(address).await.send(self).await
+    }
+
+    /// The same, to be run as a task.
+    pub(crate) fn sending(&self, address: &str) -> impl Future<Output = Answer> + Send + use<> {
+        let (call, address) = (self.clone(), address.to_owned());
+        async move { call.send(&address).await }
+    }
+
+    fn request(&self, host: &str) -> Request<BoxBody<Bytes, Infallible>> {
+        let body = if self.chunked {
+            let pieces: Vec<_> =
+                self.body.chunks(10_000).map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece)))).collect();
+            BodyExt::boxed(StreamBody::new(stream::iter(pieces)))
+        } else {
+            Full::new(self.body.clone()).boxed()
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.parse().unwrap_or_else(|error| panic!("{}: {error}", self.target));
+        *request.headers_mut() = self.headers.clone();
+        if !self.headers.contains_key("host") {
+            request.headers_mut().insert("host", HeaderValue::from_str(host).expect("an address"));
+        }
+        request
+    }
+}
+
+impl Connection {
+    pub(crate) async fn open(address: &str) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("a connection");
+        // How it ends shows in the calls.
+        tokio::spawn(connection);
+        Self { sender, host: address.to_owned() }
+    }
+
+    pub(crate) async fn send(&mut self, call: &Call) -> Answer {
+        let exchange = async {
+            self.sender.ready().await.expect("the connection is open");
+            let response = self.sender.send_request(call.request(&self.host)).await;
+            let (head, body) = response.unwrap_or_else(|error| panic!("{call:?}: {error}")).into_parts();
+            let body = body.collect().await.unwrap_or_else(|error| panic!("{call:?}: {error}"));
+            Answer { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() }
+        };
+        tokio::time::timeout(PATIENCE, exchange).await.unwrap_or_else(|_| panic!("no answer: {call:?}"))
+    }
+}
+
+impl Answer {
+    /// The one value of a header, if it is there.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        let value = values.next()?.to_str().expect("visible ASCII");
+        assert!(values.next().is_none(), "{name} stands there twice: {self:?}");
+        Some(value)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.to_vec()).expect("UTF-8")
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}

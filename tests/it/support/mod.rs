@@ -1,0 +1,35 @@
+//! What the tests stand on.
+
+mod gateway;
+mod http;
+mod problem;
+mod process;
+mod raw;
+mod sandbox;
+mod tls;
+mod tools;
+mod upstream;
+
+pub(crate) use gateway::{CLIENT_SECRET, Gateway, REFRESH_TOKEN, Setup};
+pub(crate) use http::{Answer, Call, Connection, all, delete, get, put};
+pub(crate) use process::{Ended, Process};
+pub(crate) use raw::exchange;
+pub(crate) use sandbox::{Sandbox, Seen};
+pub(crate) use tls::Terminator;
+pub(crate) use tools::{curl, node, python, shell};
+pub(crate) use upstream::{Received, Reply, Upstream};
+
+/// Where the sample calls of Zoho's pages go, by the gateway.
+pub(crate) const COURSE: &str = "/people/api/v1/courses/588882000000289003/share";
+/// The calendar of the sample calls.
+pub(crate) const CALENDAR: &str = "/calendar/api/v1/calendars/1683be4ab6c74d2ab02e6440a0b34d4a/share";
+/// The form of the sample that shares a course.
+pub(crate) const SHARE: &str = "erecnosList=%5B588882000000212025%5D";
+/// A documented `shareData`, as `requests` encodes it.
+pub(crate) const SHARE_DATA: &str =
+    "?shareData=%7B%22mailid%22:%22user@domain.com%22,%22privilege%22:%22view%22,%22type%22:%22user%22%7D";
+
+/// A span in milliseconds, short to write.
+pub(crate) fn ms(milliseconds: u64) -> std::time::Duration {
+    std::time::Duration::from_millis(milliseconds)
+}

@@ -1,0 +1,44 @@
+//! The clients that Zoho's pages show: curl, Python's requests, Node's fetch.
+
+use std::{
+    ffi::OsStr,
+    process::{Command, Output, Stdio},
+};
+
+/// Runs curl and returns what it printed.
+pub(crate) fn curl(arguments: &[&str]) -> String {
+    run("curl", &[&["--silent", "--show-error"], arguments].concat())
+}
+
+/// Runs a Python program that may import requests.
+pub(crate) fn python(program: &str, arguments: &[&str]) -> String {
+    let imports = |python: &&str| {
+        let output = Command::new(python).args(["-c", "import requests"]).stderr(Stdio::null()).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    // A version manager may hide the system's Python, which has the distribution's packages.
+    let python = ["python3", "/usr/bin/python3"].into_iter().find(imports);
+    let python = python.unwrap_or_else(|| panic!("{}", missing("python3 with requests")));
+    run(python, &[&["-c", program], arguments].concat())
+}
+
+/// Runs a JavaScript program.
+pub(crate) fn node(program: &str, arguments: &[&str]) -> String {
+    run("node", &[&["--eval", program, "--"], arguments].concat())
+}
+
+/// Runs a line as a person would.
+pub(crate) fn shell(line: &str) -> String {
+    run("sh", &["-c", line])
+}
+
+fn run<A: AsRef<OsStr>>(program: &str, arguments: &[A]) -> String {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let Output { status, stdout, stderr } = output.unwrap_or_else(|_| panic!("{}", missing(program)));
+    assert!(status.success(), "{program} ends with {status}: {}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).expect("UTF-8")
+}
+
+fn missing(program: &str) -> String {
+    format!("{program} is missing here; tests/run installs everything that the tests need")
+}

@@ -1,0 +1,68 @@
+//! How a request names what it wants: the gateway's paths, Zoho's hosts, and nothing else; and its id.
+
+use crate::support::{CALENDAR, COURSE, Gateway, Reply, Sandbox, Upstream, exchange, get};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_names_zohos_host_is_taken_there() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    let course = "/api/v1/courses/588882000000289003/share";
+    for host in ["people.zoho.com", "PEOPLE.zoho.com", "people.zoho.com:443"] {
+        gateway.send(&get(course).header("host", host)).await.is_zohos(200);
+    }
+    let calendar = "/api/v1/calendars/1683be4ab6c74d2ab02e6440a0b34d4a/share";
+    gateway.send(&get(calendar).header("host", "calendar.zoho.com")).await.is_zohos(200);
+    for scheme in ["http", "https"] {
+        gateway.send(&get(&format!("{scheme}://people.zoho.com{course}"))).await.is_zohos(200);
+    }
+    let targets: Vec<_> = zoho.requests().await.into_iter().map(|seen| seen.target).collect();
+    assert_eq!(targets, [course, course, course, calendar, course, course]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateways_own_address_in_absolute_form_is_no_other_host() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    gateway.send(&get(&format!("{}{COURSE}", gateway.url()))).await.is_zohos(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_else_is_proxied() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    let targets = [
+        "http://example.com/people/api/v1/courses/1/share",
+        "http://people.zoho.com.evil.example/api/v1/courses/1/share",
+        "http://accounts.zoho.com/oauth/v2/token",
+        "/",
+        "/oauth/v2/token",
+        "/peoples/api",
+        "/metrics",
+        "/livez",
+    ];
+    for target in targets {
+        gateway.send(&get(target)).await.problem(404, "unknown-route");
+    }
+    let connect = "CONNECT people.zoho.com:443 HTTP/1.1\r\nHost: people.zoho.com:443\r\nConnection: close\r\n\r\n";
+    let answer = exchange(gateway.address(), connect).await;
+    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("unknown-route"), "{answer}");
+    assert_eq!(zoho.requests().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_id_is_taken_over_or_made_and_stays_here() {
+    let upstream = Upstream::start(|_| Reply::with(200, "X-Request-Id: zohos-own\r\n", b"")).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let given = gateway.send(&get(COURSE).header("x-request-id", "the-callers-id-17")).await;
+    assert_eq!(given.header("x-request-id"), Some("the-callers-id-17"));
+    let refused = gateway.send(&get("/nowhere").header("x-request-id", "another-id")).await;
+    assert_eq!(refused.problem(404, "unknown-route")["instance"], "another-id");
+
+    let made: Vec<_> = [gateway.send(&get(COURSE)).await, gateway.send(&get(CALENDAR)).await]
+        .iter()
+        .map(|answer| answer.header("x-request-id").expect("an id").to_owned())
+        .collect();
+    assert!(made[0] != made[1] && made.iter().all(|id| id.len() == 36), "{made:?}");
+    assert!(upstream.received().iter().all(|received| received.header("x-request-id").is_empty()));
+    gateway.process().logged(|line| line.contains("the-callers-id-17").then_some(()));
+}

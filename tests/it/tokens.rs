@@ -1,0 +1,64 @@
+//! One token for all callers: fetched once, replaced once, renewed before it dies.
+
+use crate::support::{Answer, CALENDAR, COURSE, Call, Gateway, SHARE, SHARE_DATA, Sandbox, all, get, ms, put};
+
+const CALLERS: usize = 200;
+
+async fn at_once(call: &Call, gateway: &Gateway) -> Vec<Answer> {
+    all((0..CALLERS).map(|_| call.sending(gateway.address()))).await
+}
+
+async fn one_token_call_serves_all(call: Call, route: &str, api: &str) {
+    let zoho = Sandbox::start(&["--requests", "100000", "--token-delay", "200ms"]);
+    let gateway = Gateway::before(&zoho).route(route, "throttle", "off").start();
+
+    at_once(&call, &gateway).await.iter().for_each(|answer| drop(answer.is_zohos(200)));
+    assert_eq!(zoho.token_calls().await, 1, "a cold start");
+
+    zoho.pull("revoke-access-tokens").await;
+    at_once(&call, &gateway).await.iter().for_each(|answer| drop(answer.is_zohos(200)));
+    assert_eq!(zoho.token_calls().await, 2, "a dead token");
+    // Who met the dead token was sent once more, and nobody twice more.
+    let arrivals = zoho.tally(api).await.arrivals as usize;
+    assert!((2 * CALLERS + 1..=3 * CALLERS).contains(&arrivals), "{arrivals}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_callers_of_people_cost_one_token_call() {
+    let call = put(COURSE).form(SHARE);
+    one_token_call_serves_all(call, "people.lms.share-course", "PUT /api/v1/courses/{id}/share").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_callers_of_calendar_cost_one_token_call() {
+    let call = put(&format!("{CALENDAR}{SHARE_DATA}"));
+    one_token_call_serves_all(call, "calendar.calendars.share-calendar", "PUT /api/v1/calendars/{uid}/share").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_renewed_before_it_dies() {
+    let zoho = Sandbox::start(&["--requests", "100000", "--token-life", "2s"]);
+    let gateway = Gateway::before(&zoho).route("people.lms.get-shared-users", "throttle", "off").start();
+    let calls = 80;
+    for _ in 0..calls {
+        gateway.send(&get(COURSE)).await.is_zohos(200);
+        tokio::time::sleep(ms(50)).await;
+    }
+    // As many arrivals as calls: none met a dead token and had to be sent again.
+    assert_eq!(zoho.tally("GET /api/v1/courses/{id}/share").await.arrivals, calls);
+    let token_calls = zoho.token_calls().await;
+    assert!((2..=4).contains(&token_calls), "{token_calls}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_token_is_replaced_for_a_call_whose_body_was_held() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    zoho.pull("revoke-access-tokens").await;
+    gateway.send(&put(COURSE).form(SHARE)).await.is_zohos(200);
+    let shares: Vec<_> = zoho.requests().await.into_iter().filter(|seen| seen.method == "PUT").collect();
+    assert_eq!(shares.len(), 2);
+    assert_eq!((&shares[0].target, &shares[0].body), (&shares[1].target, &shares[1].body));
+    assert_ne!(shares[0].header("authorization"), shares[1].header("authorization"));
+}

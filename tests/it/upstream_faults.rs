@@ -1,0 +1,119 @@
+//! What becomes of a call when Zoho's side fails: told precisely, sent once.
+
+use crate::support::{Answer, COURSE, Call, Gateway, Reply, SHARE, Sandbox, Upstream, get, ms, put};
+
+const SHARED_USERS: &str = "people.lms.get-shared-users";
+
+#[track_caller]
+fn proxy_error(answer: &Answer, error: &str) {
+    let status = answer.header("proxy-status").unwrap_or_default();
+    assert!(status.starts_with(&format!("zoho-gateway; error={error};")), "{status}");
+}
+
+/// An address where nobody listens.
+async fn nobody() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    format!("http://{}", listener.local_addr().expect("it is bound"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unreachable_upstream_costs_no_slot() {
+    let zoho = Sandbox::boundless();
+    let setup = Gateway::before(&zoho).set("accounts.main.endpoints.people", nobody().await);
+    let gateway = setup.route(SHARED_USERS, "requests", 1).start();
+    for _ in 0..3 {
+        let answer = gateway.send(&get(COURSE).header("prefer", "wait=0")).await;
+        answer.problem_of(502, "upstream-unreachable", SHARED_USERS);
+        proxy_error(&answer, "connection_refused");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unreachable_accounts_server_is_told_and_tried_again() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).set("accounts.main.endpoints.accounts", nobody().await).start();
+    for _ in 0..2 {
+        gateway.send(&get(COURSE)).await.problem_of(502, "upstream-unreachable", SHARED_USERS);
+    }
+    assert_eq!(zoho.requests().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_accounts_server_that_talks_nonsense_is_told() {
+    let accounts = Upstream::bare(|_| Reply::json(200, "<html>")).await;
+    let gateway = Gateway::before_upstream(&accounts).start();
+    gateway.send(&get(COURSE)).await.problem_of(502, "upstream-invalid-response", SHARED_USERS);
+    assert_eq!(accounts.received(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_no_whole_http_answer_is_told() {
+    let broken: [(&str, &[u8], &str); 4] = [
+        ("nothing", b"", "http_response_incomplete"),
+        ("garbage", b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "http_protocol_error"),
+        ("half a head", b"HTTP/1.1 200 OK\r\nContent-", "http_response_incomplete"),
+        ("half a body", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "http_response_incomplete"),
+    ];
+    for (name, bytes, error) in broken {
+        let upstream = Upstream::start(move |_| Reply::Last(bytes.to_vec())).await;
+        let gateway = Gateway::before_upstream(&upstream).start();
+        for call in [get(COURSE), put(COURSE).form(SHARE)] {
+            let answer = gateway.send(&call).await;
+            answer.problem(502, "upstream-invalid-response");
+            let status = answer.header("proxy-status").unwrap_or_default();
+            assert!(status.contains(&format!("error={error};")), "{name}: {status}");
+        }
+        assert_eq!(upstream.received().len(), 2, "{name}: each was sent once");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_does_not_answer_is_given_up_on() {
+    let upstream = Upstream::start(|_| Reply::Never).await;
+    let gateway = Gateway::before_upstream(&upstream).set("upstream.timeout", "300ms").start();
+    let answer = gateway.send(&get(COURSE)).await;
+    answer.problem_of(504, "upstream-timeout", SHARED_USERS);
+    proxy_error(&answer, "http_response_timeout");
+    upstream.only();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_accounts_server_is_given_up_on() {
+    let accounts = Upstream::bare(|_| Reply::Never).await;
+    let gateway = Gateway::before_upstream(&accounts).set("upstream.timeout", "300ms").start();
+    gateway.send(&get(COURSE)).await.problem_of(504, "upstream-timeout", SHARED_USERS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_upstream_is_no_silent_one() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}").after(ms(300))).await;
+    let gateway = Gateway::before_upstream(&upstream).set("upstream.timeout", "5s").start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+}
+
+/// A pooled client may be tempted to send a call again when a kept-alive connection closes under it.
+async fn is_sent_once_though_the_connection_closes(call: Call) {
+    let upstream = Upstream::start(|request| match request.line.contains("startIndex=7") {
+        true => Reply::json(200, "{}"),
+        false => Reply::Close,
+    })
+    .await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    gateway.send(&get(&format!("{COURSE}?startIndex=7"))).await.is_zohos(200);
+    // It goes over the connection that has just served.
+    gateway.send(&call).await.problem(502, "upstream-invalid-response");
+    assert_eq!(upstream.received().len(), 2);
+    // And over a new one.
+    gateway.send(&call).await.problem(502, "upstream-invalid-response");
+    assert_eq!(upstream.received().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_may_have_been_executed_is_sent_once() {
+    is_sent_once_though_the_connection_closes(put(COURSE).form(SHARE)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_is_sent_once_too() {
+    is_sent_once_though_the_connection_closes(get(COURSE)).await;
+}
