@@ -10,6 +10,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::FutureExt;
@@ -85,7 +86,7 @@ where
                 let visit = AssertUnwindSafe(async { inner.call(request).await }).catch_unwind();
                 tokio::select! {
                     outcome = visit => outcome.unwrap_or_else(|_| Err(Cause::Internal.into())),
-                    () = room.shutdown.cut_off() => Err(Cause::ShuttingDown.into()),
+                    () = room.shutdown.cut_off() => Err(Cause::CutOff.into()),
                 }
             };
             let mut response = room.answer(outcome, &method, id.as_ref());
@@ -101,8 +102,8 @@ where
                 account = visit.as_ref().map(|visit| visit.account.as_str()),
                 route = visit.as_ref().map(|visit| visit.route.as_str()),
                 status = response.status().as_u16(),
-                waited_ms = visit.as_ref().and_then(|visit| visit.waited.map(|waited| waited.as_secs_f64() * 1e3)),
-                took_ms = took.as_secs_f64() * 1e3,
+                waited_ms = visit.as_ref().and_then(|visit| visit.waited.map(milliseconds)),
+                took_ms = milliseconds(took),
                 "answered"
             );
             Ok(response.map(|body| body.in_flight(in_flight)))
@@ -143,4 +144,9 @@ impl EdgeLayer {
         }
         response
     }
+}
+
+/// With a thousandth's precision: what a log line can be read with.
+fn milliseconds(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -1,6 +1,6 @@
 //! Where Zoho is: its data centres, and the three origins that the gateway calls for one account.
 //!
-//! A login lives in one data centre; its tokens are worth nothing in another. The table is [`DataCenter::hosts`].
+//! A login lives in one data centre; its tokens are worth nothing in another. The table is `DataCenter::hosts`.
 //! An [`Endpoint`] is an origin (RFC 6454) and nothing more: what the caller wrote as path goes there as it stands.
 
 use std::{fmt, str::FromStr};

@@ -8,12 +8,15 @@ use zoho_gateway::{cli::Cli, telemetry};
 fn main() -> ExitCode {
     // clap prints usage errors itself and ends with 2.
     let cli = Cli::parse();
-    telemetry::init_logging();
+    let log = telemetry::init_logging();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return ended(&format!("cannot start the runtime: {error}"), 1),
     };
-    match runtime.block_on(cli.execute()) {
+    let outcome = runtime.block_on(cli.execute());
+    // The log's last lines come before the last words.
+    drop(log);
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => ended(&failure.to_string(), failure.exit_code()),
     }

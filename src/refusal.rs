@@ -99,6 +99,8 @@ pub enum Cause {
     NotCached,
     /// The gateway takes no new work.
     ShuttingDown,
+    /// The drain's time was up before the call was answered.
+    CutOff,
     /// A defect of the gateway.
     Internal,
 }

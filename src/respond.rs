@@ -54,10 +54,16 @@ pub fn name(refusal: &Refusal) -> &'static str {
     tell(refusal).name
 }
 
-/// What happened and what to do about it, in a sentence.
+/// What a caller is told, and behind it what only operators are: the chain of causes.
 #[must_use]
-pub fn detail(refusal: &Refusal) -> String {
-    tell(refusal).detail
+pub fn for_operators(cause: &Cause) -> String {
+    let detail = tell(&cause.clone().into()).detail;
+    match cause {
+        Cause::UpstreamUnreachable(fault) | Cause::UpstreamInvalidResponse(fault) | Cause::UpstreamTimeout(fault) => {
+            format!("{detail} ({})", fault.log)
+        }
+        _ => detail,
+    }
 }
 
 /// The answer a caller gets; `request_id` becomes the problem's instance.
@@ -238,6 +244,14 @@ fn tell(refusal: &Refusal) -> Telling {
             "shutting-down",
             "The gateway is shutting down",
             "it takes no new work; the call was not sent".into(),
+            Some(AFTER_A_RESTART),
+            "destination_unavailable",
+        ),
+        Cause::CutOff => telling(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "shutting-down",
+            "The gateway is shutting down",
+            "its drain (proxy.drain) ended before the call was answered; the call may have been executed".into(),
             Some(AFTER_A_RESTART),
             "destination_unavailable",
         ),

@@ -65,7 +65,7 @@ pub fn stack(
         .set_request_id(X_REQUEST_ID, TimeOrdered)
         .propagate_request_id(X_REQUEST_ID)
         // Infallible from here outward: refusals and panics become answers.
-        .layer(EdgeLayer::new(shutdown, metrics))
+        .layer(EdgeLayer::new(shutdown, Arc::clone(&metrics)))
         // Whose call, and which: everything below is decided per account and route.
         .layer(RouteLayer::new(routing))
         // Before all that costs: a bad payload spends no slot, no token and no connection.
@@ -77,7 +77,7 @@ pub fn stack(
         // Above the throttle: a second attempt asks for a second permit.
         .layer(RetryLayer)
         // Before the token: none is fetched for a call that waits, none goes stale in the queue.
-        .layer(ThrottleLayer::new(lines, max_wait))
+        .layer(ThrottleLayer::new(lines, max_wait, metrics))
         // One token for all callers of an account.
         .layer(SignLayer::new(sources))
         // Out to Zoho.

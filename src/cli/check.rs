@@ -5,7 +5,6 @@ use std::{fmt::Write, path::Path, sync::Arc};
 use super::{Failure, load, print};
 use crate::{
     config::Config,
-    refusal::Cause,
     respond,
     route::Matcher,
     telemetry::Metrics,
@@ -30,21 +29,10 @@ pub(super) async fn check(path: &Path, online: bool) -> Result<(), Failure> {
         let (name, server) = (account.name.clone(), account.endpoints.accounts.clone());
         match Source::new(Arc::new(account), grants.clone(), Arc::clone(&metrics)).token().await {
             Ok(_) => print(&format!("account {name}: {server} granted an access token\n"))?,
-            Err(cause) => dead.push(format!("account {name}: {server}: {}", words(cause))),
+            Err(cause) => dead.push(format!("account {name}: {server}: {}", respond::for_operators(&cause))),
         }
     }
     if dead.is_empty() { Ok(()) } else { Err(Failure::Run(dead.join("\n"))) }
-}
-
-/// The same words that a caller would get, and the cause chain that only operators see.
-fn words(cause: Cause) -> String {
-    let log = match &cause {
-        Cause::UpstreamUnreachable(fault) | Cause::UpstreamInvalidResponse(fault) | Cause::UpstreamTimeout(fault) => {
-            format!(" ({})", fault.log)
-        }
-        _ => String::new(),
-    };
-    format!("{}{log}", respond::detail(&cause.into()))
 }
 
 fn summary(config: &Config) -> String {

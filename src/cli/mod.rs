@@ -29,14 +29,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the gateway until SIGTERM or SIGINT, then drains.
-    Run {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE", required_unless_present = "sandbox", conflicts_with = "sandbox")]
-        config: Option<PathBuf>,
-        /// On a built-in simulated Zoho: no file, no credentials, no network.
-        #[arg(long)]
-        sandbox: bool,
-    },
+    Run(RunOptions),
     /// Reads and checks the configuration and prints what would run.
     Check {
         /// The configuration file.
@@ -66,12 +59,23 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct RunOptions {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// On a built-in simulated Zoho: no file, no credentials, no network.
+    #[arg(long)]
+    sandbox: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct SandboxOptions {
     /// Where it listens.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9300")]
     listen: SocketAddr,
     /// Threshold of every call, instead of the documented one.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     requests: Option<u32>,
     /// Window of every threshold.
     #[arg(long, value_name = "SPAN", value_parser = span)]
@@ -125,8 +129,8 @@ impl Cli {
     /// [`Failure`], with the message that the operator is to see.
     pub async fn execute(self) -> Result<(), Failure> {
         match self.command {
-            Command::Run { config: Some(path), .. } => run::run(&path).await,
-            Command::Run { config: None, .. } => run::run_on_sandbox().await,
+            Command::Run(RunOptions { config: Some(path), .. }) => run::run(&path).await,
+            Command::Run(RunOptions { config: None, .. }) => run::run_on_sandbox().await,
             Command::Check { config, online } => check::check(&config, online).await,
             Command::Routes { config, json } => routes::routes(config.as_deref(), json),
             Command::Sandbox(options) => sandbox::sandbox(options).await,

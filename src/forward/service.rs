@@ -81,8 +81,8 @@ impl Forward {
                 permit.map(Permit::answered);
                 return Ok(response.into_parts());
             }
-            Ok(Err(error)) => Failure::of(&error, endpoint.host(), self.max_body),
-            Err(_) => Failure::timeout(endpoint.host()),
+            Ok(Err(error)) => Failure::of(&error, endpoint.authority().as_str(), self.max_body),
+            Err(_) => Failure::timeout(endpoint.authority().as_str()),
         };
         if failure.never_sent {
             permit.map(Permit::not_sent);
@@ -94,9 +94,10 @@ impl Forward {
         match tokio::time::timeout(self.timeout, peek::peek(body)).await {
             Ok(Ok(peeked)) => Ok(peeked),
             Ok(Err(error)) => {
-                Err(Failure::invalid(endpoint.host(), "http_response_incomplete", error.to_string()).cause)
+                Err(Failure::invalid(endpoint.authority().as_str(), "http_response_incomplete", error.to_string())
+                    .cause)
             }
-            Err(_) => Err(Failure::timeout(endpoint.host()).cause),
+            Err(_) => Err(Failure::timeout(endpoint.authority().as_str()).cause),
         }
     }
 }

@@ -65,7 +65,8 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                // It fails only for a connection that is already gone, which its reader will notice.
+                let _ = stream.set_nodelay(true);
                 Ok(Stream::Tcp(stream))
             }
             Self::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0)),

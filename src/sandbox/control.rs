@@ -79,5 +79,8 @@ fn mistake(message: &str) -> Answer {
 }
 
 fn unknown() -> Answer {
-    Answer::new(StatusCode::NOT_FOUND, json!({"message": "no such lever; see src/sandbox/control.rs"}))
+    Answer::new(
+        StatusCode::NOT_FOUND,
+        json!({"message": "levers: GET stats, requests; POST revoke-access-tokens, revoke-refresh-tokens, lock, reset"}),
+    )
 }

@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{account::AccountName, call::Visit, refusal::Cause};
+use crate::{account::AccountName, call::Visit, catalogue::RouteId, refusal::Cause};
 
 /// The counters and their registry.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub struct Metrics {
     waited: Family<RouteLabels, Histogram>,
     refusals: Family<RefusalLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
+    locks: Family<RouteLabels, Counter>,
     waiting: Gauge,
 }
 
@@ -75,6 +76,7 @@ impl Metrics {
         // From half a millisecond to half a minute and beyond.
         let histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 9));
         let (requests, refusals, tokens) = (Family::default(), Family::default(), Family::default());
+        let locks = Family::default();
         let (seconds, waiting) = (histogram(), Gauge::default());
         let waited = Family::<RouteLabels, Histogram>::new_with_constructor(histogram);
         registry.register("requests", "Answered requests", requests.clone());
@@ -82,8 +84,9 @@ impl Metrics {
         registry.register_with_unit("wait", "Time spent waiting for a slot", Unit::Seconds, waited.clone());
         registry.register("refusals", "Answers the gateway made itself", refusals.clone());
         registry.register("token_requests", "Requests to the accounts server", tokens.clone());
+        registry.register("locks", "Answers that told of a lock", locks.clone());
         registry.register("waiting", "Callers waiting for a slot", waiting.clone());
-        Self { registry, requests, seconds, waited, refusals, tokens, waiting }
+        Self { registry, requests, seconds, waited, refusals, tokens, locks, waiting }
     }
 
     /// A request was answered.
@@ -113,6 +116,11 @@ impl Metrics {
             Some(_) => "failed",
         };
         self.tokens.get_or_create(&TokenLabels { account: account.to_string(), outcome }).inc();
+    }
+
+    /// Zoho answered that a call is locked.
+    pub fn locked(&self, account: &AccountName, route: &RouteId) {
+        self.locks.get_or_create(&RouteLabels { account: account.to_string(), route: route.to_string() }).inc();
     }
 
     /// The page as it stands now; `waiting` callers wait.

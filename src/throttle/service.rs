@@ -11,11 +11,12 @@ use tower::{Layer, Service};
 use super::wait;
 use crate::{
     boxed::BoxFuture,
-    call::{Answer, Call, Permitted, Visit},
+    call::{Answer, Call, Permitted, Unexecuted, Visit},
     clock,
     ledger::{Line, Lines, Permit, Quota, Refused},
     ratelimit,
     refusal::{Cause, Refusal},
+    telemetry::Metrics,
 };
 
 /// Hangs the room.
@@ -23,6 +24,7 @@ use crate::{
 pub struct ThrottleLayer {
     lines: Arc<Lines>,
     max_wait: Duration,
+    metrics: Arc<Metrics>,
 }
 
 /// The room.
@@ -35,8 +37,8 @@ pub struct Throttle<S> {
 impl ThrottleLayer {
     /// Callers that prefer nothing else wait at most `max_wait`.
     #[must_use]
-    pub fn new(lines: Arc<Lines>, max_wait: Duration) -> Self {
-        Self { lines, max_wait }
+    pub fn new(lines: Arc<Lines>, max_wait: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { lines, max_wait, metrics }
     }
 }
 
@@ -74,6 +76,11 @@ where
             let permit = room.permit(&line, &call).await?;
             let waited = clock::now().saturating_duration_since(call.ready_at);
             let mut answer = inner.call(Permitted { call, permit: Some(permit) }).await?;
+            if let Some(Unexecuted::Locked { until }) = answer.unexecuted {
+                let lasts_s = until.saturating_duration_since(clock::now()).as_secs();
+                tracing::warn!(%account, %route, lasts_s, "Zoho has locked the call; nothing is sent until the lock ends");
+                room.metrics.locked(&account, &route);
+            }
             ratelimit::write(answer.response.headers_mut(), &route, &line.quota());
             answer.response.extensions_mut().insert(Visit { account, route, waited: Some(waited) });
             Ok(answer)

@@ -52,7 +52,7 @@ impl Grants {
 
     /// One refresh grant, under one permit of the token ledger.
     pub(super) async fn refresh(&self, account: &Account, permit: Permit) -> Result<Granted, Cause> {
-        let server = account.endpoints.accounts.host().to_owned();
+        let server = account.endpoints.accounts.authority().to_string();
         let client = oauth_client(account).map_err(|error| invalid(&server, error.to_string()))?;
         let sent_at = clock::now();
         let exchange = Exchange { grants: self, server: &server, permit: parking_lot::Mutex::new(permit) };

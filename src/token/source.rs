@@ -14,6 +14,7 @@ use crate::{
     clock,
     ledger::{Entrance, Line, Refused, WaitingRoom},
     refusal::{Cause, UpstreamFault},
+    respond,
     telemetry::Metrics,
 };
 
@@ -165,7 +166,8 @@ impl Source {
                 if let Some(current) = &mut state.current {
                     current.renew_at = clock::now() + RENEWAL_PAUSE;
                 }
-                tracing::warn!(account = %self.account.name, cause = ?cause, "could not fetch an access token");
+                let words = respond::for_operators(&cause);
+                tracing::warn!(account = %self.account.name, cause = words, "could not fetch an access token");
                 Err(cause)
             }
         }
@@ -176,7 +178,7 @@ impl Source {
         let mut header = HeaderValue::try_from(text).map_err(|_| {
             Cause::UpstreamInvalidResponse(UpstreamFault {
                 error: "http_protocol_error",
-                server: self.account.endpoints.accounts.host().to_owned(),
+                server: self.account.endpoints.accounts.authority().to_string(),
                 log: "an access token that no header can carry".into(),
             })
         })?;
@@ -213,7 +215,7 @@ impl Drop for Landing<'_> {
 fn interrupted(account: &Account) -> Cause {
     Cause::UpstreamUnreachable(UpstreamFault {
         error: "proxy_internal_error",
-        server: account.endpoints.accounts.host().to_owned(),
+        server: account.endpoints.accounts.authority().to_string(),
         log: "the token request was broken off".into(),
     })
 }
