@@ -1,1 +1,178 @@
-//! Later.
+//! The map in ARCHITECTURE.md, held true: imports go down only, and some things happen in one place only.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The floors of the house, from the roof down. A module imports from lower floors only; on one floor nobody knows
+/// the others.
+const FLOORS: [&[&str]; 11] = [
+    &["cli"],
+    &["app"],
+    // What builds the path, what stands beside it.
+    &["stack", "admin", "config"],
+    // The rooms: between them pass the types of `call`, and nothing else.
+    &["listener", "edge", "route", "validate", "retry", "throttle", "token", "forward"],
+    &["respond", "telemetry", "upstream"],
+    &["ratelimit", "refusal"],
+    &["call"],
+    &["account", "ledger"],
+    &["endpoint"],
+    &["catalogue"],
+    &["body", "boxed", "clock", "fault", "secret", "shutdown"],
+];
+
+/// No part of the house: it judges the gateway, so it shares nothing with it but the clock.
+const SANDBOX: &str = "sandbox";
+
+/// A mention of a module by `crate::`.
+struct Mention {
+    file: PathBuf,
+    line: usize,
+    from: String,
+    to: String,
+}
+
+#[test]
+fn imports_go_down_only() {
+    let floor = |module: &str| FLOORS.iter().position(|floor| floor.contains(&module));
+    let mut wrong = Vec::new();
+    for Mention { file, line, from, to } in mentions() {
+        let fault = match (from.as_str(), to.as_str()) {
+            (SANDBOX, "clock") | ("cli", SANDBOX) => continue,
+            (SANDBOX, _) | (_, SANDBOX) => "the sandbox stands alone".to_owned(),
+            _ => match (floor(&from), floor(&to)) {
+                (Some(above), Some(below)) if above < below => continue,
+                (Some(above), Some(below)) => format!("floor {above} imports from floor {below}"),
+                (None, _) => format!("{from} stands on no floor"),
+                (_, None) => format!("{to} stands on no floor"),
+            },
+        };
+        wrong.push(format!("{}:{line}: {from} -> {to}: {fault}", file.display()));
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_stands_on_a_floor() {
+    let lib = fs::read_to_string(source().join("lib.rs")).expect("src/lib.rs");
+    let modules: Vec<_> = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    assert!(modules.len() > 20, "{modules:?}");
+    for module in modules {
+        assert!(module == SANDBOX || FLOORS.iter().any(|floor| floor.contains(&module)), "{module} stands on no floor");
+    }
+}
+
+#[test]
+fn only_the_clock_reads_the_time() {
+    happens_only_in("clock.rs", &["Instant::now(", "SystemTime::now("]);
+}
+
+#[test]
+fn only_upstream_builds_a_client() {
+    happens_only_in("upstream", &["Client::builder", "HttpConnector::new", "HttpsConnectorBuilder"]);
+}
+
+#[test]
+fn nothing_but_main_ends_the_process() {
+    happens_only_in("main.rs", &["process::exit", "process::abort", "ExitCode::from"]);
+}
+
+/// Holds every mention of `what` to the file or folder `place`.
+fn happens_only_in(place: &str, what: &[&str]) {
+    let mut seen = false;
+    let mut wrong = Vec::new();
+    for file in files(&source()) {
+        let inside = file.strip_prefix(source()).expect("below src").starts_with(place);
+        for (number, line) in code(&file).lines().enumerate() {
+            let found = what.iter().any(|what| line.contains(what));
+            seen |= found && inside;
+            if found && !inside {
+                wrong.push(format!("{}:{}: {}", file.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "only {place} may do this:\n{}", wrong.join("\n"));
+    assert!(seen, "{place} does none of {what:?} any more: mend this test");
+}
+
+fn mentions() -> Vec<Mention> {
+    let mut mentions = Vec::new();
+    for file in files(&source()) {
+        let inside = file.strip_prefix(source()).expect("below src");
+        let from = inside.iter().next().expect("a name").to_string_lossy().trim_end_matches(".rs").to_owned();
+        let code = code(&file);
+        for (at, _) in code.match_indices("crate::") {
+            let line = code[..at].lines().count().max(1);
+            for to in names(&code[at + "crate::".len()..]) {
+                if to != from {
+                    mentions.push(Mention { file: file.clone(), line, from: from.clone(), to });
+                }
+            }
+        }
+    }
+    assert!(mentions.len() > 100, "the imports were found");
+    mentions
+}
+
+/// The first segments of what follows `crate::`: `a::B` has `a`, `{a::{B, C}, d}` has `a` and `d`.
+fn names(path: &str) -> Vec<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let first = |path: &str| path.chars().take_while(|c| is_part(*c)).collect::<String>();
+    let Some(list) = path.strip_prefix('{') else { return vec![first(path)] };
+    let (mut depth, mut names, mut start) = (0, Vec::new(), 0);
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' | ',' if depth == 0 => {
+                names.push(first(list[start..at].trim_start()));
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// A file's code with its lines in place, but without comments, without imports for links in the documentation, and
+/// without its tests.
+fn code(file: &Path) -> String {
+    let text = fs::read_to_string(file).expect("a readable file");
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let mut for_links = false;
+    let mut code = String::new();
+    for line in text.lines() {
+        for_links |= line.trim() == "#[cfg(doc)]";
+        if !for_links {
+            code.push_str(line.split("//").next().unwrap_or_default());
+        }
+        for_links &= !line.ends_with(';');
+        code.push('\n');
+    }
+    code
+}
+
+/// The source files below `folder`, test files left out.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a readable folder") {
+        let path = entry.expect("a readable entry").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}

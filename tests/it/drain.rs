@@ -1,33 +1,32 @@
 //! SIGTERM: work in flight ends, new work is told so, and the process is gone in time.
 
-use serde_json::json;
+use std::sync::Arc;
 
-use crate::support::{COURSE, Gateway, Reply, Sandbox, Upstream, get, ms};
+use tokio::sync::Notify;
 
-fn is_draining(line: &str) -> Option<()> {
-    line.contains("draining").then_some(())
-}
+use crate::support::{COURSE, Gateway, Reply, Sandbox, Upstream, get};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_in_flight_is_answered_and_a_new_one_is_told() {
-    let slow = Upstream::start(|_| Reply::json(200, "{}").after(ms(1500))).await;
-    let mut gateway = Gateway::before_upstream(&slow).start();
+    let gate = Arc::new(Notify::new());
+    let closed = Arc::clone(&gate);
+    let upstream = Upstream::start(move |_| Reply::json(200, "{}").behind(&closed)).await;
+    let mut gateway = Gateway::before_upstream(&upstream).set("proxy.drain", "20s").start();
     // A connection that has nothing to say must not hold the end up.
     let _silent = gateway.connect().await;
     let in_flight = tokio::spawn(get(COURSE).sending(gateway.address()));
-    while slow.received().is_empty() {
-        tokio::time::sleep(ms(5)).await;
-    }
-    gateway.terminate();
-    gateway.process().logged(is_draining);
+    upstream.until_received(1).await;
 
+    gateway.drain().await;
     let late = gateway.send(&get(COURSE)).await;
     late.problem(503, "shutting-down");
     assert_eq!(late.header("connection"), Some("close"));
-    assert!(!in_flight.is_finished(), "the drain was watched while it lasted");
+    assert_eq!(gateway.admin("/readyz").await.status, 503);
+
+    gate.notify_one();
     in_flight.await.expect("no panic").is_zohos(200);
     assert_eq!(gateway.wait(), Some(0));
-    assert_eq!(slow.received().len(), 1);
+    upstream.only();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,9 +34,7 @@ async fn what_does_not_end_in_time_is_cut_off() {
     let silent = Upstream::start(|_| Reply::Never).await;
     let mut gateway = Gateway::before_upstream(&silent).set("proxy.drain", "300ms").start();
     let in_flight = tokio::spawn(get(COURSE).sending(gateway.address()));
-    while silent.received().is_empty() {
-        tokio::time::sleep(ms(5)).await;
-    }
+    silent.until_received(1).await;
     gateway.terminate();
     in_flight.await.expect("no panic").problem(503, "shutting-down");
     assert_eq!(gateway.wait(), Some(0));
@@ -59,17 +56,12 @@ async fn who_waits_for_a_slot_is_not_left_without_an_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readiness_says_draining_before_the_end() {
-    let slow = Upstream::start(|_| Reply::json(200, "{}").after(ms(1500))).await;
-    let gateway = Gateway::before_upstream(&slow).start();
-    assert_eq!(gateway.admin("/readyz").await.json()["status"], json!("ready"));
-    let in_flight = tokio::spawn(get(COURSE).sending(gateway.address()));
-    while slow.received().is_empty() {
-        tokio::time::sleep(ms(5)).await;
-    }
+async fn a_second_signal_and_an_idle_gateway_end_at_once() {
+    let zoho = Sandbox::boundless();
+    let mut gateway = Gateway::before(&zoho).set("proxy.drain", "20s").start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    let _kept = gateway.connect().await;
     gateway.terminate();
-    gateway.process().logged(is_draining);
-    let answer = gateway.admin("/readyz").await;
-    assert_eq!((answer.status, &answer.json()["checks"]["listener"]), (503, &json!("draining")));
-    in_flight.await.expect("no panic").is_zohos(200);
+    gateway.terminate();
+    assert_eq!(gateway.wait(), Some(0));
 }

@@ -140,6 +140,10 @@ impl Gateway {
         Connection::open(&self.proxy).await
     }
 
+    pub(crate) fn admin_address(&self) -> &str {
+        &self.admin
+    }
+
     /// Asks the admin listener.
     pub(crate) async fn admin(&self, path: &str) -> Answer {
         get(path).send(&self.admin).await
@@ -163,16 +167,23 @@ impl Gateway {
         self.process.terminate();
     }
 
+    /// Asks it to end and resolves when the drain has begun.
+    pub(crate) async fn drain(&self) {
+        self.terminate();
+        for _ in 0..2000 {
+            if self.admin("/readyz").await.json()["checks"]["listener"] == "draining" {
+                return;
+            }
+            tokio::time::sleep(ms(5)).await;
+        }
+        panic!("the drain did not begin");
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         self.process.wait()
     }
 
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.process.has_ended()
-    }
-
-    /// Ends it without asking.
     pub(crate) fn process(&self) -> &Process {
         &self.process
     }

@@ -17,7 +17,7 @@ pub(crate) use raw::exchange;
 pub(crate) use sandbox::{Sandbox, Seen};
 pub(crate) use tls::Terminator;
 pub(crate) use tools::{curl, node, python, shell};
-pub(crate) use upstream::{Received, Reply, Upstream};
+pub(crate) use upstream::{Reply, Upstream};
 
 /// Where the sample calls of Zoho's pages go, by the gateway.
 pub(crate) const COURSE: &str = "/people/api/v1/courses/588882000000289003/share";

@@ -98,11 +98,6 @@ impl Process {
         assert!(status.is_ok(), "sh runs");
     }
 
-    /// Whether it has ended by now.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().expect("the child is ours").is_some()
-    }
-
     /// Waits for its end and returns the exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         const STEP: Duration = Duration::from_millis(5);

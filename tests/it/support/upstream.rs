@@ -8,6 +8,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
 };
 
 /// A running upstream.
@@ -41,6 +42,8 @@ pub(crate) enum Reply {
     Last(Vec<u8>),
     /// Wait, then send these bytes.
     Late(Duration, Vec<u8>),
+    /// Wait until the gate opens, then send these bytes. An opened gate lets one through.
+    Gated(Arc<Notify>, Vec<u8>),
     /// Close without a word.
     Close,
     /// Say nothing for as long as the caller stays.
@@ -84,6 +87,17 @@ impl Upstream {
         record.received.iter().filter(|request| !request.is_token_call()).cloned().collect()
     }
 
+    /// Resolves when so many calls have come.
+    pub(crate) async fn until_received(&self, calls: usize) {
+        for _ in 0..4000 {
+            if self.received().len() >= calls {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{calls} calls did not come: {:#?}", self.received());
+    }
+
     /// The only call so far.
     #[track_caller]
     pub(crate) fn only(&self) -> Received {
@@ -122,6 +136,14 @@ impl Reply {
             other => panic!("{other:?} has no time"),
         }
     }
+
+    /// The same answer, once the gate opens.
+    pub(crate) fn behind(self, gate: &Arc<Notify>) -> Self {
+        match self {
+            Self::Bytes(bytes) => Self::Gated(Arc::clone(gate), bytes),
+            other => panic!("{other:?} stands behind no gate"),
+        }
+    }
 }
 
 impl Received {
@@ -155,6 +177,10 @@ async fn converse(mut stream: TcpStream, script: Script, record: Arc<Mutex<Recor
             Reply::Bytes(bytes) => stream.write_all(&bytes).await.ok()?,
             Reply::Late(delay, bytes) => {
                 tokio::time::sleep(delay).await;
+                stream.write_all(&bytes).await.ok()?;
+            }
+            Reply::Gated(gate, bytes) => {
+                gate.notified().await;
                 stream.write_all(&bytes).await.ok()?;
             }
             Reply::Last(bytes) => {
