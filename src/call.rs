@@ -148,11 +148,8 @@ pub struct Answer {
 /// Why Zoho did not execute a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unexecuted {
-    /// The token of this generation is dead.
-    DeadToken {
-        /// Of [`Token::generation`].
-        generation: u64,
-    },
+    /// Its token is dead.
+    DeadToken,
     /// The call is locked.
     Locked {
         /// When the lock ends, as the ledger keeps it.
@@ -169,4 +166,43 @@ pub struct Visit {
     pub route: RouteId,
     /// How long it stood in the queue, if it came through.
     pub waited: Option<Duration>,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{catalogue::Catalogue, clock, endpoint::DataCenter, secret::Secret};
+
+    /// A PUT of the catalogue's first call, with nothing special about it.
+    pub(crate) fn call(target: &str) -> Call {
+        call_of("main", target)
+    }
+
+    /// The same, with another account.
+    pub(crate) fn call_of(account: &str, target: &str) -> Call {
+        let account = Account {
+            name: AccountName::new(account),
+            data_center: DataCenter::Us,
+            endpoints: DataCenter::Us.endpoints(),
+            client_id: String::new(),
+            client_secret: Secret::new(String::new()),
+            refresh_token: Secret::new(String::new()),
+        };
+        let route = Catalogue::published().unwrap().routes.remove(0);
+        Call {
+            subject: Subject { account: Arc::new(account), route: Arc::new(route) },
+            method: Method::PUT,
+            target: target.parse().unwrap(),
+            headers: HeaderMap::new(),
+            payload: Payload::Held { bytes: Bytes::new(), trailers: None },
+            ready_at: clock::now(),
+            entrance: Entrance::Back,
+        }
+    }
+
+    #[test]
+    fn only_a_body_at_hand_can_be_sent_again() {
+        assert!(call("/a").again().is_some());
+        assert!(Call { payload: Payload::Streamed(Body::default()), ..call("/a") }.again().is_none());
+    }
 }

@@ -58,7 +58,7 @@ where
                 let (again, subject) = (call.again(), call.subject.clone());
                 let answer = inner.call(call).await?;
                 call = match (answer.unexecuted, again) {
-                    (Some(Unexecuted::DeadToken { .. }), Some(again)) if !token_replaced => {
+                    (Some(Unexecuted::DeadToken), Some(again)) if !token_replaced => {
                         token_replaced = true;
                         again
                     }
@@ -68,9 +68,89 @@ where
                         let retry_after = until.saturating_duration_since(clock::now());
                         return Err(Refusal::from(Cause::ThresholdLocked { retry_after }).of(&subject));
                     }
-                    (None | Some(Unexecuted::DeadToken { .. }), _) => return Ok(answer.response),
+                    (None | Some(Unexecuted::DeadToken), _) => return Ok(answer.response),
                 };
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+    use crate::call::{Payload, tests::call};
+
+    /// What a room beyond the door answers, one after the other; the last one repeats.
+    fn room(
+        answers: &'static [Option<fn() -> Unexecuted>],
+    ) -> (Retry<impl Service<Call, Response = Answer, Error = Refusal, Future: Send> + Clone + Send>, Arc<AtomicUsize>)
+    {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let inner = service_fn(move |call: Call| {
+            let number = counted.fetch_add(1, Ordering::SeqCst);
+            let unexecuted = answers[number.min(answers.len() - 1)].map(|unexecuted| unexecuted());
+            let mut response = Response::new(Body::default());
+            response.headers_mut().insert("x-front", u16::from(call.entrance == Entrance::Front).into());
+            async move { Ok(Answer { response, unexecuted }) }
+        });
+        (RetryLayer.layer(inner), calls)
+    }
+
+    fn locked() -> Unexecuted {
+        Unexecuted::Locked { until: clock::now() }
+    }
+
+    fn dead() -> Unexecuted {
+        Unexecuted::DeadToken
+    }
+
+    async fn asked(
+        answers: &'static [Option<fn() -> Unexecuted>],
+        call: Call,
+    ) -> (Result<Response<Body>, Refusal>, usize) {
+        let (room, calls) = room(answers);
+        let outcome = room.oneshot(call).await;
+        (outcome, calls.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn an_executed_call_is_sent_once() {
+        assert_eq!(asked(&[None], call("/a")).await.1, 1);
+    }
+
+    #[tokio::test]
+    async fn a_dead_token_is_tried_anew_once() {
+        assert_eq!(asked(&[Some(dead), None], call("/a")).await.1, 2);
+        assert_eq!(asked(&[Some(dead)], call("/a")).await.1, 2, "the second answer is Zoho's last word");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_met_a_lock_returns_to_the_front_as_often_as_it_takes() {
+        let (outcome, calls) = asked(&[Some(locked), Some(locked), Some(dead), None], call("/a")).await;
+        assert_eq!(calls, 4);
+        assert_eq!(outcome.unwrap().headers()["x-front"], "1");
+    }
+
+    #[tokio::test]
+    async fn a_streamed_call_is_never_sent_twice() {
+        let streamed = || Call { payload: Payload::Streamed(Body::default()), ..call("/a") };
+        let (outcome, calls) = asked(&[Some(locked)], streamed()).await;
+        assert!(matches!(*outcome.unwrap_err().cause, Cause::ThresholdLocked { .. }));
+        assert_eq!(calls, 1);
+        assert!(asked(&[Some(dead)], streamed()).await.0.is_ok(), "the caller gets Zoho's 401");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_passed_on() {
+        let refusing = service_fn(|_: Call| async { Err::<Answer, _>(Refusal::from(Cause::ShuttingDown)) });
+        assert!(RetryLayer.layer(refusing).oneshot(call("/a")).await.is_err());
     }
 }

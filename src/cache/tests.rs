@@ -8,21 +8,15 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use super::CacheLayer;
 use crate::{
-    account::{Account, AccountName},
     body::Body,
-    call::{Call, Payload, Subject},
-    catalogue::Catalogue,
-    clock,
-    endpoint::DataCenter,
-    ledger::Entrance,
+    call::{Call, tests},
     refusal::{Cause, Refusal},
-    secret::Secret,
 };
 
 type Room = BoxCloneSyncService<Call, Response<Body>, Refusal>;
@@ -47,27 +41,10 @@ fn room(body: &'static str) -> (Room, Arc<AtomicUsize>) {
 }
 
 fn call(method: Method, account: &str, target: &str, headers: &[(&'static str, &str)]) -> Call {
-    let mut route = Catalogue::published().unwrap().routes.remove(0);
-    route.cache = Duration::from_secs(60);
-    let account = Account {
-        name: AccountName::new(account),
-        data_center: DataCenter::Us,
-        endpoints: DataCenter::Us.endpoints(),
-        client_id: String::new(),
-        client_secret: Secret::new(String::new()),
-        refresh_token: Secret::new(String::new()),
-    };
-    let headers: HeaderMap =
-        headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-    Call {
-        subject: Subject { account: Arc::new(account), route: Arc::new(route) },
-        method,
-        target: target.parse().unwrap(),
-        headers,
-        payload: Payload::Held { bytes: bytes::Bytes::new(), trailers: None },
-        ready_at: clock::now(),
-        entrance: Entrance::Back,
-    }
+    let mut call = tests::call_of(account, target);
+    Arc::make_mut(&mut call.subject.route).cache = Duration::from_secs(60);
+    call.headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+    Call { method, ..call }
 }
 
 fn get(target: &str, headers: &[(&'static str, &str)]) -> Call {

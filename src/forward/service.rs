@@ -44,7 +44,6 @@ impl Forward {
     async fn visit(self, signed: Signed) -> Result<Answer, Refusal> {
         let Signed { call, mut permit, token } = signed;
         let subject = call.subject.clone();
-        let generation = token.generation;
         let endpoint = subject.account.endpoints.product(subject.route.product);
         let request = request(call, endpoint, &token).ok_or_else(|| Refusal::from(Cause::Internal).of(&subject))?;
         let (head, body) =
@@ -63,7 +62,7 @@ impl Forward {
             return Ok(answer(head, body, Some(Unexecuted::Locked { until })));
         }
         permit.as_mut().map(Permit::executed);
-        let unexecuted = (sign == Some(Sign::DeadToken)).then_some(Unexecuted::DeadToken { generation });
+        let unexecuted = (sign == Some(Sign::DeadToken)).then_some(Unexecuted::DeadToken);
         Ok(answer(head, body, unexecuted))
     }
 

@@ -65,9 +65,13 @@ where
             // The same configuration makes accounts and sources, so one without the other is a defect of ours.
             let Some(source) = source else { return Err(Refusal::from(Cause::Internal).of(&call.subject)) };
             let token = source.token().await.map_err(|cause| Refusal::from(cause).of(&call.subject))?;
-            let answer = inner.call(Signed { call, permit, token }).await?;
-            if let Some(Unexecuted::DeadToken { generation }) = answer.unexecuted {
-                source.dead(generation);
+            let generation = token.generation;
+            let mut answer = inner.call(Signed { call, permit, token }).await?;
+            match answer.unexecuted {
+                None => source.alive(generation),
+                // Without another token a second attempt would end like the first.
+                Some(Unexecuted::DeadToken) if !source.dead(generation) => answer.unexecuted = None,
+                Some(Unexecuted::DeadToken | Unexecuted::Locked { .. }) => {}
             }
             Ok(answer)
         })

@@ -1,6 +1,13 @@
 //! The access token of one account: fetched once for everybody who waits, renewed a little early.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use http::HeaderValue;
 use parking_lot::Mutex;
@@ -29,6 +36,10 @@ const RENEWAL_PAUSE: Duration = Duration::from_secs(20);
 /// A token this close to its end may die on the way to Zoho and is no longer handed out.
 const LAST_MOMENTS: Duration = Duration::from_secs(10);
 
+/// When even a new token is called dead before it ever worked, the fault is elsewhere (a wrong data centre, say), and
+/// replacing each would only spend the ten requests. Then one is replaced in this span.
+const DOUBT_PAUSE: Duration = Duration::from_secs(60);
+
 /// One account's token.
 #[derive(Debug)]
 pub struct Source {
@@ -37,6 +48,8 @@ pub struct Source {
     /// The token endpoint's own threshold, behind the same ledger as every call.
     line: Arc<Line>,
     state: Mutex<State>,
+    /// The newest generation that Zoho took.
+    proven: AtomicU64,
     metrics: Arc<Metrics>,
 }
 
@@ -45,6 +58,8 @@ struct State {
     current: Option<Current>,
     generation: u64,
     flight: Option<watch::Receiver<Option<Outcome>>>,
+    /// Until then no token is replaced that never worked.
+    doubt_until: Option<Instant>,
     /// Zoho refused the credentials, with this reason: it is not asked again until they change.
     unauthorised: Option<String>,
 }
@@ -74,7 +89,7 @@ impl Source {
         let threshold = Threshold { requests: TOKEN_REQUESTS, window: TOKEN_WINDOW, lock: BLOCKED, pace: Pace::Burst };
         // A flight that gets no slot says so at once, so nobody ever waits in this line.
         let line = Line::new(threshold, WaitingRoom::new(0));
-        Arc::new(Self { account, grants, line, state: Mutex::default(), metrics })
+        Arc::new(Self { account, grants, line, state: Mutex::default(), proven: AtomicU64::new(0), metrics })
     }
 
     /// A token that lives, waiting for one if need be. Leaving early does not disturb the flight.
@@ -93,13 +108,29 @@ impl Source {
         }
     }
 
+    /// Zoho took the token of this generation.
+    pub fn alive(&self, generation: u64) {
+        self.proven.fetch_max(generation, Ordering::Relaxed);
+    }
+
     /// Zoho said that the token of this generation is dead. Said again of the same token, it changes nothing.
-    pub fn dead(&self, generation: u64) {
+    /// Whether there is another token to try.
+    pub fn dead(&self, generation: u64) -> bool {
+        let now = clock::now();
         let mut state = self.state.lock();
-        if state.current.as_ref().is_some_and(|current| current.token.generation == generation) {
-            state.current = None;
-            tracing::info!(account = %self.account.name, generation, "Zoho says the access token is dead");
+        if state.current.as_ref().is_none_or(|current| current.token.generation != generation) {
+            return true;
         }
+        if self.proven.load(Ordering::Relaxed) < generation {
+            if state.doubt_until.is_some_and(|until| now < until) {
+                tracing::warn!(account = %self.account.name, generation, "Zoho takes no token of this account; is data_center right?");
+                return false;
+            }
+            state.doubt_until = Some(now + DOUBT_PAUSE);
+        }
+        state.current = None;
+        tracing::info!(account = %self.account.name, generation, "Zoho says the access token is dead");
+        true
     }
 
     /// How the account stands.

@@ -133,10 +133,24 @@ async fn the_eleventh_request_in_ten_minutes_is_not_made() {
     let (source, asked) = source(&[GRANTED], Duration::ZERO).await;
     for generation in 1..=10 {
         assert_eq!(source.token().await.unwrap().generation, generation);
+        source.alive(generation);
         source.dead(generation);
     }
     assert!(matches!(source.token().await, Err(Cause::TokenThrottled { .. })));
     assert_eq!(asked.load(Ordering::SeqCst), 10);
+}
+
+#[tokio::test]
+async fn tokens_that_never_work_are_not_replaced_one_after_the_other() {
+    let (source, asked) = source(&[GRANTED], Duration::ZERO).await;
+    source.token().await.unwrap();
+    assert!(source.dead(1), "the first may have died before its first call");
+    source.token().await.unwrap();
+    assert!(!source.dead(2), "the second is not to blame");
+    assert_eq!(source.token().await.unwrap().generation, 2);
+    source.alive(2);
+    assert!(source.dead(2), "it worked, so now it did die");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
