@@ -15,7 +15,7 @@ use crate::{
     stack::{Rooms, stack},
     telemetry::Metrics,
     token::{Grants, Source},
-    upstream::{self, RootsError},
+    upstream,
 };
 
 /// What keeps a gateway from starting.
@@ -24,9 +24,6 @@ pub enum StartError {
     /// An address could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The extra trust root cannot be used.
-    #[error(transparent)]
-    Roots(#[from] RootsError),
     /// The catalogue in force contradicts itself.
     #[error(transparent)]
     Routes(#[from] AmbiguousRoutes),
@@ -47,8 +44,7 @@ impl App {
     /// # Errors
     /// [`StartError`]; then nothing was sent and no socket stays open.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        let tls = upstream::roots(config.upstream.ca_file.as_deref())?;
-        let client = upstream::client(tls, config.upstream.connect_timeout);
+        let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
         let matcher = Matcher::new(&config.catalogue)?;
         let metrics = Arc::new(Metrics::new());
         let grants = Grants::new(client.clone(), config.upstream.timeout);
@@ -111,8 +107,8 @@ impl App {
         }
         listeners.spawn(listener::serve(admin, admin_service, shutdown.clone()));
         stop.await;
-        tracing::info!(longest_s = drain.as_secs(), "draining: no new work, what is in flight ends");
         shutdown.drain();
+        tracing::info!(longest_s = drain.as_secs(), "draining: no new work, what is in flight ends");
         if tokio::time::timeout(drain, shutdown.drained()).await.is_err() {
             tracing::warn!("the drain's time is up; what is still in flight is cut off");
             shutdown.cut();

@@ -14,14 +14,12 @@ use crate::{
 
 pub(super) async fn check(path: &Path, online: bool) -> Result<(), Failure> {
     let config = load(path)?;
-    let failed = |error: &dyn std::error::Error| Failure::Run(error.to_string());
-    let tls = upstream::roots(config.upstream.ca_file.as_deref()).map_err(|error| failed(&error))?;
-    Matcher::new(&config.catalogue).map_err(|error| failed(&error))?;
+    Matcher::new(&config.catalogue).map_err(|error| Failure::Run(error.to_string()))?;
     print(&summary(&config))?;
     if !online {
         return Ok(());
     }
-    let client = upstream::client(tls, config.upstream.connect_timeout);
+    let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
     let grants = Grants::new(client, config.upstream.timeout);
     let metrics = Arc::new(Metrics::new());
     let mut dead = Vec::new();
@@ -50,6 +48,12 @@ fn summary(config: &Config) -> String {
         );
     }
     let unlimited: Vec<_> = config.catalogue.iter().filter(|route| route.threshold.is_none()).collect();
-    let _ = writeln!(text, "routes   {} known, {} without a threshold", config.catalogue.routes.len(), unlimited.len());
+    let _ = writeln!(
+        text,
+        "routes   {} known and {} stand-ins for others, {} without a threshold",
+        config.catalogue.routes.len(),
+        config.catalogue.others.len(),
+        unlimited.len()
+    );
     text
 }

@@ -6,7 +6,10 @@ use http::{Request, Uri};
 use http_body_util::BodyExt;
 
 use super::{Failure, print};
-use crate::{body::Body, upstream};
+use crate::{
+    body::Body,
+    upstream::{self, ExtraRoots},
+};
 
 /// A probe that takes longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -16,7 +19,7 @@ pub(super) async fn healthcheck(admin: &str) -> Result<(), Failure> {
     let uri: Uri = format!("{}/readyz", admin.trim_end_matches('/')).parse().map_err(|error| failed(&error))?;
     let mut request = Request::new(Body::default());
     *request.uri_mut() = uri;
-    let tls = upstream::roots(None).map_err(|error| failed(&error))?;
+    let tls = upstream::tls(&ExtraRoots::default());
     let answer = async {
         let response = upstream::client(tls, PATIENCE).request(request).await.map_err(|error| failed(&error))?;
         let status = response.status();

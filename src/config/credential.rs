@@ -106,8 +106,15 @@ pub(super) fn open(path: &str, folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// What a file holds.
+pub(super) fn contents(path: &str, folder: &Path) -> io::Result<Vec<u8>> {
+    let mut contents = Vec::new();
+    open(path, folder)?.read_to_end(&mut contents)?;
+    Ok(contents)
+}
+
 /// A path, relative to the configuration file's folder.
-pub(super) fn resolved(path: &str, folder: &Path) -> PathBuf {
+fn resolved(path: &str, folder: &Path) -> PathBuf {
     folder.join(path)
 }
 

@@ -24,18 +24,12 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    ffi::OsString,
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{ffi::OsString, fs, path::Path, sync::Arc, time::Duration};
 
 pub use problem::{ConfigErrors, Origin, Position, Problem};
 
 use self::{credential::Surroundings, environment::Variables, problem::Findings};
-use crate::{account::Account, catalogue::Catalogue, listener::ListenAddress};
+use crate::{account::Account, catalogue::Catalogue, listener::ListenAddress, upstream::ExtraRoots};
 
 /// Everything the gateway is told before it runs.
 #[derive(Debug, Clone)]
@@ -90,8 +84,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// A file with further trust roots; it could be opened when the configuration was read.
-    pub ca_file: Option<PathBuf>,
+    /// The trust roots of `ca_file`.
+    pub extra_roots: ExtraRoots,
 }
 
 /// `[routing]`.

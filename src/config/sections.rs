@@ -8,6 +8,7 @@ use super::{
     defaults,
     reader::Section,
 };
+use crate::upstream::ExtraRoots;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -84,14 +85,16 @@ pub(super) fn queue(section: &mut Section<'_>) -> Queue {
 
 /// Reads `[upstream]`.
 pub(super) fn upstream(section: &mut Section<'_>, around: &Surroundings<'_>) -> Upstream {
-    let ca_file = section.parsed("ca_file", "a path", |path| match credential::open(path, around.folder) {
-        Ok(_) => Ok(credential::resolved(path, around.folder)),
-        Err(error) => Err(format!("{} cannot be read: {error}", credential::named(path, around.folder))),
+    let extra_roots = section.parsed("ca_file", "a path", |path| {
+        let named = credential::named(path, around.folder);
+        let pem =
+            credential::contents(path, around.folder).map_err(|error| format!("{named} cannot be read: {error}"))?;
+        ExtraRoots::parse(&pem).map_err(|error| format!("{named}: {error}"))
     });
     Upstream {
         connect_timeout: section.duration("connect_timeout", TIMEOUTS).unwrap_or(defaults::CONNECT_TIMEOUT),
         timeout: section.duration("timeout", TIMEOUTS).unwrap_or(defaults::TIMEOUT),
-        ca_file: ca_file.map(|found| found.value),
+        extra_roots: extra_roots.map(|found| found.value).unwrap_or_default(),
     }
 }
 

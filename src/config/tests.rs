@@ -4,6 +4,8 @@ use std::{ffi::OsString, fs, time::Duration};
 
 use proptest::prelude::*;
 
+use crate::upstream::ExtraRoots;
+
 use super::{Config, ConfigErrors, ListenAddress, UnknownRoute, load, parse};
 use crate::{
     catalogue::{Pace, Product, Route, Validation},
@@ -59,7 +61,6 @@ fn an_account_is_all_it_takes() {
     assert_eq!(config.queue.max_waiting, 10_000);
     assert_eq!(config.upstream.connect_timeout, Duration::from_secs(5));
     assert_eq!(config.upstream.timeout, Duration::from_secs(60));
-    assert_eq!(config.upstream.ca_file, None);
     assert_eq!(config.routing.unknown, UnknownRoute::Limit);
     let [account] = config.accounts.as_slice() else { panic!("one account") };
     assert_eq!((account.name.as_str(), account.client_id.as_str()), ("main", "1000.ABC"));
@@ -149,7 +150,8 @@ fn the_example_loads_and_states_the_defaults() {
 fn paths_start_at_the_files_folder() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gateway.toml");
-    fs::write(folder.path().join("ca.pem"), "").unwrap();
+    let authority = rcgen::generate_simple_self_signed(["authority".to_owned()]).unwrap();
+    fs::write(folder.path().join("ca.pem"), authority.cert.pem()).unwrap();
     fs::write(folder.path().join("token"), "1000.8ef2\r\n").unwrap();
     let text = r#"
         upstream.ca_file = "ca.pem"
@@ -160,7 +162,7 @@ fn paths_start_at_the_files_folder() {
         "#;
     fs::write(&path, text).unwrap();
     let config = load(&path, variables(&[("ID", "1000.ABC"), ("SECRET", "c11e27")])).unwrap();
-    assert_eq!(config.upstream.ca_file.unwrap(), folder.path().join("ca.pem"));
+    assert_ne!(format!("{:?}", config.upstream.extra_roots), format!("{:?}", ExtraRoots::default()));
     assert_eq!(config.accounts[0].refresh_token.expose(), "1000.8ef2");
     assert_eq!(config.accounts[0].client_secret.expose(), "c11e27");
     assert_eq!(config.accounts[0].client_id, "1000.ABC");
@@ -372,6 +374,10 @@ fn every_mistake_is_told_with_its_place() {
         (
             "upstream.ca_file = \"/nowhere/ca.pem\"",
             "1:20: upstream.ca_file: the file /nowhere/ca.pem cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            "upstream.ca_file = \"/dev/null\"",
+            "1:20: upstream.ca_file: the file /dev/null: expected PEM certificates, found none",
         ),
         ("upstream.ca_file = \"/\"", "1:20: upstream.ca_file: the file / cannot be read: is a directory"),
         // Routes.

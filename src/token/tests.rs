@@ -61,7 +61,7 @@ fn source_at(endpoints: crate::endpoint::Endpoints) -> Arc<Source> {
         client_secret: Secret::new("secret".into()),
         refresh_token: Secret::new("1000.refresh".into()),
     };
-    let client = upstream::client(upstream::roots(None).unwrap(), Duration::from_secs(5));
+    let client = upstream::client(upstream::tls(&upstream::ExtraRoots::default()), Duration::from_secs(5));
     Source::new(Arc::new(account), Grants::new(client, Duration::from_secs(5)), Arc::new(Metrics::new()))
 }
 

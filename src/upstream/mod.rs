@@ -18,7 +18,7 @@ use rustls::ClientConfig;
 
 pub use connect::{ConnectTimeout, Elapsed};
 pub use failure::Failure;
-pub use roots::{RootsError, roots};
+pub use roots::{ExtraRoots, ExtraRootsError, tls};
 
 use crate::body::Body;
 

@@ -1,6 +1,6 @@
 //! Whom the gateway believes to be Zoho.
 
-use std::{path::Path, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -8,35 +8,53 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-/// An extra trust root that cannot be used.
+/// Trust roots beside the bundled ones.
+#[derive(Debug, Clone, Default)]
+pub struct ExtraRoots(Vec<CertificateDer<'static>>);
+
+/// A text that holds no usable trust roots.
 #[derive(Debug, thiserror::Error)]
-#[error("upstream.ca_file {}: {message}", path.display())]
-pub struct RootsError {
-    path: PathBuf,
-    message: String,
+pub enum ExtraRootsError {
+    /// Malformed PEM.
+    #[error("expected PEM certificates: {0}")]
+    Pem(#[from] rustls::pki_types::pem::Error),
+    /// Nothing between `BEGIN CERTIFICATE` and `END CERTIFICATE`.
+    #[error("expected PEM certificates, found none")]
+    Empty,
+    /// A certificate that cannot be a trust root.
+    #[error("a certificate is not usable as a trust root: {0}")]
+    Unusable(#[from] rustls::Error),
 }
 
-/// Mozilla's roots, bundled, and those of `ca_file`.
-///
-/// # Errors
-/// When `ca_file` is unreadable, holds no certificate, or one that cannot be a trust root.
-pub fn roots(ca_file: Option<&Path>) -> Result<ClientConfig, RootsError> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(path) = ca_file {
-        let fault = |message: String| RootsError { path: path.to_owned(), message };
-        let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect)
-            .map_err(|error| fault(format!("expected PEM certificates: {error}")))?;
+impl ExtraRoots {
+    /// Reads PEM certificates.
+    ///
+    /// # Errors
+    /// [`ExtraRootsError`], when there is none or one is unusable.
+    pub fn parse(pem: &[u8]) -> Result<Self, ExtraRootsError> {
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?;
         if certificates.is_empty() {
-            return Err(fault("expected PEM certificates, found none".into()));
+            return Err(ExtraRootsError::Empty);
         }
-        for certificate in certificates {
-            roots.add(certificate).map_err(|error| fault(format!("not usable as a trust root: {error}")))?;
+        let mut store = RootCertStore::empty();
+        for certificate in &certificates {
+            store.add(certificate.clone())?;
         }
+        Ok(Self(certificates))
     }
-    // The provider is named here, so no process-wide default has to be installed first.
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+}
+
+/// TLS with Mozilla's roots, bundled, and the extra ones.
+///
+/// # Panics
+/// Never: the provider that is named here speaks TLS 1.2 and 1.3.
+#[must_use]
+pub fn tls(extra: &ExtraRoots) -> ClientConfig {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    roots.add_parsable_certificates(extra.0.iter().cloned());
+    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| RootsError { path: PathBuf::new(), message: error.to_string() })?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+        .expect("aws-lc-rs speaks TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }

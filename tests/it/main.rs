@@ -7,15 +7,21 @@
 mod support;
 
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod admin;
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod burst;
 #[cfg(test)]
+mod cache;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod drain;
+#[cfg(test)]
+mod dry_run;
 #[cfg(test)]
 mod hygiene;
 #[cfg(test)]
