@@ -4,6 +4,7 @@
 //! so that late callers hear "shutting down" instead of nothing; the rooms refuse them.
 
 mod address;
+mod quotes;
 mod serve;
 mod socket;
 

@@ -11,7 +11,7 @@ use hyper_util::{
 };
 use tower::Service;
 
-use super::Listener;
+use super::{Listener, quotes::Quotes};
 use crate::{body::Body, shutdown::Shutdown};
 
 /// A head that takes longer than this is no honest caller's. It also ends idle connections.
@@ -34,7 +34,8 @@ where
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let graceful = GracefulShutdown::new();
     accept_until(&listener, shutdown.draining(), |stream| {
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
+        let connection =
+            http.serve_connection(TokioIo::new(Quotes::new(stream)), TowerToHyperService::new(service.clone()));
         let watched = graceful.watch(connection);
         tokio::spawn(async move { report(watched.await) });
     })
@@ -42,7 +43,8 @@ where
     // Idle connections close now, the others after their answer. Late callers are accepted and told.
     let connections_end = graceful.shutdown();
     accept_until(&listener, end_of_drain(&shutdown), |stream| {
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
+        let connection =
+            http.serve_connection(TokioIo::new(Quotes::new(stream)), TowerToHyperService::new(service.clone()));
         tokio::spawn(async move { report(connection.await) });
     })
     .await;
