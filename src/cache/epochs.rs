@@ -5,7 +5,10 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::call::Call;
@@ -15,7 +18,7 @@ const EPOCHS: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Epochs {
-    epochs: Box<[AtomicU64]>,
+    epochs: Arc<[AtomicU64]>,
     hasher: RandomState,
 }
 
@@ -24,26 +27,44 @@ impl Epochs {
         Self { epochs: (0..EPOCHS).map(|_| AtomicU64::new(0)).collect(), hasher: RandomState::new() }
     }
 
-    /// The epoch of a call's path: by account, product and path; the query does not make it another resource.
-    pub(super) fn of(&self, call: &Call) -> Epoch<'_> {
+    /// The epoch of a call's path.
+    pub(super) fn now(&self, call: &Call) -> u64 {
+        self.epochs[self.place(call)].load(Ordering::SeqCst)
+    }
+
+    /// A write begins; it ends when the value is dropped, also by a caller that hangs up.
+    pub(super) fn write(&self, call: &Call) -> Write {
+        let write = Write { epochs: Arc::clone(&self.epochs), place: self.place(call) };
+        write.raise();
+        write
+    }
+
+    /// By account, product and path; the query does not make it another resource.
+    fn place(&self, call: &Call) -> usize {
         let subject = &call.subject;
         let path = call.target.path().trim_end_matches('/');
         let hash = self.hasher.hash_one((&subject.account.name, subject.route.product, path));
         // The remainder is below the number of epochs.
-        Epoch(&self.epochs[(hash % EPOCHS as u64) as usize])
+        (hash % EPOCHS as u64) as usize
     }
 }
 
-/// One path's epoch.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Epoch<'a>(&'a AtomicU64);
+/// A write under way. It raises the epoch when it begins, so that no read during it is kept, and when it ends, so that
+/// none that saw the state before it is served.
+#[derive(Debug)]
+pub(super) struct Write {
+    epochs: Arc<[AtomicU64]>,
+    place: usize,
+}
 
-impl Epoch<'_> {
-    pub(super) fn now(self) -> u64 {
-        self.0.load(Ordering::SeqCst)
+impl Write {
+    fn raise(&self) {
+        self.epochs[self.place].fetch_add(1, Ordering::SeqCst);
     }
+}
 
-    pub(super) fn raise(self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+impl Drop for Write {
+    fn drop(&mut self) {
+        self.raise();
     }
 }

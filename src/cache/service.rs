@@ -63,8 +63,8 @@ impl<S> Layer<S> for CacheLayer {
 
 impl<S> Service<Call> for Cache<S>
 where
-    S: Service<Call, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
-    S::Future: Send,
+    S: Service<Call, Response = Response<Body>, Error = Refusal, Future = BoxFuture<Response<Body>, Refusal>>,
+    S: Clone + Send + 'static,
 {
     type Response = Response<Body>;
     type Error = Refusal;
@@ -75,33 +75,24 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let mut inner = self.inner.clone();
         if !call.method.is_safe() {
-            let room = Arc::clone(&self.room);
-            return Box::pin(async move { room.write(call, inner).await });
+            let write = self.room.epochs.write(&call);
+            let executed = self.inner.call(call);
+            return Box::pin(async move {
+                let _write = write;
+                executed.await
+            });
         }
         let whole = !call.headers.contains_key(header::RANGE);
         if call.method != Method::GET || call.subject.route.cache.is_zero() || !whole {
-            return Box::pin(async move { inner.call(call).await });
+            return self.inner.call(call);
         }
         let room = Arc::clone(&self.room);
-        Box::pin(async move { room.read(call, inner).await })
+        Box::pin(room.read(call, self.inner.clone()))
     }
 }
 
 impl Room {
-    /// Stale before, so that no read during the write is kept; stale after, so that none from before it is served.
-    async fn write<S>(&self, call: Call, mut inner: S) -> Result<Response<Body>, Refusal>
-    where
-        S: Service<Call, Response = Response<Body>, Error = Refusal>,
-    {
-        let epoch = self.epochs.of(&call);
-        epoch.raise();
-        let outcome = inner.call(call).await;
-        epoch.raise();
-        outcome
-    }
-
     async fn read<S>(self: Arc<Self>, call: Call, mut inner: S) -> Result<Response<Body>, Refusal>
     where
         S: Service<Call, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
@@ -113,7 +104,7 @@ impl Room {
         }
         let (key, keeps) = (Key::of(&call), call.subject.route.cache);
         let found = self.store.get(&key).await;
-        let current = self.epochs.of(&call).now();
+        let current = self.epochs.now(&call);
         let usable = |kept: &Arc<Kept>| kept.epoch == current && directives.accept(kept.age(), keeps);
         if let Some(kept) = found.as_ref().filter(|kept| usable(kept)) {
             let left = keeps.saturating_sub(kept.age()).as_secs();

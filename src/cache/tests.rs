@@ -15,6 +15,7 @@ use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use super::CacheLayer;
 use crate::{
     body::Body,
+    boxed::BoxFuture,
     call::{Call, tests},
     refusal::{Cause, Refusal},
 };
@@ -29,13 +30,14 @@ fn room(body: &'static str) -> (Room, Arc<AtomicUsize>) {
     let counted = Arc::clone(&calls);
     let zoho = service_fn(move |_: Call| {
         let call = counted.fetch_add(1, Ordering::SeqCst) + 1;
-        async move {
+        let answer: BoxFuture<_, _> = Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
             if body == "refused" {
                 return Err(Refusal::from(Cause::ShuttingDown));
             }
             Ok(Response::builder().header("x-call", call).header("ratelimit", "x").body(Body::full(body)).unwrap())
-        }
+        });
+        answer
     });
     (BoxCloneSyncService::new(CacheLayer::default().layer(zoho)), calls)
 }

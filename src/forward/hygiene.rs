@@ -1,85 +1,71 @@
 //! Which headers cross the gateway, and which end here.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-
-/// Fields that concern one connection only (RFC 9110 section 7.6.1), beside those that `Connection` names.
-/// `Trailer` is not among them: it announces fields that travel end to end.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
-/// What a caller tells the gateway, or others tell it about the caller: none of Zoho's business.
-const NOT_FOR_ZOHO: [&str; 21] = [
-    "authorization",
-    "cookie",
-    "cookie2",
-    "expect", // answered by the gateway's own listener, RFC 9110 section 10.1.1
-    "forwarded",
-    "host", // the endpoint's own is set
-    "prefer",
-    "priority",
-    "x-real-ip",
-    // Tracing.
-    "baggage",
-    "b3",
-    "grpc-trace-bin",
-    "sentry-trace",
-    "traceparent",
-    "tracestate",
-    "uber-trace-id",
-    "x-amzn-trace-id",
-    "x-cloud-trace-context",
-    "x-correlation-id",
-    "x-ot-span-context",
-    "x-request-id",
-];
-
-/// The same, by the beginning of the name.
-const NOT_FOR_ZOHO_PREFIXES: [&str; 5] = ["gateway-", "x-forwarded-", "x-b3-", "x-datadog-", "uberctx-"];
-
-/// What Zoho tells its own users' browsers, and what only the gateway may say.
-const NOT_FOR_CALLERS: [&str; 6] =
-    ["set-cookie", "set-cookie2", "proxy-status", "ratelimit", "ratelimit-policy", "x-request-id"];
+use http::{HeaderMap, HeaderName, header};
 
 /// Takes from a request what must not reach Zoho.
 pub fn outbound(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    NOT_FOR_ZOHO.iter().for_each(|name| strip(headers, name));
-    let unwanted = |name: &HeaderName| NOT_FOR_ZOHO_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
-    let names: Vec<_> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
-    names.iter().for_each(|name| strip(headers, name.as_str()));
+    strip(headers, |name| is_hop_by_hop(name) || is_not_for_zoho(name));
 }
 
 /// Takes from an answer what must not reach a caller.
 pub fn inbound(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    NOT_FOR_CALLERS.iter().for_each(|name| strip(headers, name));
+    strip(headers, |name| is_hop_by_hop(name) || is_not_for_callers(name));
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let listed = |value: &HeaderValue| {
-        let value = value.to_str().unwrap_or_default();
-        value.split(',').filter_map(|name| name.trim().parse::<HeaderName>().ok()).collect::<Vec<_>>()
-    };
-    let named: Vec<_> = headers.get_all(header::CONNECTION).iter().flat_map(listed).collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        strip(headers, name.as_str());
+/// Fields that concern one connection only (RFC 9110 section 7.6.1), beside those that `Connection` names.
+/// `Trailer` is not among them: it announces fields that travel end to end.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// What a caller tells the gateway, or others tell it about the caller: none of Zoho's business.
+fn is_not_for_zoho(name: &str) -> bool {
+    match name {
+        "authorization" | "cookie" | "cookie2" | "prefer" | "priority" => true,
+        // The endpoint's own is set.
+        "host" => true,
+        // Answered by the gateway's own listener (RFC 9110 section 10.1.1).
+        "expect" => true,
+        // Where the caller is.
+        "forwarded" | "x-real-ip" => true,
+        // Tracing.
+        "b3" | "baggage" | "grpc-trace-bin" | "sentry-trace" | "traceparent" | "tracestate" | "uber-trace-id" => true,
+        "x-amzn-trace-id" | "x-cloud-trace-context" | "x-correlation-id" | "x-ot-span-context" | "x-request-id" => true,
+        _ => ["gateway-", "x-forwarded-", "x-b3-", "x-datadog-", "uberctx-"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix)),
     }
 }
 
-fn strip(headers: &mut HeaderMap, name: &str) {
-    headers.remove(name);
+/// What Zoho tells its own users' browsers, and what only the gateway may say.
+fn is_not_for_callers(name: &str) -> bool {
+    matches!(name, "set-cookie" | "set-cookie2" | "proxy-status" | "ratelimit" | "ratelimit-policy" | "x-request-id")
+}
+
+/// One pass over the fields that are there; most requests have far fewer than the lists above.
+fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    let mut names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
+    let listed = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    names.extend(listed.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok()));
+    for name in names {
+        headers.remove(name);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -1,6 +1,7 @@
 //! One call's visit to the forward room.
 
 use std::{
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -27,7 +28,10 @@ use crate::{
 
 /// The last room before Zoho.
 #[derive(Debug, Clone)]
-pub struct Forward {
+pub struct Forward(Arc<Way>);
+
+#[derive(Debug)]
+struct Way {
     client: Client,
     timeout: Duration,
     max_body: u64,
@@ -38,10 +42,12 @@ impl Forward {
     /// streamed body turned out larger.
     #[must_use]
     pub fn new(client: Client, timeout: Duration, max_body: u64) -> Self {
-        Self { client, timeout, max_body }
+        Self(Arc::new(Way { client, timeout, max_body }))
     }
+}
 
-    async fn visit(self, signed: Signed) -> Result<Answer, Refusal> {
+impl Way {
+    async fn visit(self: Arc<Self>, signed: Signed) -> Result<Answer, Refusal> {
         let Signed { call, mut permit, token } = signed;
         let subject = call.subject.clone();
         let endpoint = subject.account.endpoints.product(subject.route.product);
@@ -111,7 +117,7 @@ impl Service<Signed> for Forward {
     }
 
     fn call(&mut self, signed: Signed) -> Self::Future {
-        Box::pin(self.clone().visit(signed))
+        Box::pin(Arc::clone(&self.0).visit(signed))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    future::ready,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -64,8 +65,7 @@ impl<S> Layer<S> for RouteLayer {
 
 impl<S> Service<Request<Incoming>> for Router<S>
 where
-    S: Service<Matched, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
-    S::Future: Send,
+    S: Service<Matched, Response = Response<Body>, Error = Refusal, Future = BoxFuture<Response<Body>, Refusal>>,
 {
     type Response = Response<Body>;
     type Error = Refusal;
@@ -76,9 +76,10 @@ where
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let matched = self.routing.visit(request);
-        let mut inner = self.inner.clone();
-        Box::pin(async move { inner.call(matched?).await })
+        match self.routing.visit(request) {
+            Ok(matched) => self.inner.call(matched),
+            Err(refusal) => Box::pin(ready(Err(refusal))),
+        }
     }
 }
 

@@ -21,24 +21,27 @@ use crate::{
 
 /// Hangs the room.
 #[derive(Debug, Clone)]
-pub struct ThrottleLayer {
-    lines: Arc<Lines>,
-    max_wait: Duration,
-    metrics: Arc<Metrics>,
-}
+pub struct ThrottleLayer(Arc<Room>);
 
 /// The room.
 #[derive(Debug, Clone)]
 pub struct Throttle<S> {
-    room: ThrottleLayer,
+    room: Arc<Room>,
     inner: S,
+}
+
+#[derive(Debug)]
+struct Room {
+    lines: Arc<Lines>,
+    max_wait: Duration,
+    metrics: Arc<Metrics>,
 }
 
 impl ThrottleLayer {
     /// Callers that prefer nothing else wait at most `max_wait`.
     #[must_use]
     pub fn new(lines: Arc<Lines>, max_wait: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { lines, max_wait, metrics }
+        Self(Arc::new(Room { lines, max_wait, metrics }))
     }
 }
 
@@ -46,7 +49,7 @@ impl<S> Layer<S> for ThrottleLayer {
     type Service = Throttle<S>;
 
     fn layer(&self, inner: S) -> Throttle<S> {
-        Throttle { room: self.clone(), inner }
+        Throttle { room: Arc::clone(&self.0), inner }
     }
 }
 
@@ -64,7 +67,7 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let room = self.room.clone();
+        let room = Arc::clone(&self.room);
         let mut inner = self.inner.clone();
         Box::pin(async move {
             let (account, route) = call.subject.names();
@@ -88,7 +91,7 @@ where
     }
 }
 
-impl ThrottleLayer {
+impl Room {
     async fn permit(&self, line: &Arc<Line>, call: &Call) -> Result<Permit, Refusal> {
         let deadline = call.ready_at + wait::preferred(&call.headers, self.max_wait);
         line.permit(deadline, call.entrance).await.map_err(|refused| refusal(refused, line.quota()).of(&call.subject))
