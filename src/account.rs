@@ -34,7 +34,7 @@ impl Account {
             host.eq_ignore_ascii_case(self.data_center.host(*product))
                 || host.eq_ignore_ascii_case(endpoint.authority().as_str())
                 // A name without its port is the endpoint's too; an address may as well be the gateway's own.
-                || (endpoint.is_named() && host.eq_ignore_ascii_case(endpoint.host()))
+                || (host.eq_ignore_ascii_case(endpoint.host()) && endpoint.is_named())
         };
         Product::ALL.into_iter().find(names)
     }

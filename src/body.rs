@@ -4,14 +4,17 @@
 //! streamed request body keeps count of its size, because nobody measured it before.
 
 use std::{
+    future::Future,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Sleep;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Bytes already at hand, then whatever still comes from a connection.
@@ -24,6 +27,8 @@ pub struct Body {
     broken: bool,
     /// How many more bytes `rest` may bring; `None`: any number.
     allowed: Option<u64>,
+    /// Gives up on a rest that does not go on.
+    patience: Option<Patience>,
     /// Kept until the body has been written out, so that a drain waits for it.
     in_flight: Option<TaskTrackerToken>,
 }
@@ -68,6 +73,13 @@ impl Body {
         self
     }
 
+    /// The same body, ending in [`BodyError::Stalled`] when the rest brings nothing for `span`.
+    #[must_use]
+    pub fn patient(mut self, span: Duration) -> Self {
+        self.patience = Some(Patience { span, end: None });
+        self
+    }
+
     /// Keeps `token` until the body is done or dropped.
     #[must_use]
     pub fn in_flight(mut self, token: TaskTrackerToken) -> Self {
@@ -88,12 +100,29 @@ pub enum BodyError {
     /// The sender closed or broke the connection.
     #[error("the sender broke off")]
     Connection(#[from] hyper::Error),
+    /// Nothing came for too long.
+    #[error("the sender stalled")]
+    Stalled,
     /// It had broken off when it was first read.
     #[error("the body is incomplete")]
     Incomplete,
     /// It grew over its limit.
     #[error("the body is larger than allowed")]
     TooLarge,
+}
+
+/// How long a sender may pause. The timer is made at the first pause: most bodies have none.
+#[derive(Debug)]
+struct Patience {
+    span: Duration,
+    end: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let end = self.end.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.span)));
+        end.as_mut().poll(context)
+    }
 }
 
 impl HttpBody for Body {
@@ -113,7 +142,16 @@ impl HttpBody for Body {
         let Some(rest) = &mut self.rest else {
             return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
         };
-        let frame = std::task::ready!(Pin::new(rest).poll_frame(context));
+        let frame = match Pin::new(rest).poll_frame(context) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let patience = self.patience.as_mut().map_or(Poll::Pending, |patience| patience.poll(context));
+                return patience.map(|()| Some(Err(BodyError::Stalled)));
+            }
+        };
+        if let Some(patience) = &mut self.patience {
+            patience.end = None;
+        }
         let Some(frame) = frame.transpose()? else { return Poll::Ready(None) };
         if let (Some(allowed), Some(data)) = (self.allowed, frame.data_ref()) {
             let left = allowed.checked_sub(data.len() as u64).ok_or(BodyError::TooLarge)?;

@@ -58,7 +58,7 @@ impl Way {
         // Without a permit there is no lock to be kept, so only a refused token is of interest.
         if !may_carry_a_sign || (permit.is_none() && head.status.is_success()) {
             permit.as_mut().map(Permit::executed);
-            return Ok(answer(head, body.into(), None));
+            return Ok(answer(head, Body::from(body).patient(self.timeout), None));
         }
         let Peeked { body, seen } =
             self.peek(body, endpoint).await.map_err(|cause| Refusal::from(cause).of(&subject))?;
@@ -68,6 +68,7 @@ impl Way {
             return Ok(answer(head, body, Some(Unexecuted::Locked { until })));
         }
         permit.as_mut().map(Permit::executed);
+        let body = body.patient(self.timeout);
         let unexecuted = (sign == Some(Sign::DeadToken)).then_some(Unexecuted::DeadToken);
         Ok(answer(head, body, unexecuted))
     }

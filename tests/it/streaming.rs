@@ -84,6 +84,16 @@ async fn a_large_answer_streams_through() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_stops_half_way_does_not_hold_its_caller_for_ever() {
+    let half = [b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n".as_slice(), &[b'x'; 10_000]].concat();
+    let upstream = Upstream::start(move |_| Reply::Bytes(half.clone())).await;
+    let gateway = Gateway::before_upstream(&upstream).set("upstream.timeout", "300ms").start();
+    let answer = exchange(gateway.address(), format!("GET {COURSE} HTTP/1.1\r\nHost: gateway\r\n\r\n")).await;
+    let body = answer.split_once("\r\n\r\n").expect("a head").1;
+    assert!(answer.to_lowercase().contains("content-length: 20000") && body.len() < 20_000, "closed before its end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trailers_cross_when_the_caller_takes_them() {
     let chunked = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\
                     Trailer: X-Checksum\r\n\r\n2\r\n{}\r\n0\r\nX-Checksum: abc\r\n\r\n";
