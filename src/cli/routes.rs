@@ -24,21 +24,21 @@ pub(super) fn routes(config: Option<&Path>, as_json: bool) -> Result<(), Failure
     Ok(print(&text)?)
 }
 
-const HEADINGS: [&str; 8] = ["ID", "METHOD", "HOST", "PATH", "THRESHOLD", "LOCK", "VALIDATION", "SCOPES"];
+const HEADINGS: [&str; 9] = ["ID", "METHOD", "HOST", "PATH", "THRESHOLD", "LOCK", "VALIDATION", "CACHE", "SCOPES"];
 
 fn table(catalogue: &Catalogue) -> String {
-    let rows: Vec<[String; 8]> =
+    let rows: Vec<[String; 9]> =
         std::iter::once(HEADINGS.map(str::to_owned)).chain(catalogue.iter().map(row)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<_> = (0..HEADINGS.len()).map(width).collect();
-    let line = |row: &[String; 8]| {
+    let line = |row: &[String; 9]| {
         let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         format!("{}\n", cells.join("  ").trim_end())
     };
     rows.iter().map(line).collect()
 }
 
-fn row(route: &Route) -> [String; 8] {
+fn row(route: &Route) -> [String; 9] {
     let threshold = route.threshold.map_or_else(
         || "off".to_owned(),
         |threshold| format!("{} per {} ({})", threshold.requests, span(threshold.window), route.trust.as_str()),
@@ -51,24 +51,25 @@ fn row(route: &Route) -> [String; 8] {
         threshold,
         route.threshold.map_or_else(|| "-".to_owned(), |threshold| span(threshold.lock)),
         validation(route).to_owned(),
+        span(route.cache),
         route.scopes.join(" or "),
     ]
 }
 
 fn object(route: &Route) -> Value {
-    let seconds = |span: std::time::Duration| span.as_secs_f64();
+    let threshold =
+        route.threshold.map(|threshold| json!({ "requests": threshold.requests, "window": span(threshold.window) }));
     json!({
         "id": route.id.as_str(),
-        "methods": route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
+        "method": methods(route),
         "host": DataCenter::Us.host(route.product),
         "path": route.path,
         "scopes": route.scopes,
-        "requests": route.threshold.map(|threshold| threshold.requests),
-        "window_seconds": route.threshold.map(|threshold| seconds(threshold.window)),
-        "lock_seconds": route.threshold.map(|threshold| seconds(threshold.lock)),
+        "threshold": threshold,
+        "lock": route.threshold.map(|threshold| span(threshold.lock)),
+        "validation": validation(route),
+        "cache": span(route.cache),
         "trust": route.trust.as_str(),
-        "validate": validation(route),
-        "cache_seconds": seconds(route.cache),
         "source": route.source,
     })
 }

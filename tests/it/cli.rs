@@ -200,8 +200,9 @@ fn routes_prints_the_catalogue_in_force() {
     let routes: Vec<Value> = serde_json::from_str(&printed).expect("JSON");
     assert_eq!(routes.len(), table.lines().count() - 1, "a line for each and one for the headings");
     let route = routes.iter().find(|route| route["id"] == "people.lms.share-course").expect("the route");
-    assert_eq!((&route["requests"], &route["lock_seconds"]), (&json!(7), &json!(9.0)), "{route}");
-    assert_eq!((&route["window_seconds"], &route["validate"]), (&json!(60.0), &json!("documented")), "{route}");
+    assert_eq!(route["threshold"], json!({ "requests": 7, "window": "1m" }), "{route}");
+    assert_eq!((&route["method"], &route["lock"]), (&json!("PUT"), &json!("9s")), "{route}");
+    assert_eq!((&route["validation"], &route["cache"]), (&json!("documented"), &json!("0s")), "{route}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
