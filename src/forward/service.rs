@@ -63,8 +63,9 @@ impl Way {
         let Peeked { body, seen } =
             self.peek(body, endpoint).await.map_err(|cause| Refusal::from(cause).of(&subject))?;
         let sign = sign(&head, &seen);
-        if let (Some(Sign::Locked(retry_after)), Some(permit)) = (&sign, &mut permit) {
-            let until = permit.locked(*retry_after);
+        if let (Some(Sign::Locked(retry_after)), Some(permit)) = (&sign, &mut permit)
+            && let Some(until) = permit.locked(*retry_after)
+        {
             return Ok(answer(head, body, Some(Unexecuted::Locked { until })));
         }
         permit.as_mut().map(Permit::executed);

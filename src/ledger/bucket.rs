@@ -124,11 +124,15 @@ impl Bucket {
 
     /// The answer says the call is locked, for at least as long as the route's page says.
     /// Returns when the lock ends, counted from the answer: Zoho counts from earlier, so this is never too early.
-    pub fn locked(&mut self, now: Instant, retry_after: Option<Duration>) -> Instant {
-        let until = now + self.threshold.lock.max(retry_after.unwrap_or_default());
-        let until = self.lock.map_or(until, |lock| lock.until.max(until));
+    /// `None` when neither gives it a length: then nothing is locked.
+    pub fn locked(&mut self, now: Instant, retry_after: Option<Duration>) -> Option<Instant> {
+        let length = self.threshold.lock.max(retry_after.unwrap_or_default());
+        if length.is_zero() {
+            return None;
+        }
+        let until = self.lock.map_or(now + length, |lock| lock.until.max(now + length));
         self.lock = Some(Lock { until, probe_out: false });
-        until
+        Some(until)
     }
 
     /// The call that went alone after a lock was executed: the lock is over.

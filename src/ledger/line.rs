@@ -31,11 +31,13 @@ pub struct Line {
 #[derive(Debug)]
 struct State {
     bucket: Bucket,
-    /// In the order of service. Callers that met a lock come back with numbers below zero: to the front.
-    waiters: BTreeMap<i64, Arc<Notify>>,
-    next_number: i64,
-    front_number: i64,
+    /// In the order of service.
+    waiters: BTreeMap<Number, Arc<Notify>>,
+    next: u64,
 }
+
+/// A waiter's number: by entrance, then by arrival.
+type Number = (Entrance, u64);
 
 /// How many callers may wait, over all lines together.
 #[derive(Debug)]
@@ -65,12 +67,12 @@ pub enum Refused {
 }
 
 /// Where a caller enters the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Entrance {
+    /// Before those who had no turn yet: it had one and met a lock.
+    Front,
     /// Behind everybody.
     Back,
-    /// Before everybody: it had its turn already and met a lock.
-    Front,
 }
 
 // === impl WaitingRoom ===
@@ -88,8 +90,9 @@ impl WaitingRoom {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    fn enter(&self) -> bool {
-        let entered = |waiting| (waiting < self.places).then_some(waiting + 1);
+    /// Who comes back from a lock was in already and is not turned away.
+    fn enter(&self, entrance: Entrance) -> bool {
+        let entered = |waiting| (entrance == Entrance::Front || waiting < self.places).then_some(waiting + 1);
         self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, entered).is_ok()
     }
 
@@ -104,8 +107,7 @@ impl Line {
     /// An empty line before an empty bucket.
     #[must_use]
     pub fn new(threshold: Threshold, room: Arc<WaitingRoom>) -> Arc<Self> {
-        let state =
-            State { bucket: Bucket::new(threshold), waiters: BTreeMap::new(), next_number: 0, front_number: -1 };
+        let state = State { bucket: Bucket::new(threshold), waiters: BTreeMap::new(), next: 0 };
         Arc::new(Self { state: Mutex::new(state), room })
     }
 
@@ -160,7 +162,7 @@ impl Line {
     }
 
     /// Locks the bucket and wakes everybody: who cannot wait that long is to hear so at once.
-    pub(super) fn lock(&self, retry_after: Option<Duration>) -> Instant {
+    pub(super) fn lock(&self, retry_after: Option<Duration>) -> Option<Instant> {
         let mut state = self.state.lock();
         let until = state.bucket.locked(clock::now(), retry_after);
         state.waiters.values().for_each(|waiter| waiter.notify_one());
@@ -170,21 +172,22 @@ impl Line {
     fn enter(self: &Arc<Self>, deadline: Instant, entrance: Entrance) -> Result<Entered, Refused> {
         let now = clock::now();
         let mut state = self.state.lock();
-        if (state.waiters.is_empty() || entrance == Entrance::Front)
+        let number = (entrance, state.next);
+        let ahead = if entrance == Entrance::Back { state.waiters.len() } else { state.ahead_of(number) };
+        if ahead == 0
             && let Ok(taken) = state.bucket.take(now)
         {
             return Ok(Entered::Served(Permit::new(Arc::clone(self), taken)));
         }
-        let ahead = if entrance == Entrance::Front { 0 } else { state.waiters.len() };
         let expected = state.bucket.expected(now, ahead);
         if expected > deadline || deadline <= now {
             return Err(state.refused(now, expected));
         }
-        if !self.room.enter() {
+        if !self.room.enter(entrance) {
             return Err(Refused::Full { retry_after: expected.saturating_duration_since(now) });
         }
         let wake = Arc::new(Notify::new());
-        let number = state.number(entrance);
+        state.next += 1;
         state.waiters.insert(number, Arc::clone(&wake));
         Ok(Entered::Waiting(Place { line: Arc::clone(self), number, deadline, wake }))
     }
@@ -198,14 +201,8 @@ enum Entered {
 // === impl State ===
 
 impl State {
-    fn number(&mut self, entrance: Entrance) -> i64 {
-        let counter = match entrance {
-            Entrance::Back => &mut self.next_number,
-            Entrance::Front => &mut self.front_number,
-        };
-        let number = *counter;
-        *counter += if entrance == Entrance::Back { 1 } else { -1 };
-        number
+    fn ahead_of(&self, number: Number) -> usize {
+        self.waiters.range(..number).count()
     }
 
     fn refused(&self, now: Instant, expected: Instant) -> Refused {
@@ -226,7 +223,7 @@ impl State {
 /// A place in the queue; dropping it leaves the queue.
 struct Place {
     line: Arc<Line>,
-    number: i64,
+    number: Number,
     deadline: Instant,
     wake: Arc<Notify>,
 }
@@ -261,8 +258,7 @@ impl Place {
         };
         let locked_too_long = state.bucket.locked_until(now).is_some_and(|until| until > self.deadline);
         if now >= self.deadline || locked_too_long {
-            let ahead = state.waiters.range(..self.number).count();
-            let expected = state.bucket.expected(now, ahead);
+            let expected = state.bucket.expected(now, state.ahead_of(self.number));
             return Err(state.refused(now, expected));
         }
         Ok(Look::Wait { until })

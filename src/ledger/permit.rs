@@ -59,10 +59,11 @@ impl Permit {
         }
     }
 
-    /// The answer says that the call is locked. Returns when the lock ends.
-    pub fn locked(&mut self, retry_after: Option<Duration>) -> Instant {
+    /// The answer says that the call is locked. Returns when the lock ends; `None` when it has no length.
+    pub fn locked(&mut self, retry_after: Option<Duration>) -> Option<Instant> {
+        let until = self.line.lock(retry_after)?;
         self.stage = Stage::Locked;
-        self.line.lock(retry_after)
+        Some(until)
     }
 }
 

@@ -168,7 +168,7 @@ fn after_a_lock_one_call_goes_alone_and_then_the_rest() {
     let mut bucket = Bucket::new(threshold(3, 1000, Pace::Burst));
     bucket.take(now).unwrap();
     bucket.answered(now, now);
-    let until = bucket.locked(now, Some(ms(100)));
+    let until = bucket.locked(now, Some(ms(100))).unwrap();
     assert_eq!(until, now + ms(5000), "the page's lock is longer than Retry-After");
     assert_eq!(bucket.take(until - ms(1)).unwrap_err(), Denied::Until(until));
     let probe = bucket.take(until).unwrap();
@@ -184,9 +184,9 @@ fn after_a_lock_one_call_goes_alone_and_then_the_rest() {
 fn a_longer_retry_after_and_a_later_lock_count() {
     let now = clock::now();
     let mut bucket = Bucket::new(threshold(3, 1000, Pace::Burst));
-    assert_eq!(bucket.locked(now, Some(ms(60_000))), now + ms(60_000));
-    assert_eq!(bucket.locked(now + ms(1), None), now + ms(60_000), "an answer that comes later shortens nothing");
-    assert_eq!(bucket.locked(now + ms(59_000), None), now + ms(64_000));
+    assert_eq!(bucket.locked(now, Some(ms(60_000))), Some(now + ms(60_000)));
+    assert_eq!(bucket.locked(now + ms(1), None), Some(now + ms(60_000)), "an answer that comes later shortens nothing");
+    assert_eq!(bucket.locked(now + ms(59_000), None), Some(now + ms(64_000)));
 }
 
 // === The queue ===
@@ -295,7 +295,7 @@ async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
     });
     tokio::task::yield_now().await;
     permit.answered();
-    assert_eq!(permit.locked(None), start + ms(5000));
+    assert_eq!(permit.locked(None), Some(start + ms(5000)));
     assert_eq!(short.await.unwrap(), Err(Refused::Locked { retry_after: ms(5000) }));
     assert_eq!(clock::now(), start);
     drop(permit);
@@ -322,6 +322,41 @@ async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
     again.answered();
     again.executed();
     assert_eq!(later.await.unwrap().unwrap() - start, ms(6000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
+    let line = line(1, 1);
+    let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    permit.sending();
+    permit.answered();
+    permit.locked(None);
+    drop(permit);
+    let back = |entrance| {
+        let line = Arc::clone(&line);
+        async move {
+            let mut permit = line.permit(clock::now() + FAR, entrance).await?;
+            permit.sending();
+            permit.answered();
+            permit.executed();
+            Ok::<_, Refused>(clock::now())
+        }
+    };
+    let start = clock::now();
+    let calls = [Entrance::Back, Entrance::Front, Entrance::Front].map(|entrance| tokio::spawn(back(entrance)));
+    let moments = futures_util::future::join_all(calls).await;
+    let seconds: Vec<_> = moments.into_iter().map(|moment| (moment.unwrap().unwrap() - start).as_secs()).collect();
+    assert_eq!(seconds, [7, 5, 6]);
+}
+
+#[test]
+fn a_lock_without_length_is_none() {
+    let now = clock::now();
+    let mut bucket = Bucket::new(Threshold { lock: Duration::ZERO, ..threshold(3, 1000, Pace::Burst) });
+    bucket.take(now).unwrap();
+    bucket.answered(now, now);
+    assert_eq!(bucket.locked(now, None), None);
+    assert!(!bucket.take(now).unwrap().probe);
 }
 
 #[tokio::test(start_paused = true)]

@@ -120,7 +120,8 @@ impl Exchange<'_> {
             TokenAnswer::Unauthorised(reason) => Err(Cause::AccountUnauthorised { reason }),
             TokenAnswer::Throttled => {
                 let until = self.permit.lock().locked(Some(BLOCKED));
-                Err(Cause::TokenThrottled { retry_after: until.saturating_duration_since(clock::now()) })
+                let left = until.map(|until| until.saturating_duration_since(clock::now()));
+                Err(Cause::TokenThrottled { retry_after: left.unwrap_or(BLOCKED) })
             }
             TokenAnswer::Unintelligible(words) => Err(invalid(self.server, words)),
         }
