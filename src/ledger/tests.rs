@@ -124,6 +124,33 @@ proptest! {
     }
 }
 
+/// A million calls, by seed: what proptest does in the small, in the large.
+#[test]
+fn a_million_calls_without_a_breach() {
+    let mut calls = 0;
+    for seed in 1.. {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed);
+        let mut below = |bound: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % bound
+        };
+        let (requests, window) = (1 + below(60), 1 + below(3000));
+        let (out, back, lost) = (1 + below(1000), 1 + below(1000), 1 + below(200));
+        let ways: Vec<_> = (0..5000)
+            .map(|_| Way { out: below(out), back: (below(lost) > 0 || lost == 1).then(|| below(back)) })
+            .collect();
+        let (arrivals, _) = drive(threshold(requests as u32, window, Pace::Burst), &ways, Charge::UntilAnswerAndWindow);
+        let most = most_in_any_window(&arrivals, window);
+        assert!(most <= requests as usize, "seed {seed}: {most} arrivals within {window} ms, allowed are {requests}");
+        calls += ways.len();
+        if calls >= 1_000_000 {
+            return;
+        }
+    }
+}
+
 #[test]
 fn counting_at_send_is_caught() {
     let slow_then_fast = |n: usize| Way { out: if n < 30 { 300 } else { 0 }, back: Some(0) };

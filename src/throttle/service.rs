@@ -106,3 +106,98 @@ fn refusal(refused: Refused, quota: Quota) -> Refusal {
     };
     Refusal::from(cause).with_quota(quota)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+    use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+
+    use super::*;
+    use crate::{body::Body, call::tests::call};
+
+    type Room = BoxCloneSyncService<Call, Answer, Refusal>;
+
+    /// A room before a Zoho that answers at once, or refuses before it sends.
+    fn room(refuses: bool) -> (Room, Arc<Lines>) {
+        let lines = Arc::new(Lines::new(10));
+        let zoho = service_fn(move |Permitted { permit, .. }: Permitted| async move {
+            if refuses {
+                return Err(Refusal::from(Cause::ShuttingDown));
+            }
+            let mut response = Response::new(Body::default());
+            response.headers_mut().insert("x-permit", u16::from(permit.is_some()).into());
+            if let Some(mut permit) = permit {
+                permit.sending();
+                permit.answered();
+                permit.executed();
+            }
+            Ok(Answer { response, unexecuted: None })
+        });
+        let layer = ThrottleLayer::new(Arc::clone(&lines), Duration::from_secs(30), Arc::new(Metrics::new()));
+        (BoxCloneSyncService::new(layer.layer(zoho)), lines)
+    }
+
+    /// A call that may be made once a minute.
+    fn once_a_minute(prefer: &'static str) -> Call {
+        let mut call = call("/a");
+        let route = Arc::make_mut(&mut call.subject.route);
+        let threshold = route.threshold.as_mut().unwrap();
+        threshold.requests = std::num::NonZeroU32::MIN;
+        threshold.window = Duration::from_secs(60);
+        call.headers.insert("prefer", http::HeaderValue::from_static(prefer));
+        call
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn passes_on_with_a_permit_and_tells_what_is_left() {
+        let (room, _) = room(false);
+        let answer = room.oneshot(once_a_minute("wait=0")).await.unwrap();
+        assert_eq!(answer.response.headers()["x-permit"], "1");
+        assert_eq!(answer.response.headers()[ratelimit::LIMIT], "\"people.lms.share-course\";r=0;t=60");
+        assert!(answer.response.extensions().get::<Visit>().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_route_without_a_threshold_needs_no_permit() {
+        let (room, _) = room(false);
+        let mut call = call("/a");
+        Arc::make_mut(&mut call.subject.route).threshold = None;
+        let answer = room.oneshot(call).await.unwrap();
+        assert_eq!(answer.response.headers()["x-permit"], "0");
+        assert!(!answer.response.headers().contains_key(ratelimit::POLICY));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refuses_at_once_who_cannot_be_served_in_time() {
+        let (room, _) = room(false);
+        room.clone().oneshot(once_a_minute("wait=0")).await.unwrap();
+        let began = clock::now();
+        let refusal = room.clone().oneshot(once_a_minute("wait=59")).await.unwrap_err();
+        assert!(matches!(*refusal.cause, Cause::ThresholdSaturated { retry_after } if retry_after.as_secs() == 60));
+        assert_eq!((refusal.quota.unwrap().remaining, refusal.route.unwrap().as_str()), (0, "people.lms.share-course"));
+        assert_eq!(clock::now(), began);
+        room.oneshot(once_a_minute("wait=60")).await.unwrap();
+        assert_eq!((clock::now() - began).as_secs(), 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_was_not_sent_spends_nothing() {
+        let (room, _) = room(true);
+        for _ in 0..3 {
+            let refusal = room.clone().oneshot(once_a_minute("wait=0")).await.unwrap_err();
+            assert!(matches!(*refusal.cause, Cause::ShuttingDown), "not saturated");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_hangs_up_leaves_the_queue() {
+        let (room, lines) = room(false);
+        room.clone().oneshot(once_a_minute("wait=0")).await.unwrap();
+        let waiting = tokio::spawn(room.oneshot(once_a_minute("wait=3600")));
+        tokio::task::yield_now().await;
+        assert_eq!(lines.waiting(), 1);
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        assert_eq!(lines.waiting(), 0);
+    }
+}
