@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Method, Request, Response, header, request::Parts};
+use http::{Method, Request, Response, Version, header, request::Parts};
 use hyper::body::Incoming;
 use tower::{Layer, Service};
 
@@ -91,14 +91,10 @@ impl Routing {
             refusal.account = Some(account.name.clone());
             refusal
         };
-        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host(&head).map_err(|detail| named(ambiguous("Host", detail.into())))?;
         let (product, target) =
             target::resolve(&account, &head.uri, host).map_err(|cause| named(Refusal::from(cause)))?;
-        let path = Path::parse(target.path()).map_err(|fault| {
-            let detail = format!("the path {fault}");
-            let fault = Fault { parameter: "path".into(), pointer: String::new(), detail };
-            named(Cause::InvalidPayload(vec![fault]).into())
-        })?;
+        let path = Path::parse(target.path()).map_err(|fault| named(ambiguous("path", format!("the path {fault}"))))?;
         let route = self.route(product, &head.method, &path).map_err(named)?;
         Ok(Matched { subject: Subject { account, route }, target, head, body })
     }
@@ -129,4 +125,21 @@ impl Routing {
             Cause::UnknownRoute { detail }.into()
         })
     }
+}
+
+/// The only `Host` of a request (RFC 9112 section 3.2); HTTP/1.0 knows requests without one.
+fn host(head: &Parts) -> Result<Option<&str>, &'static str> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if head.version < Version::HTTP_11 => Ok(None),
+        (None, _) => Err("expected a Host field"),
+        (Some(host), None) => host.to_str().map(Some).map_err(|_| "expected a host name in ASCII"),
+        (Some(_), Some(_)) => Err("expected one Host field, found several"),
+    }
+}
+
+/// What two servers could read differently is refused.
+fn ambiguous(parameter: &str, detail: String) -> Refusal {
+    let fault = Fault { parameter: parameter.to_owned(), pointer: String::new(), detail };
+    Cause::InvalidPayload(vec![fault]).into()
 }

@@ -66,3 +66,16 @@ async fn a_request_id_is_taken_over_or_made_and_stays_here() {
     assert!(upstream.received().iter().all(|received| received.header("x-request-id").is_empty()));
     gateway.process().logged(|line| line.contains("the-callers-id-17").then_some(()));
 }
+
+/// RFC 9112 section 3.2 wants 400 for both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_names_one_host() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    for hosts in ["", "Host: people.zoho.com\r\nHost: calendar.zoho.com\r\n"] {
+        let request = format!("GET {COURSE} HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n");
+        let answer = exchange(gateway.address(), request).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("\"parameter\":\"Host\""), "{answer}");
+    }
+    assert_eq!(zoho.requests().await, []);
+}
