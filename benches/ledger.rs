@@ -70,7 +70,7 @@ fn grant_by_line() -> impl FnMut() {
         let Poll::Ready(Ok(mut permit)) = poll(line.permit(clock::now(), Entrance::Back)) else {
             unreachable!("a million slots in a millisecond are enough")
         };
-        permit.sending();
+        permit.sending().expect("no lock");
         permit.answered();
         permit.executed();
     }
@@ -115,7 +115,7 @@ fn buckets(number: usize) {
             let Poll::Ready(Ok(mut permit)) = poll(line.permit(clock::now(), Entrance::Back)) else {
                 unreachable!("thirty slots are free")
             };
-            permit.sending();
+            permit.sending().expect("no lock");
             permit.answered();
             permit.executed();
         }

@@ -1,7 +1,6 @@
 //! A look at the beginning of an answer's body, without keeping the rest from streaming.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -43,13 +42,4 @@ pub(super) async fn peek(mut incoming: Incoming) -> Result<Peeked, hyper::Error>
         }
     }
     Ok(Peeked { body: Body::streamed(seen.freeze(), incoming), seen: Bytes::new() })
-}
-
-/// Whether an answer can carry a sign at all. Pictures, documents and archives cannot.
-pub(super) fn may_carry_a_sign(status: StatusCode, headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let content =
-        ["image/", "audio/", "video/", "font/", "application/pdf", "application/zip", "application/octet-stream"];
-    !status.is_success() || !content.iter().any(|prefix| essence.starts_with(prefix))
 }

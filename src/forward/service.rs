@@ -1,13 +1,16 @@
 //! One call's visit to the forward room.
 
 use std::{
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, header, response::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header, response::Parts};
 use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::capture_connection;
+use tokio::time::Instant;
 use tower::Service;
 
 use super::{
@@ -52,16 +55,22 @@ impl Way {
         let subject = call.subject.clone();
         let endpoint = subject.account.endpoints.product(subject.route.product);
         let request = request(call, endpoint, &token).ok_or_else(|| Refusal::from(Cause::Internal).of(&subject))?;
-        let (head, body) =
-            self.send(request, endpoint, permit.as_mut()).await.map_err(|cause| Refusal::from(cause).of(&subject))?;
-        let may_carry_a_sign = peek::may_carry_a_sign(head.status, &head.headers);
+        let refuse = |cause| Refusal::from(cause).of(&subject);
+        let (head, body) = match self.send(request, endpoint, permit.as_mut()).await.map_err(refuse)? {
+            Sent::Answered(head, body) => (head, body),
+            Sent::Overtaken(until) => return Ok(overtaken(until)),
+        };
+        // The status alone is a sign; whatever becomes of the body, nothing more may be sent.
+        if head.status == StatusCode::TOO_MANY_REQUESTS
+            && let Some(until) = permit.as_mut().and_then(|permit| permit.locked(retry_after(&head)))
+        {
+            return Ok(answer(head, body.into(), Some(Unexecuted::Locked { until })));
+        }
         // Without a permit there is no lock to be kept, so only a refused token is of interest.
-        if !may_carry_a_sign || (permit.is_none() && head.status.is_success()) {
-            permit.as_mut().map(Permit::executed);
+        if permit.is_none() && head.status.is_success() {
             return Ok(answer(head, Body::from(body).patient(self.timeout), None));
         }
-        let Peeked { body, seen } =
-            self.peek(body, endpoint).await.map_err(|cause| Refusal::from(cause).of(&subject))?;
+        let Peeked { body, seen } = self.peek(body, endpoint).await.map_err(refuse)?;
         let sign = sign(&head, &seen);
         if let (Some(Sign::Locked(retry_after)), Some(permit)) = (&sign, &mut permit)
             && let Some(until) = permit.locked(*retry_after)
@@ -69,30 +78,51 @@ impl Way {
             return Ok(answer(head, body, Some(Unexecuted::Locked { until })));
         }
         permit.as_mut().map(Permit::executed);
-        let body = body.patient(self.timeout);
         let unexecuted = (sign == Some(Sign::DeadToken)).then_some(Unexecuted::DeadToken);
-        Ok(answer(head, body, unexecuted))
+        Ok(answer(head, body.patient(self.timeout), unexecuted))
     }
 
-    /// The exchange itself, with the ledger's books kept at the three moments that count.
+    /// The exchange itself, with the ledger's books kept at the moments that count.
     async fn send(
         &self,
-        request: Request<Body>,
+        mut request: Request<Body>,
         endpoint: &Endpoint,
-        mut permit: Option<&mut Permit>,
-    ) -> Result<(Parts, Incoming), Cause> {
-        permit.as_deref_mut().map(Permit::sending);
-        let outcome = tokio::time::timeout(self.timeout, self.client.request(request)).await;
+        permit: Option<&mut Permit>,
+    ) -> Result<Sent, Cause> {
+        let failed = |error: &_| Failure::of(error, endpoint.authority().as_str(), self.max_body);
+        let timed_out = || Failure::timeout(endpoint.authority().as_str());
+        let Some(permit) = permit else {
+            let outcome = tokio::time::timeout(self.timeout, self.client.request(request)).await;
+            let outcome = outcome.map_err(|_| timed_out().cause)?;
+            return outcome.map(Sent::from).map_err(|error| failed(&error).cause);
+        };
+        if let Err(until) = permit.sending() {
+            return Ok(Sent::Overtaken(until));
+        }
+        // Until the request has a connection, none of it was written, and it can still be held back from a lock.
+        let connection = capture_connection(&mut request);
+        let unsent = || connection.connection_metadata().is_none();
+        let mut exchange = pin!(tokio::time::timeout(self.timeout, self.client.request(request)));
+        let outcome = tokio::select! {
+            outcome = &mut exchange => outcome,
+            until = permit.overtaken() => {
+                if unsent() {
+                    permit.not_sent();
+                    return Ok(Sent::Overtaken(until));
+                }
+                exchange.await
+            }
+        };
         let failure = match outcome {
             Ok(Ok(response)) => {
-                permit.map(Permit::answered);
-                return Ok(response.into_parts());
+                permit.answered();
+                return Ok(response.into());
             }
-            Ok(Err(error)) => Failure::of(&error, endpoint.authority().as_str(), self.max_body),
-            Err(_) => Failure::timeout(endpoint.authority().as_str()),
+            Ok(Err(error)) => failed(&error),
+            Err(_) => timed_out(),
         };
-        if failure.never_sent {
-            permit.map(Permit::not_sent);
+        if failure.never_sent || unsent() {
+            permit.not_sent();
         }
         Err(failure.cause)
     }
@@ -140,6 +170,29 @@ fn request(call: Call, endpoint: &Endpoint, token: &Token) -> Option<Request<Bod
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     Some(request)
+}
+
+/// How an exchange ended that did not fail.
+enum Sent {
+    Answered(Parts, Incoming),
+    /// A lock came before anything was sent; its end.
+    Overtaken(Instant),
+}
+
+impl From<Response<Incoming>> for Sent {
+    fn from(response: Response<Incoming>) -> Self {
+        let (head, body) = response.into_parts();
+        Self::Answered(head, body)
+    }
+}
+
+/// Stands for the answer of a call that was held back; nobody but the retry room sees it.
+fn overtaken(until: Instant) -> Answer {
+    Answer { response: Response::new(Body::default()), unexecuted: Some(Unexecuted::Locked { until }) }
+}
+
+fn retry_after(head: &Parts) -> Option<Duration> {
+    signs::retry_after(&head.headers, clock::wall())
 }
 
 fn sign(head: &Parts, seen: &[u8]) -> Option<Sign> {

@@ -28,6 +28,8 @@ pub(super) enum Sign {
 
 /// Reads an answer. `body` is its decoded body, empty when that is too long to be one of Zoho's error answers.
 pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], now: std::time::SystemTime) -> Option<Sign> {
+    // Some servers put a byte order mark before JSON.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let codes = serde_json::from_slice::<Value>(body).map(|body| codes(&body)).unwrap_or_default();
     if status == StatusCode::TOO_MANY_REQUESTS || codes.iter().any(|code| code == LOCKED) {
         return Some(Sign::Locked(retry_after(headers, now)));
@@ -52,7 +54,7 @@ fn codes(body: &Value) -> Vec<String> {
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date.
-fn retry_after(headers: &HeaderMap, now: std::time::SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: std::time::SystemTime) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let span = match value.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -80,6 +82,7 @@ mod tests {
             (200, r#"{"error":{"code":7209,"message":"x"}}"#),
             (403, r#"{"error":[{"error_code":"7209","message":"x"}]}"#),
             (400, r#"{"code":"7209","message":"x"}"#),
+            (200, "\u{feff}{\"code\":\"7209\"}"),
         ] {
             assert_eq!(sign(status, body), Some(Sign::Locked(None)), "{status} {body}");
         }

@@ -107,7 +107,8 @@ impl Bucket {
     pub fn answered(&mut self, now: Instant, sent_at: Instant) {
         self.in_flight -= 1;
         self.charge_until(now + self.threshold.window);
-        self.round_trip = (self.round_trip * 7 + now.saturating_duration_since(sent_at)) / 8;
+        let sample = now.saturating_duration_since(sent_at);
+        self.round_trip = if self.round_trip.is_zero() { sample } else { (self.round_trip * 7 + sample) / 8 };
     }
 
     /// No answer will come: the connection was given up now.
@@ -138,6 +139,19 @@ impl Bucket {
     /// The call that went alone after a lock was executed: the lock is over.
     pub fn unlocked(&mut self) {
         self.lock = None;
+    }
+
+    /// Whether a slot taken earlier may still be used: not once a lock has come, unless it is the call that goes alone
+    /// after it. The end of the lock otherwise.
+    #[must_use]
+    pub fn overtaken(&self, taken: Taken) -> Option<Instant> {
+        self.lock.filter(|lock| !(taken.probe && lock.probe_out)).map(|lock| lock.until)
+    }
+
+    /// Whether the next slot depends on a call that has no answer yet, so that nobody knows its moment.
+    #[must_use]
+    pub fn is_unanswered(&self, now: Instant) -> bool {
+        self.in_flight > 0 && self.free_at.back().is_none_or(|&last| last <= now)
     }
 
     /// The end of a lock that has not yet ended.

@@ -18,22 +18,38 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Bucket, Permit, Quota, bucket::Denied};
+use super::{
+    Bucket, Permit, Quota,
+    bucket::{Denied, Taken},
+};
 use crate::{catalogue::Threshold, clock};
+
+/// Added to a `Retry-After` that depends on a call without an answer yet.
+const A_WHILE: Duration = Duration::from_secs(1);
 
 /// The queue and the slots of one account and route.
 #[derive(Debug)]
 pub struct Line {
     state: Mutex<State>,
     room: Arc<WaitingRoom>,
+    /// Tells permits that are held, but not yet used, of a lock.
+    locked: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     bucket: Bucket,
     /// In the order of service.
-    waiters: BTreeMap<Number, Arc<Notify>>,
+    waiters: BTreeMap<Number, Waiter>,
     next: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    deadline: Instant,
+    wake: Arc<Notify>,
+    /// Set when something happened after which it cannot be served in time.
+    refused: Option<Refused>,
 }
 
 /// A waiter's number: by entrance, then by arrival.
@@ -108,7 +124,7 @@ impl Line {
     #[must_use]
     pub fn new(threshold: Threshold, room: Arc<WaitingRoom>) -> Arc<Self> {
         let state = State { bucket: Bucket::new(threshold), waiters: BTreeMap::new(), next: 0 };
-        Arc::new(Self { state: Mutex::new(state), room })
+        Arc::new(Self { state: Mutex::new(state), room, locked: Notify::new() })
     }
 
     /// Waits for a slot until `deadline`.
@@ -161,12 +177,39 @@ impl Line {
         state.wake_head();
     }
 
-    /// Locks the bucket and wakes everybody: who cannot wait that long is to hear so at once.
-    pub(super) fn lock(&self, retry_after: Option<Duration>) -> Option<Instant> {
+    /// The same for a change for the worse: who can no longer be served in time is to hear so at once.
+    pub(super) fn worsen<T>(&self, change: impl FnOnce(&mut Bucket, Instant) -> T) -> T {
         let mut state = self.state.lock();
-        let until = state.bucket.locked(clock::now(), retry_after);
-        state.waiters.values().for_each(|waiter| waiter.notify_one());
+        let now = clock::now();
+        let outcome = change(&mut state.bucket, now);
+        state.tell_hopeless(now);
+        state.wake_head();
+        outcome
+    }
+
+    /// Locks the bucket.
+    pub(super) fn lock(&self, retry_after: Option<Duration>) -> Option<Instant> {
+        let until = self.worsen(|bucket, now| bucket.locked(now, retry_after));
+        self.locked.notify_waiters();
         until
+    }
+
+    /// The end of a lock that came after this slot was taken.
+    pub(super) fn overtaken(&self, taken: Taken) -> Option<Instant> {
+        self.state.lock().bucket.overtaken(taken)
+    }
+
+    /// Resolves when such a lock comes.
+    pub(super) async fn overtaking(&self, taken: Taken) -> Instant {
+        loop {
+            let mut locked = std::pin::pin!(self.locked.notified());
+            // Listening starts before looking, so that no lock falls between the two.
+            locked.as_mut().enable();
+            if let Some(until) = self.overtaken(taken) {
+                return until;
+            }
+            locked.await;
+        }
     }
 
     fn enter(self: &Arc<Self>, deadline: Instant, entrance: Entrance) -> Result<Entered, Refused> {
@@ -188,7 +231,7 @@ impl Line {
         }
         let wake = Arc::new(Notify::new());
         state.next += 1;
-        state.waiters.insert(number, Arc::clone(&wake));
+        state.waiters.insert(number, Waiter { deadline, wake: Arc::clone(&wake), refused: None });
         Ok(Entered::Waiting(Place { line: Arc::clone(self), number, deadline, wake }))
     }
 }
@@ -206,7 +249,9 @@ impl State {
     }
 
     fn refused(&self, now: Instant, expected: Instant) -> Refused {
-        let retry_after = expected.saturating_duration_since(now);
+        // A call on its way will take a while yet, and nobody knows how long.
+        let unanswered = if self.bucket.is_unanswered(now) { A_WHILE } else { Duration::ZERO };
+        let retry_after = expected.saturating_duration_since(now) + unanswered;
         match self.bucket.locked_until(now) {
             Some(until) => Refused::Locked { retry_after: until.saturating_duration_since(now) },
             None => Refused::Saturated { retry_after },
@@ -215,7 +260,21 @@ impl State {
 
     fn wake_head(&self) {
         if let Some((_, head)) = self.waiters.first_key_value() {
-            head.notify_one();
+            head.wake.notify_one();
+        }
+    }
+
+    fn tell_hopeless(&mut self, now: Instant) {
+        let expected = |ahead| self.bucket.expected(now, ahead);
+        let hopeless: Vec<_> = (self.waiters.iter().enumerate())
+            .filter(|(ahead, (_, waiter))| expected(*ahead) > waiter.deadline)
+            .map(|(ahead, (&number, _))| (number, self.refused(now, expected(ahead))))
+            .collect();
+        for (number, refused) in hopeless {
+            if let Some(waiter) = self.waiters.get_mut(&number) {
+                waiter.refused = Some(refused);
+                waiter.wake.notify_one();
+            }
         }
     }
 }
@@ -256,8 +315,10 @@ impl Place {
         } else {
             None
         };
-        let locked_too_long = state.bucket.locked_until(now).is_some_and(|until| until > self.deadline);
-        if now >= self.deadline || locked_too_long {
+        if let Some(refused) = state.waiters.get(&self.number).and_then(|waiter| waiter.refused) {
+            return Err(refused);
+        }
+        if now >= self.deadline {
             let expected = state.bucket.expected(now, state.ahead_of(self.number));
             return Err(state.refused(now, expected));
         }

@@ -32,8 +32,18 @@ impl Permit {
     }
 
     /// To be called just before the first byte may leave.
-    pub fn sending(&mut self) {
+    ///
+    /// # Errors
+    /// The end of a lock that came since the permit was given: then nothing may be sent, and the permit is worth nothing.
+    pub fn sending(&mut self) -> Result<(), Instant> {
+        self.line.overtaken(self.taken).map_or(Ok(()), Err)?;
         self.stage = Stage::Sent { at: clock::now() };
+        Ok(())
+    }
+
+    /// Resolves when a lock comes that this call may not be sent in, with its end.
+    pub async fn overtaken(&self) -> Instant {
+        self.line.overtaking(self.taken).await
     }
 
     /// It is certain that no byte left after all: no connection came about.
@@ -72,7 +82,7 @@ impl Drop for Permit {
         let taken = self.taken;
         match self.stage {
             Stage::Held => self.line.change(|bucket, _| bucket.refund(taken)),
-            Stage::Sent { .. } => self.line.change(|bucket, now| bucket.lost(now, taken)),
+            Stage::Sent { .. } => self.line.worsen(|bucket, now| bucket.lost(now, taken)),
             Stage::Answered => self.line.change(|bucket, _| bucket.unread(taken)),
             Stage::Executed | Stage::Locked => {}
         }

@@ -227,7 +227,7 @@ fn line(requests: u32, places: usize) -> Arc<Line> {
 /// Sends a call that is answered at once.
 async fn served(line: &Arc<Line>, wait: Duration) -> Result<Instant, Refused> {
     let mut permit = line.permit(clock::now() + wait, Entrance::Back).await?;
-    permit.sending();
+    permit.sending().unwrap();
     permit.answered();
     permit.executed();
     Ok(clock::now())
@@ -310,7 +310,7 @@ async fn the_waiting_room_is_bounded() {
 async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
     let line = line(1, 100);
     let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
-    permit.sending();
+    permit.sending().unwrap();
     let start = clock::now();
     let short = tokio::spawn({
         let line = Arc::clone(&line);
@@ -333,7 +333,7 @@ async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
 async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
     let line = line(1, 100);
     let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
-    permit.sending();
+    permit.sending().unwrap();
     permit.answered();
     let start = clock::now();
     let later = tokio::spawn({
@@ -345,7 +345,7 @@ async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
     drop(permit);
     let mut again = line.permit(start + FAR, Entrance::Front).await.unwrap();
     assert_eq!(clock::now() - start, ms(5000));
-    again.sending();
+    again.sending().unwrap();
     again.answered();
     again.executed();
     assert_eq!(later.await.unwrap().unwrap() - start, ms(6000));
@@ -355,7 +355,7 @@ async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
 async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
     let line = line(1, 1);
     let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
-    permit.sending();
+    permit.sending().unwrap();
     permit.answered();
     permit.locked(None);
     drop(permit);
@@ -363,7 +363,7 @@ async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
         let line = Arc::clone(&line);
         async move {
             let mut permit = line.permit(clock::now() + FAR, entrance).await?;
-            permit.sending();
+            permit.sending().unwrap();
             permit.answered();
             permit.executed();
             Ok::<_, Refused>(clock::now())
@@ -391,7 +391,7 @@ async fn a_permit_never_sent_is_given_back() {
     let line = line(1, 100);
     drop(line.permit(clock::now(), Entrance::Back).await.unwrap());
     let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
-    permit.sending();
+    permit.sending().unwrap();
     permit.not_sent();
     drop(permit);
     assert!(served(&line, ms(0)).await.is_ok());
@@ -401,8 +401,44 @@ async fn a_permit_never_sent_is_given_back() {
 async fn a_permit_without_an_answer_is_not() {
     let line = line(1, 100);
     let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
-    permit.sending();
+    permit.sending().unwrap();
     drop(permit);
     let retry_after = ms(1000) + NO_ANSWER_GRACE;
     assert_eq!(served(&line, ms(0)).await, Err(Refused::Saturated { retry_after }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_can_no_longer_be_served_hears_so_at_once() {
+    let line = line(1, 100);
+    let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    permit.sending().unwrap();
+    let start = clock::now();
+    let waiting = tokio::spawn({
+        let line = Arc::clone(&line);
+        async move { served(&line, ms(4000)).await }
+    });
+    tokio::task::yield_now().await;
+    drop(permit);
+    let retry_after = ms(1000) + NO_ANSWER_GRACE;
+    assert_eq!(waiting.await.unwrap(), Err(Refused::Saturated { retry_after }));
+    assert_eq!(clock::now(), start);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_held_when_a_lock_comes_is_worth_nothing() {
+    let line = line(3, 100);
+    let mut first = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    let mut held = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    let mut connecting = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    first.sending().unwrap();
+    connecting.sending().unwrap();
+    first.answered();
+    let until = first.locked(None).unwrap();
+    assert_eq!(held.sending(), Err(until));
+    assert_eq!(connecting.overtaken().await, until);
+    connecting.not_sent();
+    drop((held, connecting));
+    tokio::time::sleep_until(until).await;
+    let mut probe = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    assert_eq!(probe.sending(), Ok(()), "the one that goes alone may");
 }

@@ -127,7 +127,7 @@ mod tests {
             let mut response = Response::new(Body::default());
             response.headers_mut().insert("x-permit", u16::from(permit.is_some()).into());
             if let Some(mut permit) = permit {
-                permit.sending();
+                permit.sending().unwrap();
                 permit.answered();
                 permit.executed();
             }

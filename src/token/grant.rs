@@ -107,7 +107,9 @@ impl<'c> AsyncHttpClient<'c> for Exchange<'_> {
 impl Exchange<'_> {
     async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Cause> {
         let request = request.map(Body::full);
-        self.permit.lock().sending();
+        if let Err(until) = self.permit.lock().sending() {
+            return Err(Cause::TokenThrottled { retry_after: until.saturating_duration_since(clock::now()) });
+        }
         let (status, body) = tokio::time::timeout(self.grants.timeout, self.answer(request))
             .await
             .map_err(|_| Failure::timeout(self.server).cause)??;

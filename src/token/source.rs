@@ -33,6 +33,11 @@ const TOKEN_WINDOW: Duration = Duration::from_secs(10 * 60);
 /// After a failed early renewal the old token serves on and the next attempt waits this long.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(20);
 
+/// After a request that was spent on no answer or a senseless one, the next waits: first this long, then each time twice
+/// as long. Otherwise a moment's outage would cost all ten requests, and with them ten minutes.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2 * 60);
+
 /// A token this close to its end may die on the way to Zoho and is no longer handed out.
 const LAST_MOMENTS: Duration = Duration::from_secs(10);
 
@@ -60,6 +65,9 @@ struct State {
     flight: Option<watch::Receiver<Option<Outcome>>>,
     /// Until then no token is replaced that never worked.
     doubt_until: Option<Instant>,
+    /// Failed requests in a row, and until when none is made after the last of them.
+    failures: u32,
+    pause: Option<(Instant, Cause)>,
     /// Zoho refused the credentials, with this reason: it is not asked again until they change.
     unauthorised: Option<String>,
 }
@@ -145,6 +153,12 @@ impl Source {
         if let Some(reason) = &state.unauthorised {
             return Look::Refused(Cause::AccountUnauthorised { reason: reason.clone() });
         }
+        if let Some((until, cause)) = &state.pause
+            && now < *until
+            && state.current.is_none()
+        {
+            return Look::Refused(cause.clone());
+        }
         let serving = state.current.as_ref().filter(|current| now < current.expires_at);
         match serving.map(|current| (current.token.clone(), now >= current.renew_at)) {
             Some((token, false)) => Look::Token(token),
@@ -186,6 +200,7 @@ impl Source {
         let mut state = self.state.lock();
         match granted.and_then(|granted| self.adopt(&mut state, granted)) {
             Ok(token) => {
+                (state.failures, state.pause) = (0, None);
                 tracing::info!(account = %self.account.name, generation = token.generation, "fetched an access token");
                 Ok(token)
             }
@@ -193,6 +208,11 @@ impl Source {
                 if let Cause::AccountUnauthorised { reason } = &cause {
                     state.unauthorised = Some(reason.clone());
                     state.current = None;
+                }
+                if let Cause::UpstreamInvalidResponse(_) | Cause::UpstreamTimeout(_) = cause {
+                    let pause = FIRST_PAUSE.saturating_mul(1 << state.failures.min(10)).min(LONGEST_PAUSE);
+                    state.failures += 1;
+                    state.pause = Some((clock::now() + pause, cause.clone()));
                 }
                 if let Some(current) = &mut state.current {
                     current.renew_at = clock::now() + RENEWAL_PAUSE;

@@ -185,3 +185,17 @@ async fn an_answer_that_is_no_json_is_said_to_be_none() {
     let Err(Cause::UpstreamInvalidResponse(fault)) = source.token().await else { panic!() };
     assert!(!fault.log.contains("secret"));
 }
+
+#[tokio::test]
+async fn a_moments_outage_does_not_cost_all_requests() {
+    let answers: &[&str] = Box::leak(Box::new(["<html>", GRANTED]));
+    let (source, asked) = source(answers, Duration::ZERO).await;
+    for _ in 0..50 {
+        assert!(matches!(source.token().await, Err(Cause::UpstreamInvalidResponse(_))));
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    while source.token().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
