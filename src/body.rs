@@ -23,6 +23,8 @@ pub struct Body {
     head: Bytes,
     rest: Option<Incoming>,
     trailers: Option<HeaderMap>,
+    /// Takes from trailers what must not cross, as from headers.
+    clean: Option<fn(&mut HeaderMap)>,
     /// It ended before its end.
     broken: bool,
     /// How many more bytes `rest` may bring; `None`: any number.
@@ -66,6 +68,13 @@ impl Body {
         self
     }
 
+    /// The same body, its trailers passed through `clean`.
+    #[must_use]
+    pub fn with_clean_trailers(mut self, clean: fn(&mut HeaderMap)) -> Self {
+        self.clean = Some(clean);
+        self
+    }
+
     /// The same body, ending in [`BodyError::TooLarge`] as soon as the rest brings more than `bytes`.
     #[must_use]
     pub fn at_most(mut self, bytes: u64) -> Self {
@@ -85,6 +94,15 @@ impl Body {
     pub fn in_flight(mut self, token: TaskTrackerToken) -> Self {
         self.in_flight = Some(token);
         self
+    }
+}
+
+impl Body {
+    fn cleaned(&self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let (Some(clean), Some(trailers)) = (self.clean, frame.trailers_mut()) {
+            clean(trailers);
+        }
+        frame
     }
 }
 
@@ -140,7 +158,8 @@ impl HttpBody for Body {
             return Poll::Ready(Some(Err(BodyError::Incomplete)));
         }
         let Some(rest) = &mut self.rest else {
-            return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+            let trailers = self.trailers.take().map(Frame::trailers);
+            return Poll::Ready(trailers.map(|frame| Ok(self.cleaned(frame))));
         };
         let frame = match Pin::new(rest).poll_frame(context) {
             Poll::Ready(frame) => frame,
@@ -157,7 +176,7 @@ impl HttpBody for Body {
             let left = allowed.checked_sub(data.len() as u64).ok_or(BodyError::TooLarge)?;
             self.allowed = Some(left);
         }
-        Poll::Ready(Some(Ok(frame)))
+        Poll::Ready(Some(Ok(self.cleaned(frame))))
     }
 
     fn is_end_stream(&self) -> bool {

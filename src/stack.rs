@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
-use http::{HeaderName, Request, Response, header};
+use http::{HeaderName, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder};
 use tower_http::{
@@ -61,7 +61,8 @@ pub fn stack(
     ServiceBuilder::new()
         // Before anything can log a request: what must not be seen is marked.
         .sensitive_request_headers([header::AUTHORIZATION, header::COOKIE].into())
-        // Every request has an id, and every answer tells it.
+        // Every request has an id that can be read and written, and every answer tells it.
+        .map_request(without_unusable_id)
         .set_request_id(X_REQUEST_ID, TimeOrdered)
         .propagate_request_id(X_REQUEST_ID)
         // Infallible from here outward: refusals and panics become answers.
@@ -85,6 +86,18 @@ pub fn stack(
 }
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest id that is taken over from a caller.
+const LONGEST_ID: usize = 256;
+
+/// An id that no log or problem could repeat is as good as none.
+fn without_unusable_id(mut request: Request<Incoming>) -> Request<Incoming> {
+    let usable = |id: &HeaderValue| id.len() <= LONGEST_ID && id.to_str().is_ok_and(|id| !id.trim().is_empty());
+    if request.headers().get(X_REQUEST_ID).is_some_and(|id| !usable(id)) {
+        request.headers_mut().remove(X_REQUEST_ID);
+    }
+    request
+}
 
 /// Ids for requests that bring none: UUID version 7, so that they sort by time.
 #[derive(Debug, Clone, Copy)]

@@ -11,6 +11,8 @@ use std::{
     },
 };
 
+use percent_encoding::percent_decode_str;
+
 use crate::call::Call;
 
 /// Enough that unrelated paths seldom meet; 32 KiB.
@@ -39,11 +41,12 @@ impl Epochs {
         write
     }
 
-    /// By account, product and path; the query does not make it another resource.
+    /// By server and decoded path: neither the query nor the login nor the way it is written makes it another resource.
     fn place(&self, call: &Call) -> usize {
         let subject = &call.subject;
-        let path = call.target.path().trim_end_matches('/');
-        let hash = self.hasher.hash_one((&subject.account.name, subject.route.product, path));
+        let server = subject.account.endpoints.product(subject.route.product).authority().as_str();
+        let path: Vec<u8> = percent_decode_str(call.target.path().trim_end_matches('/')).collect();
+        let hash = self.hasher.hash_one((server, path));
         // The remainder is below the number of epochs.
         (hash % EPOCHS as u64) as usize
     }

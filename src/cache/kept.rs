@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::key::NEGOTIATED;
 use crate::{body::Body, clock, ratelimit};
 
 /// A larger answer streams through and is not kept.
@@ -18,6 +19,8 @@ const LARGEST: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Kept {
     headers: HeaderMap,
+    /// What was left of the threshold when it was called for; of no interest to later readers.
+    limits: HeaderMap,
     body: Bytes,
     etag: HeaderValue,
     at: Instant,
@@ -48,15 +51,20 @@ impl Kept {
             }
         }
         let body = collected.freeze();
-        // What is compressed cannot be told from a failure here.
-        if head.headers.contains_key(header::CONTENT_ENCODING) || !succeeded(&body) {
+        // What is compressed all the same cannot be told from a failure here.
+        if head.headers.contains_key(header::CONTENT_ENCODING) || varies(&head.headers) || !succeeded(&body) {
             return Err(Response::from_parts(head, Body::full(body)));
         }
-        // They speak of the moment of the call, not of the answer.
-        head.headers.remove(ratelimit::POLICY);
-        head.headers.remove(ratelimit::LIMIT);
+        let limits = [ratelimit::POLICY, ratelimit::LIMIT];
+        let limits = limits.into_iter().filter_map(|name| Some((name.clone(), head.headers.remove(name)?))).collect();
         let etag = head.headers.remove(header::ETAG).unwrap_or_else(|| entity_tag(&body));
-        Ok(Arc::new(Self { headers: head.headers, body, etag, at: clock::now(), epoch }))
+        let (headers, body) = (copied(&head.headers), Bytes::copy_from_slice(&body));
+        Ok(Arc::new(Self { headers, limits, body, etag: copy(&etag), at: clock::now(), epoch }))
+    }
+
+    /// Tells the one whose call it was what is left of the threshold.
+    pub(super) fn tell_limits(&self, headers: &mut HeaderMap) {
+        headers.extend(self.limits.clone());
     }
 
     /// How long ago it was answered.
@@ -88,6 +96,23 @@ impl Kept {
         }
         response
     }
+}
+
+/// Header fields as read are parts of a connection's buffer, which they would keep whole in memory.
+fn copied(headers: &HeaderMap) -> HeaderMap {
+    let name = |name: &HeaderName| HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone());
+    headers.iter().map(|(key, value)| (name(key), copy(value))).collect()
+}
+
+fn copy(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
+}
+
+/// Whether Zoho says that the answer differs by more than the key knows of (RFC 9111 section 4.1).
+fn varies(headers: &HeaderMap) -> bool {
+    let known = |name: &str| NEGOTIATED.iter().chain([&header::ACCEPT_ENCODING]).any(|known| known.as_str() == name);
+    let listed = headers.get_all(header::VARY).iter().map(|value| value.to_str().unwrap_or("*"));
+    listed.flat_map(|value| value.split(',')).any(|name| !known(&name.trim().to_ascii_lowercase()))
 }
 
 /// A strong entity tag of the content.

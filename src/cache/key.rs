@@ -1,6 +1,6 @@
 //! What makes two reads the same read.
 
-use http::{HeaderMap, header, uri::PathAndQuery};
+use http::{HeaderMap, header};
 
 use crate::{account::AccountName, call::Call};
 
@@ -9,23 +9,24 @@ use crate::{account::AccountName, call::Call};
 pub(super) struct Key {
     account: AccountName,
     product: &'static str,
-    target: PathAndQuery,
-    negotiated: [Vec<u8>; 3],
+    /// A copy: the call's own is a part of the buffer its request was read into.
+    target: Box<str>,
+    negotiated: [Vec<u8>; 2],
 }
 
-/// Zoho's answers can differ by these.
-const NEGOTIATED: [http::HeaderName; 3] = [header::ACCEPT, header::ACCEPT_ENCODING, header::ACCEPT_LANGUAGE];
+/// Zoho's answers can differ by these. Not by `Accept-Encoding`: what is to be kept is asked for as it is.
+pub(super) const NEGOTIATED: [http::HeaderName; 2] = [header::ACCEPT, header::ACCEPT_LANGUAGE];
 
 impl Key {
     pub(super) fn of(call: &Call) -> Self {
         let (account, _) = call.subject.names();
         let negotiated = NEGOTIATED.map(|name| joined(&call.headers, &name));
-        Self { account, product: call.subject.route.product.as_str(), target: call.target.clone(), negotiated }
+        Self { account, product: call.subject.route.product.as_str(), target: call.target.as_str().into(), negotiated }
     }
 
     /// What the key holds in memory, about.
     pub(super) fn size(&self) -> usize {
-        size_of::<Self>() + self.target.as_str().len() + self.negotiated.iter().map(Vec::len).sum::<usize>()
+        size_of::<Self>() + self.target.len() + self.negotiated.iter().map(Vec::len).sum::<usize>()
     }
 }
 

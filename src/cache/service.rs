@@ -20,7 +20,7 @@ use super::{
 use crate::{
     body::Body,
     boxed::BoxFuture,
-    call::{Call, Visit},
+    call::{Call, Payload, Visit},
     refusal::{Cause, Refusal},
 };
 
@@ -83,7 +83,9 @@ where
                 executed.await
             });
         }
-        let whole = !call.headers.contains_key(header::RANGE);
+        // A part is not the whole, and a body may change what is asked.
+        let whole = !call.headers.contains_key(header::RANGE)
+            && matches!(&call.payload, Payload::Held { bytes, .. } if bytes.is_empty());
         if call.method != Method::GET || call.subject.route.cache.is_zero() || !whole {
             return self.inner.call(call);
         }
@@ -113,10 +115,10 @@ impl Room {
         if directives.only_if_cached {
             return Err(Refusal::from(Cause::NotCached).of(&call.subject));
         }
-        let why = match (&found, directives.no_cache) {
-            (_, true) => "fwd=request",
-            (Some(_), false) => "fwd=stale",
-            (None, false) => "fwd=uri-miss",
+        let why = match &found {
+            None => "fwd=uri-miss",
+            Some(kept) if kept.epoch == current && kept.age() < keeps => "fwd=request",
+            Some(_) => "fwd=stale",
         };
         // The one who starts the flight gets whatever it brings; the others only an answer that is kept.
         let own = Arc::new(Mutex::new(None));
@@ -124,6 +126,8 @@ impl Room {
         // The caller's validators are ours to answer; Zoho is asked for the whole.
         again.headers.remove(header::IF_NONE_MATCH);
         again.headers.remove(header::IF_MODIFIED_SINCE);
+        // Compressed it could not be told from a failure, nor be served to everybody.
+        again.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let flight = {
             let (room, own, key, inner, epoch) =
                 (Arc::clone(&self), Arc::clone(&own), key.clone(), inner.clone(), current);
@@ -135,7 +139,11 @@ impl Room {
         }
         match brought {
             // It may have begun before a write that this read has to see.
-            Some(kept) if kept.epoch == current => Ok(served(&kept, &call, &format!("{why}; stored"))),
+            Some(kept) if kept.epoch == current => {
+                let mut response = served(&kept, &call, &format!("{why}; stored"));
+                kept.tell_limits(response.headers_mut());
+                Ok(response)
+            }
             _ => inner.call(call).await.map(|response| marked(response, why)),
         }
     }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header, response::Parts};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
 use tokio::time::Instant;
@@ -94,7 +95,7 @@ impl Way {
         let Some(permit) = permit else {
             let outcome = tokio::time::timeout(self.timeout, self.client.request(request)).await;
             let outcome = outcome.map_err(|_| timed_out().cause)?;
-            return outcome.map(Sent::from).map_err(|error| failed(&error).cause);
+            return switched(outcome.map_err(|error| failed(&error).cause)?, endpoint);
         };
         if let Err(until) = permit.sending() {
             return Ok(Sent::Overtaken(until));
@@ -116,7 +117,7 @@ impl Way {
         let failure = match outcome {
             Ok(Ok(response)) => {
                 permit.answered();
-                return Ok(response.into());
+                return switched(response, endpoint);
             }
             Ok(Err(error)) => failed(&error),
             Err(_) => timed_out(),
@@ -165,7 +166,12 @@ fn request(call: Call, endpoint: &Endpoint, token: &Token) -> Option<Request<Bod
     hygiene::outbound(&mut headers);
     headers.insert(header::HOST, HeaderValue::from_str(endpoint.authority().as_str()).ok()?);
     headers.insert(header::AUTHORIZATION, token.header.clone());
-    let mut request = Request::new(Body::from(call.payload));
+    let body = Body::from(call.payload).with_clean_trailers(hygiene::outbound);
+    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        // hyper leaves out a body of unknown length on methods that seldom have one, such as GET, unless told.
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let mut request = Request::new(body);
     *request.method_mut() = call.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
@@ -179,11 +185,14 @@ enum Sent {
     Overtaken(Instant),
 }
 
-impl From<Response<Incoming>> for Sent {
-    fn from(response: Response<Incoming>) -> Self {
-        let (head, body) = response.into_parts();
-        Self::Answered(head, body)
+/// Nobody asked for another protocol, since `Upgrade` is not forwarded; so 101 is no answer.
+fn switched(response: Response<Incoming>, endpoint: &Endpoint) -> Result<Sent, Cause> {
+    let (head, body) = response.into_parts();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let log = "101 Switching Protocols, which nobody asked for".to_owned();
+        return Err(Failure::invalid(endpoint.authority().as_str(), "http_protocol_error", log).cause);
     }
+    Ok(Sent::Answered(head, body))
 }
 
 /// Stands for the answer of a call that was held back; nobody but the retry room sees it.
@@ -206,5 +215,6 @@ fn answer(mut head: Parts, body: Body, unexecuted: Option<Unexecuted>) -> Answer
     // The connection to Zoho is not the caller's.
     head.version = http::Version::HTTP_11;
     head.extensions.clear();
+    let body = body.with_clean_trailers(hygiene::inbound);
     Answer { response: Response::from_parts(head, body), unexecuted }
 }

@@ -86,6 +86,10 @@ where
 impl Routing {
     fn visit(&self, request: Request<Incoming>) -> Result<Matched, Refusal> {
         let (head, body) = request.into_parts();
+        if head.method == Method::CONNECT {
+            let detail = "tunnels (CONNECT) are not proxied; call the gateway by its own address".to_owned();
+            return Err(Cause::UnknownRoute { detail }.into());
+        }
         let account = self.account(&head)?;
         let named = |mut refusal: Refusal| {
             refusal.account = Some(account.name.clone());

@@ -89,7 +89,8 @@ async fn visit(Matched { subject, target, head, body }: Matched, max_body: u64) 
     let rules = if route.validation == Validation::Documented { route.parameters.as_slice() } else { &[] };
     // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first.
     let held = if looks_inside(route) { max_body } else { HELD.min(max_body) };
-    let payload = read(body, held, max_body).await?;
+    let expects = head.headers.contains_key(header::EXPECT);
+    let payload = read(body, held, max_body, expects).await?;
     if !rules.is_empty() {
         let form = match &payload {
             Payload::Held { bytes, .. } if is_form(&head.headers) => Some(&bytes[..]),
@@ -121,11 +122,14 @@ fn is_form(headers: &HeaderMap) -> bool {
     !encoded && essence.is_none_or(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"))
 }
 
-/// Reads up to `held` bytes; what is longer streams on, up to `max_body`.
-async fn read(mut incoming: Incoming, held: u64, max_body: u64) -> Result<Payload, Cause> {
+/// Reads up to `held` bytes; what is longer streams on, up to `max_body`. Who `expects` to be told before it sends is not
+/// sending yet.
+async fn read(mut incoming: Incoming, held: u64, max_body: u64, expects: bool) -> Result<Payload, Cause> {
     let too_large = Cause::BodyTooLarge { limit: max_body };
     if incoming.size_hint().lower() > max_body {
-        drain(incoming).await;
+        if !expects {
+            drain(incoming).await;
+        }
         return Err(too_large);
     }
     if incoming.size_hint().lower() > held {

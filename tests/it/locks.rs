@@ -113,3 +113,15 @@ async fn a_lock_of_one_api_is_no_lock_of_another() {
     gateway.send(&get(COURSE)).await.is_zohos(200);
     gateway.send(&put(&format!("{CALENDAR}{SHARE_DATA}"))).await.is_zohos(200);
 }
+
+/// The status alone is a sign: no later call may find the lock out for itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_429_is_a_lock_whatever_becomes_of_its_body() {
+    let cut = b"HTTP/1.1 429 X\r\nRetry-After: 300\r\nContent-Length: 100\r\n\r\n{";
+    let upstream = Upstream::start(|_| Reply::Last(cut.to_vec())).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    for _ in 0..3 {
+        gateway.send(&get(COURSE).header("prefer", "wait=0")).await.problem(429, "threshold-locked");
+    }
+    assert_eq!(upstream.received().len(), 1);
+}

@@ -117,3 +117,41 @@ async fn a_connection_serves_many_calls() {
     assert_eq!(upstream.received().len(), 10);
     assert_eq!(upstream.connections(), 1, "the gateway keeps its own connection too");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_get_keeps_its_chunked_body() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    for length in [5, 100_000] {
+        // The tests' own client would leave the body out as well, unless it is told.
+        let call = Call::new("GET", "/people/api/search").body(noise(length)).chunked();
+        let call = call.header("transfer-encoding", "chunked");
+        gateway.send(&call).await.is_zohos(200);
+        assert_eq!(upstream.received().pop().expect("it was sent").body, noise(length));
+    }
+}
+
+/// What may not cross as a header may not cross behind the body either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn private_trailers_stay_here() {
+    let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: RateLimit, X-Sum\r\n\r\n2\r\n{}\r\n0\r\n\
+                   RateLimit: forged\r\nX-Sum: abc\r\n\r\n";
+    let upstream = Upstream::start(|_| Reply::Bytes(answer.to_vec())).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let request = "POST /people/api/x HTTP/1.1\r\nHost: gateway\r\nTE: trailers\r\nConnection: close\r\n\
+                   Transfer-Encoding: chunked\r\nTrailer: Cookie, X-Sum\r\n\r\n2\r\nab\r\n0\r\n\
+                   Cookie: CSRF_TOKEN=1\r\nX-Sum: def\r\n\r\n";
+    let received = exchange(gateway.address(), request).await;
+    assert!(received.contains("abc") && !received.contains("forged"), "{received}");
+    assert!(!format!("{:?}", upstream.only()).contains("CSRF_TOKEN"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_switches_protocols_is_none() {
+    let upstream = Upstream::start(|_| {
+        Reply::Bytes(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n".to_vec())
+    })
+    .await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    gateway.send(&get(COURSE)).await.problem(502, "upstream-invalid-response");
+}
