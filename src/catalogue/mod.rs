@@ -120,7 +120,7 @@ pub struct Route {
     pub source: String,
 }
 
-/// Whether a route's threshold can be read up or had to be assumed.
+/// Where a route's threshold comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trust {
@@ -128,15 +128,19 @@ pub enum Trust {
     Page,
     /// No page states it; the catalogue's file says why this number is safe.
     Assumed,
+    /// The operator set it.
+    #[serde(skip)]
+    Configured,
 }
 
 impl Trust {
-    /// As the catalogue's files write it.
+    /// As the catalogue's files and `routes` write it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Page => "page",
             Self::Assumed => "assumed",
+            Self::Configured => "configured",
         }
     }
 }

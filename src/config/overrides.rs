@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
 use http::Method;
 
 use super::{nearest::did_you_mean, reader::Section};
-use crate::catalogue::{Catalogue, Pace, Route, Validation};
+use crate::catalogue::{Catalogue, Pace, Route, Trust, Validation};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -77,6 +77,9 @@ fn threshold(section: &mut Section<'_>, route: &mut Route) {
     let window = section.duration("window", WINDOWS);
     let lock = section.duration("lock", LOCKS);
     let pace = section.choice("pace", &[("burst", Pace::Burst), ("smooth", Pace::Smooth)]);
+    if requests.is_some() || window.is_some() {
+        route.trust = Trust::Configured;
+    }
     if let Some(threshold) = &mut route.threshold {
         threshold.requests = requests.unwrap_or(threshold.requests);
         threshold.window = window.unwrap_or(threshold.window);
