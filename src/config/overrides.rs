@@ -77,14 +77,15 @@ fn threshold(section: &mut Section<'_>, route: &mut Route) {
     let window = section.duration("window", WINDOWS);
     let lock = section.duration("lock", LOCKS);
     let pace = section.choice("pace", &[("burst", Pace::Burst), ("smooth", Pace::Smooth)]);
-    if requests.is_some() || window.is_some() {
-        route.trust = Trust::Configured;
-    }
     if let Some(threshold) = &mut route.threshold {
+        let published = (threshold.requests, threshold.window);
         threshold.requests = requests.unwrap_or(threshold.requests);
         threshold.window = window.unwrap_or(threshold.window);
         threshold.lock = lock.unwrap_or(threshold.lock);
         threshold.pace = pace.unwrap_or(threshold.pace);
+        if published != (threshold.requests, threshold.window) {
+            route.trust = Trust::Configured;
+        }
     }
     if off {
         route.threshold = None;

@@ -1,5 +1,7 @@
 //! One token for all callers: fetched once, replaced once, renewed before it dies.
 
+use zoho_gateway::clock;
+
 use crate::support::{Answer, CALENDAR, COURSE, Call, Gateway, SHARE, SHARE_DATA, Sandbox, all, get, ms, put};
 
 const CALLERS: usize = 200;
@@ -43,7 +45,7 @@ async fn two_hundred_callers_of_calendar_cost_one_token_call() {
 async fn a_token_is_renewed_before_it_dies() {
     let zoho = Sandbox::start(&["--requests", "100000", "--token-life", "2s"]);
     let gateway = Gateway::before(&zoho).route("people.lms.get-shared-users", "throttle", "off").start();
-    let calls = 80;
+    let (calls, began) = (80, clock::now());
     for _ in 0..calls {
         gateway.send(&get(COURSE)).await.is_zohos(200);
         tokio::time::sleep(ms(50)).await;
@@ -51,7 +53,9 @@ async fn a_token_is_renewed_before_it_dies() {
     // As many arrivals as calls: none met a dead token and had to be sent again.
     assert_eq!(zoho.tally("GET /api/v1/courses/{id}/share").await.arrivals, calls);
     let token_calls = zoho.token_calls().await;
-    assert!((2..=4).contains(&token_calls), "{token_calls}");
+    // Each serves for nearly its two seconds, however long a busy machine took for the calls.
+    let most = began.elapsed().as_secs() + 2;
+    assert!((2..=most).contains(&token_calls), "{token_calls} in about {most} s");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
