@@ -1,17 +1,19 @@
 //! The promise itself: a burst of three thresholds is answered in full, and Zoho never sees one call too many.
 
+use std::time::Duration;
+
 use zoho_gateway::clock;
 
 use crate::support::{COURSE, Gateway, SHARE, Sandbox, all, ms, put};
 
 const API: &str = "PUT /api/v1/courses/{id}/share";
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ninety_calls_at_once_are_all_answered_and_none_locks_zoho() {
-    let options = ["--requests", "30", "--window", "1s", "--lock", "5s", "--delay", "50ms"];
+/// How long ninety calls at once take, thirty of which may arrive in any `window`, with up to 50 ms of delay each way.
+async fn ninety_at_once(window: &str) -> Duration {
+    let options = ["--requests", "30", "--window", window, "--lock", "60s", "--delay", "50ms"];
     let zoho = Sandbox::start(&options);
     let route = "people.lms.share-course";
-    let gateway = Gateway::before(&zoho).route(route, "requests", 30).route(route, "window", "1s").start();
+    let gateway = Gateway::before(&zoho).route(route, "requests", 30).route(route, "window", window).start();
     let share = put(COURSE).form(SHARE);
 
     let began = clock::now();
@@ -24,6 +26,18 @@ async fn ninety_calls_at_once_are_all_answered_and_none_locks_zoho() {
     let tally = zoho.tally(API).await;
     assert_eq!((tally.arrivals, tally.accepted, tally.locks, tally.arrivals_during_lock), (90, 90, 0, 0));
     assert!(tally.most_in_any_window <= 30, "{tally:?}");
-    // Two windows have to pass; the rest is the network's delay and ours.
-    assert!(elapsed < ms(2600), "{elapsed:?}");
+    elapsed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ninety_calls_at_once_are_all_answered_and_none_locks_zoho() {
+    ninety_at_once("1s").await;
+}
+
+/// Two windows have to pass; the rest is the network's delay and ours. A window of four seconds, so that it is the
+/// gateway that is measured and not a busy machine.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_thresholds_take_little_more_than_two_windows() {
+    let elapsed = ninety_at_once("4s").await;
+    assert!(elapsed < ms(4000 * 26 / 10), "{elapsed:?}");
 }
