@@ -246,6 +246,15 @@ impl Source {
     }
 }
 
+#[cfg(test)]
+impl Source {
+    pub(super) fn pretend_that_renewal_is_due(&self) {
+        if let Some(current) = &mut self.state.lock().current {
+            current.renew_at = clock::now();
+        }
+    }
+}
+
 enum Look {
     Token(Token),
     Refused(Cause),

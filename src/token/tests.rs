@@ -155,16 +155,29 @@ async fn tokens_that_never_work_are_not_replaced_one_after_the_other() {
 
 #[tokio::test]
 async fn a_token_near_its_end_is_renewed_while_it_serves() {
-    let short = r#"{"access_token":"1000.a.b","expires_in":4}"#;
-    let answers: &[&str] = Box::leak(Box::new([short, GRANTED]));
-    let (source, asked) = source(answers, Duration::from_millis(100)).await;
-    let mut served_meanwhile = false;
+    let (source, asked) = source(&[GRANTED], Duration::from_millis(100)).await;
+    source.token().await.unwrap();
+    source.pretend_that_renewal_is_due();
+    assert_eq!(source.token().await.unwrap().generation, 1, "the old one serves while the new one is fetched");
     while source.token().await.unwrap().generation == 1 {
-        served_meanwhile |= asked.load(Ordering::SeqCst) == 2;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(served_meanwhile, "the old token serves while the new one is fetched");
     assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_token_serves_on_when_its_early_renewal_fails() {
+    let answers: &[&str] = Box::leak(Box::new([GRANTED, "<html>"]));
+    let (source, asked) = source(answers, Duration::ZERO).await;
+    source.token().await.unwrap();
+    source.pretend_that_renewal_is_due();
+    while asked.load(Ordering::SeqCst) < 2 {
+        assert_eq!(source.token().await.unwrap().generation, 1);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(source.token().await.unwrap().generation, 1);
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "the next attempt waits");
 }
 
 #[tokio::test]
