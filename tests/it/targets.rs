@@ -79,3 +79,16 @@ async fn a_request_names_one_host() {
     }
     assert_eq!(zoho.requests().await, []);
 }
+
+/// Whatever form its target has: a tunnel would be counted as one call and be another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_tunnel_is_opened() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    for target in ["/people/api/x", "people.zoho.com:443", "http://people.zoho.com/api/x"] {
+        let request = format!("CONNECT {target} HTTP/1.1\r\nHost: people.zoho.com\r\nConnection: close\r\n\r\n");
+        let answer = exchange(gateway.address(), request).await;
+        assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("unknown-route"), "{target}: {answer}");
+    }
+    assert_eq!(zoho.requests().await, []);
+}
