@@ -13,6 +13,8 @@ mod lines;
 mod pacer;
 mod permit;
 #[cfg(test)]
+mod queue_tests;
+#[cfg(test)]
 mod tests;
 
 pub use bucket::{Bucket, Denied, NO_ANSWER_GRACE, Quota, Taken};

@@ -1,0 +1,226 @@
+//! The queue's manners.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    tests::{ms, threshold},
+    *,
+};
+use crate::{catalogue::Pace, clock};
+
+const FAR: Duration = Duration::from_secs(3600);
+
+fn line(requests: u32, places: usize) -> Arc<Line> {
+    Line::new(threshold(requests, 1000, Pace::Burst), WaitingRoom::new(places))
+}
+
+/// Sends a call that is answered at once.
+async fn served(line: &Arc<Line>, wait: Duration) -> Result<Instant, Refused> {
+    let mut permit = line.permit(clock::now() + wait, Entrance::Back).await?;
+    permit.sending().unwrap();
+    permit.answered();
+    permit.executed();
+    Ok(clock::now())
+}
+
+#[tokio::test(start_paused = true)]
+async fn serves_in_order_of_arrival() {
+    let line = line(2, 100);
+    let calls: Vec<_> = (0..6).map(|_| served(&line, FAR)).collect();
+    let start = clock::now();
+    let moments: Vec<_> = futures_util::future::join_all(calls).await;
+    let seconds: Vec<_> = moments.into_iter().map(|moment| (moment.unwrap() - start).as_secs()).collect();
+    assert_eq!(seconds, [0, 0, 1, 1, 2, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_served_in_time_hears_so_at_once() {
+    let line = line(1, 100);
+    served(&line, FAR).await.unwrap();
+    let start = clock::now();
+    assert_eq!(served(&line, ms(999)).await, Err(Refused::Saturated { retry_after: ms(1000) }));
+    assert_eq!(served(&line, ms(0)).await, Err(Refused::Saturated { retry_after: ms(1000) }));
+    assert_eq!(clock::now(), start);
+    assert!(served(&line, ms(1000)).await.is_ok(), "exactly in time is in time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_before_a_caller_counts_into_its_wait() {
+    let line = line(1, 100);
+    let waiting: Vec<_> = (0..3)
+        .map(|_| {
+            tokio::spawn({
+                let line = Arc::clone(&line);
+                async move { served(&line, FAR).await }
+            })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    assert_eq!(served(&line, ms(2999)).await, Err(Refused::Saturated { retry_after: ms(3000) }));
+    for call in waiting {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_hangs_up_spends_nothing_and_wakes_the_next() {
+    let line = line(1, 100);
+    served(&line, FAR).await.unwrap();
+    let (start, quota) = (clock::now(), line.quota());
+    let head = tokio::spawn({
+        let line = Arc::clone(&line);
+        async move { served(&line, FAR).await }
+    });
+    tokio::task::yield_now().await;
+    let next = tokio::spawn({
+        let line = Arc::clone(&line);
+        async move { served(&line, FAR).await }
+    });
+    tokio::task::yield_now().await;
+    head.abort();
+    assert_eq!(next.await.unwrap().unwrap() - start, ms(1000), "the next one takes the slot of the first");
+    assert_eq!(quota.remaining, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_waiting_room_is_bounded() {
+    let line = line(1, 1);
+    served(&line, FAR).await.unwrap();
+    let waiting = tokio::spawn({
+        let line = Arc::clone(&line);
+        async move { served(&line, FAR).await }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(served(&line, FAR).await, Err(Refused::Full { retry_after: ms(2000) }));
+    waiting.await.unwrap().unwrap();
+    served(&line, FAR).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
+    let line = line(1, 100);
+    let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    permit.sending().unwrap();
+    let start = clock::now();
+    let short = tokio::spawn({
+        let line = Arc::clone(&line);
+        async move { served(&line, ms(3000)).await }
+    });
+    let long = tokio::spawn({
+        let line = Arc::clone(&line);
+        async move { served(&line, FAR).await }
+    });
+    tokio::task::yield_now().await;
+    permit.answered();
+    assert_eq!(permit.locked(None), Some(start + ms(5000)));
+    assert_eq!(short.await.unwrap(), Err(Refused::Locked { retry_after: ms(5000) }));
+    assert_eq!(clock::now(), start);
+    drop(permit);
+    assert_eq!(long.await.unwrap().unwrap() - start, ms(5000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
+    let line = line(1, 100);
+    let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    permit.sending().unwrap();
+    permit.answered();
+    let start = clock::now();
+    let later = tokio::spawn({
+        let line = Arc::clone(&line);
+        async move { served(&line, FAR).await }
+    });
+    tokio::task::yield_now().await;
+    permit.locked(None);
+    drop(permit);
+    let mut again = line.permit(start + FAR, Entrance::Front).await.unwrap();
+    assert_eq!(clock::now() - start, ms(5000));
+    again.sending().unwrap();
+    again.answered();
+    again.executed();
+    assert_eq!(later.await.unwrap().unwrap() - start, ms(6000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
+    let line = line(1, 1);
+    let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    permit.sending().unwrap();
+    permit.answered();
+    permit.locked(None);
+    drop(permit);
+    let back = |entrance| {
+        let line = Arc::clone(&line);
+        async move {
+            let mut permit = line.permit(clock::now() + FAR, entrance).await?;
+            permit.sending().unwrap();
+            permit.answered();
+            permit.executed();
+            Ok::<_, Refused>(clock::now())
+        }
+    };
+    let start = clock::now();
+    let calls = [Entrance::Back, Entrance::Front, Entrance::Front].map(|entrance| tokio::spawn(back(entrance)));
+    let moments = futures_util::future::join_all(calls).await;
+    let seconds: Vec<_> = moments.into_iter().map(|moment| (moment.unwrap().unwrap() - start).as_secs()).collect();
+    assert_eq!(seconds, [7, 5, 6]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_never_sent_is_given_back() {
+    let line = line(1, 100);
+    drop(line.permit(clock::now(), Entrance::Back).await.unwrap());
+    let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    permit.sending().unwrap();
+    permit.not_sent();
+    drop(permit);
+    assert!(served(&line, ms(0)).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_without_an_answer_is_not() {
+    let line = line(1, 100);
+    let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    permit.sending().unwrap();
+    drop(permit);
+    let retry_after = ms(1000) + NO_ANSWER_GRACE;
+    assert_eq!(served(&line, ms(0)).await, Err(Refused::Saturated { retry_after }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_can_no_longer_be_served_hears_so_at_once() {
+    let line = line(1, 100);
+    let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    permit.sending().unwrap();
+    let start = clock::now();
+    let waiting = tokio::spawn({
+        let line = Arc::clone(&line);
+        async move { served(&line, ms(4000)).await }
+    });
+    tokio::task::yield_now().await;
+    drop(permit);
+    let retry_after = ms(1000) + NO_ANSWER_GRACE;
+    assert_eq!(waiting.await.unwrap(), Err(Refused::Saturated { retry_after }));
+    assert_eq!(clock::now(), start);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_held_when_a_lock_comes_is_worth_nothing() {
+    let line = line(3, 100);
+    let mut first = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    let mut held = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    let mut connecting = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    first.sending().unwrap();
+    connecting.sending().unwrap();
+    first.answered();
+    let until = first.locked(None).unwrap();
+    assert_eq!(held.sending(), Err(until));
+    assert_eq!(connecting.overtaken().await, until);
+    connecting.not_sent();
+    drop((held, connecting));
+    tokio::time::sleep_until(until).await;
+    let mut probe = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    assert_eq!(probe.sending(), Ok(()), "the one that goes alone may");
+}
