@@ -1,5 +1,12 @@
 //! The one place that reads the time, so that tests can stop it.
+//!
+//! An [`Instant`] means nothing to another process. What has to outlive this one is written in nanoseconds of
+//! CLOCK_MONOTONIC, by an [`Anchor`], and read back by the anchor of the next process, if both lived in one [`Era`].
+//! The wall clock has no part in it: it may step, and a step would free slots that Zoho still counts.
 
+use std::{fs, time::Duration};
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::time::Instant;
 
 /// Now, on the monotonic clock; virtual under a paused tokio runtime.
@@ -14,4 +21,158 @@ pub fn now() -> Instant {
 #[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
 pub fn wall() -> std::time::SystemTime {
     std::time::SystemTime::now()
+}
+
+/// A moment as an [`Instant`] and as CLOCK_MONOTONIC has it, to translate between the two.
+///
+/// The two cannot be read at once, so the anchor knows that the number lay between `before` and `after`, and errs to
+/// the later side both ways: a time that passes through the disk never comes back earlier than it was.
+#[derive(Debug, Clone, Copy)]
+pub struct Anchor {
+    instant: Instant,
+    before: i64,
+    after: i64,
+}
+
+/// A life of CLOCK_MONOTONIC: one boot of one machine, in one time namespace.
+///
+/// Numbers of one era can be compared; between two eras they say nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Era(String);
+
+// === impl Anchor ===
+
+impl Anchor {
+    /// Drops anchor at this moment.
+    #[must_use]
+    pub fn drop_here() -> Self {
+        // A thread that is put aside between the readings would widen the gap, so the narrowest of a few is taken.
+        let reading = || {
+            let before = monotonic();
+            let instant = now();
+            Self { instant, before, after: monotonic() }
+        };
+        let first = reading();
+        (1..READINGS).map(|_| reading()).fold(first, |best, next| if next.gap() < best.gap() { next } else { best })
+    }
+
+    /// An anchor of a test's own making.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) fn at(instant: Instant, nanos: i64) -> Self {
+        Self { instant, before: nanos, after: nanos }
+    }
+
+    /// The number of the anchor's own moment.
+    #[must_use]
+    pub fn moment(&self) -> i64 {
+        self.after
+    }
+
+    /// An instant as a number of this era.
+    #[must_use]
+    pub fn nanos(&self, instant: Instant) -> i64 {
+        match instant.checked_duration_since(self.instant) {
+            Some(later) => self.after.saturating_add(saturated(later)),
+            None => self.after.saturating_sub(saturated(self.instant.duration_since(instant))),
+        }
+    }
+
+    /// A number of this era as an instant.
+    #[must_use]
+    pub fn instant(&self, nanos: i64) -> Instant {
+        let span = Duration::from_nanos(nanos.abs_diff(self.before));
+        if nanos < self.before {
+            // Before the clock's own beginning nothing can be waited for any more.
+            self.instant.checked_sub(span).unwrap_or(self.instant)
+        } else {
+            self.instant.checked_add(span).unwrap_or_else(|| self.instant + FAR_FUTURE)
+        }
+    }
+
+    fn gap(&self) -> i64 {
+        self.after.saturating_sub(self.before)
+    }
+}
+
+// === impl Era ===
+
+impl Era {
+    /// The era of this process; `None` when the system does not tell, and then nothing may be compared.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        // A container may have a clock of its own, shifted against that of its host.
+        let namespace = fs::read_link("/proc/self/ns/time").ok()?;
+        let boot = boot.trim();
+        (!boot.is_empty()).then(|| Self(format!("{boot} {}", namespace.display())))
+    }
+
+    /// An era of a test's own making.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) fn named(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    /// The era's name, the same for all processes that live in it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// CLOCK_MONOTONIC in nanoseconds. It stands still while the machine sleeps, which makes spans longer, never shorter.
+fn monotonic() -> i64 {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Monotonic);
+    tv_sec.saturating_mul(1_000_000_000).saturating_add(tv_nsec)
+}
+
+fn saturated(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Enough that one of them is not interrupted.
+const READINGS: usize = 5;
+
+/// Longer than any process lives, and still within every clock.
+const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_anchor_translates_both_ways() {
+        let anchor = Anchor::at(now(), 1_000);
+        for nanos in [1_000, 0, -5_000_000_000, 90_000_000_000] {
+            assert_eq!(anchor.nanos(anchor.instant(nanos)), nanos);
+        }
+        assert_eq!(anchor.instant(1_500), anchor.instant + Duration::from_nanos(500));
+        assert_eq!(anchor.instant(400), anchor.instant - Duration::from_nanos(600));
+    }
+
+    #[test]
+    fn what_no_clock_can_hold_saturates() {
+        let anchor = Anchor::at(now(), 0);
+        assert!(anchor.instant(i64::MAX) > anchor.instant + Duration::from_secs(1 << 30));
+        assert!(anchor.instant(i64::MIN) <= anchor.instant);
+        assert_eq!(anchor.nanos(anchor.instant + Duration::from_secs(1 << 40)), i64::MAX);
+    }
+
+    #[test]
+    fn two_anchors_of_one_era_agree_and_err_to_the_later_side() {
+        let (first, second) = (Anchor::drop_here(), Anchor::drop_here());
+        for seconds in [0, 1, 3_600] {
+            let instant = first.instant + Duration::from_secs(seconds);
+            let back = second.instant(first.nanos(instant));
+            assert!(back >= instant, "never earlier");
+            assert!(back < instant + Duration::from_millis(10), "hardly later: {:?}", back - instant);
+        }
+    }
+
+    #[test]
+    fn an_era_is_the_same_for_as_long_as_it_lasts() {
+        assert_eq!(Era::current(), Era::current());
+    }
 }

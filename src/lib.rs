@@ -39,5 +39,6 @@ pub mod refusal;
 pub mod respond;
 pub mod secret;
 pub mod shutdown;
+pub mod store;
 pub mod telemetry;
 pub mod upstream;

@@ -1,0 +1,66 @@
+//! What can go wrong with the folder, and what to do about it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// A store that could not be opened. Nothing was renamed or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process uses the folder.
+    #[error("{} is in use by {by}; end that process or give this gateway another state.dir", dir.display())]
+    Held {
+        /// The folder.
+        dir: PathBuf,
+        /// The process, and since when.
+        by: String,
+    },
+    /// The folder or a file in it cannot be used.
+    #[error("cannot {action} {}: {source}{}", path.display(), hint(source))]
+    Unusable {
+        /// What was tried.
+        action: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A write that is not on the disk, or not known to be. The store is closed until it was reopened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}: {source}", path.display())]
+pub struct WriteError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room on the disk",
+        io::ErrorKind::ResourceBusy => "; end the program that has it open",
+        _ => "; set state.dir to a folder that the gateway may write",
+    }
+}
+
+impl OpenError {
+    pub(super) fn unusable(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Unusable { action, path, source }
+    }
+}
+
+impl From<WriteError> for OpenError {
+    /// Opening writes too.
+    fn from(WriteError { path, source }: WriteError) -> Self {
+        Self::Unusable { action: "write", path, source }
+    }
+}
+
+impl WriteError {
+    pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self { path, source }
+    }
+}

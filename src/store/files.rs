@@ -1,0 +1,72 @@
+//! Files as the store makes them: readable by the gateway's user alone, and on the disk when it says so.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use crate::clock;
+
+/// How many damaged databases stay, for whoever wants to look into it.
+pub(super) const SET_ASIDE: usize = 3;
+
+/// Makes the folder where it is missing.
+pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// How files are opened for reading and writing, and made for the gateway's user alone.
+pub(super) fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options
+}
+
+/// Writes a whole file so that a reader after any crash finds the old text or the new.
+pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("new");
+    let mut file = private().create(true).truncate(true).open(&draft)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    sync_folder_of(path)
+}
+
+/// Makes a new, renamed or removed name in the folder of `path` durable.
+pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// Renames a damaged file, so that it is out of the way and can be looked into; only the last few are kept.
+pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let named = |number: u64| path.with_added_extension(format!("damaged-{number}"));
+    // The names have to be free and in order; they need not be right about the time.
+    let seconds = clock::wall().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let earlier = earlier(path)?;
+    let number = earlier.last().map_or(seconds, |last| seconds.max(last.saturating_add(1)));
+    let place = named(number);
+    fs::rename(path, &place)?;
+    let surplus = (earlier.len() + 1).saturating_sub(SET_ASIDE);
+    for number in earlier.into_iter().take(surplus) {
+        // A file that stays takes room, no more.
+        let _ = fs::remove_file(named(number));
+    }
+    sync_folder_of(path)?;
+    Ok(place)
+}
+
+/// The numbers of the files set aside so far, in order.
+fn earlier(path: &Path) -> io::Result<Vec<u64>> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Ok(Vec::new());
+    };
+    let number = |file: &str| file.strip_prefix(name)?.strip_prefix(".damaged-")?.parse::<u64>().ok();
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        numbers.extend(entry?.file_name().to_str().and_then(number));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}

@@ -1,0 +1,75 @@
+//! The store: what the gateway must remember across kill -9, power loss and reboots.
+//!
+//! A gateway that forgot its last window's calls would send a second window's worth into it. So the ledger writes each
+//! bucket's [`Row`] before it acts on it, and what [`Store::write`] took is on the disk when it returns.
+//!
+//! In the folder `state.dir`:
+//!
+//! | file | is |
+//! | --- | --- |
+//! | `holder` | locked while a process uses the folder, and says which; that it was written tells a lost database from a first start |
+//! | `ledger.redb` | the database with the rows and the incidents |
+//! | `newest` | the number of the newest commit, so that a database that fell back to an older one is found out |
+//! | `locks.json` | a copy of the locks, which are what it would cost most to forget |
+//! | `ledger.redb.damaged-…` | databases that were set aside, the last three |
+//!
+//! No clock but the monotonic one is trusted. In another era, after a reboot above all, the clocks of a row and of this
+//! process have nothing in common: then everything is taken to be as far away as it was when the row was written. That
+//! is never too early, and too late at most by the time the machine was down.
+//!
+//! What cannot be read is never guessed: the caller is told [`Memory::Lost`] and has to expect the worst.
+
+mod copy;
+#[cfg(test)]
+mod damage_tests;
+mod database;
+mod error;
+mod files;
+mod holder;
+mod newest;
+mod opening;
+mod row;
+mod service;
+#[cfg(test)]
+mod tests;
+mod timeline;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use tokio::time::Instant;
+
+pub use error::{OpenError, WriteError};
+pub use row::{Key, Row};
+pub use service::Store;
+
+/// A store just opened, and what it remembers.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store, held until it is dropped.
+    pub store: Store,
+    /// The rows.
+    pub memory: Memory,
+    /// The incidents that were kept, oldest first.
+    pub incidents: Vec<String>,
+}
+
+/// What is known of the time before this process.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// The folder was never used: nothing was ever sent from here.
+    Fresh,
+    /// Everything that was known, in this process's time.
+    Kept(BTreeMap<Key, Row>),
+    /// The database was there once, but is missing, damaged or unreadable.
+    ///
+    /// Every opening says so again until the first [`Store::write`] after it, which therefore has to carry everything
+    /// that is to be remembered.
+    Lost {
+        /// What was found.
+        reason: String,
+        /// Where the damaged file is now.
+        set_aside: Option<PathBuf>,
+        /// The locks, from the copy kept beside the database; empty if that is unreadable too.
+        locks: BTreeMap<Key, Instant>,
+    },
+}

@@ -1,0 +1,83 @@
+//! A bucket as it has to be remembered, in this process's time and in that of the disk.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::timeline::Timeline;
+
+/// Which meter a row belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The account's name.
+    pub account: String,
+    /// A route's id, or "daily".
+    pub meter: String,
+}
+
+/// A bucket as it has to be remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Row {
+    /// The span its charges were computed with.
+    pub window: Duration,
+    /// Calls sent, or about to be, whose answer is not known.
+    pub in_flight: u32,
+    /// When how many answered slots come free, earliest first.
+    pub charges: Vec<(Instant, u32)>,
+    /// The end of a lock.
+    pub lock: Option<Instant>,
+}
+
+/// A row as the disk has it: in nanoseconds of an era's clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// When the row was written.
+    pub(super) written: i64,
+    pub(super) window: u64,
+    pub(super) in_flight: u32,
+    pub(super) charges: Vec<(i64, u32)>,
+    pub(super) lock: Option<i64>,
+}
+
+impl Row {
+    /// Whether there is nothing to remember.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.in_flight == 0 && self.charges.is_empty() && self.lock.is_none()
+    }
+}
+
+impl Stored {
+    pub(super) fn new(row: &Row, timeline: &Timeline) -> Self {
+        Self {
+            written: timeline.now(),
+            window: u64::try_from(row.window.as_nanos()).unwrap_or(u64::MAX),
+            in_flight: row.in_flight,
+            charges: row.charges.iter().map(|(at, slots)| (timeline.nanos(*at), *slots)).collect(),
+            lock: row.lock.map(|end| timeline.nanos(end)),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.in_flight == 0 && self.charges.is_empty() && self.lock.is_none()
+    }
+
+    /// The same row with all its times moved, its writing included.
+    pub(super) fn moved(self, by: i64) -> Self {
+        Self {
+            written: self.written.saturating_add(by),
+            charges: self.charges.into_iter().map(|(at, slots)| (at.saturating_add(by), slots)).collect(),
+            lock: self.lock.map(|end| end.saturating_add(by)),
+            ..self
+        }
+    }
+
+    pub(super) fn row(&self, timeline: &Timeline) -> Row {
+        Row {
+            window: Duration::from_nanos(self.window),
+            in_flight: self.in_flight,
+            charges: self.charges.iter().map(|(at, slots)| (timeline.instant(*at), *slots)).collect(),
+            lock: self.lock.map(|end| timeline.instant(end)),
+        }
+    }
+}
