@@ -232,9 +232,10 @@ fn about_of(table: &impl ReadableTable<(), About>) -> Result<(u32, u64, Option<S
     Ok((format, commit, era.map(str::to_owned), lost.map(str::to_owned)))
 }
 
-/// (account, meter) to (written, window, calls in flight, charges, lock).
-const ROWS: TableDefinition<'_, (&str, &str), (i64, u64, u32, Vec<(i64, u32)>, Option<i64>)> =
-    TableDefinition::new("rows");
+const ROWS: TableDefinition<'_, (&str, &str), Columns> = TableDefinition::new("rows");
+
+/// Written, window, calls in flight, charges, lock; the key is account and meter.
+type Columns = (i64, u64, u32, Vec<(i64, u32)>, Option<i64>);
 
 const INCIDENTS: TableDefinition<'_, u64, &str> = TableDefinition::new("incidents");
 
