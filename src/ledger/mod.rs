@@ -8,16 +8,21 @@
 //! alone mints [`Permit`]s; what a permit takes, its `Drop` gives back.
 
 mod bucket;
+mod caller;
 mod line;
 mod lines;
 mod pacer;
 mod permit;
+#[cfg_attr(not(test), expect(dead_code, reason = "the line is built on it next"))]
+mod queue;
 #[cfg(test)]
 mod queue_tests;
 #[cfg(test)]
 mod tests;
 
 pub use bucket::{Bucket, Denied, NO_ANSWER_GRACE, Quota, Taken};
+pub use caller::Caller;
 pub use line::{Entrance, Line, Refused, WaitingRoom};
 pub use lines::Lines;
 pub use permit::Permit;
+pub use queue::Urgency;

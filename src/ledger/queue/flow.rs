@@ -1,0 +1,137 @@
+//! The waiters of one caller, and when its turns come.
+//!
+//! Within a caller the urgent go first, but waiting counts too: the key is a waiter's arrival plus its urgency's
+//! handicap ([`AGEING`](super::arrival::AGEING)). Within one urgency that is the order of arrival, so a row for each
+//! urgency is enough and the head is the least of eight.
+
+use super::{
+    Lane, Ticket, Urgency,
+    arrival::{Arrival, Due},
+    level::Level,
+    turns::{Tag, Tie, Turns},
+    urgency::URGENCIES,
+};
+use crate::ledger::Caller;
+
+/// One caller that has somebody waiting.
+#[derive(Debug)]
+pub(super) struct Flow<W> {
+    caller: Caller,
+    turns: Turns,
+    /// The number of the join that made it.
+    since: u64,
+    len: usize,
+    /// By urgency. Most callers use one of them.
+    levels: [Option<Box<Level<W>>>; URGENCIES],
+}
+
+// === impl Flow ===
+
+impl<W> Flow<W> {
+    pub(super) fn new(caller: &Caller, start: Tag, since: u64) -> Self {
+        let turns = Turns::new(start, caller.weight());
+        Self { caller: caller.clone(), turns, since, len: 0, levels: [const { None }; URGENCIES] }
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    pub(super) fn turns(&self) -> Turns {
+        self.turns
+    }
+
+    pub(super) fn since(&self) -> u64 {
+        self.since
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// From here on its turns come at this weight. Returns whether that is another one.
+    pub(super) fn weigh(&mut self, caller: &Caller) -> bool {
+        let before = self.turns;
+        self.caller = caller.clone();
+        self.turns = Turns::new(before.next(), caller.weight());
+        self.turns != before
+    }
+
+    pub(super) fn push(&mut self, urgency: Urgency, number: u64, arrival: Arrival, waiter: W) -> Ticket {
+        let level = &mut self.levels[usize::from(urgency.get())];
+        level.get_or_insert_with(|| Box::new(Level::new())).push(number, arrival, waiter);
+        self.len += 1;
+        self.ticket(number, urgency)
+    }
+
+    pub(super) fn remove(&mut self, urgency: Urgency, number: u64) -> Option<W> {
+        let level = &mut self.levels[usize::from(urgency.get())];
+        let waiter = level.as_mut()?.remove(number)?;
+        level.take_if(|level| level.is_empty());
+        self.len -= 1;
+        Some(waiter)
+    }
+
+    /// One turn is used.
+    pub(super) fn take_turn(&mut self) {
+        self.turns.take();
+    }
+
+    pub(super) fn level(&self, urgency: Urgency) -> Option<&Level<W>> {
+        self.levels[usize::from(urgency.get())].as_deref()
+    }
+
+    pub(super) fn level_mut(&mut self, urgency: Urgency) -> Option<&mut Level<W>> {
+        self.levels[usize::from(urgency.get())].as_deref_mut()
+    }
+
+    /// How many of this caller go before one that is here.
+    pub(super) fn ahead_of(&self, urgency: Urgency, number: u64) -> Option<usize> {
+        let (arrival, before) = self.level(urgency)?.rank(number)?;
+        Some(before + self.of_other_urgencies(arrival.due(urgency), urgency))
+    }
+
+    /// How many of this caller go before one that comes now.
+    pub(super) fn ahead_of_newcomer(&self, urgency: Urgency, arrival: Arrival) -> usize {
+        self.level(urgency).map_or(0, Level::len) + self.of_other_urgencies(arrival.due(urgency), urgency)
+    }
+
+    /// How many of this caller are served before another caller's turn at `tag`.
+    pub(super) fn served_before(&self, tag: Tag, tie: Tie) -> usize {
+        self.turns.before(tag, tie).min(self.len)
+    }
+
+    pub(super) fn head(&self) -> Option<Ticket> {
+        let heads = self.levels().filter_map(|(urgency, level)| {
+            let (number, arrival) = level.head()?;
+            Some((arrival.due(urgency), self.ticket(number, urgency)))
+        });
+        heads.min_by_key(|(due, _)| *due).map(|(_, ticket)| ticket)
+    }
+
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (Ticket, &W)> {
+        let mut levels: Vec<_> = self.levels().map(|(urgency, level)| (urgency, level.iter().peekable())).collect();
+        std::iter::from_fn(move || {
+            let heads = levels.iter_mut().filter_map(|(urgency, level)| {
+                let due = level.peek()?.1.due(*urgency);
+                Some((due, *urgency, level))
+            });
+            let (_, urgency, level) = heads.min_by_key(|(due, ..)| *due)?;
+            level.next().map(|(number, _, waiter)| (self.ticket(number, urgency), waiter))
+        })
+    }
+
+    fn of_other_urgencies(&self, due: Due, urgency: Urgency) -> usize {
+        (self.levels().filter(|(other, _)| *other != urgency))
+            .map(|(other, level)| level.count(|arrival| arrival.due(other) < due))
+            .sum()
+    }
+
+    fn levels(&self) -> impl Iterator<Item = (Urgency, &Level<W>)> {
+        Urgency::all().zip(&self.levels).filter_map(|(urgency, level)| Some((urgency, level.as_deref()?)))
+    }
+
+    fn ticket(&self, number: u64, urgency: Urgency) -> Ticket {
+        Ticket { number, lane: Lane::Flow { since: self.since, urgency } }
+    }
+}

@@ -1,0 +1,333 @@
+//! What the order promises, each promise by itself. `model` holds the whole to a naive one.
+
+mod model;
+
+use std::{num::NonZeroU32, time::Duration};
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::clock;
+
+pub(super) fn caller(name: &str, weight: u32) -> Caller {
+    Caller::new(name, NonZeroU32::new(weight).unwrap())
+}
+
+pub(super) fn urgency(urgency: u8) -> Urgency {
+    Urgency::new(urgency).unwrap()
+}
+
+/// A queue of labels, in which time stands unless it is moved.
+struct Labels {
+    queue: Queue<String>,
+    now: Instant,
+}
+
+impl Labels {
+    fn new() -> Self {
+        Self { queue: Queue::new(), now: clock::now() }
+    }
+
+    fn later(&mut self, by: Duration) {
+        self.now += by;
+    }
+
+    fn joins(&mut self, caller: &Caller, label: &str) -> Ticket {
+        self.joins_with(caller, 3, label)
+    }
+
+    fn joins_with(&mut self, caller: &Caller, level: u8, label: &str) -> Ticket {
+        self.queue.join(caller, Entrance::Back, urgency(level), self.now, label.to_owned()).ticket
+    }
+
+    fn returns(&mut self, caller: &Caller, label: &str) -> Ticket {
+        self.queue.join(caller, Entrance::Front, Urgency::default(), self.now, label.to_owned()).ticket
+    }
+
+    fn serve(&mut self) -> String {
+        let head = self.queue.head().unwrap();
+        self.queue.serve(head).unwrap()
+    }
+
+    fn order(&self) -> String {
+        self.queue.in_order().map(|(_, label)| label.as_str()).collect()
+    }
+
+    fn ahead_of_newcomer(&self, caller: &Caller) -> usize {
+        self.queue.position(caller, Entrance::Back, Urgency::default(), self.now)
+    }
+}
+
+#[test]
+fn first_come_first_served_among_equals() {
+    let mut labels = Labels::new();
+    for label in ["a", "b", "c"] {
+        labels.joins(&Caller::anonymous(), label);
+    }
+    labels.later(Duration::from_millis(1));
+    labels.joins(&Caller::anonymous(), "d");
+    assert_eq!(labels.order(), "abcd");
+}
+
+#[test]
+fn callers_take_turns() {
+    let (one, other) = (caller("one", 1), caller("other", 1));
+    let mut labels = Labels::new();
+    for label in ["a", "b", "c"] {
+        labels.joins(&one, label);
+    }
+    labels.joins(&other, "x");
+    labels.joins(&other, "y");
+    assert_eq!(labels.order(), "axbyc");
+}
+
+#[test]
+fn who_returns_from_a_lock_goes_first_and_pays_no_turn() {
+    let (one, other) = (caller("one", 1), caller("other", 1));
+    let mut labels = Labels::new();
+    labels.joins(&one, "a");
+    labels.joins(&other, "b");
+    labels.returns(&one, "x");
+    labels.returns(&one, "y");
+    assert_eq!(labels.order(), "xyab");
+    assert_eq!(labels.serve(), "x");
+    assert_eq!(labels.serve(), "y");
+    assert_eq!(labels.serve(), "a");
+}
+
+#[test]
+fn each_gets_its_share_while_all_wait() {
+    let callers = [caller("one", 1), caller("two", 2), caller("five", 5)];
+    let mut labels = Labels::new();
+    for caller in &callers {
+        for _ in 0..800 {
+            labels.joins(caller, caller.name());
+        }
+    }
+    let mut served = [0_u32; 3];
+    for turn in 1..=800 {
+        let name = labels.serve();
+        let index = callers.iter().position(|caller| caller.name() == name).unwrap();
+        served[index] += 1;
+        for (caller, served) in callers.iter().zip(served) {
+            let share = f64::from(turn * caller.weight().get()) / 8.0;
+            assert!((f64::from(served) - share).abs() <= 2.0, "{} had {served} of {turn}", caller.name());
+        }
+    }
+}
+
+#[test]
+fn one_call_at_a_time_gets_its_share_and_no_more() {
+    for (weight, share) in [(1, 500), (3, 750)] {
+        let (one, many) = (caller("one", weight), caller("many", 1));
+        let mut labels = Labels::new();
+        for _ in 0..1000 {
+            labels.joins(&many, "many");
+        }
+        labels.joins(&one, "one");
+        let mut served = 0;
+        for _ in 0..1000 {
+            if labels.serve() == "one" {
+                served += 1;
+                // It sends its next call when it has the answer to the last one.
+                labels.joins(&one, "one");
+            }
+        }
+        assert!(served <= share + 1 && served >= share / 2, "weight {weight} had {served} of 1000");
+    }
+}
+
+/// The answer takes its time, in which the others are served; nothing saved up is owed to it then.
+#[test]
+fn who_was_away_saved_up_no_turns() {
+    let (one, many) = (caller("one", 1), caller("many", 1));
+    let mut labels = Labels::new();
+    for _ in 0..100 {
+        labels.joins(&many, "m");
+    }
+    labels.joins(&one, "o");
+    while labels.serve() != "o" {}
+    for _ in 0..50 {
+        labels.serve();
+    }
+    for _ in 0..5 {
+        labels.joins(&one, "o");
+    }
+    let order = labels.order();
+    assert!(order.starts_with("omomomomom") || order.starts_with("momomomomo"), "{order}");
+}
+
+#[test]
+fn a_flood_delays_others_by_one_call_for_each_share() {
+    for (weight, most) in [(1, 1), (4, 4)] {
+        let (flood, other) = (caller("flood", weight), caller("other", 1));
+        let mut labels = Labels::new();
+        for _ in 0..10_000 {
+            labels.joins(&flood, "f");
+        }
+        for _ in 0..20 {
+            assert!(labels.ahead_of_newcomer(&other) <= most);
+            let first = labels.joins(&other, "o");
+            let second = labels.joins(&other, "o");
+            assert!(labels.queue.ahead_of(first) <= most);
+            assert!(labels.queue.ahead_of(second) <= 2 * most + 1);
+            labels.queue.leave(first);
+            labels.queue.leave(second);
+            labels.serve();
+        }
+    }
+}
+
+#[test]
+fn the_urgent_go_first_and_waiting_counts() {
+    let mut labels = Labels::new();
+    let anonymous = Caller::anonymous();
+    labels.joins_with(&anonymous, 7, "g");
+    labels.joins_with(&anonymous, 3, "d");
+    labels.joins_with(&anonymous, 0, "a");
+    assert_eq!(labels.order(), "adg");
+    // At 35 s the background call and a fresh urgent one are due at once; the urgent one goes first, for the last time.
+    labels.later(Duration::from_secs(35));
+    labels.joins_with(&anonymous, 0, "b");
+    labels.later(Duration::from_millis(1));
+    labels.joins_with(&anonymous, 0, "c");
+    assert_eq!(labels.order(), "adbgc");
+}
+
+#[test]
+fn a_background_call_is_served_among_urgent_ones_that_never_end() {
+    let mut labels = Labels::new();
+    let anonymous = Caller::anonymous();
+    labels.joins_with(&anonymous, 7, "background");
+    labels.joins_with(&anonymous, 0, "urgent");
+    let mut seconds = 0;
+    loop {
+        // As many come as are served.
+        labels.joins_with(&anonymous, 0, "urgent");
+        if labels.serve() == "background" {
+            break;
+        }
+        labels.later(Duration::from_secs(1));
+        seconds += 1;
+        assert!(seconds <= 40, "starved");
+    }
+    assert!(seconds >= 35, "{seconds}");
+}
+
+#[test]
+fn leaving_gives_no_turn_away() {
+    let (one, other) = (caller("one", 1), caller("other", 1));
+    let mut labels = Labels::new();
+    let first = labels.joins(&one, "a");
+    labels.joins(&one, "b");
+    labels.joins(&other, "x");
+    labels.joins(&other, "y");
+    assert_eq!(labels.queue.leave(first).unwrap(), "a");
+    assert_eq!(labels.order(), "bxy");
+}
+
+#[test]
+fn joining_and_leaving_does_not_lose_what_was_paid() {
+    let (one, many) = (caller("one", 1), caller("many", 1));
+    let mut labels = Labels::new();
+    labels.joins(&one, "a");
+    for label in ["m", "n"] {
+        labels.joins(&many, label);
+    }
+    assert_eq!(labels.serve(), "a");
+    let regret = labels.joins(&one, "b");
+    labels.queue.leave(regret);
+    labels.joins(&one, "c");
+    assert_eq!(labels.order(), "mnc", "it had its turn, and the other not");
+}
+
+#[test]
+fn the_newest_weight_counts() {
+    let other = caller("other", 1);
+    let mut labels = Labels::new();
+    for label in ["a", "b", "c"] {
+        labels.joins(&caller("one", 1), label);
+    }
+    for label in ["x", "y"] {
+        labels.joins(&other, label);
+    }
+    assert_eq!(labels.order(), "axbyc");
+    let joined = labels.queue.join(&caller("one", 100), Entrance::Back, Urgency::default(), labels.now, "d".to_owned());
+    assert!(joined.delays);
+    assert_eq!(labels.order(), "axbcdy");
+}
+
+#[test]
+fn tells_who_delays_others() {
+    let mut queue = Queue::new();
+    let now = clock::now();
+    let mut delays =
+        |name: &str, entrance, level| queue.join(&caller(name, 1), entrance, urgency(level), now, ()).delays;
+    assert!(!delays("one", Entrance::Back, 3));
+    assert!(!delays("one", Entrance::Back, 3));
+    assert!(delays("other", Entrance::Back, 3));
+    assert!(delays("one", Entrance::Back, 2));
+    assert!(!delays("one", Entrance::Back, 7));
+    assert!(delays("one", Entrance::Front, 3));
+}
+
+#[test]
+fn a_ticket_finds_its_waiter_and_nobody_else() {
+    let mut labels = Labels::new();
+    let anonymous = Caller::anonymous();
+    let gone = labels.joins(&anonymous, "a");
+    assert_eq!(labels.queue.leave(gone).unwrap(), "a");
+    let here = labels.joins(&anonymous, "b");
+    assert_eq!(labels.queue.get(gone), None);
+    assert_eq!(labels.queue.ahead_of(gone), 1);
+    assert_eq!(labels.queue.serve(gone), None);
+    labels.queue.get_mut(here).unwrap().push('!');
+    assert_eq!(labels.queue.get(here).unwrap(), "b!");
+    assert_eq!(labels.queue.len(), 1);
+}
+
+#[test]
+fn a_clock_that_steps_back_changes_no_order() {
+    let mut labels = Labels::new();
+    let anonymous = Caller::anonymous();
+    labels.later(Duration::from_secs(10));
+    labels.joins(&anonymous, "a");
+    labels.later(Duration::from_secs(10));
+    labels.joins(&anonymous, "b");
+    labels.now -= Duration::from_secs(15);
+    assert_eq!(labels.ahead_of_newcomer(&anonymous), 2);
+    labels.joins(&anonymous, "c");
+    assert_eq!(labels.order(), "abc");
+}
+
+#[test]
+fn an_empty_queue_is_small() {
+    let mut labels = Labels::new();
+    labels.joins(&Caller::anonymous(), "a");
+    labels.serve();
+    assert!(labels.queue.is_empty() && labels.queue.backlog.is_none());
+    assert!(size_of::<Queue<[u64; 4]>>() <= 16);
+}
+
+/// Finishes at all only if nothing walks along the waiters.
+#[test]
+fn a_hundred_thousand_come_and_go() {
+    const MANY: usize = 100_000;
+    let callers = ["a", "b", "c"].map(|name| caller(name, 1));
+    let mut queue = Queue::new();
+    let now = clock::now();
+    let mut tickets = Vec::new();
+    for index in 0..MANY {
+        let (caller, level) = (&callers[index % 3], urgency((index % 8) as u8));
+        let position = queue.position(caller, Entrance::Back, level, now);
+        let ticket = queue.join(caller, Entrance::Back, level, now, index).ticket;
+        assert_eq!(queue.ahead_of(ticket), position);
+        tickets.push(ticket);
+    }
+    assert_eq!(queue.in_order().count(), MANY);
+    // A stride without a common divisor visits all in an order that jumps about.
+    for index in (0..MANY).map(|step| step * 61_803 % MANY) {
+        assert_eq!(queue.leave(tickets[index]), Some(index));
+    }
+    assert!(queue.is_empty());
+}

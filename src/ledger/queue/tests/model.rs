@@ -1,0 +1,183 @@
+//! The queue against a model that does everything the long way: a list of waiters, and the order found by playing it
+//! through.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use proptest::{collection::vec, prelude::*};
+use tokio::time::Instant;
+
+use super::{caller, urgency};
+use crate::{
+    clock,
+    ledger::{
+        Entrance,
+        queue::{Queue, Ticket},
+    },
+};
+
+const WEIGHTS: [u32; 5] = [1, 1, 2, 5, 1000];
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Step {
+    Join { caller: usize, weight: Option<u32>, entrance: Entrance, urgency: u8 },
+    Serve,
+    Leave { index: usize },
+    Later { milliseconds: u64 },
+}
+
+#[derive(Debug, Clone)]
+struct Waiting {
+    number: usize,
+    caller: usize,
+    entrance: Entrance,
+    urgency: u8,
+    arrival: Instant,
+}
+
+/// A caller's tag, and when it last began to wait.
+#[derive(Debug, Clone, Copy)]
+struct Account {
+    tag: u128,
+    weight: u32,
+    since: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Model {
+    waiting: Vec<Waiting>,
+    accounts: BTreeMap<usize, Account>,
+    virtual_time: u128,
+}
+
+impl Model {
+    fn join(&mut self, waiting: Waiting, weight: u32) {
+        if waiting.entrance == Entrance::Back {
+            let begins = !self.waits(waiting.caller);
+            let new = Account { tag: self.virtual_time, weight, since: waiting.number };
+            let account = self.accounts.entry(waiting.caller).or_insert(new);
+            account.weight = weight;
+            if begins {
+                account.tag = account.tag.max(self.virtual_time);
+                account.since = waiting.number;
+            }
+        }
+        self.waiting.push(waiting);
+    }
+
+    fn head(&self) -> Option<&Waiting> {
+        if let Some(front) = self.waiting.iter().find(|waiting| waiting.entrance == Entrance::Front) {
+            return Some(front);
+        }
+        let callers = self.accounts.iter().filter(|(caller, _)| self.waits(**caller));
+        let (caller, _) = callers.min_by_key(|(_, account)| (account.tag, account.since))?;
+        let due = |waiting: &&Waiting| {
+            let handicap = Duration::from_secs(5) * u32::from(waiting.urgency);
+            (waiting.arrival + handicap, waiting.urgency, waiting.number)
+        };
+        self.waiting.iter().filter(|waiting| waiting.caller == *caller).min_by_key(due)
+    }
+
+    fn serve(&mut self) -> Option<usize> {
+        let head = self.head()?.clone();
+        if head.entrance == Entrance::Back {
+            let account = self.accounts.get_mut(&head.caller).unwrap();
+            self.virtual_time = account.tag;
+            account.tag += (1 << 32) / u128::from(account.weight);
+        }
+        self.leave(head.number);
+        Some(head.number)
+    }
+
+    fn leave(&mut self, number: usize) {
+        self.waiting.retain(|waiting| waiting.number != number);
+        if self.waiting.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    fn order(&self) -> Vec<usize> {
+        let mut model = self.clone();
+        std::iter::from_fn(|| model.serve()).collect()
+    }
+
+    fn waits(&self, caller: usize) -> bool {
+        self.waiting.iter().any(|waiting| waiting.caller == caller && waiting.entrance == Entrance::Back)
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let entrance = prop_oneof![9 => Just(Entrance::Back), 1 => Just(Entrance::Front)];
+    let weight = prop_oneof![9 => Just(None), 1 => (1_u32..7).prop_map(Some)];
+    let urgency = prop_oneof![Just(3_u8), 0_u8..8];
+    let join = (0..WEIGHTS.len(), weight, entrance, urgency)
+        .prop_map(|(caller, weight, entrance, urgency)| Step::Join { caller, weight, entrance, urgency });
+    prop_oneof![
+        5 => join,
+        2 => Just(Step::Serve),
+        2 => any::<prop::sample::Index>().prop_map(|index| Step::Leave { index: index.index(1 << 16) }),
+        // Whole steps of ageing too, so that different urgencies are due at once.
+        2 => prop_oneof![0_u64..9000, Just(5000), Just(10_000)].prop_map(|milliseconds| Step::Later { milliseconds }),
+    ]
+}
+
+/// Takes the steps with both and compares everything that can be asked after each.
+fn compare(steps: Vec<Step>) {
+    let (mut queue, mut model) = (Queue::new(), Model::default());
+    let (mut now, mut tickets): (_, Vec<Ticket>) = (clock::now(), Vec::new());
+    for step in steps {
+        match step {
+            Step::Join { caller: index, weight, entrance, urgency: level } => {
+                let caller = caller(&index.to_string(), weight.unwrap_or(WEIGHTS[index]));
+                let number = tickets.len();
+                let before = model.order();
+                let waiting = Waiting { number, caller: index, entrance, urgency: level, arrival: now };
+                model.join(waiting, caller.weight().get());
+                let after = model.order();
+                let ahead = after.iter().position(|other| *other == number).unwrap();
+
+                assert_eq!(queue.position(&caller, entrance, urgency(level), now), ahead);
+                let joined = queue.join(&caller, entrance, urgency(level), now, number);
+                tickets.push(joined.ticket);
+                assert_eq!(queue.ahead_of(joined.ticket), ahead);
+                let later = |number| {
+                    let place = |order: &[usize]| order.iter().position(|other| other == number);
+                    place(&after) > place(&before)
+                };
+                assert!(joined.delays || !before.iter().any(later), "delays somebody and does not say so");
+            }
+            Step::Serve => {
+                let served = queue.head().and_then(|head| queue.serve(head));
+                assert_eq!(served, model.serve());
+            }
+            Step::Leave { index } => {
+                if let Some(waiting) = model.waiting.get(index % model.waiting.len().max(1)) {
+                    let number = waiting.number;
+                    assert_eq!(queue.leave(tickets[number]), Some(number));
+                    assert_eq!(queue.leave(tickets[number]), None);
+                    model.leave(number);
+                }
+            }
+            Step::Later { milliseconds } => now += Duration::from_millis(milliseconds),
+        }
+        let order = model.order();
+        assert_eq!(queue.len(), order.len());
+        assert_eq!(queue.is_empty(), order.is_empty());
+        assert_eq!(queue.head(), order.first().map(|number| tickets[*number]));
+        assert_eq!(queue.in_order().map(|(_, number)| *number).collect::<Vec<_>>(), order);
+        for (ahead, (ticket, number)) in queue.in_order().enumerate() {
+            assert_eq!(ticket, tickets[*number]);
+            assert_eq!(queue.get(ticket), Some(number));
+            assert_eq!(queue.ahead_of(ticket), ahead);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn agrees_with_the_model(steps in vec(step(), 1..80)) {
+        compare(steps);
+    }
+}
