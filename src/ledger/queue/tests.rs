@@ -297,7 +297,9 @@ fn a_clock_that_steps_back_changes_no_order() {
     labels.now -= Duration::from_secs(15);
     assert_eq!(labels.ahead_of_newcomer(&anonymous), 2);
     labels.joins(&anonymous, "c");
-    assert_eq!(labels.order(), "abc");
+    // Counted as having come with "b", it is due after "a".
+    labels.joins_with(&anonymous, 2, "x");
+    assert_eq!(labels.order(), "axbc");
 }
 
 #[test]
