@@ -20,7 +20,7 @@ use governor::{Quota, RateLimiter, clock::FakeRelativeClock};
 use zoho_gateway::{
     catalogue::{Pace, Threshold},
     clock,
-    ledger::{Bucket, Entrance, Line, WaitingRoom},
+    ledger::{Bucket, Claim, Limits, Line},
 };
 
 const ROUNDS: usize = 7;
@@ -55,7 +55,7 @@ fn check_gcra() -> impl FnMut() {
 
 /// A bucket of 30 slots that is always nearly full.
 fn grant_by_bucket() -> impl FnMut() {
-    let mut bucket = Bucket::new(threshold(30, Duration::from_micros(29)));
+    let mut bucket = Bucket::new(threshold(30, Duration::from_micros(29)), clock::now());
     let mut now = clock::now();
     move || {
         now += Duration::from_micros(1);
@@ -65,9 +65,9 @@ fn grant_by_bucket() -> impl FnMut() {
 }
 
 fn grant_by_line() -> impl FnMut() {
-    let line = Line::new(threshold(1_000_000, Duration::from_millis(1)), WaitingRoom::new(0));
+    let line = Line::in_memory(threshold(1_000_000, Duration::from_millis(1)), Limits::NOBODY);
     move || {
-        let Poll::Ready(Ok(mut permit)) = poll(line.permit(clock::now(), Entrance::Back)) else {
+        let Poll::Ready(Ok(mut permit)) = poll(line.permit(Claim::plain(clock::now()))) else {
             unreachable!("a million slots in a millisecond are enough")
         };
         permit.sending().expect("no lock");
@@ -78,14 +78,14 @@ fn grant_by_line() -> impl FnMut() {
 
 /// Many waiters in one line: what each costs to come and to go, and to keep.
 fn queue(waiters: usize, peer: f64) {
-    let line = Line::new(threshold(1, Duration::from_secs(1)), WaitingRoom::new(waiters));
-    let held = poll(line.permit(clock::now(), Entrance::Back));
+    let line = Line::in_memory(threshold(1, Duration::from_secs(1)), Limits::calls(waiters));
+    let held = poll(line.permit(Claim::plain(clock::now())));
     let far = clock::now() + Duration::from_secs(1_000_000);
     let before = resident();
     let mut waiting: Vec<_> = Vec::with_capacity(waiters);
     let began = clock::now();
     for _ in 0..waiters {
-        let mut permit = Box::pin(line.permit(far, Entrance::Back));
+        let mut permit = Box::pin(line.permit(Claim::plain(far)));
         assert!(permit.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "it has to wait");
         waiting.push(permit);
     }
@@ -106,13 +106,12 @@ fn queue(waiters: usize, peer: f64) {
 
 fn buckets(number: usize) {
     let before = resident();
-    let room = WaitingRoom::new(0);
     let lines: Vec<Arc<Line>> =
-        (0..number).map(|_| Line::new(threshold(30, Duration::from_secs(60)), Arc::clone(&room))).collect();
+        (0..number).map(|_| Line::in_memory(threshold(30, Duration::from_secs(60)), Limits::NOBODY)).collect();
     for line in &lines {
         // All slots charged: the most that a bucket holds.
         for _ in 0..30 {
-            let Poll::Ready(Ok(mut permit)) = poll(line.permit(clock::now(), Entrance::Back)) else {
+            let Poll::Ready(Ok(mut permit)) = poll(line.permit(Claim::plain(clock::now()))) else {
                 unreachable!("thirty slots are free")
             };
             permit.sending().expect("no lock");

@@ -1,6 +1,6 @@
 //! A Zoho login that the gateway calls with.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use crate::{
     catalogue::Product,
@@ -23,6 +23,8 @@ pub struct Account {
     pub client_secret: Secret,
     /// OAuth refresh token.
     pub refresh_token: Secret,
+    /// How many calls of People its plan allows in a day; `None`: not watched.
+    pub daily_calls: Option<NonZeroU32>,
 }
 
 impl Account {

@@ -7,12 +7,14 @@ use tokio::task::JoinSet;
 use crate::{
     account::{Account, AccountName},
     admin::Admin,
-    config::{Config, UnknownRoute},
-    ledger::Lines,
+    clock,
+    config::{self, Config, MissingState, UnknownRoute},
+    ledger::{Books, Journal, Limits, Lines, Past, Recorder, WaitingRoom},
     listener::{self, BindError, Listener},
     route::{AmbiguousRoutes, Matcher, Routing},
     shutdown::Shutdown,
     stack::{Rooms, stack},
+    store::{Memory, OpenError, Opened, Store},
     telemetry::Metrics,
     token::{Grants, Source},
     upstream,
@@ -24,6 +26,12 @@ pub enum StartError {
     /// An address could not be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The state store could not be opened.
+    #[error(transparent)]
+    State(#[from] OpenError),
+    /// The state store has no thread to be written by.
+    #[error("cannot start the journal of the state store: {0}")]
+    Journal(#[source] std::io::Error),
     /// The catalogue in force contradicts itself.
     #[error(transparent)]
     Routes(#[from] AmbiguousRoutes),
@@ -60,7 +68,7 @@ impl App {
         }
         let rooms = Rooms {
             routing: Routing { accounts, matcher, deny_unknown },
-            lines: Arc::new(Lines::new(config.queue.max_waiting)),
+            lines: Arc::new(lines(&config.state, config.queue.limits)?),
             sources,
             client,
             max_wait: config.queue.max_wait,
@@ -100,6 +108,7 @@ impl App {
             tracing::info!(address = %listener, "the proxy listens");
         }
         tracing::info!(address = %admin, "the admin listener listens");
+        let journal = rooms.lines.books().journal.clone();
         let service = stack(rooms);
         let mut listeners = JoinSet::new();
         for listener in proxy {
@@ -114,8 +123,37 @@ impl App {
             shutdown.cut();
         }
         while listeners.join_next().await.is_some() {}
+        // The last answers are written down, or the next process would count their calls as unanswered.
+        journal.close().await;
         tracing::info!("drained");
     }
+}
+
+/// The ledger, beginning where the last process ended.
+fn lines(state: &config::State, limits: Limits) -> Result<Lines, StartError> {
+    let Some(dir) = &state.dir else { return Ok(Lines::in_memory(limits)) };
+    let Opened { mut store, mut memory, incidents } = Store::open(dir)?;
+    match &memory {
+        Memory::Fresh if state.missing == MissingState::Lost => {
+            let reason = "the folder holds no state, and state.missing says that this means it was lost".to_owned();
+            memory = Memory::Lost { reason, set_aside: None, locks: BTreeMap::new() };
+        }
+        Memory::Fresh => {
+            tracing::info!(dir = %dir.display(), "the state store is new: nothing was sent from here before")
+        }
+        Memory::Kept(_) | Memory::Lost { .. } => {}
+    }
+    if let Memory::Lost { reason, set_aside, locks } = &memory {
+        let set_aside = set_aside.as_ref().map(|path| path.display().to_string());
+        let locks = locks.len();
+        tracing::error!(dir = %dir.display(), reason, set_aside, locks, "the state store is lost: every threshold counts as used up for one window from now on");
+    }
+    let past = Arc::new(Past::new(memory, clock::now()));
+    // So that calls without an answer are given up once, not anew at each start.
+    store.write(&past.left()).map_err(OpenError::from)?;
+    let journal = Journal::keep(store, Arc::clone(&past)).map_err(StartError::Journal)?;
+    let recorder = Arc::new(Recorder::with(&incidents));
+    Ok(Lines::new(past, Books { room: WaitingRoom::new(limits), journal, recorder }))
 }
 
 fn by_name(accounts: Vec<Account>) -> BTreeMap<AccountName, Arc<Account>> {

@@ -14,12 +14,14 @@ use crate::{
     account::{Account, AccountName},
     body::Body,
     catalogue::{Route, RouteId},
-    ledger::{Entrance, Permit},
+    ledger::{Caller, Entrance, Met, Permit},
 };
 
 /// Whose call it is and which of Zoho's calls: what the route room found out.
 #[derive(Debug, Clone)]
 pub struct Subject {
+    /// Who makes it.
+    pub caller: Caller,
     /// The login it is made with.
     pub account: Arc<Account>,
     /// The catalogue's row, with its threshold and rules.
@@ -67,6 +69,17 @@ pub struct Call {
 }
 
 impl Call {
+    /// About how much memory it takes while it waits, in bytes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let body = match &self.payload {
+            Payload::Held { bytes, .. } => bytes.len(),
+            Payload::Streamed(_) => 0,
+        };
+        let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        body + self.target.as_str().len() + headers
+    }
+
     /// The same call once more, for a second attempt; `None` when its body streams and is gone after the first.
     #[must_use]
     pub fn again(&self) -> Option<Self> {
@@ -150,11 +163,8 @@ pub struct Answer {
 pub enum Unexecuted {
     /// Its token is dead.
     DeadToken,
-    /// The call is locked.
-    Locked {
-        /// When the lock ends, as the ledger keeps it.
-        until: Instant,
-    },
+    /// The call is locked, as the ledger keeps it.
+    Locked(Met),
 }
 
 /// For the log: what became of a request. Travels in the answer's extensions.
@@ -187,10 +197,11 @@ pub(crate) mod tests {
             client_id: String::new(),
             client_secret: Secret::new(String::new()),
             refresh_token: Secret::new(String::new()),
+            daily_calls: None,
         };
         let route = Catalogue::published().unwrap().routes.remove(0);
         Call {
-            subject: Subject { account: Arc::new(account), route: Arc::new(route) },
+            subject: Subject { caller: Caller::anonymous(), account: Arc::new(account), route: Arc::new(route) },
             method: Method::PUT,
             target: target.parse().unwrap(),
             headers: HeaderMap::new(),

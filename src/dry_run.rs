@@ -18,7 +18,7 @@ use crate::{
     call::{Call, Visit},
     fault::Fault,
     ledger::Lines,
-    ratelimit,
+    priority, ratelimit,
     refusal::{Cause, Refusal},
     respond,
 };
@@ -90,8 +90,9 @@ fn asked(call: &Call) -> Result<bool, Refusal> {
 
 fn verdict(lines: &Lines, call: &Call) -> Response<Body> {
     let (account, route) = call.subject.names();
-    let line = lines.line(&account, &call.subject.route);
-    let wait = line.as_ref().map(|line| line.expected()).unwrap_or_default();
+    let line = lines.line(&call.subject.account, &call.subject.route);
+    let urgency = priority::urgency(&call.headers);
+    let wait = line.as_ref().map(|line| line.expected(&call.subject.caller, urgency)).unwrap_or_default();
     let body = json!({
         "verdict": "valid",
         "route": route.as_str(),
@@ -104,7 +105,7 @@ fn verdict(lines: &Lines, call: &Call) -> Response<Body> {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     respond::proxy_status(headers, "", "dry-run");
     if let Some(line) = line {
-        ratelimit::write(headers, &route, &line.quota());
+        ratelimit::write(headers, &route, &line.allowance());
     }
     response.extensions_mut().insert(Visit { account, route, waited: None });
     response

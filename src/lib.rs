@@ -34,6 +34,7 @@ pub mod clock;
 pub mod endpoint;
 pub mod fault;
 pub mod ledger;
+pub mod priority;
 pub mod ratelimit;
 pub mod refusal;
 pub mod respond;

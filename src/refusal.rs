@@ -4,7 +4,13 @@
 
 use std::time::Duration;
 
-use crate::{account::AccountName, call::Subject, catalogue::RouteId, fault::Fault, ledger::Quota};
+use crate::{
+    account::AccountName,
+    call::Subject,
+    catalogue::RouteId,
+    fault::Fault,
+    ledger::{Allowance, Limit},
+};
 
 /// A call that is not answered by Zoho.
 #[derive(Debug)]
@@ -15,8 +21,8 @@ pub struct Refusal {
     pub account: Option<AccountName>,
     /// Which call it was, once known.
     pub route: Option<RouteId>,
-    /// What is left of the route's threshold, where that is the reason.
-    pub quota: Option<Quota>,
+    /// What is left for the call, where that is the reason.
+    pub allowance: Option<Allowance>,
 }
 
 impl Refusal {
@@ -28,17 +34,17 @@ impl Refusal {
         self
     }
 
-    /// The same refusal, with what is left of the threshold.
+    /// The same refusal, with what is left for the call.
     #[must_use]
-    pub fn with_quota(mut self, quota: Quota) -> Self {
-        self.quota = Some(quota);
+    pub fn with_allowance(mut self, allowance: Allowance) -> Self {
+        self.allowance = Some(allowance);
         self
     }
 }
 
 impl From<Cause> for Refusal {
     fn from(cause: Cause) -> Self {
-        Self { cause: Box::new(cause), account: None, route: None, quota: None }
+        Self { cause: Box::new(cause), account: None, route: None, allowance: None }
     }
 }
 
@@ -68,6 +74,8 @@ pub enum Cause {
     ThresholdSaturated {
         /// Until the call could succeed.
         retry_after: Duration,
+        /// It is the account's daily limit that has no room.
+        daily: bool,
     },
     /// Zoho has locked the call for longer than the caller waits.
     ThresholdLocked {
@@ -78,7 +86,11 @@ pub enum Cause {
     QueueFull {
         /// Until the call could succeed.
         retry_after: Duration,
+        /// What there is too much of.
+        limit: Limit,
     },
+    /// The state store cannot be written to, and nothing is sent unrecorded.
+    StateUnavailable,
     /// No connection to Zoho could be had; nothing was sent.
     UpstreamUnreachable(UpstreamFault),
     /// Zoho's answer was no HTTP, or broke off before its head was complete.

@@ -8,12 +8,16 @@ use serde::Serialize;
 use crate::{
     body::Body,
     fault::Fault,
+    ledger::Limit,
     ratelimit,
     refusal::{Cause, Refusal, UpstreamFault},
 };
 
 /// An account that Zoho no longer takes needs a person; asking more often than this does not help.
 const AFTER_A_PERSON: Duration = Duration::from_secs(5 * 60);
+
+/// The store is tried again more often than this.
+const AFTER_A_RETRY: Duration = Duration::from_secs(1);
 
 /// A gateway that shuts down is usually back within seconds.
 const AFTER_A_RESTART: Duration = Duration::from_secs(5);
@@ -93,8 +97,8 @@ pub fn respond(refusal: &Refusal, request_id: &str) -> Response<Body> {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
     proxy_status(headers, telling.proxy_error, telling.name);
-    if let (Some(route), Some(quota)) = (&refusal.route, &refusal.quota) {
-        ratelimit::write(headers, route, quota);
+    if let (Some(route), Some(allowance)) = (&refusal.route, &refusal.allowance) {
+        ratelimit::write(headers, route, allowance);
     }
     response
 }
@@ -158,12 +162,17 @@ fn tell(refusal: &Refusal) -> Telling {
             None,
             "http_request_error",
         ),
-        Cause::ThresholdSaturated { retry_after } => telling(
+        Cause::ThresholdSaturated { retry_after, daily } => telling(
             StatusCode::TOO_MANY_REQUESTS,
             "threshold-saturated",
-            "No slot comes free within the caller's wait",
+            if *daily {
+                "The account's calls of this day are spent"
+            } else {
+                "No slot comes free within the caller's wait"
+            },
             format!(
-                "the earliest could be in {} s; wait longer (Prefer: wait=N) or come back then",
+                "{}the earliest could be in {} s; wait longer (Prefer: wait=N) or come back then",
+                if *daily { "of the account's limit for any 24 hours (daily_calls) nothing is left; " } else { "" },
                 seconds(retry_after)
             ),
             Some(*retry_after),
@@ -177,11 +186,16 @@ fn tell(refusal: &Refusal) -> Telling {
             Some(*retry_after),
             "http_request_denied",
         ),
-        Cause::QueueFull { retry_after } => telling(
+        Cause::QueueFull { retry_after, limit } => telling(
             StatusCode::TOO_MANY_REQUESTS,
             "queue-full",
             "As many callers wait as may",
-            "the gateway's queue is full (queue.max_waiting)".into(),
+            match limit {
+                Limit::Calls => "the gateway's queue is full (queue.max_waiting)",
+                Limit::Bytes => "the gateway's queue holds as much as it may (queue.max_waiting_bytes)",
+                Limit::CallsPerCaller => "this caller's part of the queue is full (queue.max_waiting_per_caller)",
+            }
+            .into(),
             Some(*retry_after),
             "http_request_denied",
         ),
@@ -229,6 +243,16 @@ fn tell(refusal: &Refusal) -> Telling {
             format!("Zoho answers ten token requests in ten minutes; the next may go in {} s", seconds(retry_after)),
             Some(*retry_after),
             "destination_unavailable",
+        ),
+        Cause::StateUnavailable => telling(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "state-unavailable",
+            "The gateway cannot write down what it sends",
+            "its state store (state.dir) cannot be written to, and a call that is not recorded could break the \
+             threshold after a restart; the call was not sent"
+                .into(),
+            Some(AFTER_A_RETRY),
+            "proxy_internal_error",
         ),
         // RFC 9111 section 5.2.1.7 wants this status.
         Cause::NotCached => telling(

@@ -63,9 +63,9 @@ where
                         again
                     }
                     // It had its turn, so it does not queue up behind those who came later.
-                    (Some(Unexecuted::Locked { .. }), Some(again)) => Call { entrance: Entrance::Front, ..again },
-                    (Some(Unexecuted::Locked { until }), None) => {
-                        let retry_after = until.saturating_duration_since(clock::now());
+                    (Some(Unexecuted::Locked(_)), Some(again)) => Call { entrance: Entrance::Front, ..again },
+                    (Some(Unexecuted::Locked(met)), None) => {
+                        let retry_after = met.until.saturating_duration_since(clock::now());
                         return Err(Refusal::from(Cause::ThresholdLocked { retry_after }).of(&subject));
                     }
                     (None | Some(Unexecuted::DeadToken), _) => return Ok(answer.response),
@@ -85,7 +85,10 @@ mod tests {
     use tower::{ServiceExt, service_fn};
 
     use super::*;
-    use crate::call::{Payload, tests::call};
+    use crate::{
+        call::{Payload, tests::call},
+        ledger::Met,
+    };
 
     /// What a room beyond the door answers, one after the other; the last one repeats.
     fn room(
@@ -105,7 +108,7 @@ mod tests {
     }
 
     fn locked() -> Unexecuted {
-        Unexecuted::Locked { until: clock::now() }
+        Unexecuted::Locked(Met { until: clock::now(), foreign: false })
     }
 
     fn dead() -> Unexecuted {

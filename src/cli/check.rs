@@ -39,6 +39,9 @@ fn summary(config: &Config) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "proxy    {}", listen.join(", "));
     let _ = writeln!(text, "admin    {}", config.admin.listen);
+    if let Some(dir) = &config.state.dir {
+        let _ = writeln!(text, "state    {}", dir.display());
+    }
     for account in &config.accounts {
         let endpoints = &account.endpoints;
         let _ = writeln!(

@@ -10,6 +10,9 @@ use crate::{app::App, config, config::Config, sandbox};
 /// What `run --sandbox` runs with, beside the sandbox's own address.
 const SANDBOX_CONFIG: &str = include_str!("sandbox.toml");
 
+/// Whoever sets this wants to see the state store at work.
+const STATE_DIR: &str = "ZOHO_GATEWAY__STATE__DIR";
+
 pub(super) async fn run(path: &Path) -> Result<(), Failure> {
     serve(load(path)?, "").await
 }
@@ -19,7 +22,11 @@ pub(super) async fn run_on_sandbox() -> Result<(), Failure> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
     let zoho = format!("http://{}", listener.local_addr().map_err(failed)?);
     let text = SANDBOX_CONFIG.replace("SANDBOX_URL", &zoho);
-    let config = config::parse("run --sandbox", &text, std::env::vars_os())?;
+    let mut config = config::parse("run --sandbox", &text, std::env::vars_os())?;
+    if std::env::var_os(STATE_DIR).is_none() {
+        // The simulated Zoho forgets with the process too, and a try should leave nothing behind.
+        config.state.dir = None;
+    }
     let serving = tokio::spawn(sandbox::serve(listener, sandbox::Settings::default(), std::future::pending()));
     let outcome = serve(config, &format!("A simulated Zoho listens on {zoho}.\n")).await;
     serving.abort();

@@ -1,5 +1,7 @@
 //! `[accounts.NAME]`: the Zoho logins.
 
+use std::{num::NonZeroU32, ops::RangeInclusive};
+
 use super::{
     credential::{self, Surroundings},
     defaults,
@@ -12,6 +14,9 @@ use crate::{
 
 /// Names go into a header, into metrics and into logs.
 const LONGEST_NAME: usize = 64;
+
+/// Zoho's plans allow 5,000 to 25,000; what is far beyond is a slip.
+const DAILY_CALLS: RangeInclusive<u32> = 1..=1_000_000;
 
 /// Reads every account, in the order of the file.
 pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> Vec<Account> {
@@ -41,6 +46,7 @@ fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> 
         endpoint(section, "people", &mut endpoints.people);
         endpoint(section, "calendar", &mut endpoints.calendar);
     });
+    let daily_calls = section.integer("daily_calls", DAILY_CALLS).and_then(NonZeroU32::new);
     let client_id = credential::read(section, "client_id", around);
     let client_secret = credential::read(section, "client_secret", around);
     let refresh_token = credential::read(section, "refresh_token", around);
@@ -52,6 +58,7 @@ fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> 
         client_id: client_id?.expose().to_owned(),
         client_secret: client_secret?,
         refresh_token: refresh_token?,
+        daily_calls,
     })
 }
 

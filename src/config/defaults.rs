@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ListenAddress, UnknownRoute};
+use super::{ListenAddress, MissingState, UnknownRoute};
 use crate::endpoint::DataCenter;
 
 /// Loopback, because callers cannot be told apart there and need not be; a port that needs no privilege.
@@ -26,6 +26,16 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Some tens of megabytes of waiting calls. At 30 calls a minute nobody at the far end of it is served in time anyway.
 pub(super) const MAX_WAITING: u32 = 10_000;
+
+/// Some megabytes of bodies in a queue are usual; what goes far beyond is a caller that does not look at its answers.
+pub(super) const MAX_WAITING_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Beside the configuration, so that a gateway started by hand leaves its files where they are looked for.
+pub(super) const STATE_DIR: &str = "zoho-gateway-state";
+
+/// A folder that was never used usually means that nothing was ever sent; waiting a window at every first start would be
+/// a riddle to newcomers.
+pub(super) const MISSING: MissingState = MissingState::Unused;
 
 /// A handshake across an ocean takes a fraction of a second; what takes longer is not coming.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

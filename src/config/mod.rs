@@ -24,12 +24,18 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use problem::{ConfigErrors, Origin, Position, Problem};
 
 use self::{credential::Surroundings, environment::Variables, problem::Findings};
-use crate::{account::Account, catalogue::Catalogue, listener::ListenAddress, upstream::ExtraRoots};
+use crate::{account::Account, catalogue::Catalogue, ledger::Limits, listener::ListenAddress, upstream::ExtraRoots};
 
 /// Everything the gateway is told before it runs.
 #[derive(Debug, Clone)]
@@ -38,6 +44,8 @@ pub struct Config {
     pub proxy: Proxy,
     /// Where operators look in.
     pub admin: Admin,
+    /// What is remembered across restarts.
+    pub state: State,
     /// Waiting for a slot.
     pub queue: Queue,
     /// Calling Zoho.
@@ -68,13 +76,31 @@ pub struct Admin {
     pub listen: ListenAddress,
 }
 
+/// `[state]`.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// The folder of the state store; `None`: nothing is remembered, as with `run --sandbox`.
+    pub dir: Option<PathBuf>,
+    /// What a folder says that holds no state.
+    pub missing: MissingState,
+}
+
+/// What it means that the state's folder was never used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingState {
+    /// Nothing was sent from here before.
+    Unused,
+    /// The state was lost: everything may have been sent until now.
+    Lost,
+}
+
 /// `[queue]`.
 #[derive(Debug, Clone)]
 pub struct Queue {
     /// The longest wait for a slot of a caller who names none.
     pub max_wait: Duration,
-    /// How many calls may wait, over all routes.
-    pub max_waiting: usize,
+    /// How much may wait, over all routes.
+    pub limits: Limits,
 }
 
 /// `[upstream]`.
@@ -154,12 +180,13 @@ fn validated(
     let config = reader::read_root(&name, tree, &findings, |root| {
         let proxy = root.section("proxy", sections::proxy);
         let admin = root.section("admin", |section| sections::admin(section, &proxy));
+        let state = root.section("state", |section| sections::state(section, &around));
         let queue = root.section("queue", sections::queue);
         let upstream = root.section("upstream", |section| sections::upstream(section, &around));
         let routing = root.section("routing", sections::routing);
         let accounts = accounts::read(root, &around);
         overrides::apply(root, &mut catalogue);
-        Config { proxy, admin, queue, upstream, routing, accounts, catalogue }
+        Config { proxy, admin, state, queue, upstream, routing, accounts, catalogue }
     });
     findings.into_result().map(|()| config)
 }

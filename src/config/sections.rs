@@ -1,14 +1,14 @@
-//! The tables with fixed keys: `[proxy]`, `[admin]`, `[queue]`, `[upstream]`, `[routing]`.
+//! The tables with fixed keys: `[proxy]`, `[admin]`, `[state]`, `[queue]`, `[upstream]`, `[routing]`.
 
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
-    Admin, ListenAddress, Proxy, Queue, Routing, UnknownRoute, Upstream,
+    Admin, ListenAddress, MissingState, Proxy, Queue, Routing, State, UnknownRoute, Upstream,
     credential::{self, Surroundings},
     defaults,
     reader::Section,
 };
-use crate::upstream::ExtraRoots;
+use crate::{ledger::Limits, upstream::ExtraRoots};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -20,6 +20,12 @@ const PATIENCE: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
 
 /// Zero would let no connection through.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=HOUR;
+
+/// Zero lets nobody wait; a million waiting calls take some hundreds of megabytes.
+const PLACES: RangeInclusive<u32> = 0..=1_000_000;
+
+/// A kibibyte holds one small call; beyond some gibibytes the machine is the limit.
+const WAITING_BYTES: RangeInclusive<u64> = 1024..=16 * 1024 * 1024 * 1024;
 
 const AN_ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or \"unix:/run/zoho-gateway/proxy.sock\"";
 
@@ -75,11 +81,32 @@ fn shared(address: &ListenAddress) -> bool {
     !matches!(address, ListenAddress::Tcp { port: 0, .. })
 }
 
+/// Reads `[state]`.
+pub(super) fn state(section: &mut Section<'_>, around: &Surroundings<'_>) -> State {
+    let dir = section.parsed("dir", "a path", |path| match path {
+        "" => Err("expected the path of a folder"),
+        path => Ok(around.folder.join(path)),
+    });
+    let words = [("unused", MissingState::Unused), ("lost", MissingState::Lost)];
+    State {
+        dir: Some(dir.map_or_else(|| around.folder.join(defaults::STATE_DIR), |found| found.value)),
+        missing: section.choice("missing", &words).unwrap_or(defaults::MISSING),
+    }
+}
+
 /// Reads `[queue]`.
 pub(super) fn queue(section: &mut Section<'_>) -> Queue {
+    let max_waiting = section.integer("max_waiting", PLACES).unwrap_or(defaults::MAX_WAITING);
+    let bytes = section.size("max_waiting_bytes", WAITING_BYTES).unwrap_or(defaults::MAX_WAITING_BYTES);
+    let per_caller = section.integer("max_waiting_per_caller", PLACES);
     Queue {
         max_wait: section.duration("max_wait", PATIENCE).unwrap_or(defaults::MAX_WAIT),
-        max_waiting: section.integer("max_waiting", 0..=1_000_000).unwrap_or(defaults::MAX_WAITING) as usize,
+        limits: Limits {
+            calls: max_waiting as usize,
+            bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+            // All of the places: who is alone may use them.
+            calls_per_caller: per_caller.unwrap_or(max_waiting) as usize,
+        },
     }
 }
 

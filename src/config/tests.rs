@@ -1,15 +1,16 @@
 //! Whole configurations, good and bad.
 
-use std::{ffi::OsString, fs, time::Duration};
+use std::{ffi::OsString, fs, path::Path, time::Duration};
 
 use proptest::prelude::*;
 
 use crate::upstream::ExtraRoots;
 
-use super::{Config, ConfigErrors, ListenAddress, UnknownRoute, load, parse};
+use super::{Config, ConfigErrors, ListenAddress, MissingState, UnknownRoute, load, parse};
 use crate::{
     catalogue::{Pace, Product, Route, Validation},
     endpoint::DataCenter,
+    ledger::Limits,
 };
 
 /// The least that is a configuration.
@@ -58,7 +59,10 @@ fn an_account_is_all_it_takes() {
     assert_eq!(config.proxy.drain, Duration::from_secs(30));
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9090");
     assert_eq!(config.queue.max_wait, Duration::from_secs(30));
-    assert_eq!(config.queue.max_waiting, 10_000);
+    let limits = Limits { calls: 10_000, bytes: 64 << 20, calls_per_caller: 10_000 };
+    assert_eq!(config.queue.limits, limits);
+    assert_eq!(config.state.dir.as_deref(), Some(Path::new("./zoho-gateway-state")));
+    assert_eq!(config.state.missing, MissingState::Unused);
     assert_eq!(config.upstream.connect_timeout, Duration::from_secs(5));
     assert_eq!(config.upstream.timeout, Duration::from_secs(60));
     assert_eq!(config.routing.unknown, UnknownRoute::Limit);
@@ -68,6 +72,7 @@ fn an_account_is_all_it_takes() {
     assert_eq!(account.refresh_token.expose(), "1000.8ef2");
     assert_eq!(account.data_center, DataCenter::Us);
     assert_eq!(account.endpoints, DataCenter::Us.endpoints());
+    assert_eq!(account.daily_calls, None);
 }
 
 #[test]
@@ -79,6 +84,9 @@ fn every_key_is_taken() {
             admin.listen = "0.0.0.0:9000"
             queue.max_wait = "250ms"
             queue.max_waiting = 0
+            queue.max_waiting_bytes = "1MiB"
+            queue.max_waiting_per_caller = 3
+            state = { dir = "/var/lib/gateway", missing = "lost" }
             upstream = { connect_timeout = "1s", timeout = "2m" }
             routing.unknown = "deny"
             [routes."people.lms.share-course"]
@@ -97,6 +105,7 @@ fn every_key_is_taken() {
             client_id = "1000.DEF"
             client_secret = "x"
             refresh_token = "y"
+            daily_calls = 25000
             endpoints = { people = "http://127.0.0.1:1" }
             "#,
         ),
@@ -105,7 +114,11 @@ fn every_key_is_taken() {
     let listen: Vec<String> = config.proxy.listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["[::1]:80", "unix:/run/p.sock", "localhost:0"]);
     assert_eq!((config.proxy.max_body, config.proxy.drain), (65_536, Duration::ZERO));
-    assert_eq!((config.queue.max_wait, config.queue.max_waiting), (Duration::from_millis(250), 0));
+    let limits = Limits { calls: 0, bytes: 1 << 20, calls_per_caller: 3 };
+    assert_eq!((config.queue.max_wait, config.queue.limits), (Duration::from_millis(250), limits));
+    assert_eq!(config.state.dir.as_deref(), Some(Path::new("/var/lib/gateway")));
+    assert_eq!(config.state.missing, MissingState::Lost);
+    assert_eq!(config.accounts[0].daily_calls.map(std::num::NonZeroU32::get), Some(25_000));
     assert_eq!(config.upstream.timeout, Duration::from_secs(120));
     assert_eq!(config.routing.unknown, UnknownRoute::Deny);
 
@@ -133,10 +146,10 @@ fn the_example_loads_and_states_the_defaults() {
     let defaults = format!("{:#?}", good(ACCOUNT, &[]));
     assert_eq!(format!("{:#?}", good(example, &secrets)), defaults);
 
-    // The same with every key that it only mentions, but for the two that have no default.
+    // The same with every key that it only mentions, but for the three that have no default.
     let uncommented: String = example
         .lines()
-        .filter(|line| !line.starts_with("#throttle") && !line.starts_with("#ca_file"))
+        .filter(|line| !["#throttle", "#ca_file", "#daily_calls"].iter().any(|key| line.starts_with(key)))
         .map(|line| match line.strip_prefix('#') {
             Some(key) if !key.is_empty() && !key.starts_with(' ') => format!("{key}\n"),
             _ => format!("{line}\n"),
@@ -188,7 +201,7 @@ fn the_environment_overrides_the_file() {
     );
     let listen: Vec<String> = config.proxy.listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["127.0.0.1:8080", "unix:/run/zoho-gateway/proxy.sock"]);
-    assert_eq!(config.queue.max_waiting, 7);
+    assert_eq!(config.queue.limits.calls, 7);
     assert_eq!(route(&config, "people.lms.share-course").threshold.unwrap().requests.get(), 10);
     let lock = route(&config, "calendar.calendars.share-calendar").threshold.unwrap().lock;
     assert_eq!(lock, Duration::from_secs(60));
@@ -313,13 +326,20 @@ fn bytes_that_are_no_text_are_an_error() {
 fn every_mistake_is_told_with_its_place() {
     for (text, expected) in [
         // Keys that do not exist, some of them not yet.
+        ("state.redis = \"x\"", "1:7: state.redis: unknown key (known here: dir, missing)"),
+        ("state.dir = \"\"", "1:13: state.dir: expected the path of a folder"),
+        ("state.missing = \"full\"", "1:17: state.missing: expected one of \"unused\", \"lost\""),
         (
-            "state.dir = \"x\"",
-            "1:1: state: unknown key (known here: accounts, admin, proxy, queue, routes, routing, upstream)",
+            "queue.max_waiting_bytes = \"1B\"",
+            "1:27: queue.max_waiting_bytes: expected a size from 1024B to 17179869184B",
+        ),
+        (
+            "queue.max_waiting_per_caller = 1000001",
+            "1:32: queue.max_waiting_per_caller: expected an integer from 0 to 1000000",
         ),
         (
             "[prox]",
-            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, proxy, queue, routes, routing, upstream)",
+            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, proxy, queue, routes, routing, state, upstream)",
         ),
         ("[proxy]\ntls = {}", "2:1: proxy.tls: unknown key (known here: drain, listen, max_body)"),
         (
@@ -456,7 +476,9 @@ fn every_mistake_in_an_account_is_told_with_its_place() {
         ("client_id", "data_center = \"com\"\nclient_id", ":3:15: accounts.main.data_center: expected one of \"us\", \"eu\", \"in\", \"au\", \"jp\", \"ca\", \"sa\", \"cn\", \"uk\", \"ae\", \"sg\"".to_owned()),
         ("client_id", "endpoints.people = \"people.zoho.com\"\nclient_id", ":3:20: accounts.main.endpoints.people: expected a URL such as https://people.zoho.com".to_owned()),
         ("client_id", "endpoints.crm = \"x\"\nclient_id", ":3:11: accounts.main.endpoints.crm: unknown key (known here: accounts, calendar, people)".to_owned()),
-        ("client_id", "daily_calls = 1\nclient_id", ":3:1: accounts.main.daily_calls: unknown key (known here: client_id, client_secret, data_center, endpoints, refresh_token)".to_owned()),
+        ("client_id", "daily_cals = 1\nclient_id", ":3:1: accounts.main.daily_cals: unknown key; did you mean daily_calls? (known here: client_id, client_secret, daily_calls, data_center, endpoints, refresh_token)".to_owned()),
+        ("client_id", "daily_calls = 0\nclient_id", ":3:15: accounts.main.daily_calls: expected an integer from 1 to 1000000".to_owned()),
+        ("client_id", "daily_calls = 1000001\nclient_id", ":3:15: accounts.main.daily_calls: expected an integer from 1 to 1000000".to_owned()),
     ] {
         let errors = bad(&ACCOUNT.replacen(from, to, 1), &[("EMPTY", ""), ("ONE", "one")]);
         let first = lines(&errors).remove(0);

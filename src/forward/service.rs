@@ -25,7 +25,7 @@ use crate::{
     call::{Answer, Call, Signed, Token, Unexecuted},
     clock,
     endpoint::Endpoint,
-    ledger::Permit,
+    ledger::{Met, Permit},
     refusal::{Cause, Refusal},
     upstream::{Client, Failure},
 };
@@ -63,9 +63,9 @@ impl Way {
         };
         // The status alone is a sign; whatever becomes of the body, nothing more may be sent.
         if head.status == StatusCode::TOO_MANY_REQUESTS
-            && let Some(until) = permit.as_mut().and_then(|permit| permit.locked(retry_after(&head)))
+            && let Some(met) = permit.as_mut().and_then(|permit| permit.locked(retry_after(&head)))
         {
-            return Ok(answer(head, body.into(), Some(Unexecuted::Locked { until })));
+            return Ok(answer(head, body.into(), Some(Unexecuted::Locked(met))));
         }
         // Without a permit there is no lock to be kept, so only a refused token is of interest.
         if permit.is_none() && head.status.is_success() {
@@ -74,9 +74,9 @@ impl Way {
         let Peeked { body, seen } = self.peek(body, endpoint).await.map_err(refuse)?;
         let sign = sign(&head, &seen);
         if let (Some(Sign::Locked(retry_after)), Some(permit)) = (&sign, &mut permit)
-            && let Some(until) = permit.locked(*retry_after)
+            && let Some(met) = permit.locked(*retry_after)
         {
-            return Ok(answer(head, body, Some(Unexecuted::Locked { until })));
+            return Ok(answer(head, body, Some(Unexecuted::Locked(met))));
         }
         permit.as_mut().map(Permit::executed);
         let unexecuted = (sign == Some(Sign::DeadToken)).then_some(Unexecuted::DeadToken);
@@ -197,7 +197,10 @@ fn switched(response: Response<Incoming>, endpoint: &Endpoint) -> Result<Sent, C
 
 /// Stands for the answer of a call that was held back; nobody but the retry room sees it.
 fn overtaken(until: Instant) -> Answer {
-    Answer { response: Response::new(Body::default()), unexecuted: Some(Unexecuted::Locked { until }) }
+    Answer {
+        response: Response::new(Body::default()),
+        unexecuted: Some(Unexecuted::Locked(Met { until, foreign: false })),
+    }
 }
 
 fn retry_after(head: &Parts) -> Option<Duration> {

@@ -1,11 +1,14 @@
 //! The rule itself: which slots are charged, and when the next one comes free.
 
-use std::{collections::VecDeque, num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
 use tokio::time::Instant;
 
-use super::pacer::Pacer;
-use crate::catalogue::{Pace, Threshold};
+use super::{charges::Charges, forecast::Forecast, pacer::Pacer};
+use crate::{
+    catalogue::{Pace, Threshold},
+    store::Row,
+};
 
 /// How much longer than a window a call without an answer stays charged: bytes already handed to the network may
 /// still arrive after the connection was given up. Generous for a path whose answers take milliseconds.
@@ -17,11 +20,11 @@ pub struct Bucket {
     threshold: Threshold,
     /// Calls sent whose answer's head has not arrived.
     in_flight: u32,
-    /// When each of the other charged slots comes free, earliest first.
-    free_at: VecDeque<Instant>,
+    /// The other charged slots.
+    charges: Charges,
     lock: Option<Lock>,
-    pacer: Option<Pacer>,
-    /// A running mean of send-to-answer times; it only sharpens [`Bucket::expected`], never the rule.
+    pacer: Option<Box<Pacer>>,
+    /// A running mean of send-to-answer times; it only sharpens [`Bucket::forecast`], never the rule.
     round_trip: Duration,
 }
 
@@ -64,18 +67,59 @@ pub struct Quota {
 impl Bucket {
     /// With every slot free.
     #[must_use]
-    pub fn new(threshold: Threshold) -> Self {
-        let pacer = (threshold.pace == Pace::Smooth).then(|| Pacer::new(&threshold));
-        Self { threshold, in_flight: 0, free_at: VecDeque::new(), lock: None, pacer, round_trip: Duration::ZERO }
+    pub fn new(threshold: Threshold, now: Instant) -> Self {
+        let pacer = (threshold.pace == Pace::Smooth).then(|| Box::new(Pacer::new(&threshold)));
+        let longest = threshold.window + NO_ANSWER_GRACE;
+        let charges = Charges::new(threshold.requests.get(), longest, now);
+        Self { threshold, in_flight: 0, charges, lock: None, pacer, round_trip: Duration::ZERO }
     }
 
-    /// Takes a slot, to be charged until [`answered`](Self::answered), [`lost`](Self::lost) or
-    /// [`refund`](Self::refund) says otherwise.
+    /// As an earlier process left it. Calls of which it never knew an answer are charged as if given up now, and one
+    /// call goes alone first, because those answers may have told of a lock.
+    #[must_use]
+    pub fn restored(threshold: Threshold, row: &Row, now: Instant) -> Self {
+        let mut bucket = Self::new(threshold, now);
+        // Charged until an answer and the window of then; it is the window of now that counts.
+        let moved = |at: Instant| (at + threshold.window).checked_sub(row.window).unwrap_or(at);
+        for &(at, slots) in &row.charges {
+            bucket.charges.charge(moved(at), slots);
+        }
+        bucket.charges.charge(now + threshold.window + NO_ANSWER_GRACE, row.in_flight);
+        let unseen = (row.in_flight > 0).then_some(now);
+        bucket.lock = row.lock.max(unseen).map(|until| Lock { until, probe_out: false });
+        bucket
+    }
+
+    /// As it would be at worst if nothing is known of what an earlier process did until `since`, but perhaps its lock.
+    #[must_use]
+    pub fn worst(threshold: Threshold, lock: Option<Instant>, since: Instant, now: Instant) -> Self {
+        let mut bucket = Self::new(threshold, now);
+        let until = since + threshold.window + NO_ANSWER_GRACE;
+        if until > now {
+            bucket.charges.charge(until, threshold.requests.get());
+        }
+        bucket.lock = lock.map(|until| Lock { until, probe_out: false });
+        bucket
+    }
+
+    /// What has to be remembered of it.
+    #[must_use]
+    pub fn row(&mut self, now: Instant) -> Row {
+        self.charges.expire(now);
+        Row {
+            window: self.threshold.window,
+            in_flight: self.in_flight,
+            charges: self.charges.iter().collect(),
+            lock: self.lock.map(|lock| lock.until),
+        }
+    }
+
+    /// Whether a slot could be taken now, the pace left aside.
     ///
     /// # Errors
     /// [`Denied`] says when to ask again.
-    pub fn take(&mut self, now: Instant) -> Result<Taken, Denied> {
-        self.expire(now);
+    pub fn room(&mut self, now: Instant) -> Result<(), Denied> {
+        self.charges.expire(now);
         if let Some(lock) = self.lock {
             if now < lock.until {
                 return Err(Denied::Until(lock.until));
@@ -84,9 +128,19 @@ impl Bucket {
                 return Err(Denied::Unanswered);
             }
         }
-        if self.charged() >= self.threshold.requests.get() as usize {
-            return Err(self.free_at.front().map_or(Denied::Unanswered, |&at| Denied::Until(at)));
-        }
+        let surplus = self.charged().checked_sub(self.threshold.requests.get());
+        // More than all may be charged when the threshold was lowered since the last process.
+        let denied = surplus.map(|surplus| self.charges.nth(surplus).map_or(Denied::Unanswered, Denied::Until));
+        denied.map_or(Ok(()), Err)
+    }
+
+    /// Takes a slot, to be charged until [`answered`](Self::answered), [`lost`](Self::lost) or
+    /// [`refund`](Self::refund) says otherwise.
+    ///
+    /// # Errors
+    /// [`Denied`] says when to ask again.
+    pub fn take(&mut self, now: Instant) -> Result<Taken, Denied> {
+        self.room(now)?;
         if let Some(pacer) = &mut self.pacer {
             pacer.take(now).map_err(Denied::Until)?;
         }
@@ -106,7 +160,7 @@ impl Bucket {
     /// The answer's head arrived now; the call was sent at `sent_at`.
     pub fn answered(&mut self, now: Instant, sent_at: Instant) {
         self.in_flight -= 1;
-        self.charge_until(now + self.threshold.window);
+        self.charges.charge(now + self.threshold.window, 1);
         let sample = now.saturating_duration_since(sent_at);
         self.round_trip = if self.round_trip.is_zero() { sample } else { (self.round_trip * 7 + sample) / 8 };
     }
@@ -114,7 +168,7 @@ impl Bucket {
     /// No answer will come: the connection was given up now.
     pub fn lost(&mut self, now: Instant, taken: Taken) {
         self.in_flight -= 1;
-        self.charge_until(now + self.threshold.window + NO_ANSWER_GRACE);
+        self.charges.charge(now + self.threshold.window + NO_ANSWER_GRACE, 1);
         self.probe_came_to_nothing(taken);
     }
 
@@ -136,6 +190,13 @@ impl Bucket {
         Some(until)
     }
 
+    /// Whether a lock met now can only be somebody else's doing: none was expected, and fewer of our own calls than
+    /// the threshold allows can have arrived within a window.
+    pub fn shows_room(&mut self, now: Instant) -> bool {
+        self.charges.expire(now);
+        self.lock.is_none() && self.charged() < self.threshold.requests.get()
+    }
+
     /// The call that went alone after a lock was executed: the lock is over.
     pub fn unlocked(&mut self) {
         self.lock = None;
@@ -150,8 +211,8 @@ impl Bucket {
 
     /// Whether the next slot depends on a call that has no answer yet, so that nobody knows its moment.
     #[must_use]
-    pub fn is_unanswered(&self, now: Instant) -> bool {
-        self.in_flight > 0 && self.free_at.back().is_none_or(|&last| last <= now)
+    pub fn is_unanswered(&self) -> bool {
+        self.in_flight > 0 && self.charges.total() == 0
     }
 
     /// The end of a lock that has not yet ended.
@@ -160,42 +221,32 @@ impl Bucket {
         self.lock.map(|lock| lock.until).filter(|&until| until > now)
     }
 
-    /// The earliest moment at which a caller could be served that has `ahead` others before it.
-    ///
-    /// Exact while all charged slots are answered; for calls in flight it assumes a usual round trip.
-    #[must_use]
-    pub fn expected(&self, now: Instant, ahead: usize) -> Instant {
-        let requests = self.threshold.requests.get() as usize;
-        let generation = self.round_trip + self.threshold.window;
-        let times = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let expired = self.free_at.partition_point(|&at| at <= now);
-        let charged = self.charged() - expired;
-        let by_slots = if let Some(until) = self.locked_until(now) {
-            // One alone, then the rest of a whole fresh allowance.
-            let alone = if ahead == 0 { Duration::ZERO } else { self.round_trip };
-            until + alone + generation.saturating_mul(times(ahead / requests))
-        } else {
-            let free = requests.saturating_sub(charged);
-            match ahead.checked_sub(free) {
-                None => now,
-                Some(behind) => {
-                    let slot = behind % requests;
-                    let first = self.free_at.get(expired + slot).copied().unwrap_or(now + generation);
-                    first + generation.saturating_mul(times(behind / requests))
-                }
-            }
-        };
-        self.pacer.as_ref().map_or(by_slots, |pacer| by_slots.max(pacer.expected(now, times(ahead))))
+    /// When waiting callers could be served. Exact while all charged slots are answered; for calls in flight it assumes
+    /// a usual round trip.
+    pub(super) fn forecast(&mut self, now: Instant) -> Forecast {
+        self.charges.expire(now);
+        let requests = self.threshold.requests.get();
+        let locked_until = self.locked_until(now);
+        let surplus = self.charged().saturating_sub(requests);
+        Forecast {
+            opens: locked_until.unwrap_or(now),
+            alone: locked_until.map(|_| self.round_trip),
+            requests,
+            free: requests.saturating_sub(self.charged()),
+            moments: Forecast::moments(&self.charges, surplus),
+            generation: self.round_trip + self.threshold.window,
+            pace: self.pacer.as_ref().map(|pacer| pacer.forecast(now)),
+        }
     }
 
     /// What is left of the threshold.
     #[must_use]
-    pub fn quota(&self, now: Instant) -> Quota {
-        let expired = self.free_at.partition_point(|&at| at <= now);
-        let charged = u32::try_from(self.charged() - expired).unwrap_or(u32::MAX);
+    pub fn quota(&mut self, now: Instant) -> Quota {
+        self.charges.expire(now);
+        let charged = self.charged();
         let lock = self.locked_until(now);
         let window = self.threshold.window;
-        let slot = self.free_at.get(expired).copied().or((charged > 0).then(|| now + window));
+        let slot = self.charges.nth(0).or((charged > 0).then(|| now + window));
         Quota {
             requests: self.threshold.requests,
             window,
@@ -204,20 +255,8 @@ impl Bucket {
         }
     }
 
-    fn charged(&self) -> usize {
-        self.in_flight as usize + self.free_at.len()
-    }
-
-    fn expire(&mut self, now: Instant) {
-        while self.free_at.front().is_some_and(|&at| at <= now) {
-            self.free_at.pop_front();
-        }
-    }
-
-    /// Keeps the order; all but lost calls belong at the end.
-    fn charge_until(&mut self, at: Instant) {
-        let place = self.free_at.iter().rposition(|&other| other <= at).map_or(0, |before| before + 1);
-        self.free_at.insert(place, at);
+    fn charged(&self) -> u32 {
+        self.in_flight.saturating_add(self.charges.total())
     }
 
     /// Nothing was learnt about the lock, so the next call goes alone too.

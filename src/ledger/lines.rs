@@ -2,43 +2,110 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use super::{Line, WaitingRoom};
-use crate::{
-    account::AccountName,
-    catalogue::{Route, RouteId},
+use super::{
+    Bucket, Journal, Limits, Line, Past, Recorder, Standing, WaitingRoom,
+    daily::{DAY, Daily},
 };
+use crate::{
+    account::{Account, AccountName},
+    catalogue::{Pace, Product, Route, RouteId, Threshold},
+    clock,
+    store::Key,
+};
+
+/// The name of an account's daily bucket; no route id is without dots.
+const DAILY: &str = "daily";
+
+/// What all lines share.
+#[derive(Debug, Clone)]
+pub struct Books {
+    /// Where those sit who wait.
+    pub room: Arc<WaitingRoom>,
+    /// The way to the store.
+    pub journal: Journal,
+    /// What was sent of late.
+    pub recorder: Arc<Recorder>,
+}
+
+impl Books {
+    /// Of a ledger that is forgotten with the process.
+    #[must_use]
+    pub fn in_memory(limits: Limits) -> Self {
+        Self { room: WaitingRoom::new(limits), journal: Journal::in_memory(), recorder: Arc::default() }
+    }
+}
 
 /// All lines of the process.
 #[derive(Debug)]
 pub struct Lines {
     lines: RwLock<HashMap<(AccountName, RouteId), Arc<Line>>>,
-    room: Arc<WaitingRoom>,
+    dailies: Mutex<HashMap<AccountName, Arc<Daily>>>,
+    past: Arc<Past>,
+    books: Books,
 }
 
 impl Lines {
-    /// No lines yet; over all of them `max_waiting` callers may wait.
+    /// No lines yet; those to come begin where the past ended.
     #[must_use]
-    pub fn new(max_waiting: usize) -> Self {
-        Self { lines: RwLock::default(), room: WaitingRoom::new(max_waiting) }
+    pub fn new(past: Arc<Past>, books: Books) -> Self {
+        Self { lines: RwLock::default(), dailies: Mutex::default(), past, books }
+    }
+
+    /// Of a ledger that is forgotten with the process.
+    #[must_use]
+    pub fn in_memory(limits: Limits) -> Self {
+        Self::new(Arc::new(Past::none()), Books::in_memory(limits))
     }
 
     /// The line a call has to stand in; `None` when its route has no threshold.
     #[must_use]
-    pub fn line(&self, account: &AccountName, route: &Route) -> Option<Arc<Line>> {
+    pub fn line(&self, account: &Account, route: &Route) -> Option<Arc<Line>> {
         let threshold = route.threshold?;
-        let key = (account.clone(), route.id.clone());
+        let key = (account.name.clone(), route.id.clone());
         if let Some(line) = self.lines.read().get(&key) {
             return Some(Arc::clone(line));
         }
-        let new = || Line::new(threshold, Arc::clone(&self.room));
+        // Zoho states the limit for People; its other products count for themselves.
+        let daily = if route.product == Product::People { self.daily(account) } else { None };
+        let new = || {
+            let key = Key { account: account.name.to_string(), meter: route.id.to_string() };
+            let bucket = self.past.bucket(&key, threshold, clock::now());
+            Line::new(key, bucket, daily, self.books.clone())
+        };
         Some(Arc::clone(self.lines.write().entry(key).or_insert_with(new)))
     }
 
     /// How many callers wait now.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.room.waiting()
+        self.books.room.waiting()
+    }
+
+    /// What all lines share.
+    #[must_use]
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// How every line stands that was needed so far, by account and route.
+    #[must_use]
+    pub fn standings(&self) -> Vec<Standing> {
+        let lines: Vec<_> = self.lines.read().values().map(Arc::clone).collect();
+        let mut standings: Vec<_> = lines.iter().map(|line| line.standing()).collect();
+        standings.sort_by(|one, other| one.key.cmp(&other.key));
+        standings
+    }
+
+    fn daily(&self, account: &Account) -> Option<Arc<Daily>> {
+        let requests = account.daily_calls?;
+        let new = || {
+            let key = Key { account: account.name.to_string(), meter: DAILY.to_owned() };
+            let threshold = Threshold { requests, window: DAY, lock: std::time::Duration::ZERO, pace: Pace::Burst };
+            let bucket: Bucket = self.past.bucket(&key, threshold, clock::now());
+            Daily::new(bucket, key, self.books.journal.clone())
+        };
+        Some(Arc::clone(self.dailies.lock().entry(account.name.clone()).or_insert_with(new)))
     }
 }

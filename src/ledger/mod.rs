@@ -4,25 +4,38 @@
 //! charged from just before the first byte is written until `window` after the answer's head arrived, and a call may
 //! be sent only while fewer than `requests` slots are charged. ARCHITECTURE.md has the proof.
 //!
-//! [`Bucket`] is the rule, a pure function of its state and the time. [`Line`] puts a first-come queue before it and
-//! alone mints [`Permit`]s; what a permit takes, its `Drop` gives back.
+//! [`Bucket`] is the rule, a pure function of its state and the time. [`Line`] puts a fair queue before it and alone
+//! mints [`Permit`]s, each of them after the [`Journal`] has made it durable; what a permit takes, its `Drop` gives back.
 
 mod bucket;
 mod caller;
+mod charges;
+mod claim;
+mod daily;
+mod forecast;
+mod journal;
 mod line;
+#[cfg(test)]
+mod line_tests;
 mod lines;
 mod pacer;
+mod past;
 mod permit;
-#[cfg_attr(not(test), expect(dead_code, reason = "the line is built on it next"))]
 mod queue;
-#[cfg(test)]
-mod queue_tests;
+mod recorder;
+mod sync;
 #[cfg(test)]
 mod tests;
+mod waiting_room;
 
 pub use bucket::{Bucket, Denied, NO_ANSWER_GRACE, Quota, Taken};
 pub use caller::Caller;
-pub use line::{Entrance, Line, Refused, WaitingRoom};
-pub use lines::Lines;
+pub use claim::{Claim, Entrance};
+pub use journal::{Health, Journal};
+pub use line::{Allowance, Line, Met, Refused, Standing};
+pub use lines::{Books, Lines};
+pub use past::Past;
 pub use permit::Permit;
 pub use queue::Urgency;
+pub use recorder::Recorder;
+pub use waiting_room::{Limit, Limits, WaitingRoom};

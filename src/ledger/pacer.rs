@@ -46,8 +46,8 @@ impl Pacer {
         }
     }
 
-    /// When a caller with `ahead` others before it would be served.
-    pub(super) fn expected(&self, now: Instant, ahead: u32) -> Instant {
-        self.next.map_or(now, |next| next.max(now)) + self.interval.saturating_mul(ahead)
+    /// When the next call may go, and how long after it the one behind.
+    pub(super) fn forecast(&self, now: Instant) -> (Instant, Duration) {
+        (self.next.map_or(now, |next| next.max(now)), self.interval)
     }
 }

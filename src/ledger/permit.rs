@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Line, bucket::Taken};
+use super::{Claim, Line, bucket::Taken, line::Met};
 use crate::clock;
 
 /// One slot. Dropped before [`sending`](Self::sending) it is refunded; dropped after it without an answer it stays
@@ -13,13 +13,18 @@ use crate::clock;
 pub struct Permit {
     line: Arc<Line>,
     taken: Taken,
+    claim: Claim,
     stage: Stage,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Stage {
     Held,
-    Sent { at: Instant },
+    /// The number is the recorder's.
+    Sent {
+        at: Instant,
+        number: u64,
+    },
     Answered,
     Executed,
     Locked,
@@ -27,8 +32,8 @@ enum Stage {
 
 impl Permit {
     /// Only a line mints permits.
-    pub(super) fn new(line: Arc<Line>, taken: Taken) -> Self {
-        Self { line, taken, stage: Stage::Held }
+    pub(super) fn new(line: Arc<Line>, taken: Taken, claim: Claim) -> Self {
+        Self { line, taken, claim, stage: Stage::Held }
     }
 
     /// To be called just before the first byte may leave.
@@ -37,7 +42,9 @@ impl Permit {
     /// The end of a lock that came since the permit was given: then nothing may be sent, and the permit is worth nothing.
     pub fn sending(&mut self) -> Result<(), Instant> {
         self.line.overtaken(self.taken).map_or(Ok(()), Err)?;
-        self.stage = Stage::Sent { at: clock::now() };
+        let at = clock::now();
+        let number = self.line.books().recorder.sent(self.line.key(), &self.claim, at);
+        self.stage = Stage::Sent { at, number };
         Ok(())
     }
 
@@ -48,14 +55,18 @@ impl Permit {
 
     /// It is certain that no byte left after all: no connection came about.
     pub fn not_sent(&mut self) {
-        self.stage = Stage::Held;
+        if let Stage::Sent { number, .. } = self.stage {
+            self.line.books().recorder.not_sent(number);
+            self.stage = Stage::Held;
+        }
     }
 
     /// To be called as soon as the answer's head is there.
     pub fn answered(&mut self) {
-        if let Stage::Sent { at } = self.stage {
+        if let Stage::Sent { at, number } = self.stage {
             self.stage = Stage::Answered;
             self.line.change(|bucket, now| bucket.answered(now, at));
+            self.line.books().recorder.ended(number, clock::now(), true);
         }
     }
 
@@ -64,16 +75,16 @@ impl Permit {
         if let Stage::Answered = self.stage {
             self.stage = Stage::Executed;
             if self.taken.probe {
-                self.line.change(|bucket, _| bucket.unlocked());
+                self.line.unlock();
             }
         }
     }
 
-    /// The answer says that the call is locked. Returns when the lock ends; `None` when it has no length.
-    pub fn locked(&mut self, retry_after: Option<Duration>) -> Option<Instant> {
-        let until = self.line.lock(retry_after)?;
+    /// The answer says that the call is locked. `None` when the lock has no length.
+    pub fn locked(&mut self, retry_after: Option<Duration>) -> Option<Met> {
+        let met = self.line.lock(retry_after)?;
         self.stage = Stage::Locked;
-        Some(until)
+        Some(met)
     }
 }
 
@@ -82,7 +93,10 @@ impl Drop for Permit {
         let taken = self.taken;
         match self.stage {
             Stage::Held => self.line.change(|bucket, _| bucket.refund(taken)),
-            Stage::Sent { .. } => self.line.worsen(|bucket, now| bucket.lost(now, taken)),
+            Stage::Sent { number, .. } => {
+                self.line.worsen(|bucket, now| bucket.lost(now, taken));
+                self.line.books().recorder.ended(number, clock::now(), false);
+            }
             Stage::Answered => self.line.change(|bucket, _| bucket.unread(taken)),
             Stage::Executed | Stage::Locked => {}
         }

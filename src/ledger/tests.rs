@@ -45,7 +45,7 @@ enum Charge {
 fn drive(threshold: Threshold, ways: &[Way], charge: Charge) -> (Vec<u64>, u64) {
     let start = clock::now();
     let at = |time: u64| start + ms(time);
-    let mut bucket = Bucket::new(threshold);
+    let mut bucket = Bucket::new(threshold, start);
     let mut events: BTreeMap<(u64, usize), (Event, Taken)> = BTreeMap::new();
     let (mut now, mut arrivals, mut next) = (0, Vec::new(), 0);
     while next < ways.len() {
@@ -170,7 +170,7 @@ fn smooth_pace_spreads_calls_evenly() {
 #[test]
 fn a_call_without_an_answer_stays_charged_beyond_its_window() {
     let now = clock::now();
-    let mut bucket = Bucket::new(threshold(1, 1000, Pace::Burst));
+    let mut bucket = Bucket::new(threshold(1, 1000, Pace::Burst), now);
     let taken = bucket.take(now).unwrap();
     bucket.lost(now, taken);
     assert_eq!(bucket.take(now).unwrap_err(), Denied::Until(now + ms(1000) + NO_ANSWER_GRACE));
@@ -179,7 +179,7 @@ fn a_call_without_an_answer_stays_charged_beyond_its_window() {
 #[test]
 fn a_call_never_sent_costs_nothing() {
     let now = clock::now();
-    let mut bucket = Bucket::new(threshold(1, 1000, Pace::Burst));
+    let mut bucket = Bucket::new(threshold(1, 1000, Pace::Burst), now);
     let taken = bucket.take(now).unwrap();
     assert_eq!(bucket.take(now).unwrap_err(), Denied::Unanswered);
     bucket.refund(taken);
@@ -189,7 +189,7 @@ fn a_call_never_sent_costs_nothing() {
 #[test]
 fn after_a_lock_one_call_goes_alone_and_then_the_rest() {
     let now = clock::now();
-    let mut bucket = Bucket::new(threshold(3, 1000, Pace::Burst));
+    let mut bucket = Bucket::new(threshold(3, 1000, Pace::Burst), now);
     bucket.take(now).unwrap();
     bucket.answered(now, now);
     let until = bucket.locked(now, Some(ms(100))).unwrap();
@@ -207,7 +207,7 @@ fn after_a_lock_one_call_goes_alone_and_then_the_rest() {
 #[test]
 fn a_longer_retry_after_and_a_later_lock_count() {
     let now = clock::now();
-    let mut bucket = Bucket::new(threshold(3, 1000, Pace::Burst));
+    let mut bucket = Bucket::new(threshold(3, 1000, Pace::Burst), now);
     assert_eq!(bucket.locked(now, Some(ms(60_000))), Some(now + ms(60_000)));
     assert_eq!(bucket.locked(now + ms(1), None), Some(now + ms(60_000)), "an answer that comes later shortens nothing");
     assert_eq!(bucket.locked(now + ms(59_000), None), Some(now + ms(64_000)));
@@ -216,7 +216,7 @@ fn a_longer_retry_after_and_a_later_lock_count() {
 #[test]
 fn a_lock_without_length_is_none() {
     let now = clock::now();
-    let mut bucket = Bucket::new(Threshold { lock: Duration::ZERO, ..threshold(3, 1000, Pace::Burst) });
+    let mut bucket = Bucket::new(Threshold { lock: Duration::ZERO, ..threshold(3, 1000, Pace::Burst) }, now);
     bucket.take(now).unwrap();
     bucket.answered(now, now);
     assert_eq!(bucket.locked(now, None), None);

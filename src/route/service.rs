@@ -19,6 +19,7 @@ use crate::{
     call::{Matched, Subject},
     catalogue::{Product, Route},
     fault::Fault,
+    ledger::Caller,
     refusal::{Cause, Refusal},
 };
 
@@ -100,7 +101,7 @@ impl Routing {
             target::resolve(&account, &head.uri, host).map_err(|cause| named(Refusal::from(cause)))?;
         let path = Path::parse(target.path()).map_err(|fault| named(ambiguous("path", format!("the path {fault}"))))?;
         let route = self.route(product, &head.method, &path).map_err(named)?;
-        Ok(Matched { subject: Subject { account, route }, target, head, body })
+        Ok(Matched { subject: Subject { caller: Caller::anonymous(), account, route }, target, head, body })
     }
 
     fn account(&self, head: &Parts) -> Result<Arc<Account>, Refusal> {

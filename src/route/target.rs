@@ -72,6 +72,7 @@ mod tests {
             client_id: String::new(),
             client_secret: Secret::new(String::new()),
             refresh_token: Secret::new(String::new()),
+            daily_calls: None,
         }
     }
 

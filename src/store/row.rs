@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::timeline::Timeline;
 
 /// Which meter a row belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Key {
     /// The account's name.
     pub account: String,

@@ -25,6 +25,8 @@ pub struct Metrics {
     refusals: Family<RefusalLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
     locks: Family<RouteLabels, Counter>,
+    foreign_locks: Family<RouteLabels, Counter>,
+    state_available: Gauge,
     waiting: Gauge,
 }
 
@@ -76,8 +78,8 @@ impl Metrics {
         // From half a millisecond to half a minute and beyond.
         let histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 9));
         let (requests, refusals, tokens) = (Family::default(), Family::default(), Family::default());
-        let locks = Family::default();
-        let (seconds, waiting) = (histogram(), Gauge::default());
+        let (locks, foreign_locks) = (Family::default(), Family::default());
+        let (seconds, waiting, state_available) = (histogram(), Gauge::default(), Gauge::default());
         let waited = Family::<RouteLabels, Histogram>::new_with_constructor(histogram);
         registry.register("requests", "Answered requests", requests.clone());
         registry.register_with_unit("request", "From a request's head to its answer's", Unit::Seconds, seconds.clone());
@@ -85,8 +87,11 @@ impl Metrics {
         registry.register("refusals", "Answers the gateway made itself", refusals.clone());
         registry.register("token_requests", "Requests to the accounts server", tokens.clone());
         registry.register("locks", "Answers that told of a lock", locks.clone());
+        let foreign = "Locks that came while the ledger showed room: somebody else spends the same quota";
+        registry.register("foreign_locks", foreign, foreign_locks.clone());
+        registry.register("state_available", "Whether what is sent can be written down", state_available.clone());
         registry.register("waiting", "Callers waiting for a slot", waiting.clone());
-        Self { registry, requests, seconds, waited, refusals, tokens, locks, waiting }
+        Self { registry, requests, seconds, waited, refusals, tokens, locks, foreign_locks, state_available, waiting }
     }
 
     /// A request was answered.
@@ -123,9 +128,15 @@ impl Metrics {
         self.locks.get_or_create(&RouteLabels { account: account.to_string(), route: route.to_string() }).inc();
     }
 
-    /// The page as it stands now; `waiting` callers wait.
+    /// A lock came while the ledger showed room.
+    pub fn foreign_lock(&self, account: &AccountName, route: &RouteId) {
+        self.foreign_locks.get_or_create(&RouteLabels { account: account.to_string(), route: route.to_string() }).inc();
+    }
+
+    /// The page as it stands now; `waiting` callers wait, and the state store is available or not.
     #[must_use]
-    pub fn expose(&self, waiting: usize, openmetrics: bool) -> Exposition {
+    pub fn expose(&self, waiting: usize, state_available: bool, openmetrics: bool) -> Exposition {
+        self.state_available.set(state_available.into());
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing to a String cannot fail.

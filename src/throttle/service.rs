@@ -13,8 +13,8 @@ use crate::{
     boxed::BoxFuture,
     call::{Answer, Call, Permitted, Unexecuted, Visit},
     clock,
-    ledger::{Line, Lines, Permit, Quota, Refused},
-    ratelimit,
+    ledger::{Allowance, Claim, Line, Lines, Permit, Refused},
+    priority, ratelimit,
     refusal::{Cause, Refusal},
     telemetry::Metrics,
 };
@@ -71,7 +71,7 @@ where
         let mut inner = self.inner.clone();
         Box::pin(async move {
             let (account, route) = call.subject.names();
-            let Some(line) = room.lines.line(&account, &call.subject.route) else {
+            let Some(line) = room.lines.line(&call.subject.account, &call.subject.route) else {
                 let mut answer = inner.call(Permitted { call, permit: None }).await?;
                 answer.response.extensions_mut().insert(Visit { account, route, waited: None });
                 return Ok(answer);
@@ -79,12 +79,16 @@ where
             let permit = room.permit(&line, &call).await?;
             let waited = clock::now().saturating_duration_since(call.ready_at);
             let mut answer = inner.call(Permitted { call, permit: Some(permit) }).await?;
-            if let Some(Unexecuted::Locked { until }) = answer.unexecuted {
-                let lasts_s = until.saturating_duration_since(clock::now()).as_secs();
+            if let Some(Unexecuted::Locked(met)) = answer.unexecuted {
+                let lasts_s = met.until.saturating_duration_since(clock::now()).as_secs();
                 tracing::warn!(%account, %route, lasts_s, "Zoho has locked the call; nothing is sent until the lock ends");
                 room.metrics.locked(&account, &route);
+                if met.foreign {
+                    tracing::warn!(%account, %route, "the ledger shows room, so somebody else spends the same quota; /status has the calls of the last window");
+                    room.metrics.foreign_lock(&account, &route);
+                }
             }
-            ratelimit::write(answer.response.headers_mut(), &route, &line.quota());
+            ratelimit::write(answer.response.headers_mut(), &route, &line.allowance());
             answer.response.extensions_mut().insert(Visit { account, route, waited: Some(waited) });
             Ok(answer)
         })
@@ -93,18 +97,31 @@ where
 
 impl Room {
     async fn permit(&self, line: &Arc<Line>, call: &Call) -> Result<Permit, Refusal> {
-        let deadline = call.ready_at + wait::preferred(&call.headers, self.max_wait);
-        line.permit(deadline, call.entrance).await.map_err(|refused| refusal(refused, line.quota()).of(&call.subject))
+        let claim = claim(call, self.max_wait);
+        line.permit(claim).await.map_err(|refused| refusal(refused, line.allowance()).of(&call.subject))
     }
 }
 
-fn refusal(refused: Refused, quota: Quota) -> Refusal {
+fn claim(call: &Call, max_wait: Duration) -> Claim {
+    let request_id = call.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    Claim {
+        caller: call.subject.caller.clone(),
+        urgency: priority::urgency(&call.headers),
+        entrance: call.entrance,
+        deadline: call.ready_at + wait::preferred(&call.headers, max_wait),
+        bytes: call.held_bytes(),
+        request_id: request_id.into(),
+    }
+}
+
+fn refusal(refused: Refused, allowance: Allowance) -> Refusal {
     let cause = match refused {
-        Refused::Saturated { retry_after } => Cause::ThresholdSaturated { retry_after },
+        Refused::Saturated { retry_after, daily } => Cause::ThresholdSaturated { retry_after, daily },
         Refused::Locked { retry_after } => Cause::ThresholdLocked { retry_after },
-        Refused::Full { retry_after } => Cause::QueueFull { retry_after },
+        Refused::Full { retry_after, limit } => Cause::QueueFull { retry_after, limit },
+        Refused::Unrecorded => Cause::StateUnavailable,
     };
-    Refusal::from(cause).with_quota(quota)
+    Refusal::from(cause).with_allowance(allowance)
 }
 
 #[cfg(test)]
@@ -113,13 +130,13 @@ mod tests {
     use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 
     use super::*;
-    use crate::{body::Body, call::tests::call};
+    use crate::{body::Body, call::tests::call, ledger::Limits};
 
     type Room = BoxCloneSyncService<Call, Answer, Refusal>;
 
     /// A room before a Zoho that answers at once, or refuses before it sends.
     fn room(refuses: bool) -> (Room, Arc<Lines>) {
-        let lines = Arc::new(Lines::new(10));
+        let lines = Arc::new(Lines::in_memory(Limits::calls(10)));
         let zoho = service_fn(move |Permitted { permit, .. }: Permitted| async move {
             if refuses {
                 return Err(Refusal::from(Cause::ShuttingDown));
@@ -173,8 +190,11 @@ mod tests {
         room.clone().oneshot(once_a_minute("wait=0")).await.unwrap();
         let began = clock::now();
         let refusal = room.clone().oneshot(once_a_minute("wait=59")).await.unwrap_err();
-        assert!(matches!(*refusal.cause, Cause::ThresholdSaturated { retry_after } if retry_after.as_secs() == 60));
-        assert_eq!((refusal.quota.unwrap().remaining, refusal.route.unwrap().as_str()), (0, "people.lms.share-course"));
+        assert!(matches!(*refusal.cause, Cause::ThresholdSaturated { retry_after, .. } if retry_after.as_secs() == 60));
+        assert_eq!(
+            (refusal.allowance.unwrap().route.remaining, refusal.route.unwrap().as_str()),
+            (0, "people.lms.share-course")
+        );
         assert_eq!(clock::now(), began);
         room.oneshot(once_a_minute("wait=60")).await.unwrap();
         assert_eq!((clock::now() - began).as_secs(), 60);

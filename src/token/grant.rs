@@ -121,8 +121,8 @@ impl Exchange<'_> {
             }
             TokenAnswer::Unauthorised(reason) => Err(Cause::AccountUnauthorised { reason }),
             TokenAnswer::Throttled => {
-                let until = self.permit.lock().locked(Some(BLOCKED));
-                let left = until.map(|until| until.saturating_duration_since(clock::now()));
+                let met = self.permit.lock().locked(Some(BLOCKED));
+                let left = met.map(|met| met.until.saturating_duration_since(clock::now()));
                 Err(Cause::TokenThrottled { retry_after: left.unwrap_or(BLOCKED) })
             }
             TokenAnswer::Unintelligible(words) => Err(invalid(self.server, words)),

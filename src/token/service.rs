@@ -71,7 +71,7 @@ where
                 None => source.alive(generation),
                 // Without another token a second attempt would end like the first.
                 Some(Unexecuted::DeadToken) if !source.dead(generation) => answer.unexecuted = None,
-                Some(Unexecuted::DeadToken | Unexecuted::Locked { .. }) => {}
+                Some(Unexecuted::DeadToken | Unexecuted::Locked(_)) => {}
             }
             Ok(answer)
         })

@@ -19,7 +19,7 @@ use crate::{
     call::Token,
     catalogue::{Pace, Threshold},
     clock,
-    ledger::{Entrance, Line, Refused, WaitingRoom},
+    ledger::{Claim, Limits, Line, Refused},
     refusal::{Cause, UpstreamFault},
     respond,
     telemetry::Metrics,
@@ -95,8 +95,7 @@ impl Source {
     #[must_use]
     pub fn new(account: Arc<Account>, grants: Grants, metrics: Arc<Metrics>) -> Arc<Self> {
         let threshold = Threshold { requests: TOKEN_REQUESTS, window: TOKEN_WINDOW, lock: BLOCKED, pace: Pace::Burst };
-        // A flight that gets no slot says so at once, so nobody ever waits in this line.
-        let line = Line::new(threshold, WaitingRoom::new(0));
+        let line = Line::in_memory(threshold, Limits::NOBODY);
         Arc::new(Self { account, grants, line, state: Mutex::default(), proven: AtomicU64::new(0), metrics })
     }
 
@@ -190,11 +189,14 @@ impl Source {
     }
 
     async fn fetch(&self) -> Outcome {
-        let granted = match self.line.permit(clock::now(), Entrance::Back).await {
+        let granted = match self.line.permit(Claim::plain(clock::now())).await {
             Ok(permit) => self.grants.refresh(&self.account, permit).await,
             Err(
-                Refused::Saturated { retry_after } | Refused::Locked { retry_after } | Refused::Full { retry_after },
+                Refused::Saturated { retry_after, .. }
+                | Refused::Locked { retry_after }
+                | Refused::Full { retry_after, .. },
             ) => Err(Cause::TokenThrottled { retry_after }),
+            Err(Refused::Unrecorded) => Err(Cause::StateUnavailable),
         };
         self.metrics.token_request(&self.account.name, granted.as_ref().err());
         let mut state = self.state.lock();

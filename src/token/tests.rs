@@ -60,6 +60,7 @@ fn source_at(endpoints: crate::endpoint::Endpoints) -> Arc<Source> {
         client_id: "1000.ID".into(),
         client_secret: Secret::new("secret".into()),
         refresh_token: Secret::new("1000.refresh".into()),
+        daily_calls: None,
     };
     let client = upstream::client(upstream::tls(&upstream::ExtraRoots::default()), Duration::from_secs(5));
     Source::new(Arc::new(account), Grants::new(client, Duration::from_secs(5)), Arc::new(Metrics::new()))

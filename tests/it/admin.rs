@@ -11,7 +11,7 @@ async fn probes_say_live_and_ready_check_by_check() {
     let live = gateway.admin("/livez").await;
     assert_eq!((live.status, live.header("content-type")), (200, Some("application/json")));
     let ready = gateway.admin("/readyz").await;
-    let expected = json!({ "status": "ready", "checks": { "listener": "ok", "account main": "ok" } });
+    let expected = json!({ "status": "ready", "checks": { "listener": "ok", "state": "ok", "account main": "ok" } });
     assert_eq!((ready.status, ready.json()), (200, expected));
     assert_eq!(ready.header("cache-control"), Some("no-store"));
 }

@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 13] = [
     // The rooms: between them pass the types of `call`, and nothing else.
     &["listener", "edge", "route", "validate", "dry_run", "cache", "retry", "throttle", "token", "forward"],
     &["respond", "telemetry", "upstream"],
-    &["ratelimit", "refusal"],
+    &["priority", "ratelimit", "refusal"],
     &["call"],
     &["ledger"],
     &["store"],

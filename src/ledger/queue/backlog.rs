@@ -124,16 +124,6 @@ impl<W> Backlog<W> {
         }
     }
 
-    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut W> {
-        match ticket.lane {
-            Lane::Front => self.front.get_mut(ticket.number),
-            Lane::Flow { since, urgency } => {
-                let place = self.place(since)?;
-                self.flows[place].level_mut(urgency)?.get_mut(ticket.number)
-            }
-        }
-    }
-
     pub(super) fn remove(&mut self, ticket: Ticket, turn: Turn) -> Option<W> {
         let waiter = match ticket.lane {
             Lane::Front => self.front.remove(ticket.number)?,

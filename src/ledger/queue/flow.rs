@@ -81,10 +81,6 @@ impl<W> Flow<W> {
         self.levels[usize::from(urgency.get())].as_deref()
     }
 
-    pub(super) fn level_mut(&mut self, urgency: Urgency) -> Option<&mut Level<W>> {
-        self.levels[usize::from(urgency.get())].as_deref_mut()
-    }
-
     /// How many of this caller go before one that is here.
     pub(super) fn ahead_of(&self, urgency: Urgency, number: u64) -> Option<usize> {
         let (arrival, before) = self.level(urgency)?.rank(number)?;

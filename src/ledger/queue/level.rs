@@ -67,11 +67,6 @@ impl<W> Level<W> {
         self.entries[self.index(number)?].waiter.as_ref()
     }
 
-    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut W> {
-        let index = self.index(number)?;
-        self.entries[index].waiter.as_mut()
-    }
-
     /// When somebody came, and how many are before it.
     pub(super) fn rank(&self, number: u64) -> Option<(Arrival, usize)> {
         let index = self.index(number)?;

@@ -113,11 +113,6 @@ impl<W> Queue<W> {
         self.backlog.as_ref()?.get(ticket)
     }
 
-    /// The same, to be changed.
-    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut W> {
-        self.backlog.as_mut()?.get_mut(ticket)
-    }
-
     /// The head was served: it goes, and its caller has used a turn.
     pub(super) fn serve(&mut self, ticket: Ticket) -> Option<W> {
         self.remove(ticket, Turn::Used)

@@ -1,4 +1,6 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`. Never on the proxy's sockets.
+//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/status`. Never on the proxy's sockets.
+
+mod status;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,7 +18,7 @@ use tower::Service;
 use crate::{
     account::AccountName,
     body::Body,
-    ledger::Lines,
+    ledger::{Health, Lines},
     shutdown::Shutdown,
     telemetry::Metrics,
     token::{Source, Standing},
@@ -48,19 +50,26 @@ impl Admin {
             "/metrics" => {
                 let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
                 let openmetrics = accepts.is_some_and(|accept| accept.contains("application/openmetrics-text"));
-                let page = self.metrics.expose(self.lines.waiting(), openmetrics);
+                let page = self.metrics.expose(self.lines.waiting(), self.records(), openmetrics);
                 answer(StatusCode::OK, page.content_type, page.text)
             }
-            _ => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /metrics\n"),
+            "/status" => json_answer(StatusCode::OK, &status::status(&self.lines)),
+            _ => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /metrics /status\n"),
         }
     }
 
-    /// Ready: takes new work, and Zoho takes at least one account. A dead account beside a living one is shown, but
+    /// Whether what is sent can be written down.
+    fn records(&self) -> bool {
+        !matches!(self.lines.books().journal.health(), Health::Failing(_))
+    }
+
+    /// Ready: takes new work, can write down what it sends, and Zoho takes at least one account. A dead account beside a living one is shown, but
     /// does not take the living one's callers away.
     fn readiness(&self) -> Response<Body> {
         let mut checks = BTreeMap::new();
         let draining = self.shutdown.is_draining();
         checks.insert("listener".to_owned(), if draining { "draining".to_owned() } else { "ok".to_owned() });
+        checks.insert("state".to_owned(), status::state(&self.lines.books().journal.health()));
         let mut served = false;
         for (name, source) in self.sources.iter() {
             let standing = match source.standing() {
@@ -70,7 +79,7 @@ impl Admin {
             served |= standing == "ok";
             checks.insert(format!("account {name}"), standing);
         }
-        let ready = served && !draining;
+        let ready = served && !draining && self.records();
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let word = if ready { "ready" } else { "not ready" };
         json_answer(status, &json!({ "status": word, "checks": checks }))

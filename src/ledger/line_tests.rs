@@ -5,20 +5,35 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    daily::Daily,
     tests::{ms, threshold},
     *,
 };
-use crate::{catalogue::Pace, clock};
+use crate::{catalogue::Pace, clock, store::Key};
+
+fn saturated(retry_after: Duration) -> Refused {
+    Refused::Saturated { retry_after, daily: false }
+}
 
 const FAR: Duration = Duration::from_secs(3600);
 
+/// A line of its own before `places` places.
 fn line(requests: u32, places: usize) -> Arc<Line> {
-    Line::new(threshold(requests, 1000, Pace::Burst), WaitingRoom::new(places))
+    line_of(requests, None, Books::in_memory(Limits::calls(places)))
+}
+
+fn line_of(requests: u32, daily: Option<Arc<Daily>>, books: Books) -> Arc<Line> {
+    let bucket = Bucket::new(threshold(requests, 1000, Pace::Burst), clock::now());
+    Line::new(Key::default(), bucket, daily, books)
+}
+
+fn claim(deadline: Instant, entrance: Entrance) -> Claim {
+    Claim { entrance, ..Claim::plain(deadline) }
 }
 
 /// Sends a call that is answered at once.
 async fn served(line: &Arc<Line>, wait: Duration) -> Result<Instant, Refused> {
-    let mut permit = line.permit(clock::now() + wait, Entrance::Back).await?;
+    let mut permit = line.permit(claim(clock::now() + wait, Entrance::Back)).await?;
     permit.sending().unwrap();
     permit.answered();
     permit.executed();
@@ -40,8 +55,8 @@ async fn who_cannot_be_served_in_time_hears_so_at_once() {
     let line = line(1, 100);
     served(&line, FAR).await.unwrap();
     let start = clock::now();
-    assert_eq!(served(&line, ms(999)).await, Err(Refused::Saturated { retry_after: ms(1000) }));
-    assert_eq!(served(&line, ms(0)).await, Err(Refused::Saturated { retry_after: ms(1000) }));
+    assert_eq!(served(&line, ms(999)).await, Err(saturated(ms(1000))));
+    assert_eq!(served(&line, ms(0)).await, Err(saturated(ms(1000))));
     assert_eq!(clock::now(), start);
     assert!(served(&line, ms(1000)).await.is_ok(), "exactly in time is in time");
 }
@@ -58,7 +73,7 @@ async fn the_queue_before_a_caller_counts_into_its_wait() {
         })
         .collect();
     tokio::task::yield_now().await;
-    assert_eq!(served(&line, ms(2999)).await, Err(Refused::Saturated { retry_after: ms(3000) }));
+    assert_eq!(served(&line, ms(2999)).await, Err(saturated(ms(3000))));
     for call in waiting {
         call.await.unwrap().unwrap();
     }
@@ -68,7 +83,7 @@ async fn the_queue_before_a_caller_counts_into_its_wait() {
 async fn a_caller_that_hangs_up_spends_nothing_and_wakes_the_next() {
     let line = line(1, 100);
     served(&line, FAR).await.unwrap();
-    let (start, quota) = (clock::now(), line.quota());
+    let (start, quota) = (clock::now(), line.allowance().route);
     let head = tokio::spawn({
         let line = Arc::clone(&line);
         async move { served(&line, FAR).await }
@@ -93,7 +108,7 @@ async fn the_waiting_room_is_bounded() {
         async move { served(&line, FAR).await }
     });
     tokio::task::yield_now().await;
-    assert_eq!(served(&line, FAR).await, Err(Refused::Full { retry_after: ms(2000) }));
+    assert_eq!(served(&line, FAR).await, Err(Refused::Full { retry_after: ms(2000), limit: Limit::Calls }));
     waiting.await.unwrap().unwrap();
     served(&line, FAR).await.unwrap();
 }
@@ -101,7 +116,7 @@ async fn the_waiting_room_is_bounded() {
 #[tokio::test(start_paused = true)]
 async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
     let line = line(1, 100);
-    let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
     permit.sending().unwrap();
     let start = clock::now();
     let short = tokio::spawn({
@@ -114,7 +129,7 @@ async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
     });
     tokio::task::yield_now().await;
     permit.answered();
-    assert_eq!(permit.locked(None), Some(start + ms(5000)));
+    assert_eq!(permit.locked(None).unwrap().until, start + ms(5000));
     assert_eq!(short.await.unwrap(), Err(Refused::Locked { retry_after: ms(5000) }));
     assert_eq!(clock::now(), start);
     drop(permit);
@@ -124,7 +139,7 @@ async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
     let line = line(1, 100);
-    let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
     permit.sending().unwrap();
     permit.answered();
     let start = clock::now();
@@ -135,7 +150,7 @@ async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
     tokio::task::yield_now().await;
     permit.locked(None);
     drop(permit);
-    let mut again = line.permit(start + FAR, Entrance::Front).await.unwrap();
+    let mut again = line.permit(claim(start + FAR, Entrance::Front)).await.unwrap();
     assert_eq!(clock::now() - start, ms(5000));
     again.sending().unwrap();
     again.answered();
@@ -146,7 +161,7 @@ async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
 #[tokio::test(start_paused = true)]
 async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
     let line = line(1, 1);
-    let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
     permit.sending().unwrap();
     permit.answered();
     permit.locked(None);
@@ -154,7 +169,7 @@ async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
     let back = |entrance| {
         let line = Arc::clone(&line);
         async move {
-            let mut permit = line.permit(clock::now() + FAR, entrance).await?;
+            let mut permit = line.permit(claim(clock::now() + FAR, entrance)).await?;
             permit.sending().unwrap();
             permit.answered();
             permit.executed();
@@ -171,8 +186,8 @@ async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
 #[tokio::test(start_paused = true)]
 async fn a_permit_never_sent_is_given_back() {
     let line = line(1, 100);
-    drop(line.permit(clock::now(), Entrance::Back).await.unwrap());
-    let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    drop(line.permit(claim(clock::now(), Entrance::Back)).await.unwrap());
+    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
     permit.sending().unwrap();
     permit.not_sent();
     drop(permit);
@@ -182,17 +197,17 @@ async fn a_permit_never_sent_is_given_back() {
 #[tokio::test(start_paused = true)]
 async fn a_permit_without_an_answer_is_not() {
     let line = line(1, 100);
-    let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
     permit.sending().unwrap();
     drop(permit);
     let retry_after = ms(1000) + NO_ANSWER_GRACE;
-    assert_eq!(served(&line, ms(0)).await, Err(Refused::Saturated { retry_after }));
+    assert_eq!(served(&line, ms(0)).await, Err(saturated(retry_after)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_can_no_longer_be_served_hears_so_at_once() {
     let line = line(1, 100);
-    let mut permit = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
     permit.sending().unwrap();
     let start = clock::now();
     let waiting = tokio::spawn({
@@ -202,25 +217,25 @@ async fn who_can_no_longer_be_served_hears_so_at_once() {
     tokio::task::yield_now().await;
     drop(permit);
     let retry_after = ms(1000) + NO_ANSWER_GRACE;
-    assert_eq!(waiting.await.unwrap(), Err(Refused::Saturated { retry_after }));
+    assert_eq!(waiting.await.unwrap(), Err(saturated(retry_after)));
     assert_eq!(clock::now(), start);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_permit_held_when_a_lock_comes_is_worth_nothing() {
     let line = line(3, 100);
-    let mut first = line.permit(clock::now(), Entrance::Back).await.unwrap();
-    let mut held = line.permit(clock::now(), Entrance::Back).await.unwrap();
-    let mut connecting = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    let mut first = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    let mut held = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    let mut connecting = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
     first.sending().unwrap();
     connecting.sending().unwrap();
     first.answered();
-    let until = first.locked(None).unwrap();
+    let until = first.locked(None).unwrap().until;
     assert_eq!(held.sending(), Err(until));
     assert_eq!(connecting.overtaken().await, until);
     connecting.not_sent();
     drop((held, connecting));
     tokio::time::sleep_until(until).await;
-    let mut probe = line.permit(clock::now(), Entrance::Back).await.unwrap();
+    let mut probe = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
     assert_eq!(probe.sending(), Ok(()), "the one that goes alone may");
 }

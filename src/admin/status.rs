@@ -1,0 +1,48 @@
+//! `/status`: how every bucket stands, and what was seen of others who spend the same quota.
+
+use serde_json::{Value, json};
+
+use crate::ledger::{Health, Lines, Quota, Standing};
+
+/// The whole of it.
+pub(super) fn status(lines: &Lines) -> Value {
+    let books = lines.books();
+    json!({
+        "state": state(&books.journal.health()),
+        "waiting": books.room.waiting(),
+        "buckets": lines.standings().iter().map(bucket).collect::<Vec<_>>(),
+        "incidents": books.recorder.incidents(),
+    })
+}
+
+/// How the store is doing, in a few words; `ok` is good.
+pub(super) fn state(health: &Health) -> String {
+    match health {
+        Health::Good => "ok".to_owned(),
+        Health::InMemory => "in memory".to_owned(),
+        Health::Failing(reason) => format!("state-unavailable: {reason}"),
+    }
+}
+
+fn bucket(standing: &Standing) -> Value {
+    let Standing { key, allowance, locked, waiting, expected, foreign_locks } = standing;
+    json!({
+        "account": key.account,
+        "route": key.meter,
+        "threshold": quota(&allowance.route),
+        "daily": allowance.daily.as_ref().map(quota),
+        "locked_for_seconds": locked.map(|locked| locked.as_secs_f64()),
+        "waiting": waiting,
+        "expected_wait_seconds": expected.as_secs_f64(),
+        "foreign_locks": foreign_locks,
+    })
+}
+
+fn quota(quota: &Quota) -> Value {
+    json!({
+        "requests": quota.requests,
+        "window_seconds": quota.window.as_secs_f64(),
+        "remaining": quota.remaining,
+        "next_slot_in_seconds": quota.reset.map(|reset| reset.as_secs_f64()),
+    })
+}

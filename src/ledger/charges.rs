@@ -1,0 +1,122 @@
+//! The charged slots of answered calls, by when they come free.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+/// How many moments are told apart. A threshold of up to this many calls is kept exactly; beyond it, moments are rounded
+/// up to a grain, so that a day's 25,000 calls, or a test's million, take no more memory than this.
+const MOMENTS: u32 = 1024;
+
+/// When how many slots come free, earliest first.
+#[derive(Debug, Clone)]
+pub(super) struct Charges {
+    free_at: VecDeque<(Instant, u32)>,
+    total: u32,
+    /// What moments are rounded up to, and where the grid begins.
+    grain: Option<(Duration, Instant)>,
+}
+
+impl Charges {
+    /// None yet, of a threshold of `requests` whose charges last no longer than `longest`.
+    pub(super) fn new(requests: u32, longest: Duration, now: Instant) -> Self {
+        let grain = (requests > MOMENTS).then(|| ((longest / MOMENTS).max(Duration::from_nanos(1)), now));
+        Self { free_at: VecDeque::new(), total: 0, grain }
+    }
+
+    /// Charges `slots` until `at`.
+    pub(super) fn charge(&mut self, at: Instant, slots: u32) {
+        if slots == 0 {
+            return;
+        }
+        let at = self.rounded_up(at);
+        self.total = self.total.saturating_add(slots);
+        // All but lost calls belong at the end.
+        let place = self.free_at.iter().rposition(|&(other, _)| other <= at);
+        match place.and_then(|place| self.free_at.get_mut(place)) {
+            Some((other, count)) if *other == at => *count = count.saturating_add(slots),
+            _ => self.free_at.insert(place.map_or(0, |before| before + 1), (at, slots)),
+        }
+    }
+
+    /// Forgets what has come free by now.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some(&(at, slots)) = self.free_at.front()
+            && at <= now
+        {
+            self.total -= slots;
+            self.free_at.pop_front();
+        }
+    }
+
+    /// How many are charged, those that came free since the last [`expire`](Self::expire) included.
+    pub(super) fn total(&self) -> u32 {
+        self.total
+    }
+
+    /// When how many come free, earliest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Instant, u32)> {
+        self.free_at.iter().copied()
+    }
+
+    /// When the slot comes free that has `before` others coming free before it.
+    pub(super) fn nth(&self, before: u32) -> Option<Instant> {
+        let mut passed = 0;
+        let mut moments = self.free_at.iter();
+        moments
+            .find(|&&(_, slots)| {
+                passed += slots;
+                passed > before
+            })
+            .map(|&(at, _)| at)
+    }
+
+    fn rounded_up(&self, at: Instant) -> Instant {
+        let Some((grain, origin)) = self.grain else { return at };
+        let grains = at.saturating_duration_since(origin).as_nanos().div_ceil(grain.as_nanos());
+        let span = grains.saturating_mul(grain.as_nanos());
+        u64::try_from(span).ok().and_then(|span| origin.checked_add(Duration::from_nanos(span))).unwrap_or(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    fn second(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn keeps_small_thresholds_exactly_and_in_order() {
+        let now = clock::now();
+        let mut charges = Charges::new(30, second(65), now);
+        for at in [5, 9, 7, 7, 1] {
+            charges.charge(now + second(at), 1);
+        }
+        let moments: Vec<_> = charges.iter().map(|(at, slots)| ((at - now).as_secs(), slots)).collect();
+        assert_eq!(moments, [(1, 1), (5, 1), (7, 2), (9, 1)]);
+        let nth: Vec<_> = (0..6).map(|n| charges.nth(n).map(|at| (at - now).as_secs())).collect();
+        assert_eq!(nth, [Some(1), Some(5), Some(7), Some(7), Some(9), None]);
+        charges.expire(now + second(7));
+        assert_eq!((charges.total(), charges.iter().count()), (1, 1));
+    }
+
+    #[test]
+    fn a_days_calls_take_bounded_memory_and_are_rounded_to_the_safe_side() {
+        let (now, day) = (clock::now(), second(24 * 3600));
+        let mut charges = Charges::new(25_000, day, now);
+        for call in 0..25_000 {
+            let at = now + second(3) * call + day;
+            charges.charge(at, 1);
+            let (kept, _) = charges.iter().last().unwrap();
+            assert!(kept >= at && kept - at <= day / MOMENTS, "{:?}", kept - at);
+            charges.expire(now + second(3) * call);
+        }
+        assert_eq!(charges.total(), 25_000);
+        assert!(charges.iter().count() <= MOMENTS as usize + 1, "{}", charges.iter().count());
+        charges.expire(now + day + second(3) * 25_000 + day / MOMENTS);
+        assert_eq!(charges.total(), 0);
+    }
+}

@@ -1,0 +1,64 @@
+//! An account's daily limit: one more bucket, which all its lines of the product share.
+//!
+//! A day's window in a few kilobytes, rounded to the safe side (`charges.rs`). It knows no lock and no pace.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::{Bucket, Journal, journal::Recorded};
+use crate::{
+    clock,
+    store::{Key, Row},
+};
+
+/// Zoho does not say when its day begins, so any span of this length counts.
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The calls of one account in a day.
+#[derive(Debug)]
+pub(super) struct Daily {
+    bucket: Mutex<Bucket>,
+    key: Key,
+    journal: Journal,
+    noted: AtomicBool,
+}
+
+impl Daily {
+    pub(super) fn new(bucket: Bucket, key: Key, journal: Journal) -> Arc<Self> {
+        let daily =
+            Arc::new(Self { bucket: Mutex::new(bucket), key, journal: journal.clone(), noted: AtomicBool::new(false) });
+        let recorded: Arc<dyn Recorded> = daily.clone();
+        journal.knows(Arc::downgrade(&recorded));
+        daily
+    }
+
+    /// To look.
+    pub(super) fn bucket(&self) -> MutexGuard<'_, Bucket> {
+        self.bucket.lock()
+    }
+
+    /// To change, and have the change remembered.
+    pub(super) fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Bucket) -> T) -> T {
+        let mut bucket = self.bucket.lock();
+        let outcome = change(&mut bucket);
+        if !self.noted.swap(true, Ordering::Relaxed) {
+            self.journal.changed(self.clone());
+        }
+        outcome
+    }
+}
+
+impl Recorded for Daily {
+    fn record(&self) -> (Key, Row) {
+        let mut bucket = self.bucket.lock();
+        self.noted.store(false, Ordering::Relaxed);
+        (self.key.clone(), bucket.row(clock::now()))
+    }
+}

@@ -1,0 +1,215 @@
+//! What a line decides under its lock: who gets a slot, who may wait, and who waits in vain.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    super::{
+        Bucket, Caller, Claim, Entrance, Urgency,
+        bucket::{Denied, Taken},
+        daily::Daily,
+        forecast::Forecast,
+        queue::{Joined, Queue, Ticket},
+        waiting_room::Limit,
+    },
+    Allowance, Refused,
+};
+
+/// Added to a `Retry-After` that depends on a call without an answer yet; and how often the head of a line looks whether
+/// another line has given back a slot of the day.
+const A_WHILE: Duration = Duration::from_secs(1);
+
+/// How often promises are looked at again that newcomers may have broken: so seldom that it costs a few percent of one
+/// core, since each look takes about a tenth of this per waiter.
+const REVIEW_PER_WAITER: Duration = Duration::from_micros(2);
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) bucket: Bucket,
+    daily: Option<Arc<Daily>>,
+    pub(super) queue: Queue<Waiter>,
+    /// Those who have left the queue because they can no longer be served in time, until they hear so.
+    pub(super) told: HashMap<Ticket, Refused>,
+    /// The store has been told that something changed.
+    pub(super) noted: bool,
+    pub(super) foreign_locks: u64,
+    review: Review,
+}
+
+#[derive(Debug)]
+pub(super) struct Waiter {
+    deadline: Instant,
+    wake: Arc<Notify>,
+}
+
+/// When promises are looked at again.
+#[derive(Debug, Default)]
+struct Review {
+    /// Not before this moment.
+    not_before: Option<Instant>,
+    due: bool,
+}
+
+/// The line's future: that of its bucket, and that of the account's day.
+struct Outlook {
+    now: Instant,
+    route: Forecast,
+    day: Option<Forecast>,
+    locked_until: Option<Instant>,
+    /// The next slot depends on a call on its way, and nobody knows how long that will take.
+    unanswered: bool,
+}
+
+impl Outlook {
+    /// When the caller is served that has `ahead` others before it, and whether it is the day that it waits for.
+    fn at(&self, ahead: usize) -> (Instant, bool) {
+        let route = self.route.at(ahead);
+        let day = self.day.as_ref().map(|day| day.at(ahead)).filter(|day| *day > route);
+        (day.unwrap_or(route), day.is_some())
+    }
+
+    /// What the caller is told that has `ahead` others before it and cannot wait for its turn.
+    fn refused(&self, ahead: usize) -> Refused {
+        let (expected, daily) = self.at(ahead);
+        if let (Some(until), false) = (self.locked_until, daily) {
+            return Refused::Locked { retry_after: until.saturating_duration_since(self.now) };
+        }
+        let unanswered = if self.unanswered { A_WHILE } else { Duration::ZERO };
+        Refused::Saturated { retry_after: expected.saturating_duration_since(self.now) + unanswered, daily }
+    }
+}
+
+impl State {
+    pub(super) fn new(bucket: Bucket, daily: Option<Arc<Daily>>) -> Self {
+        Self {
+            bucket,
+            daily,
+            queue: Queue::new(),
+            told: HashMap::new(),
+            noted: false,
+            foreign_locks: 0,
+            review: Review::default(),
+        }
+    }
+
+    /// Takes a slot of the route and one of the day, or neither.
+    pub(super) fn take(&mut self, now: Instant) -> Result<Taken, Denied> {
+        let Some(daily) = &self.daily else { return self.bucket.take(now) };
+        self.bucket.room(now)?;
+        daily.change(|day| {
+            // Another line may give one back at any time, and it cannot wake this one.
+            day.room(now).map_err(|denied| match denied {
+                Denied::Until(at) => Denied::Until(at.min(now + A_WHILE)),
+                Denied::Unanswered => Denied::Until(now + A_WHILE),
+            })?;
+            let taken = self.bucket.take(now)?;
+            day.take(now)?;
+            Ok(taken)
+        })
+    }
+
+    pub(super) fn change(&mut self, now: Instant, change: impl Fn(&mut Bucket, Instant)) {
+        change(&mut self.bucket, now);
+        if let Some(daily) = &self.daily {
+            daily.change(|day| change(day, now));
+        }
+    }
+
+    /// Whether it can be served in time.
+    pub(super) fn admits(&mut self, claim: &Claim, now: Instant) -> Result<(), Refused> {
+        let ahead = self.queue.position(&claim.caller, claim.entrance, claim.urgency, now);
+        let outlook = self.outlook(now);
+        if outlook.at(ahead).0 > claim.deadline || claim.deadline <= now {
+            return Err(outlook.refused(ahead));
+        }
+        Ok(())
+    }
+
+    pub(super) fn join(&mut self, claim: &Claim, now: Instant) -> (Ticket, Arc<Notify>) {
+        let wake = Arc::new(Notify::new());
+        let waiter = Waiter { deadline: claim.deadline, wake: Arc::clone(&wake) };
+        let Joined { ticket, delays } = self.queue.join(&claim.caller, claim.entrance, claim.urgency, now, waiter);
+        if delays {
+            // Those behind it were promised a turn that now comes later.
+            self.review.due = true;
+            self.review_if_due(now);
+        }
+        (ticket, wake)
+    }
+
+    pub(super) fn full(&mut self, claim: &Claim, now: Instant, limit: Limit) -> Refused {
+        let expected = self.expected(&claim.caller, claim.urgency, now);
+        Refused::Full { retry_after: expected.saturating_duration_since(now), limit }
+    }
+
+    /// When a newcomer like this could be served.
+    pub(super) fn expected(&mut self, caller: &Caller, urgency: Urgency, now: Instant) -> Instant {
+        let ahead = self.queue.position(caller, Entrance::Back, urgency, now);
+        self.outlook(now).at(ahead).0
+    }
+
+    pub(super) fn allowance(&mut self, now: Instant) -> Allowance {
+        let mut route = self.bucket.quota(now);
+        if !self.queue.is_empty() {
+            route.remaining = 0;
+        }
+        Allowance { route, daily: self.daily.as_ref().map(|daily| daily.bucket().quota(now)) }
+    }
+
+    pub(super) fn refused(&mut self, now: Instant, ahead: usize) -> Refused {
+        self.outlook(now).refused(ahead)
+    }
+
+    pub(super) fn wake_head(&self) {
+        if let Some(head) = self.queue.head().and_then(|head| self.queue.get(head)) {
+            head.wake.notify_one();
+        }
+    }
+
+    /// Tells everybody who can no longer be served in time. Those who stay move up behind them.
+    pub(super) fn tell_hopeless(&mut self, now: Instant) {
+        let outlook = self.outlook(now);
+        let mut staying = 0;
+        let mut hopeless = Vec::new();
+        for (ticket, waiter) in self.queue.in_order() {
+            if outlook.at(staying).0 > waiter.deadline {
+                hopeless.push((ticket, staying));
+            } else {
+                staying += 1;
+            }
+        }
+        for (ticket, ahead) in hopeless {
+            let refused = outlook.refused(ahead);
+            if let Some(waiter) = self.queue.leave(ticket) {
+                self.told.insert(ticket, refused);
+                waiter.wake.notify_one();
+            }
+        }
+    }
+
+    /// When somebody has to look again because of [`review_if_due`](Self::review_if_due).
+    pub(super) fn next_review(&self) -> Option<Instant> {
+        self.review.not_before.filter(|_| self.review.due)
+    }
+
+    /// Looks at all promises again, if newcomers may have broken some and the last look is long enough ago.
+    pub(super) fn review_if_due(&mut self, now: Instant) {
+        if self.review.due && self.review.not_before.is_none_or(|at| at <= now) {
+            self.tell_hopeless(now);
+            let waiters = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+            self.review = Review { not_before: Some(now + REVIEW_PER_WAITER * waiters), due: false };
+        }
+    }
+
+    fn outlook(&mut self, now: Instant) -> Outlook {
+        let day = self.daily.as_ref().map(|daily| daily.bucket().forecast(now));
+        Outlook {
+            now,
+            route: self.bucket.forecast(now),
+            day,
+            locked_until: self.bucket.locked_until(now),
+            unanswered: self.bucket.is_unanswered(),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Who sent what, when: kept for a post-mortem, in case a lock comes that the ledger did not see coming.
+
+use std::{collections::VecDeque, sync::Arc, time::SystemTime};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{Caller, Claim};
+use crate::{clock, store::Key};
+
+/// How many calls are kept over all buckets: some megabytes, and more than a busy gateway sends in a minute.
+const CALLS: usize = 16_384;
+
+/// How many incidents are shown; the store keeps as many.
+const INCIDENTS: usize = 32;
+
+/// The last calls of all buckets, and the incidents so far.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    calls: Mutex<Calls>,
+    incidents: Mutex<VecDeque<serde_json::Value>>,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    kept: VecDeque<Sent>,
+    /// The number of the first one kept.
+    first: u64,
+}
+
+#[derive(Debug)]
+struct Sent {
+    /// `None` for a call that was not sent after all; taken out, it would shift the numbers behind it.
+    bucket: Option<Arc<Key>>,
+    caller: Caller,
+    request_id: Box<str>,
+    at: Instant,
+    ended: Option<End>,
+}
+
+/// When a call ended for us.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    at: Instant,
+    answered: bool,
+}
+
+/// A lock that came while the ledger showed room: somebody else spends the same quota.
+#[derive(Debug, Serialize)]
+pub(super) struct Incident<'a> {
+    /// When it was met, RFC 3339.
+    pub(super) at: String,
+    pub(super) account: &'a str,
+    pub(super) route: &'a str,
+    /// The threshold.
+    pub(super) requests: u32,
+    pub(super) window_seconds: f64,
+    /// How many of our own calls were charged at most.
+    pub(super) charged: u32,
+    pub(super) locked_for_seconds: f64,
+    /// Our own calls of the last window, oldest first.
+    pub(super) calls: Vec<SentCall>,
+    /// Whether there were more of them than are kept.
+    pub(super) calls_are_complete: bool,
+}
+
+/// One of our own calls.
+#[derive(Debug, Serialize)]
+pub(super) struct SentCall {
+    caller: String,
+    request_id: Box<str>,
+    sent_at: String,
+    /// `null` when no answer was seen yet.
+    answered_after_seconds: Option<f64>,
+}
+
+impl Recorder {
+    /// The incidents that an earlier process kept, oldest first.
+    #[must_use]
+    pub fn with(incidents: &[String]) -> Self {
+        let parsed = incidents.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+        Self { calls: Mutex::default(), incidents: Mutex::new(parsed) }
+    }
+
+    /// The incidents that are kept, oldest first.
+    #[must_use]
+    pub fn incidents(&self) -> Vec<serde_json::Value> {
+        self.incidents.lock().iter().cloned().collect()
+    }
+
+    /// A call is sent now. Returns its number.
+    pub(super) fn sent(&self, bucket: &Arc<Key>, claim: &Claim, at: Instant) -> u64 {
+        let sent = Sent {
+            bucket: Some(Arc::clone(bucket)),
+            caller: claim.caller.clone(),
+            request_id: claim.request_id.clone(),
+            at,
+            ended: None,
+        };
+        let mut calls = self.calls.lock();
+        if calls.kept.len() == CALLS {
+            calls.kept.pop_front();
+            calls.first += 1;
+        }
+        calls.kept.push_back(sent);
+        calls.first + calls.kept.len() as u64 - 1
+    }
+
+    /// The call of this number was answered, or given up.
+    pub(super) fn ended(&self, number: u64, at: Instant, answered: bool) {
+        if let Some(sent) = self.calls.lock().of(number) {
+            sent.ended = Some(End { at, answered });
+        }
+    }
+
+    /// The call of this number was not sent after all.
+    pub(super) fn not_sent(&self, number: u64) {
+        let mut calls = self.calls.lock();
+        if let Some(sent) = calls.of(number) {
+            sent.bucket = None;
+        }
+    }
+
+    /// The calls of a bucket that may have arrived since `since`, and whether that is all of them.
+    pub(super) fn calls(&self, bucket: &Key, since: Instant) -> (Vec<SentCall>, bool) {
+        let (now, wall) = (clock::now(), clock::wall());
+        let calls = self.calls.lock();
+        let complete = calls.first == 0 || calls.kept.front().is_some_and(|first| first.at < since);
+        let arrived =
+            |sent: &&Sent| sent.bucket.as_deref() == Some(bucket) && sent.ended.is_none_or(|end| end.at >= since);
+        let call = |sent: &Sent| SentCall {
+            caller: sent.caller.name().to_owned(),
+            request_id: sent.request_id.clone(),
+            sent_at: rfc3339(wall.checked_sub(now.saturating_duration_since(sent.at)).unwrap_or(wall)),
+            answered_after_seconds: sent.ended.filter(|end| end.answered).map(|end| (end.at - sent.at).as_secs_f64()),
+        };
+        (calls.kept.iter().filter(arrived).map(call).collect(), complete)
+    }
+
+    /// Keeps an incident. Returns its text.
+    pub(super) fn keep(&self, incident: &Incident<'_>) -> String {
+        let value = serde_json::to_value(incident).unwrap_or_default();
+        let text = value.to_string();
+        let mut incidents = self.incidents.lock();
+        if incidents.len() == INCIDENTS {
+            incidents.pop_front();
+        }
+        incidents.push_back(value);
+        text
+    }
+}
+
+impl Calls {
+    fn of(&mut self, number: u64) -> Option<&mut Sent> {
+        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.kept.get_mut(place)
+    }
+}
+
+/// A moment as people and programs read it.
+pub(super) fn rfc3339(wall: SystemTime) -> String {
+    let rounded = jiff::Timestamp::try_from(wall).and_then(|at| at.round(jiff::Unit::Millisecond));
+    rounded.map_or_else(|_| String::new(), |at| at.to_string())
+}

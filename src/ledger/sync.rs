@@ -1,0 +1,3 @@
+//! The mutex of the queue.
+
+pub(super) use parking_lot::Mutex;

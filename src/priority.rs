@@ -1,0 +1,48 @@
+//! How urgent a call is among its caller's own: `Priority: u=N` (RFC 9218).
+
+use http::HeaderMap;
+
+use crate::ledger::Urgency;
+
+/// What the caller says, else 3. The field is a dictionary (RFC 9651 section 3.2): of a key given twice the last one
+/// holds, and what makes no sense is as good as not said (RFC 9218 section 4.1).
+#[must_use]
+pub fn urgency(headers: &HeaderMap) -> Urgency {
+    let members = headers.get_all("priority").iter().filter_map(|value| value.to_str().ok());
+    members.flat_map(|value| value.split(',')).filter_map(urgency_of).next_back().unwrap_or_default()
+}
+
+/// N of one member `u=N`; parameters behind a semicolon do not concern us.
+fn urgency_of(member: &str) -> Option<Urgency> {
+    let value = member.split(';').next()?.trim().strip_prefix("u=")?;
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| value.parse().ok())?.and_then(Urgency::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_urgency() {
+        for (value, expected) in [
+            ("u=0", 0),
+            ("u=7", 7),
+            ("i, u=5", 5),
+            ("u=1;x=2, i=?0", 1),
+            ("u=1, u=6", 6),
+            ("u=8", 3),
+            ("u=-1", 3),
+            ("u=2.5", 3),
+            ("u=", 3),
+            ("urgency=1", 3),
+            ("U=1", 3),
+            ("", 3),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("priority", value.parse().unwrap());
+            assert_eq!(Some(urgency(&headers)), Urgency::new(expected), "{value}");
+        }
+        assert_eq!(urgency(&HeaderMap::new()), Urgency::default());
+    }
+}
