@@ -67,6 +67,7 @@ impl App {
             proxy.push(Listener::bind(address).await?);
         }
         let rooms = Rooms {
+            keys: config.callers,
             routing: Routing { accounts, matcher, deny_unknown },
             lines: Arc::new(lines(&config.state, config.queue.limits)?),
             sources,

@@ -1,12 +1,12 @@
 //! What passes from room to room: a chain of proofs.
 //!
-//! `http::Request` → [`Matched`] → [`Call`] → [`Permitted`] → [`Signed`] → [`Answer`] → `http::Response`. Each type can
+//! `http::Request` → [`Identified`] → [`Matched`] → [`Call`] → [`Permitted`] → [`Signed`] → [`Answer`] → `http::Response`. Each type can
 //! only be had from the room before, so a step left out does not compile.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, request::Parts, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, request::Parts, uri::PathAndQuery};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -34,6 +34,15 @@ impl Subject {
     pub fn names(&self) -> (AccountName, RouteId) {
         (self.account.name.clone(), self.route.id.clone())
     }
+}
+
+/// A request whose caller is known.
+#[derive(Debug)]
+pub struct Identified {
+    /// Who makes it.
+    pub caller: Caller,
+    /// The request as it came.
+    pub request: Request<Incoming>,
 }
 
 /// A request whose account and route are known.

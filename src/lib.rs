@@ -10,6 +10,7 @@ pub mod stack;
 
 // The rooms, in the order a request walks them.
 pub mod cache;
+pub mod caller;
 pub mod dry_run;
 pub mod edge;
 pub mod forward;

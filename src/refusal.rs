@@ -53,6 +53,8 @@ impl From<Cause> for Refusal {
 pub enum Cause {
     /// The payload breaks the route's documented rules.
     InvalidPayload(Vec<Fault>),
+    /// Callers are configured, and this is none of them.
+    CallerUnauthenticated,
     /// No row of the catalogue fits, and unknown calls are denied; or the target is none of Zoho's.
     UnknownRoute {
         /// What to do about it.

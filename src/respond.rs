@@ -96,6 +96,10 @@ pub fn respond(refusal: &Refusal, request_id: &str) -> Response<Body> {
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
+    if telling.status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 section 15.5.2 wants a challenge with this status.
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"zoho-gateway\""));
+    }
     proxy_status(headers, telling.proxy_error, telling.name);
     if let (Some(route), Some(allowance)) = (&refusal.route, &refusal.allowance) {
         ratelimit::write(headers, route, allowance);
@@ -137,6 +141,14 @@ fn tell(refusal: &Refusal) -> Telling {
             "the request's body ended before its announced length".into(),
             None,
             "http_request_error",
+        ),
+        Cause::CallerUnauthenticated => telling(
+            StatusCode::UNAUTHORIZED,
+            "caller-unauthenticated",
+            "The gateway does not know this caller",
+            "callers are configured, and the request shows the key of none of them (Authorization: Bearer KEY)".into(),
+            None,
+            "http_request_denied",
         ),
         Cause::UnknownRoute { detail } => telling(
             StatusCode::NOT_FOUND,

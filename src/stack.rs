@@ -15,6 +15,7 @@ use crate::{
     account::AccountName,
     body::Body,
     cache::CacheLayer,
+    caller::{IdentifyLayer, Keys},
     dry_run::DryRunLayer,
     edge::EdgeLayer,
     forward::Forward,
@@ -32,6 +33,8 @@ use crate::{
 /// What the rooms are furnished with.
 #[derive(Debug)]
 pub struct Rooms {
+    /// Who may call.
+    pub keys: Keys,
     /// Accounts and catalogue.
     pub routing: Routing,
     /// The queues, shared with the admin listener.
@@ -57,7 +60,7 @@ pub fn stack(
     rooms: Rooms,
 ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
-    let Rooms { routing, lines, sources, client, max_wait, timeout, max_body, shutdown, metrics } = rooms;
+    let Rooms { keys, routing, lines, sources, client, max_wait, timeout, max_body, shutdown, metrics } = rooms;
     ServiceBuilder::new()
         // Before anything can log a request: what must not be seen is marked.
         .sensitive_request_headers([header::AUTHORIZATION, header::COOKIE].into())
@@ -67,6 +70,8 @@ pub fn stack(
         .propagate_request_id(X_REQUEST_ID)
         // Infallible from here outward: refusals and panics become answers.
         .layer(EdgeLayer::new(shutdown, Arc::clone(&metrics)))
+        // Before anything is looked up for it: who is calling.
+        .layer(IdentifyLayer::new(keys))
         // Whose call, and which: everything below is decided per account and route.
         .layer(RouteLayer::new(routing))
         // Before all that costs: a bad payload spends no slot, no token and no connection.

@@ -33,9 +33,7 @@ pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> Vec<Acc
 }
 
 fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Account> {
-    let fits = (1..=LONGEST_NAME).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    if !fits {
+    if !is_a_name(name) {
         section.refuse("expected an account's name of 1 to 64 letters, digits, _ and -");
     }
     let centers = DataCenter::ALL.map(|center| (center.as_str(), center));
@@ -60,6 +58,12 @@ fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> 
         refresh_token: refresh_token?,
         daily_calls,
     })
+}
+
+/// What accounts and callers may be called.
+pub(super) fn is_a_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(fits)
 }
 
 /// Reads an endpoint over the data centre's own.

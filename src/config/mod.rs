@@ -5,12 +5,13 @@
 //!
 //! 1. `source` parses the file into a tree that remembers lines and columns,
 //! 2. `environment` lays `ZOHO_GATEWAY__...` variables over it,
-//! 3. `sections`, `accounts` and `overrides` ask a `reader` for each key and note what is wrong.
+//! 3. `sections`, `accounts`, `callers` and `overrides` ask a `reader` for each key and note what is wrong.
 //!
 //! The rooms do not import this module: each is handed its own part. Which keys there are, with their defaults and the
 //! reasons, is in `config/gateway.example.toml`, which a test holds to this code.
 
 mod accounts;
+mod callers;
 mod credential;
 mod defaults;
 mod environment;
@@ -35,7 +36,9 @@ use std::{
 pub use problem::{ConfigErrors, Origin, Position, Problem};
 
 use self::{credential::Surroundings, environment::Variables, problem::Findings};
-use crate::{account::Account, catalogue::Catalogue, ledger::Limits, listener::ListenAddress, upstream::ExtraRoots};
+use crate::{
+    account::Account, caller::Keys, catalogue::Catalogue, ledger::Limits, listener::ListenAddress, upstream::ExtraRoots,
+};
 
 /// Everything the gateway is told before it runs.
 #[derive(Debug, Clone)]
@@ -54,6 +57,8 @@ pub struct Config {
     pub routing: Routing,
     /// The Zoho logins in the order of the file; at least one.
     pub accounts: Vec<Account>,
+    /// Who may call; nobody in particular when it is empty.
+    pub callers: Keys,
     /// The published catalogue with `[routes]` applied.
     pub catalogue: Catalogue,
 }
@@ -185,8 +190,9 @@ fn validated(
         let upstream = root.section("upstream", |section| sections::upstream(section, &around));
         let routing = root.section("routing", sections::routing);
         let accounts = accounts::read(root, &around);
+        let callers = callers::read(root);
         overrides::apply(root, &mut catalogue);
-        Config { proxy, admin, state, queue, upstream, routing, accounts, catalogue }
+        Config { proxy, admin, state, queue, upstream, routing, accounts, callers, catalogue }
     });
     findings.into_result().map(|()| config)
 }

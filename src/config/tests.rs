@@ -89,6 +89,11 @@ fn every_key_is_taken() {
             state = { dir = "/var/lib/gateway", missing = "lost" }
             upstream = { connect_timeout = "1s", timeout = "2m" }
             routing.unknown = "deny"
+            [callers.payroll]
+            key_sha256 = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
+            weight = 3
+            [callers.reports]
+            key_sha256 = ["2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae", "FCDE2B2EDBA56BF408601FB721FE9B5C338D10EE429EA04FAE5511B68FBF8FB9"]
             [routes."people.lms.share-course"]
             requests = 10
             window = "100ms"
@@ -118,6 +123,9 @@ fn every_key_is_taken() {
     assert_eq!((config.queue.max_wait, config.queue.limits), (Duration::from_millis(250), limits));
     assert_eq!(config.state.dir.as_deref(), Some(Path::new("/var/lib/gateway")));
     assert_eq!(config.state.missing, MissingState::Lost);
+    let callers = ["key", "foo", "bar"].map(|key| config.callers.caller(key.as_bytes()));
+    let shares = callers.map(|caller| caller.map(|caller| (caller.name(), caller.weight().get())));
+    assert_eq!(shares, [Some(("payroll", 3)), Some(("reports", 1)), Some(("reports", 1))]);
     assert_eq!(config.accounts[0].daily_calls.map(std::num::NonZeroU32::get), Some(25_000));
     assert_eq!(config.upstream.timeout, Duration::from_secs(120));
     assert_eq!(config.routing.unknown, UnknownRoute::Deny);
@@ -146,10 +154,14 @@ fn the_example_loads_and_states_the_defaults() {
     let defaults = format!("{:#?}", good(ACCOUNT, &[]));
     assert_eq!(format!("{:#?}", good(example, &secrets)), defaults);
 
-    // The same with every key that it only mentions, but for the three that have no default.
+    // The same with every key that it only mentions, but for those that have no default.
     let uncommented: String = example
         .lines()
-        .filter(|line| !["#throttle", "#ca_file", "#daily_calls"].iter().any(|key| line.starts_with(key)))
+        .filter(|line| {
+            !["#throttle", "#ca_file", "#daily_calls", "#[callers", "#key_sha256", "#weight"]
+                .iter()
+                .any(|key| line.starts_with(key))
+        })
         .map(|line| match line.strip_prefix('#') {
             Some(key) if !key.is_empty() && !key.starts_with(' ') => format!("{key}\n"),
             _ => format!("{line}\n"),
@@ -327,6 +339,14 @@ fn every_mistake_is_told_with_its_place() {
     for (text, expected) in [
         // Keys that do not exist, some of them not yet.
         ("state.redis = \"x\"", "1:7: state.redis: unknown key (known here: dir, missing)"),
+        (
+            "callers.a.key_sha256 = \"abc\"",
+            "1:24: callers.a.key_sha256: expected a SHA-256 in 64 hexadecimal digits: printf %s KEY | sha256sum",
+        ),
+        (
+            "[callers.a]",
+            "1:10: callers.a.key_sha256: is missing; expected the SHA-256 of an API key in hexadecimal digits",
+        ),
         ("state.dir = \"\"", "1:13: state.dir: expected the path of a folder"),
         ("state.missing = \"full\"", "1:17: state.missing: expected one of \"unused\", \"lost\""),
         (
@@ -339,7 +359,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[prox]",
-            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, proxy, queue, routes, routing, state, upstream)",
+            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, callers, proxy, queue, routes, routing, state, upstream)",
         ),
         ("[proxy]\ntls = {}", "2:1: proxy.tls: unknown key (known here: drain, listen, max_body)"),
         (

@@ -1,6 +1,6 @@
 //! The route room: whose call it is, and which of Zoho's calls.
 //!
-//! In comes the request as the listener read it, on goes a [`Matched`]. Refused is an account that is not configured, a
+//! In comes an [`Identified`] request, on goes a [`Matched`]. Refused is an account that is not configured, a
 //! target that is none of the account's hosts, a path that two servers could read differently, and, with
 //! `routing.unknown = "deny"`, a call that the catalogue does not know.
 //!
@@ -16,4 +16,4 @@ pub use path::{Path, PathFault};
 pub use service::{RouteLayer, Router, Routing};
 
 #[cfg(doc)]
-use crate::call::Matched;
+use crate::call::{Identified, Matched};

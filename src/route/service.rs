@@ -7,8 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Method, Request, Response, Version, header, request::Parts};
-use hyper::body::Incoming;
+use http::{Method, Response, Version, header, request::Parts};
 use tower::{Layer, Service};
 
 use super::{Matcher, Path, target};
@@ -16,10 +15,9 @@ use crate::{
     account::{Account, AccountName},
     body::Body,
     boxed::BoxFuture,
-    call::{Matched, Subject},
+    call::{Identified, Matched, Subject},
     catalogue::{Product, Route},
     fault::Fault,
-    ledger::Caller,
     refusal::{Cause, Refusal},
 };
 
@@ -64,7 +62,7 @@ impl<S> Layer<S> for RouteLayer {
     }
 }
 
-impl<S> Service<Request<Incoming>> for Router<S>
+impl<S> Service<Identified> for Router<S>
 where
     S: Service<Matched, Response = Response<Body>, Error = Refusal, Future = BoxFuture<Response<Body>, Refusal>>,
 {
@@ -76,8 +74,8 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        match self.routing.visit(request) {
+    fn call(&mut self, identified: Identified) -> Self::Future {
+        match self.routing.visit(identified) {
             Ok(matched) => self.inner.call(matched),
             Err(refusal) => Box::pin(ready(Err(refusal))),
         }
@@ -85,7 +83,7 @@ where
 }
 
 impl Routing {
-    fn visit(&self, request: Request<Incoming>) -> Result<Matched, Refusal> {
+    fn visit(&self, Identified { caller, request }: Identified) -> Result<Matched, Refusal> {
         let (head, body) = request.into_parts();
         if head.method == Method::CONNECT {
             let detail = "tunnels (CONNECT) are not proxied; call the gateway by its own address".to_owned();
@@ -101,7 +99,7 @@ impl Routing {
             target::resolve(&account, &head.uri, host).map_err(|cause| named(Refusal::from(cause)))?;
         let path = Path::parse(target.path()).map_err(|fault| named(ambiguous("path", format!("the path {fault}"))))?;
         let route = self.route(product, &head.method, &path).map_err(named)?;
-        Ok(Matched { subject: Subject { caller: Caller::anonymous(), account, route }, target, head, body })
+        Ok(Matched { subject: Subject { caller, account, route }, target, head, body })
     }
 
     fn account(&self, head: &Parts) -> Result<Arc<Account>, Refusal> {

@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 13] = [
     // What builds the path, what stands beside it.
     &["stack", "admin", "config"],
     // The rooms: between them pass the types of `call`, and nothing else.
-    &["listener", "edge", "route", "validate", "dry_run", "cache", "retry", "throttle", "token", "forward"],
+    &["listener", "edge", "caller", "route", "validate", "dry_run", "cache", "retry", "throttle", "token", "forward"],
     &["respond", "telemetry", "upstream"],
     &["priority", "ratelimit", "refusal"],
     &["call"],

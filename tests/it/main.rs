@@ -17,6 +17,8 @@ mod burst;
 #[cfg(test)]
 mod cache;
 #[cfg(test)]
+mod callers;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod drain;

@@ -1,0 +1,68 @@
+//! `[callers]`: who may call, and how a busy route is shared between them.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::support::{COURSE, Call, Gateway, Reply, Sandbox, Setup, Upstream, get};
+
+const ROUTE: &str = "people.lms.get-shared-users";
+
+/// Two callers, the second with three times the weight of the first; their keys are their names.
+fn with_callers(setup: Setup) -> Setup {
+    setup
+        .set("callers.one.key_sha256", "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed")
+        .set("callers.three.key_sha256", "8b5b9db0c13db24256c829aa364aa90c6d2eba318b9232a4ab9313b954d3555f")
+        .set("callers.three.weight", 3)
+}
+
+fn of(caller: &str, target: &str) -> Call {
+    get(target).header("authorization", &format!("Bearer {caller}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_known_callers_are_let_in_and_their_keys_stay_here() {
+    let zoho = Sandbox::boundless();
+    let gateway = with_callers(Gateway::before(&zoho)).start();
+    for stranger in [get(COURSE), of("four", COURSE), get(COURSE).header("authorization", "Basic b25lOg==")] {
+        let answer = gateway.send(&stranger).await;
+        answer.problem(401, "caller-unauthenticated");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"zoho-gateway\""));
+    }
+    assert_eq!((zoho.requests().await.len(), zoho.token_calls().await), (0, 0));
+    gateway.send(&of("one", COURSE)).await.is_zohos(200);
+    let seen = zoho.requests().await.remove(0);
+    assert!(seen.header("authorization").iter().all(|value| value.starts_with("Zoho-oauthtoken ")), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_route_is_shared_by_weight() {
+    let gate = Arc::new(Notify::new());
+    let closed = Arc::clone(&gate);
+    let upstream = Upstream::start(move |request| match request.line.contains("startIndex=0 ") {
+        true => Reply::json(200, "{}").behind(&closed),
+        false => Reply::json(200, "{}"),
+    })
+    .await;
+    let setup = with_callers(Gateway::before_upstream(&upstream)).route(ROUTE, "requests", 1);
+    let gateway = setup.route(ROUTE, "window", "100ms").set("queue.max_wait", "5m").start();
+    tokio::spawn(of("one", &format!("{COURSE}?startIndex=0")).sending(gateway.address()));
+    upstream.until_received(1).await;
+
+    // The one who comes first floods the queue, twelve to twelve.
+    let mut waiting = Vec::new();
+    for (caller, index) in [("one", 1), ("three", 3)] {
+        for _ in 0..12 {
+            let call = of(caller, &format!("{COURSE}?startIndex={index}"));
+            waiting.push(tokio::spawn(call.sending(gateway.address())));
+            gateway.until_waiting(waiting.len()).await;
+        }
+    }
+    gate.notify_one();
+    for task in waiting {
+        task.await.expect("no panic").is_zohos(200);
+    }
+    let lines: Vec<_> = upstream.received().into_iter().skip(1).map(|received| received.line).collect();
+    let of_three = lines.iter().take(12).filter(|line| line.contains("startIndex=3 ")).count();
+    assert_eq!(of_three, 9, "three of four turns while both wait: {lines:#?}");
+}
