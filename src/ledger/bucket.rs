@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// How much longer than a window a call without an answer stays charged: bytes already handed to the network may
-/// still arrive after the connection was given up. Generous for a path whose answers take milliseconds.
+/// still arrive after the connection was given up. The kernel stops sending before that (`upstream` sees to it), and the
+/// rest is generous for a path whose answers take milliseconds.
 pub const NO_ANSWER_GRACE: Duration = Duration::from_secs(5);
 
 /// The slots of one account and route.

@@ -12,15 +12,19 @@ use std::time::Duration;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use rustls::ClientConfig;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tower::{ServiceExt, util::MapResponse};
 
 pub use connect::{ConnectTimeout, Elapsed};
 pub use failure::Failure;
 pub use roots::{ExtraRoots, ExtraRootsError, tls};
 
-use crate::body::Body;
+use crate::{body::Body, ledger::NO_ANSWER_GRACE};
 
 /// How long an idle connection is kept: below the keep-alive of common front ends, so that we close it first and seldom
 /// write into a connection that Zoho is just closing.
@@ -29,8 +33,16 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 /// How often TCP asks whether the other side still lives.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// How long the kernel goes on sending what the other side does not acknowledge, also after the connection was given up
+/// and after the process has ended. Less than [`NO_ANSWER_GRACE`], which counts on nothing arriving later.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
+const _: () = assert!(UNACKNOWLEDGED.as_secs() < NO_ANSWER_GRACE.as_secs());
+
 /// A pooled client; clones share the pool.
-pub type Client = legacy::Client<ConnectTimeout<HttpsConnector<HttpConnector>>, Body>;
+pub type Client = legacy::Client<ConnectTimeout<HttpsConnector<Tcp>>, Body>;
+
+/// TCP connections that give up what is not acknowledged.
+type Tcp = MapResponse<HttpConnector, fn(TokioIo<TcpStream>) -> TokioIo<TcpStream>>;
 
 /// Builds the client. `connect_timeout` covers name resolution, TCP and TLS together.
 #[must_use]
@@ -40,9 +52,38 @@ pub fn client(tls: ClientConfig, connect_timeout: Duration) -> Client {
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(TCP_KEEPALIVE));
-    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp.map_response(giving_up as fn(_) -> _));
     legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE)
         .build(ConnectTimeout::new(https, connect_timeout))
+}
+
+/// Not set on the connector, which would have the kernel give up connecting too, before `upstream.connect_timeout`.
+fn giving_up(stream: TokioIo<TcpStream>) -> TokioIo<TcpStream> {
+    // Other systems have no such option, and are not what a gateway is run on.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(stream.inner()).set_tcp_user_timeout(Some(UNACKNOWLEDGED)) {
+        tracing::warn!(%error, "cannot set TCP_USER_TIMEOUT; what a lost connection still sends may arrive late");
+    }
+    stream
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_gives_up_before_the_ledger_counts_on_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = giving_up(TokioIo::new(stream));
+        assert_eq!(SockRef::from(stream.inner()).tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
+    }
 }
