@@ -66,10 +66,12 @@ impl App {
         for address in &config.proxy.listen {
             proxy.push(Listener::bind(address).await?);
         }
+        let lines = lines(&config.state, config.queue.limits)?;
+        lines.recall(&accounts, &config.catalogue);
         let rooms = Rooms {
             keys: config.callers,
             routing: Routing { accounts, matcher, deny_unknown },
-            lines: Arc::new(lines(&config.state, config.queue.limits)?),
+            lines: Arc::new(lines),
             sources,
             client,
             max_wait: config.queue.max_wait,

@@ -227,11 +227,15 @@ impl Bucket {
     pub(super) fn forecast(&mut self, now: Instant) -> Forecast {
         self.charges.expire(now);
         let requests = self.threshold.requests.get();
-        let locked_until = self.locked_until(now);
         let surplus = self.charged().saturating_sub(requests);
+        let (opens, alone) = match self.lock {
+            None => (now, None),
+            Some(Lock { probe_out: true, .. }) => (now + self.round_trip, None),
+            Some(Lock { until, .. }) => (until.max(now), Some(self.round_trip)),
+        };
         Forecast {
-            opens: locked_until.unwrap_or(now),
-            alone: locked_until.map(|_| self.round_trip),
+            opens,
+            alone,
             requests,
             free: requests.saturating_sub(self.charged()),
             moments: Forecast::moments(&self.charges, surplus),

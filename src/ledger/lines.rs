@@ -1,6 +1,9 @@
 //! One line per account and route, made when first needed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -10,7 +13,7 @@ use super::{
 };
 use crate::{
     account::{Account, AccountName},
-    catalogue::{Pace, Product, Route, RouteId, Threshold},
+    catalogue::{Catalogue, Pace, Product, Route, RouteId, Threshold},
     clock,
     store::Key,
 };
@@ -75,6 +78,17 @@ impl Lines {
             Line::new(key, bucket, daily, self.books.clone())
         };
         Some(Arc::clone(self.lines.write().entry(key).or_insert_with(new)))
+    }
+
+    /// Makes the lines that an earlier process had, so that operators see at once how they stand.
+    pub fn recall(&self, accounts: &BTreeMap<AccountName, Arc<Account>>, catalogue: &Catalogue) {
+        for (key, _) in self.past.left() {
+            let account = accounts.get(&AccountName::new(&key.account));
+            let route = catalogue.iter().find(|route| route.id.as_str() == key.meter);
+            if let (Some(account), Some(route)) = (account, route) {
+                let _ = self.line(account, route);
+            }
+        }
     }
 
     /// How many callers wait now.

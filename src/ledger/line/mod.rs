@@ -228,7 +228,7 @@ impl Line {
         let mut state = self.state.lock();
         let now = clock::now();
         state.change(now, change);
-        state.tell_hopeless(now);
+        state.review(now);
         state.wake_head();
         self.note(&mut state);
     }
@@ -242,7 +242,7 @@ impl Line {
             let quota = state.bucket.quota(now);
             let until = state.bucket.locked(now, retry_after)?;
             state.foreign_locks += u64::from(foreign);
-            state.tell_hopeless(now);
+            state.review(now);
             state.wake_head();
             self.note(&mut state);
             (Met { until, foreign }, quota)

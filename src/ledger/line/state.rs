@@ -20,7 +20,7 @@ use super::{
 /// another line has given back a slot of the day.
 const A_WHILE: Duration = Duration::from_secs(1);
 
-/// How often promises are looked at again that newcomers may have broken: so seldom that it costs a few percent of one
+/// How often promises are looked at again that something may have broken: so seldom that it costs a few percent of one
 /// core, since each look takes about a tenth of this per waiter.
 const REVIEW_PER_WAITER: Duration = Duration::from_micros(2);
 
@@ -132,8 +132,7 @@ impl State {
         let Joined { ticket, delays } = self.queue.join(&claim.caller, claim.entrance, claim.urgency, now, waiter);
         if delays {
             // Those behind it were promised a turn that now comes later.
-            self.review.due = true;
-            self.review_if_due(now);
+            self.review(now);
         }
         (ticket, wake)
     }
@@ -167,8 +166,15 @@ impl State {
         }
     }
 
+    /// Something happened after which promises may not be kept: they are looked at again, at once unless that was done
+    /// a moment ago. Then whoever heads the queue does it a moment later, and has to be woken for that.
+    pub(super) fn review(&mut self, now: Instant) {
+        self.review.due = true;
+        self.review_if_due(now);
+    }
+
     /// Tells everybody who can no longer be served in time. Those who stay move up behind them.
-    pub(super) fn tell_hopeless(&mut self, now: Instant) {
+    fn tell_hopeless(&mut self, now: Instant) {
         let outlook = self.outlook(now);
         let mut staying = 0;
         let mut hopeless = Vec::new();
@@ -193,7 +199,7 @@ impl State {
         self.review.not_before.filter(|_| self.review.due)
     }
 
-    /// Looks at all promises again, if newcomers may have broken some and the last look is long enough ago.
+    /// Looks at all promises again, if some may be broken and the last look is long enough ago.
     pub(super) fn review_if_due(&mut self, now: Instant) {
         if self.review.due && self.review.not_before.is_none_or(|at| at <= now) {
             self.tell_hopeless(now);
