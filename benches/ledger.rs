@@ -18,9 +18,13 @@ use std::{
 
 use governor::{Quota, RateLimiter, clock::FakeRelativeClock};
 use zoho_gateway::{
-    catalogue::{Pace, Threshold},
+    account::{Account, AccountName},
+    catalogue::{Catalogue, Pace, Route, RouteId, Threshold},
     clock,
-    ledger::{Bucket, Claim, Limits, Line},
+    endpoint::DataCenter,
+    ledger::{Books, Bucket, Claim, Journal, Limits, Line, Lines, Past, WaitingRoom},
+    secret::Secret,
+    store::Store,
 };
 
 const ROUNDS: usize = 7;
@@ -37,6 +41,7 @@ fn main() {
     report("line: permit, sent, answered, executed", line, gcra);
     queue(100_000, gcra);
     buckets(100_000);
+    runtime.block_on(journal());
 }
 
 fn threshold(requests: u32, window: Duration) -> Threshold {
@@ -120,6 +125,78 @@ fn buckets(number: usize) {
         }
     }
     println!("{number} full buckets: {} MiB", resident().saturating_sub(before) / 1024);
+}
+
+/// What it costs that every call is on the disk before it is sent: one at a time, and as many as ask at once.
+async fn journal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let opened = Store::open(folder.path()).expect("a new store");
+    let past = Arc::new(Past::new(opened.memory, clock::now()));
+    let journal = Journal::keep(opened.store, Arc::clone(&past)).expect("a thread");
+    let limits = Limits::calls(100_000);
+    let books = Books { room: WaitingRoom::new(limits), journal: journal.clone(), recorder: Arc::default() };
+    let lines = Lines::new(past, books);
+    let account = account();
+    let route = Catalogue::published().expect("the catalogue").routes.remove(0);
+    let lines: Vec<_> = (0..1000)
+        .filter_map(|number| {
+            let threshold = Some(threshold(400, Duration::from_secs(60)));
+            let id = RouteId::new(&format!("people.bench.call-{number}"));
+            lines.line(&account, &Route { id, threshold, ..route.clone() })
+        })
+        .collect();
+    let call = async |line: &Arc<Line>| {
+        let mut permit = line.permit(Claim::plain(clock::now())).await.expect("a free slot and a disk");
+        permit.sending().expect("no lock");
+        permit.answered();
+        permit.executed();
+    };
+
+    let mut alone: Vec<_> = Vec::new();
+    for line in &lines[..200] {
+        let began = clock::now();
+        call(line).await;
+        alone.push(began.elapsed().as_secs_f64());
+    }
+    alone.sort_by(f64::total_cmp);
+    println!("recorded call, one at a time: {:.0} us", alone[alone.len() / 2] * 1e6);
+
+    for at_once in [10, 100, 1000] {
+        let (began, cpu, calls) = (clock::now(), cpu_seconds(), 20_000);
+        let caller = async |first: usize| {
+            for number in (first..calls).step_by(at_once) {
+                call(&lines[number % lines.len()]).await;
+            }
+        };
+        futures_util::future::join_all((0..at_once).map(caller)).await;
+        let (took, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+        println!(
+            "recorded calls on 1000 routes, {at_once} at once: {:.0} per s, {:.0} us of CPU each",
+            calls as f64 / took,
+            cpu / calls as f64 * 1e6
+        );
+    }
+    journal.close().await;
+}
+
+fn account() -> Account {
+    Account {
+        name: AccountName::new("main"),
+        data_center: DataCenter::Us,
+        endpoints: DataCenter::Us.endpoints(),
+        client_id: String::new(),
+        client_secret: Secret::new(String::new()),
+        refresh_token: Secret::new(String::new()),
+        daily_calls: None,
+    }
+}
+
+/// User and system time of this process, of Linux, where a tick is a hundredth of a second.
+fn cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or_default();
+    (ticks(11) + ticks(12)) / 100.0
 }
 
 fn poll<F: Future>(future: F) -> Poll<F::Output> {
