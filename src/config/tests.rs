@@ -197,7 +197,10 @@ fn paths_start_at_the_files_folder() {
 
 #[test]
 fn the_environment_overrides_the_file() {
-    let text = with_account("[proxy]\nlisten = \"127.0.0.1:1\"\n[routes.\"people.lms.share-course\"]\nrequests = 5\n");
+    let text = with_account(
+        "[proxy]\nlisten = \"127.0.0.1:1\"\n[routes.\"people.lms.share-course\"]\nrequests = 5\n\
+         [callers.Pay-Roll]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\n",
+    );
     let config = good(
         &text,
         &[
@@ -206,6 +209,7 @@ fn the_environment_overrides_the_file() {
             ("ZOHO_GATEWAY__ROUTES__PEOPLE_LMS_SHARE_COURSE__REQUESTS", "10"),
             ("ZOHO_GATEWAY__ROUTES__CALENDAR_CALENDARS_SHARE_CALENDAR__LOCK", "1m"),
             ("ZOHO_GATEWAY__ACCOUNTS__MAIN__CLIENT_SECRET", "other"),
+            ("ZOHO_GATEWAY__CALLERS__PAY_ROLL__WEIGHT", "5"),
             ("ZOHO_GATEWAY__ACCOUNTS__MAIN__ENDPOINTS__PEOPLE", "http://localhost:1"),
             ("ZOHO_GATEWAY_SERVICE_HOST", "10.0.0.1"),
             ("PATH", "/bin"),
@@ -217,6 +221,7 @@ fn the_environment_overrides_the_file() {
     assert_eq!(route(&config, "people.lms.share-course").threshold.unwrap().requests.get(), 10);
     let lock = route(&config, "calendar.calendars.share-calendar").threshold.unwrap().lock;
     assert_eq!(lock, Duration::from_secs(60));
+    assert_eq!(config.callers.caller(b"key").map(|caller| caller.weight().get()), Some(5));
     assert_eq!(config.accounts[0].client_secret.expose(), "other");
     assert_eq!(config.accounts[0].endpoints.people.to_string(), "http://localhost:1");
 }
