@@ -39,8 +39,9 @@ fn main() {
     report("governor: one check", gcra, gcra);
     report("bucket: take, answered", bucket, gcra);
     report("line: permit, sent, answered, executed", line, gcra);
+    // Kept, so that what comes next cannot use memory that was given back.
+    let _kept = buckets(100_000);
     queue(100_000, gcra);
-    buckets(100_000);
     runtime.block_on(journal());
 }
 
@@ -109,10 +110,10 @@ fn queue(waiters: usize, peer: f64) {
     println!("line of {waiters}: {} MiB", memory / 1024);
 }
 
-fn buckets(number: usize) {
+fn buckets(number: usize) -> Vec<Arc<Line>> {
     let before = resident();
-    let lines: Vec<Arc<Line>> =
-        (0..number).map(|_| Line::in_memory(threshold(30, Duration::from_secs(60)), Limits::NOBODY)).collect();
+    let all = Lines::in_memory(Limits::NOBODY);
+    let lines = many(&all, number, threshold(30, Duration::from_secs(60)));
     for line in &lines {
         // All slots charged: the most that a bucket holds.
         for _ in 0..30 {
@@ -125,6 +126,7 @@ fn buckets(number: usize) {
         }
     }
     println!("{number} full buckets: {} MiB", resident().saturating_sub(before) / 1024);
+    lines
 }
 
 /// What it costs that every call is on the disk before it is sent: one at a time, and as many as ask at once.
@@ -135,16 +137,7 @@ async fn journal() {
     let journal = Journal::keep(opened.store, Arc::clone(&past)).expect("a thread");
     let limits = Limits::calls(100_000);
     let books = Books { room: WaitingRoom::new(limits), journal: journal.clone(), recorder: Arc::default() };
-    let lines = Lines::new(past, books);
-    let account = account();
-    let route = Catalogue::published().expect("the catalogue").routes.remove(0);
-    let lines: Vec<_> = (0..1000)
-        .filter_map(|number| {
-            let threshold = Some(threshold(400, Duration::from_secs(60)));
-            let id = RouteId::new(&format!("people.bench.call-{number}"));
-            lines.line(&account, &Route { id, threshold, ..route.clone() })
-        })
-        .collect();
+    let lines = many(&Lines::new(past, books), 1000, threshold(400, Duration::from_secs(60)));
     let call = async |line: &Arc<Line>| {
         let mut permit = line.permit(Claim::plain(clock::now())).await.expect("a free slot and a disk");
         permit.sending().expect("no lock");
@@ -177,6 +170,16 @@ async fn journal() {
         );
     }
     journal.close().await;
+}
+
+/// Lines of one account and so many routes.
+fn many(lines: &Lines, number: usize, threshold: Threshold) -> Vec<Arc<Line>> {
+    let (account, route) = (account(), Catalogue::published().expect("the catalogue").routes.remove(0));
+    let line = |number| {
+        let id = RouteId::new(&format!("people.bench.call-{number}"));
+        lines.line(&account, &Route { id, threshold: Some(threshold), ..route.clone() })
+    };
+    (0..number).filter_map(line).collect()
 }
 
 fn account() -> Account {
