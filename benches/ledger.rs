@@ -21,9 +21,9 @@ use zoho_gateway::{
     account::{Account, AccountName},
     catalogue::{Catalogue, Pace, Route, RouteId, Threshold},
     clock,
+    credential::Credential,
     endpoint::DataCenter,
     ledger::{Books, Bucket, Claim, Journal, Limits, Line, Lines, Past, WaitingRoom},
-    secret::Secret,
     store::Store,
 };
 
@@ -188,8 +188,8 @@ fn account() -> Account {
         data_center: DataCenter::Us,
         endpoints: DataCenter::Us.endpoints(),
         client_id: String::new(),
-        client_secret: Secret::new(String::new()),
-        refresh_token: Secret::new(String::new()),
+        client_secret: Credential::awaited(None),
+        refresh_token: Credential::awaited(None),
         daily_calls: None,
     }
 }

@@ -4,8 +4,8 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use crate::{
     catalogue::Product,
+    credential::Credential,
     endpoint::{DataCenter, Endpoints},
-    secret::Secret,
 };
 
 /// One login: where it lives and what it is let in with.
@@ -20,9 +20,9 @@ pub struct Account {
     /// OAuth client id.
     pub client_id: String,
     /// OAuth client secret.
-    pub client_secret: Secret,
+    pub client_secret: Credential,
     /// OAuth refresh token.
-    pub refresh_token: Secret,
+    pub refresh_token: Credential,
     /// How many calls of People its plan allows in a day; `None`: not watched.
     pub daily_calls: Option<NonZeroU32>,
 }

@@ -190,7 +190,7 @@ pub struct Visit {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{catalogue::Catalogue, clock, endpoint::DataCenter, secret::Secret};
+    use crate::{catalogue::Catalogue, clock, credential::Credential, endpoint::DataCenter};
 
     /// A PUT of the catalogue's first call, with nothing special about it.
     pub(crate) fn call(target: &str) -> Call {
@@ -204,8 +204,8 @@ pub(crate) mod tests {
             data_center: DataCenter::Us,
             endpoints: DataCenter::Us.endpoints(),
             client_id: String::new(),
-            client_secret: Secret::new(String::new()),
-            refresh_token: Secret::new(String::new()),
+            client_secret: Credential::awaited(None),
+            refresh_token: Credential::awaited(None),
             daily_calls: None,
         };
         let route = Catalogue::published().unwrap().routes.remove(0);

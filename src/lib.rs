@@ -32,6 +32,7 @@ pub mod boxed;
 pub mod call;
 pub mod catalogue;
 pub mod clock;
+pub mod credential;
 pub mod endpoint;
 pub mod fault;
 pub mod ledger;

@@ -47,13 +47,13 @@ fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> 
     let daily_calls = section.integer("daily_calls", DAILY_CALLS).and_then(NonZeroU32::new);
     let client_id = credential::read(section, "client_id", around);
     let client_secret = credential::read(section, "client_secret", around);
-    let refresh_token = credential::read(section, "refresh_token", around);
+    let refresh_token = credential::refresh_token(section, around);
     Some(Account {
         name: AccountName::new(name),
         data_center,
         endpoints,
         // Not secret: it stands in the address bar of everyone who logs in.
-        client_id: client_id?.expose().to_owned(),
+        client_id: client_id?.current().expose().to_owned(),
         client_secret: client_secret?,
         refresh_token: refresh_token?,
         daily_calls,

@@ -14,13 +14,13 @@ use super::{
     reader::Section,
     source::{Entry, Value},
 };
-use crate::secret::Secret;
+use crate::{
+    credential::{Credential, Unusable},
+    secret::Secret,
+};
 
 /// What a credential looks like, for messages.
 const A_CREDENTIAL: &str = "a string, { env = \"NAME\" } or { file = \"PATH\" }";
-
-/// More than any credential takes; a wrong path may lead to something endless.
-const LONGEST_FILE: u64 = 64 * 1024;
 
 /// Where references lead.
 pub(super) struct Surroundings<'a> {
@@ -28,26 +28,54 @@ pub(super) struct Surroundings<'a> {
     pub(super) variables: &'a Variables,
     /// The configuration file's folder: relative paths start there.
     pub(super) folder: &'a Path,
+    /// What becomes of a refresh token that is not there.
+    pub(super) refresh_tokens: RefreshTokens,
+}
+
+/// Whether refresh tokens have to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RefreshTokens {
+    /// The gateway cannot run without.
+    Needed,
+    /// Somebody is about to get one.
+    Awaited,
 }
 
 /// Reads a credential that must be there.
-pub(super) fn read(section: &mut Section<'_>, key: &'static str, around: &Surroundings<'_>) -> Option<Secret> {
+pub(super) fn read(section: &mut Section<'_>, key: &'static str, around: &Surroundings<'_>) -> Option<Credential> {
+    read_or(section, key, around, false)
+}
+
+/// Reads a refresh token, which need not be there yet when one is about to be had.
+pub(super) fn refresh_token(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Credential> {
+    read_or(section, "refresh_token", around, around.refresh_tokens == RefreshTokens::Awaited)
+}
+
+fn read_or(
+    section: &mut Section<'_>,
+    key: &'static str,
+    around: &Surroundings<'_>,
+    awaited: bool,
+) -> Option<Credential> {
     let Some(entry) = section.take(key) else {
+        if awaited {
+            return Some(Credential::awaited(None));
+        }
         section.missing(key, &format!("is missing; expected {A_CREDENTIAL}"));
         return None;
     };
     let Entry { node, .. } = &entry;
     match &node.value {
-        Value::Text(text) => match sound(text) {
-            Ok(()) => Some(text.clone()),
+        Value::Text(text) => match Credential::written(text.clone()) {
+            Ok(credential) => Some(credential),
             Err(message) => {
-                section.wrong(key, &node.origin, message);
+                section.wrong(key, &node.origin, message.to_string());
                 None
             }
         },
         Value::Table(_) => {
             section.put_back(entry);
-            section.section(key, |reference| follow(reference, around))
+            section.section(key, |reference| follow(reference, around, awaited))
         }
         other => {
             section.wrong_kind(key, &node.origin, A_CREDENTIAL, other);
@@ -57,44 +85,31 @@ pub(super) fn read(section: &mut Section<'_>, key: &'static str, around: &Surrou
 }
 
 /// Follows a reference to where the credential is.
-fn follow(reference: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Secret> {
+fn follow(reference: &mut Section<'_>, around: &Surroundings<'_>, awaited: bool) -> Option<Credential> {
     let places = ["env", "file"].into_iter().filter(|key| reference.whereabouts(key).is_some()).count();
     let of_env = reference.parsed("env", "the name of an environment variable", |name| {
-        let value = around.variables.value(name).ok_or("names an environment variable that is not set")?;
+        let value = around.variables.value(name);
+        if value.is_none() && awaited {
+            return Ok(Credential::awaited(None));
+        }
+        let value = value.ok_or("names an environment variable that is not set")?;
         let value = value.to_str().ok_or("names an environment variable that is not UTF-8 text")?;
-        let secret = Secret::from(value);
-        sound(&secret).map(|()| secret)
+        Credential::written(Secret::from(value)).map_err(|message| message.to_string())
     });
     let of_file = reference.parsed("file", "a path", |path| {
-        let secret = content(path, around.folder)?;
-        sound(&secret).map(|()| secret).map_err(|message| format!("{} {message}", named(path, around.folder)))
+        let resolved = resolved(path, around.folder);
+        match Credential::in_file(resolved.clone()) {
+            Err(Unusable::Empty) if awaited => Ok(Credential::awaited(Some(resolved))),
+            Err(Unusable::Unread(error)) if awaited && error.kind() == io::ErrorKind::NotFound => {
+                Ok(Credential::awaited(Some(resolved)))
+            }
+            outcome => outcome.map_err(|message| format!("{} {message}", named(path, around.folder))),
+        }
     });
     if places != 1 {
         reference.refuse(format!("expected {A_CREDENTIAL}"));
     }
     of_env.or(of_file).map(|found| found.value)
-}
-
-/// Whether it can be a credential. RFC 6749, appendix A: visible ASCII characters, no spaces.
-fn sound(secret: &Secret) -> Result<(), &'static str> {
-    match secret.expose() {
-        "" => Err("is empty"),
-        text if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(()),
-        _ => Err("holds white space or other characters that no credential has; a stray newline is the usual mistake"),
-    }
-}
-
-/// A file's text without the newline that editors leave at its end.
-fn content(path: &str, folder: &Path) -> Result<Secret, String> {
-    let unread = |error: io::Error| format!("{} cannot be read: {error}", named(path, folder));
-    let file = open(path, folder).map_err(unread)?;
-    let mut text = String::new();
-    file.take(LONGEST_FILE + 1).read_to_string(&mut text).map_err(unread)?;
-    let text = Secret::new(text);
-    if text.expose().len() as u64 > LONGEST_FILE {
-        return Err(format!("{} is too long for a credential", named(path, folder)));
-    }
-    Ok(Secret::from(text.expose().trim_end_matches(['\r', '\n'])))
 }
 
 /// Opens what a path leads to, which must be no folder.

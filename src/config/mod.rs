@@ -35,7 +35,11 @@ use std::{
 
 pub use problem::{ConfigErrors, Origin, Position, Problem};
 
-use self::{credential::Surroundings, environment::Variables, problem::Findings};
+use self::{
+    credential::{RefreshTokens, Surroundings},
+    environment::Variables,
+    problem::Findings,
+};
 use crate::{
     account::Account, caller::Keys, catalogue::Catalogue, ledger::Limits, listener::ListenAddress, upstream::ExtraRoots,
 };
@@ -140,12 +144,20 @@ pub enum UnknownRoute {
 /// # Errors
 /// Everything that is wrong with it; a file that cannot be read is one [`Problem`] without a line.
 pub fn load(path: &Path, env: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Config, ConfigErrors> {
-    let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| {
-        let origin = Origin::File { name: Arc::from(name.as_str()), position: None };
-        Problem { origin, key: String::new(), message: format!("cannot be read: {error}") }
-    })?;
-    validated(&name, path.parent().unwrap_or(Path::new("")), &text, env)
+    let (name, text) = read(path)?;
+    validated(&name, path.parent().unwrap_or(Path::new("")), &text, env, RefreshTokens::Needed)
+}
+
+/// The same for somebody who is about to get a refresh token: those need not be there yet.
+///
+/// # Errors
+/// Everything else that is wrong with it.
+pub fn load_for_login(
+    path: &Path,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Config, ConfigErrors> {
+    let (name, text) = read(path)?;
+    validated(&name, path.parent().unwrap_or(Path::new("")), &text, env, RefreshTokens::Awaited)
 }
 
 /// Reads a configuration from its text; `name` is what errors call it, and its folder is where relative paths start.
@@ -157,7 +169,16 @@ pub fn parse(
     text: &str,
     env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Config, ConfigErrors> {
-    validated(name, Path::new(name).parent().unwrap_or(Path::new("")), text, env)
+    validated(name, Path::new(name).parent().unwrap_or(Path::new("")), text, env, RefreshTokens::Needed)
+}
+
+fn read(path: &Path) -> Result<(String, String), Problem> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| {
+        let origin = Origin::File { name: Arc::from(name.as_str()), position: None };
+        Problem { origin, key: String::new(), message: format!("cannot be read: {error}") }
+    })?;
+    Ok((name, text))
 }
 
 /// Takes the raw form to the validated one.
@@ -166,6 +187,7 @@ fn validated(
     folder: &Path,
     text: &str,
     env: impl IntoIterator<Item = (OsString, OsString)>,
+    refresh_tokens: RefreshTokens,
 ) -> Result<Config, ConfigErrors> {
     let name = Arc::from(name);
     let mut catalogue = Catalogue::published().map_err(|error| Problem {
@@ -181,7 +203,7 @@ fn validated(
     variables.overlay(&mut tree, &route_ids, &findings);
 
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let around = Surroundings { variables: &variables, folder };
+    let around = Surroundings { variables: &variables, folder, refresh_tokens };
     let config = reader::read_root(&name, tree, &findings, |root| {
         let proxy = root.section("proxy", sections::proxy);
         let admin = root.section("admin", |section| sections::admin(section, &proxy));

@@ -68,8 +68,8 @@ fn an_account_is_all_it_takes() {
     assert_eq!(config.routing.unknown, UnknownRoute::Limit);
     let [account] = config.accounts.as_slice() else { panic!("one account") };
     assert_eq!((account.name.as_str(), account.client_id.as_str()), ("main", "1000.ABC"));
-    assert_eq!(account.client_secret.expose(), "c11e27");
-    assert_eq!(account.refresh_token.expose(), "1000.8ef2");
+    assert_eq!(account.client_secret.current().expose(), "c11e27");
+    assert_eq!(account.refresh_token.current().expose(), "1000.8ef2");
     assert_eq!(account.data_center, DataCenter::Us);
     assert_eq!(account.endpoints, DataCenter::Us.endpoints());
     assert_eq!(account.daily_calls, None);
@@ -188,8 +188,8 @@ fn paths_start_at_the_files_folder() {
     fs::write(&path, text).unwrap();
     let config = load(&path, variables(&[("ID", "1000.ABC"), ("SECRET", "c11e27")])).unwrap();
     assert_ne!(format!("{:?}", config.upstream.extra_roots), format!("{:?}", ExtraRoots::default()));
-    assert_eq!(config.accounts[0].refresh_token.expose(), "1000.8ef2");
-    assert_eq!(config.accounts[0].client_secret.expose(), "c11e27");
+    assert_eq!(config.accounts[0].refresh_token.current().expose(), "1000.8ef2");
+    assert_eq!(config.accounts[0].client_secret.current().expose(), "c11e27");
     assert_eq!(config.accounts[0].client_id, "1000.ABC");
 }
 
@@ -222,7 +222,7 @@ fn the_environment_overrides_the_file() {
     let lock = route(&config, "calendar.calendars.share-calendar").threshold.unwrap().lock;
     assert_eq!(lock, Duration::from_secs(60));
     assert_eq!(config.callers.caller(b"key").map(|caller| caller.weight().get()), Some(5));
-    assert_eq!(config.accounts[0].client_secret.expose(), "other");
+    assert_eq!(config.accounts[0].client_secret.current().expose(), "other");
     assert_eq!(config.accounts[0].endpoints.people.to_string(), "http://localhost:1");
 }
 
@@ -242,8 +242,8 @@ fn the_environment_alone_is_enough() {
     );
     let [account] = config.accounts.as_slice() else { panic!("one account") };
     assert_eq!(account.name.as_str(), "payroll");
-    assert_eq!(account.client_secret.expose(), "c11e27");
-    assert_eq!(account.refresh_token.expose(), "1000.8ef2");
+    assert_eq!(account.client_secret.current().expose(), "c11e27");
+    assert_eq!(account.refresh_token.current().expose(), "1000.8ef2");
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn a_secret_from_the_environment_replaces_every_form_in_the_file() {
         for name in ["CLIENT_SECRET", "CLIENT_SECRET__ENV"] {
             let name = format!("ZOHO_GATEWAY__ACCOUNTS__MA_IN__{name}");
             let config = good(&text, &[(&name, "SET"), ("SET", "SET")]);
-            assert_eq!(config.accounts[0].client_secret.expose(), "SET", "{form} {name}");
+            assert_eq!(config.accounts[0].client_secret.current().expose(), "SET", "{form} {name}");
         }
     }
 }

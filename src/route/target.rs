@@ -59,7 +59,7 @@ fn unknown(detail: &str) -> Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{account::AccountName, endpoint::DataCenter, secret::Secret};
+    use crate::{account::AccountName, credential::Credential, endpoint::DataCenter};
 
     fn account() -> Account {
         let mut endpoints = DataCenter::Us.endpoints();
@@ -70,8 +70,8 @@ mod tests {
             data_center: DataCenter::Us,
             endpoints,
             client_id: String::new(),
-            client_secret: Secret::new(String::new()),
-            refresh_token: Secret::new(String::new()),
+            client_secret: Credential::awaited(None),
+            refresh_token: Credential::awaited(None),
             daily_calls: None,
         }
     }

@@ -56,7 +56,7 @@ impl Grants {
         let client = oauth_client(account).map_err(|error| invalid(&server, error.to_string()))?;
         let sent_at = clock::now();
         let exchange = Exchange { grants: self, server: &server, permit: parking_lot::Mutex::new(permit) };
-        let refresh_token = RefreshToken::new(account.refresh_token.expose().to_owned());
+        let refresh_token = RefreshToken::new(account.refresh_token.current().expose().to_owned());
         let answer = client.exchange_refresh_token(&refresh_token).request_async(&exchange).await;
         match answer {
             Ok(answer) => {
@@ -77,7 +77,7 @@ fn oauth_client(account: &Account) -> Result<OAuthClient, oauth2::url::ParseErro
     let accounts = &account.endpoints.accounts;
     let token_url = TokenUrl::new(format!("{}://{}/oauth/v2/token", accounts.scheme(), accounts.authority()))?;
     Ok(BasicClient::new(ClientId::new(account.client_id.clone()))
-        .set_client_secret(ClientSecret::new(account.client_secret.expose().to_owned()))
+        .set_client_secret(ClientSecret::new(account.client_secret.current().expose().to_owned()))
         // In the body: Zoho does not read HTTP Basic, and a query would end up in logs.
         .set_auth_type(AuthType::RequestBody)
         .set_token_uri(token_url))

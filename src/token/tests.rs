@@ -16,6 +16,7 @@ use tokio::{
 use super::*;
 use crate::{
     account::{Account, AccountName},
+    credential::Credential,
     endpoint::DataCenter,
     refusal::Cause,
     secret::Secret,
@@ -58,8 +59,8 @@ fn source_at(endpoints: crate::endpoint::Endpoints) -> Arc<Source> {
         data_center: DataCenter::Us,
         endpoints,
         client_id: "1000.ID".into(),
-        client_secret: Secret::new("secret".into()),
-        refresh_token: Secret::new("1000.refresh".into()),
+        client_secret: Credential::written(Secret::new("secret".into())).unwrap(),
+        refresh_token: Credential::written(Secret::new("1000.refresh".into())).unwrap(),
         daily_calls: None,
     };
     let client = upstream::client(upstream::tls(&upstream::ExtraRoots::default()), Duration::from_secs(5));

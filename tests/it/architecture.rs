@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 13] = [
     &["ledger"],
     &["store"],
     &["account"],
-    &["endpoint"],
+    &["endpoint", "credential"],
     &["catalogue"],
     &["body", "boxed", "clock", "fault", "secret", "shutdown"],
 ];

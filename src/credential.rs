@@ -1,0 +1,164 @@
+//! A secret of an account, and where it comes from: the configuration, the environment, or a file that may change while
+//! the gateway runs.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::RwLock;
+
+use crate::secret::Secret;
+
+/// More than any credential takes; a wrong path may lead to something endless.
+const LONGEST_FILE: u64 = 64 * 1024;
+
+/// A credential; clones share it, so that all see it change.
+#[derive(Clone)]
+pub struct Credential(Arc<Inner>);
+
+struct Inner {
+    file: Option<PathBuf>,
+    current: RwLock<Secret>,
+}
+
+/// Text or a file that holds no credential.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// Nothing stands there.
+    #[error("is empty")]
+    Empty,
+    /// RFC 6749, appendix A: visible ASCII characters, no spaces.
+    #[error("holds white space or other characters that no credential has; a stray newline is the usual mistake")]
+    Characters,
+    /// The file has more text than any credential.
+    #[error("is too long for a credential")]
+    TooLong,
+    /// The file cannot be read.
+    #[error("cannot be read: {0}")]
+    Unread(#[from] io::Error),
+}
+
+impl Credential {
+    /// One that is written down, in the configuration or the environment.
+    ///
+    /// # Errors
+    /// [`Unusable`] for text that is none.
+    pub fn written(secret: Secret) -> Result<Self, Unusable> {
+        sound(&secret)?;
+        Ok(Self::new(None, secret))
+    }
+
+    /// One that stands in a file, with or without a newline behind it.
+    ///
+    /// # Errors
+    /// [`Unusable`] for a file that holds none.
+    pub fn in_file(path: PathBuf) -> Result<Self, Unusable> {
+        let secret = read(&path)?;
+        Ok(Self::new(Some(path), secret))
+    }
+
+    /// One that is still to be had, and in which file, if any, it is to stand then.
+    #[must_use]
+    pub fn awaited(path: Option<PathBuf>) -> Self {
+        Self::new(path, Secret::new(String::new()))
+    }
+
+    /// As it is now; empty while it is awaited.
+    #[must_use]
+    pub fn current(&self) -> Secret {
+        self.0.current.read().clone()
+    }
+
+    /// The file that it stands in.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.0.file.as_deref()
+    }
+
+    /// Reads its file again, if it stands in one. Whether it has changed.
+    ///
+    /// # Errors
+    /// [`Unusable`]; then what was there before goes on.
+    pub fn reread(&self) -> Result<bool, Unusable> {
+        let Some(path) = &self.0.file else { return Ok(false) };
+        let secret = read(path)?;
+        if secret.expose() == self.0.current.read().expose() {
+            return Ok(false);
+        }
+        *self.0.current.write() = secret;
+        Ok(true)
+    }
+
+    fn new(file: Option<PathBuf>, secret: Secret) -> Self {
+        Self(Arc::new(Inner { file, current: RwLock::new(secret) }))
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+fn sound(secret: &Secret) -> Result<(), Unusable> {
+    match secret.expose() {
+        "" => Err(Unusable::Empty),
+        text if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(()),
+        _ => Err(Unusable::Characters),
+    }
+}
+
+/// A file's text without the newline that editors leave at its end.
+fn read(path: &Path) -> Result<Secret, Unusable> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
+    }
+    let mut text = String::new();
+    let length = file.take(LONGEST_FILE + 1).read_to_string(&mut text);
+    let text = Secret::new(text);
+    if length? as u64 > LONGEST_FILE {
+        return Err(Unusable::TooLong);
+    }
+    let secret = Secret::from(text.expose().trim_end_matches(['\r', '\n']));
+    sound(&secret)?;
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        fs::write(&path, "first\n").unwrap();
+        let credential = Credential::in_file(path.clone()).unwrap();
+        let shared = credential.clone();
+        assert_eq!((credential.current().expose(), credential.file()), ("first", Some(path.as_path())));
+        assert!(!credential.reread().unwrap());
+        fs::write(&path, "second").unwrap();
+        assert!(credential.reread().unwrap());
+        assert_eq!(shared.current().expose(), "second");
+        fs::write(&path, "").unwrap();
+        assert!(matches!(credential.reread(), Err(Unusable::Empty)));
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(credential.reread(), Err(Unusable::Unread(_))));
+        assert_eq!(shared.current().expose(), "second", "what was there before goes on");
+    }
+
+    #[test]
+    fn what_is_written_down_does_not_change() {
+        let credential = Credential::written(Secret::from("abc")).unwrap();
+        assert!(!credential.reread().unwrap());
+        assert_eq!(format!("{credential:?} {}", credential.current().expose()), "[redacted] abc");
+        assert!(Credential::written(Secret::from("a b")).is_err() && Credential::written(Secret::from("")).is_err());
+    }
+}
