@@ -89,6 +89,9 @@ struct SandboxOptions {
     /// Longest random delay each way.
     #[arg(long, value_name = "SPAN", value_parser = span)]
     delay: Option<Duration>,
+    /// Token calls allowed in ten minutes, instead of the documented 10.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    token_requests: Option<u32>,
     /// Life of an access token.
     #[arg(long, value_name = "SPAN", value_parser = span)]
     token_life: Option<Duration>,

@@ -29,6 +29,7 @@ fn settings(options: &SandboxOptions) -> Settings {
         lock: options.lock,
         lock_answer: options.lock_answer,
         delay: options.delay.unwrap_or(default.delay),
+        token_requests: options.token_requests.unwrap_or(default.token_requests),
         token_life: options.token_life.unwrap_or(default.token_life),
         token_delay: options.token_delay.unwrap_or(default.token_delay),
     }

@@ -13,6 +13,9 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// The lock period that accompanies nearly every threshold of 30.
 const LOCK: Duration = Duration::from_secs(5 * 60);
 
+/// "10 access tokens per refresh token in ten minutes."
+const TOKEN_REQUESTS: u32 = 10;
+
 /// How long Zoho's access tokens live.
 const TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
 
@@ -27,6 +30,8 @@ pub struct Settings {
     pub lock: Option<Duration>,
     /// People and Calendar calls take a random time up to this before they are counted, and again before the answer.
     pub delay: Duration,
+    /// Token calls allowed per refresh token in ten minutes; one more blocks it for ten.
+    pub token_requests: u32,
     /// How long an access token lives. Answers carry it in whole seconds, at least 1, also where it is shorter.
     pub token_life: Duration,
     /// How long the answer to a token call takes; the token lives from before that.
@@ -53,6 +58,7 @@ impl Default for Settings {
             window: None,
             lock: None,
             delay: Duration::ZERO,
+            token_requests: TOKEN_REQUESTS,
             token_life: TOKEN_LIFE,
             token_delay: Duration::ZERO,
             lock_answer: LockAnswer::default(),

@@ -142,6 +142,15 @@ async fn blocks_the_eleventh_token_call() {
 }
 
 #[tokio::test]
+async fn blocks_later_where_more_token_calls_are_allowed() {
+    let zoho = Zoho::start(Settings { token_requests: 12, ..Settings::default() }).await;
+    for _ in 0..12 {
+        zoho.token().await;
+    }
+    assert_eq!(zoho.ask_token(CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN).await.body["error"], "Access Denied");
+}
+
+#[tokio::test]
 async fn a_revoked_refresh_token_takes_its_access_tokens_along() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;

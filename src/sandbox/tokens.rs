@@ -11,15 +11,17 @@ use super::login::Login;
 use super::meter::{Meter, Rule, Verdict};
 use super::random::Random;
 
-/// "10 access tokens per refresh token in ten minutes", then blocked for ten. Metered like an API, so a call during the
-/// block counts in the ten minutes after it: those who stop asking recover, as developers report.
-const CALLS: Rule = Rule { requests: 10, window: Duration::from_secs(600), lock: Duration::from_secs(600) };
+/// So many token calls count together, and so long is a refresh token blocked after one too many. Metered like an API, so
+/// a call during the block counts in the ten minutes after it: those who stop asking recover, as developers report.
+const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 /// Live access tokens per refresh token; one more kills the oldest.
 const MOST_LIVE: usize = 15;
 
 /// All tokens of all logins.
 pub(super) struct Tokens {
+    /// What token calls are held to.
+    rule: Rule,
     logins: BTreeMap<Login, Grants>,
     /// Every access token ever issued, for a dead one still tells whose it was.
     access: HashMap<String, Access>,
@@ -52,8 +54,10 @@ struct Access {
 }
 
 impl Tokens {
-    pub(super) fn new() -> Self {
+    /// With so many token calls allowed per refresh token in ten minutes.
+    pub(super) fn new(requests: u32) -> Self {
         Self {
+            rule: Rule { requests, window: TEN_MINUTES, lock: TEN_MINUTES },
             logins: BTreeMap::new(),
             access: HashMap::new(),
             seen: HashSet::from([REFRESH_TOKEN.to_owned()]),
@@ -64,7 +68,7 @@ impl Tokens {
     /// Counts a token call that names `refresh_token`, whatever becomes of it.
     pub(super) fn call(&mut self, login: &Login, refresh_token: &str, now: Instant) -> Verdict {
         self.seen.insert(refresh_token.to_owned());
-        self.logins.entry(login.clone()).or_default().calls.arrive(now, &CALLS)
+        self.logins.entry(login.clone()).or_default().calls.arrive(now, &self.rule)
     }
 
     /// Issues an access token that lives for `life`.
@@ -163,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_token_dies_with_its_hour_and_still_tells_whose_it_was() {
-        let (mut tokens, now) = (Tokens::new(), clock::now());
+        let (mut tokens, now) = (Tokens::new(10), clock::now());
         let token = tokens.grant(&main_login(), now, HOUR, &mut Random::seeded());
         assert!(tokens.is_live(&token, now + HOUR - Duration::from_millis(1)));
         assert!(!tokens.is_live(&token, now + HOUR));
@@ -172,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_sixteenth_live_token_kills_the_oldest() {
-        let (mut tokens, mut random, now) = (Tokens::new(), Random::seeded(), clock::now());
+        let (mut tokens, mut random, now) = (Tokens::new(10), Random::seeded(), clock::now());
         let granted: Vec<_> = (0..16).map(|_| tokens.grant(&main_login(), now, HOUR, &mut random)).collect();
         let live: Vec<_> = granted.iter().map(|token| tokens.is_live(token, now)).collect();
         assert!(!live[0]);
@@ -181,7 +185,7 @@ mod tests {
 
     #[test]
     fn an_expired_token_is_none_of_the_fifteen() {
-        let (mut tokens, mut random, now) = (Tokens::new(), Random::seeded(), clock::now());
+        let (mut tokens, mut random, now) = (Tokens::new(10), Random::seeded(), clock::now());
         for _ in 0..15 {
             tokens.grant(&main_login(), now, HOUR, &mut random);
         }
@@ -191,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_eleventh_call_in_ten_minutes_is_blocked_for_ten() {
-        let (mut tokens, now) = (Tokens::new(), clock::now());
+        let (mut tokens, now) = (Tokens::new(10), clock::now());
         let mut call = |seconds| tokens.call(&main_login(), REFRESH_TOKEN, now + Duration::from_secs(seconds));
         assert!((0..10).all(|n| call(n) == Verdict::Accepted));
         assert_eq!(call(599), Verdict::Overstepped);
@@ -201,7 +205,7 @@ mod tests {
 
     #[test]
     fn revoking_ends_the_access_tokens_of_that_login_only() {
-        let (mut tokens, mut random, now) = (Tokens::new(), Random::seeded(), clock::now());
+        let (mut tokens, mut random, now) = (Tokens::new(10), Random::seeded(), clock::now());
         let other = Login::of("1000.sandbox.other").unwrap();
         let mine = tokens.grant(&main_login(), now, HOUR, &mut random);
         let theirs = tokens.grant(&other, now, HOUR, &mut random);

@@ -41,7 +41,7 @@ pub(super) struct Shelf<T>(HashMap<(Login, String), Vec<T>>);
 impl Sandbox {
     pub(super) fn new(settings: Settings) -> Self {
         let world = World {
-            tokens: Tokens::new(),
+            tokens: Tokens::new(settings.token_requests),
             meters: Meters::new(settings.rule()),
             records: Records::default(),
             courses: Shelf(HashMap::new()),
