@@ -31,7 +31,10 @@ pub(super) struct Daily {
 }
 
 impl Daily {
-    pub(super) fn new(bucket: Bucket, key: Key, journal: Journal) -> Arc<Self> {
+    pub(super) fn new(mut bucket: Bucket, key: Key, journal: Journal) -> Arc<Self> {
+        // A bucket restored after a kill lets one call go alone first, and waits to hear what became of it. Each line
+        // waits for its own; nobody would tell this bucket.
+        bucket.unlocked();
         let daily =
             Arc::new(Self { bucket: Mutex::new(bucket), key, journal: journal.clone(), noted: AtomicBool::new(false) });
         let recorded: Arc<dyn Recorded> = daily.clone();

@@ -9,7 +9,11 @@ use super::{
     tests::{ms, threshold},
     *,
 };
-use crate::{catalogue::Pace, clock, store::Key};
+use crate::{
+    catalogue::Pace,
+    clock,
+    store::{Key, Row},
+};
 
 fn saturated(retry_after: Duration) -> Refused {
     Refused::Saturated { retry_after, daily: false }
@@ -219,6 +223,23 @@ async fn who_can_no_longer_be_served_hears_so_at_once() {
     let retry_after = ms(1000) + NO_ANSWER_GRACE;
     assert_eq!(waiting.await.unwrap(), Err(saturated(retry_after)));
     assert_eq!(clock::now(), start);
+}
+
+/// The day's bucket waited for the call that goes alone after a kill and never heard of its end, so that of each life of
+/// the process one call was served.
+#[tokio::test(start_paused = true)]
+async fn a_day_that_began_before_a_kill_goes_on() {
+    let books = Books::in_memory(Limits::calls(100));
+    let threshold = threshold(5, 60_000, Pace::Burst);
+    let row = Row { window: threshold.window, in_flight: 1, ..Row::default() };
+    let day = Bucket::restored(threshold, &row, clock::now());
+    let day = Daily::new(day, Key::default(), books.journal.clone());
+    let line = line_of(10, Some(day), books);
+    for _ in 0..4 {
+        served(&line, ms(0)).await.unwrap();
+    }
+    let refused = served(&line, ms(0)).await;
+    assert!(matches!(refused, Err(Refused::Saturated { daily: true, .. })), "{refused:?}");
 }
 
 #[tokio::test(start_paused = true)]
