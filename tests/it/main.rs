@@ -37,6 +37,8 @@ mod ratelimit;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod restarts;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod sandbox_mode;

@@ -6,6 +6,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde_json::{Value, json};
@@ -17,13 +18,16 @@ use super::{Answer, Call, Connection, Process, Sandbox, Upstream, get, ms};
 pub(crate) const CLIENT_SECRET: &str = "sandbox-client-secret";
 pub(crate) const REFRESH_TOKEN: &str = "1000.sandbox-refresh-token";
 
-/// What a gateway is to be started with.
+/// What a gateway is to be started with, as often as a test likes. Clones share the folder.
+#[derive(Clone)]
 pub(crate) struct Setup {
     /// Dotted keys and their values. A JSON string, number or list is written the same way in TOML.
     settings: BTreeMap<String, Value>,
     env: Vec<(String, String)>,
-    folder: TempDir,
+    /// With the configuration and, in its default place beside it, the state.
+    folder: Arc<TempDir>,
     sandbox: Option<String>,
+    file_size_signal_ignored: bool,
 }
 
 /// A running gateway.
@@ -32,17 +36,17 @@ pub(crate) struct Gateway {
     proxy: String,
     admin: String,
     secrets: Vec<String>,
-    /// Where to ask for the access tokens that were used.
-    sandbox: Option<String>,
-    /// The configuration file's folder stays as long as the process.
-    _folder: TempDir,
+    /// What it was started with; its folder stays as long as the process.
+    setup: Setup,
+    killed: bool,
 }
 
 impl Setup {
     /// Of a gateway before these three servers: accounts, people, calendar.
     pub(crate) fn before_all(accounts: &str, people: &str, calendar: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let setup = Self { settings: BTreeMap::new(), env: Vec::new(), folder, sandbox: None };
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        let (settings, env) = (BTreeMap::new(), Vec::new());
+        let setup = Self { settings, env, folder, sandbox: None, file_size_signal_ignored: false };
         setup
             .set("proxy.listen", json!(["127.0.0.1:0"]))
             .set("admin.listen", "127.0.0.1:0")
@@ -73,10 +77,27 @@ impl Setup {
         self.set(&format!("routes.\"{id}\".{field}"), value)
     }
 
+    /// Gives a key the value that another one has.
+    pub(crate) fn same(self, key: &str, other: &str) -> Self {
+        let value = self.settings[other].clone();
+        self.set(key, value)
+    }
+
     /// Sets an environment variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The program is to hear of a file that may not grow by an error, as on a full disk, and not by a signal.
+    pub(crate) fn ignoring_the_file_size_signal(mut self) -> Self {
+        self.file_size_signal_ignored = true;
+        self
+    }
+
+    /// A file of the state.
+    pub(crate) fn state(&self, name: &str) -> PathBuf {
+        self.path("zoho-gateway-state").join(name)
     }
 
     /// A path in the configuration's folder.
@@ -93,15 +114,16 @@ impl Setup {
     }
 
     /// Starts the gateway and waits until it listens.
-    pub(crate) fn start(self) -> Gateway {
+    pub(crate) fn start(&self) -> Gateway {
         let config = self.write();
         let env: Vec<_> = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let process = Process::start(&[Path::new("run"), Path::new("--config"), &config], &env);
+        let start = if self.file_size_signal_ignored { Process::start_ignoring_xfsz } else { Process::start };
+        let process = start(&[Path::new("run"), Path::new("--config"), &config], &env);
         let proxy = process.logged(|line| address(line, "the proxy listens"));
         let admin = process.logged(|line| address(line, "the admin listener listens"));
         let secret = |key: &str| self.settings.get(key).and_then(Value::as_str).map(str::to_owned);
         let secrets = ["accounts.main.client_secret", "accounts.main.refresh_token"].into_iter().filter_map(secret);
-        Gateway { process, proxy, admin, secrets: secrets.collect(), sandbox: self.sandbox, _folder: self.folder }
+        Gateway { process, proxy, admin, secrets: secrets.collect(), setup: self.clone(), killed: false }
     }
 }
 
@@ -162,6 +184,17 @@ impl Gateway {
         panic!("never did {callers} callers wait");
     }
 
+    /// Resolves when it says that it is ready.
+    pub(crate) async fn until_ready(&self) {
+        for _ in 0..2000 {
+            if self.admin("/readyz").await.status == 200 {
+                return;
+            }
+            tokio::time::sleep(ms(5)).await;
+        }
+        panic!("it did not become ready: {}", self.admin("/readyz").await.text());
+    }
+
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
         self.process.terminate();
@@ -184,6 +217,23 @@ impl Gateway {
         self.process.wait()
     }
 
+    /// Ends it as `kill -9` does, so that it can be started again on the same folder.
+    pub(crate) fn kill(mut self) -> Setup {
+        self.process.kill();
+        self.killed = true;
+        self.setup.clone()
+    }
+
+    /// Ends it as a supervisor does, so that it can be started again on the same folder.
+    pub(crate) fn stop(self) -> Setup {
+        self.setup.clone()
+    }
+
+    /// What it was started with.
+    pub(crate) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     pub(crate) fn process(&self) -> &Process {
         &self.process
     }
@@ -201,11 +251,13 @@ impl Drop for Gateway {
             eprintln!("the gateway's log:\n{}", self.process.log().join("\n"));
             return;
         }
-        let tokens = self.sandbox.as_deref().map(used_tokens).unwrap_or_default();
-        self.process.terminate();
+        let tokens = self.setup.sandbox.as_deref().map(used_tokens).unwrap_or_default();
+        if !self.killed {
+            self.process.terminate();
+        }
         let code = self.process.wait();
         let printed = self.process.printed();
-        assert_eq!(code, Some(0), "the gateway ends well:\n{printed}");
+        assert_eq!(code, (!self.killed).then_some(0), "the gateway ends well:\n{printed}");
         assert!(!printed.contains("panicked"), "{printed}");
         for secret in self.secrets.iter().chain(&tokens) {
             assert!(!printed.contains(secret.as_str()), "a secret was printed: {secret}\n{printed}");

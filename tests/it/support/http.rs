@@ -1,6 +1,6 @@
 //! A small HTTP/1.1 client that sends what it is told and nothing else.
 
-use std::{convert::Infallible, future::Future};
+use std::{convert::Infallible, future::Future, io};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -10,7 +10,10 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+};
 
 /// Longer than any call of the tests takes; a hang becomes a failure.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -101,7 +104,12 @@ impl Call {
         Connection::open(address).await.send(self).await
     }
 
-    /// The same, to be run as a task.
+    /// The same, when nobody may be there, or end before the answer: then `None`.
+    pub(crate) async fn attempt(&self, address: &str) -> Option<Answer> {
+        Connection::try_open(address).await.ok()?.try_send(self).await.ok()
+    }
+
+    /// The same as [`send`](Self::send), to be run as a task.
     pub(crate) fn sending(&self, address: &str) -> impl Future<Output = Answer> + Send + use<> {
         let (call, address) = (self.clone(), address.to_owned());
         async move { call.send(&address).await }
@@ -128,20 +136,33 @@ impl Call {
 
 impl Connection {
     pub(crate) async fn open(address: &str) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("a connection");
+        Self::try_open(address).await.unwrap_or_else(|error| panic!("{address}: {error}"))
+    }
+
+    async fn try_open(address: &str) -> io::Result<Self> {
+        match address.strip_prefix("unix:") {
+            Some(path) => Self::over(UnixStream::connect(path).await?, "gateway").await,
+            None => Self::over(TcpStream::connect(address).await?, address).await,
+        }
+    }
+
+    async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, host: &str) -> io::Result<Self> {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         // How it ends shows in the calls.
         tokio::spawn(connection);
-        Self { sender, host: address.to_owned() }
+        Ok(Self { sender, host: host.to_owned() })
     }
 
     pub(crate) async fn send(&mut self, call: &Call) -> Answer {
+        self.try_send(call).await.unwrap_or_else(|error| panic!("{call:?}: {error}"))
+    }
+
+    async fn try_send(&mut self, call: &Call) -> hyper::Result<Answer> {
         let exchange = async {
-            self.sender.ready().await.expect("the connection is open");
-            let response = self.sender.send_request(call.request(&self.host)).await;
-            let (head, body) = response.unwrap_or_else(|error| panic!("{call:?}: {error}")).into_parts();
-            let body = body.collect().await.unwrap_or_else(|error| panic!("{call:?}: {error}"));
-            Answer { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() }
+            self.sender.ready().await?;
+            let (head, body) = self.sender.send_request(call.request(&self.host)).await?.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
         };
         tokio::time::timeout(PATIENCE, exchange).await.unwrap_or_else(|_| panic!("no answer: {call:?}"))
     }

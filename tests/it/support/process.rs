@@ -12,6 +12,9 @@ use std::{
 /// More than any step takes on a busy machine; who waits this long waits in vain.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_zoho-gateway");
+
 /// A running program.
 pub(crate) struct Process {
     child: Child,
@@ -50,7 +53,17 @@ enum Stream {
 impl Process {
     /// Starts the program under test. Its environment is ours without what would configure it, plus `env`.
     pub(crate) fn start<A: AsRef<OsStr>>(arguments: &[A], env: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zoho-gateway"));
+        Self::spawn(Command::new(PROGRAM), arguments, env)
+    }
+
+    /// The same, with SIGXFSZ ignored: a write beyond the greatest size of files then fails instead of ending it.
+    pub(crate) fn start_ignoring_xfsz<A: AsRef<OsStr>>(arguments: &[A], env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#, PROGRAM]);
+        Self::spawn(command, arguments, env)
+    }
+
+    fn spawn<A: AsRef<OsStr>>(mut command: Command, arguments: &[A], env: &[(&str, &str)]) -> Self {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("ZOHO_") || text == "RUST_LOG" || text == "RUST_BACKTRACE" {
@@ -88,6 +101,10 @@ impl Process {
     /// The log so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.output.text.lock().expect("no reader panics").stderr.clone()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks it to end.

@@ -66,6 +66,11 @@ impl Sandbox {
         format!("http://{}", self.address)
     }
 
+    /// What was counted, by login and API.
+    pub(crate) async fn tallies(&self) -> BTreeMap<String, Tally> {
+        self.stats().await.apis
+    }
+
     /// What was counted for `api`, over all logins.
     pub(crate) async fn tally(&self, api: &str) -> Tally {
         let stats = self.stats().await;

@@ -32,6 +32,11 @@ pub(crate) fn shell(line: &str) -> String {
     run("sh", &["-c", line])
 }
 
+/// Changes a limit of a running process.
+pub(crate) fn prlimit(process: u32, limit: &str) {
+    run("prlimit", &["--pid", &process.to_string(), limit]);
+}
+
 fn run<A: AsRef<OsStr>>(program: &str, arguments: &[A]) -> String {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let Output { status, stdout, stderr } = output.unwrap_or_else(|_| panic!("{}", missing(program)));

@@ -1,0 +1,375 @@
+//! The promise outlives the process: what an earlier gateway sent, or met, holds for the next one.
+
+use std::{
+    fs,
+    hash::{BuildHasher, Hasher, RandomState},
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use zoho_gateway::clock;
+
+use crate::support::{
+    Answer, COURSE, Call, Gateway, Process, Reply, SHARE, Sandbox, Setup, Upstream, all, delete, get, ms, prlimit, put,
+};
+
+const ROUTE: &str = "people.lms.share-course";
+const API: &str = "PUT /api/v1/courses/{id}/share";
+const GET: &str = "people.lms.get-shared-users";
+const GET_API: &str = "GET /api/v1/courses/{id}/share";
+const DELETE: &str = "people.lms.remove-shared-user";
+
+/// A sandbox that does not mind how often the gateway starts.
+fn zoho() -> Sandbox {
+    Sandbox::start(&["--token-requests", "1000"])
+}
+
+fn share() -> Call {
+    put(COURSE).form(SHARE)
+}
+
+fn now_or_never(call: Call) -> Call {
+    call.header("prefer", "wait=0")
+}
+
+/// Resolves when everything is on the disk that the ledger knows: a call is sent only after what was known before it.
+async fn until_recorded(gateway: &Gateway) {
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+}
+
+// === kill -9 under load ===
+
+const KILLS: usize = 20;
+
+/// Callers of each account and route: so many that they use up the threshold, so few that the calls which each kill
+/// leaves unanswered do not.
+const CALLERS: usize = 10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_kills_under_load_break_no_threshold() {
+    let mut random = Random::seeded();
+    let seed = random.0;
+    let options = ["--requests", "30", "--window", "1s", "--lock", "60s", "--delay", "150ms"];
+    let zoho = Sandbox::start(&[&options[..], &["--token-requests", "1000"]].concat());
+    let mut setup = Gateway::before(&zoho);
+    // The callers find the gateway again where it was.
+    let address = format!("unix:{}", setup.path("proxy.sock").display());
+    setup = setup.set("proxy.listen", json!([address]));
+    for key in ["client_id", "client_secret", "endpoints.accounts", "endpoints.people", "endpoints.calendar"] {
+        setup = setup.same(&format!("accounts.berlin.{key}"), &format!("accounts.main.{key}"));
+    }
+    setup = setup.set("accounts.berlin.refresh_token", "1000.sandbox.berlin");
+    for route in [ROUTE, GET] {
+        setup = setup.route(route, "requests", 30).route(route, "window", "1s");
+    }
+
+    let over = Arc::new(AtomicBool::new(false));
+    let served = Arc::new(AtomicUsize::new(0));
+    let mut callers = Vec::new();
+    for account in ["main", "berlin"] {
+        for call in [share(), get(COURSE)] {
+            let call = call.header("prefer", "wait=25").header("gateway-account", account);
+            for _ in 0..CALLERS {
+                callers.push(tokio::spawn(insist(
+                    call.clone(),
+                    address.clone(),
+                    Arc::clone(&over),
+                    Arc::clone(&served),
+                )));
+            }
+        }
+    }
+    let mut lives_that_served = 0;
+    for _ in 0..KILLS {
+        let (gateway, before) = (setup.start(), served.load(Ordering::Relaxed));
+        tokio::time::sleep(ms(50 + random.below(1700))).await;
+        lives_that_served += usize::from(served.load(Ordering::Relaxed) > before);
+        gateway.kill();
+    }
+    // The last word of the calls that were on their way.
+    tokio::time::sleep(ms(400)).await;
+    over.store(true, Ordering::Relaxed);
+    let mut refused = Vec::new();
+    for caller in callers {
+        refused.extend(caller.await.expect("no panic"));
+    }
+
+    let tallies = zoho.tallies().await;
+    assert_eq!(tallies.len(), 4, "seed {seed}: {tallies:#?}");
+    for tally in tallies.values() {
+        assert_eq!((tally.locks, tally.arrivals_during_lock), (0, 0), "seed {seed}: {tallies:#?}");
+        assert!(tally.most_in_any_window <= 30, "seed {seed}: {tallies:#?}");
+    }
+    assert!(refused.is_empty(), "seed {seed}: {refused:#?}");
+    // A test of a gateway that hardly sends anything shows nothing.
+    let busiest = tallies.values().map(|tally| tally.most_in_any_window).max();
+    assert!(
+        busiest >= Some(20) && lives_that_served >= KILLS / 4,
+        "{lives_that_served} lives, seed {seed}: {tallies:#?}"
+    );
+}
+
+/// A caller that always wants one more, whoever is there to serve it. Returns the first answer that was no success: then
+/// it gives up.
+async fn insist(call: Call, address: String, over: Arc<AtomicBool>, served: Arc<AtomicUsize>) -> Option<Answer> {
+    while !over.load(Ordering::Relaxed) {
+        match call.attempt(&address).await {
+            Some(answer) if answer.status == 200 => {
+                served.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(answer) => return Some(answer),
+            None => tokio::time::sleep(ms(5)).await,
+        }
+    }
+    None
+}
+
+/// Chance, with a seed that a failure tells.
+struct Random(u64);
+
+impl Random {
+    fn seeded() -> Self {
+        Self(RandomState::new().build_hasher().finish() | 1)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+// === what is remembered ===
+
+/// A gateway that used up its threshold and is gone.
+async fn thirty_of_thirty(zoho: &Sandbox, end: impl FnOnce(Gateway) -> Setup) -> Setup {
+    let gateway = Gateway::before(zoho).start();
+    let call = now_or_never(share());
+    for answer in all((0..30).map(|_| call.sending(gateway.address()))).await {
+        answer.is_zohos(200);
+    }
+    end(gateway)
+}
+
+/// The next gateway knows, and says when a slot comes free: `longest` is how late that is at most.
+async fn nothing_is_left(gateway: &Gateway, zoho: &Sandbox, longest: u64) {
+    let body = gateway.send(&now_or_never(share())).await.problem_of(429, "threshold-saturated", ROUTE);
+    assert!(body["retry_after"].as_u64().is_some_and(|seconds| seconds <= longest), "{body}");
+    let tally = zoho.tally(API).await;
+    assert_eq!((tally.arrivals, tally.most_in_any_window, tally.locks), (30, 30, 0));
+}
+
+/// Every answer was written down, so no call counts as one without an answer, which would take longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_orderly_restart_forgets_nothing_and_assumes_nothing() {
+    let zoho = zoho();
+    let gateway = thirty_of_thirty(&zoho, Gateway::stop).await.start();
+    nothing_is_left(&gateway, &zoho, 60).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_forgets_nothing() {
+    let zoho = zoho();
+    let gateway = thirty_of_thirty(&zoho, Gateway::kill).await.start();
+    nothing_is_left(&gateway, &zoho, 65).await;
+}
+
+/// Shows that the tests above would notice: this is what it looks like when a gateway forgets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_its_state_the_next_gateway_overspends() {
+    let zoho = zoho();
+    let setup = thirty_of_thirty(&zoho, Gateway::kill).await;
+    fs::remove_dir_all(setup.state("")).expect("the state");
+    let gateway = setup.start();
+    all((0..30).map(|_| now_or_never(share()).sending(gateway.address()))).await;
+    let tally = zoho.tally(API).await;
+    assert!(tally.most_in_any_window > 30 && tally.locks == 1, "{tally:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn missing_state_that_means_lost_state_costs_a_window_and_no_lock() {
+    let zoho = zoho();
+    let setup = thirty_of_thirty(&zoho, Gateway::kill).await.set("state.missing", "lost");
+    fs::remove_dir_all(setup.state("")).expect("the state");
+    let gateway = setup.start();
+    nothing_is_left(&gateway, &zoho, 65).await;
+}
+
+// === locks ===
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_outlives_a_kill() {
+    let zoho = zoho();
+    let gateway = Gateway::before(&zoho).start();
+    zoho.lock(API, 300.0).await;
+    gateway.send(&now_or_never(share())).await.problem_of(429, "threshold-locked", ROUTE);
+    until_recorded(&gateway).await;
+
+    let gateway = gateway.kill().start();
+    let body = gateway.send(&now_or_never(share())).await.problem_of(429, "threshold-locked", ROUTE);
+    assert!(body["retry_after"].as_u64().is_some_and(|seconds| (200..=300).contains(&seconds)), "{body}");
+    assert_eq!(zoho.tally(API).await.arrivals, 1, "nobody asked again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_lock_that_outlived_a_kill_one_call_goes_alone() {
+    let gate = Arc::new(Notify::new());
+    let (closed, shares) = (Arc::clone(&gate), AtomicUsize::new(0));
+    let upstream = Upstream::start(move |request| match request.line.starts_with("PUT") {
+        true => match shares.fetch_add(1, Ordering::Relaxed) {
+            0 => Reply::json(429, "{}"),
+            1 => Reply::json(200, "{}").behind(&closed),
+            _ => Reply::json(200, "{}"),
+        },
+        false => Reply::json(200, "{}"),
+    })
+    .await;
+    let gateway = Gateway::before_upstream(&upstream).route(ROUTE, "lock", "1s").start();
+    gateway.send(&now_or_never(share())).await.problem_of(429, "threshold-locked", ROUTE);
+    until_recorded(&gateway).await;
+
+    let setup = gateway.kill();
+    // The lock ends while nobody is there to notice.
+    tokio::time::sleep(ms(1100)).await;
+    let gateway = setup.start();
+    let calls: Vec<_> = (0..5).map(|_| tokio::spawn(share().sending(gateway.address()))).collect();
+    upstream.until_received(3).await;
+    gateway.until_waiting(4).await;
+    assert_eq!(upstream.received().len(), 3, "the first life's two, and the one that goes alone");
+    gate.notify_one();
+    for call in calls {
+        call.await.expect("no panic").is_zohos(200);
+    }
+}
+
+// === the store's own troubles ===
+
+/// Runs a gateway that is not expected to start, and returns what the operator reads.
+#[track_caller]
+fn fails_to_start(setup: &Setup) -> String {
+    let config = setup.write();
+    let ended = Process::run(&[Path::new("run"), Path::new("--config"), &config], &[]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(!ended.stderr.contains("panicked"), "{ended:?}");
+    ended.stderr
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_gateway_at_a_time_uses_a_folder() {
+    let zoho = zoho();
+    let first = Gateway::before(&zoho).start();
+    let folder = first.setup().state("").display().to_string();
+    let folder = folder.trim_end_matches('/');
+    let second = Gateway::before(&zoho).set("state.dir", folder);
+    let told = fails_to_start(&second);
+    assert!(told.contains(&format!("{folder} is in use by process {} ", first.process().id())), "{told}");
+    first.send(&get(COURSE)).await.is_zohos(200);
+    // Which keeps the folder.
+    let _first = first.stop();
+
+    let second = second.start();
+    let answer = second.send(&get(COURSE)).await;
+    answer.is_zohos(200);
+    assert!(
+        answer.header("ratelimit").is_some_and(|limit| limit.contains(";r=28;")),
+        "it knows of the first's: {answer:?}"
+    );
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_told() {
+    let nobody = "http://127.0.0.1:1";
+    let setup = Setup::before_all(nobody, nobody, nobody).set("state.dir", "./a-file");
+    let path = setup.path("a-file");
+    fs::write(&path, "no folder").expect("written");
+    let told = fails_to_start(&setup);
+    assert!(told.contains(&path.display().to_string()) || told.contains("a-file"), "{told}");
+    assert!(told.contains("set state.dir to a folder that the gateway may write"), "{told}");
+    assert_eq!(fs::read_to_string(&path).expect("still there"), "no folder");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_store_costs_a_window_and_forgets_no_lock() {
+    let zoho = zoho();
+    let gateway = Gateway::before(&zoho).route(GET, "window", "500ms").start();
+    zoho.lock(API, 300.0).await;
+    gateway.send(&now_or_never(share())).await.problem_of(429, "threshold-locked", ROUTE);
+    until_recorded(&gateway).await;
+    let setup = gateway.stop();
+    damage(&setup.state("ledger.redb"));
+
+    let began = clock::now();
+    let gateway = setup.start();
+    let told = gateway.process().logged(|line| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        line["message"].as_str()?.contains("the state store is lost").then_some(line)
+    });
+    assert_eq!(told["level"], "ERROR", "{told}");
+    let aside = told["set_aside"].as_str().unwrap_or_else(|| panic!("{told}"));
+    assert!(aside.contains("ledger.redb.damaged-") && Path::new(aside).exists(), "{told}");
+
+    let body = gateway
+        .send(&now_or_never(delete(COURSE).form("sharedUserErecno=588882000000212025")))
+        .await
+        .problem_of(429, "threshold-saturated", DELETE);
+    assert!(body["retry_after"].as_u64().is_some_and(|seconds| (5..=65).contains(&seconds)), "{body}");
+    let body = gateway.send(&now_or_never(share())).await.problem_of(429, "threshold-locked", ROUTE);
+    assert!(body["retry_after"].as_u64().is_some_and(|seconds| (200..=300).contains(&seconds)), "{body}");
+    gateway.send(&get(COURSE).header("prefer", "wait=25")).await.is_zohos(200);
+    assert!(clock::now() - began >= ms(5500), "a window and the grace of calls without an answer");
+    assert_eq!(zoho.requests().await.len(), 3, "nothing else was sent");
+}
+
+/// Writes over the middle of a file.
+fn damage(path: &Path) {
+    let file = fs::OpenOptions::new().write(true).open(path).expect("the database");
+    let length = file.metadata().expect("its length").len();
+    let rubbish = vec![0xA5; usize::try_from(length / 2).expect("a small file")];
+    file.write_all_at(&rubbish, length / 4).expect("written");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_nothing_is_sent_and_with_room_all_goes_on() {
+    let zoho = zoho();
+    let gateway = Gateway::before(&zoho).ignoring_the_file_size_signal().start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+
+    prlimit(gateway.process().id(), "--fsize=0:");
+    for call in [get(COURSE), now_or_never(get(COURSE)), share()] {
+        gateway.send(&call).await.problem(503, "state-unavailable");
+    }
+    let ready = gateway.admin("/readyz").await;
+    assert_eq!((ready.status, &ready.json()["status"]), (503, &json!("not ready")));
+    let state = ready.json()["checks"]["state"].to_string();
+    assert!(state.contains("state-unavailable") && state.contains("ledger.redb"), "{state}");
+    assert!(has_metric(&gateway, "zoho_gateway_state_available 0").await);
+    // Long enough for it to try again, in vain.
+    for _ in 0..30 {
+        tokio::time::sleep(ms(50)).await;
+        gateway.send(&get(COURSE)).await.problem(503, "state-unavailable");
+    }
+    assert_eq!(zoho.requests().await.len(), 1, "nothing was sent");
+    let failures = |line: &String| line.contains("\"ERROR\"") || line.contains("\"WARN\"");
+    let log: Vec<_> = gateway.process().log().into_iter().filter(failures).collect();
+    assert_eq!(log.len(), 1, "told once: {log:#?}");
+
+    prlimit(gateway.process().id(), "--fsize=unlimited:");
+    gateway.until_ready().await;
+    assert!(has_metric(&gateway, "zoho_gateway_state_available 1").await);
+    let left = async |gateway: &Gateway| gateway.send(&get(COURSE)).await.header("ratelimit").map(str::to_owned);
+    assert!(left(&gateway).await.is_some_and(|limit| limit.contains(";r=28;")), "no more and no less than it sent");
+    let gateway = gateway.kill().start();
+    assert!(left(&gateway).await.is_some_and(|limit| limit.contains(";r=27;")), "and so says the disk");
+    assert_eq!(zoho.tally(GET_API).await.arrivals, 3);
+}
+
+async fn has_metric(gateway: &Gateway, line: &str) -> bool {
+    gateway.admin("/metrics").await.text().lines().any(|other| other == line)
+}
