@@ -21,6 +21,8 @@ mod callers;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod daily;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod dry_run;
