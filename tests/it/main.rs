@@ -27,6 +27,8 @@ mod drain;
 #[cfg(test)]
 mod dry_run;
 #[cfg(test)]
+mod foreign_use;
+#[cfg(test)]
 mod hygiene;
 #[cfg(test)]
 mod locks;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Call, Process, get, http::call};
+use super::{Call, Process, get, http::call, ms};
 
 /// A running sandbox.
 pub(crate) struct Sandbox {
@@ -105,6 +105,17 @@ impl Sandbox {
             .map(|b| if b.is_ascii_alphanumeric() { char::from(b).into() } else { format!("%{b:02X}") })
             .collect();
         self.pull(&format!("lock?api={api}&seconds={seconds}")).await;
+    }
+
+    /// Resolves when so many calls of `api` have arrived during a lock.
+    pub(crate) async fn until_locked_out(&self, api: &str, calls: u64) {
+        for _ in 0..2000 {
+            if self.tally(api).await.arrivals_during_lock >= calls {
+                return;
+            }
+            tokio::time::sleep(ms(5)).await;
+        }
+        panic!("{calls} calls did not meet the lock: {:?}", self.tally(api).await);
     }
 
     async fn stats(&self) -> Stats {
