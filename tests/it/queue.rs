@@ -5,13 +5,17 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use zoho_gateway::clock;
 
-use crate::support::{COURSE, Gateway, Reply, Sandbox, Upstream, get, ms};
+use crate::support::{Answer, COURSE, Call, Gateway, Reply, Sandbox, Setup, Upstream, all, get, ms};
 
 const ROUTE: &str = "people.lms.get-shared-users";
 const API: &str = "GET /api/v1/courses/{id}/share";
 
 /// One slot, taken by a call that is answered when the gate opens.
 async fn one_slot_taken() -> (Upstream, Gateway, Arc<Notify>) {
+    one_slot_taken_with(|setup| setup).await
+}
+
+async fn one_slot_taken_with(more: impl FnOnce(Setup) -> Setup) -> (Upstream, Gateway, Arc<Notify>) {
     let gate = Arc::new(Notify::new());
     let closed = Arc::clone(&gate);
     let upstream = Upstream::start(move |request| match request.line.contains("startIndex=0") {
@@ -20,7 +24,7 @@ async fn one_slot_taken() -> (Upstream, Gateway, Arc<Notify>) {
     })
     .await;
     let setup = Gateway::before_upstream(&upstream).route(ROUTE, "requests", 1);
-    let gateway = setup.route(ROUTE, "window", "100ms").set("queue.max_wait", "5m").start();
+    let gateway = more(setup.route(ROUTE, "window", "100ms").set("queue.max_wait", "5m")).start();
     tokio::spawn(get(&format!("{COURSE}?startIndex=0")).sending(gateway.address()));
     upstream.until_received(1).await;
     (upstream, gateway, gate)
@@ -53,9 +57,132 @@ async fn who_comes_first_is_served_first() {
     for task in waiting {
         task.await.expect("no panic").is_zohos(200);
     }
-    let line = |number| format!("GET /api/v1/courses/588882000000289003/share?startIndex={number} HTTP/1.1");
-    let lines: Vec<_> = upstream.received().into_iter().map(|received| received.line).collect();
-    assert_eq!(lines, (0..=9).map(line).collect::<Vec<_>>());
+    assert_eq!(order(&upstream), (0..=9).collect::<Vec<_>>());
+}
+
+/// The numbers of the calls that came, in their order.
+fn order(upstream: &Upstream) -> Vec<u32> {
+    let number = |line: &str| line.split_once("startIndex=")?.1.split(' ').next()?.parse().ok();
+    let numbers = upstream.received().into_iter().map(|received| number(&received.line).expect("a number"));
+    numbers.collect()
+}
+
+fn numbered(number: usize) -> Call {
+    get(&format!("{COURSE}?startIndex={number}"))
+}
+
+/// The urgent ones come later by less than the 35 s for which waiting would weigh as much.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_urgent_go_first_and_among_equals_who_came_first() {
+    let (upstream, gateway, gate) = one_slot_taken().await;
+    let urgencies = ["u=7", "u=7", "", "u=0", "u=0", "i, u=5"];
+    let mut waiting = Vec::new();
+    for (before, urgency) in urgencies.into_iter().enumerate() {
+        let call = numbered(before + 1);
+        let call = if urgency.is_empty() { call } else { call.header("priority", urgency) };
+        waiting.push(tokio::spawn(call.sending(gateway.address())));
+        gateway.until_waiting(before + 1).await;
+    }
+    gate.notify_one();
+    for task in waiting {
+        task.await.expect("no panic").is_zohos(200);
+    }
+    assert_eq!(order(&upstream), [0, 4, 5, 3, 6, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_overtaken_and_will_not_be_served_in_time_hears_so_before_its_wait_is_over() {
+    let zoho = Sandbox::boundless();
+    let setup = Gateway::before(&zoho).route(ROUTE, "requests", 1).route(ROUTE, "window", "5m");
+    let gateway = setup.set("queue.max_wait", "1h").start();
+    gateway.send(&numbered(0)).await.is_zohos(200);
+    // The next slot comes after five minutes, the one after it after ten. The tests' patience is far shorter.
+    let plain = tokio::spawn(numbered(1).header("prefer", "wait=400").sending(gateway.address()));
+    gateway.until_waiting(1).await;
+    let urgent = tokio::spawn(numbered(2).header("priority", "u=0").sending(gateway.address()));
+
+    let body = plain.await.expect("no panic").problem_of(429, "threshold-saturated", ROUTE);
+    assert!(body["retry_after"].as_u64().is_some_and(|seconds| seconds > 400), "{body}");
+    gateway.until_waiting(1).await;
+    assert!(!urgent.is_finished(), "the urgent one waits on");
+    urgent.abort();
+    gateway.until_waiting(0).await;
+}
+
+/// Of the limit that was passed, and at once: the slot is still taken.
+#[track_caller]
+fn is_turned_away(answer: &Answer, key: &str) {
+    let body = answer.problem_of(429, "queue-full", ROUTE);
+    assert!(body["detail"].as_str().is_some_and(|detail| detail.contains(&format!("({key})"))), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_queue_holds_so_many_bytes() {
+    let (upstream, gateway, gate) =
+        one_slot_taken_with(|setup| setup.set("queue.max_waiting_bytes", "2KiB").set("queue.max_waiting", 3)).await;
+    let heavy = numbered(1).header("x-weight", &"x".repeat(1200));
+    let first = tokio::spawn(heavy.sending(gateway.address()));
+    gateway.until_waiting(1).await;
+    is_turned_away(&gateway.send(&heavy).await, "queue.max_waiting_bytes");
+    let light = tokio::spawn(numbered(2).sending(gateway.address()));
+    gateway.until_waiting(2).await;
+    gate.notify_one();
+    for task in [first, light] {
+        task.await.expect("no panic").is_zohos(200);
+    }
+    // What has left the queue weighs nothing any more.
+    gateway.send(&heavy).await.is_zohos(200);
+    assert_eq!(order(&upstream), [0, 1, 2, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_queue_holds_so_many_calls_of_one_caller() {
+    let (upstream, gateway, gate) =
+        one_slot_taken_with(|setup| setup.set("queue.max_waiting_per_caller", 2).set("queue.max_waiting", 9)).await;
+    let waiting = [1, 2].map(|number| tokio::spawn(numbered(number).sending(gateway.address())));
+    gateway.until_waiting(2).await;
+    is_turned_away(&gateway.send(&numbered(3).header("priority", "u=0")).await, "queue.max_waiting_per_caller");
+    gate.notify_one();
+    for task in waiting {
+        task.await.expect("no panic").is_zohos(200);
+    }
+    gateway.send(&numbered(4)).await.is_zohos(200);
+    assert_eq!(upstream.received().len(), 4);
+}
+
+/// Most leave while they wait, some while their call is on its way, which stays charged until it can arrive no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_hang_up_at_any_moment_leave_nothing_behind() {
+    let zoho = Sandbox::start(&["--requests", "30", "--window", "500ms", "--delay", "50ms"]);
+    let gateway = Gateway::before(&zoho).route(ROUTE, "window", "500ms").start();
+    let leaving = (0..200).map(|number| {
+        let call = tokio::spawn(numbered(number).sending(gateway.address()));
+        async move {
+            // Moments all over the first second, in an order that has nothing to do with that of the calls.
+            tokio::time::sleep(ms((number as u64 * 7919) % 1000)).await;
+            call.abort();
+            usize::from(call.await.is_ok())
+        }
+    });
+    let leaving = tokio::spawn(all(leaving.collect::<Vec<_>>()));
+    let staying = (0..10).map(|number| numbered(1000 + number).header("prefer", "wait=25").sending(gateway.address()));
+    for answer in all(staying.collect::<Vec<_>>()).await {
+        answer.is_zohos(200);
+    }
+    let answered: usize = leaving.await.expect("no panic").into_iter().sum();
+    gateway.until_waiting(0).await;
+
+    gateway.until_free(ROUTE, 30).await;
+    for answer in
+        all((0..30).map(|number| numbered(number).header("prefer", "wait=0").sending(gateway.address()))).await
+    {
+        answer.is_zohos(200);
+    }
+    let tally = zoho.tally(API).await;
+    assert!(answered < 200, "some of them did hang up");
+    assert!(tally.arrivals >= 40 + answered as u64, "{tally:?}");
+    assert_eq!((tally.locks, tally.arrivals_during_lock), (0, 0), "{tally:?}");
+    assert!(tally.most_in_any_window <= 30, "{tally:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -195,6 +195,21 @@ impl Gateway {
         panic!("it did not become ready: {}", self.admin("/readyz").await.text());
     }
 
+    /// Resolves when so many slots of the route are free.
+    pub(crate) async fn until_free(&self, route: &str, slots: u64) {
+        for _ in 0..2000 {
+            let status = self.admin("/status").await.json();
+            let buckets = status["buckets"].as_array().into_iter().flatten();
+            let mut free =
+                buckets.filter(|bucket| bucket["route"] == route).map(|bucket| &bucket["threshold"]["remaining"]);
+            if free.next() == Some(&json!(slots)) {
+                return;
+            }
+            tokio::time::sleep(ms(5)).await;
+        }
+        panic!("never were {slots} slots free: {}", self.admin("/status").await.text());
+    }
+
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
         self.process.terminate();
