@@ -135,7 +135,7 @@ impl App {
 /// The ledger, beginning where the last process ended.
 fn lines(state: &config::State, limits: Limits) -> Result<Lines, StartError> {
     let Some(dir) = &state.dir else { return Ok(Lines::in_memory(limits)) };
-    let Opened { mut store, mut memory, incidents } = Store::open(dir)?;
+    let Opened { mut store, mut memory, incidents, .. } = Store::open(dir)?;
     match &memory {
         Memory::Fresh if state.missing == MissingState::Lost => {
             let reason = "the folder holds no state, and state.missing says that this means it was lost".to_owned();

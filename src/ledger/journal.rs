@@ -9,6 +9,7 @@
 //! is written anew.
 
 use std::{
+    collections::BTreeMap,
     io, mem,
     sync::{
         Arc, Weak,
@@ -22,7 +23,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::past::Past;
-use crate::store::{Key, Row, Store, WriteError};
+use crate::store::{KeptToken, Key, Row, Store, WriteError};
 
 /// How long a change may stay unwritten for which nobody waits.
 const LAZY: Duration = Duration::from_millis(100);
@@ -41,7 +42,7 @@ pub(super) trait Recorded: Send + Sync + std::fmt::Debug {
 
 /// The store could not be written to, so nothing may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unrecorded;
+pub struct Unrecorded;
 
 /// How the store is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +74,8 @@ struct Work {
     changed: Vec<Arc<dyn Recorded>>,
     waiting: Vec<oneshot::Sender<()>>,
     incidents: Vec<String>,
+    /// By account, the newest one that is not written yet.
+    tokens: BTreeMap<String, KeptToken>,
     /// Somebody cannot wait, but need not know.
     urgent: bool,
     closing: bool,
@@ -143,7 +146,10 @@ impl Journal {
     }
 
     /// Resolves when every change until now is durable. Nobody needs to stay for it to happen.
-    pub(super) async fn recorded(&self) -> Result<(), Unrecorded> {
+    ///
+    /// # Errors
+    /// [`Unrecorded`] when they are not.
+    pub async fn recorded(&self) -> Result<(), Unrecorded> {
         let Some(inner) = &self.0 else { return Ok(()) };
         let (landed, landing) = oneshot::channel();
         {
@@ -181,6 +187,14 @@ impl Journal {
         }
     }
 
+    /// Keeps an account's token for the next process, in place of the one before.
+    pub fn keep_token(&self, account: &str, token: KeptToken) {
+        if let Some(inner) = &self.0 {
+            inner.work.lock().tokens.insert(account.to_owned(), token);
+            inner.woken.notify_one();
+        }
+    }
+
     /// Writes what is left and lets the store go.
     pub async fn close(&self) {
         let Some(inner) = &self.0 else { return };
@@ -196,11 +210,20 @@ impl Journal {
 
 // === impl Inner ===
 
+impl Work {
+    /// Whether something is to be written that cannot be put off.
+    fn is_pressing(&self) -> bool {
+        let asked = !self.waiting.is_empty() || !self.incidents.is_empty() || !self.tokens.is_empty();
+        asked || self.urgent || self.closing
+    }
+}
+
 /// What is written in one go.
 struct Batch {
     changed: Vec<Arc<dyn Recorded>>,
     waiting: Vec<oneshot::Sender<()>>,
     incidents: Vec<String>,
+    tokens: BTreeMap<String, KeptToken>,
 }
 
 impl Inner {
@@ -224,7 +247,7 @@ impl Inner {
     /// Waits for something to write; `None` at the end.
     fn next(&self) -> Option<Batch> {
         let mut work = self.work.lock();
-        while work.waiting.is_empty() && work.incidents.is_empty() && !work.urgent && !work.closing {
+        while !work.is_pressing() {
             if work.changed.is_empty() {
                 self.woken.wait(&mut work);
             } else if self.woken.wait_for(&mut work, LAZY).timed_out() {
@@ -236,8 +259,9 @@ impl Inner {
             changed: mem::take(&mut work.changed),
             waiting: mem::take(&mut work.waiting),
             incidents: mem::take(&mut work.incidents),
+            tokens: mem::take(&mut work.tokens),
         };
-        let done = work.closing && batch.changed.is_empty() && batch.waiting.is_empty() && batch.incidents.is_empty();
+        let done = work.closing && batch.is_empty();
         (!done).then_some(batch)
     }
 
@@ -249,6 +273,10 @@ impl Inner {
             work.failure = Some(error.to_string());
             self.failing.store(true, Ordering::Relaxed);
             work.incidents.extend(batch.incidents);
+            for (account, token) in batch.tokens {
+                // A newer one that came meanwhile stays.
+                work.tokens.entry(account).or_insert(token);
+            }
             mem::take(&mut work.waiting)
         };
         drop((batch.waiting, waiting));
@@ -297,7 +325,12 @@ impl Batch {
     fn write(&self, store: &mut Store) -> Result<(), WriteError> {
         let rows: Vec<_> = self.changed.iter().map(|changed| changed.record()).collect();
         store.write(&rows)?;
+        self.tokens.iter().try_for_each(|(account, token)| store.keep_token(account, token))?;
         self.incidents.iter().try_for_each(|report| store.keep_incident(report))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.waiting.is_empty() && self.incidents.is_empty() && self.tokens.is_empty()
     }
 }
 

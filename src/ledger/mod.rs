@@ -31,7 +31,7 @@ mod waiting_room;
 pub use bucket::{Bucket, Denied, NO_ANSWER_GRACE, Quota, Taken};
 pub use caller::Caller;
 pub use claim::{Claim, Entrance};
-pub use journal::{Health, Journal};
+pub use journal::{Health, Journal, Unrecorded};
 pub use line::{Allowance, Line, Met, Refused, Standing};
 pub use lines::{Books, Lines};
 pub use past::Past;

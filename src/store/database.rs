@@ -1,4 +1,4 @@
-//! The database: one redb file with the rows, the incidents and a line about itself.
+//! The database: one redb file with the rows, the incidents, the tokens and a line about itself.
 //!
 //! Every commit is synced before it returns (`Durability::Immediate`, redb's default). At each opening the checksums of
 //! all pages are verified, so that a flipped bit is found and not read as truth. redb may still panic on a file that
@@ -39,6 +39,17 @@ pub(super) struct Contents {
     pub(super) rows: Vec<(Key, Stored)>,
     /// Oldest first.
     pub(super) incidents: Vec<String>,
+    pub(super) tokens: Vec<StoredToken>,
+}
+
+/// A token as the disk has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StoredToken {
+    pub(super) account: String,
+    /// Each has its own: a token of another era is worth nothing, and is not moved as rows are.
+    pub(super) era: Option<String>,
+    pub(super) expires: i64,
+    pub(super) sealed: Vec<u8>,
 }
 
 /// Why a database cannot be used.
@@ -62,6 +73,7 @@ impl Database {
             database.commit(|transaction| {
                 transaction.open_table(ROWS).map_err(fault)?;
                 transaction.open_table(INCIDENTS).map_err(fault)?;
+                transaction.open_table(TOKENS).map_err(fault)?;
                 let mut about = transaction.open_table(ABOUT).map_err(fault)?;
                 about.insert((), (FORMAT, commit, None, lost)).map_err(fault)?;
                 Ok(())
@@ -125,11 +137,19 @@ impl Database {
                 while table.len().map_err(fault)? > INCIDENTS_KEPT {
                     table.pop_first().map_err(fault)?;
                 }
-                let mut about = transaction.open_table(ABOUT).map_err(fault)?;
-                let (_, commit, era, lost) = about_of(&about)?;
-                let commit = commit.saturating_add(1);
-                about.insert((), (FORMAT, commit, era.as_deref(), lost.as_deref())).map_err(fault)?;
-                Ok(commit)
+                counted(transaction)
+            })
+        })
+    }
+
+    /// Keeps an account's token in place of the one before. Returns the commit's number.
+    pub(super) fn keep_token(&self, token: &StoredToken) -> Result<u64, Fault> {
+        guarded(|| {
+            self.commit(|transaction| {
+                let mut table = transaction.open_table(TOKENS).map_err(fault)?;
+                let value = (token.era.as_deref(), token.expires, token.sealed.as_slice());
+                table.insert(token.account.as_str(), value).map_err(fault)?;
+                counted(transaction)
             })
         })
     }
@@ -159,7 +179,14 @@ impl Database {
         for entry in transaction.open_table(INCIDENTS).map_err(fault)?.iter().map_err(fault)? {
             incidents.push(entry.map_err(fault)?.1.value().to_owned());
         }
-        Ok(Contents { commit, era, lost, rows, incidents })
+        let mut tokens = Vec::new();
+        for entry in transaction.open_table(TOKENS).map_err(fault)?.iter().map_err(fault)? {
+            let (account, value) = entry.map_err(fault)?;
+            let (era, expires, sealed) = value.value();
+            let (account, era) = (account.value().to_owned(), era.map(str::to_owned));
+            tokens.push(StoredToken { account, era, expires, sealed: sealed.to_owned() });
+        }
+        Ok(Contents { commit, era, lost, rows, incidents, tokens })
     }
 
     fn inner(&self) -> Result<&redb::Database, Fault> {
@@ -223,6 +250,15 @@ fn builder() -> Builder {
     builder
 }
 
+/// Counts a commit that changes nothing about the rows. Returns its number.
+fn counted(transaction: &WriteTransaction) -> Result<u64, Fault> {
+    let mut about = transaction.open_table(ABOUT).map_err(fault)?;
+    let (_, commit, era, lost) = about_of(&about)?;
+    let commit = commit.saturating_add(1);
+    about.insert((), (FORMAT, commit, era.as_deref(), lost.as_deref())).map_err(fault)?;
+    Ok(commit)
+}
+
 /// The database's line about itself; a database without one was never finished.
 fn about_of(table: &impl ReadableTable<(), About>) -> Result<(u32, u64, Option<String>, Option<String>), Fault> {
     let Some(line) = table.get(()).map_err(fault)? else {
@@ -238,6 +274,9 @@ const ROWS: TableDefinition<'_, (&str, &str), Columns> = TableDefinition::new("r
 type Columns = (i64, u64, u32, Vec<(i64, u32)>, Option<i64>);
 
 const INCIDENTS: TableDefinition<'_, u64, &str> = TableDefinition::new("incidents");
+
+/// By account: era, end, and what only its owner can read.
+const TOKENS: TableDefinition<'_, &str, (Option<&str>, i64, &[u8])> = TableDefinition::new("tokens");
 
 const ABOUT: TableDefinition<'_, (), About> = TableDefinition::new("about");
 

@@ -8,7 +8,7 @@
 //! | file | is |
 //! | --- | --- |
 //! | `holder` | locked while a process uses the folder, and says which; that it was written tells a lost database from a first start |
-//! | `ledger.redb` | the database with the rows and the incidents |
+//! | `ledger.redb` | the database with the rows, the incidents and the sealed access tokens |
 //! | `newest` | the number of the newest commit, so that a database that fell back to an older one is found out |
 //! | `locks.json` | a copy of the locks, which are what it would cost most to forget |
 //! | `ledger.redb.damaged-…` | databases that were set aside, the last three |
@@ -51,6 +51,17 @@ pub struct Opened {
     pub memory: Memory,
     /// The incidents that were kept, oldest first.
     pub incidents: Vec<String>,
+    /// The tokens that were kept and still live, by account.
+    pub tokens: BTreeMap<String, KeptToken>,
+}
+
+/// An access token that outlives its process, sealed by whoever keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptToken {
+    /// What only its owner can read.
+    pub sealed: Vec<u8>,
+    /// When it dies.
+    pub expires_at: Instant,
 }
 
 /// What is known of the time before this process.

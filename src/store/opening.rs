@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, io, path::Path};
 
 use super::{
-    Memory, Opened, Store,
+    KeptToken, Memory, Opened, Store,
     copy::LockCopy,
-    database::{Contents, Database, Fault},
+    database::{Contents, Database, Fault, StoredToken},
     error::OpenError,
     files,
     holder::Holder,
@@ -46,6 +46,7 @@ impl Store {
             let locks = copied.iter().map(|(key, until)| (key.clone(), timeline.instant(*until))).collect();
             Memory::Lost { reason, set_aside, locks }
         };
+        let mut tokens = BTreeMap::new();
         // The last part is what has to be written back.
         let (database, memory, incidents, rows) =
             match look(&path, &newest).map_err(OpenError::unusable("open", &path))? {
@@ -58,8 +59,16 @@ impl Store {
                 Found::Whole(database, Contents { lost: Some(reason), incidents, .. }) => {
                     (database, lost(reason, None), incidents, Vec::new())
                 }
-                Found::Whole(database, Contents { era, rows, incidents, .. }) => {
-                    let (rows, moved) = brought_here(rows, era.as_deref(), &timeline);
+                Found::Whole(database, Contents { era, rows, incidents, tokens: kept, .. }) => {
+                    tokens = living(kept, &timeline);
+                    let (mut rows, moved) = brought_here(rows, era.as_deref(), &timeline);
+                    // The copy is written first, so a process that died in between knew of a lock that no row has.
+                    for (key, until) in &copied {
+                        match rows.iter_mut().find(|(other, _)| other == key) {
+                            Some((_, row)) => row.lock = row.lock.max(Some(*until)),
+                            None => rows.push((key.clone(), Stored::only_locked(*until, &timeline))),
+                        }
+                    }
                     let kept = rows.iter().map(|(key, row)| (key.clone(), row.row(&timeline))).collect();
                     (database, Memory::Kept(kept), incidents, if moved { rows } else { Vec::new() })
                 }
@@ -77,7 +86,7 @@ impl Store {
         let mut store = Self { database: Some(database), path, newest, locks, timeline, holder };
         // What was moved is written at once: moved again at the next start, it would never come to an end.
         store.put(&rows)?;
-        Ok(Opened { store, memory, incidents })
+        Ok(Opened { store, memory, incidents, tokens })
     }
 }
 
@@ -94,6 +103,18 @@ pub(super) fn look(path: &Path, newest: &Newest) -> io::Result<Found> {
         Err(Fault::Damaged(reason)) => Ok(Found::Damaged(reason)),
         Err(Fault::Failed(error)) => Err(error),
     }
+}
+
+/// Tokens of this era that have not ended.
+fn living(tokens: Vec<StoredToken>, timeline: &Timeline) -> BTreeMap<String, KeptToken> {
+    let here = |token: &StoredToken| {
+        token.era.is_some() && token.era.as_deref() == timeline.era() && token.expires > timeline.beginning()
+    };
+    let kept = |token: StoredToken| {
+        let expires_at = timeline.instant(token.expires);
+        (token.account, KeptToken { sealed: token.sealed, expires_at })
+    };
+    tokens.into_iter().filter(here).map(kept).collect()
 }
 
 /// Rows in this process's time, and whether any had to be moved for it.

@@ -58,6 +58,11 @@ impl Stored {
         }
     }
 
+    /// A lock of which nothing else is known.
+    pub(super) fn only_locked(until: i64, timeline: &Timeline) -> Self {
+        Self { written: timeline.now(), window: 0, in_flight: 0, charges: Vec::new(), lock: Some(until) }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.in_flight == 0 && self.charges.is_empty() && self.lock.is_none()
     }

@@ -3,8 +3,9 @@
 use std::{io, path::PathBuf};
 
 use super::{
+    KeptToken,
     copy::LockCopy,
-    database::{Database, Fault},
+    database::{Database, Fault, StoredToken},
     error::WriteError,
     files,
     holder::Holder,
@@ -73,6 +74,21 @@ impl Store {
     /// [`WriteError`], as for [`Store::write`].
     pub fn keep_incident(&mut self, text: &str) -> Result<(), WriteError> {
         self.commit(|database, _| database.keep_incident(text))
+    }
+
+    /// Keeps an account's token in place of the one before. It is forgotten in another era: nobody knows how long it
+    /// lives there.
+    ///
+    /// # Errors
+    /// [`WriteError`], as for [`Store::write`].
+    pub fn keep_token(&mut self, account: &str, token: &KeptToken) -> Result<(), WriteError> {
+        let stored = StoredToken {
+            account: account.to_owned(),
+            era: self.timeline.era().map(str::to_owned),
+            expires: self.timeline.nanos(token.expires_at),
+            sealed: token.sealed.clone(),
+        };
+        self.commit(|database, _| database.keep_token(&stored))
     }
 
     /// Writes the locks' copy first: a lock too many after a crash does no harm, one too few might.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, t
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::{Key, Memory, OpenError, Opened, Row, Store, timeline::Timeline};
+use super::{KeptToken, Key, Memory, OpenError, Opened, Row, Store, timeline::Timeline};
 use crate::clock::{self, Anchor, Era};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
@@ -202,6 +202,24 @@ fn a_missing_database_is_lost_and_its_locks_are_not() {
     assert_eq!(kept(machine.open_after(5 * HOUR).memory), BTreeMap::from([(one, row(machine.base))]));
 }
 
+/// The copy is written before the rows, so a kill in between leaves a lock in the copy alone.
+#[test]
+fn a_lock_that_only_the_copy_has_holds() {
+    let machine = Machine::new();
+    let [one, two] = ["attendance", "leave"].map(|meter| key("hr", meter));
+    let mut store = machine.open_after(Duration::ZERO).store;
+    store.write(&[(one.clone(), Row { lock: None, ..row(machine.base) })]).expect("written");
+    let before = fs::read(machine.path("ledger.redb")).expect("read");
+    let newest = fs::read(machine.path("newest")).expect("read");
+    store.write(&[(one.clone(), row(machine.base)), (two.clone(), row(machine.base))]).expect("written");
+    drop(store);
+    fs::write(machine.path("ledger.redb"), before).expect("taken back");
+    fs::write(machine.path("newest"), newest).expect("taken back");
+    let rows = kept(machine.open_after(MINUTE).memory);
+    assert_eq!([&rows[&one].lock, &rows[&two].lock], [&row(machine.base).lock; 2]);
+    assert_eq!(rows[&one].charges, row(machine.base).charges);
+}
+
 #[test]
 fn a_lock_that_ended_leaves_the_copy() {
     let machine = Machine::new();
@@ -224,6 +242,22 @@ fn the_last_thirty_two_incidents_are_kept() {
     drop(store);
     let expected: Vec<_> = (8..40).map(|number| format!("{{\"number\":{number}}}")).collect();
     assert_eq!(machine.open_after(HOUR).incidents, expected);
+}
+
+#[test]
+fn a_token_is_kept_while_it_lives_and_in_its_era_only() {
+    let machine = Machine::new();
+    let mut store = machine.open_after(Duration::ZERO).store;
+    let token = KeptToken { sealed: vec![1, 2, 3], expires_at: machine.base + HOUR };
+    store.keep_token("main", &KeptToken { sealed: vec![9], ..token.clone() }).expect("kept");
+    store.keep_token("main", &token).expect("kept");
+    store.keep_token("other", &KeptToken { expires_at: machine.base + MINUTE, ..token.clone() }).expect("kept");
+    drop(store);
+    let kept = machine.open_after(2 * MINUTE).tokens;
+    assert_eq!(kept, BTreeMap::from([("main".to_owned(), token)]));
+    assert!(machine.open_after(HOUR).tokens.is_empty());
+    let elsewhere = open_in(machine.dir.path(), machine.timeline("b", 2 * MINUTE)).expect("the store");
+    assert!(elsewhere.tokens.is_empty());
 }
 
 #[test]

@@ -29,6 +29,11 @@ impl Timeline {
         self.anchor.nanos(clock::now())
     }
 
+    /// When this process opened the store.
+    pub(super) fn beginning(&self) -> i64 {
+        self.anchor.moment()
+    }
+
     pub(super) fn nanos(&self, instant: Instant) -> i64 {
         self.anchor.nanos(instant)
     }
@@ -43,7 +48,7 @@ impl Timeline {
     /// was written, so it cannot come too early. What one era claims to have written in the future was not written in
     /// it, and is moved too.
     pub(super) fn shift(&self, era: Option<&str>, written: i64) -> i64 {
-        let here = self.anchor.moment();
+        let here = self.beginning();
         let comparable = era.is_some() && era == self.era() && written <= here;
         if comparable { 0 } else { here.saturating_sub(written) }
     }
