@@ -14,9 +14,9 @@ use crate::{
     route::{AmbiguousRoutes, Matcher, Routing},
     shutdown::Shutdown,
     stack::{Rooms, stack},
-    store::{Memory, OpenError, Opened, Store},
+    store::{KeptToken, Memory, OpenError, Opened, Store},
     telemetry::Metrics,
-    token::{Grants, Source},
+    token::{self, Grants, Source, TokenLedger},
     upstream,
 };
 
@@ -57,17 +57,20 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let grants = Grants::new(client.clone(), config.upstream.timeout);
         let accounts = by_name(config.accounts);
-        let source = |(name, account): (&AccountName, &Arc<Account>)| {
-            (name.clone(), Source::new(Arc::clone(account), grants.clone(), Arc::clone(&metrics)))
-        };
-        let sources = Arc::new(accounts.iter().map(source).collect());
         let deny_unknown = config.routing.unknown == UnknownRoute::Deny;
         let mut proxy = Vec::new();
         for address in &config.proxy.listen {
             proxy.push(Listener::bind(address).await?);
         }
-        let lines = lines(&config.state, config.queue.limits)?;
+        let (lines, tokens) = ledger(&config.state, config.queue.limits)?;
         lines.recall(&accounts, &config.catalogue);
+        let source = |(name, account): (&AccountName, &Arc<Account>)| {
+            let ledger = TokenLedger::new(&lines, account, config.token);
+            let (journal, kept) = (lines.books().journal.clone(), tokens.get(name.as_str()));
+            let source = Source::new(Arc::clone(account), grants.clone(), ledger, journal, kept, Arc::clone(&metrics));
+            (name.clone(), source)
+        };
+        let sources = Arc::new(accounts.iter().map(source).collect());
         let rooms = Rooms {
             keys: config.callers,
             routing: Routing { accounts, matcher, deny_unknown },
@@ -112,12 +115,14 @@ impl App {
         }
         tracing::info!(address = %admin, "the admin listener listens");
         let journal = rooms.lines.books().journal.clone();
+        let sources = Arc::clone(&rooms.sources);
         let service = stack(rooms);
         let mut listeners = JoinSet::new();
         for listener in proxy {
             listeners.spawn(listener::serve(listener, service.clone(), shutdown.clone()));
         }
         listeners.spawn(listener::serve(admin, admin_service, shutdown.clone()));
+        listeners.spawn(token::follow_files(sources, shutdown.clone()));
         stop.await;
         shutdown.drain();
         tracing::info!(longest_s = drain.as_secs(), "draining: no new work, what is in flight ends");
@@ -132,10 +137,10 @@ impl App {
     }
 }
 
-/// The ledger, beginning where the last process ended.
-fn lines(state: &config::State, limits: Limits) -> Result<Lines, StartError> {
-    let Some(dir) = &state.dir else { return Ok(Lines::in_memory(limits)) };
-    let Opened { mut store, mut memory, incidents, .. } = Store::open(dir)?;
+/// The ledger, beginning where the last process ended, and the tokens that it left.
+fn ledger(state: &config::State, limits: Limits) -> Result<(Lines, BTreeMap<String, KeptToken>), StartError> {
+    let Some(dir) = &state.dir else { return Ok((Lines::in_memory(limits), BTreeMap::new())) };
+    let Opened { mut store, mut memory, incidents, tokens } = Store::open(dir)?;
     match &memory {
         Memory::Fresh if state.missing == MissingState::Lost => {
             let reason = "the folder holds no state, and state.missing says that this means it was lost".to_owned();
@@ -156,7 +161,7 @@ fn lines(state: &config::State, limits: Limits) -> Result<Lines, StartError> {
     store.write(&past.left()).map_err(OpenError::from)?;
     let journal = Journal::keep(store, Arc::clone(&past)).map_err(StartError::Journal)?;
     let recorder = Arc::new(Recorder::with(&incidents));
-    Ok(Lines::new(past, Books { room: WaitingRoom::new(limits), journal, recorder }))
+    Ok((Lines::new(past, Books { room: WaitingRoom::new(limits), journal, recorder }), tokens))
 }
 
 fn by_name(accounts: Vec<Account>) -> BTreeMap<AccountName, Arc<Account>> {

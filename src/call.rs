@@ -136,6 +136,8 @@ pub struct Permitted {
     pub call: Call,
     /// The slot it was given; `None` on a route without a threshold.
     pub permit: Option<Permit>,
+    /// Until when its caller waits.
+    pub deadline: Instant,
 }
 
 /// A call with a token that Zoho takes.

@@ -8,6 +8,7 @@ use crate::{
     account::AccountName,
     call::Subject,
     catalogue::RouteId,
+    endpoint::DataCenter,
     fault::Fault,
     ledger::{Allowance, Limit},
 };
@@ -103,6 +104,20 @@ pub enum Cause {
     AccountUnauthorised {
         /// The error value that Zoho gave.
         reason: String,
+    },
+    /// The credentials are those of another data centre.
+    WrongDataCenter {
+        /// Where the account is said to live.
+        configured: DataCenter,
+        /// Where its credentials are good.
+        valid_at: DataCenter,
+    },
+    /// The account's token lacks the scope that the route needs.
+    ScopeMissing {
+        /// Those of which one would suffice; empty where the catalogue names none.
+        scopes: Vec<String>,
+        /// The code that Zoho gave.
+        code: String,
     },
     /// Zoho, or our own ledger on its behalf, allows no further token request for now.
     TokenThrottled {

@@ -248,6 +248,27 @@ fn tell(refusal: &Refusal) -> Telling {
             Some(AFTER_A_PERSON),
             "destination_unavailable",
         ),
+        Cause::WrongDataCenter { configured, valid_at } => telling(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "wrong-data-center",
+            "The account lives in another data centre",
+            format!(
+                "its credentials are unknown at {configured} and good at {valid_at}; set data_center = \"{valid_at}\" and restart"
+            ),
+            Some(AFTER_A_PERSON),
+            "destination_unavailable",
+        ),
+        Cause::ScopeMissing { scopes, code } => telling(
+            StatusCode::FORBIDDEN,
+            "scope-missing",
+            "The account's login lacks a scope",
+            format!(
+                "Zoho says {code}; the route needs {}; log in again with it (zoho-gateway login)",
+                if scopes.is_empty() { "a scope that its page does not name".to_owned() } else { scopes.join(" or ") }
+            ),
+            None,
+            "http_request_denied",
+        ),
         Cause::TokenThrottled { retry_after } => telling(
             StatusCode::SERVICE_UNAVAILABLE,
             "token-throttled",

@@ -72,12 +72,13 @@ impl Admin {
         checks.insert("state".to_owned(), status::state(&self.lines.books().journal.health()));
         let mut served = false;
         for (name, source) in self.sources.iter() {
-            let standing = match source.standing() {
+            let standing = source.standing();
+            let words = match &standing {
                 Standing::Good => "ok".to_owned(),
-                Standing::Unauthorised(reason) => format!("account-unauthorised: Zoho says {reason}"),
+                Standing::Troubled(words) | Standing::Refused(words) => words.clone(),
             };
-            served |= standing == "ok";
-            checks.insert(format!("account {name}"), standing);
+            served |= !matches!(standing, Standing::Refused(_));
+            checks.insert(format!("account {name}"), words);
         }
         let ready = served && !draining && self.records();
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

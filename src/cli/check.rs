@@ -4,11 +4,13 @@ use std::{fmt::Write, path::Path, sync::Arc};
 
 use super::{Failure, load, print};
 use crate::{
+    clock,
     config::Config,
+    ledger::{Journal, Limits, Lines},
     respond,
     route::Matcher,
     telemetry::Metrics,
-    token::{Grants, Source},
+    token::{Grants, Source, TokenLedger},
     upstream,
 };
 
@@ -22,10 +24,14 @@ pub(super) async fn check(path: &Path, online: bool) -> Result<(), Failure> {
     let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
     let grants = Grants::new(client, config.upstream.timeout);
     let metrics = Arc::new(Metrics::new());
+    let lines = Lines::in_memory(Limits::NOBODY);
     let mut dead = Vec::new();
     for account in config.accounts {
         let (name, server) = (account.name.clone(), account.endpoints.accounts.clone());
-        match Source::new(Arc::new(account), grants.clone(), Arc::clone(&metrics)).token().await {
+        let account = Arc::new(account);
+        let ledger = TokenLedger::new(&lines, &account, config.token);
+        let source = Source::new(account, grants.clone(), ledger, Journal::in_memory(), None, Arc::clone(&metrics));
+        match source.token(clock::now()).await {
             Ok(_) => print(&format!("account {name}: {server} granted an access token\n"))?,
             Err(cause) => dead.push(format!("account {name}: {server}: {}", respond::for_operators(&cause))),
         }

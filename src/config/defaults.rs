@@ -1,6 +1,6 @@
 //! What holds where the configuration says nothing, each with its reason.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use super::{ListenAddress, MissingState, UnknownRoute};
 use crate::endpoint::DataCenter;
@@ -29,6 +29,14 @@ pub(super) const MAX_WAITING: u32 = 10_000;
 
 /// Some megabytes of bodies in a queue are usual; what goes far beyond is a caller that does not look at its answers.
 pub(super) const MAX_WAITING_BYTES: u64 = 64 * 1024 * 1024;
+
+/// "10 access tokens per refresh token in ten minutes" (accounts: "access token expiry").
+pub(super) const TOKEN_REQUESTS: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
+pub(super) const TOKEN_WINDOW: Duration = Duration::from_secs(10 * 60);
+
+/// A token that dies before its time is rare, and two in ten minutes are rarer; eight renewals are more than any hour
+/// needs.
+pub(super) const TOKEN_RESERVE: u32 = 2;
 
 /// Beside the configuration, so that a gateway started by hand leaves its files where they are looked for.
 pub(super) const STATE_DIR: &str = "zoho-gateway-state";

@@ -41,7 +41,8 @@ use self::{
     problem::Findings,
 };
 use crate::{
-    account::Account, caller::Keys, catalogue::Catalogue, ledger::Limits, listener::ListenAddress, upstream::ExtraRoots,
+    account::Account, caller::Keys, catalogue::Catalogue, ledger::Limits, listener::ListenAddress, token::TokenLimits,
+    upstream::ExtraRoots,
 };
 
 /// Everything the gateway is told before it runs.
@@ -53,6 +54,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is remembered across restarts.
     pub state: State,
+    /// How often the accounts servers may be asked for tokens.
+    pub token: TokenLimits,
     /// Waiting for a slot.
     pub queue: Queue,
     /// Calling Zoho.
@@ -208,13 +211,14 @@ fn validated(
         let proxy = root.section("proxy", sections::proxy);
         let admin = root.section("admin", |section| sections::admin(section, &proxy));
         let state = root.section("state", |section| sections::state(section, &around));
+        let token = root.section("token", sections::token);
         let queue = root.section("queue", sections::queue);
         let upstream = root.section("upstream", |section| sections::upstream(section, &around));
         let routing = root.section("routing", sections::routing);
         let accounts = accounts::read(root, &around);
         let callers = callers::read(root);
         overrides::apply(root, &mut catalogue);
-        Config { proxy, admin, state, queue, upstream, routing, accounts, callers, catalogue }
+        Config { proxy, admin, state, token, queue, upstream, routing, accounts, callers, catalogue }
     });
     findings.into_result().map(|()| config)
 }

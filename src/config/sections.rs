@@ -1,6 +1,6 @@
-//! The tables with fixed keys: `[proxy]`, `[admin]`, `[state]`, `[queue]`, `[upstream]`, `[routing]`.
+//! The tables with fixed keys: `[proxy]`, `[admin]`, `[state]`, `[token]`, `[queue]`, `[upstream]`, `[routing]`.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use super::{
     Admin, ListenAddress, MissingState, Proxy, Queue, Routing, State, UnknownRoute, Upstream,
@@ -8,7 +8,7 @@ use super::{
     defaults,
     reader::Section,
 };
-use crate::{ledger::Limits, upstream::ExtraRoots};
+use crate::{ledger::Limits, token::TokenLimits, upstream::ExtraRoots};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -26,6 +26,12 @@ const PLACES: RangeInclusive<u32> = 0..=1_000_000;
 
 /// A kibibyte holds one small call; beyond some gibibytes the machine is the limit.
 const WAITING_BYTES: RangeInclusive<u64> = 1024..=16 * 1024 * 1024 * 1024;
+
+/// Zoho answers ten; a simulated Zoho may answer more.
+const TOKEN_REQUESTS: RangeInclusive<u32> = 1..=1000;
+
+/// Zoho's is ten minutes; shorter ones are for tests.
+const TOKEN_WINDOWS: RangeInclusive<Duration> = Duration::from_millis(1)..=HOUR;
 
 const AN_ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or \"unix:/run/zoho-gateway/proxy.sock\"";
 
@@ -91,6 +97,23 @@ pub(super) fn state(section: &mut Section<'_>, around: &Surroundings<'_>) -> Sta
     State {
         dir: Some(dir.map_or_else(|| around.folder.join(defaults::STATE_DIR), |found| found.value)),
         missing: section.choice("missing", &words).unwrap_or(defaults::MISSING),
+    }
+}
+
+/// Reads `[token]`.
+pub(super) fn token(section: &mut Section<'_>) -> TokenLimits {
+    let requests =
+        section.integer("requests", TOKEN_REQUESTS).and_then(NonZeroU32::new).unwrap_or(defaults::TOKEN_REQUESTS);
+    let origin = section.whereabouts("reserve").unwrap_or_else(|| section.origin().clone());
+    let reserve = section.integer("reserve", 0..=TOKEN_REQUESTS.end() - 1);
+    if reserve.is_some_and(|reserve| reserve >= requests.get()) {
+        section.wrong("reserve", &origin, format!("expected less than the {requests} requests that it is a part of"));
+    }
+    TokenLimits {
+        requests,
+        window: section.duration("window", TOKEN_WINDOWS).unwrap_or(defaults::TOKEN_WINDOW),
+        // Of very few requests nothing can be kept back.
+        reserve: reserve.unwrap_or(defaults::TOKEN_RESERVE.min(requests.get() - 1)),
     }
 }
 

@@ -63,6 +63,7 @@ fn an_account_is_all_it_takes() {
     assert_eq!(config.queue.limits, limits);
     assert_eq!(config.state.dir.as_deref(), Some(Path::new("./zoho-gateway-state")));
     assert_eq!(config.state.missing, MissingState::Unused);
+    assert_eq!((config.token.requests.get(), config.token.window.as_secs(), config.token.reserve), (10, 600, 2));
     assert_eq!(config.upstream.connect_timeout, Duration::from_secs(5));
     assert_eq!(config.upstream.timeout, Duration::from_secs(60));
     assert_eq!(config.routing.unknown, UnknownRoute::Limit);
@@ -84,6 +85,7 @@ fn every_key_is_taken() {
             admin.listen = "0.0.0.0:9000"
             queue.max_wait = "250ms"
             queue.max_waiting = 0
+            token = { requests = 2, window = "1m" }
             queue.max_waiting_bytes = "1MiB"
             queue.max_waiting_per_caller = 3
             state = { dir = "/var/lib/gateway", missing = "lost" }
@@ -123,6 +125,7 @@ fn every_key_is_taken() {
     assert_eq!((config.queue.max_wait, config.queue.limits), (Duration::from_millis(250), limits));
     assert_eq!(config.state.dir.as_deref(), Some(Path::new("/var/lib/gateway")));
     assert_eq!(config.state.missing, MissingState::Lost);
+    assert_eq!((config.token.requests.get(), config.token.reserve), (2, 1));
     let callers = ["key", "foo", "bar"].map(|key| config.callers.caller(key.as_bytes()));
     let shares = callers.map(|caller| caller.map(|caller| (caller.name(), caller.weight().get())));
     assert_eq!(shares, [Some(("payroll", 3)), Some(("reports", 1)), Some(("reports", 1))]);
@@ -352,6 +355,12 @@ fn every_mistake_is_told_with_its_place() {
             "[callers.a]",
             "1:10: callers.a.key_sha256: is missing; expected the SHA-256 of an API key in hexadecimal digits",
         ),
+        ("token.requests = 0", "1:18: token.requests: expected an integer from 1 to 1000"),
+        ("token.window = \"61m\"", "1:16: token.window: expected a duration from 1ms to 1h"),
+        (
+            "[token]\nrequests = 3\nreserve = 3",
+            "3:1: token.reserve: expected less than the 3 requests that it is a part of",
+        ),
         ("state.dir = \"\"", "1:13: state.dir: expected the path of a folder"),
         ("state.missing = \"full\"", "1:17: state.missing: expected one of \"unused\", \"lost\""),
         (
@@ -364,7 +373,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[prox]",
-            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, callers, proxy, queue, routes, routing, state, upstream)",
+            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, callers, proxy, queue, routes, routing, state, token, upstream)",
         ),
         ("[proxy]\ntls = {}", "2:1: proxy.tls: unknown key (known here: drain, listen, max_body)"),
         (

@@ -79,6 +79,10 @@ impl Way {
             return Ok(answer(head, body, Some(Unexecuted::Locked(met))));
         }
         permit.as_mut().map(Permit::executed);
+        if let Some(Sign::ScopeMissing(code)) = sign {
+            let scopes = subject.route.scopes.clone();
+            return Err(refuse(Cause::ScopeMissing { scopes, code }));
+        }
         let unexecuted = (sign == Some(Sign::DeadToken)).then_some(Unexecuted::DeadToken);
         Ok(answer(head, body.patient(self.timeout), unexecuted))
     }

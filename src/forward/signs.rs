@@ -14,6 +14,9 @@ const LOCKED: &str = "7209";
 /// The codes of a dead access token: People's, Calendar's and the one of Zoho's other products.
 const DEAD_TOKEN: [&str; 3] = ["7213", "INVALID_OAUTHTOKEN", "INVALID_TOKEN"];
 
+/// The codes of a missing scope: People's, and that of Zoho's other products (what Calendar says is not known).
+const SCOPE_MISSING: [&str; 2] = ["7218", "OAUTH_SCOPE_MISMATCH"];
+
 /// Longer than any lock that Zoho documents; a larger `Retry-After` would be a mistake or a daily limit.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -22,6 +25,8 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) enum Sign {
     /// The access token is dead.
     DeadToken,
+    /// The access token lives but has not the scope that the call needs; the code.
+    ScopeMissing(String),
     /// The call is locked, for at least this long if Zoho says so.
     Locked(Option<Duration>),
 }
@@ -34,8 +39,13 @@ pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], now: st
     if status == StatusCode::TOO_MANY_REQUESTS || codes.iter().any(|code| code == LOCKED) {
         return Some(Sign::Locked(retry_after(headers, now)));
     }
-    let dead = status == StatusCode::UNAUTHORIZED && codes.iter().any(|code| DEAD_TOKEN.contains(&code.as_str()));
-    dead.then_some(Sign::DeadToken)
+    if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return None;
+    }
+    if status == StatusCode::UNAUTHORIZED && codes.iter().any(|code| DEAD_TOKEN.contains(&code.as_str())) {
+        return Some(Sign::DeadToken);
+    }
+    codes.into_iter().find(|code| SCOPE_MISSING.contains(&code.as_str())).map(Sign::ScopeMissing)
 }
 
 /// Every error code of an answer, from the places where Zoho puts them.
@@ -95,9 +105,22 @@ mod tests {
         assert_eq!(sign(401, people), Some(Sign::DeadToken));
         assert_eq!(sign(401, calendar), Some(Sign::DeadToken));
         assert_eq!(sign(200, people), None);
-        assert_eq!(sign(401, r#"{"code":"OAUTH_SCOPE_MISMATCH"}"#), None);
-        assert_eq!(sign(401, r#"{"response":{"errors":{"code":7218},"status":1}}"#), None);
         assert_eq!(sign(401, "not json"), None);
+    }
+
+    #[test]
+    fn sees_a_missing_scope_under_401_and_403() {
+        let missing = |code: &str| Some(Sign::ScopeMissing(code.to_owned()));
+        let crm = r#"{"code":"OAUTH_SCOPE_MISMATCH","details":{},"message":"Unauthorized","status":"error"}"#;
+        let people = r#"{"response":{"errors":{"code":7218,"message":"Invalid OAuth Scope"},"status":1}}"#;
+        let calendar = r#"{"error":[{"error_code":"OAUTH_SCOPE_MISMATCH","message":"x"}]}"#;
+        for status in [401, 403] {
+            assert_eq!(sign(status, crm), missing("OAUTH_SCOPE_MISMATCH"));
+            assert_eq!(sign(status, people), missing("7218"));
+            assert_eq!(sign(status, calendar), missing("OAUTH_SCOPE_MISMATCH"));
+        }
+        assert_eq!(sign(200, people), None);
+        assert_eq!(sign(400, crm), None);
     }
 
     #[test]

@@ -80,6 +80,14 @@ impl Lines {
         Some(Arc::clone(self.lines.write().entry(key).or_insert_with(new)))
     }
 
+    /// A line for an account's token requests of this kind, to be made once.
+    #[must_use]
+    pub fn token_line(&self, account: &Account, kind: &str, threshold: Threshold) -> Arc<Line> {
+        let key = Key { account: account.name.to_string(), meter: kind.to_owned() };
+        let bucket = self.past.token_bucket(&key, threshold, clock::now());
+        Line::new(key, bucket, None, self.books.clone())
+    }
+
     /// Makes the lines that an earlier process had, so that operators see at once how they stand.
     pub fn recall(&self, accounts: &BTreeMap<AccountName, Arc<Account>>, catalogue: &Catalogue) {
         for (key, _) in self.past.left() {

@@ -59,6 +59,20 @@ impl Past {
         }
     }
 
+    /// The bucket of an account's token requests to begin with. After a loss all but one of them count as made: to
+    /// assume that all were would make sure of ten minutes without a token, which is the most that one request too many
+    /// could lead to.
+    pub(super) fn token_bucket(&self, key: &Key, threshold: Threshold, now: Instant) -> Bucket {
+        let lost = {
+            let state = self.0.lock();
+            state.lost.filter(|_| !state.rows.contains_key(key))
+        };
+        let Some(lost) = lost else { return self.bucket(key, threshold, now) };
+        let until = lost + threshold.window + NO_ANSWER_GRACE;
+        let charges = vec![(until, threshold.requests.get() - 1)];
+        Bucket::restored(threshold, &Row { window: threshold.window, charges, ..Row::default() }, now)
+    }
+
     /// What nobody has asked for yet, in rows that tell the next process the same.
     #[must_use]
     pub fn left(&self) -> Vec<(Key, Row)> {

@@ -117,7 +117,11 @@ impl Metrics {
         let outcome = match failure {
             None => "granted",
             Some(Cause::AccountUnauthorised { .. }) => "unauthorised",
+            Some(Cause::WrongDataCenter { .. }) => "wrong_data_center",
             Some(Cause::TokenThrottled { .. }) => "throttled",
+            Some(Cause::UpstreamUnreachable(_)) => "unreachable",
+            Some(Cause::UpstreamTimeout(_)) => "timeout",
+            Some(Cause::UpstreamInvalidResponse(_)) => "unintelligible",
             Some(_) => "failed",
         };
         self.tokens.get_or_create(&TokenLabels { account: account.to_string(), outcome }).inc();

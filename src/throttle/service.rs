@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use super::wait;
@@ -72,13 +73,15 @@ where
         Box::pin(async move {
             let (account, route) = call.subject.names();
             let Some(line) = room.lines.line(&call.subject.account, &call.subject.route) else {
-                let mut answer = inner.call(Permitted { call, permit: None }).await?;
+                let deadline = deadline(&call, room.max_wait);
+                let mut answer = inner.call(Permitted { call, permit: None, deadline }).await?;
                 answer.response.extensions_mut().insert(Visit { account, route, waited: None });
                 return Ok(answer);
             };
-            let permit = room.permit(&line, &call).await?;
+            let deadline = deadline(&call, room.max_wait);
+            let permit = room.permit(&line, &call, deadline).await?;
             let waited = clock::now().saturating_duration_since(call.ready_at);
-            let mut answer = inner.call(Permitted { call, permit: Some(permit) }).await?;
+            let mut answer = inner.call(Permitted { call, permit: Some(permit), deadline }).await?;
             if let Some(Unexecuted::Locked(met)) = answer.unexecuted {
                 let lasts_s = met.until.saturating_duration_since(clock::now()).as_secs();
                 tracing::warn!(%account, %route, lasts_s, "Zoho has locked the call; nothing is sent until the lock ends");
@@ -96,19 +99,23 @@ where
 }
 
 impl Room {
-    async fn permit(&self, line: &Arc<Line>, call: &Call) -> Result<Permit, Refusal> {
-        let claim = claim(call, self.max_wait);
-        line.permit(claim).await.map_err(|refused| refusal(refused, line.allowance()).of(&call.subject))
+    async fn permit(&self, line: &Arc<Line>, call: &Call, deadline: Instant) -> Result<Permit, Refusal> {
+        line.permit(claim(call, deadline)).await.map_err(|refused| refusal(refused, line.allowance()).of(&call.subject))
     }
 }
 
-fn claim(call: &Call, max_wait: Duration) -> Claim {
+/// Until when the caller waits.
+fn deadline(call: &Call, max_wait: Duration) -> Instant {
+    call.ready_at + wait::preferred(&call.headers, max_wait)
+}
+
+fn claim(call: &Call, deadline: Instant) -> Claim {
     let request_id = call.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
     Claim {
         caller: call.subject.caller.clone(),
         urgency: priority::urgency(&call.headers),
         entrance: call.entrance,
-        deadline: call.ready_at + wait::preferred(&call.headers, max_wait),
+        deadline,
         bytes: call.held_bytes(),
         request_id: request_id.into(),
     }

@@ -8,13 +8,20 @@
 //! any number of simultaneous "dead token" answers it sees one.
 
 mod answer;
+mod elsewhere;
+mod files;
+mod flight;
 mod grant;
+mod limits;
+mod seal;
 mod service;
 mod source;
 #[cfg(test)]
 mod tests;
 
+pub use files::follow_files;
 pub use grant::Grants;
+pub use limits::{TokenLedger, TokenLimits};
 pub use service::{Sign, SignLayer};
 pub use source::{Source, Standing};
 

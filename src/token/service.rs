@@ -58,13 +58,13 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, Permitted { call, permit }: Permitted) -> Self::Future {
+    fn call(&mut self, Permitted { call, permit, deadline }: Permitted) -> Self::Future {
         let source = self.sources.get(&call.subject.account.name).cloned();
         let mut inner = self.inner.clone();
         Box::pin(async move {
             // The same configuration makes accounts and sources, so one without the other is a defect of ours.
             let Some(source) = source else { return Err(Refusal::from(Cause::Internal).of(&call.subject)) };
-            let token = source.token().await.map_err(|cause| Refusal::from(cause).of(&call.subject))?;
+            let token = source.token(deadline).await.map_err(|cause| Refusal::from(cause).of(&call.subject))?;
             let generation = token.generation;
             let mut answer = inner.call(Signed { call, permit, token }).await?;
             match answer.unexecuted {

@@ -1,10 +1,9 @@
 //! The access token of one account: fetched once for everybody who waits, renewed a little early.
 
 use std::{
-    num::NonZeroU32,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -13,22 +12,24 @@ use http::HeaderValue;
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
-use super::grant::{BLOCKED, Granted, Grants};
+use super::{
+    elsewhere,
+    flight::{self, Progress},
+    grant::{Granted, Grants},
+    limits::{Purpose, TokenLedger},
+    seal::Seal,
+};
 use crate::{
     account::Account,
     call::Token,
-    catalogue::{Pace, Threshold},
     clock,
-    ledger::{Claim, Limits, Line, Refused},
+    ledger::Journal,
     refusal::{Cause, UpstreamFault},
     respond,
+    secret::Secret,
+    store::KeptToken,
     telemetry::Metrics,
 };
-
-/// Zoho answers this many token requests per refresh token in [`TOKEN_WINDOW`] and then blocks (accounts: "access
-/// token expiry").
-const TOKEN_REQUESTS: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
-const TOKEN_WINDOW: Duration = Duration::from_secs(10 * 60);
 
 /// After a failed early renewal the old token serves on and the next attempt waits this long.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(20);
@@ -50,11 +51,13 @@ const DOUBT_PAUSE: Duration = Duration::from_secs(60);
 pub struct Source {
     account: Arc<Account>,
     grants: Grants,
-    /// The token endpoint's own threshold, behind the same ledger as every call.
-    line: Arc<Line>,
+    ledger: TokenLedger,
+    journal: Journal,
     state: Mutex<State>,
     /// The newest generation that Zoho took.
     proven: AtomicU64,
+    /// Somebody asked since the token was granted. What nobody uses need not be kept fresh.
+    used: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -62,17 +65,19 @@ pub struct Source {
 struct State {
     current: Option<Current>,
     generation: u64,
-    flight: Option<watch::Receiver<Option<Outcome>>>,
+    flight: Option<watch::Receiver<Progress>>,
+    /// The token before the next one was called dead.
+    replacing: bool,
     /// Until then no token is replaced that never worked.
     doubt_until: Option<Instant>,
     /// Failed requests in a row, and until when none is made after the last of them.
     failures: u32,
     pause: Option<(Instant, Cause)>,
-    /// Zoho refused the credentials, with this reason: it is not asked again until they change.
-    unauthorised: Option<String>,
+    /// Zoho does not take the credentials: it is not asked again until they change.
+    refused: Option<Cause>,
+    /// Why the last request brought no token.
+    trouble: Option<Cause>,
 }
-
-type Outcome = Result<Token, Cause>;
 
 #[derive(Debug)]
 struct Current {
@@ -86,32 +91,56 @@ struct Current {
 pub enum Standing {
     /// Nothing speaks against it.
     Good,
-    /// Zoho refused its credentials, with this reason.
-    Unauthorised(String),
+    /// The last request brought no token, for this reason; it may be otherwise at the next.
+    Troubled(String),
+    /// Zoho does not take its credentials, for this reason, until a person changes something.
+    Refused(String),
 }
 
 impl Source {
-    /// No token yet; the first caller has it fetched.
+    /// Begins with the token that an earlier process kept, if it did and the credentials are still the same; otherwise
+    /// the first caller has one fetched.
     #[must_use]
-    pub fn new(account: Arc<Account>, grants: Grants, metrics: Arc<Metrics>) -> Arc<Self> {
-        let threshold = Threshold { requests: TOKEN_REQUESTS, window: TOKEN_WINDOW, lock: BLOCKED, pace: Pace::Burst };
-        let line = Line::in_memory(threshold, Limits::NOBODY);
-        Arc::new(Self { account, grants, line, state: Mutex::default(), proven: AtomicU64::new(0), metrics })
+    pub fn new(
+        account: Arc<Account>,
+        grants: Grants,
+        ledger: TokenLedger,
+        journal: Journal,
+        kept: Option<&KeptToken>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let source = Arc::new(Self {
+            account,
+            grants,
+            ledger,
+            journal,
+            state: Mutex::default(),
+            proven: AtomicU64::new(0),
+            used: AtomicBool::new(false),
+            metrics,
+        });
+        if let Some(kept) = kept
+            && let Some(unsealed) = Seal::of(&source.account).and_then(|seal| seal.open(&kept.sealed))
+        {
+            let (access_token, lifetime) = (unsealed.access_token, unsealed.lifetime);
+            let granted = Granted { access_token, expires_at: kept.expires_at, lifetime };
+            // What no header can carry was never kept.
+            let _ = source.adopt(&mut source.state.lock(), &granted);
+        }
+        source
     }
 
-    /// A token that lives, waiting for one if need be. Leaving early does not disturb the flight.
+    /// A token that lives, waiting for one if need be: for as long as one attempt takes, and until `deadline` for
+    /// further ones if the accounts server cannot be reached. Leaving early does not disturb the flight.
     ///
     /// # Errors
     /// The cause that the caller is refused with.
-    pub async fn token(self: &Arc<Self>) -> Outcome {
-        let mut flight = match self.look() {
-            Look::Token(token) => return Ok(token),
-            Look::Refused(cause) => return Err(cause),
-            Look::Flight(flight) => flight,
-        };
-        match flight.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(interrupted(&self.account))),
-            Err(_) => Err(interrupted(&self.account)),
+    pub async fn token(self: &Arc<Self>, deadline: Instant) -> Result<Token, Cause> {
+        self.used.store(true, Ordering::Relaxed);
+        match self.look() {
+            Look::Token(token) => Ok(token),
+            Look::Refused(cause) => Err(cause),
+            Look::Flight(flight) => flight::landing(flight, deadline).await.unwrap_or_else(|| Err(self.interrupted())),
         }
     }
 
@@ -136,6 +165,7 @@ impl Source {
             state.doubt_until = Some(now + DOUBT_PAUSE);
         }
         state.current = None;
+        state.replacing = true;
         tracing::info!(account = %self.account.name, generation, "Zoho says the access token is dead");
         true
     }
@@ -143,92 +173,112 @@ impl Source {
     /// How the account stands.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        self.state.lock().unauthorised.clone().map_or(Standing::Good, Standing::Unauthorised)
+        let state = self.state.lock();
+        let words =
+            |cause: &Cause| format!("{}: {}", respond::name(&cause.clone().into()), respond::for_operators(cause));
+        match (&state.refused, &state.trouble) {
+            (Some(cause), _) => Standing::Refused(words(cause)),
+            (None, Some(cause)) => Standing::Troubled(words(cause)),
+            (None, None) => Standing::Good,
+        }
+    }
+
+    /// Reads the credentials' files again. A change is tried at once; until it has brought a token the one there is
+    /// serves on.
+    pub fn reread(self: &Arc<Self>) {
+        let credentials =
+            [("client_secret", &self.account.client_secret), ("refresh_token", &self.account.refresh_token)];
+        let mut changed = false;
+        for (key, credential) in credentials {
+            match credential.reread() {
+                Ok(different) => changed |= different,
+                Err(error) => {
+                    // Kubernetes and editors replace files in steps; a moment without one is no event.
+                    tracing::debug!(account = %self.account.name, key, %error, "a credential's file cannot be used; the one before goes on");
+                }
+            }
+        }
+        if changed {
+            tracing::info!(account = %self.account.name, "the credentials have changed");
+            let mut state = self.state.lock();
+            (state.refused, state.pause, state.doubt_until, state.trouble) = (None, None, None, None);
+            self.flight(&mut state);
+        }
     }
 
     fn look(self: &Arc<Self>) -> Look {
         let now = clock::now();
         let mut state = self.state.lock();
-        if let Some(reason) = &state.unauthorised {
-            return Look::Refused(Cause::AccountUnauthorised { reason: reason.clone() });
+        let serving = state.current.as_ref().filter(|current| now < current.expires_at);
+        if let Some((token, due)) = serving.map(|current| (current.token.clone(), now >= current.renew_at)) {
+            if due && state.refused.is_none() {
+                self.flight(&mut state);
+            }
+            return Look::Token(token);
         }
-        if let Some((until, cause)) = &state.pause
-            && now < *until
-            && state.current.is_none()
-        {
+        if let Some(cause) = &state.refused {
             return Look::Refused(cause.clone());
         }
-        let serving = state.current.as_ref().filter(|current| now < current.expires_at);
-        match serving.map(|current| (current.token.clone(), now >= current.renew_at)) {
-            Some((token, false)) => Look::Token(token),
-            Some((token, true)) => {
-                self.flight(&mut state);
-                Look::Token(token)
-            }
-            None => Look::Flight(self.flight(&mut state)),
+        match &state.pause {
+            Some((until, cause)) if now < *until => Look::Refused(cause.clone()),
+            _ => Look::Flight(self.flight(&mut state)),
         }
     }
 
-    /// The flight under way, or a new one. It is a task of its own, so that no caller's leaving ends it; it ends by
-    /// itself within the upstream's timeout.
-    fn flight(self: &Arc<Self>, state: &mut State) -> watch::Receiver<Option<Outcome>> {
+    /// The flight under way, or a new one. It is a task of its own, so that no caller's leaving ends it.
+    fn flight(self: &Arc<Self>, state: &mut State) -> watch::Receiver<Progress> {
         if let Some(flight) = &state.flight {
             return flight.clone();
         }
-        let (arrive, flight) = watch::channel(None);
+        let (progress, flight) = watch::channel(Progress::Flying);
         state.flight = Some(flight.clone());
         let source = Arc::clone(self);
         tokio::spawn(async move {
             // Were the task to end early, the flight must not stay in the way of the next one.
             let landing = Landing { source: &source };
-            let outcome = source.fetch().await;
-            drop(landing);
-            arrive.send_replace(Some(outcome));
+            flight::fly(&source, &progress, landing).await;
         });
         flight
     }
 
-    async fn fetch(&self) -> Outcome {
-        let granted = match self.line.permit(Claim::plain(clock::now())).await {
+    /// One request, and what follows from it.
+    pub(super) async fn fetch(self: &Arc<Self>) -> Result<Token, Cause> {
+        let purpose = if self.state.lock().replacing { Purpose::Replacement } else { Purpose::Renewal };
+        let granted = match self.ledger.permit(purpose).await {
             Ok(permit) => self.grants.refresh(&self.account, permit).await,
-            Err(
-                Refused::Saturated { retry_after, .. }
-                | Refused::Locked { retry_after }
-                | Refused::Full { retry_after, .. },
-            ) => Err(Cause::TokenThrottled { retry_after }),
-            Err(Refused::Unrecorded) => Err(Cause::StateUnavailable),
+            Err(cause) => Err(cause),
+        };
+        let granted = match granted {
+            Err(cause) => Err(self.grants.diagnose(&self.account, cause, &elsewhere::others(&self.account)).await),
+            granted => granted,
         };
         self.metrics.token_request(&self.account.name, granted.as_ref().err());
-        let mut state = self.state.lock();
-        match granted.and_then(|granted| self.adopt(&mut state, granted)) {
-            Ok(token) => {
-                (state.failures, state.pause) = (0, None);
+        let adopted = {
+            let mut state = self.state.lock();
+            let adopted = granted.and_then(|granted| self.adopt(&mut state, &granted).map(|token| (token, granted)));
+            match &adopted {
+                Ok(_) => (state.failures, state.pause, state.trouble, state.replacing) = (0, None, None, false),
+                Err(cause) => state.failed(cause),
+            }
+            adopted
+        };
+        match adopted {
+            Ok((token, granted)) => {
                 tracing::info!(account = %self.account.name, generation = token.generation, "fetched an access token");
+                self.keep(&granted).await;
                 Ok(token)
             }
             Err(cause) => {
-                if let Cause::AccountUnauthorised { reason } = &cause {
-                    state.unauthorised = Some(reason.clone());
-                    state.current = None;
-                }
-                if let Cause::UpstreamInvalidResponse(_) | Cause::UpstreamTimeout(_) = cause {
-                    let pause = FIRST_PAUSE.saturating_mul(1 << state.failures.min(10)).min(LONGEST_PAUSE);
-                    state.failures += 1;
-                    state.pause = Some((clock::now() + pause, cause.clone()));
-                }
-                if let Some(current) = &mut state.current {
-                    current.renew_at = clock::now() + RENEWAL_PAUSE;
-                }
-                let words = respond::for_operators(&cause);
-                tracing::warn!(account = %self.account.name, cause = words, "could not fetch an access token");
+                let (words, problem) = (respond::for_operators(&cause), respond::name(&cause.clone().into()));
+                tracing::warn!(account = %self.account.name, problem, cause = words, "could not fetch an access token");
                 Err(cause)
             }
         }
     }
 
-    fn adopt(&self, state: &mut State, granted: Granted) -> Outcome {
-        let text = format!("Zoho-oauthtoken {}", granted.access_token.expose());
-        let mut header = HeaderValue::try_from(text).map_err(|_| {
+    fn adopt(self: &Arc<Self>, state: &mut State, granted: &Granted) -> Result<Token, Cause> {
+        let text = Secret::new(format!("Zoho-oauthtoken {}", granted.access_token.expose()));
+        let mut header = HeaderValue::try_from(text.expose()).map_err(|_| {
             Cause::UpstreamInvalidResponse(UpstreamFault {
                 error: "http_protocol_error",
                 server: self.account.endpoints.accounts.authority().to_string(),
@@ -239,12 +289,50 @@ impl Source {
         state.generation += 1;
         let token = Token { header, generation: state.generation };
         let last_moments = LAST_MOMENTS.min(granted.lifetime / 20);
-        state.current = Some(Current {
-            token: token.clone(),
-            renew_at: granted.expires_at - granted.lifetime / 10,
-            expires_at: granted.expires_at - last_moments,
-        });
+        // A tenth of its life before the end, and up to half as much earlier: many accounts that began together part.
+        let early = granted.lifetime / 10 + flight::jitter(granted.lifetime / 20);
+        let renew_at = granted.expires_at.checked_sub(early).unwrap_or(granted.expires_at);
+        let expires_at = granted.expires_at.checked_sub(last_moments).unwrap_or(granted.expires_at);
+        state.current = Some(Current { token: token.clone(), renew_at, expires_at });
+        self.used.store(false, Ordering::Relaxed);
+        tokio::spawn(renew(Arc::downgrade(self), token.generation, renew_at));
         Ok(token)
+    }
+
+    /// Leaves the token to the next process, so that a crash costs no request. A store that fails costs one.
+    async fn keep(&self, granted: &Granted) {
+        let sealed = Seal::of(&self.account).and_then(|seal| seal.seal(&granted.access_token, granted.lifetime));
+        if let Some(sealed) = sealed {
+            self.journal.keep_token(self.account.name.as_str(), KeptToken { sealed, expires_at: granted.expires_at });
+            // Calls go out before it is certain only if the store fails.
+            let _ = self.journal.recorded().await;
+        }
+    }
+
+    fn interrupted(&self) -> Cause {
+        Cause::UpstreamUnreachable(UpstreamFault {
+            error: "proxy_internal_error",
+            server: self.account.endpoints.accounts.authority().to_string(),
+            log: "the token request was broken off".into(),
+        })
+    }
+}
+
+impl State {
+    fn failed(&mut self, cause: &Cause) {
+        self.trouble = Some(cause.clone());
+        if let Cause::AccountUnauthorised { .. } | Cause::WrongDataCenter { .. } = cause {
+            // The old token, if there is one, serves on until it ends.
+            self.refused = Some(cause.clone());
+        }
+        if let Cause::UpstreamInvalidResponse(_) | Cause::UpstreamTimeout(_) = cause {
+            let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
+            self.failures += 1;
+            self.pause = Some((clock::now() + pause, cause.clone()));
+        }
+        if let Some(current) = &mut self.current {
+            current.renew_at = clock::now() + RENEWAL_PAUSE;
+        }
     }
 }
 
@@ -255,16 +343,36 @@ impl Source {
             current.renew_at = clock::now();
         }
     }
+
+    pub(super) fn pretend_that_it_ended(&self) {
+        self.state.lock().current = None;
+    }
+
+    pub(super) fn pretend_that_zoho_called_it_dead(&self) {
+        let mut state = self.state.lock();
+        (state.current, state.replacing) = (None, true);
+    }
 }
 
 enum Look {
     Token(Token),
     Refused(Cause),
-    Flight(watch::Receiver<Option<Outcome>>),
+    Flight(watch::Receiver<Progress>),
+}
+
+/// Renews a token that is in use when its time comes, before a caller has to ask for it.
+async fn renew(source: Weak<Source>, generation: u64, renew_at: Instant) {
+    tokio::time::sleep_until(renew_at).await;
+    let Some(source) = source.upgrade() else { return };
+    let mut state = source.state.lock();
+    let newest = state.current.as_ref().is_some_and(|current| current.token.generation == generation);
+    if newest && state.refused.is_none() && source.used.load(Ordering::Relaxed) {
+        source.flight(&mut state);
+    }
 }
 
 /// Clears the flight when it ends, however it ends.
-struct Landing<'a> {
+pub(super) struct Landing<'a> {
     source: &'a Source,
 }
 
@@ -272,12 +380,4 @@ impl Drop for Landing<'_> {
     fn drop(&mut self) {
         self.source.state.lock().flight = None;
     }
-}
-
-fn interrupted(account: &Account) -> Cause {
-    Cause::UpstreamUnreachable(UpstreamFault {
-        error: "proxy_internal_error",
-        server: account.endpoints.accounts.authority().to_string(),
-        log: "the token request was broken off".into(),
-    })
 }

@@ -1,6 +1,7 @@
 //! The source before an accounts server that counts and says what the test wants.
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,13 +14,17 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::*;
+use super::{limits::TokenLimits, *};
 use crate::{
     account::{Account, AccountName},
+    call::Token,
+    clock,
     credential::Credential,
     endpoint::DataCenter,
+    ledger::{Books, Journal, Limits, Lines, Past},
     refusal::Cause,
     secret::Secret,
+    store::{KeptToken, Store},
     telemetry::Metrics,
     upstream,
 };
@@ -54,21 +59,30 @@ async fn source(answers: &'static [&'static str], takes: Duration) -> (Arc<Sourc
 }
 
 fn source_at(endpoints: crate::endpoint::Endpoints) -> Arc<Source> {
-    let account = Account {
-        name: AccountName::new("main"),
-        data_center: DataCenter::Us,
-        endpoints,
-        client_id: "1000.ID".into(),
-        client_secret: Credential::written(Secret::new("secret".into())).unwrap(),
-        refresh_token: Credential::written(Secret::new("1000.refresh".into())).unwrap(),
-        daily_calls: None,
-    };
+    source_of(account_at(endpoints.accounts), &Lines::in_memory(Limits::NOBODY), None)
+}
+
+const LIMITS: TokenLimits =
+    TokenLimits { requests: NonZeroU32::new(10).expect("not zero"), window: Duration::from_secs(600), reserve: 2 };
+
+fn source_of(account: Account, lines: &Lines, kept: Option<&KeptToken>) -> Arc<Source> {
+    let ledger = TokenLedger::new(lines, &account, LIMITS);
+    let journal = lines.books().journal.clone();
+    Source::new(Arc::new(account), grants(), ledger, journal, kept, Arc::new(Metrics::new()))
+}
+
+fn grants() -> Grants {
     let client = upstream::client(upstream::tls(&upstream::ExtraRoots::default()), Duration::from_secs(5));
-    Source::new(Arc::new(account), Grants::new(client, Duration::from_secs(5)), Arc::new(Metrics::new()))
+    Grants::new(client, Duration::from_secs(5))
+}
+
+/// A token for a caller that waits for one attempt.
+async fn token(source: &Arc<Source>) -> Result<Token, Cause> {
+    source.token(clock::now()).await
 }
 
 async fn all(source: &Arc<Source>, callers: usize) -> Vec<Result<u64, Cause>> {
-    let tokens = (0..callers).map(|_| async { source.token().await.map(|token| token.generation) });
+    let tokens = (0..callers).map(|_| async { token(source).await.map(|token| token.generation) });
     futures_util::future::join_all(tokens).await
 }
 
@@ -77,7 +91,7 @@ async fn one_request_serves_all_who_wait_and_all_who_come_later() {
     let (source, asked) = source(&[GRANTED], Duration::from_millis(50)).await;
     assert!(all(&source, 200).await.iter().all(|token| matches!(token, Ok(1))));
     assert!(
-        matches!(source.token().await, Ok(token) if token.header == "Zoho-oauthtoken 1000.a.b" && token.header.is_sensitive())
+        matches!(token(&source).await, Ok(token) if token.header == "Zoho-oauthtoken 1000.a.b" && token.header.is_sensitive())
     );
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
@@ -85,13 +99,13 @@ async fn one_request_serves_all_who_wait_and_all_who_come_later() {
 #[tokio::test]
 async fn a_dead_token_is_replaced_once_however_often_it_is_reported() {
     let (source, asked) = source(&[GRANTED], Duration::from_millis(5)).await;
-    source.token().await.unwrap();
+    token(&source).await.unwrap();
     for _ in 0..3 {
         source.dead(1);
     }
     assert!(all(&source, 50).await.iter().all(|token| matches!(token, Ok(2))));
     source.dead(1);
-    assert!(matches!(source.token().await, Ok(token) if token.generation == 2), "the new one is not the dead one");
+    assert!(matches!(token(&source).await, Ok(token) if token.generation == 2), "the new one is not the dead one");
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
@@ -100,11 +114,11 @@ async fn the_request_goes_on_when_the_caller_who_started_it_leaves() {
     let (source, asked) = source(&[GRANTED], Duration::from_millis(100)).await;
     let impatient = tokio::spawn({
         let source = Arc::clone(&source);
-        async move { source.token().await }
+        async move { token(&source).await }
     });
     tokio::time::sleep(Duration::from_millis(30)).await;
     impatient.abort();
-    source.token().await.unwrap();
+    token(&source).await.unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
@@ -115,7 +129,7 @@ async fn refused_credentials_are_not_tried_again() {
         assert!(matches!(outcome, Err(Cause::AccountUnauthorised { reason }) if reason == "invalid_code"));
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    assert_eq!(source.standing(), Standing::Unauthorised("invalid_code".into()));
+    assert!(matches!(source.standing(), Standing::Refused(words) if words.contains("invalid_code")));
 }
 
 #[tokio::test]
@@ -124,7 +138,7 @@ async fn after_a_throttle_answer_zoho_is_left_alone() {
     let answers: &[&str] = Box::leak(Box::new([throttled, GRANTED]));
     let (source, asked) = source(answers, Duration::ZERO).await;
     for _ in 0..3 {
-        let Err(Cause::TokenThrottled { retry_after }) = source.token().await else { panic!() };
+        let Err(Cause::TokenThrottled { retry_after }) = token(&source).await else { panic!() };
         assert!(retry_after > Duration::from_secs(590) && retry_after <= Duration::from_secs(600));
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1);
@@ -134,22 +148,22 @@ async fn after_a_throttle_answer_zoho_is_left_alone() {
 async fn the_eleventh_request_in_ten_minutes_is_not_made() {
     let (source, asked) = source(&[GRANTED], Duration::ZERO).await;
     for generation in 1..=10 {
-        assert_eq!(source.token().await.unwrap().generation, generation);
+        assert_eq!(token(&source).await.unwrap().generation, generation);
         source.alive(generation);
         source.dead(generation);
     }
-    assert!(matches!(source.token().await, Err(Cause::TokenThrottled { .. })));
+    assert!(matches!(token(&source).await, Err(Cause::TokenThrottled { .. })));
     assert_eq!(asked.load(Ordering::SeqCst), 10);
 }
 
 #[tokio::test]
 async fn tokens_that_never_work_are_not_replaced_one_after_the_other() {
     let (source, asked) = source(&[GRANTED], Duration::ZERO).await;
-    source.token().await.unwrap();
+    token(&source).await.unwrap();
     assert!(source.dead(1), "the first may have died before its first call");
-    source.token().await.unwrap();
+    token(&source).await.unwrap();
     assert!(!source.dead(2), "the second is not to blame");
-    assert_eq!(source.token().await.unwrap().generation, 2);
+    assert_eq!(token(&source).await.unwrap().generation, 2);
     source.alive(2);
     assert!(source.dead(2), "it worked, so now it did die");
     assert_eq!(asked.load(Ordering::SeqCst), 2);
@@ -158,10 +172,10 @@ async fn tokens_that_never_work_are_not_replaced_one_after_the_other() {
 #[tokio::test]
 async fn a_token_near_its_end_is_renewed_while_it_serves() {
     let (source, asked) = source(&[GRANTED], Duration::from_millis(100)).await;
-    source.token().await.unwrap();
+    token(&source).await.unwrap();
     source.pretend_that_renewal_is_due();
-    assert_eq!(source.token().await.unwrap().generation, 1, "the old one serves while the new one is fetched");
-    while source.token().await.unwrap().generation == 1 {
+    assert_eq!(token(&source).await.unwrap().generation, 1, "the old one serves while the new one is fetched");
+    while token(&source).await.unwrap().generation == 1 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(asked.load(Ordering::SeqCst), 2);
@@ -171,14 +185,14 @@ async fn a_token_near_its_end_is_renewed_while_it_serves() {
 async fn a_token_serves_on_when_its_early_renewal_fails() {
     let answers: &[&str] = Box::leak(Box::new([GRANTED, "<html>"]));
     let (source, asked) = source(answers, Duration::ZERO).await;
-    source.token().await.unwrap();
+    token(&source).await.unwrap();
     source.pretend_that_renewal_is_due();
     while asked.load(Ordering::SeqCst) < 2 {
-        assert_eq!(source.token().await.unwrap().generation, 1);
+        assert_eq!(token(&source).await.unwrap().generation, 1);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(source.token().await.unwrap().generation, 1);
+    assert_eq!(token(&source).await.unwrap().generation, 1);
     assert_eq!(asked.load(Ordering::SeqCst), 2, "the next attempt waits");
 }
 
@@ -190,14 +204,14 @@ async fn an_accounts_server_out_of_reach_is_asked_again() {
     let source = source_at(endpoints);
     // More often than the ledger would allow requests: none was sent, so none is charged.
     for _ in 0..15 {
-        assert!(matches!(source.token().await, Err(Cause::UpstreamUnreachable(_))));
+        assert!(matches!(token(&source).await, Err(Cause::UpstreamUnreachable(_))));
     }
 }
 
 #[tokio::test]
 async fn an_answer_that_is_no_json_is_said_to_be_none() {
     let (source, _) = source(&["<html>1000.secret</html>"], Duration::ZERO).await;
-    let Err(Cause::UpstreamInvalidResponse(fault)) = source.token().await else { panic!() };
+    let Err(Cause::UpstreamInvalidResponse(fault)) = token(&source).await else { panic!() };
     assert!(!fault.log.contains("secret"));
 }
 
@@ -206,11 +220,196 @@ async fn a_moments_outage_does_not_cost_all_requests() {
     let answers: &[&str] = Box::leak(Box::new(["<html>", GRANTED]));
     let (source, asked) = source(answers, Duration::ZERO).await;
     for _ in 0..50 {
-        assert!(matches!(source.token().await, Err(Cause::UpstreamInvalidResponse(_))));
+        assert!(matches!(token(&source).await, Err(Cause::UpstreamInvalidResponse(_))));
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    while source.token().await.is_err() {
+    while token(&source).await.is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+/// An accounts server that is given the request it got and says what to answer.
+async fn server(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> crate::endpoint::Endpoint {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = Arc::new(answer);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let answer = Arc::clone(&answer);
+            tokio::spawn(async move {
+                let mut request = vec![0; 8192];
+                while let Ok(read @ 1..) = stream.read(&mut request).await {
+                    let body = answer(&String::from_utf8_lossy(&request[..read]));
+                    let text = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    stream.write_all(text.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    format!("http://{address}").parse().unwrap()
+}
+
+fn account_at(accounts: crate::endpoint::Endpoint) -> Account {
+    let mut endpoints = DataCenter::Us.endpoints();
+    endpoints.accounts = accounts;
+    Account {
+        name: AccountName::new("main"),
+        data_center: DataCenter::Us,
+        endpoints,
+        client_id: "1000.ID".into(),
+        client_secret: Credential::written(Secret::new("secret".into())).unwrap(),
+        refresh_token: Credential::written(Secret::new("1000.refresh".into())).unwrap(),
+        daily_calls: None,
+    }
+}
+
+#[tokio::test]
+async fn renewals_leave_the_reserve_to_dead_tokens() {
+    let (source, asked) = source(&[GRANTED], Duration::ZERO).await;
+    for generation in 1..=8 {
+        token(&source).await.unwrap();
+        source.pretend_that_it_ended();
+        assert_eq!(asked.load(Ordering::SeqCst), generation);
+    }
+    assert!(matches!(token(&source).await, Err(Cause::TokenThrottled { .. })), "eight renewals, and no ninth");
+    source.pretend_that_zoho_called_it_dead();
+    token(&source).await.unwrap();
+    source.pretend_that_zoho_called_it_dead();
+    token(&source).await.unwrap();
+    source.pretend_that_zoho_called_it_dead();
+    assert!(matches!(token(&source).await, Err(Cause::TokenThrottled { .. })), "ten in all");
+    assert_eq!(asked.load(Ordering::SeqCst), 10);
+}
+
+#[tokio::test]
+async fn a_token_in_use_is_renewed_before_anybody_asks_for_it() {
+    let short = r#"{"access_token":"1000.a.b","expires_in":1,"token_type":"Bearer"}"#;
+    let (source, asked) = source(Box::leak(Box::new([short])), Duration::ZERO).await;
+    token(&source).await.unwrap();
+    token(&source).await.unwrap();
+    while asked.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Nobody has used the second one, so there is no third.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn who_waits_is_served_once_the_accounts_server_can_be_reached() {
+    let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = reserved.local_addr().unwrap();
+    drop(reserved);
+    let source =
+        source_of(account_at(format!("http://{address}").parse().unwrap()), &Lines::in_memory(Limits::NOBODY), None);
+    let waiting = tokio::spawn({
+        let source = Arc::clone(&source);
+        async move { source.token(clock::now() + Duration::from_secs(20)).await }
+    });
+    assert!(matches!(token(&source).await, Err(Cause::UpstreamUnreachable(_))), "who does not wait hears so");
+    assert!(matches!(source.standing(), Standing::Troubled(words) if words.contains("upstream-unreachable")));
+    let listener = TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 8192]).await.unwrap();
+        let text = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{GRANTED}", GRANTED.len());
+        stream.write_all(text.as_bytes()).await.unwrap();
+    });
+    assert_eq!(waiting.await.unwrap().unwrap().generation, 1);
+    assert_eq!(source.standing(), Standing::Good);
+}
+
+#[tokio::test]
+async fn credentials_of_another_data_centre_are_told() {
+    let here = server(|_| r#"{"error":"invalid_client"}"#.into()).await;
+    let there = server(|_| GRANTED.into()).await;
+    let nowhere: crate::endpoint::Endpoint = "http://127.0.0.1:1".parse().unwrap();
+    let account = account_at(here);
+    let others = [
+        (DataCenter::In, nowhere.clone()),
+        (DataCenter::Au, account.endpoints.accounts.clone()),
+        (DataCenter::Eu, there),
+    ];
+    let unauthorised = |reason: &str| Cause::AccountUnauthorised { reason: reason.into() };
+    let told = grants().diagnose(&account, unauthorised("invalid_client"), &others).await;
+    assert!(
+        matches!(told, Cause::WrongDataCenter { configured: DataCenter::Us, valid_at: DataCenter::Eu }),
+        "{told:?}"
+    );
+    for (cause, others) in [("invalid_client", &others[..2]), ("invalid_code", &others[..])] {
+        let told = grants().diagnose(&account, unauthorised(cause), others).await;
+        assert!(matches!(told, Cause::AccountUnauthorised { reason } if reason == cause));
+    }
+    assert!(elsewhere::others(&account).is_empty(), "somebody has decided where to ask");
+    let us = account_at(DataCenter::Us.endpoints().accounts);
+    assert_eq!(elsewhere::others(&us).len(), DataCenter::ALL.len() - 1);
+}
+
+#[tokio::test]
+async fn changed_credentials_are_tried_at_once_and_the_old_token_serves_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "1000.first").unwrap();
+    let accounts = server(|request| {
+        let good = request.contains("refresh_token=1000.first") || request.contains("refresh_token=1000.third");
+        if good { GRANTED.into() } else { r#"{"error":"invalid_code"}"#.into() }
+    })
+    .await;
+    let account = Account { refresh_token: Credential::in_file(file.clone()).unwrap(), ..account_at(accounts) };
+    let source = source_of(account, &Lines::in_memory(Limits::NOBODY), None);
+    assert_eq!(token(&source).await.unwrap().generation, 1);
+
+    std::fs::write(&file, "1000.second").unwrap();
+    source.reread();
+    while source.standing() == Standing::Good {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(token(&source).await.unwrap().generation, 1, "the old one serves on");
+    assert!(source.dead(1));
+    assert!(matches!(token(&source).await, Err(Cause::AccountUnauthorised { .. })));
+
+    std::fs::write(&file, "1000.third\n").unwrap();
+    source.reread();
+    assert_eq!(token(&source).await.unwrap().generation, 2);
+    assert_eq!(source.standing(), Standing::Good);
+}
+
+#[tokio::test]
+async fn a_token_and_the_count_of_its_requests_outlive_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let accounts = server(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        GRANTED.into()
+    })
+    .await;
+    let process = |refresh_token: &'static str| {
+        let (path, accounts) = (folder.path().to_owned(), accounts.clone());
+        async move {
+            let opened = Store::open(&path).unwrap();
+            let past = Arc::new(Past::new(opened.memory, clock::now()));
+            let journal = Journal::keep(opened.store, Arc::clone(&past)).unwrap();
+            let books = Books { journal: journal.clone(), ..Books::in_memory(Limits::NOBODY) };
+            let lines = Lines::new(past, books);
+            let refresh_token = Credential::written(Secret::from(refresh_token)).unwrap();
+            let account = Account { refresh_token, ..account_at(accounts) };
+            let source = source_of(account, &lines, opened.tokens.get("main"));
+            let outcome = token(&source).await;
+            journal.close().await;
+            outcome.map(|token| token.header)
+        }
+    };
+    for _ in 0..5 {
+        assert_eq!(process("1000.refresh").await.unwrap(), "Zoho-oauthtoken 1000.a.b");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "five processes, one request");
+    // Changed credentials cannot read what was kept; and requests are counted over all processes.
+    for other in ["b", "c", "d", "e", "f", "g", "h"] {
+        process(other).await.unwrap();
+    }
+    assert!(matches!(process("i").await, Err(Cause::TokenThrottled { .. })));
+    assert_eq!(asked.load(Ordering::SeqCst), 8);
 }

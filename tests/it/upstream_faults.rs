@@ -32,8 +32,10 @@ async fn an_unreachable_upstream_costs_no_slot() {
 async fn an_unreachable_accounts_server_is_told_and_tried_again() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).set("accounts.main.endpoints.accounts", nobody().await).start();
-    for _ in 0..2 {
-        gateway.send(&get(COURSE)).await.problem_of(502, "upstream-unreachable", SHARED_USERS);
+    // At once for who does not wait, and after a few attempts for who does.
+    for wait in ["wait=0", "wait=0", "wait=1"] {
+        let answer = gateway.send(&get(COURSE).header("prefer", wait)).await;
+        answer.problem_of(502, "upstream-unreachable", SHARED_USERS);
     }
     assert_eq!(zoho.requests().await, []);
 }

@@ -1,0 +1,55 @@
+//! Credentials that Zoho does not know may be good in another of its data centres.
+//!
+//! Zoho says `invalid_client` for both, and people look for a typing error for hours. So the others are asked, once for
+//! as long as the credentials stay the same; each counts its own requests. They are Zoho too, and named in our table of
+//! data centres, so no secret goes to a stranger.
+
+use std::time::Duration;
+
+use super::grant::Grants;
+use crate::{
+    account::Account,
+    catalogue::{Pace, Threshold},
+    clock,
+    endpoint::{DataCenter, Endpoint},
+    ledger::{Claim, Limits, Line},
+    refusal::Cause,
+};
+
+/// What Zoho says to a client that it does not know here.
+const UNKNOWN_CLIENT: &str = "invalid_client";
+
+/// The other data centres to ask; none where the account's server is not that of its data centre: then somebody has
+/// decided where to ask.
+pub(super) fn others(account: &Account) -> Vec<(DataCenter, Endpoint)> {
+    let own = account.data_center;
+    if account.endpoints.accounts != own.endpoints().accounts {
+        return Vec::new();
+    }
+    DataCenter::ALL.into_iter().filter(|other| *other != own).map(|other| (other, other.endpoints().accounts)).collect()
+}
+
+impl Grants {
+    /// A better explanation of why no token was granted, if there is one.
+    pub(super) async fn diagnose(&self, account: &Account, cause: Cause, others: &[(DataCenter, Endpoint)]) -> Cause {
+        if !matches!(&cause, Cause::AccountUnauthorised { reason } if reason == UNKNOWN_CLIENT) {
+            return cause;
+        }
+        for (data_center, accounts) in others {
+            let mut there = account.clone();
+            there.endpoints.accounts = accounts.clone();
+            let once = Threshold {
+                requests: std::num::NonZeroU32::MIN,
+                window: Duration::from_secs(600),
+                lock: Duration::ZERO,
+                pace: Pace::Burst,
+            };
+            let line = Line::in_memory(once, Limits::NOBODY);
+            let Ok(permit) = line.permit(Claim::plain(clock::now())).await else { continue };
+            if self.refresh(&there, permit).await.is_ok() {
+                return Cause::WrongDataCenter { configured: account.data_center, valid_at: *data_center };
+            }
+        }
+        cause
+    }
+}

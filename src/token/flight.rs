@@ -1,0 +1,74 @@
+//! One flight for everybody who waits for a token: attempts until one says something.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_lc_rs::rand;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use super::source::{Landing, Source};
+use crate::{call::Token, refusal::Cause};
+
+/// Between two attempts at an accounts server that cannot be reached: first this long, then each time twice as long, and
+/// each time up to as long again. Nothing was sent, so attempts cost no request.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
+/// How far a flight is.
+#[derive(Debug, Clone)]
+pub(super) enum Progress {
+    /// Its first attempt is under way.
+    Flying,
+    /// An attempt did not reach the accounts server; another follows if somebody waits for it.
+    Delayed(Cause),
+    /// It has ended.
+    Landed(Result<Token, Cause>),
+}
+
+/// Tries until the accounts server was reached, or nobody waits any more.
+pub(super) async fn fly(source: &Arc<Source>, progress: &watch::Sender<Progress>, landing: Landing<'_>) {
+    let mut retry = FIRST_RETRY;
+    loop {
+        let outcome = source.fetch().await;
+        match outcome {
+            // One receiver is the source's own.
+            Err(cause @ Cause::UpstreamUnreachable(_)) if progress.receiver_count() > 1 => {
+                progress.send_replace(Progress::Delayed(cause));
+                tokio::time::sleep(retry + jitter(retry)).await;
+                retry = (retry * 2).min(LONGEST_RETRY);
+            }
+            outcome => {
+                // Whoever comes from here on starts a flight of its own.
+                drop(landing);
+                progress.send_replace(Progress::Landed(outcome));
+                return;
+            }
+        }
+    }
+}
+
+/// What a flight brings. Waits for the first attempt however long it takes, since it is bounded by the upstream's
+/// timeouts, and for further ones until `deadline`. `None` when the flight was broken off.
+pub(super) async fn landing(mut flight: watch::Receiver<Progress>, deadline: Instant) -> Option<Result<Token, Cause>> {
+    loop {
+        let now = flight.borrow_and_update().clone();
+        match now {
+            Progress::Landed(outcome) => return Some(outcome),
+            Progress::Flying => flight.changed().await.ok()?,
+            Progress::Delayed(cause) => match timeout_at(deadline, flight.changed()).await {
+                Ok(changed) => changed.ok()?,
+                Err(_) => return Some(Err(cause)),
+            },
+        }
+    }
+}
+
+/// A random part of `span`.
+pub(super) fn jitter(span: Duration) -> Duration {
+    let mut random = [0; 4];
+    // Without randomness everybody comes at once, which is no error.
+    let _ = rand::fill(&mut random);
+    span.mul_f64(f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX))
+}
