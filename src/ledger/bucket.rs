@@ -24,6 +24,8 @@ pub struct Bucket {
     /// The other charged slots.
     charges: Charges,
     lock: Option<Lock>,
+    /// How many went alone so far, so that each has a number of its own.
+    probes: u32,
     pacer: Option<Box<Pacer>>,
     /// A running mean of send-to-answer times; it only sharpens [`Bucket::forecast`], never the rule.
     round_trip: Duration,
@@ -33,14 +35,16 @@ pub struct Bucket {
 #[derive(Debug, Clone, Copy)]
 struct Lock {
     until: Instant,
-    probe_out: bool,
+    /// The number of the call that goes alone, while it does. One that went before a later lock was met says nothing
+    /// about that one any more.
+    probe: Option<u32>,
 }
 
 /// A slot was taken.
 #[derive(Debug, Clone, Copy)]
 pub struct Taken {
-    /// It is the one call that goes alone after a lock.
-    pub probe: bool,
+    /// It is the one call that goes alone after a lock, of this number.
+    probe: Option<u32>,
 }
 
 /// No slot may be taken now.
@@ -72,7 +76,7 @@ impl Bucket {
         let pacer = (threshold.pace == Pace::Smooth).then(|| Box::new(Pacer::new(&threshold)));
         let longest = threshold.window + NO_ANSWER_GRACE;
         let charges = Charges::new(threshold.requests.get(), longest, now);
-        Self { threshold, in_flight: 0, charges, lock: None, pacer, round_trip: Duration::ZERO }
+        Self { threshold, in_flight: 0, charges, lock: None, probes: 0, pacer, round_trip: Duration::ZERO }
     }
 
     /// As an earlier process left it. Calls of which it never knew an answer are charged as if given up now, and one
@@ -87,7 +91,7 @@ impl Bucket {
         }
         bucket.charges.charge(now + threshold.window + NO_ANSWER_GRACE, row.in_flight);
         let unseen = (row.in_flight > 0).then_some(now);
-        bucket.lock = row.lock.max(unseen).map(|until| Lock { until, probe_out: false });
+        bucket.lock = row.lock.max(unseen).map(|until| Lock { until, probe: None });
         bucket
     }
 
@@ -99,7 +103,7 @@ impl Bucket {
         if until > now {
             bucket.charges.charge(until, threshold.requests.get());
         }
-        bucket.lock = lock.map(|until| Lock { until, probe_out: false });
+        bucket.lock = lock.map(|until| Lock { until, probe: None });
         bucket
     }
 
@@ -125,7 +129,7 @@ impl Bucket {
             if now < lock.until {
                 return Err(Denied::Until(lock.until));
             }
-            if lock.probe_out {
+            if lock.probe.is_some() {
                 return Err(Denied::Unanswered);
             }
         }
@@ -146,10 +150,10 @@ impl Bucket {
             pacer.take(now).map_err(Denied::Until)?;
         }
         self.in_flight += 1;
-        if let Some(lock) = &mut self.lock {
-            lock.probe_out = true;
-        }
-        Ok(Taken { probe: self.lock.is_some() })
+        let Some(lock) = &mut self.lock else { return Ok(Taken { probe: None }) };
+        lock.probe = Some(self.probes);
+        self.probes = self.probes.wrapping_add(1);
+        Ok(Taken { probe: lock.probe })
     }
 
     /// The call was never sent.
@@ -187,7 +191,7 @@ impl Bucket {
             return None;
         }
         let until = self.lock.map_or(now + length, |lock| lock.until.max(now + length));
-        self.lock = Some(Lock { until, probe_out: false });
+        self.lock = Some(Lock { until, probe: None });
         Some(until)
     }
 
@@ -198,16 +202,16 @@ impl Bucket {
         self.lock.is_none() && self.charged() < self.threshold.requests.get()
     }
 
-    /// The call that went alone after a lock was executed: the lock is over.
-    pub fn unlocked(&mut self) {
-        self.lock = None;
+    /// The call was executed: if it is the one that goes alone after a lock, the lock is over.
+    pub fn executed(&mut self, taken: Taken) {
+        self.lock = self.lock.filter(|lock| !lock.awaits(taken));
     }
 
     /// Whether a slot taken earlier may still be used: not once a lock has come, unless it is the call that goes alone
     /// after it. The end of the lock otherwise.
     #[must_use]
     pub fn overtaken(&self, taken: Taken) -> Option<Instant> {
-        self.lock.filter(|lock| !(taken.probe && lock.probe_out)).map(|lock| lock.until)
+        self.lock.filter(|lock| !lock.awaits(taken)).map(|lock| lock.until)
     }
 
     /// Whether the next slot depends on a call that has no answer yet, so that nobody knows its moment.
@@ -266,8 +270,23 @@ impl Bucket {
 
     /// Nothing was learnt about the lock, so the next call goes alone too.
     fn probe_came_to_nothing(&mut self, taken: Taken) {
-        if let (true, Some(lock)) = (taken.probe, &mut self.lock) {
-            lock.probe_out = false;
+        if let Some(lock) = self.lock.as_mut().filter(|lock| lock.awaits(taken)) {
+            lock.probe = None;
         }
+    }
+}
+
+impl Taken {
+    /// Whether it is the one call that goes alone after a lock.
+    #[must_use]
+    pub fn is_probe(self) -> bool {
+        self.probe.is_some()
+    }
+}
+
+impl Lock {
+    /// Whether this is the call that tells whether the lock is over.
+    fn awaits(self, taken: Taken) -> bool {
+        self.probe.is_some() && self.probe == taken.probe
     }
 }

@@ -11,8 +11,12 @@ use crate::{
 };
 
 pub(super) fn threshold(requests: u32, window_ms: u64, pace: Pace) -> Threshold {
-    let requests = NonZeroU32::new(requests).unwrap();
-    Threshold { requests, window: ms(window_ms), lock: ms(5 * window_ms), pace }
+    threshold_of(requests, ms(window_ms), pace)
+}
+
+/// With a lock of five windows.
+pub(super) fn threshold_of(requests: u32, window: Duration, pace: Pace) -> Threshold {
+    Threshold { requests: NonZeroU32::new(requests).unwrap(), window, lock: 5 * window, pace }
 }
 
 pub(super) fn ms(milliseconds: u64) -> Duration {
@@ -196,12 +200,38 @@ fn after_a_lock_one_call_goes_alone_and_then_the_rest() {
     assert_eq!(until, now + ms(5000), "the page's lock is longer than Retry-After");
     assert_eq!(bucket.take(until - ms(1)).unwrap_err(), Denied::Until(until));
     let probe = bucket.take(until).unwrap();
-    assert!(probe.probe);
+    assert!(probe.is_probe());
     assert_eq!(bucket.take(until).unwrap_err(), Denied::Unanswered);
     bucket.answered(until, until);
-    bucket.unlocked();
+    bucket.executed(probe);
     assert!(bucket.take(until).is_ok() && bucket.take(until).is_ok());
     assert!(bucket.take(until).is_err(), "the probe is charged too");
+}
+
+/// A call that went alone after a lock was still on its way when the answer to an older one told of the next lock. When
+/// its own answer came, from before that lock, it was taken for the end of it, and all others went into the lock.
+#[test]
+fn an_answer_from_before_a_lock_does_not_end_it() {
+    let now = clock::now();
+    let mut bucket = Bucket::new(threshold(3, 1000, Pace::Burst), now);
+    bucket.take(now).unwrap();
+    let mut until = bucket.locked(now, None).unwrap();
+    let early = bucket.take(until).unwrap();
+    // The older call met a lock that began after the early one had arrived.
+    bucket.answered(until, now);
+    until = bucket.locked(until, None).unwrap();
+    bucket.answered(until - ms(1), until - ms(2));
+    bucket.executed(early);
+    assert_eq!(bucket.take(until - ms(1)).unwrap_err(), Denied::Until(until));
+    assert_eq!(bucket.overtaken(early), Some(until));
+
+    let probe = bucket.take(until).unwrap();
+    assert_eq!(bucket.overtaken(probe), None);
+    bucket.executed(early);
+    bucket.unread(early);
+    assert_eq!(bucket.take(until).unwrap_err(), Denied::Unanswered, "only its own answer counts");
+    bucket.executed(probe);
+    assert!(bucket.take(until).is_ok());
 }
 
 #[test]
@@ -220,5 +250,5 @@ fn a_lock_without_length_is_none() {
     bucket.take(now).unwrap();
     bucket.answered(now, now);
     assert_eq!(bucket.locked(now, None), None);
-    assert!(!bucket.take(now).unwrap().probe);
+    assert!(!bucket.take(now).unwrap().is_probe());
 }

@@ -256,10 +256,10 @@ impl Line {
         Some(met)
     }
 
-    /// The bucket alone is over its lock; the daily one knows none.
-    pub(super) fn unlock(self: &Arc<Self>) {
+    /// This call was executed. The bucket alone may be over its lock; the daily one knows none.
+    pub(super) fn executed(self: &Arc<Self>, taken: Taken) {
         let mut state = self.state.lock();
-        state.bucket.unlocked();
+        state.bucket.executed(taken);
         state.wake_head();
         self.note(&mut state);
     }
