@@ -207,6 +207,11 @@ impl Bucket {
         self.lock = self.lock.filter(|lock| !lock.awaits(taken));
     }
 
+    /// Whoever else keeps to a lock, this bucket need not.
+    pub(super) fn forget_lock(&mut self) {
+        self.lock = None;
+    }
+
     /// Whether a slot taken earlier may still be used: not once a lock has come, unless it is the call that goes alone
     /// after it. The end of the lock otherwise.
     #[must_use]

@@ -32,9 +32,9 @@ pub(super) struct Daily {
 
 impl Daily {
     pub(super) fn new(mut bucket: Bucket, key: Key, journal: Journal) -> Arc<Self> {
-        // A bucket restored after a kill lets one call go alone first, and waits to hear what became of it. Each line
-        // waits for its own; nobody would tell this bucket.
-        bucket.unlocked();
+        // An earlier process may have left calls without an answer, after which one call goes alone. The day leaves that
+        // to its lines: nothing would ever tell it how that call went.
+        bucket.forget_lock();
         let daily =
             Arc::new(Self { bucket: Mutex::new(bucket), key, journal: journal.clone(), noted: AtomicBool::new(false) });
         let recorded: Arc<dyn Recorded> = daily.clone();

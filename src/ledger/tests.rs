@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{daily::Daily, *};
 use crate::{
     catalogue::{Pace, Threshold},
     clock,
+    store::{Key, Row},
 };
 
 pub(super) fn threshold(requests: u32, window_ms: u64, pace: Pace) -> Threshold {
@@ -206,6 +207,21 @@ fn after_a_lock_one_call_goes_alone_and_then_the_rest() {
     bucket.executed(probe);
     assert!(bucket.take(until).is_ok() && bucket.take(until).is_ok());
     assert!(bucket.take(until).is_err(), "the probe is charged too");
+}
+
+/// A process that was killed with calls on their way left its successor a daily bucket in which one call was to go alone
+/// first, for the sake of a lock that those calls might have met. But a day knows no lock: nothing ever told it that this
+/// call had been executed, and so it was the last one of the account until the gateway was started again.
+#[test]
+fn after_a_death_the_day_does_not_wait_for_a_call_that_goes_alone() {
+    let now = clock::now();
+    let row = Row { window: ms(1000), in_flight: 1, ..Row::default() };
+    let bucket = Bucket::restored(threshold(3, 1000, Pace::Burst), &row, now);
+    let day = Daily::new(bucket, Key::default(), Journal::in_memory());
+    for _ in 0..2 {
+        assert!(!day.change(|day| day.take(now)).unwrap().is_probe());
+    }
+    assert_eq!(day.bucket().quota(now).remaining, 0, "and the one that had no answer counts");
 }
 
 /// A call that went alone after a lock was still on its way when the answer to an older one told of the next lock. When
