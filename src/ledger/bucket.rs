@@ -96,6 +96,7 @@ impl Bucket {
     }
 
     /// As it would be at worst if nothing is known of what an earlier process did until `since`, but perhaps its lock.
+    /// One call goes alone first: that process may have been told of a lock, or not have lived to be.
     #[must_use]
     pub fn worst(threshold: Threshold, lock: Option<Instant>, since: Instant, now: Instant) -> Self {
         let mut bucket = Self::new(threshold, now);
@@ -103,7 +104,7 @@ impl Bucket {
         if until > now {
             bucket.charges.charge(until, threshold.requests.get());
         }
-        bucket.lock = lock.map(|until| Lock { until, probe: None });
+        bucket.lock = Some(Lock { until: lock.unwrap_or(since), probe: None });
         bucket
     }
 

@@ -224,6 +224,18 @@ fn after_a_death_the_day_does_not_wait_for_a_call_that_goes_alone() {
     assert_eq!(day.bucket().quota(now).remaining, 0, "and the one that had no answer counts");
 }
 
+/// A store was lost while calls were on their way. Their answers might have told of a lock, but when the window that
+/// counted as used up was over, a whole threshold's worth of calls went at once.
+#[test]
+fn after_a_lost_store_one_call_goes_alone_first() {
+    let now = clock::now();
+    let mut bucket = Bucket::worst(threshold(3, 1000, Pace::Burst), None, now, now);
+    let free = now + ms(1000) + NO_ANSWER_GRACE;
+    assert_eq!(bucket.take(now).unwrap_err(), Denied::Until(free));
+    assert!(bucket.take(free).unwrap().is_probe());
+    assert_eq!(bucket.take(free).unwrap_err(), Denied::Unanswered);
+}
+
 /// A call that went alone after a lock was still on its way when the answer to an older one told of the next lock. When
 /// its own answer came, from before that lock, it was taken for the end of it, and all others went into the lock.
 #[test]
