@@ -23,6 +23,8 @@ mod past;
 mod permit;
 mod queue;
 mod recorder;
+#[cfg(test)]
+mod simulation;
 mod sync;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,6 @@
-//! The promise, held against a Zoho of its own.
+//! The rule at its edges. `simulation` holds the promise as a whole.
 
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
-
-use proptest::prelude::*;
+use std::{num::NonZeroU32, time::Duration};
 
 use super::{daily::Daily, *};
 use crate::{
@@ -24,151 +22,23 @@ pub(super) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// One call's way: out to Zoho, and back unless the answer is lost. Milliseconds.
-#[derive(Debug, Clone, Copy)]
-struct Way {
-    out: u64,
-    back: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
-    Answer { sent: u64 },
-    GivenUp,
-}
-
-/// How a call is charged in the books.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Charge {
-    /// As the ledger does.
-    UntilAnswerAndWindow,
-    /// The usual mistake, to see that it is caught.
-    AtSend,
-}
-
-/// Sends every call as soon as the bucket allows. Returns when they arrived, and when the last was sent.
-fn drive(threshold: Threshold, ways: &[Way], charge: Charge) -> (Vec<u64>, u64) {
-    let start = clock::now();
-    let at = |time: u64| start + ms(time);
-    let mut bucket = Bucket::new(threshold, start);
-    let mut events: BTreeMap<(u64, usize), (Event, Taken)> = BTreeMap::new();
-    let (mut now, mut arrivals, mut next) = (0, Vec::new(), 0);
-    while next < ways.len() {
-        while let Some((&key, _)) = events.first_key_value().filter(|((time, _), _)| *time <= now) {
-            let (event, taken) = events.remove(&key).unwrap();
-            match event {
-                Event::Answer { sent } => bucket.answered(at(key.0), at(sent)),
-                Event::GivenUp => bucket.lost(at(key.0), taken),
-            }
-        }
-        match bucket.take(at(now)) {
-            Ok(taken) => {
-                let way = ways[next];
-                arrivals.push(now + way.out);
-                match (charge, way.back) {
-                    (Charge::AtSend, _) => bucket.answered(at(now), at(now)),
-                    (_, Some(back)) => {
-                        events.insert((now + way.out + back, next), (Event::Answer { sent: now }, taken));
-                    }
-                    (_, None) => {
-                        // Given up before it arrived, but within the grace: the hardest case.
-                        events.insert((now + way.out / 2, next), (Event::GivenUp, taken));
-                    }
-                }
-                next += 1;
-            }
-            Err(denied) => {
-                let event = events.first_key_value().map(|((time, _), _)| *time);
-                let slot = match denied {
-                    // The test's clock has whole milliseconds.
-                    Denied::Until(moment) => Some((moment - start).as_micros().div_ceil(1000) as u64),
-                    Denied::Unanswered => None,
-                };
-                let soonest = [event, slot].into_iter().flatten().min().expect("something has to happen next");
-                assert!(soonest > now, "waits for a moment that has passed");
-                now = soonest;
-            }
-        }
-    }
-    arrivals.sort_unstable();
-    (arrivals, now)
-}
-
-/// The most arrivals in any half-open span of `window`.
-fn most_in_any_window(arrivals: &[u64], window: u64) -> usize {
-    let until = |from: u64| arrivals.partition_point(|&arrival| arrival < from + window);
-    arrivals.iter().enumerate().map(|(index, &from)| until(from) - index).max().unwrap_or(0)
-}
-
-fn ways() -> impl Strategy<Value = Vec<Way>> {
-    let answered = (0..400u64, 0..400u64).prop_map(|(out, back)| Way { out, back: Some(back) });
-    let lost = (0..4000u64).prop_map(|out| Way { out, back: None });
-    prop::collection::vec(prop_oneof![30 => answered, 1 => lost], 1..200)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
-    #[test]
-    fn never_more_arrivals_than_the_threshold_in_any_window(
-        ways in ways(), requests in 1..40u32, window in 1..1500u64, smooth in any::<bool>(),
-    ) {
-        let pace = if smooth { Pace::Smooth } else { Pace::Burst };
-        let (arrivals, _) = drive(threshold(requests, window, pace), &ways, Charge::UntilAnswerAndWindow);
-        prop_assert!(most_in_any_window(&arrivals, window) <= requests as usize);
-    }
-
-    #[test]
-    fn nearly_all_of_the_allowance_is_used(back in 0..10u64) {
-        let ways = vec![Way { out: back, back: Some(back) }; 30 * 20];
-        let (_, last) = drive(threshold(30, 1000, Pace::Burst), &ways, Charge::UntilAnswerAndWindow);
-        prop_assert!(last <= 19 * (1000 + 2 * back) + 20, "{last}");
-    }
-}
-
-/// A million calls, by seed: what proptest does in the small, in the large.
-#[test]
-fn a_million_calls_without_a_breach() {
-    let mut calls = 0;
-    for seed in 1.. {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed);
-        let mut below = |bound: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % bound
-        };
-        let (requests, window) = (1 + below(60), 1 + below(3000));
-        let (out, back, lost) = (1 + below(1000), 1 + below(1000), 1 + below(200));
-        let ways: Vec<_> = (0..5000)
-            .map(|_| Way { out: below(out), back: (below(lost) > 0 || lost == 1).then(|| below(back)) })
-            .collect();
-        let (arrivals, _) = drive(threshold(requests as u32, window, Pace::Burst), &ways, Charge::UntilAnswerAndWindow);
-        let most = most_in_any_window(&arrivals, window);
-        assert!(most <= requests as usize, "seed {seed}: {most} arrivals within {window} ms, allowed are {requests}");
-        calls += ways.len();
-        if calls >= 1_000_000 {
-            return;
-        }
-    }
-}
-
-#[test]
-fn counting_at_send_is_caught() {
-    let slow_then_fast = |n: usize| Way { out: if n < 30 { 300 } else { 0 }, back: Some(0) };
-    let ways: Vec<_> = (0..60).map(slow_then_fast).collect();
-    let (arrivals, _) = drive(threshold(30, 1000, Pace::Burst), &ways, Charge::AtSend);
-    assert!(most_in_any_window(&arrivals, 1000) > 30);
-    let (arrivals, _) = drive(threshold(30, 1000, Pace::Burst), &ways, Charge::UntilAnswerAndWindow);
-    assert_eq!(most_in_any_window(&arrivals, 1000), 30);
-}
-
 #[test]
 fn smooth_pace_spreads_calls_evenly() {
-    let ways = vec![Way { out: 0, back: Some(0) }; 31];
-    let (arrivals, _) = drive(threshold(30, 3000, Pace::Smooth), &ways, Charge::UntilAnswerAndWindow);
-    for pair in arrivals.windows(2) {
-        assert!((99..=101).contains(&(pair[1] - pair[0])), "{arrivals:?}");
+    let start = clock::now();
+    let mut bucket = Bucket::new(threshold(30, 3000, Pace::Smooth), start);
+    let (mut now, mut sent) = (start, Vec::new());
+    while sent.len() < 31 {
+        match bucket.take(now) {
+            Ok(_) => {
+                bucket.answered(now, now);
+                sent.push((now - start).as_millis());
+            }
+            Err(Denied::Until(at)) => now = at,
+            Err(Denied::Unanswered) => panic!("all are answered"),
+        }
+    }
+    for pair in sent.windows(2) {
+        assert!((99..=101).contains(&(pair[1] - pair[0])), "{sent:?}");
     }
 }
 

@@ -1,0 +1,130 @@
+//! One process of the gateway, as far as the ledger is concerned: the real rule, the real memory.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    disk::Commit,
+    flaw::Flaw,
+    known::{Known, Number},
+    plan::{Plan, Rule},
+};
+use crate::{
+    catalogue::{Pace, Threshold},
+    ledger::{Bucket, Denied, Journal, Past, Taken, daily::Daily, tests::threshold_of},
+    store::{Key, Memory, Row},
+};
+
+#[derive(Debug)]
+pub(super) struct Gateway {
+    pub(super) bucket: Bucket,
+    day: Option<Arc<Daily>>,
+    pub(super) known: Known,
+    /// The commit under way, and the permits it is for.
+    commit: Option<(Commit, Vec<Number>)>,
+    /// Who needs the next one.
+    waiting: Vec<Number>,
+    changed: bool,
+    pub(super) flush_is_due: bool,
+    pub(super) looks_at: Option<u64>,
+}
+
+impl Gateway {
+    /// Begins where the last process ended. Returns what it writes first.
+    pub(super) fn start(
+        memory: Memory,
+        rule: Rule,
+        plan: &Plan,
+        known: Known,
+        now: Instant,
+    ) -> (Self, Vec<(Key, Row)>) {
+        let past = Past::new(memory, now);
+        let left = past.left();
+        let pace = if plan.smooth { Pace::Smooth } else { Pace::Burst };
+        let route = threshold(rule, plan.lock, pace);
+        let bucket = past.bucket(&key("route"), route, now);
+        let day = plan.day.map(|rule| {
+            let bucket = past.bucket(&key("daily"), threshold(rule, 0, Pace::Burst), now);
+            Daily::new(bucket, key("daily"), Journal::in_memory())
+        });
+        let gateway = Self {
+            bucket,
+            day,
+            known,
+            commit: None,
+            waiting: Vec::new(),
+            changed: false,
+            flush_is_due: false,
+            looks_at: None,
+        };
+        (gateway, left)
+    }
+
+    /// As a line does: a slot of the route and one of the day, or neither.
+    pub(super) fn take(&mut self, now: Instant) -> Result<Taken, Denied> {
+        let Some(day) = &self.day else { return self.bucket.take(now) };
+        self.bucket.room(now)?;
+        day.change(|day| {
+            day.room(now)?;
+            let taken = self.bucket.take(now)?;
+            day.take(now)?;
+            Ok(taken)
+        })
+    }
+
+    pub(super) fn change(&mut self, change: impl Fn(&mut Bucket)) {
+        change(&mut self.bucket);
+        if let Some(day) = &self.day {
+            day.change(change);
+        }
+        self.changed = true;
+    }
+
+    /// This permit is handed out when the disk has what was taken for it.
+    pub(super) fn waits(&mut self, number: Number) {
+        self.changed = true;
+        self.waiting.push(number);
+    }
+
+    /// Begins a commit if one is needed and none is under way; whether it did.
+    pub(super) fn begin_commit(&mut self, now: Instant, urgent: bool) -> bool {
+        let needed = self.changed && (urgent || !self.waiting.is_empty());
+        if !needed || self.commit.is_some() {
+            return false;
+        }
+        self.changed = false;
+        let mut rows = vec![(key("route"), self.bucket.row(now))];
+        if let Some(day) = &self.day {
+            rows.push((key("daily"), day.bucket().row(now)));
+        }
+        self.commit = Some((Commit { rows, known: self.known }, mem::take(&mut self.waiting)));
+        true
+    }
+
+    pub(super) fn end_commit(&mut self) -> Option<(Commit, Vec<Number>)> {
+        self.commit.take()
+    }
+
+    /// Whether a change waits for the next commit, which nobody has asked for yet.
+    pub(super) fn needs_flush(&self) -> bool {
+        self.changed && !self.flush_is_due
+    }
+
+    pub(super) fn forget_to_go_alone(&mut self, now: Instant, flaw: Option<Flaw>) {
+        if flaw == Some(Flaw::AllAtOnceAfterALock) && self.bucket.locked_until(now).is_none() {
+            self.bucket.forget_lock();
+        }
+    }
+}
+
+fn threshold(rule: Rule, lock: u64, pace: Pace) -> Threshold {
+    Threshold {
+        lock: Duration::from_micros(lock),
+        ..threshold_of(rule.requests, Duration::from_micros(rule.window), pace)
+    }
+}
+
+fn key(meter: &str) -> Key {
+    Key { account: "account".to_owned(), meter: meter.to_owned() }
+}

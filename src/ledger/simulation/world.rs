@@ -1,0 +1,517 @@
+//! The events of one run, in order.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    dice::Dice,
+    disk::{Disk, grace},
+    flaw::Flaw,
+    gateway::Gateway,
+    known::{Number, Wrong},
+    plan::{MILLISECOND, Plan, Rule},
+    zoho::{Lock, Meter, TooMany, Verdict},
+};
+use crate::{
+    clock,
+    ledger::{Denied, Taken},
+};
+
+/// How long a change stays unwritten for which nobody waits.
+const LAZY: u64 = 100 * MILLISECOND;
+
+/// How many permits may be out that are not yet used.
+const HELD: usize = 32;
+
+/// After so many deaths a process lives for ever, so that every run ends.
+const DEATHS: u64 = 30;
+
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Start,
+    Death { life: u32 },
+    Look { life: u32 },
+    Flush { life: u32 },
+    Landed { life: u32 },
+    Send(Number),
+    Arrival(Number),
+    Head(Number),
+    Verdict(Number),
+    GivenUp(Number),
+}
+
+#[derive(Debug)]
+struct Call {
+    life: u32,
+    edition: usize,
+    taken: Taken,
+    sent: Option<u64>,
+    /// When its bytes reach Zoho. An arrival at another time was planned before its process died.
+    arrives: u64,
+    met: Option<Verdict>,
+    ended: bool,
+}
+
+/// What happened in a run.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Tally {
+    pub(super) sent: u64,
+    pub(super) lost: u64,
+    pub(super) refunded: u64,
+    pub(super) locks: u64,
+    pub(super) deaths: u64,
+    pub(super) eras: u64,
+    pub(super) losses: u64,
+    pub(super) changes: u64,
+    /// Arrivals within the first 60 windows.
+    pub(super) early: u64,
+}
+
+/// What must never happen.
+#[derive(Debug)]
+pub(super) enum Breach {
+    TooMany(&'static str, TooMany),
+    Wrong(Wrong),
+    /// Nobody can send any more, and nothing will change that.
+    Stuck,
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    plan: Plan,
+    flaw: Option<Flaw>,
+    dice: Dice,
+    base: Instant,
+    now: u64,
+    /// By when they happen; of one moment in the order in which they were planned.
+    events: BTreeMap<u128, Event>,
+    planned: u64,
+    calls: Vec<Call>,
+    held: usize,
+    idle_until: u64,
+    life: u32,
+    gateway: Option<Gateway>,
+    disk: Disk,
+    route: Meter,
+    day: Option<Meter>,
+    lock: Lock,
+    tally: Tally,
+    history: Option<Vec<String>>,
+}
+
+impl World {
+    pub(super) fn new(plan: Plan, flaw: Option<Flaw>) -> Self {
+        let mut world = Self {
+            dice: Dice::new(!plan.seed),
+            flaw,
+            // Charges are moved back too, so the clock must not stand at its beginning.
+            base: clock::now() + Duration::from_secs(1 << 24),
+            now: 0,
+            events: BTreeMap::new(),
+            planned: 0,
+            calls: Vec::with_capacity(plan.calls),
+            held: 0,
+            idle_until: 0,
+            life: 0,
+            gateway: None,
+            disk: Disk::default(),
+            route: Meter::new(plan.route),
+            day: plan.day.map(Meter::new),
+            lock: Lock::default(),
+            tally: Tally::default(),
+            history: None,
+            plan,
+        };
+        world.at(0, Event::Start);
+        world
+    }
+
+    pub(super) fn telling(mut self) -> Self {
+        self.history = Some(Vec::new());
+        self
+    }
+
+    pub(super) fn history(&self) -> &[String] {
+        self.history.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn run(&mut self) -> Result<Tally, Breach> {
+        while let Some((at, event)) = self.events.pop_first() {
+            self.now = (at >> 64) as u64;
+            let happened = self.happens(event);
+            self.tell(|| format!("{event:?}"));
+            happened?;
+            self.go_on()?;
+        }
+        if self.calls.len() < self.plan.calls {
+            return Err(Breach::Stuck);
+        }
+        Ok(self.tally)
+    }
+
+    fn happens(&mut self, event: Event) -> Result<(), Breach> {
+        match event {
+            Event::Start => self.start(),
+            Event::Death { life } if life == self.life => self.die(),
+            Event::Look { life } if life == self.life => {
+                let now = self.now;
+                let looks_at = &mut self.gateway().looks_at;
+                *looks_at = looks_at.filter(|at| *at != now);
+            }
+            Event::Flush { life } if life == self.life => {
+                self.gateway().flush_is_due = false;
+                self.commit(true);
+            }
+            Event::Landed { life } if life == self.life => return self.landed(),
+            Event::Death { .. } | Event::Look { .. } | Event::Flush { .. } | Event::Landed { .. } => {}
+            Event::Arrival(number) => return self.arrival(number),
+            Event::Send(number) if self.lives(number) => return self.send(number),
+            Event::Head(number) if self.lives(number) => self.head(number),
+            Event::Verdict(number) if self.lives(number) => self.verdict(number),
+            Event::GivenUp(number) if self.lives(number) => self.given_up(number),
+            Event::Send(_) | Event::Head(_) | Event::Verdict(_) | Event::GivenUp(_) => {}
+        }
+        Ok(())
+    }
+
+    // === The process ===
+
+    fn start(&mut self) {
+        let now = self.instant();
+        if self.life > 0 {
+            self.changes_between_processes();
+        }
+        let rule = self.route.rule();
+        let window = Duration::from_micros(rule.window);
+        let memory = self.disk.read(now, self.flaw, window, &mut self.dice);
+        let known = self.disk.known.in_a_new_process();
+        let (mut gateway, left) = Gateway::start(memory, rule, &self.plan, known, now);
+        // Now and then it ends before it has written anything.
+        let mortal = self.tally.deaths < DEATHS && self.plan.life > 0;
+        let quick = mortal && self.dice.below(12) == 0;
+        if !quick {
+            self.disk.write(left, now);
+        }
+        gateway.looks_at = Some(self.now + u64::from(quick));
+        self.gateway = Some(gateway);
+        self.held = 0;
+        let life = self.life;
+        self.at(self.now + u64::from(quick), Event::Look { life });
+        if mortal && self.calls.len() < self.plan.calls {
+            let span = match self.dice.below(4) {
+                _ if quick => 0,
+                0 => self.dice.below(200 * MILLISECOND),
+                _ => self.dice.below(self.plan.life),
+            };
+            self.at(self.now + span, Event::Death { life });
+        }
+    }
+
+    fn changes_between_processes(&mut self) {
+        let now = self.instant();
+        match self.dice.below(16) {
+            0 | 1 => {
+                let Rule { requests, window } = self.route.rule();
+                let rule = Rule {
+                    requests: (u64::from(requests) / 2 + self.dice.below(u64::from(requests) + 2)).max(1) as u32,
+                    window: window / 2 + 1 + self.dice.below(window),
+                };
+                self.route.change(rule, self.now);
+                self.tally.changes += 1;
+                self.tell(|| format!("from now on {rule:?}"));
+            }
+            2 | 3 => {
+                self.disk.enter_another_era(now);
+                self.tally.eras += 1;
+            }
+            4 => {
+                let copy_too = self.dice.below(4) == 0;
+                self.disk.lose(copy_too);
+                self.tally.losses += 1;
+                self.tell(|| "the store is lost".to_owned());
+            }
+            _ => {}
+        }
+    }
+
+    fn die(&mut self) {
+        let now = self.instant();
+        let Some(mut gateway) = self.gateway.take() else { return };
+        // A commit under way is on the disk, or it is not.
+        if let Some((commit, _)) = gateway.end_commit()
+            && self.dice.below(2) == 0
+        {
+            self.disk.take(commit, now);
+        }
+        let last = self.now + grace();
+        for number in (0..self.calls.len()).rev() {
+            let call = &mut self.calls[number];
+            if call.life != self.life {
+                break;
+            }
+            if call.sent.is_some() && !call.ended {
+                self.disk.known.after_a_lock();
+            }
+            // What was handed to the network before may still arrive, but not for ever.
+            if call.sent.is_some() && call.arrives > last {
+                call.arrives = last;
+                self.at(last, Event::Arrival(number));
+            }
+        }
+        self.life += 1;
+        self.tally.deaths += 1;
+        let pause = match self.dice.below(3) {
+            0 => self.dice.below(MILLISECOND),
+            1 => self.dice.below(grace()),
+            _ => self.dice.below(2 * self.route.rule().window),
+        };
+        self.at(self.now + pause, Event::Start);
+    }
+
+    fn commit(&mut self, urgent: bool) {
+        let now = self.instant();
+        if let Some(gateway) = &mut self.gateway
+            && gateway.begin_commit(now, urgent)
+        {
+            let lands = self.now + self.dice.below(self.plan.disk);
+            self.at(lands, Event::Landed { life: self.life });
+        }
+    }
+
+    fn landed(&mut self) -> Result<(), Breach> {
+        let now = self.instant();
+        let Some((commit, permits)) = self.gateway().end_commit() else { return Ok(()) };
+        self.disk.take(commit, now);
+        if self.flaw == Some(Flaw::WritesAfterSending) {
+            return Ok(());
+        }
+        permits.into_iter().try_for_each(|number| self.permitted(number))
+    }
+
+    fn permitted(&mut self, number: Number) -> Result<(), Breach> {
+        if self.dice.below(4) > 0 {
+            return self.send(number);
+        }
+        let sent = self.now + self.dice.below(self.plan.connecting);
+        self.at(sent, Event::Send(number));
+        Ok(())
+    }
+
+    /// Whatever happened: somebody may be served now, and something may have to be written.
+    fn go_on(&mut self) -> Result<(), Breach> {
+        let (now, flaw, life) = (self.instant(), self.flaw, self.life);
+        if self.gateway.is_none() || self.gateway().looks_at.is_some_and(|at| at <= self.now) {
+            return Ok(());
+        }
+        while self.held < HELD && self.calls.len() < self.plan.calls {
+            if self.idle_until > self.now {
+                self.look_at(self.idle_until);
+                break;
+            }
+            self.gateway().forget_to_go_alone(now, flaw);
+            match self.gateway().take(now) {
+                Ok(taken) => {
+                    let number = self.calls.len();
+                    let edition = self.route.edition();
+                    self.calls.push(Call { life, edition, taken, sent: None, arrives: 0, met: None, ended: false });
+                    self.held += 1;
+                    self.gateway().waits(number);
+                    if self.flaw == Some(Flaw::WritesAfterSending) {
+                        self.permitted(number)?;
+                    }
+                    if self.dice.in_a_thousand(self.plan.idle) {
+                        self.idle_until = self.now + self.dice.below(2 * self.plan.route.window);
+                    }
+                }
+                Err(Denied::Until(at)) => {
+                    let at = (at - self.base).as_nanos().div_ceil(1000) as u64;
+                    assert!(at > self.now, "waits for a moment that has passed");
+                    self.look_at(at);
+                    break;
+                }
+                Err(Denied::Unanswered) => break,
+            }
+        }
+        self.commit(false);
+        if self.gateway().needs_flush() {
+            self.gateway().flush_is_due = true;
+            self.at(self.now + LAZY, Event::Flush { life });
+        }
+        Ok(())
+    }
+
+    fn look_at(&mut self, at: u64) {
+        let life = self.life;
+        let looks_at = &mut self.gateway().looks_at;
+        if looks_at.is_none_or(|other| at < other) {
+            *looks_at = Some(at);
+            self.at(at, Event::Look { life });
+        }
+    }
+
+    // === A call ===
+
+    fn send(&mut self, number: Number) -> Result<(), Breach> {
+        let (now, instant, flaw) = (self.now, self.instant(), self.flaw);
+        let taken = self.calls[number].taken;
+        self.held -= 1;
+        self.tell(|| format!("call {number} goes"));
+        let overtaken = flaw != Some(Flaw::SendsIntoALock) && self.gateway().bucket.overtaken(taken).is_some();
+        if overtaken || self.dice.in_a_thousand(self.plan.cancelled) {
+            self.calls[number].ended = true;
+            self.tally.refunded += 1;
+            self.gateway().change(|bucket| bucket.refund(taken));
+            return Ok(());
+        }
+        let allowed = self.gateway().known.sent(number, now);
+        if flaw.is_none_or(Flaw::is_about_locks) {
+            allowed.map_err(Breach::Wrong)?;
+        }
+        self.tally.sent += 1;
+        let arrives = now + self.dice.below(self.plan.out + 1);
+        let head = arrives + self.dice.below(self.plan.back + 1);
+        let call = &mut self.calls[number];
+        (call.sent, call.arrives) = (Some(now), arrives);
+        if self.dice.in_a_thousand(self.plan.lost) {
+            let given_up = now + self.dice.below(head - now + 1);
+            if self.dice.below(2) == 0 {
+                // The hardest case: it arrives when nobody waits for it any more, as late as it can.
+                self.calls[number].arrives = given_up + grace() - self.dice.below(3) * self.dice.below(grace() / 2);
+            }
+            self.at(self.calls[number].arrives.min(given_up + grace()), Event::Arrival(number));
+            self.at(given_up, Event::GivenUp(number));
+        } else {
+            self.at(arrives, Event::Arrival(number));
+            self.at(head, Event::Head(number));
+        }
+        if flaw == Some(Flaw::CountsAtSend) {
+            self.gateway().change(|bucket| bucket.answered(instant, instant));
+        }
+        Ok(())
+    }
+
+    fn arrival(&mut self, number: Number) -> Result<(), Breach> {
+        let now = self.now;
+        let Call { arrives, edition, met, .. } = self.calls[number];
+        if arrives != now || met.is_some() {
+            return Ok(());
+        }
+        let longest = if self.plan.lock > 0 { self.plan.lock } else { self.plan.route.window };
+        let length = |dice: &mut Dice| 1 + dice.below(longest);
+        let foreign = self.dice.in_a_thousand(self.plan.foreign).then(|| {
+            // Longer than its page says, now and then; then the answer tells.
+            length(&mut self.dice) * if self.dice.below(4) == 0 { 3 } else { 1 }
+        });
+        let prolonged_by = if self.plan.prolongs { length(&mut self.dice) } else { 0 };
+        self.calls[number].met = Some(self.lock.arrival(now, foreign, prolonged_by));
+        self.tally.early += u64::from(now < 60 * self.plan.route.window);
+        self.route.arrival(now, edition).map_err(|many| Breach::TooMany("route", many))?;
+        self.day.as_mut().map_or(Ok(()), |day| day.arrival(now, 0)).map_err(|many| Breach::TooMany("day", many))
+    }
+
+    fn head(&mut self, number: Number) {
+        let now = self.instant();
+        let sent = self.base + Duration::from_micros(self.calls[number].sent.unwrap_or_default());
+        self.calls[number].ended = true;
+        if self.flaw != Some(Flaw::CountsAtSend) {
+            self.gateway().change(|bucket| bucket.answered(now, sent));
+        }
+        if self.dice.below(8) == 0 {
+            let body = self.dice.below(self.plan.back + 1);
+            self.at(self.now + body, Event::Verdict(number));
+        } else {
+            self.verdict(number);
+        }
+    }
+
+    fn verdict(&mut self, number: Number) {
+        let (now, instant) = (self.now, self.instant());
+        let Call { taken, met, arrives, .. } = self.calls[number];
+        if self.dice.in_a_thousand(self.plan.unread) {
+            self.gateway().known.came_to_nothing(number);
+            self.gateway().change(|bucket| bucket.unread(taken));
+            return;
+        }
+        match met {
+            Some(Verdict::Locked { until }) => {
+                self.tally.locks += 1;
+                let told = (self.plan.lock < until - arrives).then(|| Duration::from_micros(until - arrives));
+                let gateway = self.gateway();
+                let ours = gateway.bucket.locked(instant, told);
+                assert!(ours.is_some_and(|ours| ours > instant));
+                gateway.known.told_of_a_lock(until);
+                gateway.change(|_| {});
+                self.commit(true);
+                self.tell(|| format!("told at {now} of a lock until {until}"));
+            }
+            Some(Verdict::Executed) => {
+                let gateway = self.gateway();
+                gateway.known.executed(number);
+                if taken.is_probe() {
+                    gateway.bucket.executed(taken);
+                    gateway.change(|_| {});
+                }
+            }
+            None => unreachable!("an answer comes after its arrival"),
+        }
+    }
+
+    fn given_up(&mut self, number: Number) {
+        let now = self.instant();
+        let taken = self.calls[number].taken;
+        self.calls[number].ended = true;
+        self.tally.lost += 1;
+        let flaw = self.flaw;
+        let gateway = self.gateway();
+        gateway.known.came_to_nothing(number);
+        gateway.change(|bucket| match flaw {
+            Some(Flaw::CountsAtSend) => bucket.unread(taken),
+            Some(Flaw::NoGrace) => {
+                bucket.answered(now, now);
+                bucket.unread(taken);
+            }
+            _ => bucket.lost(now, taken),
+        });
+    }
+
+    // === Small words ===
+
+    /// Whether its process does.
+    fn lives(&self, number: Number) -> bool {
+        self.gateway.is_some() && self.calls[number].life == self.life
+    }
+
+    fn gateway(&mut self) -> &mut Gateway {
+        self.gateway.as_mut().expect("only what lives is asked")
+    }
+
+    fn instant(&self) -> Instant {
+        self.base + Duration::from_micros(self.now)
+    }
+
+    fn at(&mut self, at: u64, event: Event) {
+        self.planned += 1;
+        self.events.insert(u128::from(at) << 64 | u128::from(self.planned), event);
+    }
+
+    fn tell(&mut self, what: impl FnOnce() -> String) {
+        let now = self.now;
+        if let Some(history) = &mut self.history {
+            history.push(format!("{now:>12} µs  {}", what()));
+        }
+    }
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooMany(meter, TooMany { arrived, rule }) => {
+                write!(f, "{arrived} calls of the {meter} arrived within {} µs; {} may", rule.window, rule.requests)
+            }
+            Self::Stuck => f.write_str("nobody can send any more"),
+            Self::Wrong(Wrong::InALock { until }) => write!(f, "a call was sent in a lock that lasts until {until} µs"),
+            Self::Wrong(Wrong::NotAlone { beside }) => write!(f, "a call was sent beside call {beside}, after a lock"),
+        }
+    }
+}
