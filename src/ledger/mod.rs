@@ -18,6 +18,8 @@ mod line;
 #[cfg(test)]
 mod line_tests;
 mod lines;
+#[cfg(all(test, feature = "model"))]
+mod model;
 mod pacer;
 mod past;
 mod permit;

@@ -20,7 +20,7 @@ use super::{
     daily::Daily,
     journal::{Recorded, Unrecorded},
     recorder::{Incident, rfc3339},
-    sync::Mutex,
+    sync::{Mutex, sleep_until},
     waiting_room::Limit,
 };
 use crate::{
@@ -139,13 +139,13 @@ impl Line {
         loop {
             // Listening starts before looking, so that no wake-up falls between the two.
             let woken = place.listen();
-            let sleep_until = match place.look()? {
+            let until = match place.look()? {
                 Look::Served(permit) => return Ok(permit),
                 Look::Wait { until } => until.map_or(deadline, |until| until.min(deadline)),
             };
             tokio::select! {
                 () = woken => {}
-                () = tokio::time::sleep_until(sleep_until) => {}
+                () = sleep_until(until) => {}
             }
         }
     }
