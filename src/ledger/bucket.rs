@@ -238,18 +238,18 @@ impl Bucket {
         self.charges.expire(now);
         let requests = self.threshold.requests.get();
         let surplus = self.charged().saturating_sub(requests);
-        let (opens, alone) = match self.lock {
-            None => (now, None),
-            Some(Lock { probe_out: true, .. }) => (now + self.round_trip, None),
-            Some(Lock { until, .. }) => (until.max(now), Some(self.round_trip)),
+        let generation = self.round_trip + self.threshold.window;
+        let opens = match self.lock {
+            Some(Lock { probe: Some(_), .. }) => now + self.round_trip,
+            _ => self.locked_until(now).unwrap_or(now),
         };
         Forecast {
             opens,
-            alone,
+            alone: self.lock.filter(|lock| lock.probe.is_none()).map(|_| self.round_trip),
             requests,
             free: requests.saturating_sub(self.charged()),
-            moments: Forecast::moments(&self.charges, surplus),
-            generation: self.round_trip + self.threshold.window,
+            moments: Forecast::moments(&self.charges, (now + generation, self.in_flight), surplus),
+            generation,
             pace: self.pacer.as_ref().map(|pacer| pacer.forecast(now)),
         }
     }
@@ -268,6 +268,11 @@ impl Bucket {
             remaining: if lock.is_some() { 0 } else { self.threshold.requests.get().saturating_sub(charged) },
             reset: lock.or(slot).map(|at| at.saturating_duration_since(now)),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn usual_round_trip(&self) -> Duration {
+        self.round_trip
     }
 
     fn charged(&self) -> u32 {

@@ -14,9 +14,9 @@ pub(super) struct Forecast {
     /// At first one goes alone and this long passes before the next.
     pub(super) alone: Option<Duration>,
     pub(super) requests: u32,
-    /// Slots free from `opens` on.
+    /// Slots free already.
     pub(super) free: u32,
-    /// How many slots have come free by when, earliest first.
+    /// How many of the others have come free by when, earliest first.
     pub(super) moments: Vec<(u32, Instant)>,
     /// From sending a call until its slot is free again.
     pub(super) generation: Duration,
@@ -25,11 +25,13 @@ pub(super) struct Forecast {
 }
 
 impl Forecast {
-    /// How many slots have come free by when, of the charges that are left once `surplus` of them have come free: until
-    /// then more are charged than the threshold has.
-    pub(super) fn moments(charges: &Charges, surplus: u32) -> Vec<(u32, Instant)> {
+    /// How many slots have come free by when, of the charges and the calls on their way that are left once `surplus` of
+    /// them have come free: until then more are charged than the threshold has.
+    pub(super) fn moments(charges: &Charges, unanswered: (Instant, u32), surplus: u32) -> Vec<(u32, Instant)> {
+        let before = charges.iter().take_while(|(at, _)| *at <= unanswered.0);
+        let after = charges.iter().skip_while(|(at, _)| *at <= unanswered.0);
         let mut passed = 0u32;
-        let counted = charges.iter().map(|(at, slots)| {
+        let counted = before.chain([unanswered]).chain(after).map(|(at, slots)| {
             passed = passed.saturating_add(slots);
             (passed.saturating_sub(surplus), at)
         });
@@ -43,14 +45,148 @@ impl Forecast {
         self.pace.map_or(by_slots, |(next, interval)| by_slots.max(next + interval.saturating_mul(ahead)))
     }
 
+    /// Slots come free in one order again and again, a generation apart.
     fn by_slots(&self, ahead: u32) -> Instant {
-        let alone = self.alone.filter(|_| ahead > 0).unwrap_or_default();
-        let opens = self.opens + alone;
-        let Some(behind) = ahead.checked_sub(self.free) else { return opens };
-        // Slots come free in this order again and again, one generation apart; those in flight come last.
-        let (slot, generations) = (behind % self.requests, behind / self.requests);
-        let known = self.moments.partition_point(|(count, _)| *count <= slot);
-        let first = self.moments.get(known).map_or(self.opens + self.generation, |(_, at)| *at);
-        first.max(opens) + self.generation.saturating_mul(generations)
+        let (slot, generations) = (ahead % self.requests, ahead / self.requests);
+        let head = self.comes_free(0).max(self.opens);
+        let first = if slot == 0 {
+            head
+        } else {
+            // One that is charged for longer, after a lost call, is passed by those that come round again.
+            self.comes_free(slot).max(head + self.alone.unwrap_or_default()).min(head + self.generation)
+        };
+        first + self.generation.saturating_mul(generations)
+    }
+
+    fn comes_free(&self, slot: u32) -> Instant {
+        let Some(behind) = slot.checked_sub(self.free) else { return self.opens };
+        let known = self.moments.partition_point(|(count, _)| *count <= behind);
+        self.moments.get(known).map_or(self.opens, |(_, at)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::{
+        catalogue::{Pace, Threshold},
+        clock,
+        ledger::{Bucket, Denied, Taken, tests::threshold_of},
+    };
+
+    const CALLERS: usize = 60;
+
+    /// One thing that happened to the bucket, and how long after the one before it.
+    #[derive(Debug, Clone, Copy)]
+    enum Past {
+        Executed,
+        Unread,
+        Unanswered,
+        Lost,
+        Locked,
+    }
+
+    fn micros(micros: u64) -> Duration {
+        Duration::from_micros(micros)
+    }
+
+    /// A bucket with a past, the calls on their way, and now.
+    fn bucket(requests: u32, pace: Pace, trip: u64, past: &[(u64, Past)]) -> (Bucket, Vec<Taken>, Instant) {
+        let mut now = clock::now();
+        let threshold = Threshold { lock: micros(100_000), ..threshold_of(requests, micros(1_000_000), pace) };
+        let mut bucket = Bucket::new(threshold, now);
+        let mut unanswered = Vec::new();
+        for &(later, past) in past {
+            now += micros(later);
+            let Ok(taken) = bucket.take(now) else { continue };
+            match past {
+                Past::Unanswered => unanswered.push(taken),
+                Past::Lost => bucket.lost(now, taken),
+                Past::Executed | Past::Unread | Past::Locked => {
+                    let sent = now;
+                    now += micros(trip);
+                    bucket.answered(now, sent);
+                    match past {
+                        Past::Executed => bucket.executed(taken),
+                        Past::Locked => drop(bucket.locked(now, None)),
+                        _ => bucket.unread(taken),
+                    }
+                }
+            }
+        }
+        (bucket, unanswered, now)
+    }
+
+    /// When callers who wait for nothing but the bucket are served, one by one, each answer taking the usual time.
+    fn simulated(mut bucket: Bucket, unanswered: Vec<Taken>, mut now: Instant) -> Vec<Instant> {
+        let trip = bucket.usual_round_trip();
+        let mut on_their_way: Vec<_> = unanswered.into_iter().map(|taken| (now + trip, now, taken)).collect();
+        let mut served = Vec::new();
+        while served.len() < CALLERS {
+            on_their_way.retain(|&(at, sent, taken)| {
+                if at <= now {
+                    bucket.answered(at, sent);
+                    bucket.executed(taken);
+                }
+                at > now
+            });
+            let next = on_their_way.iter().map(|(at, ..)| *at).min();
+            match bucket.take(now) {
+                Ok(taken) => {
+                    served.push(now);
+                    on_their_way.push((now + trip, now, taken));
+                }
+                Err(Denied::Until(at)) => now = next.map_or(at, |next| next.min(at)),
+                Err(Denied::Unanswered) => now = next.expect("an answer comes"),
+            }
+        }
+        served
+    }
+
+    /// A call was still on its way when a lock came that outlasts its window many times. Its slot was forecast free only a
+    /// window after the lock's end, and whoever could not wait that long was turned away, though it could have been
+    /// served at the lock's end.
+    #[test]
+    fn a_lock_outlasts_the_calls_on_their_way() {
+        let (mut bucket, _, now) = bucket(2, Pace::Burst, 1, &[(0, Past::Unanswered), (0, Past::Executed)]);
+        let until = bucket.locked(now, Some(micros(9_000_000))).unwrap();
+        let forecast = bucket.forecast(now);
+        assert_eq!(forecast.at(0), until);
+        assert_eq!(forecast.at(1), until + micros(1), "when it is known how the first one went");
+    }
+
+    fn past(kinds: &'static [Past]) -> impl Strategy<Value = Vec<(u64, Past)>> {
+        vec((0..400_000u64, prop::sample::select(kinds)), 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn is_exact_when_all_are_answered(
+            requests in 1..6u32, trip in 0..300_000u64,
+            past in past(&[Past::Executed, Past::Executed, Past::Unread, Past::Locked]),
+        ) {
+            let (mut bucket, unanswered, now) = bucket(requests, Pace::Burst, trip, &past);
+            let forecast = bucket.forecast(now);
+            for (ahead, at) in simulated(bucket, unanswered, now).into_iter().enumerate() {
+                prop_assert_eq!(forecast.at(ahead) - now, at - now, "{} ahead", ahead);
+            }
+        }
+
+        /// So nobody is turned away who could have been served.
+        #[test]
+        fn is_never_later_than_it_comes(
+            requests in 1..6u32, trip in 0..300_000u64, smooth in any::<bool>(),
+            past in past(&[Past::Executed, Past::Unread, Past::Unanswered, Past::Lost, Past::Locked]),
+        ) {
+            let pace = if smooth { Pace::Smooth } else { Pace::Burst };
+            let (mut bucket, unanswered, now) = bucket(requests, pace, trip, &past);
+            let forecast = bucket.forecast(now);
+            for (ahead, at) in simulated(bucket, unanswered, now).into_iter().enumerate() {
+                let later = forecast.at(ahead).saturating_duration_since(at);
+                prop_assert!(later <= Duration::from_nanos(CALLERS as u64), "{ahead} ahead: {later:?} too late");
+            }
+        }
     }
 }
