@@ -1,6 +1,6 @@
 //! The queue's manners.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -10,9 +10,9 @@ use super::{
     *,
 };
 use crate::{
-    catalogue::Pace,
+    catalogue::{Pace, Threshold},
     clock,
-    store::{Key, Row},
+    store::{Key, Memory, Row, Store},
 };
 
 fn saturated(retry_after: Duration) -> Refused {
@@ -259,4 +259,224 @@ async fn a_permit_held_when_a_lock_comes_is_worth_nothing() {
     tokio::time::sleep_until(until).await;
     let mut probe = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
     assert_eq!(probe.sending(), Ok(()), "the one that goes alone may");
+}
+
+/// A call of some caller in a task of its own, which has taken its place when this returns.
+async fn spawned(line: &Arc<Line>, claim: Claim) -> tokio::task::JoinHandle<Result<Instant, Refused>> {
+    let line = Arc::clone(line);
+    let call = tokio::spawn(async move {
+        let mut permit = line.permit(claim).await?;
+        permit.sending().unwrap();
+        permit.answered();
+        permit.executed();
+        Ok(clock::now())
+    });
+    tokio::task::yield_now().await;
+    call
+}
+
+fn weighing(name: &str, weight: u32, deadline: Instant) -> Claim {
+    Claim { caller: Caller::new(name, NonZeroU32::new(weight).unwrap()), ..Claim::plain(deadline) }
+}
+
+fn urgent(urgency: u8, deadline: Instant) -> Claim {
+    Claim { urgency: Urgency::new(urgency).unwrap(), ..Claim::plain(deadline) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shares_follow_the_weights_while_both_flood() {
+    let line = line(4, 1000);
+    let start = clock::now();
+    let mut calls = Vec::new();
+    for (name, weight) in [("light", 1), ("heavy", 3)] {
+        for _ in 0..100 {
+            calls.push((name, spawned(&line, weighing(name, weight, start + FAR)).await));
+        }
+    }
+    let mut served = Vec::new();
+    for (name, call) in calls {
+        served.push((call.await.unwrap().unwrap() - start, name));
+    }
+    // The first window was free before the heavy one came. After 33 more it has none left.
+    for second in 1..33 {
+        let of = |caller| served.iter().filter(|(at, name)| at.as_secs() == second && *name == caller).count();
+        assert_eq!((of("light"), of("heavy")), (1, 3), "in second {second}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_urgent_are_served_first() {
+    let line = line(1, 100);
+    served(&line, FAR).await.unwrap();
+    let start = clock::now();
+    let mut calls = Vec::new();
+    for urgency in [7, 3, 0] {
+        calls.push(spawned(&line, urgent(urgency, start + FAR)).await);
+    }
+    let mut seconds = Vec::new();
+    for call in calls {
+        seconds.push((call.await.unwrap().unwrap() - start).as_secs());
+    }
+    assert_eq!(seconds, [3, 2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_overtaken_hears_so_before_its_deadline_and_the_others_are_served_by_theirs() {
+    let line = line(1, 100);
+    served(&line, FAR).await.unwrap();
+    let start = clock::now();
+    let first = spawned(&line, urgent(7, start + ms(1000))).await;
+    let second = spawned(&line, urgent(7, start + ms(2000))).await;
+    let third = spawned(&line, urgent(7, start + ms(5000))).await;
+    let mut newcomers = Vec::new();
+    for last in 1..=2 {
+        newcomers.push(spawned(&line, urgent(0, start + ms(1000 * last))).await);
+    }
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert!(clock::now() - start < ms(1000), "both have heard by {:?}", clock::now() - start);
+    assert!(matches!(first, Err(Refused::Saturated { .. })), "{first:?}");
+    assert!(matches!(second, Err(Refused::Saturated { .. })), "{second:?}");
+    for newcomer in newcomers {
+        newcomer.await.unwrap().unwrap();
+    }
+    // Those who left are not before it any more.
+    assert_eq!(third.await.unwrap().unwrap() - start, ms(3000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_leave_a_lock_do_not_count_as_ahead() {
+    let line = line(1, 100);
+    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    permit.sending().unwrap();
+    let start = clock::now();
+    let mut short = Vec::new();
+    for _ in 0..4 {
+        short.push(spawned(&line, claim(start + ms(4999), Entrance::Back)).await);
+    }
+    // The lock ends at 5 s, and both can be served by 6 s, but only if the others have gone.
+    let one = spawned(&line, claim(start + ms(5000), Entrance::Back)).await;
+    let other = spawned(&line, claim(start + ms(6000), Entrance::Back)).await;
+    permit.answered();
+    permit.locked(None);
+    drop(permit);
+    for call in short {
+        assert_eq!(call.await.unwrap(), Err(Refused::Locked { retry_after: ms(5000) }));
+    }
+    assert_eq!(clock::now(), start);
+    assert_eq!(one.await.unwrap().unwrap() - start, ms(5000));
+    assert_eq!(other.await.unwrap().unwrap() - start, ms(6000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_hear_of_a_lock_at_once() {
+    let line = line(1, 10_000);
+    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    permit.sending().unwrap();
+    let (start, long) = (clock::now(), 10 * FAR);
+    let mut waiting = Vec::new();
+    for _ in 0..10_000 {
+        waiting.push(spawned(&line, claim(start + long, Entrance::Back)).await);
+    }
+    permit.answered();
+    permit.locked(Some(2 * long));
+    for call in waiting {
+        assert_eq!(call.await.unwrap(), Err(Refused::Locked { retry_after: 2 * long }));
+    }
+    assert_eq!(clock::now(), start);
+    assert_eq!(line.standing().waiting, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_lines_share_a_day() {
+    let books = Books::in_memory(Limits::calls(100));
+    let day = Bucket::new(threshold(3, 100_000, Pace::Burst), clock::now());
+    let day = Daily::new(day, Key::default(), Journal::in_memory());
+    let [one, other] = [2, 5].map(|requests| line_of(requests, Some(Arc::clone(&day)), books.clone()));
+    served(&one, FAR).await.unwrap();
+    served(&other, FAR).await.unwrap();
+    let held = other.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    let start = clock::now();
+    assert_eq!(
+        served(&one, ms(5000)).await,
+        Err(Refused::Saturated { retry_after: ms(100_000), daily: true }),
+        "the route has room, the day has none"
+    );
+    let waiting = spawned(&one, claim(start + FAR, Entrance::Back)).await;
+    assert_eq!(other.allowance().daily.unwrap().remaining, 0);
+    drop(held);
+    let allowance = other.allowance();
+    assert_eq!(allowance.route.remaining, 4, "a permit given back gives back both");
+    // The other line cannot wake this one, which looks by itself every now and then.
+    assert!(waiting.await.unwrap().unwrap() - start <= ms(1000));
+    assert_eq!(one.allowance().daily.unwrap().remaining, 0);
+}
+
+fn kept_in(dir: &Path) -> (Arc<Line>, Journal) {
+    let opened = Store::open(dir).unwrap();
+    let journal = Journal::keep(opened.store, Arc::new(Past::none())).unwrap();
+    let books = Books { journal: journal.clone(), ..Books::in_memory(Limits::calls(10)) };
+    let threshold = Threshold { lock: ms(300), ..threshold(5, 60_000, Pace::Burst) };
+    (Line::new(Key::default(), Bucket::new(threshold, clock::now()), None, books), journal)
+}
+
+/// What a process would find that began now: the folder is copied, since one process alone may use it.
+fn found_in(dir: &Path) -> Memory {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    Store::open(copy.path()).unwrap().memory
+}
+
+/// With a real clock: a paused one runs ahead while the journal's thread works.
+#[tokio::test]
+async fn a_permit_is_on_the_disk_when_it_is_handed_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (line, journal) = kept_in(dir.path());
+    for taken in 1..=2 {
+        let permit = line.permit(claim(clock::now() + FAR, Entrance::Back)).await.unwrap();
+        let Memory::Kept(rows) = found_in(dir.path()) else { panic!("not kept") };
+        assert_eq!(rows[&Key::default()].in_flight, taken);
+        std::mem::forget(permit);
+    }
+    journal.close().await;
+}
+
+#[tokio::test]
+async fn without_a_store_nothing_is_sent_until_it_is_there_again() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, away) = (root.path().join("state"), root.path().join("away"));
+    let (line, journal) = kept_in(&dir);
+    let mut first = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    first.sending().unwrap();
+    first.answered();
+    first.locked(None);
+    let mut probe = line.permit(claim(clock::now() + FAR, Entrance::Back)).await.unwrap();
+
+    // The open files would still do, but that the lock is over has to be written into a file beside them.
+    fs::rename(&dir, &away).unwrap();
+    fs::write(&dir, "in the way").unwrap();
+    probe.sending().unwrap();
+    probe.answered();
+    probe.executed();
+    let left = line.allowance().route.remaining;
+    assert_eq!(line.permit(claim(clock::now() + FAR, Entrance::Back)).await.err(), Some(Refused::Unrecorded));
+    assert_eq!(line.allowance().route.remaining, left, "its slot is given back");
+    assert!(matches!(journal.health(), Health::Failing(_)), "{:?}", journal.health());
+    assert_eq!(served(&line, FAR).await, Err(Refused::Unrecorded), "at once from now on");
+
+    fs::remove_file(&dir).unwrap();
+    fs::rename(&away, &dir).unwrap();
+    let again = async {
+        while served(&line, FAR).await.is_err() {
+            tokio::time::sleep(ms(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await.expect("it resumes by itself");
+    assert_eq!(journal.health(), Health::Good);
+    journal.close().await;
+    drop(line);
+    let Memory::Kept(rows) = Store::open(&dir).unwrap().memory else { panic!("not kept") };
+    assert_eq!(rows[&Key::default()].lock, None, "everything known was written anew");
 }
