@@ -320,9 +320,9 @@ fn a_hundred_thousand_come_and_go() {
     let mut tickets = Vec::new();
     for index in 0..MANY {
         let (caller, level) = (&callers[index % 3], urgency((index % 8) as u8));
-        let position = queue.position(caller, Entrance::Back, level, now);
+        let position = index.is_multiple_of(16).then(|| queue.position(caller, Entrance::Back, level, now));
         let ticket = queue.join(caller, Entrance::Back, level, now, index).ticket;
-        assert_eq!(queue.ahead_of(ticket), position);
+        assert!(position.is_none_or(|position| queue.ahead_of(ticket) == position));
         tickets.push(ticket);
     }
     assert_eq!(queue.in_order().count(), MANY);
