@@ -9,12 +9,15 @@ use tokio::{
 };
 
 use super::source::{Landing, Source};
-use crate::{call::Token, refusal::Cause};
+use crate::{call::Token, clock, refusal::Cause};
 
 /// Between two attempts at an accounts server that cannot be reached: first this long, then each time twice as long, and
 /// each time up to as long again. Nothing was sent, so attempts cost no request.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
+/// A caller with a longer wait than this is told nevertheless: what could not be reached for so long is not about to be.
+const LONGEST_HOPE: Duration = Duration::from_secs(10);
 
 /// How far a flight is.
 #[derive(Debug, Clone)]
@@ -50,8 +53,9 @@ pub(super) async fn fly(source: &Arc<Source>, progress: &watch::Sender<Progress>
 }
 
 /// What a flight brings. Waits for the first attempt however long it takes, since it is bounded by the upstream's
-/// timeouts, and for further ones until `deadline`. `None` when the flight was broken off.
+/// timeouts, and for further ones until `deadline` or a little less. `None` when the flight was broken off.
 pub(super) async fn landing(mut flight: watch::Receiver<Progress>, deadline: Instant) -> Option<Result<Token, Cause>> {
+    let deadline = deadline.min(clock::now() + LONGEST_HOPE);
     loop {
         let now = flight.borrow_and_update().clone();
         match now {
