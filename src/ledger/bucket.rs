@@ -21,6 +21,8 @@ pub struct Bucket {
     threshold: Threshold,
     /// Calls sent whose answer's head has not arrived.
     in_flight: u32,
+    /// Calls whose answer's head has arrived and whose body may yet tell of a lock.
+    unread: u32,
     /// The other charged slots.
     charges: Charges,
     lock: Option<Lock>,
@@ -76,7 +78,7 @@ impl Bucket {
         let pacer = (threshold.pace == Pace::Smooth).then(|| Box::new(Pacer::new(&threshold)));
         let longest = threshold.window + NO_ANSWER_GRACE;
         let charges = Charges::new(threshold.requests.get(), longest, now);
-        Self { threshold, in_flight: 0, charges, lock: None, probes: 0, pacer, round_trip: Duration::ZERO }
+        Self { threshold, in_flight: 0, unread: 0, charges, lock: None, probes: 0, pacer, round_trip: Duration::ZERO }
     }
 
     /// As an earlier process left it. Calls of which it never knew an answer are charged as if given up now, and one
@@ -116,6 +118,7 @@ impl Bucket {
             window: self.threshold.window,
             in_flight: self.in_flight,
             charges: self.charges.iter().collect(),
+            unread: self.unread > 0,
             lock: self.lock.map(|lock| lock.until),
         }
     }
@@ -166,6 +169,7 @@ impl Bucket {
     /// The answer's head arrived now; the call was sent at `sent_at`.
     pub fn answered(&mut self, now: Instant, sent_at: Instant) {
         self.in_flight -= 1;
+        self.unread += 1;
         self.charges.charge(now + self.threshold.window, 1);
         let sample = now.saturating_duration_since(sent_at);
         self.round_trip = if self.round_trip.is_zero() { sample } else { (self.round_trip * 7 + sample) / 8 };
@@ -180,6 +184,7 @@ impl Bucket {
 
     /// The answer broke off before it could be read; its slot is charged already.
     pub fn unread(&mut self, taken: Taken) {
+        self.unread = self.unread.saturating_sub(1);
         self.probe_came_to_nothing(taken);
     }
 
@@ -191,6 +196,7 @@ impl Bucket {
         if length.is_zero() {
             return None;
         }
+        self.unread = self.unread.saturating_sub(1);
         let until = self.lock.map_or(now + length, |lock| lock.until.max(now + length));
         self.lock = Some(Lock { until, probe: None });
         Some(until)
@@ -205,6 +211,7 @@ impl Bucket {
 
     /// The call was executed: if it is the one that goes alone after a lock, the lock is over.
     pub fn executed(&mut self, taken: Taken) {
+        self.unread = self.unread.saturating_sub(1);
         self.lock = self.lock.filter(|lock| !lock.awaits(taken));
     }
 

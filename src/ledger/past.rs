@@ -93,9 +93,11 @@ fn loss() -> Key {
 fn settled(mut row: Row, now: Instant) -> Row {
     if row.in_flight > 0 {
         row.charges.push((now + row.window + NO_ANSWER_GRACE, row.in_flight));
+    }
+    if row.in_flight > 0 || row.unread {
         // The answers that nobody saw may have told of a lock, so one call goes alone first.
         row.lock = row.lock.max(Some(now));
-        row.in_flight = 0;
     }
+    (row.in_flight, row.unread) = (0, false);
     row
 }

@@ -74,9 +74,8 @@ impl Permit {
     pub fn executed(&mut self) {
         if let Stage::Answered = self.stage {
             self.stage = Stage::Executed;
-            if self.taken.is_probe() {
-                self.line.executed(self.taken);
-            }
+            let taken = self.taken;
+            self.line.change(|bucket, _| bucket.executed(taken));
         }
     }
 

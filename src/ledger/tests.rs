@@ -1,12 +1,12 @@
 //! The rule at its edges. `simulation` holds the promise as a whole.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use super::{daily::Daily, *};
 use crate::{
     catalogue::{Pace, Threshold},
     clock,
-    store::{Key, Row},
+    store::{Key, Memory, Row},
 };
 
 pub(super) fn threshold(requests: u32, window_ms: u64, pace: Pace) -> Threshold {
@@ -149,4 +149,22 @@ fn a_lock_without_length_is_none() {
     bucket.answered(now, now);
     assert_eq!(bucket.locked(now, None), None);
     assert!(!bucket.take(now).unwrap().is_probe());
+}
+
+/// A process was killed after an answer's head had come and before its body, in which a lock under status 200 stood. Its
+/// successor knew that the call was answered, and sent a whole threshold's worth into the lock.
+#[test]
+fn after_a_death_with_an_answer_half_read_one_call_goes_alone() {
+    let now = clock::now();
+    let rule = threshold(3, 1000, Pace::Burst);
+    let mut bucket = Bucket::new(rule, now);
+    let taken = bucket.take(now).unwrap();
+    bucket.answered(now, now);
+    let restored = |row: Row| {
+        let memory = Memory::Kept(BTreeMap::from([(Key::default(), row)]));
+        Past::new(memory, now).bucket(&Key::default(), rule, now)
+    };
+    assert!(restored(bucket.row(now)).take(now).unwrap().is_probe());
+    bucket.executed(taken);
+    assert!(!restored(bucket.row(now)).take(now).unwrap().is_probe());
 }

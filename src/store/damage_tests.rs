@@ -29,7 +29,7 @@ fn used(machine: &Machine, end: impl FnOnce(&Machine)) -> BTreeMap<Key, Row> {
         for account in 0..4 {
             let charges = (0..30 - round).map(|n| (machine.base + n * Duration::from_secs(2), n + round)).collect();
             let lock = (account == 1).then_some(machine.base + round * HOUR);
-            let row = Row { window: Duration::from_secs(60), in_flight: round, charges, lock };
+            let row = Row { window: Duration::from_secs(60), in_flight: round, unread: round % 2 == 0, charges, lock };
             rows.insert(key(&format!("account-{account}"), "people/forms/records"), row.clone());
         }
         let written: Vec<_> = rows.clone().into_iter().collect();

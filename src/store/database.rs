@@ -114,7 +114,7 @@ impl Database {
                     if row.is_empty() {
                         table.remove(key).map_err(fault)?;
                     } else {
-                        let value = (row.written, row.window, row.in_flight, row.charges.clone(), row.lock);
+                        let value = (row.written, row.window, row.in_flight, row.unread, row.charges.clone(), row.lock);
                         table.insert(key, value).map_err(fault)?;
                     }
                 }
@@ -171,9 +171,9 @@ impl Database {
         for entry in transaction.open_table(ROWS).map_err(fault)?.iter().map_err(fault)? {
             let (key, value) = entry.map_err(fault)?;
             let (account, meter) = key.value();
-            let (written, window, in_flight, charges, lock) = value.value();
+            let (written, window, in_flight, unread, charges, lock) = value.value();
             let key = Key { account: account.to_owned(), meter: meter.to_owned() };
-            rows.push((key, Stored { written, window, in_flight, charges, lock }));
+            rows.push((key, Stored { written, window, in_flight, unread, charges, lock }));
         }
         let mut incidents = Vec::new();
         for entry in transaction.open_table(INCIDENTS).map_err(fault)?.iter().map_err(fault)? {
@@ -270,8 +270,8 @@ fn about_of(table: &impl ReadableTable<(), About>) -> Result<(u32, u64, Option<S
 
 const ROWS: TableDefinition<'_, (&str, &str), Columns> = TableDefinition::new("rows");
 
-/// Written, window, calls in flight, charges, lock; the key is account and meter.
-type Columns = (i64, u64, u32, Vec<(i64, u32)>, Option<i64>);
+/// Written, window, calls in flight, whether answers are unread, charges, lock; the key is account and meter.
+type Columns = (i64, u64, u32, bool, Vec<(i64, u32)>, Option<i64>);
 
 const INCIDENTS: TableDefinition<'_, u64, &str> = TableDefinition::new("incidents");
 

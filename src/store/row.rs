@@ -22,6 +22,8 @@ pub struct Row {
     pub window: Duration,
     /// Calls sent, or about to be, whose answer is not known.
     pub in_flight: u32,
+    /// Calls are answered whose answer was not read to its end, where it may tell of a lock.
+    pub unread: bool,
     /// When how many answered slots come free, earliest first.
     pub charges: Vec<(Instant, u32)>,
     /// The end of a lock.
@@ -35,6 +37,7 @@ pub(super) struct Stored {
     pub(super) written: i64,
     pub(super) window: u64,
     pub(super) in_flight: u32,
+    pub(super) unread: bool,
     pub(super) charges: Vec<(i64, u32)>,
     pub(super) lock: Option<i64>,
 }
@@ -43,7 +46,7 @@ impl Row {
     /// Whether there is nothing to remember.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.in_flight == 0 && self.charges.is_empty() && self.lock.is_none()
+        self.in_flight == 0 && !self.unread && self.charges.is_empty() && self.lock.is_none()
     }
 }
 
@@ -53,6 +56,7 @@ impl Stored {
             written: timeline.now(),
             window: u64::try_from(row.window.as_nanos()).unwrap_or(u64::MAX),
             in_flight: row.in_flight,
+            unread: row.unread,
             charges: row.charges.iter().map(|(at, slots)| (timeline.nanos(*at), *slots)).collect(),
             lock: row.lock.map(|end| timeline.nanos(end)),
         }
@@ -60,11 +64,11 @@ impl Stored {
 
     /// A lock of which nothing else is known.
     pub(super) fn only_locked(until: i64, timeline: &Timeline) -> Self {
-        Self { written: timeline.now(), window: 0, in_flight: 0, charges: Vec::new(), lock: Some(until) }
+        Self { written: timeline.now(), window: 0, in_flight: 0, unread: false, charges: Vec::new(), lock: Some(until) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.in_flight == 0 && self.charges.is_empty() && self.lock.is_none()
+        self.in_flight == 0 && !self.unread && self.charges.is_empty() && self.lock.is_none()
     }
 
     /// The same row with all its times moved, its writing included.
@@ -81,6 +85,7 @@ impl Stored {
         Row {
             window: Duration::from_nanos(self.window),
             in_flight: self.in_flight,
+            unread: self.unread,
             charges: self.charges.iter().map(|(at, slots)| (timeline.instant(*at), *slots)).collect(),
             lock: self.lock.map(|end| timeline.instant(end)),
         }

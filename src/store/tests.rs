@@ -64,6 +64,7 @@ fn row(base: Instant) -> Row {
     Row {
         window: MINUTE,
         in_flight: 2,
+        unread: true,
         charges: vec![(base - MINUTE, 1), (base + MINUTE, 3), (base + 2 * HOUR, 7)],
         lock: Some(base + 5 * MINUTE),
     }

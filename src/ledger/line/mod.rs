@@ -256,14 +256,6 @@ impl Line {
         Some(met)
     }
 
-    /// This call was executed. The bucket alone may be over its lock; the daily one knows none.
-    pub(super) fn executed(self: &Arc<Self>, taken: Taken) {
-        let mut state = self.state.lock();
-        state.bucket.executed(taken);
-        state.wake_head();
-        self.note(&mut state);
-    }
-
     /// The end of a lock that came after this slot was taken.
     pub(super) fn overtaken(&self, taken: Taken) -> Option<Instant> {
         self.state.lock().bucket.overtaken(taken)
