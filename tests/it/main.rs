@@ -53,6 +53,8 @@ mod targets;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod token_life;
+#[cfg(test)]
 mod tokens;
 #[cfg(test)]
 mod unix_socket;
