@@ -1,20 +1,28 @@
-//! Zoho Accounts: the token endpoint, with its failures under HTTP 200.
+//! Zoho Accounts: where clients are let in, and the token endpoint, with its failures under HTTP 200.
 
 use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::answer::Answer;
+use super::codes::{Grant, Refused};
+use super::consent;
 use super::login::Login;
 use super::request::Arrival;
-use super::world::Sandbox;
+use super::world::{Sandbox, World};
 use super::{CLIENT_ID, CLIENT_SECRET};
 use crate::clock;
 
 /// The host Zoho names in every token answer; it is neither People's nor Calendar's.
 const API_DOMAIN: &str = "https://www.zohoapis.com";
 
-/// The scopes of the simulated grant.
-const SCOPE: &str = "ZOHOPEOPLE.training.ALL ZohoCalendar.calendar.ALL";
+/// The scopes of a refresh token that was issued for nothing in particular: everything that the pages of the two products
+/// name.
+const SCOPE: &str = "ZOHOPEOPLE.attendance.ALL ZOHOPEOPLE.automation.ALL ZOHOPEOPLE.compensation.ALL \
+    ZOHOPEOPLE.dashboard.ALL ZOHOPEOPLE.employee.ALL ZOHOPEOPLE.files.ALL ZOHOPEOPLE.form.ALL ZOHOPEOPLE.forms.ALL \
+    ZOHOPEOPLE.hrprocess.ALL ZOHOPEOPLE.leave.ALL ZOHOPEOPLE.organization.ALL ZOHOPEOPLE.orgstructure.ALL \
+    ZOHOPEOPLE.survey.ALL ZOHOPEOPLE.timetracker.ALL ZOHOPEOPLE.training.ALL ZohoCalendar.calendar.ALL \
+    ZohoCalendar.event.ALL ZohoCalendar.freebusy.ALL ZohoCalendar.group.ALL ZohoCalendar.notification.ALL \
+    ZohoCalendar.resources.ALL ZohoCalendar.search.ALL ZohoCalendar.settings.ALL";
 
 /// Answers a call of Zoho Accounts.
 pub(super) async fn answer(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
@@ -23,20 +31,20 @@ pub(super) async fn answer(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
     match segments.as_slice() {
         ["oauth", "v2", "token"] if arrival.method == Method::POST => {
             // The token exists from here on; the delay is the answer's way back, which shortens what is left of it.
-            let answer = refresh(sandbox, arrival);
+            let answer = grant(sandbox, arrival);
             tokio::time::sleep(sandbox.settings.token_delay).await;
             answer
         }
+        ["oauth", "v2", "auth"] => consent::ask(sandbox, arrival),
         ["oauth", "v2", "token", "revoke"] if arrival.method == Method::POST => revoke(sandbox, arrival),
-        ["oauth", "v2", "token"] | ["oauth", "v2", "token", "revoke"] => {
-            Answer::new(StatusCode::METHOD_NOT_ALLOWED, json!({"error": "method_not_allowed"}))
-        }
+        ["oauth", "v2", "token"] | ["oauth", "v2", "token", "revoke"] => Answer::method_not_allowed(),
         _ => Answer::new(StatusCode::NOT_FOUND, json!({"error": "not_found"})),
     }
 }
 
-/// The refresh grant. Every call that names a refresh token counts against it, also one that fails for another reason.
-fn refresh(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
+/// One request for a token. Every call that names a refresh token counts against it, also one that fails for another
+/// reason.
+fn grant(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
     let refresh_token = arrival.parameter("refresh_token").unwrap_or_default();
     let login = Login::of(&refresh_token);
     let mut world = sandbox.world();
@@ -54,18 +62,47 @@ fn refresh(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
     if arrival.parameter("client_secret").as_deref() != Some(CLIENT_SECRET) {
         return failure("invalid_client_secret");
     }
-    if arrival.parameter("grant_type").as_deref() != Some("refresh_token") {
+    match arrival.parameter("grant_type").as_deref() {
+        Some("refresh_token") => refresh(sandbox, world, login, &refresh_token),
+        Some("authorization_code") => redeem(sandbox, world, arrival),
         // What Zoho says here was nowhere to be read; the word is the one its users remember.
-        return failure("general_error");
+        _ => failure("general_error"),
     }
-    let Some(login) = login.filter(|_| !world.tokens.is_revoked(&refresh_token)) else {
+}
+
+/// The refresh grant: another access token.
+fn refresh(sandbox: &Sandbox, world: &mut World, login: Option<Login>, refresh_token: &str) -> Answer {
+    let Some(login) = login.filter(|_| !world.tokens.is_revoked(refresh_token)) else {
         return failure("invalid_code");
     };
+    let scope = world.tokens.scope(refresh_token).unwrap_or(SCOPE).to_owned();
+    granted(sandbox, world, &login, &scope)
+}
+
+/// The authorisation code grant: an access token, and the refresh token of a login of its own.
+fn redeem(sandbox: &Sandbox, world: &mut World, arrival: &Arrival) -> Answer {
+    let code = arrival.parameter("code").unwrap_or_default();
+    let redirect_uri = arrival.parameter("redirect_uri");
+    let Grant { scope, refreshable, .. } = match world.codes.redeem(&code, redirect_uri.as_deref(), clock::now()) {
+        Ok(grant) => grant,
+        Err(Refused::Code) => return failure("invalid_code"),
+        Err(Refused::RedirectUri) => return failure("invalid_redirect_uri"),
+    };
+    let refresh_token = world.tokens.admit(scope.clone(), &mut world.random);
+    let Some(login) = Login::of(&refresh_token) else { return failure("general_error") };
+    let mut answer = granted(sandbox, world, &login, &scope);
+    if refreshable {
+        answer.body["refresh_token"] = refresh_token.into();
+    }
+    answer
+}
+
+fn granted(sandbox: &Sandbox, world: &mut World, login: &Login, scope: &str) -> Answer {
     let life = sandbox.settings.token_life;
-    let access_token = world.tokens.grant(&login, now, life, &mut world.random);
+    let access_token = world.tokens.grant(login, clock::now(), life, &mut world.random);
     Answer::ok(json!({
         "access_token": access_token,
-        "scope": SCOPE,
+        "scope": scope,
         "api_domain": API_DOMAIN,
         "token_type": "Bearer",
         "expires_in": life.as_secs().max(1),

@@ -1,10 +1,10 @@
 //! An answer: a status and a JSON body, dressed as Zoho dresses it.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::api::Product;
 use super::random::Random;
@@ -14,15 +14,30 @@ use super::random::Random;
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Value,
+    /// Where to go instead.
+    location: Option<String>,
 }
 
 impl Answer {
     pub(super) fn new(status: StatusCode, body: Value) -> Self {
-        Self { status, body }
+        Self { status, body, location: None }
     }
 
     pub(super) fn ok(body: Value) -> Self {
         Self::new(StatusCode::OK, body)
+    }
+
+    pub(super) fn bad_request(body: Value) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, body)
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, json!({"error": "method_not_allowed"}))
+    }
+
+    /// Sends the user's browser elsewhere.
+    pub(super) fn found(location: String) -> Self {
+        Self { status: StatusCode::FOUND, body: json!({}), location: Some(location) }
     }
 
     /// As a response of Accounts or the control plane.
@@ -32,6 +47,9 @@ impl Answer {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if let Some(location) = self.location.and_then(|location| HeaderValue::try_from(location).ok()) {
+            headers.insert(LOCATION, location);
+        }
         response
     }
 

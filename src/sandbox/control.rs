@@ -6,6 +6,7 @@
 //! | `GET requests` | the last People and Calendar requests as received |
 //! | `POST revoke-access-tokens` | kills every access token |
 //! | `POST revoke-refresh-tokens` | takes back every refresh token used so far, and `main`'s |
+//! | `POST self-client-code?scope=<scopes>` | a code as the API console makes it for a self client |
 //! | `POST lock?api=<name>&seconds=<n>` | locks an API for every login from now on; 0 lifts its locks |
 //! | `POST reset` | forgets counts, locks, requests and token calls; tokens and shares stay |
 
@@ -16,6 +17,8 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::api::Api;
+use super::codes::Grant;
+use super::consent;
 use super::request::Arrival;
 use super::world::{Sandbox, World};
 use crate::clock;
@@ -38,6 +41,7 @@ pub(super) fn answer(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
             world.tokens.revoke_all();
             done()
         }
+        (&Method::POST, "self-client-code") => self_client_code(&mut world, arrival),
         (&Method::POST, "lock") => lock(&mut world, arrival),
         (&Method::POST, "reset") => {
             world.meters.forget();
@@ -51,6 +55,14 @@ pub(super) fn answer(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
 
 fn stats(world: &World) -> Value {
     json!({"apis": world.meters.tallies(), "tokens": world.tokens.tallies()})
+}
+
+fn self_client_code(world: &mut World, arrival: &Arrival) -> Answer {
+    let Some(scope) = arrival.parameter("scope").as_deref().and_then(consent::scopes) else {
+        return mistake("scope must be a list such as ZOHOPEOPLE.training.ALL,ZohoCalendar.calendar.ALL");
+    };
+    let grant = Grant { redirect_uri: None, scope, refreshable: true };
+    Answer::ok(json!({"code": world.codes.issue(grant, clock::now(), &mut world.random)}))
 }
 
 fn lock(world: &mut World, arrival: &Arrival) -> Answer {
@@ -75,12 +87,12 @@ fn done() -> Answer {
 }
 
 fn mistake(message: &str) -> Answer {
-    Answer::new(StatusCode::BAD_REQUEST, json!({"message": message}))
+    Answer::bad_request(json!({"message": message}))
 }
 
 fn unknown() -> Answer {
     Answer::new(
         StatusCode::NOT_FOUND,
-        json!({"message": "levers: GET stats, requests; POST revoke-access-tokens, revoke-refresh-tokens, lock, reset"}),
+        json!({"message": "levers: GET stats, requests; POST revoke-access-tokens, revoke-refresh-tokens, self-client-code, lock, reset"}),
     )
 }

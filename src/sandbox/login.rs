@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::random::Random;
+
 /// The refresh token of the login `main`.
 pub const REFRESH_TOKEN: &str = "1000.sandbox-refresh-token";
 
@@ -17,6 +19,11 @@ const NAME_LENGTH: usize = 8;
 pub(super) struct Login(Arc<str>);
 
 impl Login {
+    /// A refresh token that nobody was granted before.
+    pub(super) fn new_refresh_token(random: &mut Random) -> String {
+        format!("{PREFIX}{}", random.hex())
+    }
+
     /// The login that granted `refresh_token`; `None` if nobody ever did.
     pub(super) fn of(refresh_token: &str) -> Option<Self> {
         if refresh_token == REFRESH_TOKEN {

@@ -10,17 +10,20 @@
 //!
 //! Where to read on: `visit.rs` tells one call's story, `request.rs` decodes it, `tokens.rs` knows whose it is,
 //! `meter.rs` counts it, and `people.rs` or `calendar.rs` answers in the shape of Zoho's page. `accounts.rs` is the token
-//! endpoint. `control.rs` is no part of Zoho: under `/__sandbox/` a test reads the counts and pulls the levers.
+//! endpoint, `consent.rs` the page on which a user lets a client in. `control.rs` is no part of Zoho: under `/__sandbox/` a test reads the counts and pulls the levers.
 //!
 //! # Logins
 //!
 //! [`REFRESH_TOKEN`] is the login `main`. Every other refresh token that starts with `1000.sandbox.` is a valid one
-//! too, of a login of its own named after its last eight characters; counts, locks, tokens and shares are per login.
+//! too, of a login of its own named after its last eight characters; counts, locks, tokens and shares are per login. So is
+//! each refresh token that a code was exchanged for.
 
 mod accounts;
 mod answer;
 mod api;
 mod calendar;
+mod codes;
+mod consent;
 mod control;
 mod login;
 mod meter;

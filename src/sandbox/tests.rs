@@ -141,6 +141,109 @@ async fn blocks_the_eleventh_token_call() {
     assert_eq!(tokens["eighbour"]["blocked"], 0);
 }
 
+/// What a browser is asked to open, with one parameter otherwise.
+fn question(name: &str, value: &str) -> String {
+    let mut parameters = vec![
+        ("client_id", CLIENT_ID),
+        ("response_type", "code"),
+        ("scope", "ZOHOPEOPLE.training.READ,ZohoCalendar.calendar.ALL"),
+        ("redirect_uri", "http://127.0.0.1:9004/callback"),
+        ("access_type", "offline"),
+        ("prompt", "consent"),
+        ("state", "a%20state"),
+    ];
+    parameters.retain(|(other, _)| *other != name);
+    parameters.push((name, value));
+    let query: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("GET /oauth/v2/auth?{}", query.join("&"))
+}
+
+impl Zoho {
+    /// The code that a redirect carries.
+    async fn code(&self, question: &str) -> String {
+        let reply = self.send(question, "", b"").await;
+        let (_, rest) = reply.head.split_once("code=").unwrap_or_else(|| panic!("{reply:?}"));
+        rest.split('&').next().unwrap().replace("%2E", ".")
+    }
+
+    async fn exchange(&self, code: &str, redirect_uri: &str) -> Value {
+        let form = format!(
+            "grant_type=authorization_code&client_id={CLIENT_ID}&client_secret={CLIENT_SECRET}&code={code}{redirect_uri}"
+        );
+        let reply = self.form("POST /oauth/v2/token", "", &form).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.body
+    }
+}
+
+const REDIRECT_URI: &str = "&redirect_uri=http%3A%2F%2F127.0.0.1%3A9004%2Fcallback";
+
+#[tokio::test]
+async fn lets_a_client_in_and_exchanges_its_code_once() {
+    let zoho = Zoho::start(Settings::default()).await;
+    let reply = zoho.send(&question("nothing", ""), "", b"").await;
+    assert_eq!(reply.status, 302);
+    for part in ["location: http://127.0.0.1:9004/callback?code=1000%2E", "&location=us", "&state=a%20state"] {
+        assert!(reply.head.contains(part), "{}", reply.head);
+    }
+    assert!(reply.head.contains("&accounts-server=http%3A%2F%2Fzoho%2Etest"), "{}", reply.head);
+
+    let code = zoho.code(&question("nothing", "")).await;
+    let granted = zoho.exchange(&code, REDIRECT_URI).await;
+    assert_eq!(granted["scope"], "ZOHOPEOPLE.training.READ ZohoCalendar.calendar.ALL");
+    let token = granted["access_token"].as_str().unwrap();
+    assert_eq!(zoho.call(&format!("GET {COURSE}"), token).await.status, 200);
+    let refreshed = zoho.ask_token(CLIENT_ID, CLIENT_SECRET, granted["refresh_token"].as_str().unwrap()).await.body;
+    assert_eq!(refreshed["scope"], granted["scope"]);
+    assert!(refreshed["access_token"].is_string() && refreshed["refresh_token"].is_null());
+    assert_eq!(zoho.exchange(&code, REDIRECT_URI).await, json!({"error": "invalid_code"}));
+    let code = zoho.code(&question("nothing", "")).await;
+    assert_eq!(zoho.exchange(&code, "&redirect_uri=http://elsewhere").await, json!({"error": "invalid_redirect_uri"}));
+}
+
+#[tokio::test]
+async fn grants_a_refresh_token_only_offline_and_by_consent() {
+    let zoho = Zoho::start(Settings::default()).await;
+    for question in [question("access_type", "online"), question("prompt", "")] {
+        let granted = zoho.exchange(&zoho.code(&question).await, REDIRECT_URI).await;
+        assert!(granted["access_token"].is_string() && granted["refresh_token"].is_null(), "{granted}");
+    }
+}
+
+#[tokio::test]
+async fn lets_nobody_in_who_asks_in_a_wrong_way() {
+    let zoho = Zoho::start(Settings::default()).await;
+    for (name, value, error) in [
+        ("client_id", "someone", "invalid_client"),
+        ("response_type", "token", "invalid_response_type"),
+        ("scope", "", "invalid_scope"),
+        ("redirect_uri", "/callback", "invalid_redirect_uri"),
+        ("access_type", "always", "invalid_access_type"),
+        ("prompt", "none", "invalid_prompt"),
+    ] {
+        let reply = zoho.send(&question(name, value), "", b"").await;
+        assert_eq!((reply.status, reply.body), (400, json!({"error": error})));
+    }
+}
+
+#[tokio::test]
+async fn a_self_clients_code_needs_no_redirect() {
+    let zoho = Zoho::start(Settings::default()).await;
+    let made = zoho.control("POST /__sandbox/self-client-code?scope=ZOHOPEOPLE.training.ALL").await;
+    let granted = zoho.exchange(made["code"].as_str().unwrap(), "").await;
+    assert!(granted["refresh_token"].as_str().unwrap().starts_with("1000.sandbox."), "{granted}");
+    assert_eq!(zoho.send("POST /__sandbox/self-client-code", "", b"").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_revoked_in_a_form_too() {
+    let zoho = Zoho::start(Settings::default()).await;
+    let reply = zoho.form("POST /oauth/v2/token/revoke", "", &format!("token={REFRESH_TOKEN}")).await;
+    assert_eq!((reply.status, reply.body), (200, json!({"status": "success"})));
+    let reply = zoho.ask_token(CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN).await;
+    assert_eq!(reply.body, json!({"error": "invalid_code"}));
+}
+
 #[tokio::test]
 async fn blocks_later_where_more_token_calls_are_allowed() {
     let zoho = Zoho::start(Settings { token_requests: 12, ..Settings::default() }).await;

@@ -28,6 +28,8 @@ pub(super) struct Tokens {
     /// Refresh tokens somebody has used; the levers of the control plane act on these.
     seen: HashSet<String>,
     revoked: HashSet<String>,
+    /// What the refresh tokens may be used for that a code was exchanged for.
+    scopes: HashMap<String, String>,
 }
 
 /// The sums of one login, as the statistics show them.
@@ -62,6 +64,7 @@ impl Tokens {
             access: HashMap::new(),
             seen: HashSet::from([REFRESH_TOKEN.to_owned()]),
             revoked: HashSet::new(),
+            scopes: HashMap::new(),
         }
     }
 
@@ -69,6 +72,19 @@ impl Tokens {
     pub(super) fn call(&mut self, login: &Login, refresh_token: &str, now: Instant) -> Verdict {
         self.seen.insert(refresh_token.to_owned());
         self.logins.entry(login.clone()).or_default().calls.arrive(now, &self.rule)
+    }
+
+    /// Issues a refresh token for `scope`.
+    pub(super) fn admit(&mut self, scope: String, random: &mut Random) -> String {
+        let refresh_token = Login::new_refresh_token(random);
+        self.seen.insert(refresh_token.clone());
+        self.scopes.insert(refresh_token.clone(), scope);
+        refresh_token
+    }
+
+    /// What a refresh token may be used for, if it was issued for something in particular.
+    pub(super) fn scope(&self, refresh_token: &str) -> Option<&str> {
+        self.scopes.get(refresh_token).map(String::as_str)
     }
 
     /// Issues an access token that lives for `life`.

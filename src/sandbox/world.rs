@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::calendar::Share;
+use super::codes::Codes;
 use super::login::Login;
 use super::meters::Meters;
 use super::random::Random;
@@ -26,6 +27,7 @@ pub(super) struct Sandbox {
 /// Everything that changes.
 pub(super) struct World {
     pub(super) tokens: Tokens,
+    pub(super) codes: Codes,
     pub(super) meters: Meters,
     pub(super) records: Records,
     /// Per course, the record numbers it is shared with, in the order of sharing.
@@ -42,6 +44,7 @@ impl Sandbox {
     pub(super) fn new(settings: Settings) -> Self {
         let world = World {
             tokens: Tokens::new(settings.token_requests),
+            codes: Codes::default(),
             meters: Meters::new(settings.rule()),
             records: Records::default(),
             courses: Shelf(HashMap::new()),
