@@ -37,11 +37,17 @@ pub(super) fn read(status: StatusCode, body: &[u8]) -> TokenAnswer {
         ));
     };
     if let Some(Value::String(token)) = fields.get("access_token") {
-        let clean = json!({
+        let mut clean = json!({
             "access_token": token,
             "token_type": "Bearer",
             "expires_in": lifetime(&fields).as_secs(),
         });
+        if let Some(Value::String(token)) = fields.get("refresh_token") {
+            clean["refresh_token"] = token.as_str().into();
+        }
+        if let Some(Value::String(scope)) = fields.get("scope") {
+            clean["scope"] = scope.replace(',', " ").into();
+        }
         return TokenAnswer::Granted(clean.to_string().into_bytes());
     }
     let error = fields.get("error").and_then(Value::as_str).unwrap_or_default();
@@ -76,7 +82,14 @@ mod tests {
     use super::*;
 
     fn granted(expires_in: u64) -> TokenAnswer {
-        let body = json!({"access_token": "1000.a.b", "token_type": "Bearer", "expires_in": expires_in});
+        granted_with(expires_in, &[])
+    }
+
+    fn granted_with(expires_in: u64, more: &[(&str, &str)]) -> TokenAnswer {
+        let mut body = json!({"access_token": "1000.a.b", "token_type": "Bearer", "expires_in": expires_in});
+        for (name, value) in more {
+            body[name] = (*value).into();
+        }
         TokenAnswer::Granted(body.to_string().into_bytes())
     }
 
@@ -87,8 +100,14 @@ mod tests {
             (
                 200,
                 r#"{"access_token":"1000.a.b","scope":"x","api_domain":"https://www.zohoapis.com","token_type":"Bearer","expires_in":3600}"#,
-                granted(3600),
+                granted_with(3600, &[("scope", "x")]),
             ),
+            (
+                200,
+                r#"{"access_token":"1000.a.b","refresh_token":"1000.c.d","scope":"a.b.ALL,c.d.READ","expires_in":3600}"#,
+                granted_with(3600, &[("refresh_token", "1000.c.d"), ("scope", "a.b.ALL c.d.READ")]),
+            ),
+            (200, r#"{"access_token":"1000.a.b","scope":null,"refresh_token":7}"#, granted(3600)),
             (200, r#"{"access_token":"1000.a.b","expires_in_sec":3600,"expires_in":3600000}"#, granted(3600)),
             (200, r#"{"access_token":"1000.a.b","expires_in":3600000}"#, granted(3600)),
             (200, r#"{"access_token":"1000.a.b","expires_in":"1800"}"#, granted(1800)),

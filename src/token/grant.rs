@@ -1,12 +1,14 @@
-//! The refresh grant (RFC 6749 section 6): one exchange with the accounts server.
+//! Exchanges with the accounts server: the refresh grant (RFC 6749 section 6) for calls, under the token ledger; and for
+//! a person at the command line, whom no ledger counts, the authorisation code grant (section 4.1.3) and a trial refresh.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Limited};
 use oauth2::{
-    AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RefreshToken, RequestTokenError,
-    TokenResponse, TokenUrl, basic::BasicClient,
+    AsyncHttpClient, AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RedirectUrl,
+    RefreshToken, RequestTokenError, TokenResponse, TokenUrl,
+    basic::{BasicClient, BasicRequestTokenError, BasicTokenResponse},
 };
 use tokio::time::Instant;
 
@@ -15,6 +17,7 @@ use crate::{
     account::Account,
     body::Body,
     clock,
+    endpoint::Endpoint,
     ledger::Permit,
     refusal::{Cause, UpstreamFault},
     secret::Secret,
@@ -27,7 +30,7 @@ const LARGEST_ANSWER: usize = 64 * 1024;
 /// How long Zoho blocks a refresh token after too many token requests (accounts: "access token expiry").
 pub(super) const BLOCKED: Duration = Duration::from_secs(10 * 60);
 
-/// Exchanges refresh tokens for access tokens.
+/// Exchanges refresh tokens for access tokens, and codes for refresh tokens.
 #[derive(Debug, Clone)]
 pub struct Grants {
     client: Client,
@@ -41,6 +44,26 @@ pub(super) struct Granted {
     /// Counted from before the request was sent, so never too late.
     pub(super) expires_at: Instant,
     pub(super) lifetime: Duration,
+    /// What it may be used for, parted by spaces; older answers do not say.
+    pub(super) scope: Option<String>,
+}
+
+/// An authorisation code, which is worth a refresh token for a moment.
+#[derive(Debug)]
+pub struct Code {
+    /// As the redirect or the API console gave it.
+    pub code: Secret,
+    /// Where it was sent; `None` for a self client's.
+    pub redirect_uri: Option<String>,
+}
+
+/// What a code was exchanged for.
+#[derive(Debug)]
+pub struct Admission {
+    /// `None` where Zoho gave an access token only.
+    pub refresh_token: Option<Secret>,
+    /// What it may be used for, parted by spaces.
+    pub scope: Option<String>,
 }
 
 impl Grants {
@@ -52,30 +75,69 @@ impl Grants {
 
     /// One refresh grant, under one permit of the token ledger.
     pub(super) async fn refresh(&self, account: &Account, permit: Permit) -> Result<Granted, Cause> {
-        let server = account.endpoints.accounts.authority().to_string();
-        let client = oauth_client(account).map_err(|error| invalid(&server, error.to_string()))?;
-        let sent_at = clock::now();
-        let exchange = Exchange { grants: self, server: &server, permit: parking_lot::Mutex::new(permit) };
-        let refresh_token = RefreshToken::new(account.refresh_token.current().expose().to_owned());
-        let answer = client.exchange_refresh_token(&refresh_token).request_async(&exchange).await;
-        match answer {
-            Ok(answer) => {
-                let lifetime = answer.expires_in().unwrap_or_default();
-                let access_token = Secret::new(answer.access_token().secret().clone());
-                Ok(Granted { access_token, expires_at: sent_at + lifetime, lifetime })
-            }
-            Err(RequestTokenError::Request(Failed(cause))) => Err(cause),
-            // Not formatted: a parse error of the crate carries the answer's body.
-            Err(_) => Err(invalid(&server, "an answer that the OAuth client does not take".into())),
-        }
+        self.refresh_under(account, Some(permit)).await
     }
+
+    /// One refresh grant that no ledger counts, for a person who wants to know whether it works. Returns the scopes,
+    /// parted by spaces, where the answer names them.
+    ///
+    /// # Errors
+    /// Why there is no token.
+    pub async fn try_out(&self, account: &Account) -> Result<Option<String>, Cause> {
+        Ok(self.refresh_under(account, None).await?.scope)
+    }
+
+    /// One authorisation code grant at `server`, which need not be the account's: a login may turn out to live in
+    /// another data centre.
+    ///
+    /// # Errors
+    /// Why there is no token.
+    pub async fn redeem(&self, account: &Account, server: &Endpoint, code: &Code) -> Result<Admission, Cause> {
+        let authority = server.authority().as_str();
+        let wrong = |error: oauth2::url::ParseError| invalid(authority, error.to_string());
+        let mut client = oauth_client(account, server).map_err(wrong)?;
+        if let Some(uri) = &code.redirect_uri {
+            client = client.set_redirect_uri(RedirectUrl::new(uri.clone()).map_err(wrong)?);
+        }
+        let exchange = Exchange { grants: self, server: authority, permit: None };
+        let code = AuthorizationCode::new(code.code.expose().to_owned());
+        let answer = plain(authority, client.exchange_code(code).request_async(&exchange).await)?;
+        let refresh_token = answer.refresh_token().map(|token| Secret::from(token.secret().as_str()));
+        Ok(Admission { refresh_token, scope: scope(&answer) })
+    }
+
+    async fn refresh_under(&self, account: &Account, permit: Option<Permit>) -> Result<Granted, Cause> {
+        let server = account.endpoints.accounts.authority().as_str();
+        let client =
+            oauth_client(account, &account.endpoints.accounts).map_err(|error| invalid(server, error.to_string()))?;
+        let sent_at = clock::now();
+        let exchange = Exchange { grants: self, server, permit: permit.map(parking_lot::Mutex::new) };
+        let refresh_token = RefreshToken::new(account.refresh_token.current().expose().to_owned());
+        let answer = plain(server, client.exchange_refresh_token(&refresh_token).request_async(&exchange).await)?;
+        let lifetime = answer.expires_in().unwrap_or_default();
+        let access_token = Secret::new(answer.access_token().secret().clone());
+        Ok(Granted { access_token, expires_at: sent_at + lifetime, lifetime, scope: scope(&answer) })
+    }
+}
+
+/// The outcome of an exchange without the crate's wrapping.
+fn plain<T>(server: &str, answer: Result<T, BasicRequestTokenError<Failed>>) -> Result<T, Cause> {
+    answer.map_err(|error| match error {
+        RequestTokenError::Request(Failed(cause)) => cause,
+        // Not formatted: a parse error of the crate carries the answer's body.
+        _ => invalid(server, "an answer that the OAuth client does not take".into()),
+    })
+}
+
+fn scope(answer: &BasicTokenResponse) -> Option<String> {
+    let scopes: Vec<&str> = answer.scopes()?.iter().map(|scope| scope.as_str()).collect();
+    Some(scopes.join(" "))
 }
 
 type OAuthClient = BasicClient<EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 
-fn oauth_client(account: &Account) -> Result<OAuthClient, oauth2::url::ParseError> {
-    let accounts = &account.endpoints.accounts;
-    let token_url = TokenUrl::new(format!("{}://{}/oauth/v2/token", accounts.scheme(), accounts.authority()))?;
+fn oauth_client(account: &Account, server: &Endpoint) -> Result<OAuthClient, oauth2::url::ParseError> {
+    let token_url = TokenUrl::new(format!("{server}/oauth/v2/token"))?;
     Ok(BasicClient::new(ClientId::new(account.client_id.clone()))
         .set_client_secret(ClientSecret::new(account.client_secret.current().expose().to_owned()))
         // In the body: Zoho does not read HTTP Basic, and a query would end up in logs.
@@ -87,7 +149,8 @@ fn oauth_client(account: &Account) -> Result<OAuthClient, oauth2::url::ParseErro
 struct Exchange<'a> {
     grants: &'a Grants,
     server: &'a str,
-    permit: parking_lot::Mutex<Permit>,
+    /// `None` where no ledger counts.
+    permit: Option<parking_lot::Mutex<Permit>>,
 }
 
 /// The exchange brought no token.
@@ -107,7 +170,7 @@ impl<'c> AsyncHttpClient<'c> for Exchange<'_> {
 impl Exchange<'_> {
     async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Cause> {
         let request = request.map(Body::full);
-        if let Err(until) = self.permit.lock().sending() {
+        if let Some(Err(until)) = self.book(Permit::sending) {
             return Err(Cause::TokenThrottled { retry_after: until.saturating_duration_since(clock::now()) });
         }
         let (status, body) = tokio::time::timeout(self.grants.timeout, self.answer(request))
@@ -121,7 +184,7 @@ impl Exchange<'_> {
             }
             TokenAnswer::Unauthorised(reason) => Err(Cause::AccountUnauthorised { reason }),
             TokenAnswer::Throttled => {
-                let met = self.permit.lock().locked(Some(BLOCKED));
+                let met = self.book(|permit| permit.locked(Some(BLOCKED))).flatten();
                 let left = met.map(|met| met.until.saturating_duration_since(clock::now()));
                 Err(Cause::TokenThrottled { retry_after: left.unwrap_or(BLOCKED) })
             }
@@ -129,15 +192,20 @@ impl Exchange<'_> {
         }
     }
 
+    /// Writes into the ledger's books, where there are any.
+    fn book<T>(&self, entry: impl FnOnce(&mut Permit) -> T) -> Option<T> {
+        self.permit.as_ref().map(|permit| entry(&mut permit.lock()))
+    }
+
     async fn answer(&self, request: Request<Body>) -> Result<(StatusCode, bytes::Bytes), Cause> {
         let response = self.grants.client.request(request).await.map_err(|error| {
             let failure = Failure::of(&error, self.server, u64::MAX);
             if failure.never_sent {
-                self.permit.lock().not_sent();
+                self.book(Permit::not_sent);
             }
             failure.cause
         })?;
-        self.permit.lock().answered();
+        self.book(Permit::answered);
         let status = response.status();
         let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
         let body = body.map_err(|error| {

@@ -20,7 +20,7 @@ mod source;
 mod tests;
 
 pub use files::follow_files;
-pub use grant::Grants;
+pub use grant::{Admission, Code, Grants};
 pub use limits::{TokenLedger, TokenLimits};
 pub use service::{Sign, SignLayer};
 pub use source::{Source, Standing};
