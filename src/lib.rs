@@ -23,6 +23,7 @@ pub mod validate;
 
 // What stands beside the path.
 pub mod admin;
+pub mod login;
 pub mod sandbox;
 
 // The floor that all rooms stand on.

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 13] = [
     &["cli"],
     &["app"],
     // What builds the path, what stands beside it.
-    &["stack", "admin", "config"],
+    &["stack", "admin", "config", "login"],
     // The rooms: between them pass the types of `call`, and nothing else.
     &["listener", "edge", "caller", "route", "validate", "dry_run", "cache", "retry", "throttle", "token", "forward"],
     &["respond", "telemetry", "upstream"],

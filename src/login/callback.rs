@@ -1,0 +1,179 @@
+//! Whether a request is the redirect that is waited for, and what it says. Pure: the listener only asks.
+
+use http::{HeaderMap, Method, StatusCode, Uri, header::HOST};
+use oauth2::url::form_urlencoded;
+
+use super::{Page, State, redirect::NoCode, request::REDIRECT_PATH};
+use crate::secret::Secret;
+
+/// What Zoho sent the browser back with.
+#[derive(Debug)]
+pub struct Redirect {
+    /// The authorisation code.
+    pub code: Secret,
+    /// The data centre that the user lives in: `us`, `eu`, ...
+    pub location: Option<String>,
+    /// Where the code has to be exchanged.
+    pub accounts_server: Option<String>,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// It is not the one; the waiting goes on.
+    Stranger(Page),
+    /// It is the redirect of this login, and ends the waiting.
+    Ours(Result<Redirect, NoCode>),
+}
+
+pub(super) fn judge(method: &Method, uri: &Uri, headers: &HeaderMap, state: &State) -> Verdict {
+    let stranger = |status, text| Verdict::Stranger(Page::refused(status, text));
+    // A foreign site whose name was made to lead here (DNS rebinding) gives itself away by its host.
+    if !is_local(headers) {
+        return stranger(StatusCode::FORBIDDEN, "Only http://127.0.0.1 and http://localhost lead here.");
+    }
+    if uri.path() != REDIRECT_PATH {
+        return stranger(StatusCode::NOT_FOUND, "There is nothing here but the end of a login.");
+    }
+    if *method != Method::GET {
+        return stranger(StatusCode::METHOD_NOT_ALLOWED, "A redirect is a plain GET.");
+    }
+    let query = uri.query().unwrap_or_default().as_bytes();
+    let Ok(given) = Given::read(query) else {
+        return stranger(StatusCode::BAD_REQUEST, "The address says one thing twice.");
+    };
+    if !given.state.is_some_and(|shown| state.is(&shown)) {
+        let text = "This is the end of another login than the one that is under way. \
+                    Open the address that the terminal shows now.";
+        return stranger(StatusCode::BAD_REQUEST, text);
+    }
+    if let Some(error) = given.error {
+        return Verdict::Ours(Err(NoCode::Denied(identifier(&error))));
+    }
+    match given.code {
+        Some(code) if !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Verdict::Ours(Ok(Redirect {
+                code: Secret::new(code),
+                location: given.location,
+                accounts_server: given.accounts_server,
+            }))
+        }
+        _ => Verdict::Ours(Err(NoCode::Missing)),
+    }
+}
+
+/// The parameters that mean something.
+#[derive(Default)]
+struct Given {
+    code: Option<String>,
+    state: Option<String>,
+    error: Option<String>,
+    location: Option<String>,
+    accounts_server: Option<String>,
+}
+
+struct Twice;
+
+impl Given {
+    fn read(query: &[u8]) -> Result<Self, Twice> {
+        let mut given = Self::default();
+        for (name, value) in form_urlencoded::parse(query) {
+            let place = match &*name {
+                "code" => &mut given.code,
+                "state" => &mut given.state,
+                "error" => &mut given.error,
+                "location" => &mut given.location,
+                "accounts-server" => &mut given.accounts_server,
+                _ => continue,
+            };
+            if place.replace(value.into_owned()).is_some() {
+                return Err(Twice);
+            }
+        }
+        Ok(given)
+    }
+}
+
+fn is_local(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else { return false };
+    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
+    name == "127.0.0.1" || name.eq_ignore_ascii_case("localhost")
+}
+
+/// An error code of Zoho's, or that it was none: what comes by the redirect is not repeated unseen.
+pub(super) fn identifier(error: &str) -> String {
+    let sound =
+        (1..=64).contains(&error.len()) && error.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if sound { error.to_owned() } else { "something that is no error code".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn judged(method: &Method, target: &str, headers: &[(http::HeaderName, &'static str)], state: &State) -> Verdict {
+        let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
+        judge(method, &target.replace("STATE", state.expose()).parse().unwrap(), &headers, state)
+    }
+
+    fn at_home(target: &str) -> Verdict {
+        judged(&Method::GET, target, &[(HOST, "127.0.0.1:9004")], &State::random().unwrap())
+    }
+
+    #[test]
+    fn takes_the_redirect_of_this_login() {
+        let target =
+            "/callback?state=STATE&code=1000.a.b&location=eu&accounts-server=https%3A%2F%2Faccounts.zoho.eu&x=y";
+        let Verdict::Ours(Ok(redirect)) = at_home(target) else { panic!() };
+        assert_eq!(redirect.code.expose(), "1000.a.b");
+        assert_eq!(redirect.location.as_deref(), Some("eu"));
+        assert_eq!(redirect.accounts_server.as_deref(), Some("https://accounts.zoho.eu"));
+    }
+
+    #[test]
+    fn refuses_strangers_and_goes_on_waiting() {
+        for target in [
+            "/",
+            "/favicon.ico",
+            "/callback",
+            "/callback?code=1000.a.b",
+            "/callback?code=1000.a.b&state=",
+            "/callback?code=1000.a.b&state=0123",
+            "/callback?error=access_denied",
+            "/callback?code=1000.a.b&state=STATE&state=STATE",
+            "/callback?code=1000.a.b&code=1000.c.d&state=STATE",
+        ] {
+            assert!(matches!(at_home(target), Verdict::Stranger(_)), "{target}");
+        }
+        let (state, good) = (State::random().unwrap(), "/callback?code=1000.a.b&state=STATE");
+        let home = (HOST, "localhost:9004");
+        assert!(matches!(judged(&Method::GET, good, std::slice::from_ref(&home), &state), Verdict::Ours(Ok(_))));
+        for headers in [
+            vec![],
+            vec![(HOST, "evil.example:9004")],
+            vec![(HOST, "localhost.evil.example")],
+            vec![home.clone(), home.clone()],
+        ] {
+            assert!(matches!(judged(&Method::GET, good, &headers, &state), Verdict::Stranger(_)), "{headers:?}");
+        }
+        assert!(matches!(judged(&Method::POST, good, &[home], &state), Verdict::Stranger(_)));
+    }
+
+    #[test]
+    fn a_redirect_without_a_code_ends_the_login() {
+        for (target, expected) in [
+            ("/callback?state=STATE&error=access_denied", "access_denied"),
+            ("/callback?state=STATE&error=%3Cscript%3E&code=1000.a.b", "no error code"),
+            ("/callback?state=STATE", "no code"),
+            ("/callback?state=STATE&code=", "no code"),
+            ("/callback?state=STATE&code=a%0Ab", "no code"),
+        ] {
+            let Verdict::Ours(Err(error)) = at_home(target) else { panic!("{target}") };
+            let told = error.to_string();
+            assert!(told.contains(expected) && !told.contains("script"), "{target}: {told}");
+        }
+    }
+}

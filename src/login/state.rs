@@ -1,0 +1,48 @@
+//! What tells this login's redirect from everybody else's (RFC 6749 section 10.12).
+
+use aws_lc_rs::constant_time;
+
+use super::random::{self, NoRandomness};
+use crate::secret::Secret;
+
+/// 256 random bits that Zoho hands back with the redirect.
+#[derive(Debug, Clone)]
+pub struct State(Secret);
+
+impl State {
+    /// A new one for each login.
+    ///
+    /// # Errors
+    /// [`NoRandomness`].
+    pub fn random() -> Result<Self, NoRandomness> {
+        random::hex().map(|text| Self(Secret::new(text)))
+    }
+
+    /// The text, for the request's URL.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+
+    /// Whether it is this one, in a time that tells nothing of it.
+    #[must_use]
+    pub fn is(&self, shown: &str) -> bool {
+        constant_time::verify_slices_are_equal(self.0.expose().as_bytes(), shown.as_bytes()).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_itself_only() {
+        let state = State::random().unwrap();
+        let text = state.expose().to_owned();
+        assert!(state.is(&text));
+        for other in ["", &text[1..], &format!("{text}0"), State::random().unwrap().expose()] {
+            assert!(!state.is(other));
+        }
+        assert!(!format!("{state:?}").contains(&text));
+    }
+}
