@@ -2,6 +2,8 @@
 
 mod check;
 mod healthcheck;
+mod login;
+mod logout;
 mod routes;
 mod run;
 mod sandbox;
@@ -16,7 +18,11 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Config, ConfigErrors};
+use crate::{
+    account::Account,
+    config::{self, Config, ConfigErrors},
+    login::request::REDIRECT_PORT,
+};
 
 /// An authenticating reverse proxy for Zoho People and Zoho Calendar that never exceeds their call thresholds.
 #[derive(Debug, Parser)]
@@ -48,6 +54,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Gets an account's refresh token by a person's consent, in a browser or with a self client's code, and puts it into
+    /// the file that the configuration names.
+    Login(LoginOptions),
+    /// Revokes an account's refresh token at Zoho and removes its file.
+    Logout {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The account, as the configuration names it.
+        #[arg(long, value_name = "NAME")]
+        account: String,
+    },
     /// Runs the simulated Zoho alone.
     Sandbox(SandboxOptions),
     /// Exits with 0 when the gateway is ready: a probe for images without a shell.
@@ -67,6 +85,26 @@ struct RunOptions {
     /// On a built-in simulated Zoho: no file, no credentials, no network.
     #[arg(long)]
     sandbox: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct LoginOptions {
+    /// The configuration file; the refresh token need not be there yet.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The account, as the configuration names it.
+    #[arg(long, value_name = "NAME")]
+    account: String,
+    /// A code that the API console made for a self client, instead of a browser; "-" reads it from standard input.
+    #[arg(long, value_name = "CODE", conflicts_with = "redirect_port", allow_hyphen_values = true)]
+    code: Option<String>,
+    /// Print the refresh token, once and alone on standard output, instead of writing it to its file.
+    #[arg(long)]
+    print: bool,
+    /// The port of this machine that Zoho sends the browser back to: http://127.0.0.1:PORT/callback has to be registered
+    /// for the client.
+    #[arg(long, value_name = "PORT", default_value_t = REDIRECT_PORT)]
+    redirect_port: u16,
 }
 
 #[derive(Debug, clap::Args)]
@@ -106,6 +144,9 @@ pub enum Failure {
     /// Wrong configuration.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// Something that the configuration does not allow; in words for the operator.
+    #[error("{0}")]
+    Usage(String),
     /// It failed at run time; in words for the operator.
     #[error("{0}")]
     Run(String),
@@ -119,7 +160,7 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => 2,
+            Self::Config(_) | Self::Usage(_) => 2,
             Self::Run(_) | Self::Output(_) => 1,
         }
     }
@@ -136,6 +177,8 @@ impl Cli {
             Command::Run(RunOptions { config: None, .. }) => run::run_on_sandbox().await,
             Command::Check { config, online } => check::check(&config, online).await,
             Command::Routes { config, json } => routes::routes(config.as_deref(), json),
+            Command::Login(options) => login::login(options).await,
+            Command::Logout { config, account } => logout::logout(&config, &account).await,
             Command::Sandbox(options) => sandbox::sandbox(options).await,
             Command::Healthcheck { admin } => healthcheck::healthcheck(&admin).await,
         }
@@ -146,9 +189,29 @@ fn load(path: &Path) -> Result<Config, ConfigErrors> {
     config::load(path, std::env::vars_os())
 }
 
+/// The same where a refresh token need not be there yet.
+fn load_for_login(path: &Path) -> Result<Config, ConfigErrors> {
+    config::load_for_login(path, std::env::vars_os())
+}
+
+/// The account of that name.
+fn account<'a>(accounts: &'a [Account], name: &str) -> Result<&'a Account, Failure> {
+    accounts.iter().find(|account| account.name.as_str() == name).ok_or_else(|| {
+        let known: Vec<_> = accounts.iter().map(|account| account.name.as_str()).collect();
+        Failure::Usage(format!("there is no account {name:?}; the configuration has {}", known.join(", ")))
+    })
+}
+
 /// Prints a result; unlike `println!` it does not panic when the reader has gone.
 fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Prints what is for a person, where standard output is for a result.
+fn tell(text: &str) -> io::Result<()> {
+    let mut out = io::stderr().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
 }

@@ -33,6 +33,8 @@ mod hygiene;
 #[cfg(test)]
 mod locks;
 #[cfg(test)]
+mod login;
+#[cfg(test)]
 mod payloads;
 #[cfg(test)]
 mod queue;

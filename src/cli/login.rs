@@ -1,0 +1,191 @@
+//! `login`: a refresh token for an account, from a person's consent.
+//!
+//! Everything is told on standard error, so that standard output holds the token and nothing else with `--print`.
+
+use std::{
+    io::{self, BufRead},
+    net::Ipv4Addr,
+    path::PathBuf,
+};
+
+use tokio::net::TcpListener;
+
+use super::{Failure, LoginOptions, account, load_for_login, print, tell};
+use crate::{
+    account::Account,
+    catalogue::Catalogue,
+    endpoint::{DataCenter, Endpoint},
+    login::{
+        Page, Redirect, State, browser,
+        exchange::{self, Home},
+        keep::Shelf,
+        redirect::redirect,
+        request, scopes,
+    },
+    secret::Secret,
+    token::{Code, Grants},
+    upstream,
+};
+
+pub(super) async fn login(options: LoginOptions) -> Result<(), Failure> {
+    let LoginOptions { config: path, account: name, code, print, redirect_port } = options;
+    let config = load_for_login(&path)?;
+    let place = Place::of(account(&config.accounts, &name)?, print)?;
+    let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
+    let grants = Grants::new(client, config.upstream.timeout);
+    let desk = Desk { account: account(&config.accounts, &name)?, catalogue: &config.catalogue, grants, place, path };
+    match code {
+        Some(code) => desk.self_client(code).await,
+        None => desk.browser(redirect_port).await,
+    }
+}
+
+/// Where the token goes.
+enum Place {
+    File(Shelf),
+    Output,
+}
+
+/// Everything that a login needs.
+struct Desk<'a> {
+    account: &'a Account,
+    catalogue: &'a Catalogue,
+    grants: Grants,
+    place: Place,
+    path: PathBuf,
+}
+
+impl Place {
+    fn of(account: &Account, print: bool) -> Result<Self, Failure> {
+        if print {
+            return Ok(Self::Output);
+        }
+        let name = &account.name;
+        let Some(file) = account.refresh_token.file() else {
+            return Err(Failure::Usage(format!(
+                "account {name}: there is no file for the refresh token; set refresh_token = {{ file = \"PATH\" }}, or say \
+                 --print to have it printed once"
+            )));
+        };
+        let shelf = Shelf::at(file).map_err(|error| {
+            Failure::Run(format!("account {name}: no refresh token could be kept in {}: {error}", file.display()))
+        })?;
+        Ok(Self::File(shelf))
+    }
+}
+
+impl Desk<'_> {
+    /// By a code that a person had the API console make.
+    async fn self_client(&self, code: String) -> Result<(), Failure> {
+        let code = if code == "-" { first_line()? } else { code };
+        let code = Code { code: Secret::new(code), redirect_uri: None };
+        let (token, scope) = self.exchange(&self.account.endpoints.accounts, &code).await?;
+        self.keep(&token)?;
+        self.tell_scopes(scope.as_deref())
+    }
+
+    /// By a browser that Zoho sends back here.
+    async fn browser(&self, port: u16) -> Result<(), Failure> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+        let listener = listener.map_err(|error| {
+            Failure::Run(format!(
+                "cannot listen on 127.0.0.1:{port} for the redirect: {error}; another login may be under way, and \
+                 --redirect-port takes another port, which has to be registered for the client too"
+            ))
+        })?;
+        let redirect_uri = request::redirect_uri(listener.local_addr().map_or(port, |address| address.port()));
+        let state = State::random().map_err(failed)?;
+        let url = request::url(self.account, &scopes::needed(&self.catalogue.routes), &redirect_uri, &state);
+        tell(&format!(
+            "To log account {} in, open this address in a browser of this machine and consent:\n\n{url}\n\n\
+             Zoho sends the browser back to {redirect_uri}, which has to be registered for the client in the API console.\n\
+             Waiting for at most ten minutes.\n",
+            self.account.name
+        ))?;
+        browser::open(&url);
+        let (redirect, waiting) = redirect(listener, &state).await.map_err(failed)?;
+        let outcome = self.admit(redirect, redirect_uri).await;
+        waiting
+            .show(match &outcome {
+                Ok(()) => Page::done(self.account.name.as_str()),
+                Err(failure) => Page::failed(&failure.to_string()),
+            })
+            .await;
+        outcome
+    }
+
+    async fn admit(&self, redirect: Redirect, redirect_uri: String) -> Result<(), Failure> {
+        let Home { server, moved } = exchange::home(self.account, &redirect).map_err(failed)?;
+        let code = Code { code: redirect.code, redirect_uri: Some(redirect_uri) };
+        let (token, scope) = self.exchange(&server, &code).await?;
+        self.keep(&token)?;
+        if let Some(center) = moved {
+            self.tell_moved(center)?;
+        }
+        self.tell_scopes(scope.as_deref())
+    }
+
+    async fn exchange(&self, server: &Endpoint, code: &Code) -> Result<(Secret, Option<String>), Failure> {
+        exchange::exchange(&self.grants, self.account, server, code).await.map_err(failed)
+    }
+
+    fn keep(&self, token: &Secret) -> Result<(), Failure> {
+        let name = &self.account.name;
+        match &self.place {
+            Place::File(shelf) => {
+                let file = shelf.path().display();
+                shelf.put(token).map_err(|error| {
+                    failed(format!(
+                        "account {name}: the refresh token could not be written to {file}: {error}; log in again"
+                    ))
+                })?;
+                tell(&format!("account {name}: logged in; the refresh token stands in {file}\n"))?;
+            }
+            Place::Output => {
+                print(&format!("{}\n", token.expose()))?;
+                tell(&format!(
+                    "account {name}: logged in; the refresh token was printed once. Put it where refresh_token of \
+                     [accounts.{name}] leads.\n"
+                ))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_moved(&self, center: DataCenter) -> Result<(), Failure> {
+        let (name, path, configured) = (&self.account.name, self.path.display(), self.account.data_center);
+        Ok(tell(&format!(
+            "account {name}: this login lives in another data centre than the configuration says ({configured}). Set \
+             data_center = \"{center}\" under [accounts.{name}] in {path}, or no call will succeed.\n"
+        ))?)
+    }
+
+    fn tell_scopes(&self, granted: Option<&str>) -> Result<(), Failure> {
+        let name = &self.account.name;
+        let told = match granted {
+            None => format!("account {name}: Zoho does not say which scopes it granted\n"),
+            Some(granted) => lacking(name.as_str(), self.catalogue, granted),
+        };
+        Ok(tell(&told)?)
+    }
+}
+
+/// What a grant does not allow, a line for each set of scopes; empty when it allows every route.
+fn lacking(name: &str, catalogue: &Catalogue, granted: &str) -> String {
+    let line = |missing: scopes::Missing<'_>| {
+        let routes: Vec<_> = missing.routes.iter().map(|id| id.as_str()).collect();
+        format!("account {name}: {} is missing for {}\n", missing.any_of.join(" or "), routes.join(", "))
+    };
+    scopes::missing(&catalogue.routes, granted).into_iter().map(line).collect()
+}
+
+/// A code from standard input: what stands on a command line is seen by every user of the machine.
+fn first_line() -> Result<String, Failure> {
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).map_err(|error| failed(format!("cannot read the code: {error}")))?;
+    Ok(line.trim().to_owned())
+}
+
+fn failed(error: impl ToString) -> Failure {
+    Failure::Run(error.to_string())
+}

@@ -1,0 +1,335 @@
+//! Getting in and out: `login` and `logout`.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use crate::support::{
+    Answer, CLIENT_SECRET, COURSE, Call, Ended, Gateway, Process, REFRESH_TOKEN, Sandbox, Setup, Upstream, get, shell,
+};
+
+/// A login that waits for its browser.
+struct Login {
+    process: Process,
+    /// The address that it asks to be opened.
+    url: String,
+}
+
+/// A redirect, as the browser is about to follow it.
+#[derive(Debug, Clone)]
+struct Redirect(String);
+
+impl Login {
+    fn start(setup: &Setup, options: &[&str]) -> Self {
+        let config = setup.write();
+        let config = config.to_str().expect("UTF-8");
+        let arguments = ["login", "--config", config, "--account", "main", "--redirect-port", "0"];
+        let process = Process::start(&[&arguments, options].concat(), &[]);
+        let url = process.logged(|line| line.starts_with("http://").then(|| line.to_owned()));
+        Self { process, url }
+    }
+
+    /// Opens the address, and consents.
+    async fn consent(&self) -> Redirect {
+        let answer = open(&self.url).await;
+        assert_eq!(answer.status, 302, "{answer:?}");
+        Redirect(answer.header("location").expect("a redirect").to_owned())
+    }
+
+    /// A parameter of the address.
+    fn asked(&self, name: &str) -> String {
+        parameter(&self.url, name)
+    }
+
+    /// Holds its end to what is always promised.
+    #[track_caller]
+    fn ended(mut self, code: i32) -> String {
+        assert_eq!(self.process.wait(), Some(code), "{}", self.process.printed());
+        let printed = self.process.printed();
+        for unwanted in ["panicked", CLIENT_SECRET, "1000.sandbox."] {
+            assert!(!printed.contains(unwanted), "{printed}");
+        }
+        printed
+    }
+}
+
+impl Redirect {
+    /// The same with another value of a parameter.
+    fn with(&self, name: &str, value: &str) -> Self {
+        let old = format!("{name}={}", self.encoded(name));
+        Self(self.0.replace(&old, &format!("{name}={}", encode(value))))
+    }
+
+    fn without(&self, name: &str) -> Self {
+        Self(self.0.replace(&format!("{name}={}", self.encoded(name)), "nothing="))
+    }
+
+    fn encoded(&self, name: &str) -> String {
+        let (_, rest) = self.0.split_once(&format!("{name}=")).unwrap_or_else(|| panic!("{name}: {self:?}"));
+        rest.split('&').next().expect("a value").to_owned()
+    }
+
+    async fn follow(&self) -> Answer {
+        let answer = open(&self.0).await;
+        for (header, value) in
+            [("cache-control", "no-store"), ("referrer-policy", "no-referrer"), ("x-content-type-options", "nosniff")]
+        {
+            assert_eq!(answer.header(header), Some(value), "{answer:?}");
+        }
+        let policy = answer.header("content-security-policy").unwrap_or_default();
+        assert!(policy.contains("default-src 'none'"), "{answer:?}");
+        answer
+    }
+}
+
+impl Ended {
+    #[track_caller]
+    fn with_code(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert!(!format!("{}{}", self.stdout, self.stderr).contains(CLIENT_SECRET), "{self:?}");
+        self
+    }
+}
+
+async fn open(url: &str) -> Answer {
+    let (address, _) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).expect("http://HOST/...");
+    get(&url["http://".len() + address.len()..]).send(address).await
+}
+
+fn parameter(url: &str, name: &str) -> String {
+    let (_, query) = url.split_once('?').expect("a query");
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.into_iter().find(|(other, _)| *other == name).unwrap_or_else(|| panic!("{name}: {url}"));
+    value.replace("%2C", ",").replace("%3A", ":").replace("%2F", "/")
+}
+
+fn encode(text: &str) -> String {
+    text.replace('%', "%25").replace(':', "%3A").replace('/', "%2F")
+}
+
+/// A configuration whose refresh token is to stand in a file.
+fn with_file(zoho: &Sandbox) -> Setup {
+    let setup = Gateway::before(zoho).without("accounts.main.refresh_token");
+    setup.set("accounts.main.refresh_token.file", "./refresh-token")
+}
+
+fn kept(setup: &Setup) -> String {
+    let text = fs::read_to_string(setup.path("refresh-token")).expect("a file");
+    text.strip_suffix('\n').expect("one line").to_owned()
+}
+
+fn command(name: &str, setup: &Setup, options: &[&str]) -> Ended {
+    let config: PathBuf = setup.write();
+    let config = config.to_str().expect("UTF-8");
+    Process::run(&[&[name, "--config", config], options].concat(), &[])
+}
+
+async fn self_client_code(zoho: &Sandbox, scope: &str) -> String {
+    let lever = Call::new("POST", &format!("/__sandbox/self-client-code?scope={scope}"));
+    lever.send(zoho.address()).await.json()["code"].as_str().expect("a code").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_brings_the_token_into_its_file() {
+    let zoho = Sandbox::boundless();
+    let setup = with_file(&zoho);
+    let file = setup.path("refresh-token");
+    fs::write(&file, "1000.an-old-token-that-was-longer-than-the-new-one-will-be-when-it-comes\n").expect("written");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("mine");
+
+    let login = Login::start(&setup, &[]);
+    assert!(login.url.starts_with(&format!("{}/oauth/v2/auth?", zoho.url())), "{}", login.url);
+    let scopes = login.asked("scope");
+    for expected in ["ZOHOPEOPLE.training.ALL", "ZohoCalendar.calendar.ALL"] {
+        assert!(scopes.split(',').any(|scope| scope == expected), "{scopes}");
+    }
+    let asked = ["response_type", "access_type", "prompt", "client_id"].map(|name| login.asked(name));
+    assert_eq!(asked, ["code", "offline", "consent", "1000.SANDBOX"]);
+    assert_eq!(login.asked("state").len(), 64);
+
+    let redirect = login.consent().await;
+    assert_eq!(fs::metadata(&file).expect("a file").len(), 73, "the old one stands until the new one is there");
+    let page = redirect.follow().await;
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(page.text().contains("The account main is logged in"), "{}", page.text());
+    let printed = login.ended(0);
+    assert!(printed.contains("account main: logged in; the refresh token stands in ") && !printed.contains("missing"));
+    assert!(!printed.contains("another data centre"), "{printed}");
+
+    let token = kept(&setup);
+    assert!(token.starts_with("1000.sandbox.") && !printed.contains(&token), "{printed}");
+    assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
+    let folder = fs::read_dir(file.parent().expect("a folder")).expect("readable");
+    let mut names: Vec<_> = folder.map(|entry| entry.expect("an entry").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["gateway.toml", "refresh-token"]);
+
+    let mut gateway = setup.start();
+    gateway.must_not_print(&token);
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_does_not_end_the_waiting() {
+    let zoho = Sandbox::boundless();
+    let setup = with_file(&zoho);
+    let login = Login::start(&setup, &[]);
+    let redirect = login.consent().await;
+    for strange in [
+        redirect.with("state", "0000000000000000000000000000000000000000000000000000000000000000"),
+        redirect.without("state"),
+        Redirect(redirect.0.replace("/callback", "/favicon.ico")),
+    ] {
+        let page = strange.follow().await;
+        assert!([400, 404].contains(&page.status), "{page:?}");
+        assert!(page.text().contains("Not this login"), "{}", page.text());
+    }
+    let (address, target) = redirect.0["http://".len()..].split_once('/').expect("a path");
+    let rebound = get(&format!("/{target}")).header("host", "evil.example").send(address).await;
+    assert_eq!(rebound.status, 403);
+    assert!(!setup.path("refresh-token").exists());
+    assert_eq!(redirect.follow().await.status, 200);
+    login.ended(0);
+    assert!(kept(&setup).starts_with("1000.sandbox."));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_refuses_is_told() {
+    let zoho = Sandbox::boundless();
+    let setup = with_file(&zoho);
+    let login = Login::start(&setup, &[]);
+    let refused = Redirect(login.consent().await.0.replace("code=", "error=access_denied&nothing="));
+    let page = refused.follow().await;
+    assert!(page.status == 400 && page.text().contains("access_denied"), "{page:?}");
+    let printed = login.ended(1);
+    assert!(printed.contains("Zoho says access_denied"), "{printed}");
+
+    let login = Login::start(&setup, &[]);
+    let page = login.consent().await.without("code").follow().await;
+    assert!(page.text().contains("no code"), "{page:?}");
+    login.ended(1);
+    assert!(!setup.path("refresh-token").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_goes_to_a_foreign_accounts_server() {
+    let (zoho, foreign) = (Sandbox::boundless(), Upstream::start(|_| panic!("nothing comes here")).await);
+    let setup = with_file(&zoho);
+    let login = Login::start(&setup, &[]);
+    let page = login.consent().await.with("accounts-server", &foreign.url()).follow().await;
+    assert!(page.text().contains(&foreign.url()), "{page:?}");
+    let printed = login.ended(1);
+    assert!(printed.contains("nothing was sent there"), "{printed}");
+    assert_eq!((foreign.connections(), foreign.token_calls()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_data_centre_is_told() {
+    let zoho = Sandbox::boundless();
+    let setup = with_file(&zoho);
+    let login = Login::start(&setup, &[]);
+    assert_eq!(login.consent().await.with("location", "eu").follow().await.status, 200);
+    let printed = login.ended(0);
+    assert!(printed.contains("data_center = \"eu\"") && printed.contains("(us)"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_zoho_refuses_is_told_in_the_browser_too() {
+    let zoho = Sandbox::boundless();
+    let setup = with_file(&zoho).set("accounts.main.client_secret", "another");
+    let login = Login::start(&setup, &[]);
+    let page = login.consent().await.follow().await;
+    assert!(page.text().contains("invalid_client_secret"), "{page:?}");
+    let printed = login.ended(1);
+    assert!(printed.contains("client_secret is wrong"), "{printed}");
+    assert!(!setup.path("refresh-token").exists());
+
+    // A client that is granted access tokens only.
+    let login = Login::start(&with_file(&zoho), &[]);
+    let online = login.url.replace("access_type=offline", "access_type=online");
+    let redirect = Redirect(open(&online).await.header("location").expect("a redirect").to_owned());
+    redirect.follow().await;
+    assert!(login.ended(1).contains("no refresh token"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_self_clients_code_needs_no_browser() {
+    let zoho = Sandbox::boundless();
+    let setup = with_file(&zoho);
+    let code = self_client_code(&zoho, "ZOHOPEOPLE.training.ALL,ZohoCalendar.calendar.READ").await;
+    let ended = command("login", &setup, &["--account", "main", "--code", &code]).with_code(0);
+    let token = kept(&setup);
+    assert!(token.starts_with("1000.sandbox.") && ended.stdout.is_empty(), "{ended:?}");
+    assert!(!ended.stderr.contains(&token) && !ended.stderr.contains(&code), "{ended:?}");
+    // What the console was not asked for is told at once.
+    assert!(ended.stderr.contains("is missing for calendar.calendars.share-calendar"), "{ended:?}");
+
+    let again = command("login", &setup, &["--account", "main", "--code", &code]).with_code(1);
+    assert!(again.stderr.contains("invalid_code") && again.stderr.contains("make a new one"), "{again:?}");
+    assert_eq!(kept(&setup), token, "a login that fails leaves the old token alone");
+
+    let code = self_client_code(&zoho, "ZOHOPEOPLE.training.ALL").await;
+    let (program, config) = (env!("CARGO_BIN_EXE_zoho-gateway"), setup.write());
+    shell(&format!("echo {code} | {program} login --config {} --account main --code - 2>&1", config.display()));
+    assert_ne!(kept(&setup), token);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_printed_once_when_asked_for() {
+    let zoho = Sandbox::boundless();
+    let variable = Gateway::before(&zoho)
+        .without("accounts.main.refresh_token")
+        .set("accounts.main.refresh_token.env", "ZOHO_TOKEN_TO_BE");
+    for setup in [variable, with_file(&zoho)] {
+        let code = self_client_code(&zoho, "ZOHOPEOPLE.training.ALL").await;
+        let ended = command("login", &setup, &["--account", "main", "--print", "--code", &code]).with_code(0);
+        assert!(ended.stdout.starts_with("1000.sandbox.") && ended.stdout.lines().count() == 1, "{ended:?}");
+        assert!(!ended.stderr.contains(&ended.stdout) && ended.stderr.contains("printed once"), "{ended:?}");
+        assert!(!setup.path("refresh-token").exists());
+    }
+}
+
+#[test]
+fn what_cannot_end_well_does_not_begin() {
+    let zoho = Sandbox::boundless();
+    let told = command("login", &Gateway::before(&zoho), &["--account", "main"]).with_code(2).stderr;
+    assert!(told.contains("--print") && told.contains("file = \"PATH\"") && !told.contains("http"), "{told}");
+    for name in ["login", "logout"] {
+        let told = command(name, &with_file(&zoho), &["--account", "berlin"]).with_code(2).stderr;
+        assert!(told.contains("no account \"berlin\"") && told.contains("main"), "{told}");
+    }
+    let nowhere = with_file(&zoho).set("accounts.main.refresh_token.file", "./nowhere/refresh-token");
+    let told = command("login", &nowhere, &["--account", "main"]).with_code(1).stderr;
+    assert!(told.contains("nowhere/refresh-token") && !told.contains("http"), "{told}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    let told =
+        command("login", &with_file(&zoho), &["--account", "main", "--redirect-port", &port]).with_code(1).stderr;
+    assert!(told.contains(&format!("127.0.0.1:{port}")) && told.contains("--redirect-port"), "{told}");
+    command("login", &with_file(&zoho), &["--account", "main", "--redirect-port", "1", "--code", "x"]).with_code(2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_logout_revokes_the_token() {
+    let zoho = Sandbox::boundless();
+    let setup = with_file(&zoho);
+    let file = setup.path("refresh-token");
+    fs::write(&file, format!("{REFRESH_TOKEN}\n")).expect("written");
+    let config = setup.write();
+    let gateway = setup.start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+
+    let arguments = [Path::new("logout"), Path::new("--config"), &config, Path::new("--account"), Path::new("main")];
+    let ended = Process::run(&arguments, &[]).with_code(0);
+    assert!(ended.stderr.contains("is revoked") && !ended.stderr.contains(REFRESH_TOKEN), "{ended:?}");
+    assert!(!file.exists());
+    gateway.send(&get(COURSE)).await.problem(503, "account-unauthorised");
+
+    let again = Process::run(&arguments, &[]).with_code(2);
+    assert!(again.stderr.contains("no refresh token to revoke"), "{again:?}");
+    fs::write(&file, "1000.elsewhere").expect("written");
+    let refused = Process::run(&arguments, &[]).with_code(1);
+    assert!(refused.stderr.contains("invalid_code") && file.exists(), "{refused:?}");
+}
