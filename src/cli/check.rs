@@ -1,18 +1,9 @@
 //! `check`: everything about a configuration that can be known without running it.
 
-use std::{fmt::Write, path::Path, sync::Arc};
+use std::{fmt::Write, path::Path};
 
-use super::{Failure, load, print};
-use crate::{
-    clock,
-    config::Config,
-    ledger::{Journal, Limits, Lines},
-    respond,
-    route::Matcher,
-    telemetry::Metrics,
-    token::{Grants, Source, TokenLedger},
-    upstream,
-};
+use super::{Failure, load, login::lacking, print};
+use crate::{config::Config, login::scopes, respond, route::Matcher, token::Grants, upstream};
 
 pub(super) async fn check(path: &Path, online: bool) -> Result<(), Failure> {
     let config = load(path)?;
@@ -23,20 +14,28 @@ pub(super) async fn check(path: &Path, online: bool) -> Result<(), Failure> {
     }
     let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
     let grants = Grants::new(client, config.upstream.timeout);
-    let metrics = Arc::new(Metrics::new());
-    let lines = Lines::in_memory(Limits::NOBODY);
-    let mut dead = Vec::new();
-    for account in config.accounts {
-        let (name, server) = (account.name.clone(), account.endpoints.accounts.clone());
-        let account = Arc::new(account);
-        let ledger = TokenLedger::new(&lines, &account, config.token);
-        let source = Source::new(account, grants.clone(), ledger, Journal::in_memory(), None, Arc::clone(&metrics));
-        match source.token(clock::now()).await {
-            Ok(_) => print(&format!("account {name}: {server} granted an access token\n"))?,
-            Err(cause) => dead.push(format!("account {name}: {server}: {}", respond::for_operators(&cause))),
+    let mut faults = Vec::new();
+    for account in &config.accounts {
+        let (name, server) = (&account.name, &account.endpoints.accounts);
+        match grants.try_out(account).await {
+            Ok(None) => {
+                print(&format!("account {name}: {server} granted an access token and does not say for what\n"))?
+            }
+            Ok(Some(granted)) => {
+                print(&format!("account {name}: {server} granted an access token for {granted}\n"))?;
+                let lacking = lacking(name.as_str(), &config.catalogue, &granted);
+                if !lacking.is_empty() {
+                    let path = path.display();
+                    faults.push(format!(
+                        "{lacking}account {name}: zoho-gateway login --config {path} --account {name} asks for all that is \
+                         needed"
+                    ));
+                }
+            }
+            Err(cause) => faults.push(format!("account {name}: {server}: {}", respond::for_operators(&cause))),
         }
     }
-    if dead.is_empty() { Ok(()) } else { Err(Failure::Run(dead.join("\n"))) }
+    if faults.is_empty() { Ok(()) } else { Err(Failure::Run(faults.join("\n"))) }
 }
 
 fn summary(config: &Config) -> String {
@@ -64,5 +63,6 @@ fn summary(config: &Config) -> String {
         config.catalogue.others.len(),
         unlimited.len()
     );
+    let _ = writeln!(text, "scopes   {}", scopes::needed(&config.catalogue.routes).join(","));
     text
 }

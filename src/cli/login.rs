@@ -171,7 +171,7 @@ impl Desk<'_> {
 }
 
 /// What a grant does not allow, a line for each set of scopes; empty when it allows every route.
-fn lacking(name: &str, catalogue: &Catalogue, granted: &str) -> String {
+pub(super) fn lacking(name: &str, catalogue: &Catalogue, granted: &str) -> String {
     let line = |missing: scopes::Missing<'_>| {
         let routes: Vec<_> = missing.routes.iter().map(|id| id.as_str()).collect();
         format!("account {name}: {} is missing for {}\n", missing.any_of.join(" or "), routes.join(", "))

@@ -41,7 +41,7 @@ enum Command {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Also fetches each account's token once.
+        /// Also fetches each account's token once, and names the scopes that it lacks.
         #[arg(long)]
         online: bool,
     },

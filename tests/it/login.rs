@@ -1,4 +1,4 @@
-//! Getting in and out: `login` and `logout`.
+//! Getting in and out: `login`, `logout`, and what `check --online` says of a login's scopes.
 
 use std::{
     fs,
@@ -332,4 +332,44 @@ async fn a_logout_revokes_the_token() {
     fs::write(&file, "1000.elsewhere").expect("written");
     let refused = Process::run(&arguments, &[]).with_code(1);
     assert!(refused.stderr.contains("invalid_code") && file.exists(), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_online_names_the_scopes_that_are_missing() {
+    let zoho = Sandbox::boundless();
+    let setup = with_file(&zoho);
+    let scopes = "zohopeople.training.READ,ZohoCalendar.calendar.ALL";
+    let code = self_client_code(&zoho, scopes).await;
+    command("login", &setup, &["--account", "main", "--code", &code]).with_code(0);
+    let ended = command("check", &setup, &["--online"]).with_code(1);
+    assert!(ended.stdout.contains("granted an access token for zohopeople.training.READ "), "{ended:?}");
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    for (scope, route) in [
+        ("ZOHOPEOPLE.training.ALL or ZOHOPEOPLE.training.CREATE", "people.lms.share-course"),
+        ("ZOHOPEOPLE.training.ALL or ZOHOPEOPLE.training.DELETE", "people.lms.remove-shared-user"),
+    ] {
+        let named = |line: &&str| line.contains(&format!("{scope} is missing for")) && line.contains(route);
+        assert!(lines.iter().any(named), "{ended:?}");
+    }
+    for served in ["get-shared-users", "calendar.calendars.share-calendar"] {
+        assert!(!ended.stderr.contains(served), "{ended:?}");
+    }
+    assert!(ended.stderr.contains("--account main asks for all that is needed"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_online_says_when_scopes_are_unknown() {
+    let zoho = Upstream::start(|_| panic!("only tokens are asked for")).await;
+    let ended = command("check", &Gateway::before_upstream(&zoho), &["--online"]).with_code(0);
+    assert!(ended.stdout.contains("granted an access token and does not say for what"), "{ended:?}");
+}
+
+/// What `check` prints for the API console is what a browser is asked for.
+#[test]
+fn check_prints_the_scopes_to_ask_for() {
+    let zoho = Sandbox::boundless();
+    let ended = command("check", &Gateway::before(&zoho), &[]).with_code(0);
+    let scopes = ended.stdout.lines().find_map(|line| line.strip_prefix("scopes   ")).expect("a line of scopes");
+    let login = Login::start(&with_file(&zoho), &[]);
+    assert_eq!(login.asked("scope"), scopes);
 }
