@@ -78,6 +78,11 @@ impl Desk<'_> {
     /// By a code that a person had the API console make.
     async fn self_client(&self, code: String) -> Result<(), Failure> {
         let code = if code == "-" { first_line()? } else { code };
+        if code.is_empty() {
+            return Err(Failure::Usage(
+                "there is no code: --code takes one, and --code - the first line of standard input".into(),
+            ));
+        }
         let code = Code { code: Secret::new(code), redirect_uri: None };
         let (token, scope) = self.exchange(&self.account.endpoints.accounts, &code).await?;
         self.keep(&token)?;

@@ -80,6 +80,14 @@ fn success(status: StatusCode, body: &[u8]) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn the_token_stands_in_the_body_alone() {
+        let server = "https://accounts.zoho.eu".parse().unwrap();
+        let request = request(&server, &Secret::from("1000.a+b")).unwrap();
+        assert_eq!(request.uri(), "https://accounts.zoho.eu/oauth/v2/token/revoke");
+        assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "token=1000.a%2Bb");
+    }
+
     #[test]
     fn only_a_word_of_success_is_one() {
         assert_eq!(success(StatusCode::OK, br#"{"status":"success"}"#), Ok(()));

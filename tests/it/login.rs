@@ -309,6 +309,8 @@ fn what_cannot_end_well_does_not_begin() {
         command("login", &with_file(&zoho), &["--account", "main", "--redirect-port", &port]).with_code(1).stderr;
     assert!(told.contains(&format!("127.0.0.1:{port}")) && told.contains("--redirect-port"), "{told}");
     command("login", &with_file(&zoho), &["--account", "main", "--redirect-port", "1", "--code", "x"]).with_code(2);
+    let told = command("login", &with_file(&zoho), &["--account", "main", "--code", "-"]).with_code(2).stderr;
+    assert!(told.contains("there is no code"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
