@@ -4,15 +4,10 @@
 //! as long as the credentials stay the same; each counts its own requests. They are Zoho too, and named in our table of
 //! data centres, so no secret goes to a stranger.
 
-use std::time::Duration;
-
 use super::grant::Grants;
 use crate::{
     account::Account,
-    catalogue::{Pace, Threshold},
-    clock,
     endpoint::{DataCenter, Endpoint},
-    ledger::{Claim, Limits, Line},
     refusal::Cause,
 };
 
@@ -38,15 +33,7 @@ impl Grants {
         for (data_center, accounts) in others {
             let mut there = account.clone();
             there.endpoints.accounts = accounts.clone();
-            let once = Threshold {
-                requests: std::num::NonZeroU32::MIN,
-                window: Duration::from_secs(600),
-                lock: Duration::ZERO,
-                pace: Pace::Burst,
-            };
-            let line = Line::in_memory(once, Limits::NOBODY);
-            let Ok(permit) = line.permit(Claim::plain(clock::now())).await else { continue };
-            if self.refresh(&there, permit).await.is_ok() {
+            if self.refresh_under(&there, None).await.is_ok() {
                 return Cause::WrongDataCenter { configured: account.data_center, valid_at: *data_center };
             }
         }

@@ -12,7 +12,10 @@ use oauth2::{
 };
 use tokio::time::Instant;
 
-use super::answer::{self, TokenAnswer};
+use super::{
+    answer::{self, TokenAnswer},
+    elsewhere,
+};
 use crate::{
     account::Account,
     body::Body,
@@ -84,7 +87,10 @@ impl Grants {
     /// # Errors
     /// Why there is no token.
     pub async fn try_out(&self, account: &Account) -> Result<Option<String>, Cause> {
-        Ok(self.refresh_under(account, None).await?.scope)
+        match self.refresh_under(account, None).await {
+            Ok(granted) => Ok(granted.scope),
+            Err(cause) => Err(self.diagnose(account, cause, &elsewhere::others(account)).await),
+        }
     }
 
     /// One authorisation code grant at `server`, which need not be the account's: a login may turn out to live in
@@ -106,7 +112,7 @@ impl Grants {
         Ok(Admission { refresh_token, scope: scope(&answer) })
     }
 
-    async fn refresh_under(&self, account: &Account, permit: Option<Permit>) -> Result<Granted, Cause> {
+    pub(super) async fn refresh_under(&self, account: &Account, permit: Option<Permit>) -> Result<Granted, Cause> {
         let server = account.endpoints.accounts.authority().as_str();
         let client =
             oauth_client(account, &account.endpoints.accounts).map_err(|error| invalid(server, error.to_string()))?;

@@ -123,7 +123,7 @@ impl Source {
             && let Some(unsealed) = Seal::of(&source.account).and_then(|seal| seal.open(&kept.sealed))
         {
             let (access_token, lifetime) = (unsealed.access_token, unsealed.lifetime);
-            let granted = Granted { access_token, expires_at: kept.expires_at, lifetime };
+            let granted = Granted { access_token, expires_at: kept.expires_at, lifetime, scope: None };
             // What no header can carry was never kept.
             let _ = source.adopt(&mut source.state.lock(), &granted);
         }
