@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use zoho_gateway::{cli::Cli, telemetry};
 
 fn main() -> ExitCode {
     // clap prints usage errors itself and ends with 2.
     let cli = Cli::parse();
+    without_core_files();
     let log = telemetry::init_logging();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -20,6 +22,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => ended(&failure.to_string(), failure.exit_code()),
     }
+}
+
+/// A core file would hold every secret that the process holds. Where the system does not let it be, a supervisor may.
+fn without_core_files() {
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
 #[expect(clippy::print_stderr, reason = "the last words go to the operator, whatever the log filter says")]

@@ -243,7 +243,8 @@ fn tell(refusal: &Refusal) -> Telling {
             "account-unauthorised",
             "Zoho no longer takes this account's credentials",
             format!(
-                "Zoho says {reason}; a person must log in again or mend client_id, client_secret, refresh_token or data_center"
+                "Zoho says {reason}; a person must log in again (zoho-gateway login) or mend client_id, client_secret, \
+                 refresh_token or data_center"
             ),
             Some(AFTER_A_PERSON),
             "destination_unavailable",

@@ -352,6 +352,14 @@ fn every_mistake_is_told_with_its_place() {
             "1:24: callers.a.key_sha256: expected a SHA-256 in 64 hexadecimal digits: printf %s KEY | sha256sum",
         ),
         (
+            "[callers.a]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\nweight = 0",
+            "3:10: callers.a.weight: expected an integer from 1 to 1000",
+        ),
+        (
+            "[callers.a]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\nweight = 1001",
+            "3:10: callers.a.weight: expected an integer from 1 to 1000",
+        ),
+        (
             "[callers.a]",
             "1:10: callers.a.key_sha256: is missing; expected the SHA-256 of an API key in hexadecimal digits",
         ),

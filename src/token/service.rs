@@ -65,10 +65,22 @@ where
             // The same configuration makes accounts and sources, so one without the other is a defect of ours.
             let Some(source) = source else { return Err(Refusal::from(Cause::Internal).of(&call.subject)) };
             let token = source.token(deadline).await.map_err(|cause| Refusal::from(cause).of(&call.subject))?;
-            let generation = token.generation;
-            let mut answer = inner.call(Signed { call, permit, token }).await?;
+            let (generation, route) = (token.generation, call.subject.route.id.clone());
+            let mut answer = match inner.call(Signed { call, permit, token }).await {
+                Ok(answer) => answer,
+                Err(refusal) => {
+                    if let Cause::ScopeMissing { .. } = *refusal.cause {
+                        source.alive(generation);
+                        source.lacks_scope(&route, &refusal.cause);
+                    }
+                    return Err(refusal);
+                }
+            };
             match answer.unexecuted {
-                None => source.alive(generation),
+                None => {
+                    source.alive(generation);
+                    source.has_scope(&route);
+                }
                 // Without another token a second attempt would end like the first.
                 Some(Unexecuted::DeadToken) if !source.dead(generation) => answer.unexecuted = None,
                 Some(Unexecuted::DeadToken | Unexecuted::Locked(_)) => {}

@@ -1,6 +1,7 @@
 //! The access token of one account: fetched once for everybody who waits, renewed a little early.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     account::Account,
     call::Token,
+    catalogue::RouteId,
     clock,
     ledger::Journal,
     refusal::{Cause, UpstreamFault},
@@ -77,6 +79,8 @@ struct State {
     refused: Option<Cause>,
     /// Why the last request brought no token.
     trouble: Option<Cause>,
+    /// The routes that its token lacks a scope for, by what Zoho said last.
+    lacking: BTreeMap<RouteId, Cause>,
 }
 
 #[derive(Debug)]
@@ -176,10 +180,28 @@ impl Source {
         let state = self.state.lock();
         let words =
             |cause: &Cause| format!("{}: {}", respond::name(&cause.clone().into()), respond::for_operators(cause));
-        match (&state.refused, &state.trouble) {
-            (Some(cause), _) => Standing::Refused(words(cause)),
-            (None, Some(cause)) => Standing::Troubled(words(cause)),
-            (None, None) => Standing::Good,
+        if let Some(cause) = &state.refused {
+            return Standing::Refused(words(cause));
+        }
+        let lacking = state.lacking.iter().map(|(route, cause)| format!("{route}: {}", words(cause)));
+        let troubles: Vec<_> = state.trouble.iter().map(words).chain(lacking).collect();
+        if troubles.is_empty() { Standing::Good } else { Standing::Troubled(troubles.join("; ")) }
+    }
+
+    /// Zoho said that the account's token lacks the scope for this route.
+    pub fn lacks_scope(&self, route: &RouteId, cause: &Cause) {
+        let before = self.state.lock().lacking.insert(route.clone(), cause.clone());
+        if before.is_none() {
+            let words = respond::for_operators(cause);
+            tracing::warn!(account = %self.account.name, %route, problem = "scope-missing", cause = words, "the login lacks a scope");
+        }
+    }
+
+    /// Zoho executed a call of this route.
+    pub fn has_scope(&self, route: &RouteId) {
+        let mut state = self.state.lock();
+        if !state.lacking.is_empty() {
+            state.lacking.remove(route);
         }
     }
 
@@ -202,6 +224,7 @@ impl Source {
             tracing::info!(account = %self.account.name, "the credentials have changed");
             let mut state = self.state.lock();
             (state.refused, state.pause, state.doubt_until, state.trouble) = (None, None, None, None);
+            state.lacking.clear();
             self.flight(&mut state);
         }
     }

@@ -99,6 +99,11 @@ async fn a_missing_scope_is_named() {
     let body = gateway.send(&get(COURSE)).await.problem_of(403, "scope-missing", ROUTE);
     let detail = body["detail"].as_str().expect("a detail");
     assert!(detail.contains("7218") && detail.contains("ZOHOPEOPLE.training.READ"), "{detail}");
+    let ready = gateway.admin("/readyz").await;
+    let check = ready.json()["checks"]["account main"].to_string();
+    assert!(ready.status == 200 && check.contains("scope-missing") && check.contains(ROUTE), "{ready:?}");
+    let line = gateway.process().logged(|line| line.contains("the login lacks a scope").then(|| line.to_owned()));
+    assert!(line.contains(ROUTE), "{line}");
 }
 
 /// Two hundred logins, one of them dead and one whose accounts server never answers: neither is felt by the others.
