@@ -22,6 +22,9 @@ use crate::{
 /// What a credential looks like, for messages.
 const A_CREDENTIAL: &str = "a string, { env = \"NAME\" } or { file = \"PATH\" }";
 
+/// The one credential that the program can get by itself.
+const REFRESH_TOKEN: &str = "refresh_token";
+
 /// Where references lead.
 pub(super) struct Surroundings<'a> {
     /// The environment, for `{ env = "NAME" }`.
@@ -48,7 +51,7 @@ pub(super) fn read(section: &mut Section<'_>, key: &'static str, around: &Surrou
 
 /// Reads a refresh token, which need not be there yet when one is about to be had.
 pub(super) fn refresh_token(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Credential> {
-    read_or(section, "refresh_token", around, around.refresh_tokens == RefreshTokens::Awaited)
+    read_or(section, REFRESH_TOKEN, around, around.refresh_tokens == RefreshTokens::Awaited)
 }
 
 fn read_or(
@@ -75,7 +78,7 @@ fn read_or(
         },
         Value::Table(_) => {
             section.put_back(entry);
-            section.section(key, |reference| follow(reference, around, awaited))
+            section.section(key, |reference| follow(reference, key, around, awaited))
         }
         other => {
             section.wrong_kind(key, &node.origin, A_CREDENTIAL, other);
@@ -85,7 +88,7 @@ fn read_or(
 }
 
 /// Follows a reference to where the credential is.
-fn follow(reference: &mut Section<'_>, around: &Surroundings<'_>, awaited: bool) -> Option<Credential> {
+fn follow(reference: &mut Section<'_>, key: &str, around: &Surroundings<'_>, awaited: bool) -> Option<Credential> {
     let places = ["env", "file"].into_iter().filter(|key| reference.whereabouts(key).is_some()).count();
     let of_env = reference.parsed("env", "the name of an environment variable", |name| {
         let value = around.variables.value(name);
@@ -102,6 +105,9 @@ fn follow(reference: &mut Section<'_>, around: &Surroundings<'_>, awaited: bool)
             Err(Unusable::Empty) if awaited => Ok(Credential::awaited(Some(resolved))),
             Err(Unusable::Unread(error)) if awaited && error.kind() == io::ErrorKind::NotFound => {
                 Ok(Credential::awaited(Some(resolved)))
+            }
+            Err(Unusable::Unread(error)) if key == REFRESH_TOKEN && error.kind() == io::ErrorKind::NotFound => {
+                Err(format!("{} is not there; `zoho-gateway login` writes it", named(path, around.folder)))
             }
             outcome => outcome.map_err(|message| format!("{} {message}", named(path, around.folder))),
         }
