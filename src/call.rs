@@ -15,6 +15,7 @@ use crate::{
     body::Body,
     catalogue::{Route, RouteId},
     ledger::{Caller, Entrance, Met, Permit},
+    permissions::Permissions,
 };
 
 /// Whose call it is and which of Zoho's calls: what the route room found out.
@@ -41,6 +42,8 @@ impl Subject {
 pub struct Identified {
     /// Who makes it.
     pub caller: Caller,
+    /// What it may do; `None` where callers are not told apart.
+    pub permissions: Option<Arc<Permissions>>,
     /// The request as it came.
     pub request: Request<Incoming>,
 }

@@ -56,6 +56,16 @@ pub enum Cause {
     InvalidPayload(Vec<Fault>),
     /// Callers are configured, and this is none of them.
     CallerUnauthenticated,
+    /// The caller may not use this account, or not make this call.
+    CallerForbidden {
+        /// Which of the two.
+        detail: String,
+    },
+    /// The caller asks more often than it may.
+    CallerLimit {
+        /// Until it may ask again.
+        retry_after: Duration,
+    },
     /// No row of the catalogue fits, and unknown calls are denied; or the target is none of Zoho's.
     UnknownRoute {
         /// What to do about it.

@@ -150,6 +150,22 @@ fn tell(refusal: &Refusal) -> Telling {
             None,
             "http_request_denied",
         ),
+        Cause::CallerForbidden { detail } => telling(
+            StatusCode::FORBIDDEN,
+            "caller-forbidden",
+            "The caller may not do this",
+            format!("{detail} (callers.NAME.accounts and allow)"),
+            None,
+            "http_request_denied",
+        ),
+        Cause::CallerLimit { retry_after } => telling(
+            StatusCode::TOO_MANY_REQUESTS,
+            "caller-limit",
+            "The caller asks more often than it may",
+            format!("its own limit (callers.NAME.limit) has room again in {} s", seconds(retry_after)),
+            Some(*retry_after),
+            "http_request_denied",
+        ),
         Cause::UnknownRoute { detail } => telling(
             StatusCode::NOT_FOUND,
             "unknown-route",

@@ -1,10 +1,11 @@
 //! API keys, known by their hashes only.
 
-use std::str::FromStr;
+use std::{str::FromStr, sync::Arc};
 
 use aws_lc_rs::{constant_time, digest};
 
-use crate::ledger::Caller;
+use super::CallerLimit;
+use crate::{ledger::Caller, permissions::Permissions};
 
 /// The SHA-256 of an API key. Keys are long and random, so a fast hash does: nobody can try them all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,9 +16,20 @@ pub struct KeyHash([u8; digest::SHA256_OUTPUT_LEN]);
 #[error("expected a SHA-256 in 64 hexadecimal digits: printf %s KEY | sha256sum")]
 pub struct NoKeyHash;
 
+/// A configured caller.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    /// Its name and weight.
+    pub caller: Caller,
+    /// What it may do.
+    pub permissions: Arc<Permissions>,
+    /// How often it may ask.
+    pub limit: Option<CallerLimit>,
+}
+
 /// Who shows which key.
 #[derive(Debug, Clone, Default)]
-pub struct Keys(Vec<(KeyHash, Caller)>);
+pub struct Keys(Vec<(KeyHash, Arc<Registered>)>);
 
 impl KeyHash {
     /// Of a key as the caller sends it.
@@ -50,8 +62,13 @@ impl FromStr for KeyHash {
 impl Keys {
     /// These keys of these callers.
     #[must_use]
-    pub fn new(keys: Vec<(KeyHash, Caller)>) -> Self {
+    pub fn new(keys: Vec<(KeyHash, Arc<Registered>)>) -> Self {
         Self(keys)
+    }
+
+    /// Every caller, once for each of its keys.
+    pub fn callers(&self) -> impl Iterator<Item = &Arc<Registered>> {
+        self.0.iter().map(|(_, caller)| caller)
     }
 
     /// Whether nobody has a key, so that all are anonymous.
@@ -62,7 +79,7 @@ impl Keys {
 
     /// Whose key it is. Every hash is compared, and each in constant time, so that the time taken tells nothing.
     #[must_use]
-    pub fn caller(&self, key: &[u8]) -> Option<&Caller> {
+    pub fn caller(&self, key: &[u8]) -> Option<&Arc<Registered>> {
         let shown = KeyHash::of(key);
         let same = |hash: &KeyHash| constant_time::verify_slices_are_equal(&hash.0, &shown.0).is_ok();
         self.0.iter().fold(None, |found, (hash, caller)| if same(hash) { Some(caller) } else { found })
@@ -88,7 +105,10 @@ mod tests {
 
     #[test]
     fn knows_callers_by_any_of_their_keys() {
-        let caller = |name| Caller::new(name, NonZeroU32::MIN);
+        let caller = |name| {
+            let caller = Caller::new(name, NonZeroU32::MIN);
+            Arc::new(Registered { caller, permissions: Arc::default(), limit: None })
+        };
         let keys = Keys::new(vec![
             (KeyHash::of(b"old"), caller("payroll")),
             (KeyHash::of(b"new"), caller("payroll")),
@@ -96,7 +116,7 @@ mod tests {
         ]);
         for (key, name) in [("old", Some("payroll")), ("new", Some("payroll")), ("other", Some("reports")), ("x", None)]
         {
-            assert_eq!(keys.caller(key.as_bytes()).map(Caller::name), name, "{key}");
+            assert_eq!(keys.caller(key.as_bytes()).map(|found| found.caller.name()), name, "{key}");
         }
     }
 }

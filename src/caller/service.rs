@@ -1,6 +1,7 @@
 //! One request's visit to the caller room.
 
 use std::{
+    collections::HashMap,
     future::ready,
     sync::Arc,
     task::{Context, Poll},
@@ -10,31 +11,42 @@ use http::{HeaderMap, Request, Response, header};
 use hyper::body::Incoming;
 use tower::{Layer, Service};
 
-use super::Keys;
+use super::{Keys, limit::Limiter};
 use crate::{
     body::Body,
     boxed::BoxFuture,
     call::Identified,
+    clock,
     ledger::Caller,
+    permissions::Permissions,
     refusal::{Cause, Refusal},
 };
 
 /// Hangs the room.
 #[derive(Debug, Clone)]
-pub struct IdentifyLayer(Arc<Keys>);
+pub struct IdentifyLayer(Arc<Desk>);
 
 /// The room.
 #[derive(Debug, Clone)]
 pub struct Identify<S> {
-    keys: Arc<Keys>,
+    desk: Arc<Desk>,
     inner: S,
+}
+
+#[derive(Debug)]
+struct Desk {
+    keys: Keys,
+    /// By caller, of those that have one.
+    limiters: HashMap<Caller, Limiter>,
 }
 
 impl IdentifyLayer {
     /// Lets in whoever shows one of `keys`; everybody if there are none.
     #[must_use]
     pub fn new(keys: Keys) -> Self {
-        Self(Arc::new(keys))
+        let limited = keys.callers().filter_map(|caller| Some((caller.caller.clone(), caller.limit?)));
+        let limiters = limited.map(|(caller, limit)| (caller, Limiter::new(limit, clock::now()))).collect();
+        Self(Arc::new(Desk { keys, limiters }))
     }
 }
 
@@ -42,7 +54,7 @@ impl<S> Layer<S> for IdentifyLayer {
     type Service = Identify<S>;
 
     fn layer(&self, inner: S) -> Identify<S> {
-        Identify { keys: Arc::clone(&self.0), inner }
+        Identify { desk: Arc::clone(&self.0), inner }
     }
 }
 
@@ -59,18 +71,25 @@ where
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        match caller(&self.keys, request.headers()) {
-            Some(caller) => self.inner.call(Identified { caller, request }),
-            None => Box::pin(ready(Err(Cause::CallerUnauthenticated.into()))),
+        match self.desk.identify(request.headers()) {
+            Ok((caller, permissions)) => self.inner.call(Identified { caller, permissions, request }),
+            Err(cause) => Box::pin(ready(Err(cause.into()))),
         }
     }
 }
 
-fn caller(keys: &Keys, headers: &HeaderMap) -> Option<Caller> {
-    if keys.is_empty() {
-        return Some(Caller::anonymous());
+impl Desk {
+    /// The caller, and what it may do where that is restricted.
+    fn identify(&self, headers: &HeaderMap) -> Result<(Caller, Option<Arc<Permissions>>), Cause> {
+        if self.keys.is_empty() {
+            return Ok((Caller::anonymous(), None));
+        }
+        let known = bearer(headers).and_then(|key| self.keys.caller(key)).ok_or(Cause::CallerUnauthenticated)?;
+        if let Some(limiter) = self.limiters.get(&known.caller) {
+            limiter.check(clock::now()).map_err(|retry_after| Cause::CallerLimit { retry_after })?;
+        }
+        Ok((known.caller.clone(), Some(Arc::clone(&known.permissions))))
     }
-    keys.caller(bearer(headers)?).cloned()
 }
 
 /// The key of `Authorization: Bearer KEY` (RFC 6750 section 2.1), given once; the scheme's case does not matter

@@ -216,7 +216,7 @@ fn validated(
         let upstream = root.section("upstream", |section| sections::upstream(section, &around));
         let routing = root.section("routing", sections::routing);
         let accounts = accounts::read(root, &around);
-        let callers = callers::read(root);
+        let callers = callers::read(root, &accounts);
         overrides::apply(root, &mut catalogue);
         Config { proxy, admin, state, token, queue, upstream, routing, accounts, callers, catalogue }
     });

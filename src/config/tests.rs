@@ -8,7 +8,7 @@ use crate::upstream::ExtraRoots;
 
 use super::{Config, ConfigErrors, ListenAddress, MissingState, UnknownRoute, load, parse};
 use crate::{
-    catalogue::{Pace, Product, Route, Validation},
+    catalogue::{Pace, Product, Route, RouteId, Validation},
     endpoint::DataCenter,
     ledger::Limits,
 };
@@ -94,6 +94,9 @@ fn every_key_is_taken() {
             [callers.payroll]
             key_sha256 = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
             weight = 3
+            accounts = ["main", "other"]
+            allow = ["people.lms.*", "calendar.*"]
+            limit = { requests = 600, window = "1m" }
             [callers.reports]
             key_sha256 = ["2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae", "FCDE2B2EDBA56BF408601FB721FE9B5C338D10EE429EA04FAE5511B68FBF8FB9"]
             [routes."people.lms.share-course"]
@@ -127,7 +130,11 @@ fn every_key_is_taken() {
     assert_eq!(config.state.missing, MissingState::Lost);
     assert_eq!((config.token.requests.get(), config.token.reserve), (2, 1));
     let callers = ["key", "foo", "bar"].map(|key| config.callers.caller(key.as_bytes()));
-    let shares = callers.map(|caller| caller.map(|caller| (caller.name(), caller.weight().get())));
+    let shares = callers.map(|found| found.map(|found| (found.caller.name(), found.caller.weight().get())));
+    let payroll = config.callers.caller(b"key").unwrap();
+    assert_eq!(payroll.permissions.accounts.len(), 2);
+    assert!(payroll.permissions.allows(&RouteId::new("people.lms.share-course")));
+    assert_eq!(payroll.limit.map(|limit| (limit.requests.get(), limit.window.as_secs())), Some((600, 60)));
     assert_eq!(shares, [Some(("payroll", 3)), Some(("reports", 1)), Some(("reports", 1))]);
     assert_eq!(config.accounts[0].daily_calls.map(std::num::NonZeroU32::get), Some(25_000));
     assert_eq!(config.upstream.timeout, Duration::from_secs(120));
@@ -161,9 +168,19 @@ fn the_example_loads_and_states_the_defaults() {
     let uncommented: String = example
         .lines()
         .filter(|line| {
-            !["#throttle", "#ca_file", "#daily_calls", "#[callers", "#key_sha256", "#weight"]
-                .iter()
-                .any(|key| line.starts_with(key))
+            ![
+                "#throttle",
+                "#ca_file",
+                "#daily_calls",
+                "#[callers",
+                "#key_sha256",
+                "#accounts = [",
+                "#allow",
+                "#weight",
+                "#limit",
+            ]
+            .iter()
+            .any(|key| line.starts_with(key))
         })
         .map(|line| match line.strip_prefix('#') {
             Some(key) if !key.is_empty() && !key.starts_with(' ') => format!("{key}\n"),
@@ -224,7 +241,7 @@ fn the_environment_overrides_the_file() {
     assert_eq!(route(&config, "people.lms.share-course").threshold.unwrap().requests.get(), 10);
     let lock = route(&config, "calendar.calendars.share-calendar").threshold.unwrap().lock;
     assert_eq!(lock, Duration::from_secs(60));
-    assert_eq!(config.callers.caller(b"key").map(|caller| caller.weight().get()), Some(5));
+    assert_eq!(config.callers.caller(b"key").map(|found| found.caller.weight().get()), Some(5));
     assert_eq!(config.accounts[0].client_secret.current().expose(), "other");
     assert_eq!(config.accounts[0].endpoints.people.to_string(), "http://localhost:1");
 }

@@ -18,6 +18,7 @@ use crate::{
     call::{Identified, Matched, Subject},
     catalogue::{Product, Route},
     fault::Fault,
+    permissions::Permissions,
     refusal::{Cause, Refusal},
 };
 
@@ -83,13 +84,13 @@ where
 }
 
 impl Routing {
-    fn visit(&self, Identified { caller, request }: Identified) -> Result<Matched, Refusal> {
+    fn visit(&self, Identified { caller, permissions, request }: Identified) -> Result<Matched, Refusal> {
         let (head, body) = request.into_parts();
         if head.method == Method::CONNECT {
             let detail = "tunnels (CONNECT) are not proxied; call the gateway by its own address".to_owned();
             return Err(Cause::UnknownRoute { detail }.into());
         }
-        let account = self.account(&head)?;
+        let account = self.account(&head, permissions.as_deref())?;
         let named = |mut refusal: Refusal| {
             refusal.account = Some(account.name.clone());
             refusal
@@ -99,14 +100,23 @@ impl Routing {
             target::resolve(&account, &head.uri, host).map_err(|cause| named(Refusal::from(cause)))?;
         let path = Path::parse(target.path()).map_err(|fault| named(ambiguous("path", format!("the path {fault}"))))?;
         let route = self.route(product, &head.method, &path).map_err(named)?;
+        if permissions.is_some_and(|permissions| !permissions.allows(&route.id)) {
+            let detail = format!("{} may not call {}", caller.name(), route.id);
+            let refusal = named(Cause::CallerForbidden { detail }.into());
+            return Err(Refusal { route: Some(route.id.clone()), ..refusal });
+        }
         Ok(Matched { subject: Subject { caller, account, route }, target, head, body })
     }
 
-    fn account(&self, head: &Parts) -> Result<Arc<Account>, Refusal> {
+    /// The account that the request names, or the one for callers who name none.
+    fn account(&self, head: &Parts, permissions: Option<&Permissions>) -> Result<Arc<Account>, Refusal> {
         let unknown = |detail: String| Refusal::from(Cause::UnknownAccount { detail });
         let names = || self.accounts.keys().map(AccountName::as_str).collect::<Vec<_>>().join(", ");
         let mut named = head.headers.get_all("gateway-account").iter();
         let name = match (named.next(), named.next()) {
+            (None, _) if permissions.is_some() => {
+                permissions.and_then(|own| own.accounts.first()).map_or("", AccountName::as_str)
+            }
             (None, _) if self.accounts.len() == 1 => {
                 return self.accounts.values().next().cloned().ok_or_else(|| unknown(names()));
             }
@@ -114,7 +124,13 @@ impl Routing {
             (Some(name), None) => name.to_str().unwrap_or_default(),
             (Some(_), Some(_)) => return Err(unknown("Gateway-Account is given twice".into())),
         };
-        let account = self.accounts.get(&AccountName::new(name)).cloned();
+        let name = AccountName::new(name);
+        if permissions.is_some_and(|permissions| !permissions.covers(&name)) {
+            // The same for accounts that there are and that there are not.
+            let detail = "the caller may not use this account".to_owned();
+            return Err(Cause::CallerForbidden { detail }.into());
+        }
+        let account = self.accounts.get(&name).cloned();
         account.ok_or_else(|| unknown(format!("name one of these in Gateway-Account: {}", names())))
     }
 

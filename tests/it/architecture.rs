@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 13] = [
     &["respond", "telemetry", "upstream"],
     &["priority", "ratelimit", "refusal"],
     &["call"],
-    &["ledger"],
+    &["ledger", "permissions"],
     &["store"],
     &["account"],
     &["endpoint", "credential"],

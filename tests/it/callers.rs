@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::support::{COURSE, Call, Gateway, Reply, Sandbox, Setup, Upstream, get};
+use crate::support::{
+    CALENDAR, CLIENT_SECRET, COURSE, Call, Gateway, REFRESH_TOKEN, Reply, Sandbox, Setup, Upstream, get,
+};
 
 const ROUTE: &str = "people.lms.get-shared-users";
 
@@ -14,6 +17,10 @@ fn with_callers(setup: Setup) -> Setup {
         .set("callers.one.key_sha256", "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed")
         .set("callers.three.key_sha256", "8b5b9db0c13db24256c829aa364aa90c6d2eba318b9232a4ab9313b954d3555f")
         .set("callers.three.weight", 3)
+        .set("callers.one.accounts", json!(["main"]))
+        .set("callers.one.allow", json!(["people.lms.*"]))
+        .set("callers.three.accounts", json!(["main"]))
+        .set("callers.three.allow", json!(["*"]))
 }
 
 fn of(caller: &str, target: &str) -> Call {
@@ -33,6 +40,36 @@ async fn only_known_callers_are_let_in_and_their_keys_stay_here() {
     gateway.send(&of("one", COURSE)).await.is_zohos(200);
     let seen = zoho.requests().await.remove(0);
     assert!(seen.header("authorization").iter().all(|value| value.starts_with("Zoho-oauthtoken ")), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_allowed_is_denied() {
+    let zoho = Sandbox::boundless();
+    let setup = with_callers(Gateway::before(&zoho))
+        .set("accounts.other.client_id", "1000.SANDBOX")
+        .set("accounts.other.client_secret", CLIENT_SECRET)
+        .set("accounts.other.refresh_token", REFRESH_TOKEN);
+    let gateway = setup.start();
+    gateway.send(&of("one", COURSE)).await.is_zohos(200);
+    let forbidden = gateway.send(&of("one", CALENDAR)).await;
+    forbidden.problem_of(403, "caller-forbidden", "calendar.calendars.get-share-details");
+    for account in ["other", "nowhere"] {
+        let call = of("three", COURSE).header("gateway-account", account);
+        gateway.send(&call).await.problem(403, "caller-forbidden");
+    }
+    assert_eq!(zoho.requests().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_asks_too_often_is_told_when_it_may_again() {
+    let zoho = Sandbox::boundless();
+    let gateway = with_callers(Gateway::before(&zoho)).set("callers.one.limit.requests", 2).start();
+    for _ in 0..2 {
+        gateway.send(&of("one", COURSE)).await.is_zohos(200);
+    }
+    let body = gateway.send(&of("one", COURSE)).await.problem(429, "caller-limit");
+    assert!((25..=30).contains(&body["retry_after"].as_u64().unwrap_or_default()), "{body}");
+    gateway.send(&of("three", COURSE)).await.is_zohos(200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -149,6 +149,7 @@ async fn no_secret_is_written_at_any_level() {
     let key = "a-callers-own-key-8c1f";
     let hash = "96f29a7416abe529048af21ff4834cdbc4b327f28af970aac8f2bb421875815e";
     let setup = Gateway::before(&zoho).env("RUST_LOG", "trace").set("callers.payroll.key_sha256", hash);
+    let setup = setup.set("callers.payroll.accounts", "main").set("callers.payroll.allow", "*");
     let setup = setup.route("people.lms.share-course", "lock", "1s");
     let of_payroll = |call: Call| call.header("authorization", &format!("Bearer {key}"));
     let mut pages = String::new();
