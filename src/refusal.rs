@@ -144,6 +144,19 @@ pub enum Cause {
     Internal,
 }
 
+impl Cause {
+    /// The same of a token request, after which the call itself was not sent.
+    #[must_use]
+    pub fn before_the_call(mut self) -> Self {
+        if let Self::UpstreamUnreachable(fault) | Self::UpstreamInvalidResponse(fault) | Self::UpstreamTimeout(fault) =
+            &mut self
+        {
+            fault.before_the_call = true;
+        }
+        self
+    }
+}
+
 /// What went wrong between the gateway and Zoho.
 #[derive(Debug, Clone)]
 pub struct UpstreamFault {
@@ -153,4 +166,6 @@ pub struct UpstreamFault {
     pub server: String,
     /// The cause chain, for the log.
     pub log: String,
+    /// It was a token request that failed, so the call itself was not sent.
+    pub before_the_call: bool,
 }

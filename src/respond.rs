@@ -239,10 +239,14 @@ fn tell(refusal: &Refusal) -> Telling {
             StatusCode::BAD_GATEWAY,
             "upstream-invalid-response",
             "Zoho's answer was unusable",
-            format!(
-                "{} answered with something else than a complete HTTP answer; the call may have been executed",
-                fault.server
-            ),
+            if fault.before_the_call {
+                format!("{} answered a token request with something that is none; the call was not sent", fault.server)
+            } else {
+                format!(
+                    "{} answered with something else than a complete HTTP answer; the call may have been executed",
+                    fault.server
+                )
+            },
             None,
             fault.error,
         ),
@@ -346,6 +350,7 @@ fn timeout_detail(fault: &UpstreamFault) -> String {
         "connection_timeout" => {
             format!("no connection to {server} in time (upstream.connect_timeout); the call was not sent")
         }
+        _ if fault.before_the_call => format!("{server} did not answer a token request in time; the call was not sent"),
         _ => format!("{server} did not answer in time (upstream.timeout); the call may have been executed"),
     }
 }

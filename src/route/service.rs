@@ -90,6 +90,11 @@ impl Routing {
             let detail = "tunnels (CONNECT) are not proxied; call the gateway by its own address".to_owned();
             return Err(Cause::UnknownRoute { detail }.into());
         }
+        if head.method == Method::TRACE {
+            // RFC 9110 section 9.3.8: its answer is the request as it arrived, and it arrives with the access token.
+            let detail = "TRACE would hand the account's access token to the caller".to_owned();
+            return Err(Cause::UnknownRoute { detail }.into());
+        }
         let account = self.account(&head, permissions.as_deref())?;
         let named = |mut refusal: Refusal| {
             refusal.account = Some(account.name.clone());

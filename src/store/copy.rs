@@ -64,6 +64,11 @@ impl LockCopy {
         &self.path
     }
 
+    /// The file is gone, so it is to be written again.
+    pub(super) fn forget_what_is_saved(&mut self) {
+        self.stale = true;
+    }
+
     /// Takes over what these rows say of locks.
     pub(super) fn note(&mut self, rows: &[(Key, Stored)]) {
         for (key, row) in rows {

@@ -16,7 +16,7 @@ use redb::{
 };
 
 use super::{
-    files,
+    files::{self, FileId},
     row::{Key, Stored},
 };
 
@@ -25,6 +25,8 @@ use super::{
 pub(super) struct Database {
     /// Taken out when it is closed.
     inner: Option<redb::Database>,
+    /// What the file was when it was opened; `None` for one without a name, in tests.
+    file: Option<FileId>,
 }
 
 /// What a database remembers.
@@ -68,8 +70,10 @@ impl Database {
     pub(super) fn create(path: &Path, commit: u64, lost: Option<&str>) -> io::Result<Self> {
         let file = files::private().create_new(true).open(path)?;
         let made = guarded(|| {
+            let id = FileId::of(&file.metadata().map_err(Fault::Failed)?);
             let backend = FileBackend::new(file).map_err(fault)?;
-            let database = Self { inner: Some(builder().create_with_backend(backend).map_err(fault)?) };
+            let inner = builder().create_with_backend(backend).map_err(fault)?;
+            let database = Self { inner: Some(inner), file: Some(id) };
             database.commit(|transaction| {
                 transaction.open_table(ROWS).map_err(fault)?;
                 transaction.open_table(INCIDENTS).map_err(fault)?;
@@ -90,7 +94,14 @@ impl Database {
 
     /// Opens a database, verifies it and reads all of it.
     pub(super) fn open(path: &Path) -> Result<(Self, Contents), Fault> {
-        Self::open_by(|builder| builder.open(path))
+        let (mut database, contents) = Self::open_by(|builder| builder.open(path))?;
+        database.file = Some(FileId::of(&fs::metadata(path).map_err(Fault::Failed)?));
+        Ok((database, contents))
+    }
+
+    /// Whether the file that is written to is still the one of this name.
+    pub(super) fn still_stands(&self, path: &Path) -> io::Result<()> {
+        self.file.map_or(Ok(()), |file| file.is_at(path))
     }
 
     /// [`Database::open`] with the disk as a parameter.
@@ -98,7 +109,7 @@ impl Database {
         open: impl FnOnce(&Builder) -> Result<redb::Database, redb::DatabaseError>,
     ) -> Result<(Self, Contents), Fault> {
         guarded(|| {
-            let database = Self { inner: Some(open(&builder()).map_err(fault)?) };
+            let database = Self { inner: Some(open(&builder()).map_err(fault)?), file: None };
             let contents = database.read()?;
             Ok((database, contents))
         })

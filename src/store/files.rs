@@ -1,9 +1,9 @@
 //! Files as the store makes them: readable by the gateway's user alone, and on the disk when it says so.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -22,6 +22,25 @@ pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     options
+}
+
+/// A file itself, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    /// Whether a name still leads to this file, and not to another one or to none.
+    pub(super) fn is_at(self, path: &Path) -> io::Result<()> {
+        let found = Self::of(&fs::metadata(path)?);
+        if found == self { Ok(()) } else { Err(io::Error::other("it was replaced by another file")) }
+    }
 }
 
 /// Writes a whole file so that a reader after any crash finds the old text or the new.

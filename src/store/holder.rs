@@ -9,7 +9,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{error::OpenError, files};
+use super::{
+    error::OpenError,
+    files::{self, FileId},
+};
 use crate::clock;
 
 /// The hold on a folder, for as long as it lives.
@@ -49,6 +52,11 @@ impl Holder {
         let holder = Self { file, used, settled: false };
         holder.sign(&path).map_err(OpenError::unusable("write", &path))?;
         Ok(holder)
+    }
+
+    /// Whether the hold is one still: a folder that was removed or replaced can be held by somebody else.
+    pub(super) fn still_stands(&self, dir: &Path) -> io::Result<()> {
+        FileId::of(&self.file.metadata()?).is_at(&dir.join("holder"))
     }
 
     /// Whether the folder was used before.

@@ -83,7 +83,7 @@ impl Store {
         };
         let locks = LockCopy::new(copy, locks);
         holder.settle();
-        let mut store = Self { database: Some(database), path, newest, locks, timeline, holder };
+        let mut store = Self { database: Some(database), dir: dir.to_owned(), path, newest, locks, timeline, holder };
         // What was moved is written at once: moved again at the next start, it would never come to an end.
         store.put(&rows)?;
         Ok(Opened { store, memory, incidents, tokens })

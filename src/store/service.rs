@@ -20,11 +20,11 @@ use super::{
 pub struct Store {
     /// `None` after a failure, until it is reopened. Declared first, so that it is closed before the hold ends.
     pub(super) database: Option<Database>,
+    pub(super) dir: PathBuf,
     pub(super) path: PathBuf,
     pub(super) newest: Newest,
     pub(super) locks: LockCopy,
     pub(super) timeline: Timeline,
-    #[expect(dead_code, reason = "kept for what its drop ends")]
     pub(super) holder: Holder,
 }
 
@@ -50,6 +50,9 @@ impl Store {
     /// [`WriteError`] when the system still fails; it may be tried again.
     pub fn reopen(&mut self) -> Result<(), WriteError> {
         self.database = None;
+        if self.holder.still_stands(&self.dir).is_err() {
+            self.take_again()?;
+        }
         let damage = match look(&self.path, &self.newest).map_err(WriteError::at(&self.path))? {
             Found::Whole(database, _) => {
                 self.database = Some(database);
@@ -104,11 +107,28 @@ impl Store {
         self.commit(|database, era| database.write(era, rows))
     }
 
+    /// The folder is gone, or another one stands in its place.
+    fn take_again(&mut self) -> Result<(), WriteError> {
+        tracing::warn!(dir = %self.dir.display(), "the state folder was removed or replaced; it is made anew");
+        files::make_folder(&self.dir).map_err(WriteError::at(&self.dir))?;
+        let taken = Holder::take(&self.dir).map_err(|error| WriteError::at(&self.dir)(io::Error::other(error)))?;
+        self.holder = taken;
+        self.holder.settle();
+        let number = self.newest.number();
+        self.newest = Newest::open(self.newest.path().to_owned()).map_err(WriteError::at(self.newest.path()))?;
+        self.newest.note(number).map_err(WriteError::at(self.newest.path()))?;
+        self.locks.forget_what_is_saved();
+        Ok(())
+    }
+
     fn commit(&mut self, work: impl FnOnce(&Database, Option<&str>) -> Result<u64, Fault>) -> Result<(), WriteError> {
         // Taken out, and put back only when all went well.
         let Some(database) = self.database.take() else {
             return Err(WriteError::at(&self.path)(io::Error::other("closed by an earlier failure")));
         };
+        // A file that no name leads to any more takes writes, and forgets them with its process.
+        self.holder.still_stands(&self.dir).map_err(WriteError::at(&self.dir))?;
+        database.still_stands(&self.path).map_err(WriteError::at(&self.path))?;
         let commit =
             work(&database, self.timeline.era()).map_err(|fault| WriteError::at(&self.path)(fault.into_io()))?;
         self.newest.note(commit).map_err(WriteError::at(self.newest.path()))?;

@@ -181,6 +181,24 @@ fn a_folder_has_one_holder_and_says_who() {
     drop(machine.open_after(HOUR));
 }
 
+/// A folder was removed while a process used it. Its files took writes as before, and the next process knew of none.
+#[test]
+fn a_folder_that_is_removed_is_made_anew_with_everything_that_is_known() {
+    let machine = Machine::new();
+    let dir = machine.path("state");
+    let one = key("hr", "attendance");
+    let mut store = open_in(&dir, machine.timeline("a", Duration::ZERO)).expect("the store").store;
+    store.write(&[(one.clone(), Row { lock: None, ..row(machine.base) })]).expect("written");
+    fs::remove_dir_all(&dir).expect("removed");
+    assert!(store.write(&[(one.clone(), row(machine.base))]).is_err());
+    store.reopen().expect("opened again");
+    store.write(&[(one.clone(), row(machine.base))]).expect("written");
+    assert!(matches!(open_in(&dir, machine.timeline("a", Duration::ZERO)), Err(OpenError::Held { .. })));
+    drop(store);
+    let rows = kept(open_in(&dir, machine.timeline("a", MINUTE)).expect("the store").memory);
+    assert_eq!(rows, BTreeMap::from([(one, row(machine.base))]));
+}
+
 #[test]
 fn a_missing_database_is_lost_and_its_locks_are_not() {
     let machine = Machine::new();

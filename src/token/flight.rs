@@ -9,12 +9,16 @@ use tokio::{
 };
 
 use super::source::{Landing, Source};
-use crate::{call::Token, clock, refusal::Cause};
+use crate::{call::Token, clock, refusal::Cause, upstream::Failure};
 
 /// Between two attempts at an accounts server that cannot be reached: first this long, then each time twice as long, and
 /// each time up to as long again. Nothing was sent, so attempts cost no request.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
+/// How long a caller waits for the first attempt, whatever it said of slots: a token takes a moment, and without one
+/// nothing goes at all. The flight itself goes on until `upstream.timeout`.
+const FIRST_ATTEMPT: Duration = Duration::from_secs(5);
 
 /// A caller with a longer wait than this is told nevertheless: what could not be reached for so long is not about to be.
 const LONGEST_HOPE: Duration = Duration::from_secs(10);
@@ -52,15 +56,22 @@ pub(super) async fn fly(source: &Arc<Source>, progress: &watch::Sender<Progress>
     }
 }
 
-/// What a flight brings. Waits for the first attempt however long it takes, since it is bounded by the upstream's
-/// timeouts, and for further ones until `deadline` or a little less. `None` when the flight was broken off.
-pub(super) async fn landing(mut flight: watch::Receiver<Progress>, deadline: Instant) -> Option<Result<Token, Cause>> {
+/// What a flight brings. Waits for the first attempt for a moment or until `deadline`, and for further ones until `deadline` or a little less. `None` when the flight was broken off.
+pub(super) async fn landing(
+    mut flight: watch::Receiver<Progress>,
+    deadline: Instant,
+    server: &str,
+) -> Option<Result<Token, Cause>> {
+    let first = deadline.max(clock::now() + FIRST_ATTEMPT);
     let deadline = deadline.min(clock::now() + LONGEST_HOPE);
     loop {
         let now = flight.borrow_and_update().clone();
         match now {
             Progress::Landed(outcome) => return Some(outcome),
-            Progress::Flying => flight.changed().await.ok()?,
+            Progress::Flying => match timeout_at(first, flight.changed()).await {
+                Ok(changed) => changed.ok()?,
+                Err(_) => return Some(Err(Failure::timeout(server).cause)),
+            },
             Progress::Delayed(cause) => match timeout_at(deadline, flight.changed()).await {
                 Ok(changed) => changed.ok()?,
                 Err(_) => return Some(Err(cause)),

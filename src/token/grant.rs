@@ -223,5 +223,10 @@ impl Exchange<'_> {
 }
 
 fn invalid(server: &str, log: String) -> Cause {
-    Cause::UpstreamInvalidResponse(UpstreamFault { error: "http_protocol_error", server: server.to_owned(), log })
+    Cause::UpstreamInvalidResponse(UpstreamFault {
+        error: "http_protocol_error",
+        server: server.to_owned(),
+        log,
+        before_the_call: true,
+    })
 }

@@ -64,7 +64,10 @@ where
         Box::pin(async move {
             // The same configuration makes accounts and sources, so one without the other is a defect of ours.
             let Some(source) = source else { return Err(Refusal::from(Cause::Internal).of(&call.subject)) };
-            let token = source.token(deadline).await.map_err(|cause| Refusal::from(cause).of(&call.subject))?;
+            let token = source
+                .token(deadline)
+                .await
+                .map_err(|cause| Refusal::from(cause.before_the_call()).of(&call.subject))?;
             let (generation, route) = (token.generation, call.subject.route.id.clone());
             let mut answer = match inner.call(Signed { call, permit, token }).await {
                 Ok(answer) => answer,

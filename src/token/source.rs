@@ -144,7 +144,10 @@ impl Source {
         match self.look() {
             Look::Token(token) => Ok(token),
             Look::Refused(cause) => Err(cause),
-            Look::Flight(flight) => flight::landing(flight, deadline).await.unwrap_or_else(|| Err(self.interrupted())),
+            Look::Flight(flight) => {
+                let server = self.account.endpoints.accounts.authority().as_str();
+                flight::landing(flight, deadline, server).await.unwrap_or_else(|| Err(self.interrupted()))
+            }
         }
     }
 
@@ -306,6 +309,7 @@ impl Source {
                 error: "http_protocol_error",
                 server: self.account.endpoints.accounts.authority().to_string(),
                 log: "an access token that no header can carry".into(),
+                before_the_call: true,
             })
         })?;
         header.set_sensitive(true);
@@ -337,6 +341,7 @@ impl Source {
             error: "proxy_internal_error",
             server: self.account.endpoints.accounts.authority().to_string(),
             log: "the token request was broken off".into(),
+            before_the_call: true,
         })
     }
 }

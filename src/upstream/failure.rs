@@ -77,7 +77,7 @@ fn connect_error(error: &legacy::Error) -> &'static str {
 }
 
 fn fault(server: &str, error: &'static str, log: String) -> UpstreamFault {
-    UpstreamFault { error, server: server.to_owned(), log }
+    UpstreamFault { error, server: server.to_owned(), log, before_the_call: false }
 }
 
 /// The first error of type `E` in the chain; io errors hide theirs inside.

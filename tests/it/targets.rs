@@ -1,6 +1,6 @@
 //! How a request names what it wants: the gateway's paths, Zoho's hosts, and nothing else; and its id.
 
-use crate::support::{CALENDAR, COURSE, Gateway, Reply, Sandbox, Upstream, exchange, get};
+use crate::support::{CALENDAR, COURSE, Call, Gateway, Reply, Sandbox, Upstream, exchange, get};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_names_zohos_host_is_taken_there() {
@@ -77,6 +77,15 @@ async fn a_request_names_one_host() {
         let answer = exchange(gateway.address(), request).await;
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("\"parameter\":\"Host\""), "{answer}");
     }
+    assert_eq!(zoho.requests().await, []);
+}
+
+/// Its answer would be the request as Zoho got it, and with it the access token (RFC 9110 section 9.3.8).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_trace_is_forwarded() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    gateway.send(&Call::new("TRACE", COURSE)).await.problem(404, "unknown-route");
     assert_eq!(zoho.requests().await, []);
 }
 
