@@ -4,14 +4,19 @@
 //! configuration's `[routes]` then overrides single fields. Which row a request belongs to is decided in
 //! [`crate::route`], what a [`Parameter`] must look like in [`crate::validate`].
 
+mod date;
 mod parameter;
 mod row;
+mod shape;
+mod shape_reader;
 mod threshold;
 
 use std::sync::Arc;
 
-pub use parameter::{Kind, Parameter, Place};
+pub use date::DateFormat;
+pub use parameter::{Kind, Parameter, Parameters, Place};
 pub use row::CatalogueError;
+pub use shape::{Array, Condition, Except, Field, Required, Scalar, ScalarKind, Shape, Terms};
 pub use threshold::{Pace, Threshold};
 
 use http::Method;
@@ -115,7 +120,7 @@ pub struct Route {
     /// How long an answer may be served again without asking Zoho; zero: never.
     pub cache: std::time::Duration,
     /// The parameters its page documents.
-    pub parameters: Vec<Parameter>,
+    pub parameters: Parameters,
     /// The page of Zoho's that all of this was read from.
     pub source: String,
 }
@@ -151,6 +156,23 @@ impl Trust {
 pub enum Validation {
     /// Everything the page documents, and nothing it does not forbid.
     Documented,
+    /// The same, and nothing else: what the page does not know is refused.
+    Strict,
     /// Not looked at.
     Off,
+}
+
+impl Validation {
+    /// Every degree by the word that configurations and `routes` have for it.
+    pub const ALL: [(&str, Self); 3] = [("documented", Self::Documented), ("strict", Self::Strict), ("off", Self::Off)];
+
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Documented => "documented",
+            Self::Strict => "strict",
+            Self::Off => "off",
+        }
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, load, print};
 use crate::{
-    catalogue::{Catalogue, Route, Validation},
+    catalogue::{Catalogue, Route},
     endpoint::DataCenter,
 };
 
@@ -50,7 +50,7 @@ fn row(route: &Route) -> [String; 9] {
         route.path.clone().unwrap_or_else(|| "any other".to_owned()),
         threshold,
         route.threshold.map_or_else(|| "-".to_owned(), |threshold| span(threshold.lock)),
-        validation(route).to_owned(),
+        route.validation.as_str().to_owned(),
         span(route.cache),
         route.scopes.join(" or "),
     ]
@@ -67,7 +67,7 @@ fn object(route: &Route) -> Value {
         "scopes": route.scopes,
         "threshold": threshold,
         "lock": route.threshold.map(|threshold| span(threshold.lock)),
-        "validation": validation(route),
+        "validation": route.validation.as_str(),
         "cache": span(route.cache),
         "trust": route.trust.as_str(),
         "source": route.source,
@@ -79,13 +79,6 @@ fn methods(route: &Route) -> String {
         return "any".to_owned();
     }
     route.methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(",")
-}
-
-fn validation(route: &Route) -> &'static str {
-    match route.validation {
-        Validation::Documented => "documented",
-        Validation::Off => "off",
-    }
 }
 
 fn span(span: std::time::Duration) -> String {

@@ -52,8 +52,16 @@ fn unknown(id: &str, section: &Section<'_>, ids: &[String]) -> String {
 
 fn override_fields(section: &mut Section<'_>, route: &mut Route) {
     threshold(section, route);
-    let checks = [("documented", Validation::Documented), ("off", Validation::Off)];
-    if let Some(validation) = section.choice("validate", &checks) {
+    let origin = section.whereabouts("validate");
+    if let Some(validation) = section.choice("validate", &Validation::ALL) {
+        if let Some(origin) = origin
+            && validation == Validation::Strict
+            && !route.parameters.are_documented()
+        {
+            let message = "the catalogue does not list this call's parameters, so strict would refuse every one; \
+                           expected \"documented\" or \"off\"";
+            section.wrong("validate", &origin, message);
+        }
         route.validation = validation;
     }
     let cache_origin = section.whereabouts("cache");

@@ -502,8 +502,13 @@ fn every_mistake_is_told_with_its_place() {
             "2:1: routes.\"people.other.any-call\".cache: only the answers of a GET route can be served again; expected \"0s\"",
         ),
         (
-            "[routes.\"people.lms.share-course\"]\nvalidate = \"strict\"",
-            "2:12: routes.\"people.lms.share-course\".validate: expected one of \"documented\", \"off\"",
+            "[routes.\"people.lms.share-course\"]\nvalidate = \"loose\"",
+            "2:12: routes.\"people.lms.share-course\".validate: expected one of \"documented\", \"strict\", \"off\"",
+        ),
+        (
+            "[routes.\"people.other.any-call\"]\nvalidate = \"strict\"",
+            "2:1: routes.\"people.other.any-call\".validate: the catalogue does not list this call's parameters, so strict \
+             would refuse every one; expected \"documented\" or \"off\"",
         ),
     ] {
         let errors = bad(&with_account(&format!("{text}\n")), &[]);

@@ -1,31 +1,11 @@
 //! Whole numbers from 0, as Zoho counts them: in a signed 64-bit long.
 
-use super::{findings::About, wording::quoted};
-
 /// Whether `text` is ASCII digits and nothing else, and fits Zoho's long.
 ///
 /// Reads integers only. Through a float, record numbers beyond 2^53 would come out as their neighbours.
 pub(super) fn is_long(text: &str) -> bool {
     // Digits first: the standard parser also takes a sign.
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<i64>().is_ok()
-}
-
-/// Holds a value to [`crate::catalogue::Kind::RecordNumber`].
-pub(super) fn check_record_number(value: &str, about: &mut About<'_>) {
-    check(value, "a record number (digits only, at most 9223372036854775807)", about);
-}
-
-/// Holds a value to [`crate::catalogue::Kind::Index`].
-pub(super) fn check_index(value: &str, about: &mut About<'_>) {
-    check(value, "an integer from 0 (digits only, at most 9223372036854775807)", about);
-}
-
-fn check(value: &str, expected: &str, about: &mut About<'_>) {
-    if is_long(value) {
-        return;
-    }
-    let found = if value.is_empty() { "nothing".to_owned() } else { quoted(value) };
-    about.add("", format!("expected {expected}, but found {found}"));
 }
 
 #[cfg(test)]

@@ -11,13 +11,15 @@ use std::{collections::BTreeMap, fmt};
 use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{digits, findings::About, pointer::Path, wording::quoted};
+use crate::catalogue::Shape;
+
+use super::{findings::About, pointer::Path, wording::quoted};
 
 /// How deep arrays and objects may nest. No page documents more than one level; the rest is for keys we do not know.
 const DEEPEST: usize = 32;
 
-/// A JSON value, as far as the rules need it: the outermost array or object keeps its content, inner ones have been
-/// read and checked but come back empty, so that a megabyte of brackets occupies no more than that.
+/// A JSON value, as far as the rules need it: an array or an object that its shape describes keeps its content, others
+/// have been read and checked but come back empty, so that a megabyte of brackets occupies no more than that.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Value<'a> {
     /// `null`
@@ -36,11 +38,11 @@ pub(super) enum Value<'a> {
     Refused,
 }
 
-/// Reads `text` and reports what is wrong with it as JSON.
-pub(super) fn read<'a>(text: &'a str, about: &mut About<'_>) -> Value<'a> {
+/// Reads `text` and reports what is wrong with it as JSON. Whether it has this shape is not looked at.
+pub(super) fn read<'a>(text: &'a str, shape: &Shape, about: &mut About<'_>) -> Value<'a> {
     let mut reader = Reader { about };
     match serde_json::from_str::<&RawValue>(text) {
-        Ok(raw) => reader.value(raw, &Path::Root),
+        Ok(raw) => reader.value(raw, Some(shape), &Path::Root),
         Err(error) => reader.refuse(&Path::Root, malformed(text, &error)),
     }
 }
@@ -62,21 +64,12 @@ struct Reader<'r, 'f> {
 /// What is inside an array or an object.
 struct Inside<'i, 'r, 'f> {
     reader: &'i mut Reader<'r, 'f>,
+    /// What it is to look like, where that is documented.
+    shape: Option<&'i Shape>,
     path: &'i Path<'i>,
 }
 
 // === impl Value ===
-
-impl Value<'_> {
-    /// Whether this is a long from 0, as a number or as a string of digits; Zoho's own samples write both.
-    pub(super) fn is_long(&self) -> bool {
-        match self {
-            Self::Number(digits) => digits::is_long(digits),
-            Self::Text(digits) => digits::is_long(digits),
-            _ => false,
-        }
-    }
-}
 
 /// What stands there, to be read after "but found".
 impl fmt::Display for Value<'_> {
@@ -99,7 +92,7 @@ impl fmt::Display for Value<'_> {
 impl Reader<'_, '_> {
     /// Reads a value whose grammar serde_json has already confirmed; left to find are lone surrogates, which are
     /// grammatical, and what goes beyond the grammar: keys given twice and depth.
-    fn value<'a>(&mut self, raw: &'a RawValue, path: &Path<'_>) -> Value<'a> {
+    fn value<'a>(&mut self, raw: &'a RawValue, shape: Option<&Shape>, path: &Path<'_>) -> Value<'a> {
         let text = raw.get();
         match text.as_bytes() {
             [b'n', ..] => Value::Null,
@@ -116,7 +109,7 @@ impl Reader<'_, '_> {
                 format!("expected at most {DEEPEST} arrays and objects inside one another, but found more"),
             ),
             [b'[' | b'{', ..] => {
-                let inside = Inside { reader: self, path };
+                let inside = Inside { reader: self, shape, path };
                 match serde_json::Deserializer::from_str(text).deserialize_any(inside) {
                     Ok(value) => value,
                     Err(_) => {
@@ -139,12 +132,6 @@ impl Reader<'_, '_> {
 
 // === impl Inside ===
 
-impl Inside<'_, '_, '_> {
-    fn is_outermost(&self) -> bool {
-        matches!(self.path, Path::Root)
-    }
-}
-
 impl<'de> Visitor<'de> for Inside<'_, '_, '_> {
     type Value = Value<'de>;
 
@@ -153,12 +140,16 @@ impl<'de> Visitor<'de> for Inside<'_, '_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
+        let items = match self.shape {
+            Some(Shape::Array(array)) => Some(&*array.items),
+            _ => None,
+        };
         let mut list = Vec::new();
         let mut index = 0;
         while let Some(raw) = seq.next_element::<&'de RawValue>()? {
-            let value = self.reader.value(raw, &Path::Index(self.path, index));
+            let value = self.reader.value(raw, items, &Path::Index(self.path, index));
             index += 1;
-            if self.is_outermost() {
+            if items.is_some() {
                 list.push(value);
             }
         }
@@ -166,10 +157,15 @@ impl<'de> Visitor<'de> for Inside<'_, '_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
+        let fields = match self.shape {
+            Some(Shape::Object(fields)) => Some(fields.as_slice()),
+            _ => None,
+        };
         let mut object = BTreeMap::new();
         while let Some((key, raw)) = map.next_entry::<String, &'de RawValue>()? {
             let path = Path::Key(self.path, &key);
-            let value = self.reader.value(raw, &path);
+            let field = fields.and_then(|fields| fields.iter().find(|field| field.name == key));
+            let value = self.reader.value(raw, field.map(|field| &field.shape), &path);
             let value = match object.get(&key) {
                 None => value,
                 Some(Value::Refused) => Value::Refused,
@@ -179,7 +175,7 @@ impl<'de> Visitor<'de> for Inside<'_, '_, '_> {
             };
             object.insert(key, value);
         }
-        if !self.is_outermost() {
+        if fields.is_none() {
             object.clear();
         }
         Ok(Value::Object(object))

@@ -86,17 +86,16 @@ where
 
 async fn visit(Matched { subject, target, head, body }: Matched, max_body: u64) -> Result<Call, Cause> {
     let route = &subject.route;
-    let rules = if route.validation == Validation::Documented { route.parameters.as_slice() } else { &[] };
     // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first.
     let held = if looks_inside(route) { max_body } else { HELD.min(max_body) };
     let expects = head.headers.contains_key(header::EXPECT);
     let payload = read(body, held, max_body, expects).await?;
-    if !rules.is_empty() {
+    if has_rules(route) {
         let form = match &payload {
             Payload::Held { bytes, .. } if is_form(&head.headers) => Some(&bytes[..]),
             _ => None,
         };
-        check(rules, target.query(), form).map_err(Cause::InvalidPayload)?;
+        check(&route.parameters, route.validation, target.query(), form).map_err(Cause::InvalidPayload)?;
     }
     Ok(Call {
         subject,
@@ -109,9 +108,22 @@ async fn visit(Matched { subject, target, head, body }: Matched, max_body: u64) 
     })
 }
 
+/// Whether anything can be wrong with a payload.
+fn has_rules(route: &Route) -> bool {
+    match route.validation {
+        Validation::Documented => !route.parameters.is_empty(),
+        Validation::Strict => true,
+        Validation::Off => false,
+    }
+}
+
+/// Whether a form's content matters: where a parameter may stand in it, or nothing unknown may.
 fn looks_inside(route: &Route) -> bool {
-    route.validation == Validation::Documented
-        && route.parameters.iter().any(|parameter| parameter.places.contains(&Place::Form))
+    match route.validation {
+        Validation::Documented => route.parameters.iter().any(|parameter| parameter.places.contains(&Place::Form)),
+        Validation::Strict => true,
+        Validation::Off => false,
+    }
 }
 
 /// A form, or unmarked: then the sample calls of Zoho's pages mean a form. A compressed one cannot be read.

@@ -1,11 +1,13 @@
 //! The tables under `tests/it/payloads/`, and what no table can list: sizes, wording, and arbitrary bytes.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::{check, findings};
+use super::findings;
 use crate::{
-    catalogue::{Kind, Parameter, Place},
+    catalogue::{Catalogue, Parameter, Parameters, Place, Validation},
     fault::Fault,
 };
 
@@ -46,16 +48,15 @@ const ROUTES: [&str; 4] = [
     "calendar.calendars.share-calendar",
 ];
 
+/// As the catalogue has them.
 fn parameters(route: &str) -> Vec<Parameter> {
-    use Place::{Form, Query};
-    let (name, places, required, kind) = match route {
-        "people.lms.share-course" => ("erecnosList", vec![Form, Query], true, Kind::RecordNumbers),
-        "people.lms.get-shared-users" => ("startIndex", vec![Query], false, Kind::Index),
-        "people.lms.remove-shared-user" => ("sharedUserErecno", vec![Form, Query], true, Kind::RecordNumber),
-        "calendar.calendars.share-calendar" => ("shareData", vec![Query, Form], true, Kind::CalendarShare),
-        other => panic!("no such route: {other}"),
-    };
-    vec![Parameter { name: name.to_owned(), places, required, kind }]
+    static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::published().expect("the catalogue loads"));
+    let route = CATALOGUE.routes.iter().find(|known| known.id.as_str() == route).expect("a route of the catalogue");
+    route.parameters.to_vec()
+}
+
+fn check(parameters: &[Parameter], query: Option<&str>, form: Option<&[u8]>) -> Result<(), Vec<Fault>> {
+    super::check(parameters, Validation::Documented, query, form)
 }
 
 fn faults(route: &str, form: &str) -> Vec<Fault> {
@@ -151,6 +152,167 @@ fn says_that_the_quoted_text_is_shortened() {
     let long = "9".repeat(1000);
     let detail = only_detail("people.lms.remove-shared-user", &format!("sharedUserErecno={long}"));
     assert!(detail.ends_with(&format!("but found `{}…`", &long[..40])), "{detail}");
+}
+
+// === strict ===
+
+fn strict(route: &str, query: Option<&str>, form: Option<&str>) -> Vec<(String, String, String)> {
+    let faults = super::check(&parameters(route), Validation::Strict, query, form.map(str::as_bytes));
+    let told = |fault: Fault| (fault.parameter, fault.pointer, fault.detail);
+    faults.err().unwrap_or_default().into_iter().map(told).collect()
+}
+
+fn told(parameter: &str, pointer: &str, detail: &str) -> (String, String, String) {
+    (parameter.to_owned(), pointer.to_owned(), detail.to_owned())
+}
+
+#[test]
+fn strict_refuses_what_the_page_does_not_know() {
+    let route = "people.lms.share-course";
+    let known = "expected only the parameter erecnosList, but found ";
+    assert_eq!(
+        strict(route, Some("debug&trace=1"), Some("erecnosList=[1]&note=x")),
+        ["debug", "trace", "note"].map(|name| told(name, "", &format!("{known}`{name}`")))
+    );
+    assert_eq!(strict(route, None, Some("erecnosList=[1]")), []);
+    // What the page knows comes first; a name given twice is unknown once.
+    assert_eq!(
+        strict(route, Some("b=1&a=%"), Some("b=2")),
+        [
+            told(
+                "a",
+                "",
+                "expected a value that decodes, but `%` is not a percent sign with two hexadecimal digits (a percent sign itself is written %25)"
+            ),
+            told("b", "", "expected once, but given in the query and again in the form body"),
+            told(
+                "erecnosList",
+                "",
+                "this parameter is mandatory but missing; send it in the form body or in the query"
+            ),
+            told("b", "", &format!("{known}`b`")),
+            told("a", "", &format!("{known}`a`")),
+        ]
+    );
+}
+
+#[test]
+fn strict_refuses_a_parameter_where_zoho_does_not_look_for_it() {
+    let faults = strict("people.lms.get-shared-users", None, Some("startIndex=1"));
+    assert_eq!(faults, [told("startIndex", "", "expected in the query, but given in the form body")]);
+}
+
+#[test]
+fn strict_refuses_keys_that_the_page_does_not_know() {
+    let data = r#"shareData={"type":"group","zgid":1,"Mode":"add","privilege":"delegate","a/b":{"c":1}}"#;
+    let known = "expected only the keys type, privilege, mode, mailid, zgid, but found ";
+    assert_eq!(
+        strict("calendar.calendars.share-calendar", Some(data), None),
+        [
+            told("shareData", "/privilege", "expected freebusy or view, because delegate is for users, not for groups"),
+            told("shareData", "/Mode", &format!("{known}`Mode`")),
+            told("shareData", "/a~1b", &format!("{known}`a/b`")),
+        ]
+    );
+}
+
+#[test]
+fn strict_lists_no_more_than_the_bound() {
+    let many: Vec<_> = (0..100_000).map(|n| format!("n{n}")).collect();
+    assert_eq!(strict("people.lms.share-course", Some(&many.join("&")), None).len(), findings::MOST);
+    let keys: Vec<_> = many.iter().map(|name| format!("\"{name}\":1")).collect();
+    let data = format!(r#"shareData={{"type":"group","zgid":1,{}}}"#, keys.join(","));
+    assert_eq!(strict("calendar.calendars.share-calendar", None, Some(&data)).len(), findings::MOST);
+}
+
+#[test]
+fn a_page_that_documents_no_parameter_knows_none() {
+    let faults = super::check(&[], Validation::Strict, Some("a=1"), None).expect_err("nothing is known");
+    assert_eq!(faults[0].detail, "expected no parameter, because the call's page documents none, but found `a`");
+    assert_eq!(super::check(&[], Validation::Strict, Some(""), Some(b"")), Ok(()));
+}
+
+#[test]
+fn off_looks_at_nothing() {
+    assert_eq!(super::check(&parameters("people.lms.share-course"), Validation::Off, Some("a=%&a"), None), Ok(()));
+}
+
+// === rules that no page of today needs ===
+
+/// Parameters as a catalogue's file writes them, one a line.
+fn written(lines: &str) -> Parameters {
+    #[derive(Deserialize)]
+    struct File {
+        parameters: Parameters,
+    }
+    toml::from_str::<File>(&format!("parameters = [{lines}]")).expect("parameters").parameters
+}
+
+fn details(lines: &str, query: &str) -> Vec<String> {
+    let faults = check(&written(lines), Some(query), None).err().unwrap_or_default();
+    faults.into_iter().map(|fault| format!("{}{}: {}", fault.parameter, fault.pointer, fault.detail)).collect()
+}
+
+#[test]
+fn every_kind_says_what_it_expects() {
+    let kinds = "
+        { name = 'text', in = ['query'], kind = 'text', min = 1, max = 3 },
+        { name = 'long', in = ['query'], kind = 'text', called = 'a remark', max = 3 },
+        { name = 'page', in = ['query'], kind = 'integer', min = 1, max = 200 },
+        { name = 'shift', in = ['query'], kind = 'integer', min = -5, max = 5 },
+        { name = 'id', in = ['query'], kind = 'digits', called = 'a department id', min = 15, max = 19 },
+        { name = 'sort', in = ['query'], kind = 'one-of', values = ['asc', 'desc'] },
+        { name = 'mail', in = ['query'], kind = 'e-mail' },
+        { name = 'from', in = ['query'], kind = 'date', format = ['dd-MMM-yyyy', 'yyyy-MM-dd'] },
+        { name = 'all', in = ['query'], kind = 'boolean' },
+        { name = 'data', in = ['query'], kind = 'json', value = { kind = 'array', min = 2, max = 3, items = { kind = 'object', fields = [
+            { name = 'on', required = true, kind = 'date', format = 'yyyy-MM-dd' },
+            { name = 'tags', kind = 'array', items = { kind = 'text' } },
+        ] } } },
+        { name = 'free', in = ['query'], kind = 'json' },
+    ";
+    let good = "text=abc&long=&page=1&shift=-5&id=588882000000212025&sort=asc&mail=a@b.example&from=29-Feb-2024&all=true\
+                &data=[{\"on\":\"2024-02-29\",\"tags\":[\"a\"]},{\"on\":\"2024-03-01\"}]&free={}";
+    assert_eq!(details(kinds, good), [""; 0]);
+    let bad = "text=&long=abcd&page=201&shift=-0&id=1&sort=up&mail=a&from=2023-02-29&all=1\
+               &data=[{\"tags\":[1]},{\"on\":1,\"tags\":{}},[],{\"on\":\"2024-02-29\"}]&free={";
+    assert_eq!(
+        details(kinds, bad),
+        [
+            "text: expected a text of 1 to 3 characters, but found nothing",
+            "long: expected a remark of at most 3 characters, but found `abcd`: it is longer",
+            "page: expected an integer from 1 (digits only, at most 200), but found `201`",
+            "shift: expected an integer from -5 to 5, but found `-0`",
+            "id: expected a department id (digits only, 15 to 19 of them), but found `1`",
+            "sort: expected one of asc, desc, but found `up`",
+            "mail: expected an e-mail address, but found `a`: it has no @",
+            "from: expected a date as dd-MMM-yyyy or yyyy-MM-dd, but found `2023-02-29`",
+            "all: expected true or false, but found `1`",
+            "data: expected at most 3 objects, but the array has 4",
+            "data/0/on: expected a date, but on is missing",
+            "data/0/tags/0: expected a text, but found the number `1`",
+            "data/1/on: expected a date as yyyy-MM-dd, but found the number `1`",
+            "data/1/tags: expected an array of texts, but found an object",
+            "data/2: expected an object, but found an array",
+            "free: expected JSON, but `{` does not parse: EOF while parsing an object at line 1 column 1",
+        ]
+    );
+}
+
+#[test]
+fn parameters_depend_on_one_another_like_fields() {
+    let lines = "
+        { name = 'scope', in = ['query'], kind = 'one-of', values = ['all', 'some'] },
+        { name = 'ids', in = ['query'], required-when = { scope = 'some' }, kind = 'digits' },
+        { name = 'view', in = ['query'], kind = 'one-of', values = ['short', 'full'], except = { values = ['full'], when = { scope = 'all' } } },
+    ";
+    for good in ["", "scope=all", "scope=some&ids=1&view=full", "view=full"] {
+        assert_eq!(details(lines, good), [""; 0], "{good}");
+    }
+    let missing = details(lines, "scope=some");
+    assert_eq!(missing, ["ids: this parameter is mandatory but missing; send it in the query"]);
+    let excepted = details(lines, "scope=all&view=full");
+    assert_eq!(excepted, ["view: expected short where scope is all, but found `full`"]);
 }
 
 // === sizes ===

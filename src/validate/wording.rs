@@ -1,6 +1,6 @@
 //! How the caller's own text appears in what we say to them: shortened, and harmless in a terminal or a log line.
 
-use crate::catalogue::Place;
+use crate::catalogue::{Except, Place};
 
 /// How much of a value is quoted; enough to recognise it, too little to leak a payload into logs.
 const LONGEST_QUOTE: usize = 40;
@@ -23,6 +23,34 @@ pub(super) fn place(place: Place) -> &'static str {
     match place {
         Place::Query => "query",
         Place::Form => "form body",
+    }
+}
+
+/// What to say of a word that is not for this case; `None` when it is.
+pub(super) fn excepted<'v>(
+    words: &[String],
+    except: &Except,
+    word: &str,
+    value_of: impl Fn(&str) -> Option<&'v str>,
+) -> Option<String> {
+    if !except.values.iter().any(|value| value == word) || !except.when.holds(value_of) {
+        return None;
+    }
+    let left: Vec<_> = words.iter().filter(|word| !except.values.contains(word)).map(String::as_str).collect();
+    let left = left.join(" or ");
+    Some(match &except.because {
+        Some(because) => format!("expected {left}, because {word} {because}"),
+        None => format!("expected {left} where {}, but found {}", except.when, quoted(word)),
+    })
+}
+
+/// What to say of a name that the page does not know; `what` is "key" or "parameter".
+pub(super) fn unknown(what: &str, known: &[&str], found: &str) -> String {
+    let found = quoted(found);
+    match known {
+        [] => format!("expected no {what}, because the call's page documents none, but found {found}"),
+        [only] => format!("expected only the {what} {only}, but found {found}"),
+        _ => format!("expected only the {what}s {}, but found {found}", known.join(", ")),
     }
 }
 

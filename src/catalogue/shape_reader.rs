@@ -1,0 +1,475 @@
+//! From the tables of the catalogue's files to parameters and shapes.
+//!
+//! Every table (a parameter, a field, an element) is read with the same keys. Its kind then takes those that mean
+//! something to it; what is left over is refused by name, and so is a rule that could never be kept. The deserializer
+//! adds file and line.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use toml::Table;
+
+use super::{
+    date::DateFormat,
+    parameter::{Kind, Parameter, Parameters, Place},
+    shape::{Array, Condition, Except, Field, Required, Scalar, ScalarKind, Shape, Terms},
+};
+
+/// The most digits a long can have.
+const DIGITS: usize = 19;
+
+/// Every key that a table may have.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Raw {
+    kind: Word,
+    name: Option<String>,
+    r#in: Option<Vec<Place>>,
+    required: Option<bool>,
+    required_when: Option<Table>,
+    missing: Option<String>,
+    except: Option<RawExcept>,
+    called: Option<String>,
+    min: Option<i64>,
+    max: Option<i64>,
+    values: Option<Vec<String>>,
+    format: Option<OneOrMany>,
+    value: Option<Box<Shape>>,
+    items: Option<Box<Shape>>,
+    fields: Option<Vec<Field>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawExcept {
+    values: Vec<String>,
+    when: Table,
+    because: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Word {
+    Text,
+    Integer,
+    Digits,
+    OneOf,
+    EMail,
+    Date,
+    Boolean,
+    Json,
+    Array,
+    Object,
+    Any,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Parameters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let parameters = Vec::<Parameter>::deserialize(deserializer)?;
+        siblings(&parameters.iter().map(Sibling::from).collect::<Vec<_>>()).map_err(D::Error::custom)?;
+        Ok(Self::documented(parameters))
+    }
+}
+
+impl<'de> Deserialize<'de> for Parameter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        table(deserializer, parameter)
+    }
+}
+
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        table(deserializer, field)
+    }
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        table(deserializer, |mut raw| raw.shape())
+    }
+}
+
+/// Reads a table and builds from it while the deserializer still knows where it stands.
+fn table<'de, D: Deserializer<'de>, T>(deserializer: D, build: fn(Raw) -> Result<T, String>) -> Result<T, D::Error> {
+    struct InPlace<T>(fn(Raw) -> Result<T, String>);
+
+    impl<'de, T> Visitor<'de> for InPlace<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table such as { kind = \"digits\" }")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            let raw = Raw::deserialize(MapAccessDeserializer::new(map))?;
+            (self.0)(raw).map_err(A::Error::custom)
+        }
+    }
+
+    deserializer.deserialize_map(InPlace(build))
+}
+
+fn parameter(mut raw: Raw) -> Result<Parameter, String> {
+    let name = raw.named()?;
+    let about = |message: String| format!("{name}: {message}");
+    let places = raw.r#in.take().unwrap_or_default();
+    if places.is_empty() || (places.len() == 2 && places[0] == places[1]) || places.len() > 2 {
+        return Err(about("expected `in` to name \"query\", \"form\" or both".to_owned()));
+    }
+    if raw.missing.is_some() {
+        return Err(about("`missing` belongs to the fields of an object".to_owned()));
+    }
+    let terms = raw.terms().map_err(about)?;
+    let kind = match raw.kind {
+        Word::Json => {
+            let shape = raw.value.take().map_or(Shape::Any, |shape| *shape);
+            raw.nothing_left().map(|()| Kind::Json(shape))
+        }
+        Word::Array | Word::Object | Word::Any => {
+            Err("a parameter is text; expected kind = \"json\" with this as its `value`".to_owned())
+        }
+        _ => raw.scalar().map(Kind::Plain),
+    };
+    Ok(Parameter { kind: kind.map_err(about)?, places, terms, name })
+}
+
+fn field(mut raw: Raw) -> Result<Field, String> {
+    let name = raw.named()?;
+    let about = |message: String| format!("{name}: {message}");
+    let terms = raw.terms().map_err(about)?;
+    Ok(Field { shape: raw.shape().map_err(about)?, terms, name })
+}
+
+// === impl Raw ===
+
+impl Raw {
+    fn named(&mut self) -> Result<String, String> {
+        self.name.take().filter(|name| !name.is_empty()).ok_or_else(|| "expected a `name`".to_owned())
+    }
+
+    fn terms(&mut self) -> Result<Terms, String> {
+        let required = match (self.required.take(), self.required_when.take()) {
+            (None | Some(false), None) => Required::Never,
+            (Some(true), None) => Required::Always,
+            (None, Some(when)) => Required::When(condition(when)?),
+            (Some(_), Some(_)) => return Err("`required` contradicts `required-when`: expected one of them".to_owned()),
+        };
+        let missing = self.missing.take();
+        if missing.is_some() && required == Required::Never {
+            return Err("`missing` says nothing of what may be left out".to_owned());
+        }
+        let except = match self.except.take() {
+            None => None,
+            Some(RawExcept { values, when, because }) => {
+                let known = self.values.as_deref().unwrap_or_default();
+                if values.is_empty() || values.iter().any(|value| !known.contains(value)) {
+                    return Err("expected `except.values` to be some of `values`".to_owned());
+                }
+                if known.iter().all(|value| values.contains(value)) {
+                    return Err("`except.values` leaves none of `values`".to_owned());
+                }
+                Some(Except { values, when: condition(when)?, because })
+            }
+        };
+        Ok(Terms { required, missing, except })
+    }
+
+    fn shape(&mut self) -> Result<Shape, String> {
+        let shape = match self.kind {
+            Word::Any => Shape::Any,
+            Word::Array => {
+                let (min, max) = self.lengths(usize::MAX)?;
+                Shape::Array(Array { min, max, items: self.items.take().unwrap_or_else(|| Box::new(Shape::Any)) })
+            }
+            Word::Object => {
+                let fields = self.fields.take().ok_or_else(|| "an object needs `fields`".to_owned())?;
+                siblings(&fields.iter().map(Sibling::from).collect::<Vec<_>>())?;
+                Shape::Object(fields)
+            }
+            Word::Json => return Err("only a parameter can be \"json\"; what stands inside is already".to_owned()),
+            _ => return self.scalar().map(Shape::Scalar),
+        };
+        self.nothing_left()?;
+        Ok(shape)
+    }
+
+    fn scalar(&mut self) -> Result<Scalar, String> {
+        let kind = match self.kind {
+            Word::Text => {
+                let (min, max) = self.lengths(usize::MAX)?;
+                ScalarKind::Text { min, max }
+            }
+            Word::Integer => {
+                let (min, max) = (self.min.take().unwrap_or(i64::MIN), self.max.take().unwrap_or(i64::MAX));
+                ordered(min, max)?;
+                ScalarKind::Integer { min, max }
+            }
+            Word::Digits => {
+                let (min, max) = self.lengths(DIGITS)?;
+                ScalarKind::Digits { min: min.max(1), max }
+            }
+            Word::OneOf => ScalarKind::OneOf(words(self.values.take().unwrap_or_default(), "values")?),
+            Word::EMail => ScalarKind::Email,
+            Word::Date => {
+                let patterns = match self.format.take() {
+                    None => return Err("a date needs a `format`, such as \"yyyy-MM-dd\"".to_owned()),
+                    Some(OneOrMany::One(pattern)) => vec![pattern],
+                    Some(OneOrMany::Many(patterns)) => words(patterns, "format")?,
+                };
+                ScalarKind::Date(patterns.iter().map(|pattern| DateFormat::new(pattern)).collect::<Result<_, _>>()?)
+            }
+            Word::Boolean => ScalarKind::Boolean,
+            Word::Json | Word::Array | Word::Object | Word::Any => {
+                return Err("expected a kind without parts".to_owned());
+            }
+        };
+        // A fault lists the words or says what stands there; a name of their own would be said nowhere.
+        let called = match kind {
+            ScalarKind::OneOf(_) | ScalarKind::Boolean => None,
+            _ => self.called.take(),
+        };
+        self.nothing_left()?;
+        Ok(Scalar { kind, called })
+    }
+
+    /// `min` and `max` as lengths.
+    fn lengths(&mut self, most: usize) -> Result<(usize, usize), String> {
+        let length = |given: Option<i64>, otherwise| match given.map(usize::try_from) {
+            None => Ok(otherwise),
+            Some(Ok(length)) if length <= most => Ok(length),
+            Some(_) => Err(format!("expected `min` and `max` from 0 to {most}")),
+        };
+        let (min, max) = (length(self.min.take(), 0)?, length(self.max.take(), most)?);
+        ordered(min, max)?;
+        Ok((min, max))
+    }
+
+    /// Refuses the first key that nothing has taken.
+    fn nothing_left(&self) -> Result<(), String> {
+        let left = [
+            ("name", self.name.is_some()),
+            ("in", self.r#in.is_some()),
+            ("required", self.required.is_some()),
+            ("required-when", self.required_when.is_some()),
+            ("missing", self.missing.is_some()),
+            ("except", self.except.is_some()),
+            ("called", self.called.is_some()),
+            ("min", self.min.is_some()),
+            ("max", self.max.is_some()),
+            ("values", self.values.is_some()),
+            ("format", self.format.is_some()),
+            ("value", self.value.is_some()),
+            ("items", self.items.is_some()),
+            ("fields", self.fields.is_some()),
+        ];
+        match left.iter().find(|(_, is_left)| *is_left) {
+            Some((key, _)) => Err(format!("`{key}` means nothing here, with this kind")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn ordered<N: Ord>(min: N, max: N) -> Result<(), String> {
+    if min <= max { Ok(()) } else { Err("`min` is greater than `max`".to_owned()) }
+}
+
+/// A list that is not empty and says nothing twice.
+fn words(words: Vec<String>, key: &str) -> Result<Vec<String>, String> {
+    let mut sorted: Vec<&String> = words.iter().collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    if words.is_empty() || sorted.len() < words.len() {
+        return Err(format!("expected `{key}` to list at least one word, and none twice"));
+    }
+    Ok(words)
+}
+
+fn condition(table: Table) -> Result<Condition, String> {
+    let malformed =
+        || "expected a condition such as { type = \"group\" } or { type = [\"user\", \"group\"] }".to_owned();
+    let mut siblings = Vec::new();
+    for (name, value) in table {
+        let values = match value {
+            toml::Value::String(word) => vec![word],
+            value => words(value.try_into().map_err(|_| malformed())?, &name)?,
+        };
+        siblings.push((name, values));
+    }
+    if siblings.is_empty() { Err(malformed()) } else { Ok(Condition(siblings)) }
+}
+
+// === siblings ===
+
+/// A parameter or a field, as far as the others are concerned.
+struct Sibling<'s> {
+    name: &'s str,
+    terms: &'s Terms,
+    /// Its values, where they can be told apart by a condition.
+    scalar: Option<&'s ScalarKind>,
+}
+
+impl<'s> From<&'s Parameter> for Sibling<'s> {
+    fn from(Parameter { name, terms, kind, .. }: &'s Parameter) -> Self {
+        let scalar = match kind {
+            Kind::Plain(scalar) => Some(&scalar.kind),
+            Kind::Json(_) => None,
+        };
+        Self { name, terms, scalar }
+    }
+}
+
+impl<'s> From<&'s Field> for Sibling<'s> {
+    fn from(Field { name, terms, shape }: &'s Field) -> Self {
+        let scalar = match shape {
+            Shape::Scalar(scalar) => Some(&scalar.kind),
+            _ => None,
+        };
+        Self { name, terms, scalar }
+    }
+}
+
+/// Names stand there once, and conditions name siblings and values that there are.
+fn siblings(all: &[Sibling<'_>]) -> Result<(), String> {
+    for (index, sibling) in all.iter().enumerate() {
+        if all[..index].iter().any(|earlier| earlier.name == sibling.name) {
+            return Err(format!("{} stands there twice", sibling.name));
+        }
+        let required = match &sibling.terms.required {
+            Required::When(condition) => Some(("required-when", condition)),
+            Required::Never | Required::Always => None,
+        };
+        let except = sibling.terms.except.as_ref().map(|except| ("except.when", &except.when));
+        for (key, condition) in required.into_iter().chain(except) {
+            for (name, values) in &condition.0 {
+                let other = all.iter().find(|other| other.name == name && other.name != sibling.name);
+                if !other.is_some_and(|other| values.iter().all(|value| can_be(other.scalar, value))) {
+                    return Err(format!(
+                        "{}: expected `{key}` to name a sibling that is one-of or boolean, and values of it; \
+                         found {name} = {}",
+                        sibling.name,
+                        values.join(" or ")
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn can_be(scalar: Option<&ScalarKind>, value: &String) -> bool {
+    match scalar {
+        Some(ScalarKind::OneOf(words)) => words.contains(value),
+        Some(ScalarKind::Boolean) => value == "true" || value == "false",
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct File {
+        #[expect(dead_code, reason = "only its errors are looked at")]
+        parameters: Parameters,
+    }
+
+    fn error(parameter: &str) -> String {
+        // The fault stands in line 3, after a sound parameter.
+        let text = format!("parameters = [\n{{ name = \"a\", in = [\"query\"], kind = \"text\" }},\n{parameter},\n]");
+        toml::from_str::<File>(&text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_slip_is_told_with_its_line_and_key() {
+        for (parameter, expected) in [
+            (r#"{ name = "b", in = ["query"], kind = "txt" }"#, "unknown variant `txt`"),
+            (r#"{ name = "b", in = ["query"] }"#, "missing field `kind`"),
+            (r#"{ name = "b", in = ["query"], kind = "text", mni = 1 }"#, "unknown field `mni`"),
+            (r#"{ name = "b", in = ["query"], kind = "text", values = ["x"] }"#, "b: `values` means nothing here"),
+            (r#"{ name = "b", in = ["query"], kind = "date" }"#, "b: a date needs a `format`"),
+            (r#"{ name = "b", in = ["query"], kind = "date", format = "d.m.y" }"#, "\"d\" in the date format"),
+            (r#"{ name = "b", in = ["query"], kind = "integer", min = 2, max = 1 }"#, "b: `min` is greater than `max`"),
+            (r#"{ name = "b", in = ["query"], kind = "integer", min = "1" }"#, "invalid type"),
+            (r#"{ name = "b", in = ["query"], kind = "text", min = -1 }"#, "`min` and `max` from 0"),
+            (r#"{ name = "b", in = ["query"], kind = "digits", max = 20 }"#, "from 0 to 19"),
+            (r#"{ name = "b", in = ["query"], kind = "one-of" }"#, "expected `values` to list"),
+            (r#"{ name = "b", in = ["query"], kind = "one-of", values = ["x", "x"] }"#, "none twice"),
+            (
+                r#"{ name = "b", in = ["query"], kind = "one-of", values = ["x"], called = "a" }"#,
+                "`called` means nothing",
+            ),
+            (r#"{ name = "b", in = [], kind = "text" }"#, "b: expected `in`"),
+            (r#"{ name = "b", in = ["head"], kind = "text" }"#, "unknown variant `head`"),
+            (r#"{ name = "", in = ["query"], kind = "text" }"#, "expected a `name`"),
+            (r#"{ name = "b", in = ["query"], kind = "object", fields = [] }"#, "expected kind = \"json\""),
+            (r#"{ name = "b", in = ["query"], kind = "json", value = { kind = "json" } }"#, "only a parameter"),
+            (r#"{ name = "b", in = ["query"], kind = "json", value = { kind = "object" } }"#, "needs `fields`"),
+            (
+                r#"{ name = "b", in = ["query"], kind = "json", value = { kind = "array", items = { kind = "x" } } }"#,
+                "unknown variant `x`",
+            ),
+            (
+                r#"{ name = "b", in = ["query"], kind = "json", value = { kind = "array", name = "c" } }"#,
+                "`name` means nothing",
+            ),
+            (
+                r#"{ name = "b", in = ["query"], kind = "json", value = { kind = "object", fields = [{ name = "c", in = ["query"], kind = "text" }] } }"#,
+                "c: `in` means nothing",
+            ),
+            (
+                r#"{ name = "b", in = ["query"], kind = "json", value = { kind = "object", fields = [{ name = "c", kind = "text" }, { name = "c", kind = "any" }] } }"#,
+                "c stands there twice",
+            ),
+            (
+                r#"{ name = "b", in = ["query"], kind = "json", value = { kind = "object", fields = [{ name = "c", kind = "text", required-when = { d = "x" } }] } }"#,
+                "c: expected `required-when` to name a sibling",
+            ),
+            (
+                r#"{ name = "b", in = ["query"], kind = "json", value = { kind = "object", fields = [{ name = "c", kind = "text", required-when = { d = "y" } }, { name = "d", kind = "one-of", values = ["x"] }] } }"#,
+                "found d = y",
+            ),
+            (
+                r#"{ name = "b", in = ["query"], required = true, kind = "text", required-when = { a = "x" } }"#,
+                "contradicts",
+            ),
+            (r#"{ name = "b", in = ["query"], kind = "text", required-when = {} }"#, "expected a condition"),
+            (r#"{ name = "b", in = ["query"], kind = "text", missing = "the b" }"#, "belongs to the fields"),
+            (
+                r#"{ name = "b", in = ["query"], kind = "one-of", values = ["x"], except = { values = ["y"], when = { a = "z" } } }"#,
+                "some of `values`",
+            ),
+            (
+                r#"{ name = "b", in = ["query"], kind = "one-of", values = ["x"], except = { values = ["x"], when = { a = "z" } } }"#,
+                "leaves none",
+            ),
+        ] {
+            let error = error(parameter);
+            assert!(error.contains(expected), "{parameter}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_line_is_that_of_the_innermost_table() {
+        let inner = "{ name = \"b\", in = [\"query\"], kind = \"json\", value = { kind = \"object\", fields = [\n\
+                     { name = \"c\", kind = \"text\" },\n{ name = \"d\", kind = \"text\", format = \"x\" },\n] } }";
+        let error = error(inner);
+        assert!(error.contains("line 5") && error.contains("d: `format` means nothing"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_stands_there_twice_is_told() {
+        let error = error(r#"{ name = "a", in = ["form"], kind = "text" }"#);
+        assert!(error.contains("a stands there twice") && error.contains("line 1"), "{error}");
+    }
+}
