@@ -10,7 +10,7 @@ use crate::{
     catalogue::RouteId,
     endpoint::DataCenter,
     fault::Fault,
-    ledger::{Allowance, Limit},
+    ledger::{Allowance, Limit, Refused},
 };
 
 /// A call that is not answered by Zoho.
@@ -154,6 +154,17 @@ impl Cause {
             fault.before_the_call = true;
         }
         self
+    }
+}
+
+impl From<Refused> for Cause {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Saturated { retry_after, daily } => Self::ThresholdSaturated { retry_after, daily },
+            Refused::Locked { retry_after } => Self::ThresholdLocked { retry_after },
+            Refused::Full { retry_after, limit } => Self::QueueFull { retry_after, limit },
+            Refused::Unrecorded => Self::StateUnavailable,
+        }
     }
 }
 

@@ -24,7 +24,7 @@ const AFTER_A_RESTART: Duration = Duration::from_secs(5);
 
 /// The body of a problem.
 #[derive(Debug, Serialize)]
-struct Problem<'a> {
+pub struct Problem<'a> {
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
@@ -70,13 +70,15 @@ pub fn for_operators(cause: &Cause) -> String {
     }
 }
 
-/// The answer a caller gets; `request_id` becomes the problem's instance.
+/// The body of the answer, for a caller who only asks what it would be.
 #[must_use]
-pub fn respond(refusal: &Refusal, request_id: &str) -> Response<Body> {
-    let telling = tell(refusal);
-    let retry_after = telling.retry_after.map(ratelimit::whole_seconds);
+pub fn problem<'a>(refusal: &'a Refusal, request_id: &'a str) -> Problem<'a> {
+    told(refusal, tell(refusal), request_id)
+}
+
+fn told<'a>(refusal: &'a Refusal, telling: Telling, request_id: &'a str) -> Problem<'a> {
     let errors: &[Fault] = if let Cause::InvalidPayload(faults) = &*refusal.cause { faults } else { &[] };
-    let problem = Problem {
+    Problem {
         kind: format!("urn:zoho-gateway:problem:{}", telling.name),
         title: telling.title,
         status: telling.status.as_u16(),
@@ -84,23 +86,31 @@ pub fn respond(refusal: &Refusal, request_id: &str) -> Response<Body> {
         instance: request_id,
         route: refusal.route.as_ref().map(|route| route.as_str()),
         account: refusal.account.as_ref().map(|account| account.as_str()),
-        retry_after,
+        retry_after: telling.retry_after.map(ratelimit::whole_seconds),
         errors,
-    };
+    }
+}
+
+/// The answer a caller gets; `request_id` becomes the problem's instance.
+#[must_use]
+pub fn respond(refusal: &Refusal, request_id: &str) -> Response<Body> {
+    let telling = tell(refusal);
+    let (status, name, proxy_error) = (telling.status, telling.name, telling.proxy_error);
+    let problem = told(refusal, telling, request_id);
     // A struct of texts and numbers always has a JSON form.
     let mut response = Response::new(Body::full(serde_json::to_vec(&problem).unwrap_or_default()));
-    *response.status_mut() = telling.status;
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(seconds) = retry_after {
+    if let Some(seconds) = problem.retry_after {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
-    if telling.status == StatusCode::UNAUTHORIZED {
+    if status == StatusCode::UNAUTHORIZED {
         // RFC 9110 section 15.5.2 wants a challenge with this status.
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"zoho-gateway\""));
     }
-    proxy_status(headers, telling.proxy_error, telling.name);
+    proxy_status(headers, proxy_error, name);
     if let (Some(route), Some(allowance)) = (&refusal.route, &refusal.allowance) {
         ratelimit::write(headers, route, allowance);
     }

@@ -77,7 +77,7 @@ pub fn stack(
         // Before all that costs: a bad payload spends no slot, no token and no connection.
         .layer(ValidateLayer::new(max_body))
         // What is only asked, not called, ends here: it is never cached, queued or sent.
-        .layer(DryRunLayer::new(Arc::clone(&lines)))
+        .layer(DryRunLayer::new(Arc::clone(&lines), max_wait))
         // Before the throttle: what the cache can answer spends no slot.
         .layer(CacheLayer::default())
         // Above the throttle: a second attempt asks for a second permit.

@@ -2,6 +2,7 @@
 
 use std::{fs, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::{
@@ -101,6 +102,53 @@ async fn a_caller_that_hangs_up_spends_nothing_and_wakes_the_next() {
     head.abort();
     assert_eq!(next.await.unwrap().unwrap() - start, ms(1000), "the next one takes the slot of the first");
     assert_eq!(quota.remaining, 0);
+}
+
+/// The verdict on each wait is what a call would meet that came now, and asking spends nothing.
+fn verdict_is_true(line: &Arc<Line>, state: &str) {
+    for wait in [0, 1, 999, 1000, 2999, 3000, 3_600_000] {
+        let claim = || claim(clock::now() + ms(wait), Entrance::Back);
+        let before = line.allowance();
+        let (expected, verdict) = line.verdict(&claim());
+        assert_eq!(line.allowance(), before, "{state}, {wait} ms");
+        // A permit that is dropped unused is given back, and so is a place in the queue.
+        match line.permit(claim()).now_or_never() {
+            Some(Ok(_)) => assert_eq!((expected, verdict), (Duration::ZERO, Ok(())), "{state}, {wait} ms"),
+            Some(Err(refused)) => assert_eq!(verdict, Err(refused), "{state}, {wait} ms"),
+            None => assert!(verdict == Ok(()) && expected <= ms(wait), "{state}, {wait} ms: {verdict:?}, {expected:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_is_what_a_call_would_meet() {
+    let line = line(1, 3);
+    verdict_is_true(&line, "fresh");
+    served(&line, FAR).await.unwrap();
+    verdict_is_true(&line, "saturated");
+    let mut waiting = Vec::new();
+    for count in 1..=3 {
+        waiting.push(tokio::spawn({
+            let line = Arc::clone(&line);
+            async move { served(&line, FAR).await }
+        }));
+        tokio::task::yield_now().await;
+        verdict_is_true(&line, &format!("{count} waiting"));
+    }
+    for call in waiting {
+        call.await.unwrap().unwrap();
+    }
+    line.lock(Some(ms(2500)));
+    verdict_is_true(&line, "locked");
+    tokio::time::advance(ms(2500)).await;
+    verdict_is_true(&line, "after the lock");
+
+    let books = Books::in_memory(Limits::calls(3));
+    let day = Bucket::new(threshold(1, 5000, Pace::Burst), clock::now());
+    let daily = Daily::new(day, Key::default(), books.journal.clone());
+    let line = line_of(5, Some(daily), books);
+    served(&line, FAR).await.unwrap();
+    verdict_is_true(&line, "the day is spent");
 }
 
 #[tokio::test(start_paused = true)]

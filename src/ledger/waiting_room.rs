@@ -74,25 +74,36 @@ impl WaitingRoom {
         self.inside.lock().calls
     }
 
+    /// Whether it would let this one in, which takes no seat.
+    pub(super) fn admits(&self, claim: &Claim) -> Result<(), Limit> {
+        self.inside.lock().admits(claim, self.limits)
+    }
+
     /// Who comes back from a lock was in already and is not turned away.
     pub(super) fn enter(self: &Arc<Self>, claim: &Claim) -> Result<Seat, Limit> {
         let mut inside = self.inside.lock();
-        let own = inside.by_caller.get(&claim.caller).copied().unwrap_or_default();
+        inside.admits(claim, self.limits)?;
+        inside.calls += 1;
+        inside.bytes = inside.bytes.saturating_add(claim.bytes);
+        *inside.by_caller.entry(claim.caller.clone()).or_default() += 1;
+        Ok(Seat { room: Arc::clone(self), caller: claim.caller.clone(), bytes: claim.bytes })
+    }
+}
+
+impl Inside {
+    fn admits(&self, claim: &Claim, limits: Limits) -> Result<(), Limit> {
         if claim.entrance == Entrance::Back {
-            if inside.calls >= self.limits.calls {
+            if self.calls >= limits.calls {
                 return Err(Limit::Calls);
             }
-            if inside.bytes.saturating_add(claim.bytes) > self.limits.bytes {
+            if self.bytes.saturating_add(claim.bytes) > limits.bytes {
                 return Err(Limit::Bytes);
             }
-            if own >= self.limits.calls_per_caller {
+            if self.by_caller.get(&claim.caller).copied().unwrap_or_default() >= limits.calls_per_caller {
                 return Err(Limit::CallsPerCaller);
             }
         }
-        inside.calls += 1;
-        inside.bytes = inside.bytes.saturating_add(claim.bytes);
-        inside.by_caller.insert(claim.caller.clone(), own + 1);
-        Ok(Seat { room: Arc::clone(self), caller: claim.caller.clone(), bytes: claim.bytes })
+        Ok(())
     }
 }
 

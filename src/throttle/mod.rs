@@ -8,7 +8,6 @@
 //! Guards: nothing is forwarded to a throttled route without a permit of its line.
 
 mod service;
-mod wait;
 
 pub use service::{Throttle, ThrottleLayer};
 

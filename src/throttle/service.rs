@@ -9,15 +9,15 @@ use std::{
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use super::wait;
 use crate::{
     boxed::BoxFuture,
     call::{Answer, Call, Permitted, Unexecuted, Visit},
     clock,
-    ledger::{Allowance, Claim, Line, Lines, Permit, Refused},
+    ledger::{Claim, Line, Lines, Permit},
     priority, ratelimit,
     refusal::{Cause, Refusal},
     telemetry::Metrics,
+    wait,
 };
 
 /// Hangs the room.
@@ -100,7 +100,8 @@ where
 
 impl Room {
     async fn permit(&self, line: &Arc<Line>, call: &Call, deadline: Instant) -> Result<Permit, Refusal> {
-        line.permit(claim(call, deadline)).await.map_err(|refused| refusal(refused, line.allowance()).of(&call.subject))
+        let refusal = |refused| Refusal::from(Cause::from(refused)).with_allowance(line.allowance()).of(&call.subject);
+        line.permit(claim(call, deadline)).await.map_err(refusal)
     }
 }
 
@@ -119,16 +120,6 @@ fn claim(call: &Call, deadline: Instant) -> Claim {
         bytes: call.held_bytes(),
         request_id: request_id.into(),
     }
-}
-
-fn refusal(refused: Refused, allowance: Allowance) -> Refusal {
-    let cause = match refused {
-        Refused::Saturated { retry_after, daily } => Cause::ThresholdSaturated { retry_after, daily },
-        Refused::Locked { retry_after } => Cause::ThresholdLocked { retry_after },
-        Refused::Full { retry_after, limit } => Cause::QueueFull { retry_after, limit },
-        Refused::Unrecorded => Cause::StateUnavailable,
-    };
-    Refusal::from(cause).with_allowance(allowance)
 }
 
 #[cfg(test)]

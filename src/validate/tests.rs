@@ -311,8 +311,31 @@ fn parameters_depend_on_one_another_like_fields() {
     }
     let missing = details(lines, "scope=some");
     assert_eq!(missing, ["ids: this parameter is mandatory but missing; send it in the query"]);
+    // A sibling that is unsound, or elsewhere than Zoho looks, meets no condition.
+    assert_eq!(details(lines, "scope=some&scope=some"), ["scope: expected once, but given twice in the query"]);
+    assert_eq!(check(&written(lines), None, Some(b"scope=some")), Ok(()));
     let excepted = details(lines, "scope=all&view=full");
     assert_eq!(excepted, ["view: expected short where scope is all, but found `full`"]);
+}
+
+#[test]
+fn a_condition_holds_when_all_of_it_does() {
+    let lines = "{ name = 'data', in = ['query'], kind = 'json', value = { kind = 'object', fields = [
+        { name = 'whole', kind = 'boolean' },
+        { name = 'mode', kind = 'one-of', values = ['add', 'edit', 'delete'] },
+        { name = 'at', kind = 'text', required-when = { whole = 'false', mode = ['add', 'edit'] } },
+    ] } }";
+    for good in [
+        r#"{"whole":false}"#,
+        r#"{"mode":"add"}"#,
+        r#"{"whole":true,"mode":"add"}"#,
+        r#"{"whole":false,"mode":"delete"}"#,
+    ] {
+        assert_eq!(details(lines, &format!("data={good}")), [""; 0], "{good}");
+    }
+    for bad in [r#"{"whole":false,"mode":"add"}"#, r#"{"whole":"false","mode":"edit"}"#] {
+        assert_eq!(details(lines, &format!("data={bad}")), ["data/at: expected a text, but at is missing"], "{bad}");
+    }
 }
 
 // === sizes ===

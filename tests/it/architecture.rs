@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 13] = [
     // The rooms: between them pass the types of `call`, and nothing else.
     &["listener", "edge", "caller", "route", "validate", "dry_run", "cache", "retry", "throttle", "token", "forward"],
     &["respond", "telemetry", "upstream"],
-    &["priority", "ratelimit", "refusal"],
+    &["priority", "ratelimit", "refusal", "wait"],
     &["call"],
     &["ledger", "permissions"],
     &["store"],

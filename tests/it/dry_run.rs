@@ -1,6 +1,6 @@
 //! `Gateway-Dry-Run: ?1`: everything is judged, nothing is sent.
 
-use crate::support::{COURSE, Gateway, SHARE, Sandbox, put};
+use crate::support::{COURSE, Call, Gateway, SHARE, Sandbox, put};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dry_run_tells_route_and_wait_and_sends_nothing() {
@@ -14,6 +14,7 @@ async fn a_dry_run_tells_route_and_wait_and_sends_nothing() {
         let body = answer.json();
         assert_eq!((&body["route"], &body["account"]), (&"people.lms.share-course".into(), &"main".into()), "{body}");
         assert_eq!(body["expected_wait_seconds"], 0.0, "no slot was spent: {body}");
+        assert_eq!((&body["verdict"], body.get("problem")), (&"valid".into(), None), "{body}");
     }
     gateway.send(&dry.clone().form("erecnosList=[]")).await.problem(400, "invalid-payload");
     gateway.send(&put(COURSE).header("gateway-dry-run", "yes").form(SHARE)).await.problem(400, "invalid-payload");
@@ -23,4 +24,64 @@ async fn a_dry_run_tells_route_and_wait_and_sends_nothing() {
     let wait = gateway.send(&dry.form(SHARE)).await.json()["expected_wait_seconds"].as_f64().expect("a number");
     assert!((50.0..=60.0).contains(&wait), "{wait}");
     assert_eq!(zoho.requests().await.len(), 1);
+}
+
+/// Asks what the call would meet, makes it, and holds the one to the other.
+async fn is_told_beforehand(gateway: &Gateway, call: &Call, name: &str) -> f64 {
+    let asked =
+        gateway.send(&call.clone().header("gateway-dry-run", "?1;why=test").header("x-request-id", "same")).await;
+    assert_eq!(asked.status, 200, "{asked:?}");
+    let asked = asked.json();
+    assert_eq!(asked["verdict"], "refused", "{asked}");
+    let met = gateway.send(&call.clone().header("x-request-id", "same")).await.problem(429, name);
+    let mut told = asked["problem"].clone();
+    // A second may have begun between the two.
+    for (key, value) in [("retry_after", &met["retry_after"]), ("detail", &met["detail"])] {
+        assert!(told[key].is_u64() || told[key].is_string(), "{asked}");
+        told[key] = value.clone();
+    }
+    assert_eq!(told, met);
+    asked["expected_wait_seconds"].as_f64().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_would_be_refused_is_told_so() {
+    let zoho = Sandbox::start(&["--requests", "100000", "--lock-answer", "200"]);
+    let gateway = Gateway::before(&zoho).route("people.lms.share-course", "requests", 1).start();
+    let call = put(COURSE).form(SHARE);
+    gateway.send(&call).await.is_zohos(200);
+    let wait = is_told_beforehand(&gateway, &call.clone().header("prefer", "wait=5"), "threshold-saturated").await;
+    assert!((50.0..=60.0).contains(&wait), "{wait}");
+    // Who would wait long enough would be served.
+    let patient = call.clone().header("prefer", "wait=90").header("gateway-dry-run", "?1");
+    assert_eq!(gateway.send(&patient).await.json()["verdict"], "valid");
+    assert_eq!(zoho.requests().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_is_told() {
+    let zoho = Sandbox::start(&["--requests", "100000", "--lock-answer", "200"]);
+    let gateway = Gateway::before(&zoho).start();
+    zoho.lock("PUT /api/v1/courses/{id}/share", 300.0).await;
+    let call = put(COURSE).form(SHARE);
+    gateway.send(&call).await.problem(429, "threshold-locked");
+    let wait = is_told_beforehand(&gateway, &call, "threshold-locked").await;
+    assert!((290.0..=300.0).contains(&wait), "{wait}");
+    assert_eq!(zoho.requests().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_boolean_is_neither_asked_nor_called() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    let call = put(COURSE).form(SHARE);
+    for value in ["", "1", "true", "?2", "?1, ?1", "?1;", "(?1)"] {
+        let answer = gateway.send(&call.clone().header("gateway-dry-run", value)).await;
+        let body = answer.problem_of(400, "invalid-payload", "people.lms.share-course");
+        assert_eq!(body["errors"][0]["parameter"], "Gateway-Dry-Run", "{value}");
+    }
+    let twice = call.clone().header("gateway-dry-run", "?1").header("gateway-dry-run", "?1");
+    gateway.send(&twice).await.problem(400, "invalid-payload");
+    assert_eq!(zoho.requests().await, []);
+    gateway.send(&call.header("gateway-dry-run", "?0;x")).await.is_zohos(200);
 }

@@ -125,3 +125,28 @@ async fn a_raw_quote_in_a_query_is_taken_as_the_encoded_one() {
     let expected = target.replace('"', "%22").replace("/calendar/", "/");
     assert_eq!(zoho.requests().await.iter().map(|request| request.target.clone()).collect::<Vec<_>>(), [expected]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strict_route_refuses_what_its_page_does_not_know() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho)
+        .route("people.lms.share-course", "validate", "strict")
+        .route("people.lms.get-shared-users", "validate", "strict")
+        .start();
+    let path = "/people/api/v1/courses/1/share";
+    let put = |query: &str, form: &'static str| Call::new("PUT", &format!("{path}{query}")).form(form);
+    let answer = gateway.send(&put("?debug=1", "erecnosList=[1]&note=x")).await;
+    let body = answer.problem_of(400, "invalid-payload", "people.lms.share-course");
+    let listed: Vec<(String, String)> = body["errors"].as_array().expect("errors").iter().map(fault).collect();
+    assert_eq!(listed, ["debug", "note"].map(|name| (name.to_owned(), String::new())));
+    // Also where no parameter of the page stands in a form: a form may not hold any.
+    let get = |query: &str| Call::new("GET", &format!("{path}{query}"));
+    gateway.send(&get("").form("startIndex=1")).await.problem(400, "invalid-payload");
+    assert_eq!(zoho.requests().await, []);
+
+    gateway.send(&put("", "erecnosList=[1]")).await.is_zohos(200);
+    gateway.send(&get("?startIndex=1")).await.is_zohos(200);
+    // Another route of the same path is none the stricter for it.
+    let remove = Call::new("DELETE", &format!("{path}?sharedUserErecno=1&debug=1"));
+    assert_eq!(gateway.send(&remove).await.header("proxy-status"), None);
+}

@@ -156,11 +156,23 @@ impl Line {
         self.state.lock().allowance(clock::now())
     }
 
-    /// When a call of this caller could be served that came now.
-    #[must_use]
-    pub fn expected(&self, caller: &Caller, urgency: Urgency) -> Duration {
+    /// What would become of this claim if it came now: how long it would wait, and why it would be refused, if it would.
+    ///
+    /// Asks the same questions in the same order as [`permit`](Self::permit), and changes nothing.
+    pub fn verdict(&self, claim: &Claim) -> (Duration, Result<(), Refused>) {
         let now = clock::now();
-        self.state.lock().expected(caller, urgency, now).saturating_duration_since(now)
+        let mut state = self.state.lock();
+        let expected = state.expected(&claim.caller, claim.urgency, now).saturating_duration_since(now);
+        let judged = if self.books.journal.is_failing() {
+            Err(Refused::Unrecorded)
+        } else if state.queue.is_empty() && state.has_room(now) {
+            return (Duration::ZERO, Ok(()));
+        } else {
+            state
+                .admits(claim, now)
+                .and_then(|()| self.books.room.admits(claim).map_err(|limit| state.full(claim, now, limit)))
+        };
+        (expected, judged)
     }
 
     /// How it stands.

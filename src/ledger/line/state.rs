@@ -109,6 +109,11 @@ impl State {
         })
     }
 
+    /// Whether [`take`](Self::take) would take now.
+    pub(super) fn has_room(&mut self, now: Instant) -> bool {
+        self.bucket.room(now).is_ok() && self.daily.as_ref().is_none_or(|daily| daily.bucket().room(now).is_ok())
+    }
+
     pub(super) fn change(&mut self, now: Instant, change: impl Fn(&mut Bucket, Instant)) {
         change(&mut self.bucket, now);
         if let Some(daily) = &self.daily {
