@@ -338,6 +338,31 @@ fn a_condition_holds_when_all_of_it_does() {
     }
 }
 
+/// docs/rules.md: its row, its wrong payload, and what is said about it.
+#[test]
+fn the_page_on_rules_is_true() {
+    #[derive(Deserialize)]
+    struct File {
+        route: Vec<Row>,
+    }
+    #[derive(Deserialize)]
+    struct Row {
+        parameters: Parameters,
+    }
+    let page = include_str!("../../docs/rules.md");
+    let block = |kind: &str| {
+        page.split(&format!("```{kind}\n")).nth(1).and_then(|rest| rest.split("```").next()).expect("a block")
+    };
+    let file: File = toml::from_str(block("toml")).expect("the row");
+    let (payload, told) = block("text").split_once("\n\n").expect("a payload, and what is told");
+    let faults = check(&file.route[0].parameters, None, Some(payload.as_bytes())).expect_err("a wrong payload");
+    let lines: Vec<_> = faults
+        .into_iter()
+        .map(|fault| format!("{:17} {}", format!("{} {}", fault.parameter, fault.pointer).trim_end(), fault.detail))
+        .collect();
+    assert_eq!(lines, told.lines().collect::<Vec<_>>());
+}
+
 // === sizes ===
 
 #[test]
