@@ -119,6 +119,8 @@ pub struct Route {
     pub validation: Validation,
     /// How long an answer may be served again without asking Zoho; zero: never.
     pub cache: std::time::Duration,
+    /// For how much longer it may be served when Zoho cannot be asked; zero: never.
+    pub stale_if_error: std::time::Duration,
     /// The parameters its page documents.
     pub parameters: Parameters,
     /// The page of Zoho's that all of this was read from.

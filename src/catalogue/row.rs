@@ -113,6 +113,7 @@ impl Row {
             trust,
             validation: Validation::Documented,
             cache: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
             parameters,
             source,
         }
@@ -132,6 +133,7 @@ impl Other {
             trust: Trust::Assumed,
             validation: Validation::Documented,
             cache: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
             parameters: Parameters::default(),
             source,
         }

@@ -51,6 +51,9 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Zoho's slow reports take tens of seconds; a call given up on has been counted all the same.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Some ten thousands of usual answers, on a machine where nobody thought of it.
+pub(super) const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+
 /// A new call of Zoho's should work on the day it appears, at the pace that most calls have.
 pub(super) const UNKNOWN: UnknownRoute = UnknownRoute::Limit;
 

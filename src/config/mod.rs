@@ -60,6 +60,8 @@ pub struct Config {
     pub queue: Queue,
     /// Calling Zoho.
     pub upstream: Upstream,
+    /// Keeping answers.
+    pub cache: Cache,
     /// What to do with calls that the catalogue does not know.
     pub routing: Routing,
     /// The Zoho logins in the order of the file; at least one.
@@ -124,6 +126,13 @@ pub struct Upstream {
     pub timeout: Duration,
     /// The trust roots of `ca_file`.
     pub extra_roots: ExtraRoots,
+}
+
+/// `[cache]`.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    /// How much all kept answers together may hold in memory.
+    pub max_bytes: u64,
 }
 
 /// `[routing]`.
@@ -214,11 +223,12 @@ fn validated(
         let token = root.section("token", sections::token);
         let queue = root.section("queue", sections::queue);
         let upstream = root.section("upstream", |section| sections::upstream(section, &around));
+        let cache = root.section("cache", sections::cache);
         let routing = root.section("routing", sections::routing);
         let accounts = accounts::read(root, &around);
         let callers = callers::read(root, &accounts);
         overrides::apply(root, &mut catalogue);
-        Config { proxy, admin, state, token, queue, upstream, routing, accounts, callers, catalogue }
+        Config { proxy, admin, state, token, queue, upstream, cache, routing, accounts, callers, catalogue }
     });
     findings.into_result().map(|()| config)
 }

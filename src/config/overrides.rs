@@ -74,6 +74,20 @@ fn override_fields(section: &mut Section<'_>, route: &mut Route) {
         }
         route.cache = cache;
     }
+    let stale_origin = section.whereabouts("stale_if_error");
+    if let Some(stale) = section.duration("stale_if_error", CACHES) {
+        if let Some(origin) = stale_origin
+            && !stale.is_zero()
+            && route.cache.is_zero()
+        {
+            section.wrong(
+                "stale_if_error",
+                &origin,
+                "nothing is kept without cache; expected \"0s\", or cache beside it",
+            );
+        }
+        route.stale_if_error = stale;
+    }
 }
 
 fn threshold(section: &mut Section<'_>, route: &mut Route) {

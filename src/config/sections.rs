@@ -1,9 +1,9 @@
-//! The tables with fixed keys: `[proxy]`, `[admin]`, `[state]`, `[token]`, `[queue]`, `[upstream]`, `[routing]`.
+//! The tables with fixed keys: `[proxy]`, `[admin]`, `[state]`, `[token]`, `[queue]`, `[upstream]`, `[cache]`, `[routing]`.
 
 use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use super::{
-    Admin, ListenAddress, MissingState, Proxy, Queue, Routing, State, UnknownRoute, Upstream,
+    Admin, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, State, UnknownRoute, Upstream,
     credential::{self, Surroundings},
     defaults,
     reader::Section,
@@ -32,6 +32,9 @@ const TOKEN_REQUESTS: RangeInclusive<u32> = 1..=1000;
 
 /// Zoho's is ten minutes; shorter ones are for tests.
 const TOKEN_WINDOWS: RangeInclusive<Duration> = Duration::from_millis(1)..=HOUR;
+
+/// The longest answer that is kept takes a mebibyte; beyond some gibibytes the machine is the limit.
+const CACHE_BYTES: RangeInclusive<u64> = 1024 * 1024..=16 * 1024 * 1024 * 1024;
 
 const AN_ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or \"unix:/run/zoho-gateway/proxy.sock\"";
 
@@ -146,6 +149,11 @@ pub(super) fn upstream(section: &mut Section<'_>, around: &Surroundings<'_>) -> 
         timeout: section.duration("timeout", TIMEOUTS).unwrap_or(defaults::TIMEOUT),
         extra_roots: extra_roots.map(|found| found.value).unwrap_or_default(),
     }
+}
+
+/// Reads `[cache]`.
+pub(super) fn cache(section: &mut Section<'_>) -> Cache {
+    Cache { max_bytes: section.size("max_bytes", CACHE_BYTES).unwrap_or(defaults::CACHE_BYTES) }
 }
 
 /// Reads `[routing]`.

@@ -91,6 +91,7 @@ fn every_key_is_taken() {
             state = { dir = "/var/lib/gateway", missing = "lost" }
             upstream = { connect_timeout = "1s", timeout = "2m" }
             routing.unknown = "deny"
+            cache.max_bytes = "1MiB"
             [callers.payroll]
             key_sha256 = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
             weight = 3
@@ -107,6 +108,7 @@ fn every_key_is_taken() {
             validate = "off"
             [routes."people.lms.get-shared-users"]
             cache = "1m"
+            stale_if_error = "10m"
             throttle = "off"
             [routes."calendar.other.any-call"]
             requests = 5
@@ -147,6 +149,7 @@ fn every_key_is_taken() {
     assert_eq!(share.validation, Validation::Off);
     let shared = route(&config, "people.lms.get-shared-users");
     assert_eq!((shared.cache, shared.threshold), (Duration::from_secs(60), None));
+    assert_eq!((shared.stale_if_error, config.cache.max_bytes), (Duration::from_secs(600), 1 << 20));
     assert_eq!(route(&config, "calendar.other.any-call").threshold.unwrap().requests.get(), 5);
 
     let names: Vec<&str> = config.accounts.iter().map(|account| account.name.as_str()).collect();
@@ -398,7 +401,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[prox]",
-            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, callers, proxy, queue, routes, routing, state, token, upstream)",
+            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, cache, callers, proxy, queue, routes, routing, state, token, upstream)",
         ),
         ("[proxy]\ntls = {}", "2:1: proxy.tls: unknown key (known here: drain, listen, max_body)"),
         (
@@ -497,6 +500,15 @@ fn every_mistake_is_told_with_its_place() {
             "[routes.\"people.lms.share-course\"]\ncache = \"1s\"",
             "2:1: routes.\"people.lms.share-course\".cache: only the answers of a GET route can be served again; expected \"0s\"",
         ),
+        (
+            "[routes.\"people.lms.get-shared-users\"]\nstale_if_error = \"1s\"",
+            "2:1: routes.\"people.lms.get-shared-users\".stale_if_error: nothing is kept without cache; expected \"0s\", or cache beside it",
+        ),
+        (
+            "[routes.\"people.lms.get-shared-users\"]\ncache = \"1s\"\nstale_if_error = \"25h\"",
+            "3:18: routes.\"people.lms.get-shared-users\".stale_if_error: expected a duration from 0s to 24h",
+        ),
+        ("[cache]\nmax_bytes = \"1KiB\"", "2:13: cache.max_bytes: expected a size from 1048576B to 17179869184B"),
         (
             "[routes.\"people.other.any-call\"]\ncache = \"1s\"",
             "2:1: routes.\"people.other.any-call\".cache: only the answers of a GET route can be served again; expected \"0s\"",
