@@ -80,6 +80,7 @@ impl App {
             max_wait: config.queue.max_wait,
             timeout: config.upstream.timeout,
             max_body: config.proxy.max_body,
+            cache_bytes: config.cache.max_bytes,
             shutdown: Shutdown::default(),
             metrics,
         };

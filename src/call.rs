@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, request::Parts, uri::PathAndQuery};
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     account::{Account, AccountName},
@@ -78,6 +78,8 @@ pub struct Call {
     pub ready_at: Instant,
     /// Where it enters the queue.
     pub entrance: Entrance,
+    /// Tells those who share it whether it has left the queue.
+    pub departure: Departure,
 }
 
 impl Call {
@@ -104,6 +106,7 @@ impl Call {
             payload: Payload::Held { bytes: bytes.clone(), trailers: trailers.clone() },
             ready_at: self.ready_at,
             entrance: self.entrance,
+            departure: self.departure.clone(),
         })
     }
 }
@@ -128,6 +131,35 @@ impl From<Payload> for Body {
             Payload::Held { bytes, trailers: None } => Self::full(bytes),
             Payload::Held { bytes, trailers: Some(trailers) } => Self::full(bytes).with_trailers(trailers),
             Payload::Streamed(body) => body,
+        }
+    }
+}
+
+/// Whether a call waits in the queue or has its slot. Nobody looks at that of most calls, and they keep none.
+#[derive(Debug, Clone, Default)]
+pub struct Departure(Option<watch::Sender<bool>>);
+
+impl Departure {
+    /// One that somebody looks at.
+    #[must_use]
+    pub fn watched() -> (Self, watch::Receiver<bool>) {
+        let (departed, watched) = watch::channel(false);
+        (Self(Some(departed)), watched)
+    }
+
+    /// It begins to wait, perhaps once more.
+    pub fn queues(&self) {
+        self.tell(false);
+    }
+
+    /// It has its slot.
+    pub fn departs(&self) {
+        self.tell(true);
+    }
+
+    fn tell(&self, departed: bool) {
+        if let Some(watched) = &self.0 {
+            watched.send_replace(departed);
         }
     }
 }
@@ -192,6 +224,38 @@ pub struct Visit {
     pub waited: Option<Duration>,
 }
 
+/// For log and metrics: what the cache had to do with an answer. Travels in the answer's extensions too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheOutcome {
+    /// Answered with what was kept.
+    Hit,
+    /// Answered with what was kept and is no longer fresh, because Zoho could not be asked.
+    Stale,
+    /// Answered by Zoho.
+    Miss,
+    /// Answered by Zoho to another caller's identical read.
+    Collapsed,
+    /// A read that the cache must not answer.
+    Bypass,
+    /// Not answered: the caller wants an answer from the cache only.
+    NotCached,
+}
+
+impl CacheOutcome {
+    /// As log and metrics write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Bypass => "bypass",
+            Self::NotCached => "not_cached",
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -222,6 +286,7 @@ pub(crate) mod tests {
             payload: Payload::Held { bytes: Bytes::new(), trailers: None },
             ready_at: clock::now(),
             entrance: Entrance::Back,
+            departure: Departure::default(),
         }
     }
 

@@ -21,7 +21,7 @@ use tower_http::request_id::RequestId;
 
 use crate::{
     body::Body,
-    call::Visit,
+    call::{CacheOutcome, Visit},
     clock,
     refusal::{Cause, Refusal},
     respond,
@@ -95,6 +95,7 @@ where
             }
             let took = clock::now().saturating_duration_since(began);
             let visit = response.extensions_mut().remove::<Visit>();
+            let cache = response.extensions_mut().remove::<CacheOutcome>();
             room.metrics.answered(visit.as_ref(), response.status(), took);
             tracing::info!(
                 request_id = id.as_ref().and_then(|id| id.to_str().ok()),
@@ -102,6 +103,7 @@ where
                 account = visit.as_ref().map(|visit| visit.account.as_str()),
                 route = visit.as_ref().map(|visit| visit.route.as_str()),
                 status = response.status().as_u16(),
+                cache = cache.map(CacheOutcome::as_str),
                 waited_ms = visit.as_ref().and_then(|visit| visit.waited.map(milliseconds)),
                 took_ms = milliseconds(took),
                 "answered"

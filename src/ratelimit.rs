@@ -14,6 +14,9 @@ pub const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// What is left of it and when the next slot comes back.
 pub const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
+/// Both.
+pub const FIELDS: [HeaderName; 2] = [POLICY, LIMIT];
+
 /// The name of the account's daily limit in both fields.
 const DAILY: &str = "daily-calls";
 

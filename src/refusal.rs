@@ -155,6 +155,63 @@ impl Cause {
         }
         self
     }
+
+    /// Whether Zoho may have executed the call, or may yet.
+    #[must_use]
+    pub fn may_be_executed(&self) -> bool {
+        match self {
+            Self::InvalidPayload(_)
+            | Self::CallerUnauthenticated
+            | Self::CallerForbidden { .. }
+            | Self::CallerLimit { .. }
+            | Self::UnknownRoute { .. }
+            | Self::UnknownAccount { .. }
+            | Self::ThresholdSaturated { .. }
+            | Self::ThresholdLocked { .. }
+            | Self::QueueFull { .. }
+            | Self::StateUnavailable
+            | Self::UpstreamUnreachable(_)
+            | Self::AccountUnauthorised { .. }
+            | Self::WrongDataCenter { .. }
+            | Self::ScopeMissing { .. }
+            | Self::TokenThrottled { .. }
+            | Self::NotCached
+            | Self::ShuttingDown => false,
+            Self::UpstreamInvalidResponse(fault) | Self::UpstreamTimeout(fault) => !fault.before_the_call,
+            // A part of the body was sent.
+            Self::BodyIncomplete | Self::BodyTooLarge { .. } | Self::CutOff | Self::Internal => true,
+        }
+    }
+
+    /// Whether it says nothing about the call itself: Zoho could not be asked just now.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::ThresholdSaturated { .. }
+            | Self::ThresholdLocked { .. }
+            | Self::QueueFull { .. }
+            | Self::StateUnavailable
+            | Self::UpstreamUnreachable(_)
+            | Self::UpstreamInvalidResponse(_)
+            | Self::UpstreamTimeout(_)
+            | Self::AccountUnauthorised { .. }
+            | Self::TokenThrottled { .. } => true,
+            Self::InvalidPayload(_)
+            | Self::CallerUnauthenticated
+            | Self::CallerForbidden { .. }
+            | Self::CallerLimit { .. }
+            | Self::UnknownRoute { .. }
+            | Self::UnknownAccount { .. }
+            | Self::BodyIncomplete
+            | Self::BodyTooLarge { .. }
+            | Self::WrongDataCenter { .. }
+            | Self::ScopeMissing { .. }
+            | Self::NotCached
+            | Self::ShuttingDown
+            | Self::CutOff
+            | Self::Internal => false,
+        }
+    }
 }
 
 impl From<Refused> for Cause {

@@ -49,6 +49,8 @@ pub struct Rooms {
     pub timeout: Duration,
     /// Largest body, in bytes.
     pub max_body: u64,
+    /// How much all kept answers together may hold, in bytes.
+    pub cache_bytes: u64,
     /// The way out.
     pub shutdown: Shutdown,
     /// What is counted.
@@ -60,7 +62,8 @@ pub fn stack(
     rooms: Rooms,
 ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
-    let Rooms { keys, routing, lines, sources, client, max_wait, timeout, max_body, shutdown, metrics } = rooms;
+    let Rooms { keys, routing, lines, sources, client, max_wait, timeout, max_body, cache_bytes, shutdown, metrics } =
+        rooms;
     ServiceBuilder::new()
         // Before anything can log a request: what must not be seen is marked.
         .sensitive_request_headers([header::AUTHORIZATION, header::COOKIE].into())
@@ -79,7 +82,7 @@ pub fn stack(
         // What is only asked, not called, ends here: it is never cached, queued or sent.
         .layer(DryRunLayer::new(Arc::clone(&lines), max_wait))
         // Before the throttle: what the cache can answer spends no slot.
-        .layer(CacheLayer::default())
+        .layer(CacheLayer::new(cache_bytes, max_wait, timeout, Arc::clone(&metrics)))
         // Above the throttle: a second attempt asks for a second permit.
         .layer(RetryLayer)
         // Before the token: none is fetched for a call that waits, none goes stale in the queue.

@@ -1,53 +1,162 @@
-//! What a caller asks of the cache: `Cache-Control` in a request (RFC 9111 section 5.2.1) and `If-None-Match`.
+//! What a caller asks of the cache: `Cache-Control` in a request (RFC 9111 section 5.2.1, RFC 5861 section 4), or the
+//! `Pragma` of older clients (RFC 9111 section 5.4).
 
 use std::time::Duration;
 
 use http::{HeaderMap, header};
 
-/// A request's directives.
-#[derive(Debug, Default, PartialEq, Eq)]
+use super::list::{Quotes, members};
+
+/// A request's directives. Of one given twice, the stricter counts.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Directives {
     /// Nothing of this exchange is kept, and nothing kept is used.
     pub(super) no_store: bool,
     /// Nothing kept is used without asking Zoho.
     pub(super) no_cache: bool,
-    /// Nothing kept is sent to Zoho for; it answers at once or not at all.
+    /// Nothing is asked of Zoho; what is kept answers at once or not at all.
     pub(super) only_if_cached: bool,
     /// Nothing older than this is used.
-    pub(super) max_age: Option<Duration>,
+    max_age: Option<Duration>,
     /// Nothing that keeps for less than this is used.
-    pub(super) min_fresh: Duration,
+    min_fresh: Option<Duration>,
+    /// What has been stale for up to this is good enough.
+    max_stale: Option<Duration>,
+    /// What has been stale for longer than this is of no use, not even when Zoho cannot be asked.
+    stale_if_error: Option<Duration>,
+}
+
+/// How long the operator lets an answer serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lifetime {
+    /// As a fresh one.
+    pub(super) fresh: Duration,
+    /// And when Zoho cannot be asked, for so much longer.
+    pub(super) grace: Duration,
+}
+
+impl Lifetime {
+    /// Until nothing can be done with it any more.
+    pub(super) fn whole(&self) -> Duration {
+        self.fresh + self.grace
+    }
 }
 
 impl Directives {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut directives = Self::default();
-        let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-        for directive in values.flat_map(|value| value.split(',')) {
-            let (name, argument) = directive.split_once('=').unwrap_or((directive, ""));
-            let seconds = || argument.trim().trim_matches('"').parse().ok().map(Duration::from_secs);
+        let stricter = |one: &mut Option<Duration>, other: Duration| {
+            *one = Some(one.map_or(other, |one| one.min(other)));
+        };
+        for directive in members(headers, &header::CACHE_CONTROL, Quotes::Strings) {
+            let (name, argument) =
+                directive.split_once('=').map_or((directive, None), |(name, argument)| (name, Some(argument)));
+            let seconds = argument.map(seconds);
             match name.trim().to_ascii_lowercase().as_str() {
                 "no-store" => directives.no_store = true,
                 "no-cache" => directives.no_cache = true,
                 "only-if-cached" => directives.only_if_cached = true,
-                // A malformed age is none: the stricter reading.
-                "max-age" => directives.max_age = Some(seconds().unwrap_or_default()),
-                "min-fresh" => directives.min_fresh = seconds().unwrap_or(Duration::MAX),
+                // Malformed: the stricter reading, here and below.
+                "max-age" => stricter(&mut directives.max_age, seconds.flatten().unwrap_or_default()),
+                "min-fresh" => {
+                    let span = seconds.flatten().unwrap_or(Duration::MAX);
+                    directives.min_fresh = directives.min_fresh.max(Some(span));
+                }
+                // Without an argument: however stale.
+                "max-stale" => {
+                    stricter(&mut directives.max_stale, seconds.map_or(Duration::MAX, Option::unwrap_or_default));
+                }
+                "stale-if-error" => stricter(&mut directives.stale_if_error, seconds.flatten().unwrap_or_default()),
                 _ => {}
             }
+        }
+        if !headers.contains_key(header::CACHE_CONTROL) {
+            let pragma = members(headers, &header::PRAGMA, Quotes::Strings);
+            directives.no_cache = pragma.iter().any(|directive| directive.eq_ignore_ascii_case("no-cache"));
         }
         directives
     }
 
-    /// Whether an answer of this age, kept for `keeps`, may be used.
-    pub(super) fn accept(&self, age: Duration, keeps: Duration) -> bool {
-        !self.no_cache && age < keeps && self.max_age.is_none_or(|max| age <= max) && keeps - age >= self.min_fresh
+    /// Whether an answer of this age may be used without asking Zoho.
+    pub(super) fn accept(&self, age: Duration, lifetime: Lifetime) -> bool {
+        if self.no_cache || self.no_store || age >= lifetime.whole() {
+            return false;
+        }
+        // Nothing has no age at all, however quick.
+        let young = self.max_age.is_none_or(|max| age <= max && !max.is_zero());
+        if age < lifetime.fresh && young {
+            return self.min_fresh.is_none_or(|least| lifetime.fresh - age >= least);
+        }
+        self.min_fresh.is_none() && self.max_stale.is_some_and(|most| self.staleness(age, lifetime) <= most)
+    }
+
+    /// Whether an answer of this age may be used because Zoho cannot be asked. Who names an age and no staleness does
+    /// not wish for stale answers (RFC 9111 section 5.2.1.1).
+    pub(super) fn excuse(&self, age: Duration, lifetime: Lifetime) -> bool {
+        let staleness = self.staleness(age, lifetime);
+        let within = |most: Option<Duration>| most.is_none_or(|most| staleness <= most);
+        !self.no_cache
+            && !self.no_store
+            && age < lifetime.whole()
+            && self.min_fresh.is_none()
+            && (self.max_age.is_none() || self.max_stale.is_some())
+            && within(self.max_stale)
+            && within(self.stale_if_error)
+    }
+
+    /// Whether only an answer will do that Zoho gave after this read came.
+    pub(super) fn want_an_own_answer(&self, lifetime: Lifetime) -> bool {
+        let never_fresh_enough = self.min_fresh.is_some_and(|least| least > lifetime.fresh);
+        self.no_cache || self.max_age == Some(Duration::ZERO) || never_fresh_enough
+    }
+
+    /// For how long it has been older than the operator or the caller would have it.
+    fn staleness(&self, age: Duration, lifetime: Lifetime) -> Duration {
+        age.saturating_sub(self.max_age.map_or(lifetime.fresh, |max| max.min(lifetime.fresh)))
     }
 }
 
-/// Whether `If-None-Match` names this entity tag, by weak comparison (RFC 9110 section 13.1.2).
-pub(super) fn none_match_names(headers: &HeaderMap, etag: &str) -> bool {
-    let weak = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|tag| tag.trim() == "*" || weak(tag) == weak(etag))
+/// Delta-seconds (RFC 9111 section 1.2.2), quoted or not; more than can be counted is very long.
+fn seconds(argument: &str) -> Option<Duration> {
+    let argument = argument.trim();
+    let argument = argument.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(argument);
+    let digits = !argument.is_empty() && argument.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| Duration::from_secs(argument.parse().unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(lines: &[(&'static str, &'static str)]) -> Directives {
+        let headers = lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        Directives::of(&headers)
+    }
+
+    #[test]
+    fn reads_the_directives() {
+        let span = |seconds| Some(Duration::from_secs(seconds));
+        let none = Directives::default();
+        for (lines, expected) in [
+            (
+                &[("cache-control", "No-Cache , only-if-cached")][..],
+                Directives { no_cache: true, only_if_cached: true, ..none },
+            ),
+            (&[("cache-control", "max-age=\"5\"")], Directives { max_age: span(5), ..none }),
+            (
+                &[("cache-control", "max-age=5"), ("cache-control", "max-age=3")],
+                Directives { max_age: span(3), ..none },
+            ),
+            (&[("cache-control", "max-age=x")], Directives { max_age: span(0), ..none }),
+            (&[("cache-control", "max-age=99999999999999999999")], Directives { max_age: span(u64::MAX), ..none }),
+            (&[("cache-control", "min-fresh")], Directives { min_fresh: Some(Duration::MAX), ..none }),
+            (&[("cache-control", "max-stale")], Directives { max_stale: Some(Duration::MAX), ..none }),
+            (&[("cache-control", "max-stale=-1")], Directives { max_stale: span(0), ..none }),
+            (&[("cache-control", "x=\"no-store, no-cache\"")], none),
+            (&[("pragma", "no-cache")], Directives { no_cache: true, ..none }),
+            (&[("pragma", "no-cache"), ("cache-control", "max-age=5")], Directives { max_age: span(5), ..none }),
+        ] {
+            assert_eq!(of(lines), expected, "{lines:?}");
+        }
+    }
 }

@@ -1,73 +1,117 @@
 //! Which kept answers a write has made stale.
 //!
-//! A write raises the epoch of its path; an answer counts only in the epoch in which its call began. Paths share a
-//! fixed number of epochs by hash: memory stays bounded, and two paths that meet only lose an answer too many.
+//! A write raises the epoch of its path when it is answered; an answer counts only in the epoch in which its call began.
+//! So a read that began before the write's end is not served after it, whether it was kept or still on its way. Paths
+//! share a fixed number of epochs by hash: memory stays bounded, and two paths that meet only lose an answer too many.
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
+    time::Duration,
 };
 
+use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
+use tokio::time::Instant;
 
-use crate::call::Call;
+use crate::{call::Call, catalogue::Product, clock};
 
-/// Enough that unrelated paths seldom meet; 32 KiB.
+/// Enough that unrelated paths seldom meet; 128 KiB.
 const EPOCHS: usize = 4096;
+
+/// A write without an answer may still be executed for a while. Zoho's slowest calls take tens of seconds.
+const SETTLES: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Epochs {
-    epochs: Arc<[AtomicU64]>,
+    epochs: Arc<[Mutex<Epoch>]>,
     hasher: RandomState,
+}
+
+/// Where a path's epoch is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place(usize);
+
+#[derive(Debug, Default)]
+struct Epoch {
+    number: u64,
+    /// It ends by itself then, because a write of unknown outcome is done by then.
+    ends: Option<Instant>,
+}
+
+impl Epoch {
+    fn now(&mut self) -> u64 {
+        if self.ends.is_some_and(|end| end <= clock::now()) {
+            self.ends = None;
+            self.number += 1;
+        }
+        self.number
+    }
 }
 
 impl Epochs {
     pub(super) fn new() -> Self {
-        Self { epochs: (0..EPOCHS).map(|_| AtomicU64::new(0)).collect(), hasher: RandomState::new() }
+        Self { epochs: (0..EPOCHS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
     }
 
-    /// The epoch of a call's path.
-    pub(super) fn now(&self, call: &Call) -> u64 {
-        self.epochs[self.place(call)].load(Ordering::SeqCst)
+    /// The present epoch.
+    pub(super) fn now(&self, place: Place) -> u64 {
+        self.epochs[place.0].lock().now()
     }
 
-    /// A write begins; it ends when the value is dropped, also by a caller that hangs up.
+    /// A write begins. Dropped without a word of its outcome, it may have been executed, or may yet be.
     pub(super) fn write(&self, call: &Call) -> Write {
-        let write = Write { epochs: Arc::clone(&self.epochs), place: self.place(call) };
-        write.raise();
-        write
+        Write { epochs: Arc::clone(&self.epochs), place: self.place(call), told: false }
     }
 
-    /// By server and decoded path: neither the query nor the login nor the way it is written makes it another resource.
-    fn place(&self, call: &Call) -> usize {
+    /// By server and decoded path: neither the query nor the login, nor the way it is written, nor which of the two roots
+    /// of People it begins with makes it another resource.
+    pub(super) fn place(&self, call: &Call) -> Place {
         let subject = &call.subject;
         let server = subject.account.endpoints.product(subject.route.product).authority().as_str();
         let path: Vec<u8> = percent_decode_str(call.target.path().trim_end_matches('/')).collect();
+        let path = match subject.route.product {
+            Product::People => path.strip_prefix(b"/people").filter(|rest| rest.starts_with(b"/api/")).unwrap_or(&path),
+            Product::Calendar => &path,
+        };
         let hash = self.hasher.hash_one((server, path));
         // The remainder is below the number of epochs.
-        (hash % EPOCHS as u64) as usize
+        Place((hash % EPOCHS as u64) as usize)
     }
 }
 
-/// A write under way. It raises the epoch when it begins, so that no read during it is kept, and when it ends, so that
-/// none that saw the state before it is served.
+/// A write under way.
 #[derive(Debug)]
 pub(super) struct Write {
-    epochs: Arc<[AtomicU64]>,
-    place: usize,
+    epochs: Arc<[Mutex<Epoch>]>,
+    place: Place,
+    told: bool,
 }
 
 impl Write {
-    fn raise(&self) {
-        self.epochs[self.place].fetch_add(1, Ordering::SeqCst);
+    /// Zoho has answered it.
+    pub(super) fn answered(mut self) {
+        self.told = true;
+        self.epoch(|epoch| epoch.number += 1);
+    }
+
+    /// It was not executed and never will be.
+    pub(super) fn not_executed(mut self) {
+        self.told = true;
+    }
+
+    fn epoch(&self, change: impl FnOnce(&mut Epoch)) {
+        change(&mut self.epochs[self.place.0].lock());
     }
 }
 
 impl Drop for Write {
     fn drop(&mut self) {
-        self.raise();
+        if !self.told {
+            self.epoch(|epoch| {
+                epoch.number += 1;
+                epoch.ends = Some(clock::now() + SETTLES);
+            });
+        }
     }
 }

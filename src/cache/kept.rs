@@ -6,10 +6,15 @@ use aws_lc_rs::digest;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use serde_json::Value;
 use tokio::time::Instant;
 
-use super::key::NEGOTIATED;
+use super::{
+    conditions,
+    directives::Lifetime,
+    key::{NEGOTIATED, joined},
+    list::{Quotes, members},
+    success::tells_of_success,
+};
 use crate::{body::Body, clock, ratelimit};
 
 /// A larger answer streams through and is not kept.
@@ -23,43 +28,81 @@ pub(super) struct Kept {
     limits: HeaderMap,
     body: Bytes,
     etag: HeaderValue,
+    /// When Zoho gave it, which is before it was read whole.
     at: Instant,
+    /// The request fields that its `Vary` names, as they were.
+    varied: Vec<(HeaderName, Vec<u8>)>,
     /// The epoch in which its call began.
     pub(super) epoch: u64,
+    /// For how long the operator lets it serve.
+    pub(super) lifetime: Lifetime,
+}
+
+/// What the answer is kept with.
+#[derive(Debug)]
+pub(super) struct Circumstances {
+    /// The call's header fields.
+    pub(super) request: HeaderMap,
+    /// The epoch in which the call began.
+    pub(super) epoch: u64,
+    /// For how long the operator lets it serve.
+    pub(super) lifetime: Lifetime,
+    /// How long reading it may take.
+    pub(super) patience: Duration,
+}
+
+/// An answer that is not kept, as it was.
+#[derive(Debug)]
+pub(super) struct NotKept {
+    pub(super) response: Response<Body>,
+    /// A successful one; it is only too large, or not for everybody.
+    pub(super) success: bool,
 }
 
 impl Kept {
     /// Keeps an answer, or gives it back as it was when it is none to be kept.
-    pub(super) async fn keep(response: Response<Body>, epoch: u64) -> Result<Arc<Self>, Response<Body>> {
+    pub(super) async fn keep(
+        response: Response<Body>,
+        Circumstances { request, epoch, lifetime, patience }: Circumstances,
+    ) -> Result<Arc<Self>, NotKept> {
+        let failure = |response| NotKept { response, success: false };
+        let unfit = |response| NotKept { response, success: true };
         if response.status() != StatusCode::OK {
-            return Err(response);
+            return Err(failure(response));
         }
         let (mut head, mut body) = response.into_parts();
+        let at = clock::now();
+        let at = at.checked_sub(age_of(&head.headers)).unwrap_or(at);
         let mut collected = BytesMut::new();
         while let Some(frame) = body.frame().await {
             match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(data)) => collected.extend_from_slice(&data),
                 // Broken off: what came is handed on, and the caller sees it break off as well.
-                Err(_) => return Err(Response::from_parts(head, Body::broken(collected.freeze()))),
+                Err(_) => return Err(failure(Response::from_parts(head, Body::broken(collected.freeze())))),
                 Ok(Err(trailers)) => {
-                    let trailers = trailers.into_trailers().unwrap_or_default();
-                    return Err(Response::from_parts(head, Body::full(collected.freeze()).with_trailers(trailers)));
+                    let body = Body::full(collected.freeze());
+                    let body = body.with_trailers(trailers.into_trailers().unwrap_or_default());
+                    return Err(unfit(Response::from_parts(head, body)));
                 }
             }
-            if collected.len() > LARGEST {
-                return Err(Response::from_parts(head, body.behind(collected.freeze())));
+            if collected.len() > LARGEST || clock::now().saturating_duration_since(at) > patience {
+                return Err(unfit(Response::from_parts(head, body.behind(collected.freeze()))));
             }
         }
         let body = collected.freeze();
+        let varied = varied(&head.headers, &request);
         // What is compressed all the same cannot be told from a failure here.
-        if head.headers.contains_key(header::CONTENT_ENCODING) || varies(&head.headers) || !succeeded(&body) {
-            return Err(Response::from_parts(head, Body::full(body)));
+        let (Some(varied), false) = (varied, head.headers.contains_key(header::CONTENT_ENCODING)) else {
+            return Err(unfit(Response::from_parts(head, Body::full(body))));
+        };
+        if !tells_of_success(&body) {
+            return Err(failure(Response::from_parts(head, Body::full(body))));
         }
-        let limits = [ratelimit::POLICY, ratelimit::LIMIT];
-        let limits = limits.into_iter().filter_map(|name| Some((name.clone(), head.headers.remove(name)?))).collect();
+        let limits = ratelimit::FIELDS.into_iter();
+        let limits = limits.filter_map(|name| Some((name.clone(), head.headers.remove(name)?))).collect();
         let etag = head.headers.remove(header::ETAG).unwrap_or_else(|| entity_tag(&body));
         let (headers, body) = (copied(&head.headers), Bytes::copy_from_slice(&body));
-        Ok(Arc::new(Self { headers, limits, body, etag: copy(&etag), at: clock::now(), epoch }))
+        Ok(Arc::new(Self { headers, limits, body, etag: copy(&etag), at, varied, epoch, lifetime }))
     }
 
     /// Tells the one whose call it was what is left of the threshold.
@@ -72,20 +115,35 @@ impl Kept {
         clock::now().saturating_duration_since(self.at)
     }
 
-    /// Its entity tag: Zoho's, or one made of its content.
-    pub(super) fn etag(&self) -> &str {
-        self.etag.to_str().unwrap_or_default()
+    /// For how many more seconds it is fresh; below zero, for how many it has not been.
+    pub(super) fn ttl(&self) -> i64 {
+        let (age, fresh) = (self.age(), self.lifetime.fresh);
+        let whole = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        match fresh.checked_sub(age) {
+            Some(left) => whole(left),
+            None => -whole(Duration::from_secs(ratelimit::whole_seconds(age - fresh))),
+        }
+    }
+
+    /// Whether it answers a read with these header fields (RFC 9111 section 4.1).
+    pub(super) fn answers(&self, request: &HeaderMap) -> bool {
+        self.varied.iter().all(|(name, value)| joined(request, name) == *value)
     }
 
     /// What it holds in memory, about.
     pub(super) fn size(&self) -> usize {
-        let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum::<usize>();
-        size_of::<Self>() + self.body.len() + headers
+        let fields = self.headers.iter().chain(&self.limits);
+        let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + 32).sum::<usize>();
+        let varied = self.varied.iter().map(|(name, value)| name.as_str().len() + value.len() + 56).sum::<usize>();
+        size_of::<Self>() + self.body.len() + fields + varied
     }
 
-    /// The answer once more; `unchanged` sends 304 without the body.
-    pub(super) fn serve(&self, unchanged: bool) -> Response<Body> {
-        let mut response = Response::new(if unchanged { Body::default() } else { Body::full(self.body.clone()) });
+    /// The answer once more, to a read with these header fields; 304 without the body to who has it.
+    pub(super) fn serve(&self, request: &HeaderMap, head_only: bool) -> Response<Body> {
+        let etag = self.etag.to_str().unwrap_or_default();
+        let unchanged = conditions::unchanged(request, etag, self.headers.get(header::LAST_MODIFIED));
+        let bare = unchanged || head_only;
+        let mut response = Response::new(if bare { Body::default() } else { Body::full(self.body.clone()) });
         *response.headers_mut() = self.headers.clone();
         let headers = response.headers_mut();
         headers.insert(header::ETAG, self.etag.clone());
@@ -93,9 +151,17 @@ impl Kept {
         if unchanged {
             headers.remove(header::CONTENT_LENGTH);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
+        } else if head_only {
+            headers.insert(header::CONTENT_LENGTH, self.body.len().into());
         }
         response
     }
+}
+
+/// How old an answer was when it came, where a cache before Zoho says so.
+fn age_of(headers: &HeaderMap) -> Duration {
+    let age = headers.get(header::AGE).and_then(|age| age.to_str().ok()?.trim().parse().ok());
+    Duration::from_secs(age.unwrap_or_default())
 }
 
 /// Header fields as read are parts of a connection's buffer, which they would keep whole in memory.
@@ -108,11 +174,21 @@ fn copy(value: &HeaderValue) -> HeaderValue {
     HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
-/// Whether Zoho says that the answer differs by more than the key knows of (RFC 9111 section 4.1).
-fn varies(headers: &HeaderMap) -> bool {
-    let known = |name: &str| NEGOTIATED.iter().chain([&header::ACCEPT_ENCODING]).any(|known| known.as_str() == name);
-    let listed = headers.get_all(header::VARY).iter().map(|value| value.to_str().unwrap_or("*"));
-    listed.flat_map(|value| value.split(',')).any(|name| !known(&name.trim().to_ascii_lowercase()))
+/// The request fields by which Zoho says that the answer differs, beyond those that the key knows of. `None`: by
+/// something that no request tells.
+fn varied(response: &HeaderMap, request: &HeaderMap) -> Option<Vec<(HeaderName, Vec<u8>)>> {
+    let mut varied = Vec::new();
+    for name in members(response, &header::VARY, Quotes::Strings) {
+        let name: HeaderName = name.parse().ok().filter(|_| name != "*")?;
+        // The same for all that is kept: the gateway writes the first two itself, and Zoho never sees the third.
+        let settled = [header::ACCEPT_ENCODING, header::AUTHORIZATION, header::COOKIE].contains(&name);
+        if !settled && !NEGOTIATED.contains(&name) {
+            let value = joined(request, &name);
+            let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+            varied.push((name, value));
+        }
+    }
+    Some(varied)
 }
 
 /// A strong entity tag of the content.
@@ -120,22 +196,4 @@ fn entity_tag(body: &[u8]) -> HeaderValue {
     let hash = digest::digest(&digest::SHA256, body);
     let hex: String = hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     HeaderValue::try_from(format!("\"{hex}\"")).unwrap_or(HeaderValue::from_static("\"\""))
-}
-
-/// Whether an answer under 200 tells of success: JSON without the marks of Zoho's failures (zoho-facts, section 2).
-fn succeeded(body: &[u8]) -> bool {
-    let Ok(body) = serde_json::from_slice::<Value>(body) else { return false };
-    let failed = |value: &Value| {
-        value.get("error").is_some() || value.get("errors").is_some() || {
-            let status = value.get("status").and_then(Value::as_str).unwrap_or_default();
-            status.eq_ignore_ascii_case("failure") || status.eq_ignore_ascii_case("error")
-        }
-    };
-    let code_is_good = match body.get("code") {
-        None => true,
-        Some(Value::String(code)) => code == "200",
-        Some(Value::Number(code)) => code.as_u64() == Some(200),
-        Some(_) => false,
-    };
-    code_is_good && !failed(&body) && !failed(&body["response"])
 }

@@ -1,10 +1,12 @@
 //! What makes two reads the same read.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{account::AccountName, call::Call};
 
-/// An account, a target and the request fields that can change an answer. The method is always GET.
+/// An account, a target, the request fields that can change an answer, and the caller's view. The method is always GET:
+/// HEAD is answered from what GET brought, and nothing else is kept. The token is no part of it; it changes hourly, and
+/// every token of an account sees the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     account: AccountName,
@@ -12,16 +14,25 @@ pub(super) struct Key {
     /// A copy: the call's own is a part of the buffer its request was read into.
     target: Box<str>,
     negotiated: [Vec<u8>; 2],
+    view: View,
 }
 
-/// Zoho's answers can differ by these. Not by `Accept-Encoding`: what is to be kept is asked for as it is.
-pub(super) const NEGOTIATED: [http::HeaderName; 2] = [header::ACCEPT, header::ACCEPT_LANGUAGE];
+/// What this caller may see of the account's answers. Empty, because every caller of an account calls with the same
+/// login, and Zoho shows a login the same whoever asks. Once the gateway itself shows callers different parts of an
+/// answer, what makes the difference belongs here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct View;
+
+/// Zoho's answers can differ by these. Not by `Accept-Encoding`: what is to be kept is asked for as it is. Whatever else
+/// an answer's `Vary` names is kept beside it.
+pub(super) const NEGOTIATED: [HeaderName; 2] = [header::ACCEPT, header::ACCEPT_LANGUAGE];
 
 impl Key {
     pub(super) fn of(call: &Call) -> Self {
         let (account, _) = call.subject.names();
         let negotiated = NEGOTIATED.map(|name| joined(&call.headers, &name));
-        Self { account, product: call.subject.route.product.as_str(), target: call.target.as_str().into(), negotiated }
+        let (product, target) = (call.subject.route.product.as_str(), call.target.as_str().into());
+        Self { account, product, target, negotiated, view: View }
     }
 
     /// What the key holds in memory, about.
@@ -31,7 +42,7 @@ impl Key {
 }
 
 /// All values of a field, as one (RFC 9110 section 5.3).
-fn joined(headers: &HeaderMap, name: &http::HeaderName) -> Vec<u8> {
-    let values: Vec<_> = headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
+pub(super) fn joined(headers: &HeaderMap, name: &HeaderName) -> Vec<u8> {
+    let values: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     values.join(&b','.to_owned())
 }

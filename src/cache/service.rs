@@ -3,29 +3,32 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, Instant as StdInstant},
 };
 
-use http::{HeaderValue, Method, Response, header};
-use moka::future::Cache as Store;
-use parking_lot::Mutex;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use moka::{Expiry, future::Cache as Store};
 use tower::{Layer, Service};
 
 use super::{
-    directives::{self, Directives},
-    epochs::Epochs,
-    flights::Flights,
-    kept::Kept,
+    directives::{Directives, Lifetime},
+    epochs::{Epochs, Place, Write},
+    flights::{Boarded, Flights, Ride},
+    kept::{Circumstances, Kept, NotKept},
     key::Key,
 };
 use crate::{
     body::Body,
     boxed::BoxFuture,
-    call::{Call, Payload, Visit},
-    refusal::{Cause, Refusal},
+    call::{CacheOutcome, Call, Payload, Visit},
+    ratelimit,
+    refusal::{Cause, Refusal, UpstreamFault},
+    respond,
+    telemetry::Metrics,
+    wait,
 };
 
-/// How much all kept answers together may hold.
-const CAPACITY: u64 = 32 * 1024 * 1024;
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Hangs the room.
 #[derive(Debug, Clone)]
@@ -41,15 +44,55 @@ pub struct Cache<S> {
 #[derive(Debug)]
 struct Room {
     store: Store<Key, Arc<Kept>>,
-    flights: Flights<Key, Option<Arc<Kept>>>,
+    flights: Flights<(Key, u64), Landed>,
     epochs: Epochs,
+    max_wait: Duration,
+    timeout: Duration,
+    metrics: Arc<Metrics>,
 }
 
-impl Default for CacheLayer {
-    fn default() -> Self {
+/// How a flight landed, for those who did not start it.
+#[derive(Debug, Clone)]
+enum Landed {
+    /// With an answer for everybody.
+    Kept(Arc<Kept>),
+    /// With a good answer that is only for the one who started it. Waiting for another such flight helps nobody.
+    Unfit,
+    /// With a failure.
+    Failed {
+        /// It says nothing about the call itself.
+        passing: bool,
+    },
+}
+
+/// What a flight brought, for the one who started it.
+enum Brought {
+    /// It did not fly: in the meantime an answer was kept.
+    Found(Arc<Kept>),
+    /// An answer that is now kept.
+    Kept(Arc<Kept>, Option<Visit>),
+    /// Anything else.
+    Other(Box<Result<Response<Body>, Refusal>>),
+}
+
+/// One read of a route whose answers are kept.
+struct Read {
+    call: Call,
+    directives: Directives,
+    key: Key,
+    place: Place,
+    lifetime: Lifetime,
+}
+
+impl CacheLayer {
+    /// Keeps up to `max_bytes`. Who shares another's call waits as its own would have let it: for a slot as long as it
+    /// prefers, else `max_wait`, and then for an answer at most `timeout`.
+    #[must_use]
+    pub fn new(max_bytes: u64, max_wait: Duration, timeout: Duration, metrics: Arc<Metrics>) -> Self {
         let weigh = |key: &Key, kept: &Arc<Kept>| u32::try_from(key.size() + kept.size()).unwrap_or(u32::MAX);
-        let store = Store::builder().max_capacity(CAPACITY).weigher(weigh).build();
-        Self(Arc::new(Room { store, flights: Flights::new(), epochs: Epochs::new() }))
+        let store = Store::builder().max_capacity(max_bytes).weigher(weigh).expire_after(Sweep).build();
+        let (flights, epochs) = (Flights::new(), Epochs::new());
+        Self(Arc::new(Room { store, flights, epochs, max_wait, timeout, metrics }))
     }
 }
 
@@ -79,18 +122,38 @@ where
             let write = self.room.epochs.write(&call);
             let executed = self.inner.call(call);
             return Box::pin(async move {
-                let _write = write;
-                executed.await
+                let outcome = executed.await;
+                end(write, &outcome);
+                outcome
             });
         }
-        // A part is not the whole, and a body may change what is asked.
-        let whole = !call.headers.contains_key(header::RANGE)
-            && matches!(&call.payload, Payload::Held { bytes, .. } if bytes.is_empty());
-        if call.method != Method::GET || call.subject.route.cache.is_zero() || !whole {
+        if !matches!(call.method, Method::GET | Method::HEAD) || call.subject.route.cache.is_zero() {
             return self.inner.call(call);
         }
-        let room = Arc::clone(&self.room);
-        Box::pin(room.read(call, self.inner.clone()))
+        let (room, inner) = (Arc::clone(&self.room), self.inner.clone());
+        Box::pin(async move {
+            let metrics = Arc::clone(&room.metrics);
+            let outcome = room.read(call, inner).await;
+            let told = match &outcome {
+                Ok(response) => response.extensions().get::<CacheOutcome>().copied(),
+                Err(refusal) if matches!(*refusal.cause, Cause::NotCached) => Some(CacheOutcome::NotCached),
+                Err(_) => None,
+            };
+            metrics.cache(told.unwrap_or(CacheOutcome::Miss));
+            outcome
+        })
+    }
+}
+
+/// What a write's outcome means for what is kept of its path.
+fn end(write: Write, outcome: &Result<Response<Body>, Refusal>) {
+    match outcome {
+        // Behind a server's error it may go on.
+        Ok(response) if response.status().is_server_error() => drop(write),
+        // Also one that reports a failure: half of it may have been executed.
+        Ok(_) => write.answered(),
+        Err(refusal) if refusal.cause.may_be_executed() => drop(write),
+        Err(_) => write.not_executed(),
     }
 }
 
@@ -100,94 +163,301 @@ impl Room {
         S: Service<Call, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
         S::Future: Send,
     {
+        let route = &call.subject.route;
+        let lifetime = Lifetime { fresh: route.cache, grace: route.stale_if_error };
         let directives = Directives::of(&call.headers);
-        if directives.no_store {
-            return inner.call(call).await.map(|response| marked(response, "fwd=request"));
+        let (key, place) = (Key::of(&call), self.epochs.place(&call));
+        let read = Read { call, directives, key, place, lifetime };
+        if directives.no_store || !is_plain(&read.call) {
+            if directives.only_if_cached {
+                return Err(Refusal::from(Cause::NotCached).of(&read.call.subject));
+            }
+            let response = inner.call(read.call).await?;
+            return Ok(marked(response, "fwd=bypass", CacheOutcome::Bypass));
         }
-        let (key, keeps) = (Key::of(&call), call.subject.route.cache);
-        let found = self.store.get(&key).await;
-        let current = self.epochs.now(&call);
-        let usable = |kept: &Arc<Kept>| kept.epoch == current && directives.accept(kept.age(), keeps);
-        if let Some(kept) = found.as_ref().filter(|kept| usable(kept)) {
-            let left = keeps.saturating_sub(kept.age()).as_secs();
-            return Ok(served(kept, &call, &format!("hit; ttl={left}")));
+        let (kept, why) = self.look(&read).await;
+        if let (Some(kept), None) = (&kept, why) {
+            return Ok(read.hit(kept));
         }
         if directives.only_if_cached {
-            return Err(Refusal::from(Cause::NotCached).of(&call.subject));
+            return Err(Refusal::from(Cause::NotCached).of(&read.call.subject));
         }
-        let why = match &found {
-            None => "fwd=uri-miss",
-            Some(kept) if kept.epoch == current && kept.age() < keeps => "fwd=request",
-            Some(_) => "fwd=stale",
-        };
-        // The one who starts the flight gets whatever it brings; the others only an answer that is kept.
-        let own = Arc::new(Mutex::new(None));
-        let Some(mut again) = call.again() else { return inner.call(call).await };
-        // The caller's validators are ours to answer; Zoho is asked for the whole.
-        again.headers.remove(header::IF_NONE_MATCH);
-        again.headers.remove(header::IF_MODIFIED_SINCE);
-        // Compressed it could not be told from a failure, nor be served to everybody.
-        again.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let flight = {
-            let (room, own, key, inner, epoch) =
-                (Arc::clone(&self), Arc::clone(&own), key.clone(), inner.clone(), current);
-            move || async move { room.fetch(key, again, inner, epoch, &own).await }
-        };
-        let brought = self.flights.join(key, flight).await.flatten();
-        if let Some(outcome) = own.lock().take() {
-            return outcome.map(|response| marked(response, why));
+        let outcome = self.ask(&read, inner, why.unwrap_or("uri-miss")).await;
+        let Some(failure) = Failure::of(&outcome) else { return outcome };
+        let Some(mut stale) = self.excuse(&read, kept, &failure).await else { return outcome };
+        if let Ok(failed) = outcome {
+            // That call did spend a slot.
+            let limits = failed.headers().iter().filter(|(name, _)| ratelimit::FIELDS.contains(name));
+            stale.headers_mut().extend(limits.map(|(name, value)| (name.clone(), value.clone())));
         }
-        match brought {
-            // It may have begun before a write that this read has to see.
-            Some(kept) if kept.epoch == current => {
-                let mut response = served(&kept, &call, &format!("{why}; stored"));
-                kept.tell_limits(response.headers_mut());
-                Ok(response)
+        Ok(stale)
+    }
+
+    /// What is kept for this read, and why it cannot be used without asking Zoho, if it cannot (RFC 9211 section 2.2).
+    async fn look(&self, read: &Read) -> (Option<Arc<Kept>>, Option<&'static str>) {
+        let Some(kept) = self.store.get(&read.key).await else { return (None, Some("uri-miss")) };
+        if kept.epoch != self.epochs.now(read.place) {
+            return (None, Some("stale"));
+        }
+        if !kept.answers(&read.call.headers) {
+            return (None, Some("vary-miss"));
+        }
+        let why = match kept.age() {
+            age if read.directives.accept(age, kept.lifetime) => None,
+            age if age < kept.lifetime.fresh => Some("request"),
+            _ => Some("stale"),
+        };
+        (Some(kept), why)
+    }
+
+    /// Has Zoho asked, by a call of one's own or with others.
+    async fn ask<S>(self: &Arc<Self>, read: &Read, mut inner: S, why: &str) -> Result<Response<Body>, Refusal>
+    where
+        S: Service<Call, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
+        S::Future: Send,
+    {
+        let missed = |response| marked(response, &format!("fwd={why}"), CacheOutcome::Miss);
+        let deadline = read.call.ready_at + wait::preferred(&read.call.headers, self.max_wait);
+        loop {
+            let Some(shared) = read.shared().filter(|_| read.call.method == Method::GET) else {
+                return inner.call(read.own()).await.map(missed);
+            };
+            let epoch = self.epochs.now(read.place);
+            let circumstances = Circumstances {
+                request: read.call.headers.clone(),
+                epoch,
+                lifetime: read.lifetime,
+                patience: self.timeout,
+            };
+            if read.directives.want_an_own_answer(read.lifetime) {
+                let (_, brought) = self.fetch(read.key.clone(), read.place, shared, circumstances, inner).await;
+                return read.brought(Some(brought), why);
             }
-            _ => inner.call(call).await.map(|response| marked(response, why)),
+            let flight = {
+                let (room, key, place, directives) = (Arc::clone(self), read.key.clone(), read.place, read.directives);
+                let inner = inner.clone();
+                move |departure| async move {
+                    // Between the look and the start of this flight another one may have landed.
+                    if let Some(kept) = room.store.get(&key).await
+                        && kept.epoch == epoch
+                        && kept.answers(&circumstances.request)
+                        && directives.accept(kept.age(), kept.lifetime)
+                    {
+                        return (Landed::Kept(Arc::clone(&kept)), Brought::Found(kept));
+                    }
+                    room.fetch(key, place, Call { departure, ..shared }, circumstances, inner).await
+                }
+            };
+            let passenger = match self.flights.board((read.key.clone(), epoch), flight) {
+                Boarded::Pilot(pilot) => return read.brought(pilot.arrive().await, why),
+                Boarded::Passenger(passenger) => passenger,
+            };
+            match passenger.ride(deadline, self.timeout).await {
+                Ride::Landed(Landed::Kept(kept))
+                    if kept.answers(&read.call.headers) && read.directives.accept(kept.age(), kept.lifetime) =>
+                {
+                    let mut response = read.served(&kept, &format!("fwd={why}; collapsed"), CacheOutcome::Collapsed);
+                    kept.tell_limits(response.headers_mut());
+                    return Ok(response);
+                }
+                // Somebody tries next; who has something to fall back on need not wait for that.
+                Ride::Landed(Landed::Failed { passing: true }) => {
+                    if let Some(response) = self.excuse(read, None, &Failure::of_another()).await {
+                        return Ok(response);
+                    }
+                }
+                Ride::Landed(Landed::Kept(_) | Landed::Failed { passing: false }) | Ride::Broken => {}
+                // Its own call is told what everybody is told who does not wait.
+                Ride::Unslotted | Ride::Landed(Landed::Unfit) => return inner.call(read.own()).await.map(missed),
+                Ride::Overdue => return Err(read.overdue()),
+            }
         }
     }
 
+    /// Makes the call and keeps the answer.
     async fn fetch<S>(
         &self,
         key: Key,
+        place: Place,
         call: Call,
+        circumstances: Circumstances,
         mut inner: S,
-        epoch: u64,
-        own: &Mutex<Option<Result<Response<Body>, Refusal>>>,
-    ) -> Option<Arc<Kept>>
+    ) -> (Landed, Brought)
     where
         S: Service<Call, Response = Response<Body>, Error = Refusal>,
     {
-        let outcome = match inner.call(call).await {
-            Ok(response) => Kept::keep(response, epoch).await.map_err(Ok),
-            Err(refusal) => Err(Err(refusal)),
-        };
-        match outcome {
-            Ok(kept) => {
-                self.store.insert(key, Arc::clone(&kept)).await;
-                Some(kept)
+        let epoch = circumstances.epoch;
+        let mut response = match inner.call(call).await {
+            Ok(response) => response,
+            Err(refusal) => {
+                return (
+                    Landed::Failed { passing: refusal.cause.is_passing() },
+                    Brought::Other(Box::new(Err(refusal))),
+                );
             }
-            Err(outcome) => {
-                *own.lock() = Some(outcome);
-                None
+        };
+        let visit = response.extensions_mut().remove::<Visit>();
+        match Kept::keep(response, circumstances).await {
+            Ok(kept) => {
+                // What a write has overtaken is of use to nobody who comes now.
+                if self.epochs.now(place) == epoch {
+                    self.store.insert(key, Arc::clone(&kept)).await;
+                    self.store.run_pending_tasks().await;
+                    self.metrics.cache_bytes(self.store.weighted_size());
+                }
+                (Landed::Kept(Arc::clone(&kept)), Brought::Kept(kept, visit))
+            }
+            Err(NotKept { mut response, success }) => {
+                let landed = match success {
+                    true => Landed::Unfit,
+                    false => Landed::Failed { passing: is_passing(response.status()) },
+                };
+                visit.map(|visit| response.extensions_mut().insert(visit));
+                (landed, Brought::Other(Box::new(Ok(response))))
             }
         }
     }
-}
 
-fn served(kept: &Kept, call: &Call, how: &str) -> Response<Body> {
-    let unchanged = directives::none_match_names(&call.headers, kept.etag());
-    let mut response = marked(kept.serve(unchanged), how);
-    let (account, route) = call.subject.names();
-    response.extensions_mut().insert(Visit { account, route, waited: None });
-    response
-}
-
-/// `Cache-Status` (RFC 9211).
-fn marked(mut response: Response<Body>, how: &str) -> Response<Body> {
-    if let Ok(value) = HeaderValue::from_str(&format!("zoho-gateway; {how}")) {
-        response.headers_mut().insert("cache-status", value);
+    /// The last answer, when Zoho cannot be asked and the operator and the caller allow it.
+    async fn excuse(&self, read: &Read, last: Option<Arc<Kept>>, failure: &Failure) -> Option<Response<Body>> {
+        // The newest one, if there is one by now; never one that a write has overtaken.
+        let kept = self.store.get(&read.key).await.or(last)?;
+        let (age, epoch) = (kept.age(), self.epochs.now(read.place));
+        if kept.epoch != epoch || !kept.answers(&read.call.headers) {
+            return None;
+        }
+        if read.directives.accept(age, kept.lifetime) {
+            return Some(read.hit(&kept));
+        }
+        if !read.directives.excuse(age, kept.lifetime) {
+            return None;
+        }
+        let (account, route) = read.call.subject.names();
+        let (age_s, problem) = (age.as_secs(), failure.name);
+        tracing::info!(%account, %route, age_s, problem, "a stale answer is served");
+        let how = match failure.status {
+            _ if !failure.sent => "hit".to_owned(),
+            None => "fwd=stale".to_owned(),
+            Some(status) => format!("fwd=stale; fwd-status={}", status.as_u16()),
+        };
+        let how = format!("{how}; ttl={}; detail=stale-if-error", kept.ttl());
+        Some(read.served(&kept, &how, CacheOutcome::Stale))
     }
+}
+
+impl Read {
+    /// The call as others can share its answer.
+    fn shared(&self) -> Option<Call> {
+        let mut call = self.call.again()?;
+        // The caller's validators are ours to answer; Zoho is asked for the whole.
+        call.headers.remove(header::IF_NONE_MATCH);
+        call.headers.remove(header::IF_MODIFIED_SINCE);
+        // Compressed it could not be told from a failure, nor be served to everybody.
+        call.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        Some(call)
+    }
+
+    /// The call as it came. What is plain has a body at hand, so it can be had as often as one likes.
+    fn own(&self) -> Call {
+        self.call.again().expect("a plain read has its body at hand")
+    }
+
+    /// What a call of one's own brought.
+    fn brought(&self, brought: Option<Brought>, why: &str) -> Result<Response<Body>, Refusal> {
+        match brought {
+            Some(Brought::Found(kept)) => Ok(self.hit(&kept)),
+            Some(Brought::Kept(kept, visit)) => {
+                let mut response = self.served(&kept, &format!("fwd={why}; stored"), CacheOutcome::Miss);
+                kept.tell_limits(response.headers_mut());
+                visit.map(|visit| response.extensions_mut().insert(visit));
+                Ok(response)
+            }
+            Some(Brought::Other(outcome)) => {
+                (*outcome).map(|response| marked(response, &format!("fwd={why}"), CacheOutcome::Miss))
+            }
+            None => Err(Refusal::from(Cause::Internal).of(&self.call.subject)),
+        }
+    }
+
+    fn hit(&self, kept: &Kept) -> Response<Body> {
+        self.served(kept, &format!("hit; ttl={}", kept.ttl()), CacheOutcome::Hit)
+    }
+
+    fn served(&self, kept: &Kept, how: &str, outcome: CacheOutcome) -> Response<Body> {
+        let head_only = self.call.method == Method::HEAD;
+        let mut response = marked(kept.serve(&self.call.headers, head_only), how, outcome);
+        let (account, route) = self.call.subject.names();
+        response.extensions_mut().insert(Visit { account, route, waited: None });
+        response
+    }
+
+    /// Nobody brought an answer within the time that one's own call would have had.
+    fn overdue(&self) -> Refusal {
+        let subject = &self.call.subject;
+        let server = subject.account.endpoints.product(subject.route.product).authority().to_string();
+        let log = "the call that was shared brought no answer in time".to_owned();
+        let fault = UpstreamFault { error: "http_response_timeout", server, log };
+        Refusal::from(Cause::UpstreamTimeout(fault)).of(subject)
+    }
+}
+
+/// Why Zoho's fresh answer could not be had, in a way that says nothing about the call itself.
+struct Failure {
+    name: &'static str,
+    sent: bool,
+    status: Option<StatusCode>,
+}
+
+impl Failure {
+    fn of(outcome: &Result<Response<Body>, Refusal>) -> Option<Self> {
+        match outcome {
+            Ok(response) if is_passing(response.status()) => {
+                Some(Self { name: "zoho", sent: true, status: Some(response.status()) })
+            }
+            Err(refusal) if refusal.cause.is_passing() => {
+                let (name, sent) = (respond::name(refusal), refusal.cause.may_be_executed());
+                Some(Self { name, sent, status: None })
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Of a call that somebody else made.
+    fn of_another() -> Self {
+        Self { name: "collapsed", sent: false, status: None }
+    }
+}
+
+/// Zoho's own trouble. 429 comes here only where the route has no lock to be kept.
+fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+}
+
+/// A part is not the whole, a body may change what is asked, and some conditions are only Zoho's to judge.
+fn is_plain(call: &Call) -> bool {
+    let not_ours = [header::RANGE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
+    let empty = matches!(&call.payload, Payload::Held { bytes, trailers: None } if bytes.is_empty());
+    empty && !not_ours.iter().any(|name| call.headers.contains_key(name))
+}
+
+/// `Cache-Status` (RFC 9211): ours stands behind those of caches nearer to Zoho.
+fn marked(mut response: Response<Body>, how: &str, outcome: CacheOutcome) -> Response<Body> {
+    if let Ok(value) = HeaderValue::from_str(&format!("zoho-gateway; {how}")) {
+        response.headers_mut().append(CACHE_STATUS, value);
+    }
+    response.extensions_mut().insert(outcome);
     response
+}
+
+/// Has moka forget what can serve no more. Whether an answer is fresh is not moka's to say: it follows its own clock.
+struct Sweep;
+
+impl Expiry<Key, Arc<Kept>> for Sweep {
+    fn expire_after_create(&self, _: &Key, kept: &Arc<Kept>, _: StdInstant) -> Option<Duration> {
+        Some(kept.lifetime.whole())
+    }
+
+    fn expire_after_update(&self, _: &Key, kept: &Arc<Kept>, _: StdInstant, _: Option<Duration>) -> Option<Duration> {
+        Some(kept.lifetime.whole())
+    }
 }

@@ -13,7 +13,12 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{account::AccountName, call::Visit, catalogue::RouteId, refusal::Cause};
+use crate::{
+    account::AccountName,
+    call::{CacheOutcome, Visit},
+    catalogue::RouteId,
+    refusal::Cause,
+};
 
 /// The counters and their registry.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub struct Metrics {
     tokens: Family<TokenLabels, Counter>,
     locks: Family<RouteLabels, Counter>,
     foreign_locks: Family<RouteLabels, Counter>,
+    cache: Family<CacheLabels, Counter>,
+    cache_bytes: Gauge,
     state_available: Gauge,
     waiting: Gauge,
 }
@@ -52,6 +59,11 @@ struct RefusalLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TokenLabels {
     account: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
     outcome: &'static str,
 }
 
@@ -89,9 +101,25 @@ impl Metrics {
         registry.register("locks", "Answers that told of a lock", locks.clone());
         let foreign = "Locks that came while the ledger showed room: somebody else spends the same quota";
         registry.register("foreign_locks", foreign, foreign_locks.clone());
+        let (cache, cache_bytes) = (Family::default(), Gauge::default());
+        registry.register("cache", "Reads of routes whose answers are kept, by what the cache did", cache.clone());
+        registry.register_with_unit("cache", "What all kept answers hold in memory", Unit::Bytes, cache_bytes.clone());
         registry.register("state_available", "Whether what is sent can be written down", state_available.clone());
         registry.register("waiting", "Callers waiting for a slot", waiting.clone());
-        Self { registry, requests, seconds, waited, refusals, tokens, locks, foreign_locks, state_available, waiting }
+        Self {
+            registry,
+            requests,
+            seconds,
+            waited,
+            refusals,
+            tokens,
+            locks,
+            foreign_locks,
+            cache,
+            cache_bytes,
+            state_available,
+            waiting,
+        }
     }
 
     /// A request was answered.
@@ -135,6 +163,16 @@ impl Metrics {
     /// A lock came while the ledger showed room.
     pub fn foreign_lock(&self, account: &AccountName, route: &RouteId) {
         self.foreign_locks.get_or_create(&RouteLabels { account: account.to_string(), route: route.to_string() }).inc();
+    }
+
+    /// A read was answered by the cache, or past it.
+    pub fn cache(&self, outcome: CacheOutcome) {
+        self.cache.get_or_create(&CacheLabels { outcome: outcome.as_str() }).inc();
+    }
+
+    /// So many bytes are kept.
+    pub fn cache_bytes(&self, bytes: u64) {
+        self.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// The page as it stands now; `waiting` callers wait, and the state store is available or not.

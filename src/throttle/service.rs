@@ -74,12 +74,15 @@ where
             let (account, route) = call.subject.names();
             let Some(line) = room.lines.line(&call.subject.account, &call.subject.route) else {
                 let deadline = deadline(&call, room.max_wait);
+                call.departure.departs();
                 let mut answer = inner.call(Permitted { call, permit: None, deadline }).await?;
                 answer.response.extensions_mut().insert(Visit { account, route, waited: None });
                 return Ok(answer);
             };
             let deadline = deadline(&call, room.max_wait);
+            call.departure.queues();
             let permit = room.permit(&line, &call, deadline).await?;
+            call.departure.departs();
             let waited = clock::now().saturating_duration_since(call.ready_at);
             let mut answer = inner.call(Permitted { call, permit: Some(permit), deadline }).await?;
             if let Some(Unexecuted::Locked(met)) = answer.unexecuted {

@@ -16,7 +16,7 @@ use super::check;
 use crate::{
     body::Body,
     boxed::BoxFuture,
-    call::{Call, Matched, Payload},
+    call::{Call, Departure, Matched, Payload},
     catalogue::{Place, Route, Validation},
     clock,
     ledger::Entrance,
@@ -105,6 +105,7 @@ async fn visit(Matched { subject, target, head, body }: Matched, max_body: u64) 
         payload,
         ready_at: clock::now(),
         entrance: Entrance::Back,
+        departure: Departure::default(),
     })
 }
 

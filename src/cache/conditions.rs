@@ -1,0 +1,22 @@
+//! Whether the caller has the answer already: `If-None-Match` and `If-Modified-Since` (RFC 9110 section 13.1).
+
+use http::{HeaderMap, HeaderValue, header};
+
+use super::list::{Quotes, members};
+
+/// Whether a 304 says all there is to say about an answer with these validators.
+pub(super) fn unchanged(request: &HeaderMap, etag: &str, last_modified: Option<&HeaderValue>) -> bool {
+    if request.contains_key(header::IF_NONE_MATCH) {
+        // The other one is then not looked at (RFC 9110 section 13.1.3).
+        let tags = members(request, &header::IF_NONE_MATCH, Quotes::Tags);
+        return tags.iter().any(|tag| *tag == "*" || opaque(tag) == opaque(etag));
+    }
+    let date = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok();
+    let since = request.get(header::IF_MODIFIED_SINCE).and_then(date);
+    since.zip(last_modified.and_then(date)).is_some_and(|(since, modified)| modified <= since)
+}
+
+/// What counts in a weak comparison (RFC 9110 section 8.8.3.2).
+fn opaque(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag)
+}
