@@ -1,6 +1,18 @@
 //! Repeated reads under a route's `cache`: answered without Zoho, and told so (RFC 9111, RFC 9211).
 
-use crate::support::{Answer, COURSE, Gateway, SHARE, Sandbox, all, get, put};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Notify,
+};
+
+use crate::support::{
+    Answer, CALENDAR, COURSE, Call, Gateway, Reply, SHARE, SHARE_DATA, Sandbox, Upstream, all, delete, get, ms, put,
+};
 
 const ROUTE: &str = "people.lms.get-shared-users";
 
@@ -69,4 +81,218 @@ async fn nothing_is_kept_unless_the_route_says_so() {
         assert_eq!(gateway.send(&get(COURSE)).await.is_zohos(200).header("cache-status"), None);
     }
     assert_eq!(zoho.requests().await.len(), 2);
+}
+
+/// What the issue that asked for the cache wants to see.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_identical_reads_cost_one_call() {
+    const CONNECTIONS: usize = 250;
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).route(ROUTE, "cache", "5m").start();
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        connections.push(gateway.connect().await);
+    }
+    let began = zoho_gateway::clock::now();
+    let reads = connections.into_iter().map(|mut connection| async move {
+        let mut answers = Vec::new();
+        for _ in 0..10_000 / CONNECTIONS {
+            answers.push(connection.send(&get(COURSE)).await);
+        }
+        answers
+    });
+    let answers: Vec<_> = all(reads).await.into_iter().flatten().collect();
+    eprintln!("{} reads took {:?}", answers.len(), zoho_gateway::clock::now() - began);
+    assert!(answers.len() == 10_000 && answers.iter().all(|answer| answer.status == 200));
+    assert_eq!(zoho.requests().await.len(), 1);
+    let page = gateway.admin("/metrics").await.text();
+    let counted = |outcome: &str| {
+        let name = format!("zoho_gateway_cache_total{{outcome=\"{outcome}\"}} ");
+        page.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok()).unwrap_or_default()
+    };
+    assert_eq!((counted("miss"), counted("hit") + counted("collapsed")), (1, 9_999), "{page}");
+    assert!(page.lines().any(|line| line.starts_with("zoho_gateway_cache_bytes ") && !line.ends_with(" 0")), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sharing_and_unsharing_are_visible_to_the_very_next_read() {
+    const EMPLOYEE: &str = "588882000000212025";
+    let zoho = Sandbox::boundless();
+    let calendar = "calendar.calendars.get-share-details";
+    let gateway = Gateway::before(&zoho).route(ROUTE, "cache", "5m").route(calendar, "cache", "5m").start();
+    assert!(!gateway.send(&get(COURSE)).await.text().contains(EMPLOYEE));
+    gateway.send(&put(COURSE).form(SHARE)).await.is_zohos(200);
+    assert!(gateway.send(&get(COURSE)).await.text().contains(EMPLOYEE));
+    gateway.send(&delete(COURSE).form(format!("sharedUserErecno={EMPLOYEE}"))).await.is_zohos(200);
+    let read = gateway.send(&get(COURSE)).await;
+    assert!(!read.text().contains(EMPLOYEE), "{read:?}");
+    cache_status(&gateway.send(&get(COURSE)).await, "hit");
+    // By the other root of People it is the same course.
+    let other_root = COURSE.replacen("/people/", "/people/people/", 1);
+    gateway.send(&put(&other_root).form(SHARE)).await.is_zohos(200);
+    cache_status(&gateway.send(&get(COURSE)).await, "fwd=stale");
+
+    assert!(!gateway.send(&get(CALENDAR)).await.text().contains("user@domain.com"));
+    gateway.send(&put(&format!("{CALENDAR}{SHARE_DATA}"))).await.is_zohos(200);
+    let read = gateway.send(&get(CALENDAR)).await;
+    assert!(read.text().contains("user@domain.com"), "{read:?}");
+    cache_status(&gateway.send(&get(CALENDAR)).await, "hit");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn during_a_lock_a_stale_answer_is_served_and_says_so() {
+    let zoho = Sandbox::boundless();
+    let setup = Gateway::before(&zoho).route(ROUTE, "cache", "1s").route(ROUTE, "stale_if_error", "10m");
+    let gateway = setup.start();
+    let first = gateway.send(&get(COURSE)).await;
+    zoho.lock("GET /api/v1/courses/{id}/share", 300.0).await;
+    tokio::time::sleep(ms(1100)).await;
+    // The first one meets the lock, the second is refused by the ledger; neither sees anything of it.
+    for _ in 0..2 {
+        let stale = gateway.send(&get(COURSE)).await;
+        cache_status(stale.is_zohos(200), "hit; ttl=-");
+        cache_status(&stale, "; detail=stale-if-error");
+        assert!(stale.header("age").is_some_and(|age| age.parse::<u64>().is_ok_and(|age| age >= 1)), "{stale:?}");
+        assert_eq!((stale.header("retry-after"), &stale.body), (None, &first.body));
+    }
+    let head = gateway.send(&Call::new("HEAD", COURSE)).await;
+    cache_status(&head, "stale-if-error");
+    for header in [("cache-control", "no-cache"), ("cache-control", "max-stale=0"), ("pragma", "no-cache")] {
+        gateway.send(&get(COURSE).header(header.0, header.1)).await.problem_of(429, "threshold-locked", ROUTE);
+    }
+    // Of another course nothing was kept, and a write is never excused.
+    let other = COURSE.replace("289003", "289004");
+    gateway.send(&get(&other)).await.problem_of(429, "threshold-locked", ROUTE);
+    assert_eq!(zoho.tally("GET /api/v1/courses/{id}/share").await.arrivals_during_lock, 1);
+    gateway.send(&put(COURSE).form(SHARE)).await.is_zohos(200);
+    gateway.send(&get(COURSE)).await.problem_of(429, "threshold-locked", ROUTE);
+    let log = gateway.process().log().join("\n");
+    assert!(log.contains(r#""cache":"stale""#) && log.contains(r#""problem":"threshold-locked""#), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn during_an_outage_a_stale_answer_is_served_and_says_so() {
+    let down = Arc::new(AtomicBool::new(false));
+    let is_down = Arc::clone(&down);
+    let upstream = Upstream::start(move |_| match is_down.load(Ordering::SeqCst) {
+        true => Reply::json(503, "{}"),
+        false => Reply::json(200, r#"{"code":"200"}"#),
+    })
+    .await;
+    let setup = Gateway::before_upstream(&upstream).route(ROUTE, "cache", "100ms");
+    let gateway = setup.route(ROUTE, "stale_if_error", "10m").start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    tokio::time::sleep(ms(150)).await;
+    down.store(true, Ordering::SeqCst);
+    let stale = gateway.send(&get(COURSE)).await;
+    cache_status(stale.is_zohos(200), "fwd=stale; fwd-status=503; ttl=-");
+    cache_status(&stale, "; detail=stale-if-error");
+    assert!(stale.header("ratelimit").is_some_and(|limit| limit.contains("r=28")), "it spent a slot: {stale:?}");
+    gateway.send(&get(COURSE).header("cache-control", "no-cache")).await.is_zohos(503);
+    gateway.send(&get(&format!("{COURSE}?startIndex=1"))).await.is_zohos(503);
+    down.store(false, Ordering::SeqCst);
+    cache_status(&gateway.send(&get(COURSE)).await, "fwd=stale; stored");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_zoho_cannot_be_reached_a_stale_answer_is_served() {
+    let zoho = Sandbox::boundless();
+    let setup = Gateway::before(&zoho).route(ROUTE, "cache", "100ms").route(ROUTE, "stale_if_error", "10m");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let people = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let gateway = setup.set("accounts.main.endpoints.people", people).start();
+    let read = tokio::spawn(get(COURSE).sending(gateway.address()));
+    let (mut stream, _) = listener.accept().await.expect("a connection");
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\nConnection: close\r\n\r\n{\"code\":\"200\"}";
+    let mut request = [0; 4096];
+    assert!(stream.read(&mut request).await.is_ok_and(|read| read > 0));
+    stream.write_all(answer).await.expect("it reads");
+    read.await.expect("no panic").is_zohos(200);
+    drop((stream, listener));
+    tokio::time::sleep(ms(150)).await;
+    let stale = gateway.send(&get(COURSE)).await;
+    cache_status(stale.is_zohos(200), "; detail=stale-if-error");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shared_call_outlives_the_caller_who_started_it() {
+    let gate = Arc::new(Notify::new());
+    let closed = Arc::clone(&gate);
+    let upstream = Upstream::start(move |_| Reply::json(200, r#"{"code":"200"}"#).behind(&closed)).await;
+    let gateway = Gateway::before_upstream(&upstream).route(ROUTE, "cache", "5m").start();
+    let first = tokio::spawn(get(COURSE).sending(gateway.address()));
+    upstream.until_received(1).await;
+    first.abort();
+    assert!(first.await.is_err());
+    let second = tokio::spawn(get(COURSE).header("prefer", "wait=0").sending(gateway.address()));
+    // Time enough for the gateway to notice both.
+    tokio::time::sleep(ms(100)).await;
+    gate.notify_one();
+    let second = second.await.expect("no panic");
+    assert_eq!(second.is_zohos(200).text(), r#"{"code":"200"}"#);
+    cache_status(&second, "fwd=uri-miss; collapsed");
+    cache_status(&gateway.send(&get(COURSE)).await, "hit");
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shared_call_that_queues_for_nobody_leaves_the_queue() {
+    let gate = Arc::new(Notify::new());
+    let closed = Arc::clone(&gate);
+    let upstream = Upstream::start(move |_| Reply::json(200, r#"{"code":"200"}"#).behind(&closed)).await;
+    let setup = Gateway::before_upstream(&upstream).route(ROUTE, "cache", "5m").route(ROUTE, "requests", 1);
+    let gateway = setup.route(ROUTE, "window", "100ms").set("queue.max_wait", "5m").start();
+    let holder = tokio::spawn(get(&format!("{COURSE}?startIndex=0")).sending(gateway.address()));
+    upstream.until_received(1).await;
+    let readers = [(); 3].map(|()| tokio::spawn(get(COURSE).sending(gateway.address())));
+    gateway.until_waiting(1).await;
+    // One of them cannot wait as long as the one who queues for all.
+    let answer = gateway.send(&get(COURSE).header("prefer", "wait=0")).await;
+    answer.problem_of(429, "threshold-saturated", ROUTE);
+    readers.iter().for_each(tokio::task::JoinHandle::abort);
+    gateway.until_waiting(0).await;
+    gate.notify_one();
+    holder.await.expect("no panic").is_zohos(200);
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_is_not_handed_to_all() {
+    let gate = Arc::new(Notify::new());
+    let (closed, failed) = (Arc::clone(&gate), Arc::new(AtomicBool::new(false)));
+    let upstream = Upstream::start(move |_| match failed.swap(true, Ordering::SeqCst) {
+        false => Reply::json(500, r#"{"response":{"status":1}}"#).behind(&closed),
+        true => Reply::json(200, r#"{"code":"200"}"#),
+    })
+    .await;
+    let gateway = Gateway::before_upstream(&upstream).route(ROUTE, "cache", "5m").start();
+    let reads: Vec<_> = (0..20).map(|_| tokio::spawn(get(COURSE).sending(gateway.address()))).collect();
+    upstream.until_received(1).await;
+    tokio::time::sleep(ms(200)).await;
+    gate.notify_one();
+    let mut statuses = Vec::new();
+    for read in reads {
+        statuses.push(read.await.expect("no panic").status);
+    }
+    assert_eq!(statuses.iter().filter(|status| **status == 500).count(), 1, "{statuses:?}");
+    assert_eq!(upstream.received().len(), 2, "one of the others tried for all");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_inside_a_200_and_a_truncated_answer_are_not_kept() {
+    let cut: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n{\"code\":\"200\"";
+    let closed: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"code\":\"200\",\"sharedUsers\":[";
+    let inside = r#"{"response":{"message":"Error occurred","errors":{"code":7024,"message":"x"},"status":1}}"#;
+    for (bytes, last) in [(inside.as_bytes(), false), (cut, true), (closed, true)] {
+        let upstream = Upstream::start(move |_| match last {
+            true => Reply::Last(bytes.to_vec()),
+            false => Reply::with(200, "Content-Type: application/json\r\n", bytes),
+        })
+        .await;
+        let gateway = Gateway::before_upstream(&upstream).route(ROUTE, "cache", "5m").start();
+        for calls in 1..=2 {
+            get(COURSE).attempt(gateway.address()).await;
+            assert_eq!(upstream.received().len(), calls, "{}", String::from_utf8_lossy(bytes));
+        }
+    }
 }
