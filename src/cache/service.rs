@@ -8,6 +8,10 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use moka::{Expiry, future::Cache as Store};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tower::{Layer, Service};
 
 use super::{
@@ -21,7 +25,7 @@ use crate::{
     body::Body,
     boxed::BoxFuture,
     call::{CacheOutcome, Call, Payload, Visit},
-    ratelimit,
+    clock, ratelimit,
     refusal::{Cause, Refusal, UpstreamFault},
     respond,
     telemetry::Metrics,
@@ -62,7 +66,15 @@ enum Landed {
     Failed {
         /// It says nothing about the call itself.
         passing: bool,
+        /// Where those who shared it line up to try for themselves, so that each failure wakes one of them and not all.
+        turns: Arc<Semaphore>,
     },
+}
+
+impl Landed {
+    fn failed(passing: bool) -> Self {
+        Self::Failed { passing, turns: Arc::new(Semaphore::new(1)) }
+    }
 }
 
 /// What a flight brought, for the one who started it.
@@ -218,6 +230,7 @@ impl Room {
     {
         let missed = |response| marked(response, &format!("fwd={why}"), CacheOutcome::Miss);
         let deadline = read.call.ready_at + wait::preferred(&read.call.headers, self.max_wait);
+        let mut turn = None;
         loop {
             let Some(shared) = read.shared().filter(|_| read.call.method == Method::GET) else {
                 return inner.call(read.own()).await.map(missed);
@@ -261,17 +274,30 @@ impl Room {
                     return Ok(response);
                 }
                 // Somebody tries next; who has something to fall back on need not wait for that.
-                Ride::Landed(Landed::Failed { passing: true }) => {
-                    if let Some(response) = self.excuse(read, None, &Failure::of_another()).await {
+                Ride::Landed(Landed::Failed { passing, turns }) => {
+                    if passing && let Some(response) = self.excuse(read, None, &Failure::of_another()).await {
                         return Ok(response);
                     }
+                    if turn.is_none() {
+                        turn = self.turn(turns, deadline).await;
+                    }
+                    // Whoever had the turn before may have brought an answer.
+                    if let (Some(kept), None) = self.look(read).await {
+                        return Ok(read.served(&kept, &format!("fwd={why}; collapsed"), CacheOutcome::Collapsed));
+                    }
                 }
-                Ride::Landed(Landed::Kept(_) | Landed::Failed { passing: false }) | Ride::Broken => {}
+                Ride::Landed(Landed::Kept(_)) | Ride::Broken => {}
                 // Its own call is told what everybody is told who does not wait.
                 Ride::Unslotted | Ride::Landed(Landed::Unfit) => return inner.call(read.own()).await.map(missed),
                 Ride::Overdue => return Err(read.overdue()),
             }
         }
+    }
+
+    /// A turn to try for oneself, or none when it is time to see how the one who has it fares.
+    async fn turn(&self, turns: Arc<Semaphore>, deadline: Instant) -> Option<OwnedSemaphorePermit> {
+        let until = if clock::now() < deadline { deadline } else { deadline + self.timeout };
+        tokio::time::timeout_at(until, turns.acquire_owned()).await.ok()?.ok()
     }
 
     /// Makes the call and keeps the answer.
@@ -290,10 +316,7 @@ impl Room {
         let mut response = match inner.call(call).await {
             Ok(response) => response,
             Err(refusal) => {
-                return (
-                    Landed::Failed { passing: refusal.cause.is_passing() },
-                    Brought::Other(Box::new(Err(refusal))),
-                );
+                return (Landed::failed(refusal.cause.is_passing()), Brought::Other(Box::new(Err(refusal))));
             }
         };
         let visit = response.extensions_mut().remove::<Visit>();
@@ -310,7 +333,7 @@ impl Room {
             Err(NotKept { mut response, success }) => {
                 let landed = match success {
                     true => Landed::Unfit,
-                    false => Landed::Failed { passing: is_passing(response.status()) },
+                    false => Landed::failed(is_passing(response.status())),
                 };
                 visit.map(|visit| response.extensions_mut().insert(visit));
                 (landed, Brought::Other(Box::new(Ok(response))))

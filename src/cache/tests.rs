@@ -357,6 +357,18 @@ async fn after_a_failure_one_of_the_others_tries() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn however_many_share_a_failing_call_one_tries_at_a_time() {
+    let (room, calls) = room("refused");
+    let began = clock::now();
+    let reads = (0..500).map(|_| tokio::spawn(room.clone().oneshot(get("/a", &[("prefer", "wait=3600")]))));
+    for outcome in futures_util::future::join_all(reads.collect::<Vec<_>>()).await {
+        assert!(outcome.unwrap().is_err());
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 500);
+    assert_eq!(clock::now() - began, Duration::from_millis(100) * 500);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flight_that_breaks_leaves_nobody_hanging() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
