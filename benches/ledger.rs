@@ -174,7 +174,10 @@ async fn journal() {
 
 /// Lines of one account and so many routes.
 fn many(lines: &Lines, number: usize, threshold: Threshold) -> Vec<Arc<Line>> {
-    let (account, route) = (account(), Catalogue::published().expect("the catalogue").routes.remove(0));
+    let (account, route) = (
+        account(),
+        Catalogue::published().expect("the catalogue").find("people.lms.share-course").expect("it").clone(),
+    );
     let line = |number| {
         let id = RouteId::new(&format!("people.bench.call-{number}"));
         lines.line(&account, &Route { id, threshold: Some(threshold), ..route.clone() })

@@ -277,7 +277,7 @@ pub(crate) mod tests {
             refresh_token: Credential::awaited(None),
             daily_calls: None,
         };
-        let route = Catalogue::published().unwrap().routes.remove(0);
+        let route = Catalogue::published().unwrap().find("people.lms.share-course").unwrap().clone();
         Call {
             subject: Subject { caller: Caller::anonymous(), account: Arc::new(account), route: Arc::new(route) },
             method: Method::PUT,

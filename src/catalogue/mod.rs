@@ -1,21 +1,24 @@
 //! What Zoho publishes about its calls, as data: which calls there are, how often each may be made, what it takes.
 //!
-//! The rows live in `config/catalogue/*.toml` and are compiled in. [`Catalogue::published`] parses them; the
-//! configuration's `[routes]` then overrides single fields. Which row a request belongs to is decided in
+//! The rows live in `config/catalogue/` and are compiled in. [`Catalogue::published`] parses them; the configuration's
+//! `[routes]` then overrides single fields, and its `[[extra_routes]]` add calls of their own. Which row a request belongs to is decided in
 //! [`crate::route`], what a [`Parameter`] must look like in [`crate::validate`].
 
 mod date;
 mod parameter;
 mod row;
+mod scope;
 mod shape;
 mod shape_reader;
+pub mod template;
 mod threshold;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub use date::DateFormat;
 pub use parameter::{Kind, Parameter, Parameters, Place};
 pub use row::CatalogueError;
+pub use scope::{Scopes, covers, is_all};
 pub use shape::{Array, Condition, Except, Field, Required, Scalar, ScalarKind, Shape, Terms};
 pub use threshold::{Pace, Threshold};
 
@@ -36,7 +39,15 @@ impl Catalogue {
     /// # Errors
     /// When one of the files under `config/catalogue/` is malformed; a unit test holds them to it.
     pub fn published() -> Result<Self, CatalogueError> {
-        row::parse_all()
+        // Parsed once: it is asked for at every start, and by hundreds of tests.
+        static PUBLISHED: LazyLock<Result<Catalogue, CatalogueError>> = LazyLock::new(row::parse_all);
+        PUBLISHED.clone()
+    }
+
+    /// The route of that id.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<&Route> {
+        self.iter().find(|route| route.id.as_str() == id)
     }
 
     /// Every route, known calls first, then the stand-ins for unknown ones.
@@ -85,6 +96,23 @@ impl RouteId {
         Self(id.into())
     }
 
+    /// Takes an id from a file that people write.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn parse(text: &str) -> Result<(Product, Self), &'static str> {
+        let named = |part: &str| !part.is_empty() && part.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-'));
+        let parts: Vec<&str> = text.split('.').collect();
+        let [product, section, verb_noun] = parts.as_slice() else {
+            return Err("expected an id of the shape product.section.verb-noun");
+        };
+        if !named(section) || !named(verb_noun) || !verb_noun.contains('-') {
+            return Err("expected an id of the shape product.section.verb-noun");
+        }
+        let product = Product::ALL.into_iter().find(|known| known.as_str() == *product);
+        Ok((product.ok_or("expected an id that begins with people. or calendar.")?, Self::new(text)))
+    }
+
     /// The id as written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -109,6 +137,8 @@ pub struct Route {
     pub methods: Vec<Method>,
     /// The path template, for example `/api/v1/courses/{courseId}/share`; `None` for the stand-in of unknown calls.
     pub path: Option<String>,
+    /// Further templates of the same call, where pages or clients vary; all of them count together.
+    pub aliases: Vec<String>,
     /// OAuth scopes, any one of which suffices.
     pub scopes: Vec<String>,
     /// How often it may be called; `None` with `throttle = "off"`.
@@ -125,14 +155,25 @@ pub struct Route {
     pub parameters: Parameters,
     /// The page of Zoho's that all of this was read from.
     pub source: String,
+    /// What has to be known about the entry, where something has.
+    pub note: Option<String>,
+}
+
+impl Route {
+    /// Every template that leads to it.
+    pub fn templates(&self) -> impl Iterator<Item = &str> {
+        self.path.iter().chain(&self.aliases).map(String::as_str)
+    }
 }
 
 /// Where a route's threshold comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trust {
-    /// It stands on the route's page.
+    /// It was read on the route's page.
     Page,
+    /// It was read in a public transcription of the route's page, which agreed with every page that both were compared on.
+    Transcribed,
     /// No page states it; the catalogue's file says why this number is safe.
     Assumed,
     /// The operator set it.
@@ -146,8 +187,20 @@ impl Trust {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Page => "page",
+            Self::Transcribed => "transcribed",
             Self::Assumed => "assumed",
             Self::Configured => "configured",
+        }
+    }
+
+    /// The same in words, for operators.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Page => "the numbers were read on the call's page",
+            Self::Transcribed => "the numbers were read in a public transcription of the call's page",
+            Self::Assumed => "no page states the numbers; these are the safe assumption",
+            Self::Configured => "the configuration sets the numbers",
         }
     }
 }

@@ -175,11 +175,19 @@ impl Desk<'_> {
     }
 }
 
+/// How many routes a line names: a login for LMS alone lacks scopes of hundreds.
+const NAMED: usize = 3;
+
 /// What a grant does not allow, a line for each set of scopes; empty when it allows every route.
 pub(super) fn lacking(name: &str, catalogue: &Catalogue, granted: &str) -> String {
     let line = |missing: scopes::Missing<'_>| {
         let routes: Vec<_> = missing.routes.iter().map(|id| id.as_str()).collect();
-        format!("account {name}: {} is missing for {}\n", missing.any_of.join(" or "), routes.join(", "))
+        let more = match routes.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let named = routes[..routes.len().min(NAMED)].join(", ");
+        format!("account {name}: {} is missing for {named}{more}\n", missing.any_of.join(" or "))
     };
     scopes::missing(&catalogue.routes, granted).into_iter().map(line).collect()
 }

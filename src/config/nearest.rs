@@ -12,8 +12,11 @@ pub(super) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = 
     let flat: Vec<String> = candidates.iter().map(|candidate| flattened(candidate)).collect();
     // A long name can be mistyped in more places.
     let near = nearest(&name, flat.iter().map(String::as_str), SLIP.max(name.len() / 4));
-    let original = |near: &&str| flat.iter().position(|flat| flat == near).map(|at| candidates[at]);
-    match near.iter().filter_map(original).take(3).collect::<Vec<_>>() {
+    // Among hundreds of names there is always a second best; only as good a guess is worth reading.
+    let best = near.first().map(|first| distance(&name, first));
+    let near = near.into_iter().filter(|guess| Some(distance(&name, guess)) == best);
+    let original = |near: &str| flat.iter().position(|flat| flat == near).map(|at| candidates[at]);
+    match near.filter_map(original).take(3).collect::<Vec<_>>() {
         near if near.is_empty() => String::new(),
         near => format!("; did you mean {}?", near.join(" or ")),
     }

@@ -38,7 +38,9 @@ pub(super) fn apply(root: &mut Section<'_>, catalogue: &mut Catalogue) {
 
 /// The message for an id that is not in the catalogue.
 fn unknown(id: &str, section: &Section<'_>, ids: &[String]) -> String {
-    let whole = ids.iter().find(|known| known.strip_prefix(id).is_some_and(|rest| rest.starts_with('.')));
+    let meant = format!("{id}.{}", section.unquoted());
+    let begins = |known: &&String| known.strip_prefix(id).is_some_and(|rest| rest.starts_with('.'));
+    let whole = ids.iter().find(|known| **known == meant).or_else(|| ids.iter().find(begins));
     match whole {
         Some(known) if section.has_tables() => {
             format!("unknown route; an id holds dots and needs quotes: [routes.\"{known}\"]")

@@ -98,6 +98,16 @@ impl<'f> Section<'f> {
         self.table.0.iter().any(|entry| matches!(entry.node.value, Value::Table(_)))
     }
 
+    /// The keys of the tables within this one, joined by dots: what unquoted dots made of a name.
+    pub(super) fn unquoted(&self) -> String {
+        let (mut table, mut keys) = (&self.table, Vec::new());
+        while let Some(Entry { key, node: Node { value: Value::Table(inner), .. }, .. }) = table.0.first() {
+            keys.push(key.as_str());
+            table = inner;
+        }
+        keys.join(".")
+    }
+
     fn table(&mut self, key: &'static str) -> Option<(Table, Origin)> {
         let entry = self.take(key)?;
         match entry.node.value {

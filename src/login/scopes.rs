@@ -4,7 +4,9 @@
 //! case. `SERVICE.section.ALL` is worth every other scope of its section. Some pages state no scope; such a route asks
 //! for nothing.
 
-use crate::catalogue::{Route, RouteId};
+use std::collections::BTreeMap;
+
+use crate::catalogue::{Route, RouteId, covers, is_all};
 
 /// Routes that a login may not use for want of a scope.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,10 +22,13 @@ pub struct Missing<'a> {
 #[must_use]
 pub fn needed(routes: &[Route]) -> Vec<&str> {
     let candidates = candidates(routes);
+    let wishes = wishes(routes);
     let mut chosen: Vec<&str> = Vec::new();
     loop {
-        let left: Vec<&Route> = with_scopes(routes).filter(|route| !serves_any(&chosen, route)).collect();
-        let worth = |scope: &str| left.iter().filter(|route| serves(scope, route)).count();
+        let left: Vec<&Wish<'_>> = wishes.iter().filter(|wish| !serves_any(&chosen, wish.any_of)).collect();
+        let worth = |scope: &str| -> usize {
+            left.iter().filter(|wish| serves(scope, wish.any_of)).map(|wish| wish.routes).sum()
+        };
         // Of equals `max_by_key` takes the last, and the first is wanted.
         let best = candidates.iter().rev().max_by_key(|scope| (worth(scope), !is_all(scope)));
         match best {
@@ -34,7 +39,7 @@ pub fn needed(routes: &[Route]) -> Vec<&str> {
     // A scope chosen early may be worth nothing beside those chosen later.
     for scope in chosen.clone() {
         let others: Vec<&str> = chosen.iter().copied().filter(|other| *other != scope).collect();
-        if with_scopes(routes).all(|route| serves_any(&others, route)) {
+        if wishes.iter().all(|wish| serves_any(&others, wish.any_of)) {
             chosen = others;
         }
     }
@@ -46,7 +51,7 @@ pub fn needed(routes: &[Route]) -> Vec<&str> {
 pub fn missing<'a>(routes: &'a [Route], granted: &str) -> Vec<Missing<'a>> {
     let granted: Vec<&str> = granted.split([' ', ',']).filter(|scope| !scope.is_empty()).collect();
     let mut missing: Vec<Missing<'a>> = Vec::new();
-    for route in with_scopes(routes).filter(|route| !serves_any(&granted, route)) {
+    for route in with_scopes(routes).filter(|route| !serves_any(&granted, &route.scopes)) {
         match missing.iter_mut().find(|missing| missing.any_of == route.scopes.as_slice()) {
             Some(missing) => missing.routes.push(&route.id),
             None => missing.push(Missing { any_of: &route.scopes, routes: vec![&route.id] }),
@@ -66,25 +71,31 @@ fn candidates(routes: &[Route]) -> Vec<&str> {
     found
 }
 
+/// A list of scopes of which one is needed, and by how many routes.
+struct Wish<'a> {
+    any_of: &'a [String],
+    routes: usize,
+}
+
+/// Hundreds of routes have some dozens of wishes between them.
+fn wishes(routes: &[Route]) -> Vec<Wish<'_>> {
+    let mut counted: BTreeMap<&[String], usize> = BTreeMap::new();
+    for route in with_scopes(routes) {
+        *counted.entry(&route.scopes).or_default() += 1;
+    }
+    counted.into_iter().map(|(any_of, routes)| Wish { any_of, routes }).collect()
+}
+
 fn with_scopes(routes: &[Route]) -> impl Iterator<Item = &Route> {
     routes.iter().filter(|route| !route.scopes.is_empty())
 }
 
-fn serves_any(scopes: &[&str], route: &Route) -> bool {
-    scopes.iter().any(|scope| serves(scope, route))
+fn serves_any(scopes: &[&str], any_of: &[String]) -> bool {
+    scopes.iter().any(|scope| serves(scope, any_of))
 }
 
-fn serves(scope: &str, route: &Route) -> bool {
-    route.scopes.iter().any(|wanted| covers(scope, wanted))
-}
-
-fn covers(scope: &str, wanted: &str) -> bool {
-    let section = |scope: &str| scope.rsplit_once('.').map(|(section, _)| section.to_ascii_lowercase());
-    scope.eq_ignore_ascii_case(wanted) || (is_all(scope) && section(scope) == section(wanted))
-}
-
-fn is_all(scope: &str) -> bool {
-    scope.rsplit_once('.').is_some_and(|(_, operation)| operation.eq_ignore_ascii_case("ALL"))
+fn serves(scope: &str, any_of: &[String]) -> bool {
+    any_of.iter().any(|wanted| covers(scope, wanted))
 }
 
 #[cfg(test)]
@@ -108,7 +119,7 @@ mod tests {
         let catalogue = Catalogue::published().unwrap();
         let needed = needed(&catalogue.routes);
         for route in with_scopes(&catalogue.routes) {
-            assert!(serves_any(&needed, route), "{}", route.id);
+            assert!(serves_any(&needed, &route.scopes), "{}", route.id);
         }
         for expected in ["ZOHOPEOPLE.training.ALL", "ZohoCalendar.calendar.ALL"] {
             assert!(needed.contains(&expected), "{needed:?}");

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use http::Method;
 
 use super::Path;
-use crate::catalogue::{Catalogue, Product, Route};
+use crate::catalogue::{Catalogue, Product, Route, RouteId, template};
 
 /// The catalogue, arranged for look-up.
 #[derive(Debug)]
@@ -19,25 +19,44 @@ struct Table {
     other: Option<Arc<Route>>,
 }
 
+/// Rows that would fit the same request.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct AmbiguousRoutes(Vec<Ambiguity>);
+
+impl AmbiguousRoutes {
+    /// Each pair; at least one.
+    pub fn iter(&self) -> impl Iterator<Item = &Ambiguity> {
+        self.0.iter()
+    }
+}
+
 /// Two rows that would fit the same request.
 #[derive(Debug, thiserror::Error)]
-#[error("route {id}: {message}")]
-pub struct AmbiguousRoutes {
-    id: String,
-    message: String,
+#[error("{id} answers to the same method and path as {other}: {template}")]
+pub struct Ambiguity {
+    /// The later of the two.
+    pub id: RouteId,
+    /// The earlier of the two.
+    pub other: RouteId,
+    /// The later one's path.
+    pub template: String,
 }
 
 impl Matcher {
     /// Arranges the catalogue.
     ///
     /// # Errors
-    /// When two rows would fit the same request, or a template is malformed.
+    /// When two rows would fit the same request; all such pairs are named.
     pub fn new(catalogue: &Catalogue) -> Result<Self, AmbiguousRoutes> {
-        let table = |product| Ok((product, Table::new(catalogue, product)?));
-        Ok(Self { products: Product::ALL.into_iter().map(table).collect::<Result<_, _>>()? })
+        let mut ambiguities = Vec::new();
+        let mut table = |product| (product, Table::new(catalogue, product, &mut ambiguities));
+        let products = Product::ALL.into_iter().map(&mut table).collect();
+        if ambiguities.is_empty() { Ok(Self { products }) } else { Err(AmbiguousRoutes(ambiguities)) }
     }
 
-    /// The row of a known call.
+    /// The row of a known call. Where several templates fit a path, the one goes first that has a literal where the
+    /// others have a parameter, from the left; whatever the method, so that no path belongs to two templates.
     #[must_use]
     pub fn known(&self, product: Product, method: &Method, path: &Path) -> Option<Arc<Route>> {
         let path = match product {
@@ -61,25 +80,27 @@ impl Matcher {
 }
 
 impl Table {
-    fn new(catalogue: &Catalogue, product: Product) -> Result<Self, AmbiguousRoutes> {
-        let mut by_template: HashMap<&str, Vec<Arc<Route>>> = HashMap::new();
+    fn new(catalogue: &Catalogue, product: Product, ambiguities: &mut Vec<Ambiguity>) -> Self {
+        let mut by_shape: HashMap<String, (&str, Vec<Arc<Route>>)> = HashMap::new();
         for route in catalogue.routes.iter().filter(|route| route.product == product) {
-            let routes = by_template.entry(route.path.as_deref().unwrap_or("/")).or_default();
-            if let Some(other) = routes.iter().find(|other| overlap(other, route)) {
-                let message = format!("answers to the same method and path as {}", other.id);
-                return Err(AmbiguousRoutes { id: route.id.to_string(), message });
+            let shared = Arc::new(route.clone());
+            for template in route.templates() {
+                let (_, routes) = by_shape.entry(template::shape(template)).or_insert((template, Vec::new()));
+                if let Some(other) = routes.iter().find(|other| overlap(other, route)) {
+                    let (id, other) = (route.id.clone(), other.id.clone());
+                    ambiguities.push(Ambiguity { id, other, template: template.to_owned() });
+                }
+                routes.push(Arc::clone(&shared));
             }
-            routes.push(Arc::new(route.clone()));
         }
         let mut templates = matchit::Router::new();
-        for (template, routes) in by_template {
-            let id = routes.first().map_or_else(String::new, |route| route.id.to_string());
-            templates
-                .insert(template, routes)
-                .map_err(|error| AmbiguousRoutes { id, message: format!("path {template}: {error}") })?;
+        for (template, routes) in by_shape.into_values() {
+            // `template::parse` lets only whole segments be parameters, and such shapes never conflict.
+            let inserted = templates.insert(template, routes);
+            debug_assert!(inserted.is_ok(), "{template}: {inserted:?}");
         }
         let other = catalogue.others.iter().find(|route| route.product == product).cloned().map(Arc::new);
-        Ok(Self { templates, other })
+        Self { templates, other }
     }
 }
 
@@ -109,8 +130,8 @@ mod tests {
             (Product::People, Method::DELETE, share, Some("people.lms.remove-shared-user")),
             (Product::People, Method::GET, "/people/api/v1/courses/1/share", Some("people.lms.get-shared-users")),
             (Product::People, Method::HEAD, share, Some("people.lms.get-shared-users")),
-            (Product::People, Method::POST, share, None),
-            (Product::People, Method::GET, "/api/v1/courses/share", None),
+            (Product::People, Method::PATCH, share, None),
+            (Product::People, Method::GET, "/api/v1/courses/share", Some("people.lms.get-course")),
             (Product::People, Method::GET, "/api/v1/courses/1/2/share", None),
             (Product::People, Method::GET, "/people/people/api/v1/courses/1/share", None),
             (Product::Calendar, Method::PUT, "/api/v1/calendars/a/share", Some("calendar.calendars.share-calendar")),
@@ -126,12 +147,53 @@ mod tests {
         }
     }
 
+    /// What stands in braces stands for something that is none of the catalogue's words.
+    fn example(template: &str) -> String {
+        let segment =
+            |segment: &str| if segment.starts_with('{') { "588882000000289003".into() } else { segment.into() };
+        template.split('/').map(segment).collect::<Vec<String>>().join("/")
+    }
+
     #[test]
-    fn two_rows_for_one_request_are_an_error() {
+    fn every_template_leads_to_its_own_call_and_to_no_other() {
+        let catalogue = Catalogue::published().unwrap();
+        let matcher = Matcher::new(&catalogue).unwrap();
+        let mut seen = 0;
+        for route in &catalogue.routes {
+            let odd = [Method::from_bytes(b"BREW").unwrap()];
+            let methods = if route.methods.is_empty() { &odd[..] } else { &route.methods };
+            for (template, method) in route.templates().flat_map(|template| methods.iter().map(move |m| (template, m)))
+            {
+                for root in if route.product == Product::People { &["", "/people"][..] } else { &[""] } {
+                    let path = Path::parse(&format!("{root}{}", example(template))).unwrap();
+                    let found = matcher.known(route.product, method, &path);
+                    assert_eq!(
+                        found.map(|found| found.id.clone()),
+                        Some(route.id.clone()),
+                        "{method} {root}{template}"
+                    );
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 850, "{seen}");
+    }
+
+    #[test]
+    fn two_rows_for_one_request_are_an_error_that_names_both() {
         let mut catalogue = Catalogue::published().unwrap();
-        let mut twin = catalogue.routes[0].clone();
-        twin.id = crate::catalogue::RouteId::new("people.lms.twin");
-        catalogue.routes.push(twin);
-        assert!(Matcher::new(&catalogue).unwrap_err().to_string().contains("people.lms.twin"));
+        let share = catalogue.find("people.lms.share-course").unwrap().clone();
+        let twin = |id: &str, path: &str| Route { id: RouteId::new(id), path: Some(path.into()), ..share.clone() };
+        catalogue.routes.push(twin("people.lms.twin-one", "/api/v1/courses/{course}/share"));
+        catalogue
+            .routes
+            .push(Route { aliases: vec!["/api/b/{y}".into()], ..twin("people.lms.twin-two", "/api/b/{x}") });
+        let error = Matcher::new(&catalogue).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "people.lms.twin-one answers to the same method and path as people.lms.share-course: \
+             /api/v1/courses/{course}/share; people.lms.twin-two answers to the same method and path as \
+             people.lms.twin-two: /api/b/{y}"
+        );
     }
 }

@@ -8,10 +8,12 @@
 
 mod matcher;
 mod path;
+#[cfg(test)]
+mod properties;
 mod service;
 mod target;
 
-pub use matcher::{AmbiguousRoutes, Matcher};
+pub use matcher::{Ambiguity, AmbiguousRoutes, Matcher};
 pub use path::{Path, PathFault};
 pub use service::{RouteLayer, Router, Routing};
 

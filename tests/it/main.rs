@@ -19,6 +19,8 @@ mod cache;
 #[cfg(test)]
 mod callers;
 #[cfg(test)]
+mod catalogue;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod daily;

@@ -1,0 +1,75 @@
+//! OAuth scopes: `SERVICE.section.OPERATION`.
+//!
+//! Their spelling varies from page to page, so they are compared without regard to case. `SERVICE.section.ALL` is worth
+//! every other scope of its section.
+
+/// Whether a login with `scope` may do what `wanted` allows.
+#[must_use]
+pub fn covers(scope: &str, wanted: &str) -> bool {
+    let same_section = || match (scope.rsplit_once('.'), wanted.rsplit_once('.')) {
+        (Some((of_scope, _)), Some((of_wanted, _))) => of_scope.eq_ignore_ascii_case(of_wanted),
+        _ => false,
+    };
+    scope.eq_ignore_ascii_case(wanted) || (is_all(scope) && same_section())
+}
+
+/// Whether a scope is worth its whole section.
+#[must_use]
+pub fn is_all(scope: &str) -> bool {
+    scope.rsplit_once('.').is_some_and(|(_, operation)| operation.eq_ignore_ascii_case("ALL"))
+}
+
+/// What a login was granted, as an answer of Zoho's tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scopes(Box<[Box<str>]>);
+
+impl Scopes {
+    /// Reads scopes that are parted by spaces or commas.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        Self(text.split([' ', ',']).filter(|scope| !scope.is_empty()).map(Box::from).collect())
+    }
+
+    /// Whether they suffice for a call of which any one of `wanted` is asked. A call whose page names none asks nothing.
+    #[must_use]
+    pub fn suffice(&self, wanted: &[String]) -> bool {
+        wanted.is_empty() || self.0.iter().any(|scope| wanted.iter().any(|wanted| covers(scope, wanted)))
+    }
+}
+
+impl std::fmt::Display for Scopes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_one_suffices_whatever_its_case() {
+        let wanted = ["ZOHOPEOPLE.training.ALL".to_owned(), "ZOHOPEOPLE.training.READ".to_owned()];
+        for (granted, expected) in [
+            ("ZOHOPEOPLE.training.READ", true),
+            ("zohopeople.Training.all", true),
+            ("ZOHOPEOPLE.forms.ALL ZohoPeople.training.Read", true),
+            ("ZOHOPEOPLE.forms.ALL,ZOHOPEOPLE.training.READ", true),
+            ("ZOHOPEOPLE.training.CREATE", false),
+            ("ZOHOPEOPLE.trainings.ALL", false),
+            ("ZOHOPEOPLE.training", false),
+            ("ALL", false),
+            ("", false),
+        ] {
+            assert_eq!(Scopes::parse(granted).suffice(&wanted), expected, "{granted}");
+        }
+    }
+
+    #[test]
+    fn all_covers_its_section_and_a_page_without_scopes_asks_nothing() {
+        let wanted = ["P.a.UPDATE".to_owned()];
+        assert!(Scopes::parse("p.A.aLL").suffice(&wanted));
+        assert!(!Scopes::parse("P.b.ALL").suffice(&wanted));
+        assert!(Scopes::parse("").suffice(&[]));
+    }
+}
