@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::{
     account::AccountName,
     call::Subject,
-    catalogue::RouteId,
+    catalogue::{RouteId, Scopes},
     endpoint::DataCenter,
     fault::Fault,
     ledger::{Allowance, Limit, Refused},
@@ -126,8 +126,8 @@ pub enum Cause {
     ScopeMissing {
         /// Those of which one would suffice; empty where the catalogue names none.
         scopes: Vec<String>,
-        /// The code that Zoho gave.
-        code: String,
+        /// How that is known.
+        evidence: ScopeEvidence,
     },
     /// Zoho, or our own ledger on its behalf, allows no further token request for now.
     TokenThrottled {
@@ -223,6 +223,15 @@ impl From<Refused> for Cause {
             Refused::Unrecorded => Self::StateUnavailable,
         }
     }
+}
+
+/// How it is known that a login lacks a scope.
+#[derive(Debug, Clone)]
+pub enum ScopeEvidence {
+    /// Zoho refused a call with this code.
+    Code(String),
+    /// These are all that were granted; nothing was sent.
+    Granted(Scopes),
 }
 
 /// What went wrong between the gateway and Zoho.

@@ -10,7 +10,7 @@ use crate::{
     fault::Fault,
     ledger::Limit,
     ratelimit,
-    refusal::{Cause, Refusal, UpstreamFault},
+    refusal::{Cause, Refusal, ScopeEvidence, UpstreamFault},
 };
 
 /// An account that Zoho no longer takes needs a person; asking more often than this does not help.
@@ -289,14 +289,11 @@ fn tell(refusal: &Refusal) -> Telling {
             Some(AFTER_A_PERSON),
             "destination_unavailable",
         ),
-        Cause::ScopeMissing { scopes, code } => telling(
+        Cause::ScopeMissing { scopes, evidence } => telling(
             StatusCode::FORBIDDEN,
             "scope-missing",
             "The account's login lacks a scope",
-            format!(
-                "Zoho says {code}; the route needs {}; log in again with it (zoho-gateway login)",
-                if scopes.is_empty() { "a scope that its page does not name".to_owned() } else { scopes.join(" or ") }
-            ),
+            scope_detail(scopes, evidence),
             None,
             "http_request_denied",
         ),
@@ -350,6 +347,19 @@ fn tell(refusal: &Refusal) -> Telling {
             "the log has more under this request's id".into(),
             None,
             "proxy_internal_error",
+        ),
+    }
+}
+
+fn scope_detail(scopes: &[String], evidence: &ScopeEvidence) -> String {
+    let needed = if scopes.is_empty() { "a scope that its page does not name".to_owned() } else { scopes.join(" or ") };
+    match evidence {
+        ScopeEvidence::Code(code) => {
+            format!("Zoho says {code}; the route needs {needed}; log in again with it (zoho-gateway login)")
+        }
+        ScopeEvidence::Granted(granted) => format!(
+            "the route needs {needed}; the login was granted {granted}; log in again with it (zoho-gateway login). \
+             Nothing was sent to Zoho and no slot was spent"
         ),
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     shutdown::Shutdown,
     telemetry::Metrics,
     throttle::ThrottleLayer,
-    token::{SignLayer, Source},
+    token::{ScopeLayer, SignLayer, Source},
     upstream::Client,
     validate::ValidateLayer,
 };
@@ -39,6 +39,8 @@ pub struct Rooms {
     pub routing: Routing,
     /// The queues, shared with the admin listener.
     pub lines: Arc<Lines>,
+    /// Whether calls that the account's scopes do not allow are refused here.
+    pub check_scopes: bool,
     /// The tokens, shared with the admin listener.
     pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
     /// The way to Zoho.
@@ -62,8 +64,20 @@ pub fn stack(
     rooms: Rooms,
 ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
-    let Rooms { keys, routing, lines, sources, client, max_wait, timeout, max_body, cache_bytes, shutdown, metrics } =
-        rooms;
+    let Rooms {
+        keys,
+        routing,
+        lines,
+        check_scopes,
+        sources,
+        client,
+        max_wait,
+        timeout,
+        max_body,
+        cache_bytes,
+        shutdown,
+        metrics,
+    } = rooms;
     ServiceBuilder::new()
         // Before anything can log a request: what must not be seen is marked.
         .sensitive_request_headers([header::AUTHORIZATION, header::COOKIE].into())
@@ -79,6 +93,8 @@ pub fn stack(
         .layer(RouteLayer::new(routing))
         // Before all that costs: a bad payload spends no slot, no token and no connection.
         .layer(ValidateLayer::new(max_body))
+        // Before a slot is spent: what the login was not granted, Zoho would refuse all the same.
+        .layer(ScopeLayer::new(check_scopes.then(|| Arc::clone(&sources))))
         // What is only asked, not called, ends here: it is never cached, queued or sent.
         .layer(DryRunLayer::new(Arc::clone(&lines), max_wait))
         // Before the throttle: what the cache can answer spends no slot.

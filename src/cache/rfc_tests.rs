@@ -17,7 +17,7 @@ use crate::{
     body::Body,
     boxed::BoxFuture,
     call::{Call, tests},
-    refusal::{Cause, Refusal},
+    refusal::{Cause, Refusal, ScopeEvidence},
     telemetry::Metrics,
 };
 
@@ -281,7 +281,7 @@ fn room(answer: &'static [(&'static str, &'static str)]) -> (Room, Arc<AtomicU8>
         } else if at(Zoho::Silent) {
             refusal(crate::upstream::Failure::timeout("people.zoho.com").cause)
         } else if at(Zoho::Scopeless) {
-            refusal(Cause::ScopeMissing { scopes: Vec::new(), code: "7218".to_owned() })
+            refusal(Cause::ScopeMissing { scopes: Vec::new(), evidence: ScopeEvidence::Code("7218".to_owned()) })
         } else if at(Zoho::Down) {
             status(StatusCode::SERVICE_UNAVAILABLE)
         } else if at(Zoho::Without) {

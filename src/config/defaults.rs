@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{ListenAddress, MissingState, UnknownRoute};
+use super::{ListenAddress, MissingState, ScopeCheck, UnknownRoute};
 use crate::endpoint::DataCenter;
 
 /// Loopback, because callers cannot be told apart there and need not be; a port that needs no privilege.
@@ -56,6 +56,9 @@ pub(super) const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// A new call of Zoho's should work on the day it appears, at the pace that most calls have.
 pub(super) const UNKNOWN: UnknownRoute = UnknownRoute::Limit;
+
+/// A call that Zoho is sure to refuse would cost a slot of its route.
+pub(super) const SCOPES: ScopeCheck = ScopeCheck::Check;
 
 /// Where zoho.com is.
 pub(super) const DATA_CENTER: DataCenter = DataCenter::Us;

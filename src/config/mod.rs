@@ -140,6 +140,17 @@ pub struct Cache {
 pub struct Routing {
     /// What happens to a call that the catalogue does not know.
     pub unknown: UnknownRoute,
+    /// What happens to a call that the account's login was not granted.
+    pub scopes: ScopeCheck,
+}
+
+/// What happens to a call that the account's login was not granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScopeCheck {
+    /// It is refused before it costs a slot.
+    Check,
+    /// Zoho decides.
+    Off,
 }
 
 /// What happens to a call that the catalogue does not know.

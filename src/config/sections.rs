@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use super::{
-    Admin, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, State, UnknownRoute, Upstream,
+    Admin, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, ScopeCheck, State, UnknownRoute, Upstream,
     credential::{self, Surroundings},
     defaults,
     reader::Section,
@@ -159,5 +159,9 @@ pub(super) fn cache(section: &mut Section<'_>) -> Cache {
 /// Reads `[routing]`.
 pub(super) fn routing(section: &mut Section<'_>) -> Routing {
     let words = [("limit", UnknownRoute::Limit), ("deny", UnknownRoute::Deny)];
-    Routing { unknown: section.choice("unknown", &words).unwrap_or(defaults::UNKNOWN) }
+    let checks = [("check", ScopeCheck::Check), ("off", ScopeCheck::Off)];
+    Routing {
+        unknown: section.choice("unknown", &words).unwrap_or(defaults::UNKNOWN),
+        scopes: section.choice("scopes", &checks).unwrap_or(defaults::SCOPES),
+    }
 }

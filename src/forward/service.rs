@@ -26,7 +26,7 @@ use crate::{
     clock,
     endpoint::Endpoint,
     ledger::{Met, Permit},
-    refusal::{Cause, Refusal},
+    refusal::{Cause, Refusal, ScopeEvidence},
     upstream::{Client, Failure},
 };
 
@@ -81,7 +81,7 @@ impl Way {
         permit.as_mut().map(Permit::executed);
         if let Some(Sign::ScopeMissing(code)) = sign {
             let scopes = subject.route.scopes.clone();
-            return Err(refuse(Cause::ScopeMissing { scopes, code }));
+            return Err(refuse(Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Code(code) }));
         }
         let unexecuted = (sign == Some(Sign::DeadToken)).then_some(Unexecuted::DeadToken);
         Ok(answer(head, body.patient(self.timeout), unexecuted))

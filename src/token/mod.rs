@@ -1,5 +1,6 @@
 //! The token room: a permitted call gets the access token of its account.
 //!
+//! Before it, where slots are not yet spent, `scope` refuses a [`Call`] that the account's login was not granted.
 //! In comes a [`Permitted`], on goes a [`Signed`]. One token serves all callers of an account; it is renewed a little
 //! early by one flight for everybody who waits, and replaced once when Zoho says that it is dead. Refused is a call
 //! whose account Zoho no longer takes, or may not be asked about for now.
@@ -13,6 +14,7 @@ mod files;
 mod flight;
 mod grant;
 mod limits;
+mod scope;
 mod seal;
 mod service;
 mod source;
@@ -22,8 +24,9 @@ mod tests;
 pub use files::follow_files;
 pub use grant::{Admission, Code, Grants};
 pub use limits::{TokenLedger, TokenLimits};
+pub use scope::{CheckScope, ScopeLayer};
 pub use service::{Sign, SignLayer};
 pub use source::{Source, Standing};
 
 #[cfg(doc)]
-use crate::call::{Permitted, Signed};
+use crate::call::{Call, Permitted, Signed};

@@ -11,10 +11,11 @@ use aws_lc_rs::{
     rand,
 };
 
+use super::grant::Granted;
 use crate::{account::Account, secret::Secret};
 
 /// Changes with what is sealed, so that nothing is misread.
-const PURPOSE: &[u8] = b"zoho-gateway access token 1";
+const PURPOSE: &[u8] = b"zoho-gateway access token 2";
 
 /// Seals and opens the tokens of one account and its present credentials.
 pub(super) struct Seal(LessSafeKey);
@@ -25,6 +26,8 @@ pub(super) struct Unsealed {
     pub(super) access_token: Secret,
     /// How long it lived in all when it was granted.
     pub(super) lifetime: Duration,
+    /// What it may be used for, if Zoho said.
+    pub(super) scope: Option<String>,
 }
 
 impl Seal {
@@ -41,12 +44,17 @@ impl Seal {
         Some(Self(LessSafeKey::new(UnboundKey::from(key))))
     }
 
-    /// A fresh nonce, then the sealed lifetime and token.
-    pub(super) fn seal(&self, access_token: &Secret, lifetime: Duration) -> Option<Vec<u8>> {
+    /// A fresh nonce, then the sealed lifetime and token, and the scopes on a line of their own.
+    pub(super) fn seal(&self, granted: &Granted) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
-        let mut text = lifetime.as_secs().to_be_bytes().to_vec();
-        text.extend_from_slice(access_token.expose().as_bytes());
+        let mut text = granted.lifetime.as_secs().to_be_bytes().to_vec();
+        text.extend_from_slice(granted.access_token.expose().as_bytes());
+        if let Some(scope) = &granted.scope {
+            // A token goes into a header, so it holds no line break.
+            text.push(b'\n');
+            text.extend_from_slice(scope.as_bytes());
+        }
         self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut text).ok()?;
         Some([nonce.as_slice(), &text].concat())
     }
@@ -57,10 +65,13 @@ impl Seal {
         let mut text = text.to_vec();
         let opened = self.0.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::empty(), &mut text).ok()?;
         let (lifetime, token) = opened.split_first_chunk::<8>()?;
-        let access_token = Secret::from(std::str::from_utf8(token).ok()?);
+        let text = std::str::from_utf8(token).ok()?;
+        let (token, scope) =
+            text.split_once('\n').map_or((text, None), |(token, scope)| (token, Some(scope.to_owned())));
+        let access_token = Secret::from(token);
         let lifetime = Duration::from_secs(u64::from_be_bytes(*lifetime));
         opened.fill(0);
-        Some(Unsealed { access_token, lifetime })
+        Some(Unsealed { access_token, lifetime, scope })
     }
 }
 
@@ -78,10 +89,15 @@ mod tests {
         }
     }
 
+    fn granted(token: &str, scope: Option<&str>) -> Granted {
+        let lifetime = Duration::from_secs(3600);
+        let expires_at = crate::clock::now() + lifetime;
+        Granted { access_token: Secret::from(token), expires_at, lifetime, scope: scope.map(str::to_owned) }
+    }
+
     #[test]
     fn only_the_same_credentials_open_a_token() {
-        let token = Secret::from("1000.8cb99d.46df");
-        let sealed = Seal::of(&account("a", "b")).unwrap().seal(&token, Duration::from_secs(3600)).unwrap();
+        let sealed = Seal::of(&account("a", "b")).unwrap().seal(&granted("1000.8cb99d.46df", None)).unwrap();
         assert!(!String::from_utf8_lossy(&sealed).contains("8cb99d"));
         let opened = Seal::of(&account("a", "b")).unwrap().open(&sealed).unwrap();
         assert_eq!((opened.access_token.expose(), opened.lifetime.as_secs()), ("1000.8cb99d.46df", 3600));
@@ -100,7 +116,16 @@ mod tests {
 
     #[test]
     fn the_same_token_is_never_sealed_alike() {
-        let (seal, token) = (Seal::of(&account("a", "b")).unwrap(), Secret::from("t"));
-        assert_ne!(seal.seal(&token, Duration::ZERO), seal.seal(&token, Duration::ZERO));
+        let seal = Seal::of(&account("a", "b")).unwrap();
+        assert_ne!(seal.seal(&granted("t", None)), seal.seal(&granted("t", None)));
+    }
+
+    #[test]
+    fn what_was_granted_is_kept_with_the_token() {
+        let seal = Seal::of(&account("a", "b")).unwrap();
+        for scope in [None, Some(""), Some("P.a.READ P.b.ALL")] {
+            let opened = seal.open(&seal.seal(&granted("1000.x", scope)).unwrap()).unwrap();
+            assert_eq!((opened.access_token.expose(), opened.scope.as_deref()), ("1000.x", scope));
+        }
     }
 }

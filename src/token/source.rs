@@ -18,15 +18,15 @@ use super::{
     flight::{self, Progress},
     grant::{Granted, Grants},
     limits::{Purpose, TokenLedger},
-    seal::Seal,
+    seal::{Seal, Unsealed},
 };
 use crate::{
     account::Account,
     call::Token,
-    catalogue::RouteId,
+    catalogue::{Route, RouteId, Scopes},
     clock,
     ledger::Journal,
-    refusal::{Cause, UpstreamFault},
+    refusal::{Cause, ScopeEvidence, UpstreamFault},
     respond,
     secret::Secret,
     store::KeptToken,
@@ -79,8 +79,10 @@ struct State {
     refused: Option<Cause>,
     /// Why the last request brought no token.
     trouble: Option<Cause>,
-    /// The routes that its token lacks a scope for, by what Zoho said last.
+    /// The routes that its token lacks a scope for, by what is known of it.
     lacking: BTreeMap<RouteId, Cause>,
+    /// What the newest token may be used for; `None` before the first, and where Zoho does not say.
+    granted: Option<Scopes>,
 }
 
 #[derive(Debug)]
@@ -126,8 +128,8 @@ impl Source {
         if let Some(kept) = kept
             && let Some(unsealed) = Seal::of(&source.account).and_then(|seal| seal.open(&kept.sealed))
         {
-            let (access_token, lifetime) = (unsealed.access_token, unsealed.lifetime);
-            let granted = Granted { access_token, expires_at: kept.expires_at, lifetime, scope: None };
+            let Unsealed { access_token, lifetime, scope } = unsealed;
+            let granted = Granted { access_token, expires_at: kept.expires_at, lifetime, scope };
             // What no header can carry was never kept.
             let _ = source.adopt(&mut source.state.lock(), &granted);
         }
@@ -191,7 +193,22 @@ impl Source {
         if troubles.is_empty() { Standing::Good } else { Standing::Troubled(troubles.join("; ")) }
     }
 
-    /// Zoho said that the account's token lacks the scope for this route.
+    /// Whether a call of this route can be authorised, as far as is known: what was granted is known once there was a
+    /// token whose answer told it.
+    ///
+    /// # Errors
+    /// [`Cause::ScopeMissing`], when it cannot.
+    pub fn authorises(&self, route: &Route) -> Result<(), Cause> {
+        match &self.state.lock().granted {
+            Some(granted) if !granted.suffice(&route.scopes) => {
+                let evidence = ScopeEvidence::Granted(granted.clone());
+                Err(Cause::ScopeMissing { scopes: route.scopes.clone(), evidence })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The account's token lacks the scope for this route.
     pub fn lacks_scope(&self, route: &RouteId, cause: &Cause) {
         let before = self.state.lock().lacking.insert(route.clone(), cause.clone());
         if before.is_none() {
@@ -228,6 +245,8 @@ impl Source {
             let mut state = self.state.lock();
             (state.refused, state.pause, state.doubt_until, state.trouble) = (None, None, None, None);
             state.lacking.clear();
+            // Another login may have been granted more; until it has brought a token, Zoho decides.
+            state.granted = None;
             self.flight(&mut state);
         }
     }
@@ -321,6 +340,7 @@ impl Source {
         let renew_at = granted.expires_at.checked_sub(early).unwrap_or(granted.expires_at);
         let expires_at = granted.expires_at.checked_sub(last_moments).unwrap_or(granted.expires_at);
         state.current = Some(Current { token: token.clone(), renew_at, expires_at });
+        state.granted_now(granted.scope.as_deref().map(Scopes::parse));
         self.used.store(false, Ordering::Relaxed);
         tokio::spawn(renew(Arc::downgrade(self), token.generation, renew_at));
         Ok(token)
@@ -328,7 +348,7 @@ impl Source {
 
     /// Leaves the token to the next process, so that a crash costs no request. A store that fails costs one.
     async fn keep(&self, granted: &Granted) {
-        let sealed = Seal::of(&self.account).and_then(|seal| seal.seal(&granted.access_token, granted.lifetime));
+        let sealed = Seal::of(&self.account).and_then(|seal| seal.seal(granted));
         if let Some(sealed) = sealed {
             self.journal.keep_token(self.account.name.as_str(), KeptToken { sealed, expires_at: granted.expires_at });
             // Calls go out before it is certain only if the store fails.
@@ -347,6 +367,17 @@ impl Source {
 }
 
 impl State {
+    /// What was granted with a token. Whatever it suffices for is lacking no more, unless it was Zoho who said so.
+    fn granted_now(&mut self, granted: Option<Scopes>) {
+        if let Some(granted) = &granted {
+            self.lacking.retain(|_, cause| match cause {
+                Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Granted(_) } => !granted.suffice(scopes),
+                _ => true,
+            });
+        }
+        self.granted = granted;
+    }
+
     fn failed(&mut self, cause: &Cause) {
         self.trouble = Some(cause.clone());
         if let Cause::AccountUnauthorised { .. } | Cause::WrongDataCenter { .. } = cause {

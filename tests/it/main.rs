@@ -51,6 +51,8 @@ mod samples;
 #[cfg(test)]
 mod sandbox_mode;
 #[cfg(test)]
+mod scopes;
+#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod targets;
