@@ -5,13 +5,14 @@
 //!
 //! 1. `source` parses the file into a tree that remembers lines and columns,
 //! 2. `environment` lays `ZOHO_GATEWAY__...` variables over it,
-//! 3. `sections`, `accounts`, `callers` and `overrides` ask a `reader` for each key and note what is wrong.
+//! 3. `sections`, `accounts`, `callers`, `overrides` and `calls` ask a `reader` for each key and note what is wrong.
 //!
 //! The rooms do not import this module: each is handed its own part. Which keys there are, with their defaults and the
 //! reasons, is in `config/gateway.example.toml`, which a test holds to this code.
 
 mod accounts;
 mod callers;
+mod calls;
 mod credential;
 mod defaults;
 mod environment;
@@ -68,7 +69,7 @@ pub struct Config {
     pub accounts: Vec<Account>,
     /// Who may call; nobody in particular when it is empty.
     pub callers: Keys,
-    /// The published catalogue with `[routes]` applied.
+    /// The published catalogue with `[routes]` applied and `[[extra_routes]]` added.
     pub catalogue: Catalogue,
 }
 
@@ -238,7 +239,10 @@ fn validated(
         let routing = root.section("routing", sections::routing);
         let accounts = accounts::read(root, &around);
         let callers = callers::read(root, &accounts);
-        overrides::apply(root, &mut catalogue);
+        let mut whereabouts = calls::Whereabouts::new();
+        overrides::apply(root, &mut catalogue, &mut whereabouts);
+        calls::extra(root, &mut catalogue, &mut whereabouts);
+        calls::contradictions(root, &catalogue, &whereabouts);
         Config { proxy, admin, state, token, queue, upstream, cache, routing, accounts, callers, catalogue }
     });
     findings.into_result().map(|()| config)

@@ -1,10 +1,14 @@
 //! `[routes."ID"]`: single fields of the catalogue, overridden.
 
-use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
+use std::{collections::HashMap, num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use http::Method;
 
-use super::{nearest::did_you_mean, reader::Section};
+use super::{
+    calls::{self, Whereabouts},
+    nearest::did_you_mean,
+    reader::Section,
+};
 use crate::catalogue::{Catalogue, Pace, Route, Trust, Validation};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -25,10 +29,15 @@ const CACHES: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 const OF_A_THRESHOLD: [&str; 4] = ["requests", "window", "lock", "pace"];
 
 /// Applies every `[routes."ID"]` to the catalogue.
-pub(super) fn apply(root: &mut Section<'_>, catalogue: &mut Catalogue) {
+pub(super) fn apply(root: &mut Section<'_>, catalogue: &mut Catalogue, whereabouts: &mut Whereabouts) {
     let ids: Vec<String> = catalogue.iter().map(|route| route.id.to_string()).collect();
-    root.sections("routes", |id, section| match catalogue.iter_mut().find(|route| route.id.as_str() == id) {
-        Some(route) => override_fields(section, route),
+    let mut routes: HashMap<String, &mut Route> =
+        catalogue.iter_mut().map(|route| (route.id.to_string(), route)).collect();
+    root.sections("routes", |id, section| match routes.get_mut(id) {
+        Some(route) => {
+            override_fields(section, route);
+            whereabouts.insert(route.id.clone(), section.origin().clone());
+        }
         None => {
             section.refuse(unknown(id, section, &ids));
             section.discard();
@@ -52,7 +61,8 @@ fn unknown(id: &str, section: &Section<'_>, ids: &[String]) -> String {
     }
 }
 
-fn override_fields(section: &mut Section<'_>, route: &mut Route) {
+pub(super) fn override_fields(section: &mut Section<'_>, route: &mut Route) {
+    calls::identity(section, route);
     threshold(section, route);
     let origin = section.whereabouts("validate");
     if let Some(validation) = section.choice("validate", &Validation::ALL) {
@@ -70,7 +80,7 @@ fn override_fields(section: &mut Section<'_>, route: &mut Route) {
     if let Some(cache) = section.duration("cache", CACHES) {
         if let Some(origin) = cache_origin
             && !cache.is_zero()
-            && route.methods != [Method::GET]
+            && !may_be_read(route)
         {
             section.wrong("cache", &origin, "only the answers of a GET route can be served again; expected \"0s\"");
         }
@@ -90,6 +100,11 @@ fn override_fields(section: &mut Section<'_>, route: &mut Route) {
         }
         route.stale_if_error = stale;
     }
+}
+
+/// Whether there are GETs to be cached, and only those: the older pages' calls take any method.
+fn may_be_read(route: &Route) -> bool {
+    route.path.is_some() && (route.methods.is_empty() || route.methods == [Method::GET])
 }
 
 fn threshold(section: &mut Section<'_>, route: &mut Route) {

@@ -88,6 +88,20 @@ impl<'f> Section<'f> {
         &self.origin
     }
 
+    /// Reads a list of tables, in the order of the file.
+    pub(super) fn tables(&mut self, key: &'static str, mut read: impl FnMut(&mut Section<'f>)) {
+        let Some(Entry { node: Node { origin, value }, .. }) = self.take(key) else { return };
+        let Value::List(nodes) = value else {
+            return self.wrong_kind(key, &origin, &format!("a list of tables, [[{key}]], in the file"), &value);
+        };
+        for Node { origin, value } in nodes {
+            match value {
+                Value::Table(table) => self.inner(key, table, origin, &mut read),
+                other => self.wrong_kind(key, &origin, "a table", &other),
+            }
+        }
+    }
+
     /// Whether a key is there, and where; for keys that exclude each other.
     pub(super) fn whereabouts(&self, key: &str) -> Option<Origin> {
         self.table.find(key).map(|entry| entry.key_origin.clone())

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use crate::upstream::ExtraRoots;
 
-use super::{Config, ConfigErrors, ListenAddress, MissingState, UnknownRoute, load, parse};
+use super::{Config, ConfigErrors, ListenAddress, MissingState, ScopeCheck, UnknownRoute, load, parse};
 use crate::{
-    catalogue::{Pace, Product, Route, RouteId, Validation},
+    catalogue::{Pace, Product, Route, RouteId, Threshold, Trust, Validation},
     endpoint::DataCenter,
     ledger::Limits,
 };
@@ -90,7 +90,7 @@ fn every_key_is_taken() {
             queue.max_waiting_per_caller = 3
             state = { dir = "/var/lib/gateway", missing = "lost" }
             upstream = { connect_timeout = "1s", timeout = "2m" }
-            routing.unknown = "deny"
+            routing = { unknown = "deny", scopes = "off" }
             cache.max_bytes = "1MiB"
             [callers.payroll]
             key_sha256 = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
@@ -112,6 +112,30 @@ fn every_key_is_taken() {
             throttle = "off"
             [routes."calendar.other.any-call"]
             requests = 5
+            [routes."people.forms.get-forms"]
+            cache = "1s"
+            [routes."people.cases.add-case"]
+            methods = "POST"
+            path = "/people/api/hrcases/addCase"
+            aliases = ["/api/hrcases/addcase", "/api/hrcases/newcase"]
+            scopes = ["ZOHOPEOPLE.cases.ALL", "ZOHOPEOPLE.cases.CREATE"]
+            [routes."people.cases.get-case"]
+            methods = "any"
+            scopes = "none"
+            [[extra_routes]]
+            id = "people.forms.merge-records"
+            path = "/people/api/forms/{formLinkName}/mergeRecords"
+            requests = 7
+            [[extra_routes]]
+            id = "calendar.events.count-events"
+            methods = ["GET", "COUNT"]
+            path = "/api/v1/calendars/{uid}/events/count"
+            aliases = "/api/v1/count"
+            scopes = "ZohoCalendar.event.READ"
+            throttle = "off"
+            validate = "off"
+            source = "https://www.zoho.com/calendar/help/api/count.html"
+            note = "seen in a newsletter"
             [accounts.other]
             data_center = "eu"
             client_id = "1000.DEF"
@@ -140,7 +164,7 @@ fn every_key_is_taken() {
     assert_eq!(shares, [Some(("payroll", 3)), Some(("reports", 1)), Some(("reports", 1))]);
     assert_eq!(config.accounts[0].daily_calls.map(std::num::NonZeroU32::get), Some(25_000));
     assert_eq!(config.upstream.timeout, Duration::from_secs(120));
-    assert_eq!(config.routing.unknown, UnknownRoute::Deny);
+    assert_eq!((config.routing.unknown, config.routing.scopes), (UnknownRoute::Deny, ScopeCheck::Off));
 
     let share = route(&config, "people.lms.share-course");
     let threshold = share.threshold.unwrap();
@@ -151,6 +175,26 @@ fn every_key_is_taken() {
     assert_eq!((shared.cache, shared.threshold), (Duration::from_secs(60), None));
     assert_eq!((shared.stale_if_error, config.cache.max_bytes), (Duration::from_secs(600), 1 << 20));
     assert_eq!(route(&config, "calendar.other.any-call").threshold.unwrap().requests.get(), 5);
+
+    let case = route(&config, "people.cases.add-case");
+    assert_eq!((case.methods.as_slice(), case.scopes.len()), (&[http::Method::POST][..], 2));
+    let paths: Vec<&str> = case.templates().collect();
+    assert_eq!(paths, ["/api/hrcases/addCase", "/api/hrcases/addcase", "/api/hrcases/newcase"]);
+    let case = route(&config, "people.cases.get-case");
+    assert_eq!((case.methods.len(), case.scopes.len(), case.trust), (0, 0, Trust::Transcribed));
+
+    let merge = route(&config, "people.forms.merge-records");
+    assert_eq!((merge.path.as_deref(), merge.methods.len()), (Some("/api/forms/{formLinkName}/mergeRecords"), 0));
+    let Threshold { requests, window, lock, pace } = merge.threshold.unwrap();
+    assert_eq!((requests.get(), window.as_secs(), lock.as_secs(), pace), (7, 60, 300, Pace::Burst));
+    assert_eq!(
+        (merge.trust, merge.source.as_str(), merge.note.as_ref()),
+        (Trust::Configured, "the configuration", None)
+    );
+    let count = route(&config, "calendar.events.count-events");
+    assert_eq!((count.product, count.methods.len(), count.threshold), (Product::Calendar, 2, None));
+    assert_eq!((count.validation, count.note.as_deref()), (Validation::Off, Some("seen in a newsletter")));
+    assert!(count.source.ends_with("count.html") && count.templates().count() == 2);
 
     let names: Vec<&str> = config.accounts.iter().map(|account| account.name.as_str()).collect();
     assert_eq!(names, ["other", "main"], "in the order of the file");
@@ -168,6 +212,7 @@ fn the_example_loads_and_states_the_defaults() {
     assert_eq!(format!("{:#?}", good(example, &secrets)), defaults);
 
     // The same with every key that it only mentions, but for those that have no default.
+    let (example, extra) = example.split_once("#[[extra_routes]]").unwrap();
     let uncommented: String = example
         .lines()
         .filter(|line| {
@@ -192,6 +237,29 @@ fn the_example_loads_and_states_the_defaults() {
         .collect();
     assert!(uncommented.contains("\nwindow = \"1m\"\n"));
     assert_eq!(format!("{:#?}", good(&uncommented, &secrets)), defaults);
+    let extra = with_account(&format!("[[extra_routes]]{}", extra.replace("\n#", "\n")));
+    assert_eq!(route(&good(&extra, &[]), "people.forms.merge-records").methods, [http::Method::POST]);
+}
+
+#[test]
+fn calls_that_contradict_each_other_are_told_with_both_names() {
+    let extra = |id: &str, path: &str| format!("[[extra_routes]]\nid = \"{id}\"\npath = \"{path}\"\nrequests = 1\n");
+    let share = "/people/api/v1/courses/{id}/share";
+    let twins =
+        [extra("people.x.a-b", share), extra("people.x.c-d", "/api/x"), extra("people.x.e-f", "/api/x")].concat();
+    let moved = "[routes.\"people.cases.add-case\"]\npath = \"/api/hrcases/viewcase\"\n";
+    // A literal beside a parameter is no contradiction: it goes before.
+    let literal = extra("people.x.g-h", "/api/v1/courses/new/share");
+    let errors = bad(&with_account(&format!("{twins}{moved}{literal}")), &[]);
+    let told = |id: &str, other: &str| format!("routes: {id} answers to the same method and path as {other}");
+    assert_eq!(
+        lines(&errors),
+        [
+            format!("gateway.toml:1:1: {}", told("people.x.a-b", "people.lms.share-course")),
+            format!("gateway.toml:9:1: {}", told("people.x.e-f", "people.x.c-d")),
+            format!("gateway.toml:13:9: {}", told("people.cases.get-case", "people.cases.add-case")),
+        ]
+    );
 }
 
 #[test]
@@ -401,12 +469,12 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[prox]",
-            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, cache, callers, proxy, queue, routes, routing, state, token, upstream)",
+            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, cache, callers, extra_routes, proxy, queue, routes, routing, state, token, upstream)",
         ),
         ("[proxy]\ntls = {}", "2:1: proxy.tls: unknown key (known here: drain, listen, max_body)"),
         (
             "[routing]\n\"un\\nknown\" = 1",
-            "2:1: routing.\"un\\nknown\": unknown key; did you mean unknown? (known here: unknown)",
+            "2:1: routing.\"un\\nknown\": unknown key; did you mean unknown? (known here: scopes, unknown)",
         ),
         // Kinds.
         ("proxy = 1", "1:9: proxy: expected a table, found an integer"),
@@ -521,6 +589,56 @@ fn every_mistake_is_told_with_its_place() {
             "[routes.\"people.other.any-call\"]\nvalidate = \"strict\"",
             "2:1: routes.\"people.other.any-call\".validate: the catalogue does not list this call's parameters, so strict \
              would refuse every one; expected \"documented\" or \"off\"",
+        ),
+        (
+            "[routes.\"people.lms.share-course\"]\nmethods = [\"put\"]",
+            "2:12: routes.\"people.lms.share-course\".methods: expected a method in capitals such as \"GET\", or \"any\"",
+        ),
+        (
+            "[routes.\"people.lms.share-course\"]\npath = \"/api/<id>\"",
+            "2:8: routes.\"people.lms.share-course\".path: expected a path such as /api/v1/courses/{courseId}/share",
+        ),
+        (
+            "[routes.\"people.lms.share-course\"]\nscopes = [\"training\"]",
+            "2:11: routes.\"people.lms.share-course\".scopes: expected a scope such as \"ZOHOPEOPLE.training.ALL\", or \"none\"",
+        ),
+        (
+            "[routes.\"people.other.any-call\"]\npath = \"/api\"",
+            "2:1: routes.\"people.other.any-call\".path: the stand-in for all other calls has neither methods nor paths",
+        ),
+        // Extra routes.
+        (
+            "extra_routes = 3",
+            "1:16: extra_routes: expected a list of tables, [[extra_routes]], in the file, found an integer",
+        ),
+        ("extra_routes = [3]", "1:17: extra_routes: expected a table, found an integer"),
+        (
+            "[[extra_routes]]\npath = \"/api/x\"\nrequests = 1",
+            "1:1: extra_routes.id: expected an id such as \"people.forms.merge-records\"",
+        ),
+        (
+            "[[extra_routes]]\nid = \"people.x.a-b\"\nrequests = 1",
+            "1:1: extra_routes.path: expected a path such as \"/api/v1/courses/{courseId}/share\"",
+        ),
+        (
+            "[[extra_routes]]\nid = \"people.x.a-b\"\npath = \"/api/x\"",
+            "1:1: extra_routes.requests: expected the calls that its page allows in a window, or throttle = \"off\"",
+        ),
+        (
+            "[[extra_routes]]\nid = \"crm.x.a-b\"\npath = \"/api/x\"\nrequests = 1",
+            "2:6: extra_routes.id: expected an id that begins with people. or calendar.",
+        ),
+        (
+            "[[extra_routes]]\nid = \"people.x\"\npath = \"/api/x\"\nrequests = 1",
+            "2:6: extra_routes.id: expected an id of the shape product.section.verb-noun",
+        ),
+        (
+            "[[extra_routes]]\nid = \"people.lms.share-course\"\npath = \"/api/x\"\nrequests = 1",
+            "1:1: extra_routes: there is a call people.lms.share-course already",
+        ),
+        (
+            "[[extra_routes]]\nid = \"people.x.a-b\"\npath = \"/api/x\"\nrequests = 1\nrequest = 2",
+            "5:1: extra_routes.request: unknown key; did you mean requests? (known here: aliases, cache, id, lock, methods, note, pace, path, requests, scopes, source, stale_if_error, throttle, validate, window)",
         ),
     ] {
         let errors = bad(&with_account(&format!("{text}\n")), &[]);

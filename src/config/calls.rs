@@ -1,0 +1,148 @@
+//! What makes a call the call it is: its methods, paths and scopes, for `[routes."ID"]` and `[[extra_routes]]`.
+
+use std::{collections::HashMap, num::NonZeroU32, time::Duration};
+
+use http::Method;
+
+use super::{overrides, problem::Origin, reader::Section};
+use crate::{
+    catalogue::{Catalogue, Pace, Parameters, Product, Route, RouteId, Threshold, Trust, Validation, template},
+    route::Matcher,
+};
+
+/// Every method, where a list of methods is expected.
+const ANY: &str = "any";
+
+/// No scope at all, where a list of scopes is expected.
+const NONE: &str = "none";
+
+/// What all of Zoho's pages call the window, and what nearly all state for the lock.
+const WINDOW: Duration = Duration::from_secs(60);
+const LOCK: Duration = Duration::from_secs(5 * 60);
+
+/// Where the configuration says something about a call; for telling of two that contradict each other.
+pub(super) type Whereabouts = HashMap<RouteId, Origin>;
+
+/// Reads the fields that say which requests belong to the route and who may make them.
+pub(super) fn identity(section: &mut Section<'_>, route: &mut Route) {
+    if route.path.is_none() {
+        for key in ["methods", "path", "aliases"] {
+            if let Some(origin) = section.whereabouts(key) {
+                section.wrong(key, &origin, "the stand-in for all other calls has neither methods nor paths");
+                section.take(key);
+            }
+        }
+    }
+    if let Some(found) = section.list("methods", "a method such as \"GET\", or \"any\"", method)
+        && !found.is_empty()
+    {
+        // One "any" among others is any.
+        let methods: Option<Vec<Method>> = found.into_iter().map(|found| found.value).collect();
+        route.methods = methods.unwrap_or_default();
+    }
+    let product = route.product;
+    let path = |text: &str| template::parse(below_one_root(product, text));
+    if let Some(found) = section.parsed("path", "a path such as \"/api/v1/courses/{courseId}/share\"", path) {
+        route.path = Some(found.value);
+    }
+    if let Some(found) = section.list("aliases", "a path such as \"/api/v1/courses/{courseId}/share\"", path) {
+        route.aliases = found.into_iter().map(|found| found.value).collect();
+    }
+    if let Some(found) = section.list("scopes", "a scope such as \"ZOHOPEOPLE.training.ALL\", or \"none\"", scope) {
+        route.scopes = found.into_iter().filter_map(|found| found.value).collect();
+    }
+}
+
+/// Reads `[[extra_routes]]` and adds them to the catalogue.
+pub(super) fn extra(root: &mut Section<'_>, catalogue: &mut Catalogue, whereabouts: &mut Whereabouts) {
+    let mut routes: Vec<Route> = Vec::new();
+    root.tables("extra_routes", |section| {
+        let Some(route) = extra_route(section) else { return };
+        if catalogue.iter().chain(&routes).any(|other| other.id == route.id) {
+            section.refuse(format!("there is a call {} already", route.id));
+            return;
+        }
+        whereabouts.insert(route.id.clone(), section.origin().clone());
+        routes.push(route);
+    });
+    catalogue.routes.extend(routes);
+}
+
+fn extra_route(section: &mut Section<'_>) -> Option<Route> {
+    for (key, message) in [
+        ("id", "expected an id such as \"people.forms.merge-records\""),
+        ("path", "expected a path such as \"/api/v1/courses/{courseId}/share\""),
+    ] {
+        if section.whereabouts(key).is_none() {
+            section.missing(key, message);
+        }
+    }
+    if section.whereabouts("requests").is_none() && section.whereabouts("throttle").is_none() {
+        section.missing("requests", "expected the calls that its page allows in a window, or throttle = \"off\"");
+    }
+    let found = section.parsed("id", "an id such as \"people.forms.merge-records\"", RouteId::parse);
+    let known = found.is_some();
+    // Without a usable id the other fields are judged all the same, as those of a call of People.
+    let (product, id) = found.map_or_else(|| (Product::People, RouteId::new("")), |found| found.value);
+    let text = |text: &str| Ok::<_, String>(text.to_owned());
+    let source = section.parsed("source", "the address of a page", text).map(|found| found.value);
+    let note = section.parsed("note", "a text", text).map(|found| found.value);
+    let mut route = Route {
+        id,
+        product,
+        methods: Vec::new(),
+        path: Some(String::new()),
+        aliases: Vec::new(),
+        scopes: Vec::new(),
+        threshold: Some(Threshold { requests: NonZeroU32::MIN, window: WINDOW, lock: LOCK, pace: Pace::Burst }),
+        trust: Trust::Configured,
+        validation: Validation::Documented,
+        cache: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
+        parameters: Parameters::default(),
+        source: source.unwrap_or_else(|| "the configuration".to_owned()),
+        note,
+    };
+    overrides::override_fields(section, &mut route);
+    // What is not named or leads nowhere can be no call; the reason is noted already.
+    (known && route.path.as_deref() != Some("")).then_some(route)
+}
+
+/// Notes calls that answer to the same requests. Of two, the one that the configuration speaks of is told.
+pub(super) fn contradictions(root: &Section<'_>, catalogue: &Catalogue, whereabouts: &Whereabouts) {
+    if whereabouts.is_empty() {
+        // A test holds the published catalogue to it.
+        return;
+    }
+    let Err(ambiguous) = Matcher::new(catalogue) else { return };
+    for ambiguity in ambiguous.iter() {
+        let spoken_of = [&ambiguity.id, &ambiguity.other].into_iter().find_map(|id| whereabouts.get(id));
+        let message = format!("{} answers to the same method and path as {}", ambiguity.id, ambiguity.other);
+        root.wrong("routes", spoken_of.unwrap_or(root.origin()), message);
+    }
+}
+
+fn method(text: &str) -> Result<Option<Method>, &'static str> {
+    match Method::from_bytes(text.as_bytes()) {
+        _ if text == ANY => Ok(None),
+        Ok(method) if text.chars().all(|c| c.is_ascii_uppercase()) => Ok(Some(method)),
+        _ => Err("expected a method in capitals such as \"GET\", or \"any\""),
+    }
+}
+
+fn scope(text: &str) -> Result<Option<String>, &'static str> {
+    let words = text.split('.').filter(|word| !word.is_empty() && !word.contains([' ', ',']));
+    match text {
+        NONE => Ok(None),
+        _ if words.count() >= 3 && text.split('.').count() >= 3 => Ok(Some(text.to_owned())),
+        _ => Err("expected a scope such as \"ZOHOPEOPLE.training.ALL\", or \"none\""),
+    }
+}
+
+/// People answers under two roots; templates are written below one.
+fn below_one_root(product: Product, text: &str) -> &str {
+    match text.strip_prefix("/people") {
+        Some(rest) if product == Product::People && rest.starts_with("/api/") => rest,
+        _ => text,
+    }
+}
