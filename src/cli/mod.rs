@@ -8,6 +8,7 @@ mod routes;
 mod run;
 mod sandbox;
 mod stop;
+mod which;
 
 use std::{
     io::{self, Write},
@@ -45,7 +46,7 @@ enum Command {
         #[arg(long)]
         online: bool,
     },
-    /// Prints the catalogue in force.
+    /// Prints the catalogue in force, or which of its routes one call belongs to, with its limit and why.
     Routes {
         /// Apply this configuration's overrides.
         #[arg(long, value_name = "FILE")]
@@ -53,6 +54,11 @@ enum Command {
         /// As JSON.
         #[arg(long)]
         json: bool,
+        /// The method of one call.
+        #[arg(requires = "path")]
+        method: Option<String>,
+        /// Its path, as the gateway or as Zoho is called: /people/api/v1/courses/1/share, or a whole address.
+        path: Option<String>,
     },
     /// Gets an account's refresh token by a person's consent, in a browser or with a self client's code, and puts it into
     /// the file that the configuration names.
@@ -176,7 +182,10 @@ impl Cli {
             Command::Run(RunOptions { config: Some(path), .. }) => run::run(&path).await,
             Command::Run(RunOptions { config: None, .. }) => run::run_on_sandbox().await,
             Command::Check { config, online } => check::check(&config, online).await,
-            Command::Routes { config, json } => routes::routes(config.as_deref(), json),
+            Command::Routes { config, json, method: Some(method), path: Some(path) } => {
+                which::which(config.as_deref(), json, &method, &path)
+            }
+            Command::Routes { config, json, .. } => routes::routes(config.as_deref(), json),
             Command::Login(options) => login::login(options).await,
             Command::Logout { config, account } => logout::logout(&config, &account).await,
             Command::Sandbox(options) => sandbox::sandbox(options).await,

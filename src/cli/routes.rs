@@ -38,6 +38,14 @@ fn table(catalogue: &Catalogue) -> String {
     rows.iter().map(line).collect()
 }
 
+/// `30 per 1m, lock 5m`
+pub(super) fn limit(route: &Route) -> String {
+    route.threshold.map_or_else(
+        || "off".to_owned(),
+        |threshold| format!("{} per {}, lock {}", threshold.requests, span(threshold.window), span(threshold.lock)),
+    )
+}
+
 fn row(route: &Route) -> [String; 9] {
     let threshold = route.threshold.map_or_else(
         || "off".to_owned(),
@@ -56,7 +64,7 @@ fn row(route: &Route) -> [String; 9] {
     ]
 }
 
-fn object(route: &Route) -> Value {
+pub(super) fn object(route: &Route) -> Value {
     let threshold =
         route.threshold.map(|threshold| json!({ "requests": threshold.requests, "window": span(threshold.window) }));
     json!({
@@ -64,6 +72,7 @@ fn object(route: &Route) -> Value {
         "method": methods(route),
         "host": DataCenter::Us.host(route.product),
         "path": route.path,
+        "aliases": route.aliases,
         "scopes": route.scopes,
         "threshold": threshold,
         "lock": route.threshold.map(|threshold| span(threshold.lock)),
@@ -71,10 +80,11 @@ fn object(route: &Route) -> Value {
         "cache": span(route.cache),
         "trust": route.trust.as_str(),
         "source": route.source,
+        "note": route.note,
     })
 }
 
-fn methods(route: &Route) -> String {
+pub(super) fn methods(route: &Route) -> String {
     if route.methods.is_empty() {
         return "any".to_owned();
     }

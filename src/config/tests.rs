@@ -370,6 +370,11 @@ fn mistakes_in_the_environment_name_the_variable() {
         ),
         (
             ACCOUNT,
+            &[("ZOHO_GATEWAY__EXTRA_ROUTES__0__PATH", "/api/x")],
+            "environment ZOHO_GATEWAY__EXTRA_ROUTES__0__PATH: extra_routes: expected a list of tables, [[extra_routes]], in the file, found a table",
+        ),
+        (
+            ACCOUNT,
             &[("ZOHO_GATEWAY__PROXY", "x")],
             "environment ZOHO_GATEWAY__PROXY: proxy: expected a table, found a string",
         ),

@@ -16,6 +16,7 @@ mod target;
 pub use matcher::{Ambiguity, AmbiguousRoutes, Matcher};
 pub use path::{Path, PathFault};
 pub use service::{RouteLayer, Router, Routing};
+pub use target::of_gateway_path;
 
 #[cfg(doc)]
 use crate::call::{Identified, Matched};

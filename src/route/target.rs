@@ -21,8 +21,7 @@ pub(super) fn resolve(account: &Account, uri: &Uri, host: Option<&str>) -> Resul
     {
         return Err(unknown(&format!("{} is no host of account {}; nothing else is proxied", authority, account.name)));
     }
-    let stripped = Product::ALL.into_iter().find_map(|product| Some((product, strip(product, target.as_str())?)));
-    let Some((product, rest)) = stripped else {
+    let Some((product, rest)) = of_gateway_path(target.as_str()) else {
         return Err(unknown(
             "a path has to begin with /people/ or /calendar/, or the request has to name the Zoho host",
         ));
@@ -30,6 +29,12 @@ pub(super) fn resolve(account: &Account, uri: &Uri, host: Option<&str>) -> Resul
     // What is left begins with a slash and was part of a valid target, so this cannot fail.
     let rest = PathAndQuery::try_from(rest).map_err(|_| unknown("the target is not a path"))?;
     Ok((product, rest))
+}
+
+/// The product that a path names in its first segment, and the path that is left.
+#[must_use]
+pub fn of_gateway_path(path: &str) -> Option<(Product, String)> {
+    Product::ALL.into_iter().find_map(|product| Some((product, strip(product, path)?)))
 }
 
 /// `/people/api?x=1` → `/api?x=1`, `/people?x=1` → `/?x=1`.

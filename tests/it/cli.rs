@@ -205,6 +205,62 @@ fn routes_prints_the_catalogue_in_force() {
     assert_eq!((&route["validation"], &route["cache"]), (&json!("documented"), &json!("0s")), "{route}");
 }
 
+#[test]
+fn routes_tells_which_route_a_call_belongs_to_and_why() {
+    let share = "/people/api/v1/courses/1/share";
+    for target in [
+        share,
+        "/people/people/api/v1/courses/1/share?startIndex=0",
+        "https://people.zoho.eu/api/v1/courses/1/share",
+        "https://people.zoho.com/people/api/v1/courses/1/share",
+        "http://127.0.0.1:8080/people/api/v1/courses/1/share",
+    ] {
+        let told = Process::run(&["routes", "get", target], &[]).succeeded();
+        let expected = [
+            "route   people.lms.get-shared-users: GET /api/v1/courses/{courseId}/share",
+            "        an entry of the catalogue fits",
+            "limit   30 per 1m, lock 5m",
+            "why     page: the numbers were read on the call's page",
+            "source  https://www.zoho.com/people/api/LMS/sharelist_course_actions.html",
+            "scopes  ZOHOPEOPLE.training.ALL or ZOHOPEOPLE.training.READ",
+        ];
+        assert_eq!(told.lines().skip(1).collect::<Vec<_>>(), expected, "{target}");
+    }
+    let told = Process::run(&["routes", "GET", "/people/api/v2/leavetracker/leaves/records"], &[]).succeeded();
+    assert!(told.contains("limit   30 per 1m") && told.contains("get_record.html says 300"), "{told}");
+    let told = Process::run(&["routes", "GET", "/calendar/api/v2/on/no/page"], &[]).succeeded();
+    assert!(told.contains("calendar.other.any-call") && told.contains("no entry of the catalogue fits"), "{told}");
+
+    let setup = offline().route("people.lms.get-shared-users", "requests", 7).set("routing.unknown", "deny");
+    let of_json = |told: &str| serde_json::from_str::<Value>(told).expect("JSON");
+    let told = of_json(&command(&["routes", "--json", "GET", share], &setup).succeeded());
+    assert_eq!((&told["known"], &told["route"]["trust"]), (&json!(true), &json!("configured")), "{told}");
+    assert_eq!(told["route"]["threshold"]["requests"], 7, "{told}");
+    let told = of_json(&command(&["routes", "--json", "GET", "/people/api/on/no/page"], &setup).succeeded());
+    assert_eq!((&told["known"], &told["route"]), (&json!(false), &Value::Null), "{told}");
+
+    let config = setup.write();
+    let extra =
+        "[[extra_routes]]\nid = \"people.forms.merge-records\"\npath = \"/api/forms/{form}/merge\"\nrequests = 3\n";
+    let text = std::fs::read_to_string(&config).expect("written") + extra;
+    std::fs::write(&config, text).expect("written");
+    let config = config.to_str().expect("UTF-8");
+    let told =
+        Process::run(&["routes", "--config", config, "MERGE", "/people/people/api/forms/a/merge"], &[]).succeeded();
+    assert!(told.contains("people.forms.merge-records") && told.contains("limit   3 per 1m, lock 5m"), "{told}");
+    assert!(told.contains("configured") && told.contains("source  the configuration"), "{told}");
+
+    for (target, expected) in [
+        ("/api/v1/courses", "/people/api/v1/courses/1/share"),
+        ("https://example.com/x", "is no path of People or Calendar"),
+        ("/people/api/../x", "dot segment"),
+    ] {
+        let told = Process::run(&["routes", "GET", target], &[]).failed(2);
+        assert!(told.contains(expected), "{told}");
+    }
+    assert!(Process::run(&["routes", "GET"], &[]).failed(2).contains("<PATH>"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn healthcheck_tells_ready_not_ready_and_nobody_there() {
     let zoho = Sandbox::boundless();
