@@ -28,7 +28,7 @@ use crate::{
 };
 
 pub(super) async fn login(options: LoginOptions) -> Result<(), Failure> {
-    let LoginOptions { config: path, account: name, code, print, redirect_port } = options;
+    let LoginOptions { config: path, account: name, code, scopes, print, redirect_port } = options;
     let config = load_for_login(&path)?;
     let place = Place::of(account(&config.accounts, &name)?, print)?;
     let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
@@ -36,7 +36,7 @@ pub(super) async fn login(options: LoginOptions) -> Result<(), Failure> {
     let desk = Desk { account: account(&config.accounts, &name)?, catalogue: &config.catalogue, grants, place, path };
     match code {
         Some(code) => desk.self_client(code).await,
-        None => desk.browser(redirect_port).await,
+        None => desk.browser(redirect_port, &scopes).await,
     }
 }
 
@@ -90,7 +90,7 @@ impl Desk<'_> {
     }
 
     /// By a browser that Zoho sends back here.
-    async fn browser(&self, port: u16) -> Result<(), Failure> {
+    async fn browser(&self, port: u16, scopes: &[String]) -> Result<(), Failure> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
         let listener = listener.map_err(|error| {
             Failure::Run(format!(
@@ -100,7 +100,11 @@ impl Desk<'_> {
         })?;
         let redirect_uri = request::redirect_uri(listener.local_addr().map_or(port, |address| address.port()));
         let state = State::random().map_err(failed)?;
-        let url = request::url(self.account, &scopes::needed(&self.catalogue.routes), &redirect_uri, &state);
+        let wanted = match scopes {
+            [] => scopes::needed(&self.catalogue.routes),
+            wanted => wanted.iter().map(String::as_str).collect(),
+        };
+        let url = request::url(self.account, &wanted, &redirect_uri, &state);
         tell(&format!(
             "To log account {} in, open this address in a browser of this machine and consent:\n\n{url}\n\n\
              Zoho sends the browser back to {redirect_uri}, which has to be registered for the client in the API console.\n\
@@ -190,6 +194,15 @@ pub(super) fn lacking(name: &str, catalogue: &Catalogue, granted: &str) -> Strin
         format!("account {name}: {} is missing for {named}{more}\n", missing.any_of.join(" or "))
     };
     scopes::missing(&catalogue.routes, granted).into_iter().map(line).collect()
+}
+
+/// A scope as a person writes it.
+pub(super) fn scope(text: &str) -> Result<String, &'static str> {
+    let word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if text.split('.').count() < 3 || !text.split('.').all(word) {
+        return Err("expected scopes such as ZOHOPEOPLE.training.ALL");
+    }
+    Ok(text.to_owned())
 }
 
 /// A code from standard input: what stands on a command line is seen by every user of the machine.

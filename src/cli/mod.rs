@@ -104,6 +104,9 @@ struct LoginOptions {
     /// A code that the API console made for a self client, instead of a browser; "-" reads it from standard input.
     #[arg(long, value_name = "CODE", conflicts_with = "redirect_port", allow_hyphen_values = true)]
     code: Option<String>,
+    /// Ask for these scopes only, parted by commas, instead of for all that the catalogue's routes need.
+    #[arg(long, value_name = "LIST", conflicts_with = "code", value_delimiter = ',', value_parser = login::scope)]
+    scopes: Vec<String>,
     /// Print the refresh token, once and alone on standard output, instead of writing it to its file.
     #[arg(long)]
     print: bool,

@@ -367,6 +367,19 @@ async fn check_online_says_when_scopes_are_unknown() {
     assert!(ended.stdout.contains("granted an access token and does not say for what"), "{ended:?}");
 }
 
+/// A login that is meant for some of two products' calls should not hold the keys to all of them.
+#[test]
+fn less_can_be_asked_for() {
+    let zoho = Sandbox::boundless();
+    let scopes = "ZOHOPEOPLE.training.READ,ZohoCalendar.calendar.ALL";
+    let login = Login::start(&with_file(&zoho), &["--scopes", scopes]);
+    assert_eq!(login.asked("scope"), scopes);
+    for wrong in ["training", "ZOHOPEOPLE.training.", "ZOHOPEOPLE.training.ALL,", "A.b.C&d=e"] {
+        let told = command("login", &with_file(&zoho), &["--account", "main", "--scopes", wrong]).with_code(2).stderr;
+        assert!(told.contains("expected scopes such as ZOHOPEOPLE.training.ALL"), "{told}");
+    }
+}
+
 /// What `check` prints for the API console is what a browser is asked for.
 #[test]
 fn check_prints_the_scopes_to_ask_for() {
