@@ -340,7 +340,9 @@ impl Source {
         let renew_at = granted.expires_at.checked_sub(early).unwrap_or(granted.expires_at);
         let expires_at = granted.expires_at.checked_sub(last_moments).unwrap_or(granted.expires_at);
         state.current = Some(Current { token: token.clone(), renew_at, expires_at });
-        state.granted_now(granted.scope.as_deref().map(Scopes::parse));
+        // An empty list says nothing: a token that is good for nothing is not granted.
+        let scope = granted.scope.as_deref().filter(|scope| !scope.trim().is_empty());
+        state.granted_now(scope.map(Scopes::parse));
         self.used.store(false, Ordering::Relaxed);
         tokio::spawn(renew(Arc::downgrade(self), token.generation, renew_at));
         Ok(token)

@@ -413,3 +413,28 @@ async fn a_token_and_the_count_of_its_requests_outlive_the_process() {
     assert!(matches!(process("i").await, Err(Cause::TokenThrottled { .. })));
     assert_eq!(asked.load(Ordering::SeqCst), 8);
 }
+
+#[tokio::test]
+async fn a_newer_token_may_be_granted_more() {
+    const READ: &str = r#"{"access_token":"1000.a","expires_in":3600,"scope":"ZOHOPEOPLE.training.READ"}"#;
+    const ALL: &str = r#"{"access_token":"1000.b","expires_in":3600,"scope":"ZohoPeople.training.all"}"#;
+    const SILENT: &str = r#"{"access_token":"1000.c","expires_in":3600,"scope":""}"#;
+    let (source, _) = source(&[READ, ALL, SILENT], Duration::ZERO).await;
+    let catalogue = crate::catalogue::Catalogue::published().unwrap();
+    let share = catalogue.find("people.lms.share-course").unwrap();
+    assert!(source.authorises(share).is_ok(), "before there is a token nothing is known");
+    token(&source).await.unwrap();
+    let cause = source.authorises(share).unwrap_err();
+    source.lacks_scope(&share.id, &cause);
+    assert!(matches!(source.standing(), Standing::Troubled(words) if words.contains("people.lms.share-course")));
+
+    source.pretend_that_it_ended();
+    token(&source).await.unwrap();
+    assert!(source.authorises(share).is_ok());
+    assert_eq!(source.standing(), Standing::Good);
+
+    source.pretend_that_it_ended();
+    token(&source).await.unwrap();
+    let events = catalogue.find("calendar.events.get-events").unwrap();
+    assert!(source.authorises(events).is_ok(), "an answer that names none says nothing");
+}
