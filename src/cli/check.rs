@@ -23,7 +23,7 @@ pub(super) async fn check(path: &Path, online: bool) -> Result<(), Failure> {
             }
             Ok(Some(granted)) => {
                 print(&format!("account {name}: {server} granted an access token for {granted}\n"))?;
-                let lacking = lacking(name.as_str(), &config.catalogue, &granted);
+                let lacking = lacking(name.as_str(), &config.routes_of(name), &granted);
                 // No fault: hardly any login is meant for every call of two products.
                 if !lacking.is_empty() {
                     let path = path.display();
@@ -64,6 +64,9 @@ fn summary(config: &Config) -> String {
         config.catalogue.others.len(),
         unlimited.len()
     );
-    let _ = writeln!(text, "scopes   {}", scopes::needed(&config.catalogue.routes).join(","));
+    for account in &config.accounts {
+        let routes = config.routes_of(&account.name);
+        let _ = writeln!(text, "scopes   {} needs {}", account.name, scopes::needed(&routes).join(","));
+    }
     text
 }

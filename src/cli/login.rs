@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 
 use super::{Failure, LoginOptions, account, load_for_login, print, tell};
 use crate::{
-    account::Account,
-    catalogue::Catalogue,
+    account::{Account, AccountName},
+    catalogue::Route,
     endpoint::{DataCenter, Endpoint},
     login::{
         Page, Redirect, State, browser,
@@ -33,7 +33,13 @@ pub(super) async fn login(options: LoginOptions) -> Result<(), Failure> {
     let place = Place::of(account(&config.accounts, &name)?, print)?;
     let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
     let grants = Grants::new(client, config.upstream.timeout);
-    let desk = Desk { account: account(&config.accounts, &name)?, catalogue: &config.catalogue, grants, place, path };
+    let desk = Desk {
+        account: account(&config.accounts, &name)?,
+        routes: config.routes_of(&AccountName::new(&name)),
+        grants,
+        place,
+        path,
+    };
     match code {
         Some(code) => desk.self_client(code).await,
         None => desk.browser(redirect_port, &scopes).await,
@@ -49,7 +55,8 @@ enum Place {
 /// Everything that a login needs.
 struct Desk<'a> {
     account: &'a Account,
-    catalogue: &'a Catalogue,
+    /// Those that the account is used for.
+    routes: Vec<Route>,
     grants: Grants,
     place: Place,
     path: PathBuf,
@@ -101,7 +108,7 @@ impl Desk<'_> {
         let redirect_uri = request::redirect_uri(listener.local_addr().map_or(port, |address| address.port()));
         let state = State::random().map_err(failed)?;
         let wanted = match scopes {
-            [] => scopes::needed(&self.catalogue.routes),
+            [] => scopes::needed(&self.routes),
             wanted => wanted.iter().map(String::as_str).collect(),
         };
         let url = request::url(self.account, &wanted, &redirect_uri, &state);
@@ -173,7 +180,7 @@ impl Desk<'_> {
         let name = &self.account.name;
         let told = match granted {
             None => format!("account {name}: Zoho does not say which scopes it granted\n"),
-            Some(granted) => lacking(name.as_str(), self.catalogue, granted),
+            Some(granted) => lacking(name.as_str(), &self.routes, granted),
         };
         Ok(tell(&told)?)
     }
@@ -183,7 +190,7 @@ impl Desk<'_> {
 const NAMED: usize = 3;
 
 /// What a grant does not allow, a line for each set of scopes; empty when it allows every route.
-pub(super) fn lacking(name: &str, catalogue: &Catalogue, granted: &str) -> String {
+pub(super) fn lacking(name: &str, routes: &[Route], granted: &str) -> String {
     let line = |missing: scopes::Missing<'_>| {
         let routes: Vec<_> = missing.routes.iter().map(|id| id.as_str()).collect();
         let more = match routes.len().saturating_sub(NAMED) {
@@ -193,7 +200,7 @@ pub(super) fn lacking(name: &str, catalogue: &Catalogue, granted: &str) -> Strin
         let named = routes[..routes.len().min(NAMED)].join(", ");
         format!("account {name}: {} is missing for {named}{more}\n", missing.any_of.join(" or "))
     };
-    scopes::missing(&catalogue.routes, granted).into_iter().map(line).collect()
+    scopes::missing(routes, granted).into_iter().map(line).collect()
 }
 
 /// A scope as a person writes it.

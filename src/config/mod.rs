@@ -42,7 +42,12 @@ use self::{
     problem::Findings,
 };
 use crate::{
-    account::Account, caller::Keys, catalogue::Catalogue, ledger::Limits, listener::ListenAddress, token::TokenLimits,
+    account::{Account, AccountName},
+    caller::Keys,
+    catalogue::{Catalogue, Route},
+    ledger::Limits,
+    listener::ListenAddress,
+    token::TokenLimits,
     upstream::ExtraRoots,
 };
 
@@ -71,6 +76,20 @@ pub struct Config {
     pub callers: Keys,
     /// The published catalogue with `[routes]` applied and `[[extra_routes]]` added.
     pub catalogue: Catalogue,
+}
+
+impl Config {
+    /// The known calls that can be made with this account: all of them, or where callers are told apart, those that one
+    /// of its callers is allowed.
+    #[must_use]
+    pub fn routes_of(&self, account: &AccountName) -> Vec<Route> {
+        let allowed = |route: &&Route| {
+            let mut callers = self.callers.callers();
+            self.callers.is_empty()
+                || callers.any(|caller| caller.permissions.covers(account) && caller.permissions.allows(&route.id))
+        };
+        self.catalogue.routes.iter().filter(allowed).cloned().collect()
+    }
 }
 
 /// `[proxy]`.

@@ -385,7 +385,26 @@ fn less_can_be_asked_for() {
 fn check_prints_the_scopes_to_ask_for() {
     let zoho = Sandbox::boundless();
     let ended = command("check", &Gateway::before(&zoho), &[]).with_code(0);
-    let scopes = ended.stdout.lines().find_map(|line| line.strip_prefix("scopes   ")).expect("a line of scopes");
+    let scopes =
+        ended.stdout.lines().find_map(|line| line.strip_prefix("scopes   main needs ")).expect("a line of scopes");
     let login = Login::start(&with_file(&zoho), &[]);
     assert_eq!(login.asked("scope"), scopes);
+}
+
+/// A login for one caller's calls asks for no more than those need.
+#[test]
+fn what_callers_may_not_call_needs_no_scope() {
+    let nobody = "http://127.0.0.1:1";
+    let setup = Setup::before_all(nobody, nobody, nobody)
+        .set("callers.payroll.key_sha256", "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683")
+        .set("callers.payroll.accounts", "main")
+        .set("callers.payroll.allow", "people.lms.*");
+    let config = setup.write();
+    let arguments = ["check", "--config", config.to_str().expect("a path in UTF-8")];
+    let ended = Process::run(&arguments, &[]);
+    assert!(
+        ended.stdout.contains("scopes   main needs ZOHOPEOPLE.training.ALL\n")
+            || ended.stdout.ends_with("scopes   main needs ZOHOPEOPLE.training.ALL"),
+        "{ended:?}"
+    );
 }
