@@ -10,7 +10,7 @@ use crate::{
     clock,
     config::{self, Config, MissingState, ScopeCheck, UnknownRoute},
     ledger::{Books, Journal, Limits, Lines, Past, Recorder, WaitingRoom},
-    listener::{self, BindError, Listener},
+    listener::{self, BindError, Listener, Places},
     route::{AmbiguousRoutes, Matcher, Routing},
     shutdown::Shutdown,
     stack::{Rooms, stack},
@@ -119,11 +119,13 @@ impl App {
         let journal = rooms.lines.books().journal.clone();
         let sources = Arc::clone(&rooms.sources);
         let service = stack(rooms);
+        let places = Places::for_callers();
+        tracing::info!(connections = places.free(), "as many callers may be connected at a time as open files allow");
         let mut listeners = JoinSet::new();
         for listener in proxy {
-            listeners.spawn(listener::serve(listener, service.clone(), shutdown.clone()));
+            listeners.spawn(listener::serve(listener, service.clone(), places.clone(), shutdown.clone()));
         }
-        listeners.spawn(listener::serve(admin, admin_service, shutdown.clone()));
+        listeners.spawn(listener::serve(admin, admin_service, Places::for_operators(), shutdown.clone()));
         listeners.spawn(token::follow_files(sources, shutdown.clone()));
         stop.await;
         shutdown.drain();

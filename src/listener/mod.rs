@@ -4,10 +4,12 @@
 //! so that late callers hear "shutting down" instead of nothing; the rooms refuse them.
 
 mod address;
+mod places;
 mod quotes;
 mod serve;
 mod socket;
 
 pub use address::{ListenAddress, ListenAddressError};
+pub use places::Places;
 pub use serve::serve;
 pub use socket::{BindError, Listener, Stream};

@@ -9,9 +9,10 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use tower::Service;
 
-use super::{Listener, quotes::Quotes};
+use super::{Listener, Places, quotes::Quotes};
 use crate::{body::Body, shutdown::Shutdown};
 
 /// A head that takes longer than this is no honest caller's. It also ends idle connections.
@@ -23,8 +24,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What is already answered gets this long to be written out at the end of a drain.
 const FLUSH: Duration = Duration::from_millis(500);
 
-/// Serves `listener` with `service` until a drain has ended.
-pub async fn serve<S>(listener: Listener, service: S, shutdown: Shutdown)
+/// Serves `listener` with `service` until a drain has ended, no more connections at a time than there are places.
+pub async fn serve<S>(listener: Listener, service: S, places: Places, shutdown: Shutdown)
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
@@ -33,19 +34,25 @@ where
     // Without a timer hyper's head timeout would be inert.
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let graceful = GracefulShutdown::new();
-    accept_until(&listener, shutdown.draining(), |stream| {
+    accept_until(&listener, &places, shutdown.draining(), |stream, place| {
         let connection =
             http.serve_connection(TokioIo::new(Quotes::new(stream)), TowerToHyperService::new(service.clone()));
         let watched = graceful.watch(connection);
-        tokio::spawn(async move { report(watched.await) });
+        tokio::spawn(async move {
+            report(watched.await);
+            drop(place);
+        });
     })
     .await;
     // Idle connections close now, the others after their answer. Late callers are accepted and told.
     let connections_end = graceful.shutdown();
-    accept_until(&listener, end_of_drain(&shutdown), |stream| {
+    accept_until(&listener, &places, end_of_drain(&shutdown), |stream, place| {
         let connection =
             http.serve_connection(TokioIo::new(Quotes::new(stream)), TowerToHyperService::new(service.clone()));
-        tokio::spawn(async move { report(connection.await) });
+        tokio::spawn(async move {
+            report(connection.await);
+            drop(place);
+        });
     })
     .await;
     // A connection that never sent a request does not count as idle for hyper and would hold this up.
@@ -59,13 +66,19 @@ async fn end_of_drain(shutdown: &Shutdown) {
     }
 }
 
-async fn accept_until(listener: &Listener, end: impl Future<Output = ()>, mut serve: impl FnMut(super::Stream)) {
+async fn accept_until(
+    listener: &Listener,
+    places: &Places,
+    end: impl Future<Output = ()>,
+    mut serve: impl FnMut(super::Stream, OwnedSemaphorePermit),
+) {
     tokio::pin!(end);
+    let accept = async || (places.take().await, listener.accept().await);
     loop {
         tokio::select! {
             () = &mut end => return,
-            accepted = listener.accept() => match accepted {
-                Ok(stream) => serve(stream),
+            (place, accepted) = accept() => match accepted {
+                Ok(stream) => if let Some(place) = place { serve(stream, place) },
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -20,14 +20,22 @@ const PURPOSE: &[u8] = b"zoho-gateway access token 2";
 /// Seals and opens the tokens of one account and its present credentials.
 pub(super) struct Seal(LessSafeKey);
 
-/// A token as it is kept.
+/// What stands in a lifetime's place before a refusal; no token lives that long.
+const REFUSED: u64 = u64::MAX;
+
+/// What is kept of an account's last token request.
 #[derive(Debug)]
-pub(super) struct Unsealed {
-    pub(super) access_token: Secret,
-    /// How long it lived in all when it was granted.
-    pub(super) lifetime: Duration,
-    /// What it may be used for, if Zoho said.
-    pub(super) scope: Option<String>,
+pub(super) enum Unsealed {
+    /// It brought a token.
+    Token {
+        access_token: Secret,
+        /// How long it lived in all when it was granted.
+        lifetime: Duration,
+        /// What it may be used for, if Zoho said.
+        scope: Option<String>,
+    },
+    /// Zoho refused the credentials, with this reason.
+    Refused(String),
 }
 
 impl Seal {
@@ -44,10 +52,8 @@ impl Seal {
         Some(Self(LessSafeKey::new(UnboundKey::from(key))))
     }
 
-    /// A fresh nonce, then the sealed lifetime and token, and the scopes on a line of their own.
+    /// The lifetime and the token, and the scopes on a line of their own.
     pub(super) fn seal(&self, granted: &Granted) -> Option<Vec<u8>> {
-        let mut nonce = [0; NONCE_LEN];
-        rand::fill(&mut nonce).ok()?;
         let mut text = granted.lifetime.as_secs().to_be_bytes().to_vec();
         text.extend_from_slice(granted.access_token.expose().as_bytes());
         if let Some(scope) = &granted.scope {
@@ -55,6 +61,18 @@ impl Seal {
             text.push(b'\n');
             text.extend_from_slice(scope.as_bytes());
         }
+        self.closed(text)
+    }
+
+    /// That Zoho refused the credentials: another process with the same ones need not ask again.
+    pub(super) fn seal_refusal(&self, reason: &str) -> Option<Vec<u8>> {
+        self.closed([&REFUSED.to_be_bytes(), reason.as_bytes()].concat())
+    }
+
+    /// A fresh nonce, and the sealed text behind it.
+    fn closed(&self, mut text: Vec<u8>) -> Option<Vec<u8>> {
+        let mut nonce = [0; NONCE_LEN];
+        rand::fill(&mut nonce).ok()?;
         self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut text).ok()?;
         Some([nonce.as_slice(), &text].concat())
     }
@@ -66,12 +84,15 @@ impl Seal {
         let opened = self.0.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::empty(), &mut text).ok()?;
         let (lifetime, token) = opened.split_first_chunk::<8>()?;
         let text = std::str::from_utf8(token).ok()?;
+        if u64::from_be_bytes(*lifetime) == REFUSED {
+            return Some(Unsealed::Refused(text.to_owned()));
+        }
         let (token, scope) =
             text.split_once('\n').map_or((text, None), |(token, scope)| (token, Some(scope.to_owned())));
         let access_token = Secret::from(token);
         let lifetime = Duration::from_secs(u64::from_be_bytes(*lifetime));
         opened.fill(0);
-        Some(Unsealed { access_token, lifetime, scope })
+        Some(Unsealed::Token { access_token, lifetime, scope })
     }
 }
 
@@ -100,7 +121,11 @@ mod tests {
         let sealed = Seal::of(&account("a", "b")).unwrap().seal(&granted("1000.8cb99d.46df", None)).unwrap();
         assert!(!String::from_utf8_lossy(&sealed).contains("8cb99d"));
         let opened = Seal::of(&account("a", "b")).unwrap().open(&sealed).unwrap();
-        assert_eq!((opened.access_token.expose(), opened.lifetime.as_secs()), ("1000.8cb99d.46df", 3600));
+        let Unsealed::Token { access_token, lifetime, .. } = opened else { panic!("a token") };
+        assert_eq!((access_token.expose(), lifetime.as_secs()), ("1000.8cb99d.46df", 3600));
+        let refusal = Seal::of(&account("a", "b")).unwrap().seal_refusal("invalid_code").unwrap();
+        let opened = Seal::of(&account("a", "b")).unwrap().open(&refusal);
+        assert!(matches!(opened, Some(Unsealed::Refused(reason)) if reason == "invalid_code"));
         for other in [account("x", "b"), account("a", "x"), account("ab", "b")] {
             assert!(Seal::of(&other).unwrap().open(&sealed).is_none());
         }
@@ -125,7 +150,8 @@ mod tests {
         let seal = Seal::of(&account("a", "b")).unwrap();
         for scope in [None, Some(""), Some("P.a.READ P.b.ALL")] {
             let opened = seal.open(&seal.seal(&granted("1000.x", scope)).unwrap()).unwrap();
-            assert_eq!((opened.access_token.expose(), opened.scope.as_deref()), ("1000.x", scope));
+            let Unsealed::Token { access_token, scope: kept, .. } = opened else { panic!("a token") };
+            assert_eq!((access_token.expose(), kept.as_deref()), ("1000.x", scope));
         }
     }
 }

@@ -48,6 +48,9 @@ const LAST_MOMENTS: Duration = Duration::from_secs(10);
 /// replacing each would only spend the ten requests. Then one is replaced in this span.
 const DOUBT_PAUSE: Duration = Duration::from_secs(60);
 
+/// For how long processes to come believe a refusal: as long as Zoho counts token requests.
+const REFUSAL_KEPT: Duration = Duration::from_secs(10 * 60);
+
 /// One account's token.
 #[derive(Debug)]
 pub struct Source {
@@ -77,6 +80,8 @@ struct State {
     pause: Option<(Instant, Cause)>,
     /// Zoho does not take the credentials: it is not asked again until they change.
     refused: Option<Cause>,
+    /// Until when that holds, where an earlier process was told: a person who starts anew may mean to try anew.
+    refused_until: Option<Instant>,
     /// Why the last request brought no token.
     trouble: Option<Cause>,
     /// The routes that its token lacks a scope for, by what is known of it.
@@ -128,10 +133,17 @@ impl Source {
         if let Some(kept) = kept
             && let Some(unsealed) = Seal::of(&source.account).and_then(|seal| seal.open(&kept.sealed))
         {
-            let Unsealed { access_token, lifetime, scope } = unsealed;
-            let granted = Granted { access_token, expires_at: kept.expires_at, lifetime, scope };
-            // What no header can carry was never kept.
-            let _ = source.adopt(&mut source.state.lock(), &granted);
+            let (mut state, expires_at) = (source.state.lock(), kept.expires_at);
+            match unsealed {
+                Unsealed::Token { access_token, lifetime, scope } => {
+                    // What no header can carry was never kept.
+                    let _ = source.adopt(&mut state, &Granted { access_token, expires_at, lifetime, scope });
+                }
+                Unsealed::Refused(reason) => {
+                    state.refused = Some(Cause::AccountUnauthorised { reason });
+                    state.refused_until = Some(expires_at);
+                }
+            }
         }
         source
     }
@@ -185,7 +197,11 @@ impl Source {
         let state = self.state.lock();
         let words =
             |cause: &Cause| format!("{}: {}", respond::name(&cause.clone().into()), respond::for_operators(cause));
-        if let Some(cause) = &state.refused {
+        // While a token lives, calls go: that no other could be had is a trouble to come.
+        let serves = state.current.as_ref().is_some_and(|current| clock::now() < current.expires_at);
+        if let Some(cause) = &state.refused
+            && !serves
+        {
             return Standing::Refused(words(cause));
         }
         let lacking = state.lacking.iter().map(|(route, cause)| format!("{route}: {}", words(cause)));
@@ -244,6 +260,7 @@ impl Source {
             tracing::info!(account = %self.account.name, "the credentials have changed");
             let mut state = self.state.lock();
             (state.refused, state.pause, state.doubt_until, state.trouble) = (None, None, None, None);
+            state.refused_until = None;
             state.lacking.clear();
             // Another login may have been granted more; until it has brought a token, Zoho decides.
             state.granted = None;
@@ -260,6 +277,9 @@ impl Source {
                 self.flight(&mut state);
             }
             return Look::Token(token);
+        }
+        if state.refused_until.is_some_and(|until| until <= now) {
+            (state.refused, state.refused_until) = (None, None);
         }
         if let Some(cause) = &state.refused {
             return Look::Refused(cause.clone());
@@ -289,7 +309,9 @@ impl Source {
     /// One request, and what follows from it.
     pub(super) async fn fetch(self: &Arc<Self>) -> Result<Token, Cause> {
         let purpose = if self.state.lock().replacing { Purpose::Replacement } else { Purpose::Renewal };
-        let granted = match self.ledger.permit(purpose).await {
+        let permit = self.ledger.permit(purpose).await;
+        let asked = permit.is_ok();
+        let granted = match permit {
             Ok(permit) => self.grants.refresh(&self.account, permit).await,
             Err(cause) => Err(cause),
         };
@@ -297,7 +319,9 @@ impl Source {
             Err(cause) => Err(self.grants.diagnose(&self.account, cause, &elsewhere::others(&self.account)).await),
             granted => granted,
         };
-        self.metrics.token_request(&self.account.name, granted.as_ref().err());
+        if asked {
+            self.metrics.token_request(&self.account.name, granted.as_ref().err());
+        }
         let adopted = {
             let mut state = self.state.lock();
             let adopted = granted.and_then(|granted| self.adopt(&mut state, &granted).map(|token| (token, granted)));
@@ -314,6 +338,9 @@ impl Source {
                 Ok(token)
             }
             Err(cause) => {
+                if let Cause::AccountUnauthorised { reason } = &cause {
+                    self.keep_refusal(reason).await;
+                }
                 let (words, problem) = (respond::for_operators(&cause), respond::name(&cause.clone().into()));
                 tracing::warn!(account = %self.account.name, problem, cause = words, "could not fetch an access token");
                 Err(cause)
@@ -351,8 +378,23 @@ impl Source {
     /// Leaves the token to the next process, so that a crash costs no request. A store that fails costs one.
     async fn keep(&self, granted: &Granted) {
         let sealed = Seal::of(&self.account).and_then(|seal| seal.seal(granted));
+        self.leave(sealed, granted.expires_at).await;
+    }
+
+    /// Leaves word that the credentials were refused, unless a token lives that is worth more to the next process.
+    /// Otherwise each start would spend a request on them, until nobody hears any more what is wrong.
+    async fn keep_refusal(&self, reason: &str) {
+        let now = clock::now();
+        if self.state.lock().current.as_ref().is_some_and(|current| now < current.expires_at) {
+            return;
+        }
+        let sealed = Seal::of(&self.account).and_then(|seal| seal.seal_refusal(reason));
+        self.leave(sealed, now + REFUSAL_KEPT).await;
+    }
+
+    async fn leave(&self, sealed: Option<Vec<u8>>, expires_at: Instant) {
         if let Some(sealed) = sealed {
-            self.journal.keep_token(self.account.name.as_str(), KeptToken { sealed, expires_at: granted.expires_at });
+            self.journal.keep_token(self.account.name.as_str(), KeptToken { sealed, expires_at });
             // Calls go out before it is certain only if the store fails.
             let _ = self.journal.recorded().await;
         }
@@ -384,7 +426,7 @@ impl State {
         self.trouble = Some(cause.clone());
         if let Cause::AccountUnauthorised { .. } | Cause::WrongDataCenter { .. } = cause {
             // The old token, if there is one, serves on until it ends.
-            self.refused = Some(cause.clone());
+            (self.refused, self.refused_until) = (Some(cause.clone()), None);
         }
         if let Cause::UpstreamInvalidResponse(_) | Cause::UpstreamTimeout(_) = cause {
             let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);

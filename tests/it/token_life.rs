@@ -56,6 +56,18 @@ async fn a_revoked_login_costs_one_token_call_and_then_none() {
         assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("invalid_code")), "{body}");
     }
     assert_eq!((zoho.token_calls().await, zoho.requests().await.len()), (1, 0));
+    // Nor does a restart ask again, or forget what is wrong.
+    let mut setup = gateway.kill();
+    for _ in 0..3 {
+        let gateway = setup.start();
+        assert_eq!(gateway.admin("/readyz").await.status, 503);
+        gateway.send(&get(COURSE)).await.problem_of(503, "account-unauthorised", ROUTE);
+        setup = gateway.kill();
+    }
+    assert_eq!(zoho.token_calls().await, 1);
+    // Other credentials are another matter.
+    let gateway = setup.set("accounts.main.refresh_token", "1000.sandbox.new-login").start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
 }
 
 /// As Kubernetes does it: the file is a link through a link to a folder, and that one is swapped.

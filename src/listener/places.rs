@@ -1,0 +1,67 @@
+//! How many callers may be connected at a time: so many that each can have a connection to Zoho too, and something is
+//! left for tokens, the state store and operators. Whoever comes beyond that waits to be accepted, instead of being told
+//! that Zoho or the disk could not be reached.
+
+use std::sync::Arc;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::Semaphore;
+
+/// Files that belong to no caller: operators above all, listeners, the store, tokens, the runtime.
+const OWN_FILES: u64 = 320;
+
+/// Operators and probes.
+const ADMIN_PLACES: usize = 256;
+
+/// Places for connections; clones share them.
+#[derive(Debug, Clone)]
+pub struct Places(Arc<Semaphore>);
+
+impl Places {
+    /// For callers, as many as the process may have; the soft limit of open files is raised to the hard one for it.
+    #[must_use]
+    pub fn for_callers() -> Self {
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
+        let files = if raised { maximum } else { current };
+        Self::of(files.map_or(usize::MAX, places))
+    }
+
+    /// For operators, whom no crowd of callers keeps out.
+    #[must_use]
+    pub fn for_operators() -> Self {
+        Self::of(ADMIN_PLACES)
+    }
+
+    /// How many are free.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.0.available_permits()
+    }
+
+    /// A place, as soon as there is one; given back when dropped.
+    pub(super) async fn take(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        Arc::clone(&self.0).acquire_owned().await.ok()
+    }
+
+    fn of(places: usize) -> Self {
+        Self(Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))))
+    }
+}
+
+/// Half of the files that are left, since a call in flight has two; at least a few, whatever the limit.
+fn places(files: u64) -> usize {
+    usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_what_is_left_and_never_none() {
+        for (files, expected) in [(1024, 352), (1_048_576, 524_128), (70, 8), (0, 8)] {
+            assert_eq!(places(files), expected, "{files}");
+        }
+    }
+}
