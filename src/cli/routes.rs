@@ -78,6 +78,7 @@ pub(super) fn object(route: &Route) -> Value {
         "lock": route.threshold.map(|threshold| span(threshold.lock)),
         "validation": route.validation.as_str(),
         "cache": span(route.cache),
+        "stale_if_error": span(route.stale_if_error),
         "trust": route.trust.as_str(),
         "source": route.source,
         "note": route.note,

@@ -16,7 +16,8 @@ use tokio::sync::Notify;
 use zoho_gateway::clock;
 
 use crate::support::{
-    Answer, COURSE, Call, Gateway, Process, Reply, SHARE, Sandbox, Setup, Upstream, all, delete, get, ms, prlimit, put,
+    Answer, COURSE, Call, Gateway, Process, Reply, SHARE, Sandbox, Setup, Upstream, all, delete, get, libfaketime, ms,
+    prlimit, put,
 };
 
 const ROUTE: &str = "people.lms.share-course";
@@ -179,6 +180,29 @@ async fn a_kill_forgets_nothing() {
     let zoho = zoho();
     let gateway = thirty_of_thirty(&zoho, Gateway::kill).await.start();
     nothing_is_left(&gateway, &zoho, 65).await;
+}
+
+/// The wall clock of each process stands elsewhere, days ahead and days behind; the monotonic one is left alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_step_of_the_wall_clock_frees_a_slot() {
+    let zoho = zoho();
+    let mut setup = thirty_of_thirty(&zoho, Gateway::kill).await;
+    for step in ["+2d", "-2d", "+400d", "-400d"] {
+        let stepped = setup
+            .clone()
+            .env("LD_PRELOAD", &libfaketime())
+            .env("FAKETIME", step)
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("DONT_FAKE_MONOTONIC", "1");
+        let gateway = stepped.start();
+        nothing_is_left(&gateway, &zoho, 65).await;
+        let date = now_or_never(share()).send(gateway.address()).await.header("date").map(str::to_owned);
+        gateway.kill();
+        let here = httpdate::fmt_http_date(zoho_gateway::clock::wall());
+        assert_ne!(date.map(|date| date[..16].to_owned()), Some(here[..16].to_owned()), "its clock was stepped");
+    }
+    setup = setup.set("queue.max_wait", "1s");
+    nothing_is_left(&setup.start(), &zoho, 65).await;
 }
 
 /// Shows that the tests above would notice: this is what it looks like when a gateway forgets.

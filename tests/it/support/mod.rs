@@ -16,7 +16,7 @@ pub(crate) use process::{Ended, Process};
 pub(crate) use raw::exchange;
 pub(crate) use sandbox::{Sandbox, Seen};
 pub(crate) use tls::Terminator;
-pub(crate) use tools::{curl, node, prlimit, python, shell};
+pub(crate) use tools::{curl, libfaketime, node, prlimit, python, shell};
 pub(crate) use upstream::{Reply, Upstream};
 
 /// Where the sample calls of Zoho's pages go, by the gateway.

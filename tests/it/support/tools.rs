@@ -37,6 +37,12 @@ pub(crate) fn prlimit(process: u32, limit: &str) {
     run("prlimit", &["--pid", &process.to_string(), limit]);
 }
 
+/// The library that steps a process's wall clock, where Debian puts it.
+pub(crate) fn libfaketime() -> String {
+    let found = shell("ls /usr/lib/*/faketime/libfaketime.so.1 2>/dev/null || true");
+    found.lines().next().unwrap_or_else(|| panic!("{}", missing("libfaketime"))).to_owned()
+}
+
 fn run<A: AsRef<OsStr>>(program: &str, arguments: &[A]) -> String {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let Output { status, stdout, stderr } = output.unwrap_or_else(|_| panic!("{}", missing(program)));
