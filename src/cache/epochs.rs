@@ -59,6 +59,12 @@ impl Epochs {
         self.epochs[place.0].lock().now()
     }
 
+    /// Whether an answer of this epoch may be kept: no write has overtaken it, and none of unknown outcome still may.
+    pub(super) fn keeps(&self, place: Place, number: u64) -> bool {
+        let mut epoch = self.epochs[place.0].lock();
+        epoch.now() == number && epoch.ends.is_none()
+    }
+
     /// A write begins. Dropped without a word of its outcome, it may have been executed, or may yet be.
     pub(super) fn write(&self, call: &Call) -> Write {
         Write { epochs: Arc::clone(&self.epochs), place: self.place(call), told: false }

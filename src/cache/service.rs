@@ -323,7 +323,7 @@ impl Room {
         match Kept::keep(response, circumstances).await {
             Ok(kept) => {
                 // What a write has overtaken is of use to nobody who comes now.
-                if self.epochs.now(place) == epoch {
+                if self.epochs.keeps(place, epoch) {
                     self.store.insert(key, Arc::clone(&kept)).await;
                     self.store.run_pending_tasks().await;
                     self.metrics.cache_bytes(self.store.weighted_size());
