@@ -98,16 +98,26 @@ impl Call {
     #[must_use]
     pub fn again(&self) -> Option<Self> {
         let Payload::Held { bytes, trailers } = &self.payload else { return None };
-        Some(Self {
+        Some(self.with(Payload::Held { bytes: bytes.clone(), trailers: trailers.clone() }))
+    }
+
+    /// The same call without its body.
+    #[must_use]
+    pub fn without_body(&self) -> Self {
+        self.with(Payload::Held { bytes: Bytes::new(), trailers: None })
+    }
+
+    fn with(&self, payload: Payload) -> Self {
+        Self {
             subject: self.subject.clone(),
             method: self.method.clone(),
             target: self.target.clone(),
             headers: self.headers.clone(),
-            payload: Payload::Held { bytes: bytes.clone(), trailers: trailers.clone() },
+            payload,
             ready_at: self.ready_at,
             entrance: self.entrance,
             departure: self.departure.clone(),
-        })
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod flights;
 mod kept;
 mod key;
 mod list;
+mod read;
 #[cfg(test)]
 mod rfc_tests;
 mod service;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{Method, Response, StatusCode};
 use moka::{Expiry, future::Cache as Store};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -15,24 +15,22 @@ use tokio::{
 use tower::{Layer, Service};
 
 use super::{
-    directives::{Directives, Lifetime},
     epochs::{Epochs, Place, Write},
     flights::{Boarded, Flights, Ride},
     kept::{Circumstances, Kept, NotKept},
     key::Key,
+    read::{Brought, Read, marked},
 };
 use crate::{
     body::Body,
     boxed::BoxFuture,
-    call::{CacheOutcome, Call, Payload, Visit},
+    call::{CacheOutcome, Call, Visit},
     clock, ratelimit,
-    refusal::{Cause, Refusal, UpstreamFault},
+    refusal::{Cause, Refusal},
     respond,
     telemetry::Metrics,
     wait,
 };
-
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Hangs the room.
 #[derive(Debug, Clone)]
@@ -75,25 +73,6 @@ impl Landed {
     fn failed(passing: bool) -> Self {
         Self::Failed { passing, turns: Arc::new(Semaphore::new(1)) }
     }
-}
-
-/// What a flight brought, for the one who started it.
-enum Brought {
-    /// It did not fly: in the meantime an answer was kept.
-    Found(Arc<Kept>),
-    /// An answer that is now kept.
-    Kept(Arc<Kept>, Option<Visit>),
-    /// Anything else.
-    Other(Box<Result<Response<Body>, Refusal>>),
-}
-
-/// One read of a route whose answers are kept.
-struct Read {
-    call: Call,
-    directives: Directives,
-    key: Key,
-    place: Place,
-    lifetime: Lifetime,
 }
 
 impl CacheLayer {
@@ -175,12 +154,10 @@ impl Room {
         S: Service<Call, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
         S::Future: Send,
     {
-        let route = &call.subject.route;
-        let lifetime = Lifetime { fresh: route.cache, grace: route.stale_if_error };
-        let directives = Directives::of(&call.headers);
-        let (key, place) = (Key::of(&call), self.epochs.place(&call));
-        let read = Read { call, directives, key, place, lifetime };
-        if directives.no_store || !is_plain(&read.call) {
+        let place = self.epochs.place(&call);
+        let read = Read::new(call, place);
+        let directives = read.directives;
+        if directives.no_store || !read.is_plain() {
             if directives.only_if_cached {
                 return Err(Refusal::from(Cause::NotCached).of(&read.call.subject));
             }
@@ -230,11 +207,12 @@ impl Room {
     {
         let missed = |response| marked(response, &format!("fwd={why}"), CacheOutcome::Miss);
         let deadline = read.call.ready_at + wait::preferred(&read.call.headers, self.max_wait);
+        if read.call.method != Method::GET {
+            return inner.call(read.own()).await.map(missed);
+        }
         let mut turn = None;
         loop {
-            let Some(shared) = read.shared().filter(|_| read.call.method == Method::GET) else {
-                return inner.call(read.own()).await.map(missed);
-            };
+            let shared = read.shared();
             let epoch = self.epochs.now(read.place);
             let circumstances = Circumstances {
                 request: read.call.headers.clone(),
@@ -368,62 +346,6 @@ impl Room {
     }
 }
 
-impl Read {
-    /// The call as others can share its answer.
-    fn shared(&self) -> Option<Call> {
-        let mut call = self.call.again()?;
-        // The caller's validators are ours to answer; Zoho is asked for the whole.
-        call.headers.remove(header::IF_NONE_MATCH);
-        call.headers.remove(header::IF_MODIFIED_SINCE);
-        // Compressed it could not be told from a failure, nor be served to everybody.
-        call.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        Some(call)
-    }
-
-    /// The call as it came. What is plain has a body at hand, so it can be had as often as one likes.
-    fn own(&self) -> Call {
-        self.call.again().expect("a plain read has its body at hand")
-    }
-
-    /// What a call of one's own brought.
-    fn brought(&self, brought: Option<Brought>, why: &str) -> Result<Response<Body>, Refusal> {
-        match brought {
-            Some(Brought::Found(kept)) => Ok(self.hit(&kept)),
-            Some(Brought::Kept(kept, visit)) => {
-                let mut response = self.served(&kept, &format!("fwd={why}; stored"), CacheOutcome::Miss);
-                kept.tell_limits(response.headers_mut());
-                visit.map(|visit| response.extensions_mut().insert(visit));
-                Ok(response)
-            }
-            Some(Brought::Other(outcome)) => {
-                (*outcome).map(|response| marked(response, &format!("fwd={why}"), CacheOutcome::Miss))
-            }
-            None => Err(Refusal::from(Cause::Internal).of(&self.call.subject)),
-        }
-    }
-
-    fn hit(&self, kept: &Kept) -> Response<Body> {
-        self.served(kept, &format!("hit; ttl={}", kept.ttl()), CacheOutcome::Hit)
-    }
-
-    fn served(&self, kept: &Kept, how: &str, outcome: CacheOutcome) -> Response<Body> {
-        let head_only = self.call.method == Method::HEAD;
-        let mut response = marked(kept.serve(&self.call.headers, head_only), how, outcome);
-        let (account, route) = self.call.subject.names();
-        response.extensions_mut().insert(Visit { account, route, waited: None });
-        response
-    }
-
-    /// Nobody brought an answer within the time that one's own call would have had.
-    fn overdue(&self) -> Refusal {
-        let subject = &self.call.subject;
-        let server = subject.account.endpoints.product(subject.route.product).authority().to_string();
-        let log = "the call that was shared brought no answer in time".to_owned();
-        let fault = UpstreamFault { error: "http_response_timeout", server, log, before_the_call: false };
-        Refusal::from(Cause::UpstreamTimeout(fault)).of(subject)
-    }
-}
-
 /// Why Zoho's fresh answer could not be had, in a way that says nothing about the call itself.
 struct Failure {
     name: &'static str,
@@ -454,22 +376,6 @@ impl Failure {
 /// Zoho's own trouble. 429 comes here only where the route has no lock to be kept.
 fn is_passing(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
-}
-
-/// A part is not the whole, a body may change what is asked, and some conditions are only Zoho's to judge.
-fn is_plain(call: &Call) -> bool {
-    let not_ours = [header::RANGE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
-    let empty = matches!(&call.payload, Payload::Held { bytes, trailers: None } if bytes.is_empty());
-    empty && !not_ours.iter().any(|name| call.headers.contains_key(name))
-}
-
-/// `Cache-Status` (RFC 9211): ours stands behind those of caches nearer to Zoho.
-fn marked(mut response: Response<Body>, how: &str, outcome: CacheOutcome) -> Response<Body> {
-    if let Ok(value) = HeaderValue::from_str(&format!("zoho-gateway; {how}")) {
-        response.headers_mut().append(CACHE_STATUS, value);
-    }
-    response.extensions_mut().insert(outcome);
-    response
 }
 
 /// Has moka forget what can serve no more. Whether an answer is fresh is not moka's to say: it follows its own clock.
