@@ -10,6 +10,7 @@ mod row;
 mod scope;
 mod shape;
 mod shape_reader;
+mod siblings;
 pub mod template;
 mod threshold;
 

@@ -16,6 +16,7 @@ use super::{
     date::DateFormat,
     parameter::{Kind, Parameter, Parameters, Place},
     shape::{Array, Condition, Except, Field, Required, Scalar, ScalarKind, Shape, Terms},
+    siblings::{self, Sibling},
 };
 
 /// The most digits a long can have.
@@ -76,7 +77,7 @@ enum OneOrMany {
 impl<'de> Deserialize<'de> for Parameters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let parameters = Vec::<Parameter>::deserialize(deserializer)?;
-        siblings(&parameters.iter().map(Sibling::from).collect::<Vec<_>>()).map_err(D::Error::custom)?;
+        siblings::check(&parameters.iter().map(Sibling::from).collect::<Vec<_>>()).map_err(D::Error::custom)?;
         Ok(Self::documented(parameters))
     }
 }
@@ -150,8 +151,6 @@ fn field(mut raw: Raw) -> Result<Field, String> {
     Ok(Field { shape: raw.shape().map_err(about)?, terms, name })
 }
 
-// === impl Raw ===
-
 impl Raw {
     fn named(&mut self) -> Result<String, String> {
         self.name.take().filter(|name| !name.is_empty()).ok_or_else(|| "expected a `name`".to_owned())
@@ -193,7 +192,7 @@ impl Raw {
             }
             Word::Object => {
                 let fields = self.fields.take().ok_or_else(|| "an object needs `fields`".to_owned())?;
-                siblings(&fields.iter().map(Sibling::from).collect::<Vec<_>>())?;
+                siblings::check(&fields.iter().map(Sibling::from).collect::<Vec<_>>())?;
                 Shape::Object(fields)
             }
             Word::Json => return Err("only a parameter can be \"json\"; what stands inside is already".to_owned()),
@@ -306,72 +305,6 @@ fn condition(table: Table) -> Result<Condition, String> {
         siblings.push((name, values));
     }
     if siblings.is_empty() { Err(malformed()) } else { Ok(Condition(siblings)) }
-}
-
-// === siblings ===
-
-/// A parameter or a field, as far as the others are concerned.
-struct Sibling<'s> {
-    name: &'s str,
-    terms: &'s Terms,
-    /// Its values, where they can be told apart by a condition.
-    scalar: Option<&'s ScalarKind>,
-}
-
-impl<'s> From<&'s Parameter> for Sibling<'s> {
-    fn from(Parameter { name, terms, kind, .. }: &'s Parameter) -> Self {
-        let scalar = match kind {
-            Kind::Plain(scalar) => Some(&scalar.kind),
-            Kind::Json(_) => None,
-        };
-        Self { name, terms, scalar }
-    }
-}
-
-impl<'s> From<&'s Field> for Sibling<'s> {
-    fn from(Field { name, terms, shape }: &'s Field) -> Self {
-        let scalar = match shape {
-            Shape::Scalar(scalar) => Some(&scalar.kind),
-            _ => None,
-        };
-        Self { name, terms, scalar }
-    }
-}
-
-/// Names stand there once, and conditions name siblings and values that there are.
-fn siblings(all: &[Sibling<'_>]) -> Result<(), String> {
-    for (index, sibling) in all.iter().enumerate() {
-        if all[..index].iter().any(|earlier| earlier.name == sibling.name) {
-            return Err(format!("{} stands there twice", sibling.name));
-        }
-        let required = match &sibling.terms.required {
-            Required::When(condition) => Some(("required-when", condition)),
-            Required::Never | Required::Always => None,
-        };
-        let except = sibling.terms.except.as_ref().map(|except| ("except.when", &except.when));
-        for (key, condition) in required.into_iter().chain(except) {
-            for (name, values) in &condition.0 {
-                let other = all.iter().find(|other| other.name == name && other.name != sibling.name);
-                if !other.is_some_and(|other| values.iter().all(|value| can_be(other.scalar, value))) {
-                    return Err(format!(
-                        "{}: expected `{key}` to name a sibling that is one-of or boolean, and values of it; \
-                         found {name} = {}",
-                        sibling.name,
-                        values.join(" or ")
-                    ));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn can_be(scalar: Option<&ScalarKind>, value: &String) -> bool {
-    match scalar {
-        Some(ScalarKind::OneOf(words)) => words.contains(value),
-        Some(ScalarKind::Boolean) => value == "true" || value == "false",
-        _ => false,
-    }
 }
 
 #[cfg(test)]
