@@ -1,15 +1,10 @@
 //! `[callers]`: who may call, and how a busy route is shared between them.
 
-use std::sync::Arc;
-
 use serde_json::json;
-use tokio::sync::Notify;
 
 use crate::support::{
-    CALENDAR, CLIENT_SECRET, COURSE, Call, Gateway, REFRESH_TOKEN, Reply, Sandbox, Setup, Upstream, get,
+    CALENDAR, CLIENT_SECRET, COURSE, Call, Gateway, REFRESH_TOKEN, Sandbox, Setup, get, one_slot_taken,
 };
-
-const ROUTE: &str = "people.lms.get-shared-users";
 
 /// Two callers, the second with three times the weight of the first; their keys are their names.
 fn with_callers(setup: Setup) -> Setup {
@@ -74,17 +69,8 @@ async fn a_caller_that_asks_too_often_is_told_when_it_may_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_route_is_shared_by_weight() {
-    let gate = Arc::new(Notify::new());
-    let closed = Arc::clone(&gate);
-    let upstream = Upstream::start(move |request| match request.line.contains("startIndex=0 ") {
-        true => Reply::json(200, "{}").behind(&closed),
-        false => Reply::json(200, "{}"),
-    })
-    .await;
-    let setup = with_callers(Gateway::before_upstream(&upstream)).route(ROUTE, "requests", 1);
-    let gateway = setup.route(ROUTE, "window", "100ms").set("queue.max_wait", "5m").start();
-    tokio::spawn(of("one", &format!("{COURSE}?startIndex=0")).sending(gateway.address()));
-    upstream.until_received(1).await;
+    let first = |call: Call| call.header("authorization", "Bearer one");
+    let (upstream, gateway, gate) = one_slot_taken(with_callers, first).await;
 
     // The one who comes first floods the queue, twelve to twelve.
     let mut waiting = Vec::new();

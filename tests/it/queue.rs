@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use zoho_gateway::clock;
 
-use crate::support::{Answer, COURSE, Call, Gateway, Reply, Sandbox, Setup, Upstream, all, get, ms};
+use crate::support::{self, Answer, COURSE, Call, Gateway, Sandbox, Setup, Upstream, all, get, ms};
 
 const ROUTE: &str = "people.lms.get-shared-users";
 const API: &str = "GET /api/v1/courses/{id}/share";
@@ -16,18 +16,7 @@ async fn one_slot_taken() -> (Upstream, Gateway, Arc<Notify>) {
 }
 
 async fn one_slot_taken_with(more: impl FnOnce(Setup) -> Setup) -> (Upstream, Gateway, Arc<Notify>) {
-    let gate = Arc::new(Notify::new());
-    let closed = Arc::clone(&gate);
-    let upstream = Upstream::start(move |request| match request.line.contains("startIndex=0") {
-        true => Reply::json(200, "{}").behind(&closed),
-        false => Reply::json(200, "{}"),
-    })
-    .await;
-    let setup = Gateway::before_upstream(&upstream).route(ROUTE, "requests", 1);
-    let gateway = more(setup.route(ROUTE, "window", "100ms").set("queue.max_wait", "5m")).start();
-    tokio::spawn(get(&format!("{COURSE}?startIndex=0")).sending(gateway.address()));
-    upstream.until_received(1).await;
-    (upstream, gateway, gate)
+    support::one_slot_taken(more, |call| call).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
