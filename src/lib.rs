@@ -37,6 +37,7 @@ pub mod credential;
 pub mod endpoint;
 pub mod fault;
 pub mod ledger;
+pub mod peer;
 pub mod permissions;
 pub mod priority;
 pub mod ratelimit;

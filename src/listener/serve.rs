@@ -1,6 +1,12 @@
 //! The accept loop, and HTTP/1.1 on each connection.
 
-use std::{convert::Infallible, future::Future, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1};
@@ -12,8 +18,8 @@ use hyper_util::{
 use tokio::sync::OwnedSemaphorePermit;
 use tower::Service;
 
-use super::{Listener, Places, quotes::Quotes};
-use crate::{body::Body, shutdown::Shutdown};
+use super::{Listener, Places, Stream, quotes::Quotes};
+use crate::{body::Body, peer::Peer, shutdown::Shutdown};
 
 /// A head that takes longer than this is no honest caller's. It also ends idle connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,10 +40,13 @@ where
     // Without a timer hyper's head timeout would be inert.
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let graceful = GracefulShutdown::new();
+    let begin = |stream: Stream| {
+        let peer = Peer { reach: listener.reach(), names: Arc::default() };
+        let service = OfConnection { service: service.clone(), peer };
+        http.serve_connection(TokioIo::new(Quotes::new(stream)), TowerToHyperService::new(service))
+    };
     accept_until(&listener, &places, shutdown.draining(), |stream, place| {
-        let connection =
-            http.serve_connection(TokioIo::new(Quotes::new(stream)), TowerToHyperService::new(service.clone()));
-        let watched = graceful.watch(connection);
+        let watched = graceful.watch(begin(stream));
         tokio::spawn(async move {
             report(watched.await);
             drop(place);
@@ -47,8 +56,7 @@ where
     // Idle connections close now, the others after their answer. Late callers are accepted and told.
     let connections_end = graceful.shutdown();
     accept_until(&listener, &places, end_of_drain(&shutdown), |stream, place| {
-        let connection =
-            http.serve_connection(TokioIo::new(Quotes::new(stream)), TowerToHyperService::new(service.clone()));
+        let connection = begin(stream);
         tokio::spawn(async move {
             report(connection.await);
             drop(place);
@@ -57,6 +65,28 @@ where
     .await;
     // A connection that never sent a request does not count as idle for hyper and would hold this up.
     let _ = tokio::time::timeout(FLUSH, connections_end).await;
+}
+
+/// Hands each request on with what its connection tells of its sender.
+#[derive(Debug, Clone)]
+struct OfConnection<S> {
+    service: S,
+    peer: Peer,
+}
+
+impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for OfConnection<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> S::Future {
+        request.extensions_mut().insert(self.peer.clone());
+        self.service.call(request)
+    }
 }
 
 async fn end_of_drain(shutdown: &Shutdown) {
@@ -70,7 +100,7 @@ async fn accept_until(
     listener: &Listener,
     places: &Places,
     end: impl Future<Output = ()>,
-    mut serve: impl FnMut(super::Stream, OwnedSemaphorePermit),
+    mut serve: impl FnMut(Stream, OwnedSemaphorePermit),
 ) {
     tokio::pin!(end);
     let accept = async || (places.take().await, listener.accept().await);

@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::ListenAddress;
+use crate::peer::Reach;
 
 /// A bound socket. A unix socket's file is removed when it is dropped.
 #[derive(Debug)]
@@ -55,6 +56,18 @@ impl Listener {
             ListenAddress::Unix(path) => bind_unix(path),
         };
         bound.map_err(|source| BindError { address: address.clone(), source })
+    }
+
+    /// Which way it can be reached; by other machines when the system does not say.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        match self {
+            Self::Unix(..) => Reach::Unix,
+            Self::Tcp(listener) => match listener.local_addr() {
+                Ok(address) if address.ip().is_loopback() => Reach::Loopback,
+                _ => Reach::Network,
+            },
+        }
     }
 
     /// Waits for a connection.

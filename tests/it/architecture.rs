@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 13] = [
     &["account"],
     &["endpoint", "credential"],
     &["catalogue"],
-    &["body", "boxed", "clock", "fault", "secret", "shutdown"],
+    &["body", "boxed", "clock", "fault", "peer", "secret", "shutdown"],
 ];
 
 /// No part of the house: it judges the gateway, so it shares nothing with it but the clock.

@@ -1,0 +1,89 @@
+//! Who is at the other end of a connection, as far as the connection itself tells.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+/// The other end of a caller's connection. Travels in the extensions of each of its requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// How it got here.
+    pub reach: Reach,
+    /// The subject alternative names of its client certificate, which has been verified; none without one.
+    pub names: Arc<[SubjectName]>,
+}
+
+/// Which way a listener can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Through a file: by the users that its mode allows.
+    Unix,
+    /// By every process of this machine, and so by every web page in a browser on it.
+    Loopback,
+    /// From other machines too.
+    Network,
+}
+
+/// A name that a certificate gives its holder (RFC 5280 section 4.2.1.6).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SubjectName {
+    /// A DNS name, in lower case.
+    Dns(String),
+    /// A URI as it stands, a SPIFFE ID for example.
+    Uri(String),
+}
+
+/// Text that is no [`SubjectName`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected the name in a client's certificate: \"spiffe://example.org/payroll\" or \"payroll.example.org\"")]
+pub struct NoSubjectName;
+
+impl FromStr for SubjectName {
+    type Err = NoSubjectName;
+
+    fn from_str(text: &str) -> Result<Self, NoSubjectName> {
+        if let Some((scheme, rest)) = text.split_once("://") {
+            let sound = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            let visible = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic());
+            return if sound && visible { Ok(Self::Uri(text.to_owned())) } else { Err(NoSubjectName) };
+        }
+        let label = |label: &str| {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            (1..=63).contains(&label.len()) && label.bytes().all(fits)
+        };
+        if text.len() > 253 || !text.split('.').all(label) {
+            return Err(NoSubjectName);
+        }
+        Ok(Self::Dns(text.to_ascii_lowercase()))
+    }
+}
+
+impl fmt::Display for SubjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) | Self::Uri(name) => f.write_str(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_names_as_certificates_hold_them() {
+        let dns = |name: &str| Ok(SubjectName::Dns(name.to_owned()));
+        let uri = |name: &str| Ok(SubjectName::Uri(name.to_owned()));
+        for (text, expected) in [
+            ("Payroll.Example.org", dns("payroll.example.org")),
+            ("payroll", dns("payroll")),
+            ("spiffe://example.org/ns/hr/sa/payroll", uri("spiffe://example.org/ns/hr/sa/payroll")),
+            ("", Err(NoSubjectName)),
+            ("*.example.org", Err(NoSubjectName)),
+            ("a..b", Err(NoSubjectName)),
+            ("spiffe://", Err(NoSubjectName)),
+            ("spiffe://a b", Err(NoSubjectName)),
+            ("://a", Err(NoSubjectName)),
+        ] {
+            assert_eq!(text.parse::<SubjectName>(), expected, "{text}");
+        }
+    }
+}
