@@ -40,6 +40,14 @@ impl Account {
         };
         Product::ALL.into_iter().find(names)
     }
+
+    /// The hosts by which [`product_of`](Self::product_of) finds a product.
+    pub fn hosts(&self) -> impl Iterator<Item = String> {
+        let hosts = |product: Product| {
+            [self.data_center.host(product).to_owned(), self.endpoints.product(product).host().to_owned()]
+        };
+        Product::ALL.into_iter().flat_map(hosts)
+    }
 }
 
 /// An account's name. Cheap to clone.

@@ -8,9 +8,10 @@ use crate::{
     account::{Account, AccountName},
     admin::Admin,
     clock,
-    config::{self, Config, MissingState, ScopeCheck, UnknownRoute},
+    config::{self, Config, MissingState, Proxy, ScopeCheck, UnknownRoute},
+    guard::KnownHosts,
     ledger::{Books, Journal, Limits, Lines, Past, Recorder, WaitingRoom},
-    listener::{self, BindError, Listener, Places},
+    listener::{self, BindError, ListenAddress, Listener, Patience, Places},
     route::{AmbiguousRoutes, Matcher, Routing},
     shutdown::Shutdown,
     stack::{Rooms, stack},
@@ -43,6 +44,8 @@ pub struct App {
     proxy: Vec<Listener>,
     admin: Listener,
     rooms: Rooms,
+    patience: Patience,
+    max_connections: Option<usize>,
     drain: Duration,
 }
 
@@ -72,6 +75,7 @@ impl App {
         };
         let sources = Arc::new(accounts.iter().map(source).collect());
         let rooms = Rooms {
+            hosts: known_hosts(&config.proxy, &accounts),
             keys: config.callers,
             routing: Routing { accounts, matcher, deny_unknown },
             lines: Arc::new(lines),
@@ -86,7 +90,8 @@ impl App {
             metrics,
         };
         let admin = Listener::bind(&config.admin.listen).await?;
-        Ok(Self { proxy, admin, rooms, drain: config.proxy.drain })
+        let Proxy { drain, patience, max_connections, .. } = config.proxy;
+        Ok(Self { proxy, admin, rooms, patience, max_connections, drain })
     }
 
     /// Where the proxy listens, with the ports that the system chose.
@@ -104,13 +109,14 @@ impl App {
     /// Serves until `stop` resolves, then drains: no new work, what is in flight ends, at the latest after the
     /// configured time.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { proxy, admin, rooms, drain } = self;
+        let Self { proxy, admin, rooms, patience, max_connections, drain } = self;
         let shutdown = rooms.shutdown.clone();
         let admin_service = Admin {
             metrics: Arc::clone(&rooms.metrics),
             lines: Arc::clone(&rooms.lines),
             sources: Arc::clone(&rooms.sources),
             shutdown: shutdown.clone(),
+            hosts: rooms.hosts.clone(),
         };
         for listener in &proxy {
             tracing::info!(address = %listener, "the proxy listens");
@@ -119,13 +125,13 @@ impl App {
         let journal = rooms.lines.books().journal.clone();
         let sources = Arc::clone(&rooms.sources);
         let service = stack(rooms);
-        let places = Places::for_callers();
-        tracing::info!(connections = places.free(), "as many callers may be connected at a time as open files allow");
+        let places = Places::for_callers(max_connections);
+        tracing::info!(connections = places.free(), "as many callers may be connected at a time");
         let mut listeners = JoinSet::new();
         for listener in proxy {
-            listeners.spawn(listener::serve(listener, service.clone(), places.clone(), shutdown.clone()));
+            listeners.spawn(listener::serve(listener, service.clone(), places.clone(), patience, shutdown.clone()));
         }
-        listeners.spawn(listener::serve(admin, admin_service, Places::for_operators(), shutdown.clone()));
+        listeners.spawn(listener::serve(admin, admin_service, Places::for_operators(), patience, shutdown.clone()));
         listeners.spawn(token::follow_files(sources, shutdown.clone()));
         stop.await;
         shutdown.drain();
@@ -166,6 +172,13 @@ fn ledger(state: &config::State, limits: Limits) -> Result<(Lines, BTreeMap<Stri
     let journal = Journal::keep(store, Arc::clone(&past)).map_err(StartError::Journal)?;
     let recorder = Arc::new(Recorder::with(&incidents));
     Ok((Lines::new(past, Books { room: WaitingRoom::new(limits), journal, recorder }), tokens))
+}
+
+/// The names that requests may have in `Host`: Zoho's, those that were listened on, and those that the operator adds.
+fn known_hosts(proxy: &Proxy, accounts: &BTreeMap<AccountName, Arc<Account>>) -> KnownHosts {
+    let zohos = accounts.values().flat_map(|account| account.hosts());
+    let own = proxy.listen.iter().filter_map(ListenAddress::host).map(str::to_owned);
+    KnownHosts::new(zohos.chain(own).chain(proxy.hosts.iter().cloned()))
 }
 
 fn by_name(accounts: Vec<Account>) -> BTreeMap<AccountName, Arc<Account>> {

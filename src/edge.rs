@@ -1,7 +1,7 @@
 //! The outermost room: infallible, so that every request gets an answer.
 //!
-//! It refuses new work during a drain, turns refusals and panics into answers, and writes the one log line and the
-//! metrics of each request.
+//! It refuses what the listener found to be no request, and new work during a drain, turns refusals and panics into
+//! answers, and writes the one log line and the metrics of each request.
 
 use std::{
     convert::Infallible,
@@ -23,6 +23,7 @@ use crate::{
     body::Body,
     call::{CacheOutcome, Visit},
     clock,
+    protocol::RequestFault,
     refusal::{Cause, Refusal},
     respond,
     shutdown::Shutdown,
@@ -80,7 +81,11 @@ where
             let in_flight = room.shutdown.in_flight();
             let method = request.method().clone();
             let id = request.extensions().get::<RequestId>().map(|id| id.header_value().clone());
-            let outcome = if room.shutdown.is_draining() {
+            let fault = request.extensions().get::<RequestFault>().cloned();
+            let fault = || fault.as_ref().and_then(RequestFault::get);
+            let outcome = if let Some(fault) = fault() {
+                Err(Cause::Protocol(fault).into())
+            } else if room.shutdown.is_draining() {
                 Err(Cause::ShuttingDown.into())
             } else {
                 let visit = AssertUnwindSafe(async { inner.call(request).await }).catch_unwind();
@@ -89,6 +94,11 @@ where
                     () = room.shutdown.cut_off() => Err(Cause::CutOff.into()),
                 }
             };
+            // Only the listener knows why a body broke off.
+            let outcome = outcome.map_err(|refusal| match (&*refusal.cause, fault()) {
+                (Cause::BodyIncomplete, Some(fault)) => Refusal { cause: Cause::Protocol(fault).into(), ..refusal },
+                _ => refusal,
+            });
             let mut response = room.answer(outcome, &method, id.as_ref());
             if room.shutdown.is_draining() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

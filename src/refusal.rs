@@ -11,6 +11,7 @@ use crate::{
     endpoint::DataCenter,
     fault::Fault,
     ledger::{Allowance, Limit, Refused},
+    protocol::ProtocolFault,
 };
 
 /// A call that is not answered by Zoho.
@@ -52,6 +53,13 @@ impl From<Cause> for Refusal {
 /// The reasons, one for each problem type of the interface.
 #[derive(Debug, Clone)]
 pub enum Cause {
+    /// It is no request that HTTP knows, or none that the gateway takes.
+    Protocol(ProtocolFault),
+    /// It looks as if a web page in a browser had made it.
+    ForeignOrigin {
+        /// Which field says so.
+        detail: String,
+    },
     /// The payload breaks the route's documented rules.
     InvalidPayload(Vec<Fault>),
     /// Callers are configured, and this is none of them.
@@ -83,6 +91,8 @@ pub enum Cause {
     },
     /// The caller broke off while sending its body.
     BodyIncomplete,
+    /// The body is compressed, so that what stands in it cannot be judged.
+    BodyEncoded,
     /// No slot comes free within the caller's wait.
     ThresholdSaturated {
         /// Until the call could succeed.
@@ -160,12 +170,15 @@ impl Cause {
     #[must_use]
     pub fn may_be_executed(&self) -> bool {
         match self {
-            Self::InvalidPayload(_)
+            Self::Protocol(_)
+            | Self::ForeignOrigin { .. }
+            | Self::InvalidPayload(_)
             | Self::CallerUnauthenticated
             | Self::CallerForbidden { .. }
             | Self::CallerLimit { .. }
             | Self::UnknownRoute { .. }
             | Self::UnknownAccount { .. }
+            | Self::BodyEncoded
             | Self::ThresholdSaturated { .. }
             | Self::ThresholdLocked { .. }
             | Self::QueueFull { .. }
@@ -196,13 +209,16 @@ impl Cause {
             | Self::UpstreamTimeout(_)
             | Self::AccountUnauthorised { .. }
             | Self::TokenThrottled { .. } => true,
-            Self::InvalidPayload(_)
+            Self::Protocol(_)
+            | Self::ForeignOrigin { .. }
+            | Self::InvalidPayload(_)
             | Self::CallerUnauthenticated
             | Self::CallerForbidden { .. }
             | Self::CallerLimit { .. }
             | Self::UnknownRoute { .. }
             | Self::UnknownAccount { .. }
             | Self::BodyIncomplete
+            | Self::BodyEncoded
             | Self::BodyTooLarge { .. }
             | Self::WrongDataCenter { .. }
             | Self::ScopeMissing { .. }

@@ -106,6 +106,10 @@ pub fn respond(refusal: &Refusal, request_id: &str) -> Response<Body> {
     if let Some(seconds) = problem.retry_after {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
+    if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        // RFC 9110 section 12.5.3: which codings a request may have.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
     if status == StatusCode::UNAUTHORIZED {
         // RFC 9110 section 15.5.2 wants a challenge with this status.
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"zoho-gateway\""));
@@ -143,6 +147,30 @@ fn tell(refusal: &Refusal) -> Telling {
             format!("{} found; nothing was sent to Zoho and no slot was spent", count(faults.len(), "fault")),
             None,
             "http_request_error",
+        ),
+        Cause::Protocol(fault) => telling(
+            fault.status(),
+            if fault.status() == StatusCode::REQUEST_TIMEOUT { "request-timeout" } else { "malformed-request" },
+            "The request is none that the gateway takes",
+            format!("{}; the connection ends here", fault.detail()),
+            None,
+            "http_request_error",
+        ),
+        Cause::BodyEncoded => telling(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-encoding",
+            "The body is compressed",
+            "this call's payload is checked, and a compressed one cannot be; send it without Content-Encoding".into(),
+            None,
+            "http_request_error",
+        ),
+        Cause::ForeignOrigin { detail } => telling(
+            StatusCode::FORBIDDEN,
+            "foreign-origin",
+            "The request looks like a web page's",
+            detail.clone(),
+            None,
+            "http_request_denied",
         ),
         Cause::BodyIncomplete => telling(
             StatusCode::BAD_REQUEST,

@@ -19,6 +19,7 @@ use crate::{
     dry_run::DryRunLayer,
     edge::EdgeLayer,
     forward::Forward,
+    guard::{GuardLayer, KnownHosts},
     ledger::Lines,
     retry::RetryLayer,
     route::{RouteLayer, Routing},
@@ -33,6 +34,8 @@ use crate::{
 /// What the rooms are furnished with.
 #[derive(Debug)]
 pub struct Rooms {
+    /// Under which names the gateway is called.
+    pub hosts: KnownHosts,
     /// Who may call.
     pub keys: Keys,
     /// Accounts and catalogue.
@@ -65,6 +68,7 @@ pub fn stack(
 ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
     let Rooms {
+        hosts,
         keys,
         routing,
         lines,
@@ -87,6 +91,8 @@ pub fn stack(
         .propagate_request_id(X_REQUEST_ID)
         // Infallible from here outward: refusals and panics become answers.
         .layer(EdgeLayer::new(shutdown, Arc::clone(&metrics)))
+        // Before anybody is asked for a key: no web page gets further.
+        .layer(GuardLayer::new(hosts))
         // Before anything is looked up for it: who is calling.
         .layer(IdentifyLayer::new(keys))
         // Whose call, and which: everything below is decided per account and route.

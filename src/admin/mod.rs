@@ -18,7 +18,9 @@ use tower::Service;
 use crate::{
     account::AccountName,
     body::Body,
+    guard::KnownHosts,
     ledger::{Health, Lines},
+    protocol::RequestFault,
     shutdown::Shutdown,
     telemetry::Metrics,
     token::{Source, Standing},
@@ -35,10 +37,20 @@ pub struct Admin {
     pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
     /// Whether a drain is under way.
     pub shutdown: Shutdown,
+    /// Under which names it may be asked.
+    pub hosts: KnownHosts,
 }
 
 impl Admin {
     fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+        if let Some(fault) = request.extensions().get().and_then(RequestFault::get) {
+            return text(fault.status(), &format!("{}\n", fault.detail()));
+        }
+        let hosts = &self.hosts;
+        let checked = if is_followed_link(request) { hosts.check_host(request) } else { hosts.check(request) };
+        if checked.is_err() {
+            return text(StatusCode::FORBIDDEN, "web pages of other origins and other names are not answered here\n");
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -99,6 +111,12 @@ impl Service<Request<Incoming>> for Admin {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         ready(Ok(self.answer(&request)))
     }
+}
+
+/// A person who follows a link, from a dashboard for example: the page that has the link does not see what comes.
+fn is_followed_link(request: &Request<Incoming>) -> bool {
+    let says = |name: &str, value: &str| request.headers().get(name).is_some_and(|found| found == value);
+    says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document")
 }
 
 fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Body> {

@@ -21,6 +21,24 @@ pub(super) const MAX_BODY: u64 = 1024 * 1024;
 /// What Kubernetes grants between SIGTERM and SIGKILL unless told otherwise.
 pub(super) const DRAIN: Duration = Duration::from_secs(30);
 
+/// A long query and a few tokens; what servers commonly take. Beyond it lies what Zoho takes itself.
+pub(super) const MAX_HEADER_BYTES: u64 = 64 * 1024;
+
+/// What hyper has room for without another allocation, and more than clients and meshes send.
+pub(super) const MAX_HEADERS: u32 = 100;
+
+/// A head is one packet or two; who takes longer is not on this machine, or does not mean well.
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A mebibyte in half a minute is 35 KiB a second; whoever raises the one raises the other.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A caller that takes nothing of its answer for so long has forgotten it.
+pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longer than common clients keep a connection they do not use, so that they close it first.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// Below the minute at which common HTTP clients and load balancers give up by themselves.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(30);
 

@@ -46,7 +46,7 @@ use crate::{
     caller::Keys,
     catalogue::{Catalogue, Route},
     ledger::Limits,
-    listener::ListenAddress,
+    listener::{ListenAddress, Patience},
     token::TokenLimits,
     upstream::ExtraRoots,
 };
@@ -101,6 +101,12 @@ pub struct Proxy {
     pub max_body: u64,
     /// How long work in flight may take to end on SIGTERM.
     pub drain: Duration,
+    /// How large a head may be, and how long callers may take.
+    pub patience: Patience,
+    /// How many callers may be connected at a time; `None`: as many as open files allow.
+    pub max_connections: Option<usize>,
+    /// Further names of the gateway, in lower case.
+    pub hosts: Vec<String>,
 }
 
 /// `[admin]`.

@@ -8,12 +8,26 @@ use super::{
     defaults,
     reader::Section,
 };
-use crate::{ledger::Limits, token::TokenLimits, upstream::ExtraRoots};
+use crate::{
+    ledger::Limits,
+    listener::{HeadLimits, Patience},
+    token::TokenLimits,
+    upstream::ExtraRoots,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Up to what is still held in memory without thought.
 const BODIES: RangeInclusive<u64> = 1..=1024 * 1024 * 1024;
+
+/// Below that Zoho's own sample calls would not fit; above it hyper's buffer ends.
+const HEAD_BYTES: RangeInclusive<u64> = 1024..=256 * 1024;
+
+/// A browser sends some twenty fields, and a mesh adds a dozen.
+const HEAD_FIELDS: RangeInclusive<u32> = 8..=1000;
+
+/// None would be no gateway.
+const CONNECTIONS: RangeInclusive<u32> = 1..=1_000_000;
 
 /// Zero gives up at once; more than an hour is a mistake in the unit.
 const PATIENCE: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
@@ -63,7 +77,33 @@ pub(super) fn proxy(section: &mut Section<'_>) -> Proxy {
         listen: addresses,
         max_body: section.size("max_body", BODIES).unwrap_or(defaults::MAX_BODY),
         drain: section.duration("drain", PATIENCE).unwrap_or(defaults::DRAIN),
+        patience: patience(section),
+        max_connections: section.integer("max_connections", CONNECTIONS).map(|connections| connections as usize),
+        hosts: hosts(section),
     }
+}
+
+fn patience(section: &mut Section<'_>) -> Patience {
+    let bytes = section.size("max_header_bytes", HEAD_BYTES).unwrap_or(defaults::MAX_HEADER_BYTES);
+    let fields = section.integer("max_headers", HEAD_FIELDS).unwrap_or(defaults::MAX_HEADERS);
+    Patience {
+        // Within the range, which any machine's usize holds.
+        head: HeadLimits { bytes: usize::try_from(bytes).unwrap_or(usize::MAX), fields: fields as usize },
+        header_timeout: section.duration("header_timeout", TIMEOUTS).unwrap_or(defaults::HEADER_TIMEOUT),
+        body_timeout: section.duration("body_timeout", TIMEOUTS).unwrap_or(defaults::BODY_TIMEOUT),
+        send_timeout: section.duration("send_timeout", TIMEOUTS).unwrap_or(defaults::SEND_TIMEOUT),
+        idle_timeout: section.duration("idle_timeout", TIMEOUTS).unwrap_or(defaults::IDLE_TIMEOUT),
+    }
+}
+
+fn hosts(section: &mut Section<'_>) -> Vec<String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let name = |name: &str| match !name.is_empty() && name.bytes().all(fits) {
+        true => Ok(name.to_ascii_lowercase()),
+        false => Err("expected a host's name alone, without scheme, port and path"),
+    };
+    let names = section.list("hosts", "a host's name such as \"zoho-gateway\"", name).into_iter().flatten();
+    names.map(|found| found.value).collect()
 }
 
 /// Reads `[admin]`, which may not share an address with the proxy.

@@ -221,6 +221,8 @@ fn the_example_loads_and_states_the_defaults() {
         .filter(|line| {
             ![
                 "#throttle",
+                "#max_connections",
+                "#hosts",
                 "#ca_file",
                 "#daily_calls",
                 "#[callers",

@@ -20,6 +20,15 @@ pub enum ListenAddress {
 }
 
 impl ListenAddress {
+    /// The host of a TCP port.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Tcp { host, .. } => Some(host),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Whether only processes of this machine can reach it.
     #[must_use]
     pub fn is_local(&self) -> bool {

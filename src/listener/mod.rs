@@ -5,11 +5,12 @@
 
 mod address;
 mod places;
-mod quotes;
 mod serve;
 mod socket;
+mod wire;
 
 pub use address::{ListenAddress, ListenAddressError};
 pub use places::Places;
 pub use serve::serve;
 pub use socket::{BindError, Listener, Stream};
+pub use wire::{HeadLimits, Patience};

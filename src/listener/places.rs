@@ -18,13 +18,14 @@ const ADMIN_PLACES: usize = 256;
 pub struct Places(Arc<Semaphore>);
 
 impl Places {
-    /// For callers, as many as the process may have; the soft limit of open files is raised to the hard one for it.
+    /// For callers, as many as the process may have, and no more than `most`; the soft limit of open files is raised to
+    /// the hard one for it.
     #[must_use]
-    pub fn for_callers() -> Self {
+    pub fn for_callers(most: Option<usize>) -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
         let files = if raised { maximum } else { current };
-        Self::of(files.map_or(usize::MAX, places))
+        Self::of(files.map_or(usize::MAX, places).min(most.unwrap_or(usize::MAX)))
     }
 
     /// For operators, whom no crowd of callers keeps out.

@@ -3,8 +3,9 @@
 use std::{
     convert::Infallible,
     future::Future,
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -18,11 +19,14 @@ use hyper_util::{
 use tokio::sync::OwnedSemaphorePermit;
 use tower::Service;
 
-use super::{Listener, Places, Stream, quotes::Quotes};
+use super::{
+    Listener, Patience, Places, Stream,
+    wire::{Answering, Conversation, Wire},
+};
 use crate::{body::Body, peer::Peer, shutdown::Shutdown};
 
-/// A head that takes longer than this is no honest caller's. It also ends idle connections.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How many fields hyper has room for without being told.
+const HYPERS_FIELDS: usize = 100;
 
 /// After accept(2) failed for want of files or memory, trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -31,19 +35,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// Serves `listener` with `service` until a drain has ended, no more connections at a time than there are places.
-pub async fn serve<S>(listener: Listener, service: S, places: Places, shutdown: Shutdown)
+pub async fn serve<S>(listener: Listener, service: S, places: Places, patience: Patience, shutdown: Shutdown)
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
     let mut http = http1::Builder::new();
-    // Without a timer hyper's head timeout would be inert.
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    // The wire counts bytes and seconds by itself; one more field than it lets through is never met.
+    http.timer(TokioTimer::new()).header_read_timeout(None);
+    if patience.head.fields > HYPERS_FIELDS {
+        http.max_headers(patience.head.fields);
+    }
     let graceful = GracefulShutdown::new();
     let begin = |stream: Stream| {
         let peer = Peer { reach: listener.reach(), names: Arc::default() };
-        let service = OfConnection { service: service.clone(), peer };
-        http.serve_connection(TokioIo::new(Quotes::new(stream)), TowerToHyperService::new(service))
+        let conversation = Arc::<Conversation>::default();
+        let wire = Wire::new(stream, patience, Arc::clone(&conversation));
+        let service = OfConnection { service: service.clone(), peer, conversation };
+        http.serve_connection(TokioIo::new(wire), TowerToHyperService::new(service))
     };
     accept_until(&listener, &places, shutdown.draining(), |stream, place| {
         let watched = graceful.watch(begin(stream));
@@ -67,25 +76,49 @@ where
     let _ = tokio::time::timeout(FLUSH, connections_end).await;
 }
 
-/// Hands each request on with what its connection tells of its sender.
+/// Hands each request on with what its connection tells of it and of its sender.
 #[derive(Debug, Clone)]
 struct OfConnection<S> {
     service: S,
     peer: Peer,
+    conversation: Arc<Conversation>,
 }
 
-impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for OfConnection<S> {
-    type Response = S::Response;
+impl<S> Service<Request<Incoming>> for OfConnection<S>
+where
+    S: Service<Request<Incoming>, Response = Response<Body>>,
+{
+    type Response = Response<Answering>;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Answered<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.service.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<Incoming>) -> S::Future {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.conversation.begins());
         request.extensions_mut().insert(self.peer.clone());
-        self.service.call(request)
+        Answered { answer: self.service.call(request), conversation: Arc::clone(&self.conversation) }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// An answer, whose end its conversation is told.
+    struct Answered<F> {
+        #[pin]
+        answer: F,
+        conversation: Arc<Conversation>,
+    }
+}
+
+impl<F: Future<Output = Result<Response<Body>, E>>, E> Future for Answered<F> {
+    type Output = Result<Response<Answering>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.answer.poll(context));
+        Poll::Ready(answer.map(|answer| answer.map(|body| Answering::new(body, Arc::clone(this.conversation)))))
     }
 }
 

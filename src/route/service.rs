@@ -7,10 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Method, Response, Version, header, request::Parts};
+use http::{Method, Response, header, request::Parts};
 use tower::{Layer, Service};
 
-use super::{Matcher, Path, target};
+use super::{Matcher, Path, PathFault, target};
 use crate::{
     account::{Account, AccountName},
     body::Body,
@@ -100,10 +100,11 @@ impl Routing {
             refusal.account = Some(account.name.clone());
             refusal
         };
-        let host = host(&head).map_err(|detail| named(ambiguous("Host", detail.into())))?;
+        // The listener lets one in at most.
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let (product, target) =
             target::resolve(&account, &head.uri, host).map_err(|cause| named(Refusal::from(cause)))?;
-        let path = Path::parse(target.path()).map_err(|fault| named(ambiguous("path", format!("the path {fault}"))))?;
+        let path = Path::parse(target.path()).map_err(|fault| named(ambiguous(fault)))?;
         let route = self.route(product, &head.method, &path).map_err(named)?;
         if permissions.is_some_and(|permissions| !permissions.allows(&route.id)) {
             let detail = format!("{} may not call {}", caller.name(), route.id);
@@ -151,19 +152,9 @@ impl Routing {
     }
 }
 
-/// The only `Host` of a request (RFC 9112 section 3.2); HTTP/1.0 knows requests without one.
-fn host(head: &Parts) -> Result<Option<&str>, &'static str> {
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (None, _) if head.version < Version::HTTP_11 => Ok(None),
-        (None, _) => Err("expected a Host field"),
-        (Some(host), None) => host.to_str().map(Some).map_err(|_| "expected a host name in ASCII"),
-        (Some(_), Some(_)) => Err("expected one Host field, found several"),
-    }
-}
-
 /// What two servers could read differently is refused.
-fn ambiguous(parameter: &str, detail: String) -> Refusal {
-    let fault = Fault { parameter: parameter.to_owned(), pointer: String::new(), detail };
+fn ambiguous(fault: PathFault) -> Refusal {
+    let detail = format!("the path {fault}");
+    let fault = Fault { parameter: "path".to_owned(), pointer: String::new(), detail };
     Cause::InvalidPayload(vec![fault]).into()
 }

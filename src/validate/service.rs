@@ -89,6 +89,9 @@ async fn visit(Matched { subject, target, head, body }: Matched, max_body: u64) 
     // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first.
     let held = if looks_inside(route) { max_body } else { HELD.min(max_body) };
     let expects = head.headers.contains_key(header::EXPECT);
+    if looks_inside(route) && is_encoded(&head.headers) && !body.is_end_stream() {
+        return Err(Cause::BodyEncoded);
+    }
     let payload = read(body, held, max_body, expects).await?;
     if has_rules(route) {
         let form = match &payload {
@@ -127,12 +130,16 @@ fn looks_inside(route: &Route) -> bool {
     }
 }
 
-/// A form, or unmarked: then the sample calls of Zoho's pages mean a form. A compressed one cannot be read.
+/// A form, or unmarked: then the sample calls of Zoho's pages mean a form.
 fn is_form(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let essence = text(header::CONTENT_TYPE).map(|kind| kind.split(';').next().unwrap_or_default().trim());
-    let encoded = text(header::CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
-    !encoded && essence.is_none_or(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+    essence.is_none_or(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+}
+
+/// Whether a body is compressed, so that Zoho would see another one than the rules.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Reads up to `held` bytes; what is longer streams on, up to `max_body`. Who `expects` to be told before it sends is not

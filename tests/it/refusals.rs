@@ -44,7 +44,7 @@ async fn a_body_that_broke_off_is_refused() {
         format!("PUT {COURSE} HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
     let answer = exchange(gateway.address(), head + "nonsense\r\n").await;
     assert!(
-        answer.starts_with("HTTP/1.1 400 ") && answer.contains("urn:zoho-gateway:problem:invalid-payload"),
+        answer.starts_with("HTTP/1.1 400 ") && answer.contains("urn:zoho-gateway:problem:malformed-request"),
         "{answer}"
     );
     assert_eq!(zoho.requests().await, []);

@@ -43,7 +43,10 @@ fn every_mistake_is_told_with_its_place() {
             "[prox]",
             "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, cache, callers, extra_routes, proxy, queue, routes, routing, state, token, upstream)",
         ),
-        ("[proxy]\ntls = {}", "2:1: proxy.tls: unknown key (known here: drain, listen, max_body)"),
+        (
+            "[proxy]\ntls = {}",
+            "2:1: proxy.tls: unknown key (known here: body_timeout, drain, header_timeout, hosts, idle_timeout, listen, max_body, max_connections, max_header_bytes, max_headers, send_timeout)",
+        ),
         (
             "[routing]\n\"un\\nknown\" = 1",
             "2:1: routing.\"un\\nknown\": unknown key; did you mean unknown? (known here: scopes, unknown)",

@@ -1,0 +1,97 @@
+//! What the two ends of a connection's work tell each other: the stream, which knows what comes in, and the service,
+//! which knows what is being answered.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::{
+    body::{Body, BodyError},
+    protocol::{LastFault, ProtocolFault, RequestFault},
+};
+
+/// One connection's requests, numbered in the order in which they come.
+#[derive(Debug, Default)]
+pub(in crate::listener) struct Conversation {
+    /// How many heads were handed to hyper.
+    asked: AtomicUsize,
+    /// How many of them hyper handed on.
+    begun: AtomicUsize,
+    /// How many were answered to the last byte.
+    ended: AtomicUsize,
+    fault: Arc<LastFault>,
+}
+
+impl Conversation {
+    /// A head was handed to hyper.
+    pub(super) fn asked(&self) {
+        self.asked.fetch_add(1, Relaxed);
+    }
+
+    /// The head that comes next stands for one that has this fault.
+    pub(super) fn asked_wrongly(&self, fault: ProtocolFault) {
+        self.fault.set(self.asked.fetch_add(1, Relaxed), fault);
+    }
+
+    /// The body of the newest request has this fault.
+    pub(super) fn broke_off(&self, fault: ProtocolFault) {
+        self.fault.set(self.asked.load(Relaxed).saturating_sub(1), fault);
+    }
+
+    /// Whether a request is still to be answered.
+    pub(super) fn is_open(&self) -> bool {
+        self.asked.load(Relaxed) != self.ended.load(Relaxed)
+    }
+
+    /// A request came through to the service.
+    pub(in crate::listener) fn begins(&self) -> RequestFault {
+        RequestFault::new(self.begun.fetch_add(1, Relaxed), Arc::clone(&self.fault))
+    }
+}
+
+/// An answer's body, whose end the conversation is told.
+#[derive(Debug)]
+pub(in crate::listener) struct Answering {
+    body: Body,
+    conversation: Arc<Conversation>,
+}
+
+impl Answering {
+    pub(in crate::listener) fn new(body: Body, conversation: Arc<Conversation>) -> Self {
+        Self { body, conversation }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.conversation.ended.fetch_add(1, Relaxed);
+    }
+}
+
+impl HttpBody for Answering {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

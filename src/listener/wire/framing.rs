@@ -1,0 +1,197 @@
+//! Where a request's body ends (RFC 9112 sections 6.3 and 7.1), followed byte by byte without keeping any.
+
+/// Size and extensions of a chunk together; nobody sends extensions.
+const LONGEST_SIZE_LINE: u16 = 256;
+
+/// All trailer fields together, with their line ends.
+const LONGEST_TRAILERS: u16 = 16 * 1024;
+
+/// A body that is being followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// So many bytes are still to come.
+    Length(u64),
+    /// Chunks are still to come.
+    Chunked(Chunks),
+}
+
+/// What is expected next of a chunked body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chunks {
+    /// Hexadecimal digits of a chunk's size.
+    Size {
+        size: u64,
+        digits: u8,
+    },
+    /// The rest of the line behind the size.
+    Extension {
+        size: u64,
+        length: u16,
+    },
+    /// The LF of that line.
+    SizeEnd {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
+    /// The CR, then the LF behind the data.
+    DataEnd {
+        cr: bool,
+    },
+    /// The fields behind the last chunk; `empty`: the line has no byte yet.
+    Trailers {
+        length: u16,
+        empty: bool,
+    },
+    /// The LF of such a line.
+    TrailerEnd {
+        length: u16,
+        last: bool,
+    },
+    Done,
+}
+
+/// A chunked body that is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the chunked body is malformed")]
+pub(super) struct NotChunked;
+
+impl Framing {
+    pub(super) fn length(length: u64) -> Self {
+        Self::Length(length)
+    }
+
+    pub(super) fn chunked() -> Self {
+        Self::Chunked(Chunks::Size { size: 0, digits: 0 })
+    }
+
+    /// Nothing more is to come.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self, Self::Length(0) | Self::Chunked(Chunks::Done))
+    }
+
+    /// How many of these bytes, from the first on, belong to the body.
+    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<usize, NotChunked> {
+        match self {
+            Self::Length(left) => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= taken as u64;
+                Ok(taken)
+            }
+            Self::Chunked(chunks) => {
+                let mut taken = 0;
+                while taken < bytes.len() && *chunks != Chunks::Done {
+                    if let Chunks::Data { left } = chunks {
+                        let data = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len() - taken);
+                        *left -= data as u64;
+                        taken += data;
+                        if *left == 0 {
+                            *chunks = Chunks::DataEnd { cr: false };
+                        }
+                    } else {
+                        *chunks = chunks.then(bytes[taken])?;
+                        taken += 1;
+                    }
+                }
+                Ok(taken)
+            }
+        }
+    }
+}
+
+impl Chunks {
+    fn then(self, byte: u8) -> Result<Self, NotChunked> {
+        let longer = |length: u16, most| (length < most).then_some(length + 1).ok_or(NotChunked);
+        match (self, byte) {
+            (Self::Size { digits: 0, .. }, b'\r' | b';') => Err(NotChunked),
+            (Self::Size { size, .. } | Self::Extension { size, .. }, b'\r') => Ok(Self::SizeEnd { size }),
+            (Self::Size { size, .. }, b';') => Ok(Self::Extension { size, length: 0 }),
+            (Self::Size { size, digits }, _) => {
+                let digit = char::from(byte).to_digit(16).filter(|_| digits < 16).ok_or(NotChunked)?;
+                Ok(Self::Size { size: size << 4 | u64::from(digit), digits: digits + 1 })
+            }
+            (Self::Extension { size, length }, b'\t' | b' '..=b'~' | 0x80..) => {
+                Ok(Self::Extension { size, length: longer(length, LONGEST_SIZE_LINE)? })
+            }
+            (Self::SizeEnd { size: 0 }, b'\n') => Ok(Self::Trailers { length: 0, empty: true }),
+            (Self::SizeEnd { size }, b'\n') => Ok(Self::Data { left: size }),
+            (Self::DataEnd { cr: false }, b'\r') => Ok(Self::DataEnd { cr: true }),
+            (Self::DataEnd { cr: true }, b'\n') => Ok(Self::Size { size: 0, digits: 0 }),
+            (Self::Trailers { length, empty }, b'\r') => Ok(Self::TrailerEnd { length, last: empty }),
+            // A folded line.
+            (Self::Trailers { empty: true, .. }, b' ' | b'\t') => Err(NotChunked),
+            (Self::Trailers { length, .. }, b'\t' | b' '..=b'~' | 0x80..) => {
+                Ok(Self::Trailers { length: longer(length, LONGEST_TRAILERS)?, empty: false })
+            }
+            (Self::TrailerEnd { last: true, .. }, b'\n') => Ok(Self::Done),
+            (Self::TrailerEnd { length, last: false }, b'\n') => Ok(Self::Trailers { length, empty: true }),
+            _ => Err(NotChunked),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How much of a text a body takes, given whole and byte by byte; `None` for what is no body.
+    fn taken(mut framing: Framing, text: &str) -> Option<usize> {
+        let mut slowly = framing;
+        let whole = framing.follow(text.as_bytes());
+        let by_byte: Result<usize, _> = text.as_bytes().chunks(1).map(|byte| slowly.follow(byte)).sum();
+        assert_eq!(whole, by_byte, "{text}");
+        assert_eq!(framing, slowly, "{text}");
+        whole.ok().filter(|_| framing.is_done())
+    }
+
+    #[test]
+    fn ends_where_its_length_says() {
+        assert_eq!(taken(Framing::length(3), "abcdef"), Some(3));
+        assert_eq!(taken(Framing::length(0), "abcdef"), Some(0));
+        assert_eq!(taken(Framing::length(7), "abcdef"), None);
+    }
+
+    #[test]
+    fn ends_behind_its_last_chunk_and_trailers() {
+        for body in [
+            "0\r\n\r\n",
+            "3\r\nabc\r\n0\r\n\r\n",
+            "A\r\n0\r\n\r\n12345\r\n0\r\n\r\n",
+            "0003;a=\"b\"\r\nabc\r\n000\r\n\r\n",
+            "3;a\r\nabc\r\n0\r\nX-Sum: 1\r\nY: 2\r\n\r\n",
+        ] {
+            assert_eq!(taken(Framing::chunked(), &format!("{body}GET /")), Some(body.len()), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_two_servers_could_read_differently_is_none() {
+        let long = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(300));
+        let trailers = format!("0\r\nX: {}\r\n\r\n", "x".repeat(20_000));
+        for body in [
+            "\r\nabc",
+            ";a\r\n",
+            "g\r\n",
+            "-1\r\n",
+            "+1\r\na\r\n0\r\n\r\n",
+            "0x3\r\nabc\r\n0\r\n\r\n",
+            "3\nabc\r\n0\r\n\r\n",
+            "3\r\nabcd\r\n0\r\n\r\n",
+            "3\r\nabc\n0\r\n\r\n",
+            "3\r\nabc0\r\n\r\n",
+            "3 \r\nabc\r\n0\r\n\r\n",
+            "3 ;a\r\nabc\r\n0\r\n\r\n",
+            "3;\n\r\nabc\r\n0\r\n\r\n",
+            "3;a\0\r\nabc\r\n0\r\n\r\n",
+            "11111111111111111\r\n",
+            "0\r\n\n",
+            "0\r\nX: 1\n\r\n",
+            "0\r\nX: 1\r\n folded\r\n\r\n",
+            &long,
+            &trailers,
+        ] {
+            assert_eq!(taken(Framing::chunked(), body), None, "{body}");
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! A request's head, examined before hyper parses it.
+//!
+//! hyper forgives what RFC 9112 lets a server forgive: a bare LF for CRLF, a body with both kinds of length. Whoever
+//! stands before the gateway may have read the same bytes differently, so here nothing is forgiven. What passes has one
+//! reading only, and says where the request ends.
+
+use http::Uri;
+use memchr::memchr;
+
+use super::framing::Framing;
+use crate::protocol::ProtocolFault::{
+    self, Expectation, HeadTooLarge, Malformed, TargetTooLong, TransferCoding, Version,
+};
+
+/// "A server SHOULD ignore at least one empty line received prior to the request line" (RFC 9112 section 2.2).
+const EMPTY_LINES: u8 = 2;
+
+/// Longer ones are none of Zoho's, nor of anybody's.
+const LONGEST_METHOD: usize = 64;
+
+/// The longest target that the `http` crate can hold.
+const LONGEST_TARGET: usize = u16::MAX as usize - 1;
+
+/// How large a head may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Request line and fields together, in bytes.
+    pub bytes: usize,
+    /// How many fields.
+    pub fields: usize,
+}
+
+/// A head that passed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// How many bytes it takes, with the empty line that ends it.
+    pub(super) length: usize,
+    /// How its body ends.
+    pub(super) framing: Framing,
+    /// Where its request line ends, if a `"` stands in it.
+    pub(super) quoted: Option<usize>,
+}
+
+/// Examines one head, of which more and more may be known: what was looked at once is not looked at again.
+#[derive(Debug, Default)]
+pub(super) struct Examiner {
+    /// Where the first line begins that is not yet complete.
+    line: usize,
+    /// How far it was searched for its end.
+    searched: usize,
+    empty_lines: u8,
+    stage: Stage,
+    fields: usize,
+    http_10: bool,
+    quoted: Option<usize>,
+    has_host: bool,
+    length: Option<u64>,
+    chunked: bool,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    RequestLine,
+    Fields,
+}
+
+impl Examiner {
+    /// Looks at all that is known of the head, from its first byte on. `None`: it is not complete yet.
+    pub(super) fn examine(&mut self, bytes: &[u8], limits: HeadLimits) -> Result<Option<Head>, ProtocolFault> {
+        if bytes.first().is_some_and(|&first| !is_tchar(first) && first != b'\r' && first != b'\n') {
+            // What begins so may have no line at all: a TLS client's greeting, for one.
+            return Err(Malformed("this is not the beginning of an HTTP request; is the client speaking TLS?"));
+        }
+        while let Some(end) = memchr(b'\n', &bytes[self.searched..]).map(|end| self.searched + end) {
+            self.within(end + 1, limits)?;
+            let line = bytes[self.line..end].strip_suffix(b"\r").ok_or(BARE_LF)?;
+            self.line = end + 1;
+            self.searched = self.line;
+            match self.stage {
+                Stage::RequestLine if line.is_empty() && self.empty_lines < EMPTY_LINES => self.empty_lines += 1,
+                Stage::RequestLine => {
+                    self.request_line(line)?;
+                    self.quoted = line.contains(&b'"').then_some(end);
+                    self.stage = Stage::Fields;
+                }
+                Stage::Fields if line.is_empty() => {
+                    let framing = self.framing()?;
+                    return Ok(Some(Head { length: self.line, framing, quoted: self.quoted }));
+                }
+                Stage::Fields => self.field(line, limits)?,
+            }
+        }
+        self.searched = bytes.len();
+        self.within(bytes.len() + 1, limits)?;
+        Ok(None)
+    }
+
+    fn within(&self, length: usize, limits: HeadLimits) -> Result<(), ProtocolFault> {
+        match self.stage {
+            _ if length <= limits.bytes => Ok(()),
+            Stage::RequestLine => Err(TargetTooLong),
+            Stage::Fields => Err(HeadTooLarge),
+        }
+    }
+
+    /// `METHOD SP TARGET SP VERSION` (RFC 9112 section 3).
+    fn request_line(&mut self, line: &[u8]) -> Result<(), ProtocolFault> {
+        const SHAPE: ProtocolFault =
+            Malformed("expected METHOD, target and version with one space between each in the request line");
+        let mut parts = line.split(|&byte| byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(SHAPE);
+        };
+        match version {
+            b"HTTP/1.1" => {}
+            b"HTTP/1.0" => self.http_10 = true,
+            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+                return Err(Version);
+            }
+            _ => return Err(SHAPE),
+        }
+        if method.is_empty() || method.len() > LONGEST_METHOD || !method.iter().copied().all(is_tchar) {
+            return Err(Malformed("the method is no token"));
+        }
+        if target.len() > LONGEST_TARGET {
+            return Err(TargetTooLong);
+        }
+        match target {
+            [b'/', ..] if target.iter().copied().all(is_plain) => Ok(()),
+            _ => unusual_target(method, target),
+        }
+    }
+
+    /// `name: value` (RFC 9112 section 5, RFC 9110 section 5.5).
+    fn field(&mut self, line: &[u8], limits: HeadLimits) -> Result<(), ProtocolFault> {
+        self.fields += 1;
+        if self.fields > limits.fields {
+            return Err(HeadTooLarge);
+        }
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            return Err(Malformed("a header field is folded over several lines, which RFC 9112 no longer allows"));
+        }
+        let colon = memchr(b':', line).ok_or(Malformed("a header field has no colon"))?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.is_empty() || !name.iter().copied().all(is_tchar) {
+            return Err(Malformed("a header field's name is no token, or has a space before its colon"));
+        }
+        if value.iter().any(|&byte| byte != b'\t' && (byte < b' ' || byte == 0x7F)) {
+            return Err(Malformed("a header field's value has a control character"));
+        }
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
+            6 if name.eq_ignore_ascii_case(b"expect") && !value.eq_ignore_ascii_case(b"100-continue") => {
+                Err(Expectation)
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
+            _ => Ok(()),
+        }
+    }
+
+    /// One only, and nothing but a host and a port (RFC 9112 section 3.2).
+    fn host(&mut self, value: &[u8]) -> Result<(), ProtocolFault> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%[]".contains(&byte);
+        if std::mem::replace(&mut self.has_host, true) {
+            return Err(Malformed("expected one Host field, found several"));
+        }
+        if !value.iter().copied().all(fits) {
+            return Err(Malformed("the Host field holds no host"));
+        }
+        Ok(())
+    }
+
+    /// Digits, once (RFC 9110 section 8.6): what repeats, even alike, was joined by somebody who may cut it elsewhere.
+    fn content_length(&mut self, value: &[u8]) -> Result<(), ProtocolFault> {
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let length = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|value| value.parse().ok());
+        let length = length.ok_or(Malformed("Content-Length is no number of bytes"))?;
+        if self.length.replace(length).is_some() {
+            return Err(Malformed("expected one Content-Length field, found several"));
+        }
+        Ok(())
+    }
+
+    /// `chunked`, once (RFC 9112 section 6.1).
+    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), ProtocolFault> {
+        if std::mem::replace(&mut self.chunked, true) {
+            return Err(Malformed("expected one Transfer-Encoding field, found several"));
+        }
+        if value.eq_ignore_ascii_case(b"chunked") {
+            return Ok(());
+        }
+        let mut codings = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        if codings.next_back().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked")) && !value.contains(&b';') {
+            return Err(TransferCoding);
+        }
+        Err(Malformed("the last transfer coding of a request has to be chunked, or its end cannot be known"))
+    }
+
+    /// How the body ends, once all fields are known (RFC 9112 section 6.3).
+    fn framing(&self) -> Result<Framing, ProtocolFault> {
+        if !self.has_host && !self.http_10 {
+            return Err(Malformed("expected a Host field"));
+        }
+        match (self.chunked, self.length) {
+            (true, Some(_)) => Err(Malformed("the body has both a Transfer-Encoding and a Content-Length")),
+            (true, None) if self.http_10 => Err(Malformed("HTTP/1.0 knows no Transfer-Encoding")),
+            (true, None) => Ok(Framing::chunked()),
+            (false, length) => Ok(Framing::length(length.unwrap_or_default())),
+        }
+    }
+}
+
+const BARE_LF: ProtocolFault = Malformed("a line ends with a bare LF instead of CRLF");
+
+/// A target of a rare form or with rare bytes: so that hyper has nothing left to refuse without a word.
+fn unusual_target(method: &[u8], target: &[u8]) -> Result<(), ProtocolFault> {
+    const NO_TARGET: ProtocolFault =
+        Malformed("the target is none that RFC 9112 knows; percent-encode what is no part of a URI");
+    if target.contains(&b'#') {
+        // Uri would drop it silently.
+        return Err(Malformed("the target has a fragment (#), which is never sent; write # as %23"));
+    }
+    // The four forms of RFC 9112 section 3.2: origin, asterisk, absolute, authority.
+    let absolute = || target.windows(3).any(|bytes| bytes == b"://");
+    if !(matches!(target, [b'/', ..] | b"*") || method == b"CONNECT" || absolute()) {
+        return Err(NO_TARGET);
+    }
+    // `"` is no part of a URI either, but has one meaning only and is encoded before hyper sees it.
+    let encoded: Vec<u8> = target.iter().flat_map(encoded).copied().collect();
+    Uri::try_from(encoded).map(|_| ()).map_err(|_| NO_TARGET)
+}
+
+/// A byte of a request line as hyper gets it.
+pub(super) fn encoded(byte: &u8) -> &[u8] {
+    if *byte == b'"' { b"%22" } else { std::slice::from_ref(byte) }
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// What stands in a URI without further thought.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/?&=%-._~:@!$'()*+,;[]".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { bytes: 256, fields: 4 };
+
+    fn examined(text: &str) -> Result<Option<Head>, ProtocolFault> {
+        Examiner::default().examine(text.as_bytes(), LIMITS)
+    }
+
+    fn passed(text: &str) -> Head {
+        examined(text).unwrap_or_else(|fault| panic!("{text}: {fault:?}")).unwrap_or_else(|| panic!("{text}"))
+    }
+
+    #[test]
+    fn says_where_a_request_ends() {
+        for (fields, framing) in [
+            ("Host: a", Framing::length(0)),
+            ("host:a\r\nContent-Length:  12 ", Framing::length(12)),
+            ("Host: a:80\r\nTransfer-Encoding: Chunked", Framing::chunked()),
+            ("Host: [::1]:80\r\nX: \u{e9}\t\"'", Framing::length(0)),
+            ("Host:\r\nExpect: 100-Continue", Framing::length(0)),
+        ] {
+            let head = format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n");
+            let expected = Head { length: head.len(), framing, quoted: None };
+            assert_eq!(passed(&format!("{head}body")), expected, "{head}");
+        }
+        assert_eq!(passed("GET / HTTP/1.0\r\n\r\n").length, 18);
+        assert_eq!(passed("\r\n\r\nGET / HTTP/1.0\r\n\r\n").length, 22);
+        assert_eq!(passed("\r\nGET /?a={\"b\":1} HTTP/1.0\r\n\r\n").quoted, Some(27));
+        assert_eq!(passed("GET / HTTP/1.0\r\nX: \"\r\n\r\n").quoted, None);
+    }
+
+    #[test]
+    fn comes_to_the_same_end_in_pieces() {
+        let whole = "POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+        let mut examiner = Examiner::default();
+        for end in 0..whole.len() {
+            assert_eq!(examiner.examine(&whole.as_bytes()[..end], LIMITS), Ok(None), "{end}");
+        }
+        assert_eq!(examiner.examine(whole.as_bytes(), LIMITS), Ok(Some(passed(whole))));
+    }
+
+    #[test]
+    fn what_two_servers_could_read_differently_has_no_end() {
+        let of_fields = |fields: &str| examined(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"));
+        for fields in [
+            "Host: a",
+            "Content-Length: 1\r\nContent-Length: 1",
+            "Content-Length: 1, 1",
+            "Content-Length: +1",
+            "Content-Length: 0x1",
+            "Content-Length:",
+            "Content-Length: 18446744073709551616",
+            "Content-Length: 1\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: gzip",
+            "Transfer-Encoding: chunked, gzip",
+            "Transfer-Encoding: xchunked",
+            "Transfer-Encoding:\u{b}chunked",
+            "Transfer-Encoding : chunked",
+            "X: a\r\n b",
+            "X\r\n",
+            ": a",
+            "X: a\0b",
+            "X: a\rb",
+            "X: a\nY: b",
+        ] {
+            assert!(matches!(of_fields(fields), Err(Malformed(_))), "{fields}: {:?}", of_fields(fields));
+        }
+        for line in [
+            "GET  / HTTP/1.1",
+            "GET /  HTTP/1.1",
+            "GET /a b HTTP/1.1",
+            "GET\t/ HTTP/1.1",
+            "GET /",
+            "GET / HTTP/1.1 ",
+            "GET / HTTP/11",
+            "GET / http/1.1",
+            "G[T / HTTP/1.1",
+            "GET /a#b HTTP/1.1",
+            "GET /\u{7f} HTTP/1.1",
+            "GET /a<b HTTP/1.1",
+            "GET a/b HTTP/1.1",
+            " GET / HTTP/1.1",
+            "\u{16}\u{3}\u{1}",
+        ] {
+            let head = format!("{line}\r\nHost: a\r\n\r\n");
+            assert!(matches!(examined(&head), Err(Malformed(_))), "{line}: {:?}", examined(&head));
+        }
+        assert_eq!(examined("GET / HTTP/1.1\nHost: a\n\n"), Err(BARE_LF));
+        assert!(examined("GET / HTTP/1.1\r\n\r\n").is_err(), "HTTP/1.1 wants a Host");
+        assert!(examined("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn what_is_merely_not_spoken_here_is_told_apart() {
+        let of_fields = |fields: &str| examined(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"));
+        assert_eq!(of_fields("Transfer-Encoding: gzip, chunked"), Err(TransferCoding));
+        assert_eq!(of_fields("Expect: magic"), Err(Expectation));
+        assert_eq!(examined("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Err(Version));
+        assert_eq!(examined("GET / HTTP/1.2\r\nHost: a\r\n\r\n"), Err(Version));
+    }
+
+    #[test]
+    fn a_head_is_no_larger_than_it_may_be() {
+        let line = |length| format!("GET /{} HTTP/1.1\r\n", "a".repeat(length));
+        assert_eq!(examined(&line(400)), Err(TargetTooLong));
+        assert_eq!(examined(&line(400)[..300]), Err(TargetTooLong), "without waiting for its end");
+        assert_eq!(examined(&format!("{}Host: a\r\n\r\n", line(235))), Err(HeadTooLarge));
+        assert_eq!(examined(&format!("{}X: {}", line(1), "a".repeat(256))), Err(HeadTooLarge));
+        let fields = |count| format!("{}Host: a\r\n{}\r\n", line(1), "X: 1\r\n".repeat(count));
+        passed(&fields(3));
+        assert_eq!(examined(&fields(4)), Err(HeadTooLarge));
+    }
+}

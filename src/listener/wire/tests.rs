@@ -1,0 +1,203 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::*;
+use crate::protocol::ProtocolFault::{BodyTimeout, HeadTimeout, HeadTooLarge, Malformed};
+
+const PATIENCE: Patience = Patience {
+    head: HeadLimits { bytes: 1024, fields: 10 },
+    header_timeout: Duration::from_secs(10),
+    body_timeout: Duration::from_secs(30),
+    send_timeout: Duration::from_secs(20),
+    idle_timeout: Duration::from_secs(60),
+};
+
+/// Longer than anything here waits for that has its say, shorter than any patience.
+const A_WHILE: Duration = Duration::from_millis(5);
+
+struct Line {
+    outside: DuplexStream,
+    wire: Wire<DuplexStream>,
+    conversation: Arc<Conversation>,
+}
+
+impl Line {
+    fn new() -> Self {
+        let (outside, inside) = duplex(4096);
+        let conversation = Arc::<Conversation>::default();
+        Self { outside, wire: Wire::new(inside, PATIENCE, Arc::clone(&conversation)), conversation }
+    }
+
+    /// Sends, and reads what can be read, through a buffer of so many bytes.
+    async fn pass(&mut self, piece: &str, buffer: usize) -> String {
+        self.outside.write_all(piece.as_bytes()).await.unwrap();
+        let mut seen = Vec::new();
+        while let Ok(read) = tokio::time::timeout(A_WHILE, self.read(buffer)).await {
+            match read.unwrap() {
+                piece if piece.is_empty() => break,
+                piece => seen.extend(piece),
+            }
+        }
+        String::from_utf8(seen).unwrap()
+    }
+
+    async fn read(&mut self, buffer: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; buffer];
+        let read = self.wire.read(&mut bytes).await?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// A request comes through to the service, and is answered.
+    fn answer(&self) -> Option<ProtocolFault> {
+        let fault = self.conversation.begins();
+        drop(Answering::new(crate::body::Body::default(), Arc::clone(&self.conversation)));
+        fault.get()
+    }
+}
+
+const HEAD: &str = "PUT /a HTTP/1.1\r\nHost: b\r\nContent-Length: 3\r\n\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sound_passes_as_it_came() {
+    let chunked = "POST /a HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: 1\r\n\r\n";
+    let requests = format!("{HEAD}abc{chunked}GET /c HTTP/1.1\r\nHost: b\r\n\r\n");
+    for buffer in [1, 2, 3, 7, 64, 4096] {
+        assert_eq!(Line::new().pass(&requests, buffer).await, requests, "{buffer}");
+    }
+    let mut line = Line::new();
+    let mut seen = String::new();
+    for byte in requests.chars() {
+        seen += &line.pass(&byte.to_string(), 4096).await;
+    }
+    assert_eq!(seen, requests);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hyper_gets_one_message_at_a_time() {
+    let mut line = Line::new();
+    line.outside.write_all(format!("{HEAD}abc{HEAD}").as_bytes()).await.unwrap();
+    assert_eq!(line.read(4096).await.unwrap(), format!("{HEAD}abc").as_bytes());
+    assert_eq!(line.read(4096).await.unwrap(), HEAD.as_bytes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn quotes_are_encoded_in_request_lines_alone() {
+    let request = "PUT /a?b={\"c\":\"d\"} HTTP/1.1\r\nHost: b\r\nContent-Length: 7\r\nX: \"y\"\r\n\r\n{\"e\":1}";
+    let expected = request.replacen("{\"c\":\"d\"}", "{%22c%22:%22d%22}", 1);
+    for buffer in [1, 3, 4096] {
+        let mut line = Line::new();
+        assert_eq!(line.pass(&format!("{request}\r\n{request}"), buffer).await, format!("{expected}\r\n{expected}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_reaches_the_service_with_its_own_request() {
+    let mut line = Line::new();
+    let seen = line.pass(&format!("{HEAD}abcGET /\"x\" HTTP/1.1\nHost: b\r\n\r\n{HEAD}"), 4096).await;
+    let stands_for_it = String::from_utf8(STANDS_FOR_A_FAULT.to_vec()).unwrap();
+    assert_eq!(seen, format!("{HEAD}abc{stands_for_it}"), "nothing comes after it");
+    assert_eq!(line.answer(), None);
+    assert!(matches!(line.answer(), Some(Malformed(_))));
+    let mut line = Line::new();
+    line.pass(&format!("{}X: {}", HEAD.trim_end(), "x".repeat(2000)), 4096).await;
+    assert_eq!(line.answer(), Some(HeadTooLarge));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_to_be_complete_in_time() {
+    let mut line = Line::new();
+    let began = clock::now();
+    for byte in "GET / HT".chars() {
+        assert_eq!(line.pass(&byte.to_string(), 64).await, "");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let stands_for_it = line.read(4096).await.unwrap();
+    assert_eq!(stands_for_it, STANDS_FOR_A_FAULT);
+    assert_eq!(line.answer(), Some(HeadTimeout));
+    let took = (clock::now() - began).as_secs();
+    assert_eq!(took, 10, "from its first byte on, however it drips");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_ends_without_a_word() {
+    for requests in [0, 1] {
+        let mut line = Line::new();
+        for _ in 0..requests {
+            assert_eq!(line.pass(&format!("{HEAD}abc"), 4096).await.len(), HEAD.len() + 3);
+            // Nobody counts as idle who waits for an answer.
+            assert!(tokio::time::timeout(Duration::from_secs(600), line.read(64)).await.is_err());
+            line.answer();
+        }
+        let began = clock::now();
+        assert_eq!(line.read(64).await.unwrap(), b"");
+        assert_eq!((clock::now() - began).as_secs(), 60);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pauses_of_a_body_add_up() {
+    let mut line = Line::new();
+    let head = HEAD.replace("3", "1000");
+    assert_eq!(line.pass(&head, 4096).await, head);
+    let mut pauses = 0;
+    loop {
+        match tokio::time::timeout(Duration::from_secs(4), line.read(64)).await {
+            Ok(bytes) if bytes.as_ref().unwrap().is_empty() => break,
+            Ok(bytes) => assert_eq!(bytes.unwrap(), b"x"),
+            Err(_) => {
+                pauses += 1;
+                line.outside.write_all(b"x").await.unwrap();
+            }
+        }
+    }
+    assert_eq!((line.answer(), pauses), (Some(BodyTimeout), 7), "30 s in pauses of 4 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_body_has_its_own_patience() {
+    let mut line = Line::new();
+    for _ in 0..4 {
+        assert_eq!(line.pass(HEAD, 4096).await, HEAD);
+        assert!(tokio::time::timeout(Duration::from_secs(20), line.read(64)).await.is_err());
+        assert_eq!(line.pass("abc", 64).await, "abc");
+        line.answer();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_none_breaks_off() {
+    let mut line = Line::new();
+    let head = "POST / HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(line.pass(head, 4096).await, head);
+    line.outside.write_all(b"3\nabc\r\n0\r\n\r\n").await.unwrap();
+    assert_eq!(line.read(64).await.unwrap(), b"");
+    assert_eq!(line.answer(), Some(NOT_CHUNKED));
+    let mut line = Line::new();
+    assert_eq!(line.pass(&format!("{head}3\nabc"), 4096).await, head);
+    assert_eq!(line.answer(), Some(NOT_CHUNKED), "told by the time the head is there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_has_to_be_taken() {
+    let mut line = Line::new();
+    line.wire.write_all(&[b'x'; 4096]).await.unwrap();
+    let began = clock::now();
+    let stuck = line.wire.write_all(b"x").await;
+    assert_eq!(stuck.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!((clock::now() - began).as_secs(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_still_being_sent_is_taken_for_a_while_at_the_end() {
+    let mut line = Line::new();
+    line.pass("nonsense\r\n", 4096).await;
+    let sending = tokio::spawn(async move {
+        line.outside.write_all(&[b'x'; 100_000]).await.unwrap();
+        line.outside
+    });
+    line.wire.shutdown().await.unwrap();
+    let mut outside = sending.await.unwrap();
+    let began = clock::now();
+    assert_eq!(outside.read(&mut [0]).await.unwrap(), 0);
+    assert!(clock::now() - began <= LINGER);
+}
