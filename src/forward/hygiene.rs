@@ -49,9 +49,10 @@ fn is_not_for_zoho(name: &str) -> bool {
     }
 }
 
-/// What Zoho tells its own users' browsers, and what only the gateway may say.
+/// What Zoho tells its own users' browsers, CORS among it, and what only the gateway may say.
 fn is_not_for_callers(name: &str) -> bool {
     matches!(name, "set-cookie" | "set-cookie2" | "proxy-status" | "ratelimit" | "ratelimit-policy" | "x-request-id")
+        || name.starts_with("access-control-")
 }
 
 /// One pass over the fields that are there; most requests have far fewer than the lists above.

@@ -31,6 +31,8 @@ mod dry_run;
 #[cfg(test)]
 mod foreign_use;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod hygiene;
 #[cfg(test)]
 mod locks;

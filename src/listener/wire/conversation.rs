@@ -12,9 +12,12 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::{
     body::{Body, BodyError},
+    clock,
     protocol::{LastFault, ProtocolFault, RequestFault},
 };
 
@@ -25,9 +28,16 @@ pub(in crate::listener) struct Conversation {
     asked: AtomicUsize,
     /// How many of them hyper handed on.
     begun: AtomicUsize,
-    /// How many were answered to the last byte.
-    ended: AtomicUsize,
+    answered: Mutex<Answered>,
     fault: Arc<LastFault>,
+}
+
+/// Which of them have their answer.
+#[derive(Debug, Default)]
+struct Answered {
+    requests: usize,
+    /// When the last one had the end of its answer.
+    at: Option<Instant>,
 }
 
 impl Conversation {
@@ -46,9 +56,10 @@ impl Conversation {
         self.fault.set(self.asked.load(Relaxed).saturating_sub(1), fault);
     }
 
-    /// Whether a request is still to be answered.
-    pub(super) fn is_open(&self) -> bool {
-        self.asked.load(Relaxed) != self.ended.load(Relaxed)
+    /// Since when nobody waits for an answer, if nobody does; `None` before the first answer.
+    pub(super) fn quiet(&self) -> Result<Option<Instant>, Busy> {
+        let answered = self.answered.lock();
+        if answered.requests == self.asked.load(Relaxed) { Ok(answered.at) } else { Err(Busy) }
     }
 
     /// A request came through to the service.
@@ -56,6 +67,10 @@ impl Conversation {
         RequestFault::new(self.begun.fetch_add(1, Relaxed), Arc::clone(&self.fault))
     }
 }
+
+/// A request is still to be answered.
+#[derive(Debug)]
+pub(super) struct Busy;
 
 /// An answer's body, whose end the conversation is told.
 #[derive(Debug)]
@@ -72,7 +87,9 @@ impl Answering {
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.conversation.ended.fetch_add(1, Relaxed);
+        let mut answered = self.conversation.answered.lock();
+        answered.requests += 1;
+        answered.at = Some(clock::now());
     }
 }
 

@@ -33,6 +33,7 @@ use self::{
 };
 use crate::{clock, protocol::ProtocolFault};
 
+use conversation::Busy;
 pub(super) use conversation::{Answering, Conversation};
 pub use head::HeadLimits;
 
@@ -208,22 +209,24 @@ impl<S> Wire<S> {
         self.turn();
     }
 
-    /// Whether what is being waited for was waited for long enough.
+    /// Ready once what is being waited for was waited for long enough.
     fn overdue(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Patience { header_timeout, body_timeout, idle_timeout, .. } = self.patience;
+        let Pause { since, before, timer } = &mut self.read_pause;
+        let since = *since.get_or_insert_with(clock::now);
         let span = match &self.at {
-            // Until an answer is out, its caller has nothing to say.
-            At::Head(_) if self.conversation.is_open() => {
-                self.read_pause.since = None;
-                return Poll::Pending;
-            }
             At::Head(_) if self.ahead.is_empty() => idle_timeout,
             At::Head(_) => header_timeout,
-            At::Body(_) => body_timeout.saturating_sub(self.read_pause.before),
+            At::Body(_) => return timer.poll(since + body_timeout.saturating_sub(*before), context),
             At::End | At::Cut => return Poll::Pending,
         };
-        let Pause { since, timer, .. } = &mut self.read_pause;
-        timer.poll(*since.get_or_insert_with(clock::now) + span, context)
+        loop {
+            match self.conversation.quiet() {
+                Ok(quiet) => return timer.poll(quiet.map_or(since, |quiet| since.max(quiet)) + span, context),
+                // Who waits for an answer has nothing to say, and nobody is told when it is out: it is looked at again.
+                Err(Busy) => ready!(timer.poll(clock::now() + span, context)),
+            }
+        }
     }
 }
 

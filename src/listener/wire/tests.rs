@@ -124,13 +124,18 @@ async fn an_idle_connection_ends_without_a_word() {
         let mut line = Line::new();
         for _ in 0..requests {
             assert_eq!(line.pass(&format!("{HEAD}abc"), 4096).await.len(), HEAD.len() + 3);
-            // Nobody counts as idle who waits for an answer.
-            assert!(tokio::time::timeout(Duration::from_secs(600), line.read(64)).await.is_err());
-            line.answer();
         }
         let began = clock::now();
+        let conversation = Arc::clone(&line.conversation);
+        // Nobody counts as idle who waits for an answer, and hyper does not look again when it is out.
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(500)).await;
+            for _ in 0..requests {
+                drop(Answering::new(crate::body::Body::default(), Arc::clone(&conversation)));
+            }
+        });
         assert_eq!(line.read(64).await.unwrap(), b"");
-        assert_eq!((clock::now() - began).as_secs(), 60);
+        assert_eq!((clock::now() - began).as_secs(), 60 + 500 * requests);
     }
 }
 

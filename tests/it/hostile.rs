@@ -1,0 +1,352 @@
+//! Hostile requests over raw sockets: each has one outcome, and none reaches Zoho in another form than the one that was
+//! judged.
+
+use crate::support::{Gateway, Reply, Setup, Upstream, exchange};
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy)]
+enum Outcome {
+    /// Refused with this status and problem; nothing is sent.
+    Refused(u16, &'static str),
+    /// Sent, with this request line and body, and nothing but that.
+    Sent(&'static str, &'static str),
+}
+
+use Outcome::{Refused, Sent};
+
+const MALFORMED: Outcome = Refused(400, "malformed-request");
+const AMBIGUOUS: Outcome = Refused(400, "invalid-payload");
+const UNKNOWN: Outcome = Refused(404, "unknown-route");
+const FOREIGN: Outcome = Refused(403, "foreign-origin");
+
+const PLAIN: &str = "GET /api/x HTTP/1.1";
+const POSTED: &str = "POST /api/x HTTP/1.1";
+
+/// A request line and fields, without Host.
+type Lines = &'static str;
+
+// `{h}` is `Host: gateway` and what ends the connection.
+const LINES: &[(Lines, Outcome)] = &[
+    // === The request line (RFC 9112 section 3) ===
+    ("GET  /people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x  HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("GET\t/people/api/x\tHTTP/1.1\r\n{h}\r\n", MALFORMED),
+    (" GET /people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1 \r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/a b HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\n{h}\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r{h}\r\n", MALFORMED),
+    ("GET /people/api/x\0 HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x\u{1} HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x\u{7f} HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x#y HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("GET people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("GET ../people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("GET ?x HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("G(T /people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x http/1.1\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1x\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/ 1.1\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.2\r\n{h}\r\n", Refused(505, "malformed-request")),
+    ("GET /people/api/x HTTP/0.9\r\n{h}\r\n", Refused(505, "malformed-request")),
+    ("GET /people/api/x HTTP/2.0\r\n{h}\r\n", Refused(505, "malformed-request")),
+    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Refused(505, "malformed-request")),
+    ("\r\n\r\n\r\nGET /people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}", MALFORMED),
+    ("SSH-2.0-OpenSSH_9.2\r\n", MALFORMED),
+    ("\r\nGET /people/api/x HTTP/1.1\r\n{h}\r\n", Sent(PLAIN, "")),
+    ("GET /people/api/x HTTP/1.0\r\n\r\n", Sent(PLAIN, "")),
+    ("GET /people/api/x HTTP/1.0\r\nConnection: close, te\r\nTE: trailers\r\n\r\n", Sent(PLAIN, "")),
+    // === The forms of a target (RFC 9112 section 3.2) ===
+    ("CONNECT people.zoho.com:443 HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("CONNECT /people/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("CONNECT http://people.zoho.com/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("GET people.zoho.com:443 HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("OPTIONS * HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("GET * HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("TRACE /people/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("GET http://evil.example/people/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("GET http://people.zoho.com.evil.example/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("GET http://people.zoho.com@evil.example/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("GET http://evil.example@people.zoho.com/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("GET http://accounts.zoho.com/oauth/v2/token HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("GET http://169.254.169.254/latest/meta-data HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("GET http://people.zoho.com:8443/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("GET file:///people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("GET http:///people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    ("GET //evil.example/people/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("GET http://people.zoho.com/api/x HTTP/1.1\r\n{h}\r\n", Sent(PLAIN, "")),
+    ("GET http://people.zoho.com/api/x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", Sent(PLAIN, "")),
+    // === Paths that two servers could read differently ===
+    ("GET /people/api/../x HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/../calendar/api/x HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/%2e%2e/x HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/.%2E/x HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/./x HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api%2fx HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api%5Cx HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/%252e%252e/x HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/%00x HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/%0d%0aX-Injected:%201 HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/%c0%ae%c0%ae/x HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/%e0%80%af HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/%ff HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/x;y=1 HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people//api/x HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/%zz HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/x% HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api\\x HTTP/1.1\r\n{h}\r\n", Refused(400, "")),
+    ("GET /People/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("GET /%70eople/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("GET /people/api/%78 HTTP/1.1\r\n{h}\r\n", Sent("GET /api/%78 HTTP/1.1", "")),
+    ("GET /people/api/x?a=/../%2e%2e/%0d%0a HTTP/1.1\r\n{h}\r\n", Sent("GET /api/x?a=/../%2e%2e/%0d%0a HTTP/1.1", "")),
+    // === Fields (RFC 9112 section 5) ===
+    ("GET /people/api/x HTTP/1.1\r\nX: a\r\n b\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\n Folded: a\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nX : a\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nX\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\n: a\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nX: a\0b\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nX: a\rY: b\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nX: a\nY: b\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nX(Y): a\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\n\u{e9}: a\r\n{h}\r\n", MALFORMED),
+    // === Host (RFC 9112 section 3.2) ===
+    ("GET /people/api/x HTTP/1.1\r\nConnection: close\r\n\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\n{h}Host: gateway\r\n\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\n{h}hOST: people.zoho.com\r\n\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nHost: user@gateway\r\nConnection: close\r\n\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nHost: gateway/people\r\nConnection: close\r\n\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", FOREIGN),
+    ("GET /people/api/x HTTP/1.1\r\nHost: localhost.evil.example\r\nConnection: close\r\n\r\n", FOREIGN),
+    ("GET /people/api/x HTTP/1.1\r\nHost: 127.0.0.1.evil.example\r\nConnection: close\r\n\r\n", FOREIGN),
+    ("GET /api/x HTTP/1.1\r\nHost: people.zoho.com.evil.example\r\nConnection: close\r\n\r\n", FOREIGN),
+    ("GET /api/x HTTP/1.1\r\nHost: people.zoho.com\r\nConnection: close\r\n\r\n", Sent(PLAIN, "")),
+    // === A page in a browser ===
+    ("GET /people/api/x HTTP/1.1\r\nOrigin: https://evil.example\r\n{h}\r\n", FOREIGN),
+    ("GET /people/api/x HTTP/1.1\r\nOrigin: null\r\n{h}\r\n", FOREIGN),
+    (
+        "OPTIONS /people/api/x HTTP/1.1\r\nOrigin: http://localhost:3000\r\nAccess-Control-Request-Method: PUT\r\n{h}\r\n",
+        FOREIGN,
+    ),
+    ("GET /people/api/x HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n{h}\r\n", FOREIGN),
+    ("GET /people/api/x HTTP/1.1\r\nSec-Fetch-Site: same-site\r\n{h}\r\n", FOREIGN),
+    // === Where a body ends (RFC 9112 section 6) ===
+    ("POST /people/api/x HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n{h}\r\n0\r\n\r\n", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n{h}\r\n0\r\n\r\n", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n{h}\r\nab", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n{h}\r\na", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nContent-Length: 1, 1\r\n{h}\r\na", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nContent-Length: +1\r\n{h}\r\na", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nContent-Length: -1\r\n{h}\r\n", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nContent-Length: 0x1\r\n{h}\r\na", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nContent-Length: 1 1\r\n{h}\r\na", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nContent-Length: \r\n{h}\r\n", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n{h}\r\n", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nContent-Length: 9999999999\r\n{h}\r\n", Refused(413, "body-too-large")),
+    ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n{h}\r\n0\r\n\r\n", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: \u{b}chunked\r\n{h}\r\n0\r\n\r\n", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding : chunked\r\n{h}\r\n0\r\n\r\n", MALFORMED),
+    (
+        "POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n{h}\r\n0\r\n\r\n",
+        MALFORMED,
+    ),
+    ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked, identity\r\n{h}\r\n0\r\n\r\n", MALFORMED),
+    (
+        "POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n{h}\r\n0\r\n\r\n",
+        Refused(501, "malformed-request"),
+    ),
+    ("POST /people/api/x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n{h}\r\n0\r\n\r\n", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{h}\r\n0x1\r\na\r\n0\r\n\r\n", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{h}\r\n1\na\n0\n\n", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{h}\r\n1\r\nab\r\n0\r\n\r\n", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{h}\r\n1;\n\r\na\r\n0\r\n\r\n", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{h}\r\nfffffffffffffffff\r\n", MALFORMED),
+    ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{h}\r\n-1\r\n", MALFORMED),
+    (
+        "POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{h}\r\n1\r\na\r\n0\r\nX: 1\r\n y\r\n\r\n",
+        MALFORMED,
+    ),
+    (
+        "POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{h}\r\n2;x=y\r\nab\r\n0\r\n\r\n",
+        Sent(POSTED, "ab"),
+    ),
+    (
+        "POST /people/api/x HTTP/1.1\r\nContent-Length: 2\r\n{h}\r\nabGET /people/api/smuggled HTTP/1.1\r\n{h}\r\n",
+        Sent(POSTED, "ab"),
+    ),
+    ("GET /people/api/x HTTP/1.1\r\nContent-Length: 2\r\n{h}\r\nab", Sent(PLAIN, "ab")),
+    // === Encodings, expectations, other protocols ===
+    (
+        "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n{h}\r\n\u{1f}\u{8}",
+        Refused(415, "unsupported-encoding"),
+    ),
+    (
+        "POST /people/api/x HTTP/1.1\r\nExpect: magic\r\nContent-Length: 2\r\n{h}\r\nab",
+        Refused(417, "malformed-request"),
+    ),
+    ("POST /people/api/x HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n{h}\r\nab", Sent(POSTED, "ab")),
+    (
+        "GET /people/api/x HTTP/1.1\r\nUpgrade: websocket\r\nHost: gateway\r\nConnection: upgrade, close\r\n\r\n",
+        Sent(PLAIN, ""),
+    ),
+    (
+        "GET /people/api/x HTTP/1.1\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\nHost: gateway\r\nConnection: Upgrade, HTTP2-Settings, close\r\n\r\n",
+        Sent(PLAIN, ""),
+    ),
+    ("GET /people/api/x HTTP/1.1\r\nX-HTTP-Method-Override: DELETE\r\n{h}\r\n", Sent(PLAIN, "")),
+    ("GET /people/api/x HTTP/1.1\r\nConnection: close, authorization, host\r\nHost: gateway\r\n\r\n", Sent(PLAIN, "")),
+];
+
+fn before(upstream: &Upstream) -> Setup {
+    // Many more calls than a threshold allows are made here.
+    Gateway::before_upstream(upstream).route("people.other.any-call", "throttle", "off")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_hostile_request_has_the_outcome_that_is_expected_of_it() {
+    assert!(LINES.len() >= 80, "{}", LINES.len());
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = before(&upstream).start();
+    let mut seen = 0;
+    for (request, outcome) in LINES {
+        let bytes = request.replace("{h}", "Host: gateway\r\nConnection: close\r\n");
+        // Latin-1, so that a table of text can hold any byte.
+        let bytes: Vec<u8> = bytes.chars().map(|char| u8::try_from(u32::from(char)).expect("a byte")).collect();
+        let answer = exchange(gateway.address(), bytes).await;
+        let sent = upstream.received().split_off(seen);
+        seen += sent.len();
+        match outcome {
+            Refused(status, problem) => {
+                assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
+                assert!(answer.contains(&format!("urn:zoho-gateway:problem:{problem}")), "{request:?}: {answer}");
+                assert!(
+                    answer.contains("\r\nx-request-id: ") && answer.contains("proxy-status: zoho-gateway"),
+                    "{answer}"
+                );
+                assert_eq!(sent.len(), 0, "{request:?}: {sent:?}");
+            }
+            Sent(line, body) => {
+                // An interim answer may go before.
+                assert!(answer.contains("HTTP/1.1 200 ") || answer.contains("HTTP/1.0 200 "), "{request:?}: {answer}");
+                let [sent] = &sent[..] else { panic!("{request:?}: {sent:?}") };
+                assert_eq!((sent.line.as_str(), sent.body.as_slice()), (*line, body.as_bytes()), "{request:?}");
+                assert_eq!(sent.header("host"), [upstream.address()], "{request:?}");
+                assert!(sent.header("authorization").iter().all(|value| value.starts_with("Zoho-oauthtoken ")));
+                for name in ["connection", "upgrade", "http2-settings", "te", "expect"] {
+                    assert!(sent.header(name).is_empty(), "{request:?}: {sent:?}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_and_bodies_are_no_larger_than_they_may_be() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let setup = before(&upstream).set("proxy.max_header_bytes", "4KiB").set("proxy.max_headers", 16);
+    let gateway = setup.set("proxy.max_body", "1KiB").start();
+    let with = |target: &str, fields: &str, body: &str| {
+        format!("POST /people/api/x{target} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n{fields}\r\n{body}")
+    };
+    let chunks = |count| format!("{}0\r\n\r\n", format!("40\r\n{}\r\n", "x".repeat(64)).repeat(count));
+    let long = "a".repeat(5000);
+    for (request, status) in [
+        (with(&format!("?{long}"), "", ""), 414),
+        (with("", &format!("X: {long}\r\n"), ""), 431),
+        (with("", &"X: 1\r\n".repeat(14), ""), 200),
+        (with("", &"X: 1\r\n".repeat(15), ""), 431),
+        (format!("GET /people/api/x HTTP/1.1\r\nX: {}", "a".repeat(1_000_000)), 431),
+        ("G".repeat(1_000_000), 414),
+        (with("", "Transfer-Encoding: chunked\r\n", &chunks(16)), 200),
+        (with("", "Transfer-Encoding: chunked\r\n", &chunks(17)), 413),
+        (with("", "Transfer-Encoding: chunked\r\n", &format!("1;{long}\r\na\r\n0\r\n\r\n")), 400),
+        (with("", "Transfer-Encoding: chunked\r\n", &format!("0\r\n{}\r\n", "X: 1\r\n".repeat(10_000))), 400),
+    ] {
+        let answer = exchange(gateway.address(), &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status}: {answer}\n{}", &request[..100]);
+    }
+}
+
+/// What follows a fault is not looked at: it may be the rest of what somebody hid.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_ends_with_its_first_fault() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = before(&upstream).start();
+    let good = "GET /people/api/x HTTP/1.1\r\nHost: gateway\r\n\r\n";
+    for fault in ["GET /people/api/y HTTP/1.1\nHost: gateway\n\n", "GET /y HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"] {
+        let sent = upstream.received().len();
+        let answer = exchange(gateway.address(), format!("{good}{good}{fault}{good}")).await;
+        let statuses: Vec<_> = answer.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+        assert_eq!(statuses, ["200", "200", "400"], "{answer}");
+        assert_eq!(upstream.received().len(), sent + 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_too_long_is_told_and_let_go() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let setup = before(&upstream).set("proxy.header_timeout", "200ms").set("proxy.body_timeout", "300ms");
+    let gateway = setup.set("proxy.idle_timeout", "400ms").start();
+    let head = "POST /people/api/x HTTP/1.1\r\nHost: gateway\r\nContent-Length: 5\r\n";
+    for (request, expected) in [
+        (head.to_owned(), "HTTP/1.1 408 "),
+        (format!("{head}\r\nab"), "HTTP/1.1 408 "),
+        (String::new(), ""),
+        (format!("{head}\r\nabcde"), "HTTP/1.1 200 "),
+    ] {
+        // The connection ends by itself.
+        let answer = exchange(gateway.address(), &request).await;
+        assert!(answer.starts_with(expected) && answer.is_empty() == expected.is_empty(), "{request}: {answer}");
+        assert_eq!(answer.contains("request-timeout"), expected.contains("408"), "{answer}");
+    }
+    assert_eq!(upstream.received().len(), 1);
+}
+
+/// They may lead anywhere, and the access token would go along.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redirects_are_passed_on_not_followed() {
+    let elsewhere = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let location = format!("Location: {}/api/x\r\n", elsewhere.url());
+    let upstream = Upstream::start(move |_| Reply::with(307, &location, b"")).await;
+    let gateway = before(&upstream).start();
+    let answer =
+        exchange(gateway.address(), "GET /people/api/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 307 ") && answer.contains(&elsewhere.url()), "{answer}");
+    assert_eq!((upstream.received().len(), elsewhere.connections()), (1, 0));
+}
+
+/// CORS is never granted, whatever Zoho says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_web_page_is_let_read_an_answer() {
+    let cors = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Credentials: true\r\nX-Other: 1\r\n";
+    let upstream = Upstream::start(move |_| Reply::with(200, cors, b"{}")).await;
+    let gateway = before(&upstream).start();
+    let answer =
+        exchange(gateway.address(), "GET /people/api/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.contains("x-other: 1") && !answer.to_lowercase().contains("access-control"), "{answer}");
+}
+
+/// The admin listener too stands beside browsers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_pages_are_not_for_web_pages() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = before(&upstream).start();
+    for (fields, status) in [
+        ("Host: localhost", 200),
+        ("Host: evil.example", 403),
+        ("Host: localhost\r\nOrigin: http://evil.example", 403),
+        ("Host: localhost\r\nSec-Fetch-Site: cross-site", 403),
+        // A person follows a link of a dashboard.
+        ("Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document", 200),
+        ("Host: evil.example\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document", 403),
+        ("Host: localhost\r\nHost: localhost", 400),
+    ] {
+        let request = format!("GET /status HTTP/1.1\r\n{fields}\r\nConnection: close\r\n\r\n");
+        let answer = exchange(gateway.admin_address(), request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{fields}: {answer}");
+    }
+}
