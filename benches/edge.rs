@@ -1,0 +1,165 @@
+//! What a crowd at the door costs a caller inside: `cargo bench --bench edge`.
+//!
+//! The gateway as a process of its own, before the simulated Zoho in this one. One well-behaved caller sends its calls one
+//! after the other; in every second round 5,000 connections stand idle meanwhile and 500 send a byte a second: a third of
+//! them heads, a third bodies, and a third take their answers as slowly. Printed are both 99th percentiles of each pair
+//! of rounds and the median of their ratios. Results of a run are in `docs/benchmarks.md`.
+
+#![expect(clippy::print_stdout, reason = "its table is its result")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use zoho_gateway::{
+    clock,
+    sandbox::{self, Settings},
+};
+
+const IDLE: usize = 5000;
+const SLOW: usize = 500;
+const CALLS: usize = 3000;
+const ROUNDS: usize = 7;
+const PATH: &str = "/people/api/v1/courses/588882000000289003/share";
+
+#[tokio::main]
+async fn main() {
+    let files = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files }).expect("as many files as may be");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let zoho = listener.local_addr().expect("it is bound").to_string();
+    let settings = Settings { requests: Some(u32::MAX), ..Settings::default() };
+    tokio::spawn(sandbox::serve(listener, settings, std::future::pending()));
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut process, gateway) = gateway(&zoho, folder.path());
+
+    p99(&gateway).await;
+    let mut ratios = Vec::new();
+    println!("undisturbed p99   beside {IDLE} idle and {SLOW} slow connections   ratio");
+    for _ in 0..ROUNDS {
+        let alone = p99(&gateway).await;
+        let crowd = crowd(&gateway).await;
+        let beside = p99(&gateway).await;
+        drop(crowd);
+        let ratio = beside.as_secs_f64() / alone.as_secs_f64();
+        println!("{alone:>15.0?}   {beside:>48.0?}   {ratio:>5.2}");
+        ratios.push(ratio);
+        // What the crowd left is cleared away before the next round.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("median ratio {:.2}", ratios[ROUNDS / 2]);
+    process.kill().expect("it runs");
+    process.wait().expect("it ended");
+}
+
+/// Starts the gateway, without a threshold for the one call that is made.
+fn gateway(zoho: &str, folder: &std::path::Path) -> (Child, String) {
+    let text = format!(
+        r#"
+        proxy.listen = "127.0.0.1:0"
+        admin.listen = "127.0.0.1:0"
+        routes."people.lms.get-shared-users".throttle = "off"
+        [accounts.main]
+        client_id = "{}"
+        client_secret = "{}"
+        refresh_token = "{}"
+        endpoints = {{ accounts = "http://{zoho}", people = "http://{zoho}", calendar = "http://{zoho}" }}
+        "#,
+        sandbox::CLIENT_ID,
+        sandbox::CLIENT_SECRET,
+        sandbox::REFRESH_TOKEN
+    );
+    let config = folder.join("gateway.toml");
+    fs::write(&config, text).expect("the folder can be written to");
+    let mut process = Command::new(env!("CARGO_BIN_EXE_zoho-gateway"))
+        .args(["run".as_ref(), "--config".as_ref(), config.as_os_str()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it was built");
+    let mut lines = BufReader::new(process.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    let line = lines.find(|line| line.contains("the proxy listens")).expect("it listens");
+    // Its log has to be read, or it would be dropped.
+    std::thread::spawn(move || lines.for_each(drop));
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    (process, line["address"].as_str().expect("an address").to_owned())
+}
+
+/// The 99th percentile of one caller's calls.
+async fn p99(gateway: &str) -> Duration {
+    let mut connection = connect(gateway).await;
+    let mut spans = Vec::with_capacity(CALLS);
+    for _ in 0..CALLS {
+        let began = clock::now();
+        let request = Request::get(PATH).header("host", "benchmark").body(Empty::new()).expect("a request");
+        connection.ready().await.expect("an open connection");
+        let (head, body) = connection.send_request(request).await.expect("an answer").into_parts();
+        body.collect().await.expect("a whole answer");
+        assert_eq!(head.status, StatusCode::OK);
+        spans.push(clock::now() - began);
+    }
+    spans.sort();
+    spans[CALLS * 99 / 100]
+}
+
+async fn connect(address: &str) -> SendRequest<Empty<Bytes>> {
+    let stream = TcpStream::connect(address).await.expect("it listens");
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
+    tokio::spawn(connection);
+    sender
+}
+
+/// Everybody who is only in the way; they go when it is dropped.
+async fn crowd(gateway: &str) -> JoinSet<()> {
+    let mut crowd = JoinSet::new();
+    for _ in 0..IDLE {
+        let stream = TcpStream::connect(gateway).await.expect("it listens");
+        crowd.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(stream);
+        });
+    }
+    for index in 0..SLOW {
+        crowd.spawn(slowly(gateway.to_owned(), index));
+    }
+    // By now all of them are connected and at it.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    crowd
+}
+
+/// A byte a second, and from the beginning when the gateway has had enough.
+async fn slowly(gateway: String, index: usize) {
+    let head = format!("POST {PATH} HTTP/1.1\r\nHost: benchmark\r\nContent-Length: 1000\r\n");
+    loop {
+        // Not all in the same moment.
+        tokio::time::sleep(Duration::from_millis(index as u64 * 2)).await;
+        let Ok(mut stream) = TcpStream::connect(&gateway).await else { continue };
+        let begin = match index % 3 {
+            0 => head[..20].to_owned(),
+            1 => format!("{head}\r\n"),
+            _ => format!("GET {PATH} HTTP/1.1\r\nHost: benchmark\r\n\r\n").repeat(20),
+        };
+        let mut going = stream.write_all(begin.as_bytes()).await.is_ok();
+        while going {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            going = match index % 3 {
+                2 => matches!(stream.read(&mut [0]).await, Ok(1..)),
+                _ => stream.write_all(b"x").await.is_ok(),
+            };
+        }
+    }
+}
