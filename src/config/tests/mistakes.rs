@@ -74,6 +74,14 @@ fn every_mistake_is_told_with_its_place() {
         ("upstream.timeout = \"0s\"", "1:20: upstream.timeout: expected a duration from 1ms to 1h"),
         ("proxy.max_body = \"0B\"", "1:18: proxy.max_body: expected a size from 1B to 1073741824B"),
         ("proxy.max_body = \"1MB\"", "1:18: proxy.max_body: expected a size such as \"512B\", \"64KiB\" or \"1MiB\""),
+        ("proxy.max_header_bytes = \"1B\"", "1:26: proxy.max_header_bytes: expected a size from 1024B to 262144B"),
+        ("proxy.max_headers = 7", "1:21: proxy.max_headers: expected an integer from 8 to 1000"),
+        ("proxy.header_timeout = \"0s\"", "1:24: proxy.header_timeout: expected a duration from 1ms to 1h"),
+        ("proxy.max_connections = 0", "1:25: proxy.max_connections: expected an integer from 1 to 1000000"),
+        (
+            "proxy.hosts = [\"http://gateway\"]",
+            "1:16: proxy.hosts: expected a host's name alone, without scheme, port and path",
+        ),
         ("routing.unknown = \"allow\"", "1:19: routing.unknown: expected one of \"limit\", \"deny\""),
         // Addresses.
         (
