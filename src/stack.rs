@@ -110,7 +110,7 @@ pub fn stack(
         // Before the token: none is fetched for a call that waits, none goes stale in the queue.
         .layer(ThrottleLayer::new(lines, max_wait, metrics))
         // One token for all callers of an account.
-        .layer(SignLayer::new(sources))
+        .layer(SignLayer::new(sources, check_scopes))
         // Out to Zoho.
         .service(Forward::new(client, timeout, max_body))
 }

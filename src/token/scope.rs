@@ -1,7 +1,7 @@
 //! The scope room: a call that the account's login was not granted would be refused by Zoho after it cost a slot.
 //!
-//! What was granted is known once a token was fetched; until then, where Zoho does not say, and where a page names no
-//! scope, the call goes on.
+//! What was granted is known once a token was fetched; until then the sign room looks, when the call has its token.
+//! Where Zoho does not say, and where a page names no scope, the call goes on.
 
 use std::{
     collections::HashMap,

@@ -20,20 +20,21 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct SignLayer {
     sources: Arc<HashMap<AccountName, Arc<Source>>>,
+    check_scopes: bool,
 }
 
 /// The room.
 #[derive(Debug, Clone)]
 pub struct Sign<S> {
-    sources: Arc<HashMap<AccountName, Arc<Source>>>,
+    room: SignLayer,
     inner: S,
 }
 
 impl SignLayer {
-    /// With the token sources of all accounts.
+    /// With the token sources of all accounts; `check_scopes`: a token that lacks the call's scope is not spent on it.
     #[must_use]
-    pub fn new(sources: Arc<HashMap<AccountName, Arc<Source>>>) -> Self {
-        Self { sources }
+    pub fn new(sources: Arc<HashMap<AccountName, Arc<Source>>>, check_scopes: bool) -> Self {
+        Self { sources, check_scopes }
     }
 }
 
@@ -41,7 +42,7 @@ impl<S> Layer<S> for SignLayer {
     type Service = Sign<S>;
 
     fn layer(&self, inner: S) -> Sign<S> {
-        Sign { sources: Arc::clone(&self.sources), inner }
+        Sign { room: self.clone(), inner }
     }
 }
 
@@ -59,7 +60,8 @@ where
     }
 
     fn call(&mut self, Permitted { call, permit, deadline }: Permitted) -> Self::Future {
-        let source = self.sources.get(&call.subject.account.name).cloned();
+        let source = self.room.sources.get(&call.subject.account.name).cloned();
+        let check_scopes = self.room.check_scopes;
         let mut inner = self.inner.clone();
         Box::pin(async move {
             // The same configuration makes accounts and sources, so one without the other is a defect of ours.
@@ -68,6 +70,11 @@ where
                 .token(deadline)
                 .await
                 .map_err(|cause| Refusal::from(cause.before_the_call()).of(&call.subject))?;
+            // The first calls of all came before anything was granted, and are looked at here; their slots come back.
+            if check_scopes && let Err(cause) = source.authorises(&call.subject.route) {
+                source.lacks_scope(&call.subject.route.id, &cause);
+                return Err(Refusal::from(cause).of(&call.subject));
+            }
             let (generation, route) = (token.generation, call.subject.route.id.clone());
             let mut answer = match inner.call(Signed { call, permit, token }).await {
                 Ok(answer) => answer,

@@ -61,12 +61,19 @@ async fn it_is_known_to_the_next_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_unknown_is_left_to_zoho() {
-    // Before there was a token, nothing is known.
+async fn the_very_first_call_is_looked_at_when_it_has_its_token() {
     let upstream = zoho(GRANTED).await;
     let gateway = tight(&upstream).start();
-    gateway.send(&put(COURSE).form(SHARE)).await.is_zohos(200);
+    for _ in 0..3 {
+        gateway.send(&put(COURSE).form(SHARE)).await.problem_of(403, "scope-missing", SHARE_COURSE);
+    }
+    assert_eq!((upstream.received().len(), upstream.token_calls()), (0, 1));
+    gateway.until_free(SHARE_COURSE, 1).await;
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_unknown_is_left_to_zoho() {
+    let upstream = zoho(GRANTED).await;
     // The operator knows better.
     let gateway = tight(&upstream).set("routing.scopes", "off").start();
     gateway.send(&get(COURSE)).await.is_zohos(200);
