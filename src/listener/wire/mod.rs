@@ -123,7 +123,7 @@ impl<S> Wire<S> {
         let Self { at, ahead, .. } = self;
         match at {
             At::End | At::Cut => {}
-            At::Body(framing) => match framing.follow(ahead) {
+            At::Body(framing) => match framing.follow(ahead, self.patience.head.bytes) {
                 Ok(length) => self.examined = length,
                 Err(NotChunked) => self.cut(NOT_CHUNKED),
             },
@@ -181,24 +181,26 @@ impl<S> Wire<S> {
         let keep = match &mut self.at {
             At::Head(examiner) => match examiner.examine(read, self.patience.head) {
                 // Nearly every request comes here: whole, at once and with nothing to be copied.
-                Ok(Some(Head { length, mut framing, quoted: None })) => match framing.follow(&read[length..]) {
-                    Ok(body) => {
-                        self.asked(framing);
-                        length + body
+                Ok(Some(Head { length, mut framing, quoted: None })) => {
+                    match framing.follow(&read[length..], self.patience.head.bytes) {
+                        Ok(body) => {
+                            self.asked(framing);
+                            length + body
+                        }
+                        Err(NotChunked) => {
+                            self.asked(framing);
+                            self.cut(NOT_CHUNKED);
+                            length
+                        }
                     }
-                    Err(NotChunked) => {
-                        self.asked(framing);
-                        self.cut(NOT_CHUNKED);
-                        length
-                    }
-                },
+                }
                 _ => {
                     // Seldom: it is looked at once more where it can be completed.
                     self.at = At::Head(Examiner::default());
                     0
                 }
             },
-            At::Body(framing) => framing.follow(read).unwrap_or_else(|NotChunked| {
+            At::Body(framing) => framing.follow(read, self.patience.head.bytes).unwrap_or_else(|NotChunked| {
                 self.cut(NOT_CHUNKED);
                 0
             }),
