@@ -60,7 +60,7 @@ impl App {
         let deny_unknown = config.routing.unknown == UnknownRoute::Deny;
         let mut proxy = Vec::new();
         for address in &config.proxy.listen {
-            proxy.push(Listener::bind(address).await?);
+            proxy.push(Listener::bind(address, &config.proxy.unix).await?);
         }
         let (lines, tokens) = ledger(&config.state, config.queue.limits)?;
         lines.recall(&accounts, &config.catalogue);
@@ -85,7 +85,7 @@ impl App {
             shutdown: Shutdown::default(),
             metrics,
         };
-        let admin = Listener::bind(&config.admin.listen).await?;
+        let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await?;
         Ok(Self { proxy, admin, rooms, drain: config.proxy.drain })
     }
 

@@ -10,6 +10,9 @@ pub(super) fn proxy_listen() -> ListenAddress {
     ListenAddress::Tcp { host: "127.0.0.1".to_owned(), port: 8080 }
 }
 
+/// Only the gateway's own user: who else may call is for the operator to say, and not for a forgotten umask.
+pub(super) const SOCKET_MODE: u32 = 0o600;
+
 /// Loopback too: the metrics tell which routes an organisation uses. The port next to Prometheus' own.
 pub(super) fn admin_listen() -> ListenAddress {
     ListenAddress::Tcp { host: "127.0.0.1".to_owned(), port: 9090 }

@@ -25,6 +25,7 @@ mod sections;
 mod source;
 #[cfg(test)]
 mod tests;
+mod unix;
 
 use std::{
     ffi::OsString,
@@ -46,7 +47,7 @@ use crate::{
     caller::Keys,
     catalogue::{Catalogue, Route},
     ledger::Limits,
-    listener::ListenAddress,
+    listener::{ListenAddress, SocketAccess},
     token::TokenLimits,
     upstream::ExtraRoots,
 };
@@ -97,6 +98,8 @@ impl Config {
 pub struct Proxy {
     /// Loopback addresses and Unix sockets; at least one.
     pub listen: Vec<ListenAddress>,
+    /// Who may connect to those that are Unix sockets.
+    pub unix: SocketAccess,
     /// The longest body that is taken, in bytes.
     pub max_body: u64,
     /// How long work in flight may take to end on SIGTERM.

@@ -7,6 +7,7 @@ use super::{
     credential::{self, Surroundings},
     defaults,
     reader::Section,
+    unix,
 };
 use crate::{ledger::Limits, token::TokenLimits, upstream::ExtraRoots};
 
@@ -59,8 +60,14 @@ pub(super) fn proxy(section: &mut Section<'_>) -> Proxy {
     if addresses.is_empty() {
         addresses.push(defaults::proxy_listen());
     }
+    if let Some(origin) = section.whereabouts("unix")
+        && !addresses.iter().any(|address| matches!(address, ListenAddress::Unix(_)))
+    {
+        section.wrong("unix", &origin, "is for Unix sockets, and proxy.listen has none");
+    }
     Proxy {
         listen: addresses,
+        unix: section.section("unix", unix::access),
         max_body: section.size("max_body", BODIES).unwrap_or(defaults::MAX_BODY),
         drain: section.duration("drain", PATIENCE).unwrap_or(defaults::DRAIN),
     }

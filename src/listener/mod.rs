@@ -8,8 +8,10 @@ mod places;
 mod quotes;
 mod serve;
 mod socket;
+mod unix;
 
 pub use address::{ListenAddress, ListenAddressError};
 pub use places::Places;
 pub use serve::serve;
 pub use socket::{BindError, Listener, Stream};
+pub use unix::{SocketAccess, SocketFile};

@@ -2,7 +2,6 @@
 
 use std::{
     fmt, io,
-    path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -12,7 +11,10 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 
-use super::ListenAddress;
+use super::{
+    ListenAddress, SocketAccess,
+    unix::{self, NoSocket, SocketFile},
+};
 use crate::peer::Reach;
 
 /// A bound socket. A unix socket's file is removed when it is dropped.
@@ -24,16 +26,25 @@ pub enum Listener {
     Unix(UnixListener, SocketFile),
 }
 
-/// The file of a unix socket.
-#[derive(Debug)]
-pub struct SocketFile(PathBuf);
-
 /// An address that could not be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}{}", hint(source))]
-pub struct BindError {
-    address: ListenAddress,
-    source: io::Error,
+pub enum BindError {
+    /// There is no listening there.
+    #[error("cannot listen on {address}: {source}{}", hint(source))]
+    Address {
+        /// Where.
+        address: ListenAddress,
+        /// Why.
+        source: io::Error,
+    },
+    /// A Unix socket cannot be given the mode and owner that it was to have.
+    #[error("cannot give {address} the mode and owner of proxy.unix: {source}{}", access_hint(source))]
+    Access {
+        /// Which one.
+        address: ListenAddress,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -45,17 +56,33 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
+fn access_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; only root may give a socket to another user, and others only to a group that they belong to: leave owner \
+             out, or let the gateway's user join the group"
+        }
+        _ => "",
+    }
+}
+
 impl Listener {
-    /// Binds an address.
+    /// Binds an address; a Unix socket gets `access`.
     ///
     /// # Errors
     /// [`BindError`], with what to do about it.
-    pub async fn bind(address: &ListenAddress) -> Result<Self, BindError> {
-        let bound = match address {
-            ListenAddress::Tcp { host, port } => TcpListener::bind((host.as_str(), *port)).await.map(Self::Tcp),
-            ListenAddress::Unix(path) => bind_unix(path),
-        };
-        bound.map_err(|source| BindError { address: address.clone(), source })
+    pub async fn bind(address: &ListenAddress, access: &SocketAccess) -> Result<Self, BindError> {
+        let failed = |source| BindError::Address { address: address.clone(), source };
+        match address {
+            ListenAddress::Tcp { host, port } => {
+                TcpListener::bind((host.as_str(), *port)).await.map(Self::Tcp).map_err(failed)
+            }
+            ListenAddress::Unix(path) => match unix::bind(path, access) {
+                Ok((listener, file)) => Ok(Self::Unix(listener, file)),
+                Err(NoSocket::Bind(source)) => Err(failed(source)),
+                Err(NoSocket::Access(source)) => Err(BindError::Access { address: address.clone(), source }),
+            },
+        }
     }
 
     /// Which way it can be reached; by other machines when the system does not say.
@@ -87,21 +114,6 @@ impl Listener {
     }
 }
 
-/// Takes over the file that a killed process left behind, but never the socket of a living one.
-fn bind_unix(path: &Path) -> io::Result<Listener> {
-    let bind = || Ok::<_, io::Error>(Listener::Unix(UnixListener::bind(path)?, SocketFile(path.to_owned())));
-    match bind() {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match std::os::unix::net::UnixStream::connect(path) {
-            Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)?;
-                bind()
-            }
-            _ => Err(error),
-        },
-        outcome => outcome,
-    }
-}
-
 impl fmt::Display for Listener {
     /// The address as bound, with the port that the system chose.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,15 +122,8 @@ impl fmt::Display for Listener {
                 Ok(address) => address.fmt(f),
                 Err(error) => error.fmt(f),
             },
-            Self::Unix(_, SocketFile(path)) => write!(f, "unix:{}", path.display()),
+            Self::Unix(_, file) => write!(f, "unix:{}", file.path().display()),
         }
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = std::fs::remove_file(&self.0);
     }
 }
 
