@@ -10,7 +10,7 @@ use crate::{
     clock,
     config::{self, Config, MissingState, ScopeCheck, UnknownRoute},
     ledger::{Books, Journal, Limits, Lines, Past, Recorder, WaitingRoom},
-    listener::{self, BindError, Listener, Places},
+    listener::{self, BindError, Listener, Places, Tls},
     route::{AmbiguousRoutes, Matcher, Routing},
     shutdown::Shutdown,
     stack::{Rooms, stack},
@@ -42,6 +42,7 @@ pub enum StartError {
 pub struct App {
     proxy: Vec<Listener>,
     admin: Listener,
+    tls: Option<Arc<Tls>>,
     rooms: Rooms,
     drain: Duration,
 }
@@ -52,6 +53,9 @@ impl App {
     /// # Errors
     /// [`StartError`]; then nothing was sent and no socket stays open.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
         let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
         let matcher = Matcher::new(&config.catalogue)?;
         let metrics = Arc::new(Metrics::new());
@@ -60,7 +64,11 @@ impl App {
         let deny_unknown = config.routing.unknown == UnknownRoute::Deny;
         let mut proxy = Vec::new();
         for address in &config.proxy.listen {
-            proxy.push(Listener::bind(address, &config.proxy.unix).await?);
+            let listener = Listener::bind(address, &config.proxy.unix).await?;
+            proxy.push(match &config.proxy.tls {
+                Some(tls) => listener.over_tls(tls),
+                None => listener,
+            });
         }
         let (lines, tokens) = ledger(&config.state, config.queue.limits)?;
         lines.recall(&accounts, &config.catalogue);
@@ -86,7 +94,7 @@ impl App {
             metrics,
         };
         let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await?;
-        Ok(Self { proxy, admin, rooms, drain: config.proxy.drain })
+        Ok(Self { proxy, admin, tls: config.proxy.tls, rooms, drain: config.proxy.drain })
     }
 
     /// Where the proxy listens, with the ports that the system chose.
@@ -104,7 +112,7 @@ impl App {
     /// Serves until `stop` resolves, then drains: no new work, what is in flight ends, at the latest after the
     /// configured time.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { proxy, admin, rooms, drain } = self;
+        let Self { proxy, admin, tls, rooms, drain } = self;
         let shutdown = rooms.shutdown.clone();
         let admin_service = Admin {
             metrics: Arc::clone(&rooms.metrics),
@@ -127,6 +135,9 @@ impl App {
         }
         listeners.spawn(listener::serve(admin, admin_service, Places::for_operators(), shutdown.clone()));
         listeners.spawn(token::follow_files(sources, shutdown.clone()));
+        if let Some(tls) = tls {
+            listeners.spawn(listener::follow_tls(tls, shutdown.clone()));
+        }
         stop.await;
         shutdown.drain();
         tracing::info!(longest_s = drain.as_secs(), "draining: no new work, what is in flight ends");

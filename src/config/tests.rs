@@ -2,6 +2,7 @@
 
 mod environment;
 mod mistakes;
+mod tls;
 
 use std::{ffi::OsString, fs, path::Path, time::Duration};
 
@@ -14,7 +15,7 @@ use crate::{
     catalogue::{Pace, Product, Route, RouteId, Threshold, Trust, Validation},
     endpoint::DataCenter,
     ledger::Limits,
-    listener::SocketAccess,
+    listener::{ClientAuth, SocketAccess},
 };
 
 /// The least that is a configuration.
@@ -224,6 +225,7 @@ fn the_example_loads_and_states_the_defaults() {
         .lines()
         .filter(|line| {
             ![
+                "#tls = ",
                 "#unix = ",
                 "#throttle",
                 "#ca_file",

@@ -1,8 +1,9 @@
-//! TCP and unix sockets behind one face.
+//! TCP, with and without TLS, and unix sockets behind one face.
 
 use std::{
     fmt, io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -10,18 +11,19 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
+use tokio_rustls::server::TlsStream;
 
 use super::{
-    ListenAddress, SocketAccess,
+    ListenAddress, SocketAccess, Tls,
     unix::{self, NoSocket, SocketFile},
 };
-use crate::peer::Reach;
+use crate::peer::{Reach, SubjectName};
 
 /// A bound socket. A unix socket's file is removed when it is dropped.
 #[derive(Debug)]
 pub enum Listener {
-    /// TCP.
-    Tcp(TcpListener),
+    /// TCP, in the clear or with TLS.
+    Tcp(TcpListener, Option<Arc<Tls>>),
     /// A unix domain socket and its file.
     Unix(UnixListener, SocketFile),
 }
@@ -75,7 +77,8 @@ impl Listener {
         let failed = |source| BindError::Address { address: address.clone(), source };
         match address {
             ListenAddress::Tcp { host, port } => {
-                TcpListener::bind((host.as_str(), *port)).await.map(Self::Tcp).map_err(failed)
+                let listener = TcpListener::bind((host.as_str(), *port)).await.map_err(failed)?;
+                Ok(Self::Tcp(listener, None))
             }
             ListenAddress::Unix(path) => match unix::bind(path, access) {
                 Ok((listener, file)) => Ok(Self::Unix(listener, file)),
@@ -85,12 +88,21 @@ impl Listener {
         }
     }
 
+    /// Takes connections over TLS from now on. A Unix socket stays as it is: its mode says who gets in.
+    #[must_use]
+    pub fn over_tls(self, tls: &Arc<Tls>) -> Self {
+        match self {
+            Self::Tcp(listener, _) => Self::Tcp(listener, Some(Arc::clone(tls))),
+            unix @ Self::Unix(..) => unix,
+        }
+    }
+
     /// Which way it can be reached; by other machines when the system does not say.
     #[must_use]
     pub fn reach(&self) -> Reach {
         match self {
             Self::Unix(..) => Reach::Unix,
-            Self::Tcp(listener) => match listener.local_addr() {
+            Self::Tcp(listener, _) => match listener.local_addr() {
                 Ok(address) if address.ip().is_loopback() => Reach::Loopback,
                 _ => Reach::Network,
             },
@@ -101,15 +113,18 @@ impl Listener {
     ///
     /// # Errors
     /// Those of accept(2); most pass by themselves.
-    pub async fn accept(&self) -> io::Result<Stream> {
+    pub async fn accept(&self) -> io::Result<Arrival> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener, tls) => {
                 let (stream, _) = listener.accept().await?;
                 // It fails only for a connection that is already gone, which its reader will notice.
                 let _ = stream.set_nodelay(true);
-                Ok(Stream::Tcp(stream))
+                Ok(match tls {
+                    None => Arrival::Plain(Stream::Tcp(stream)),
+                    Some(tls) => Arrival::Tls(stream, Arc::clone(tls)),
+                })
             }
-            Self::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0)),
+            Self::Unix(listener, _) => Ok(Arrival::Plain(Stream::Unix(listener.accept().await?.0))),
         }
     }
 }
@@ -118,11 +133,37 @@ impl fmt::Display for Listener {
     /// The address as bound, with the port that the system chose.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(listener) => match listener.local_addr() {
+            Self::Tcp(listener, _) => match listener.local_addr() {
                 Ok(address) => address.fmt(f),
                 Err(error) => error.fmt(f),
             },
             Self::Unix(_, file) => write!(f, "unix:{}", file.path().display()),
+        }
+    }
+}
+
+/// A connection as it was accepted.
+#[derive(Debug)]
+pub enum Arrival {
+    /// Nothing stands before HTTP.
+    Plain(Stream),
+    /// A TLS handshake does.
+    Tls(TcpStream, Arc<Tls>),
+}
+
+impl Arrival {
+    /// Makes the handshake, where there is one, and says by which names a certificate knows the other end.
+    ///
+    /// # Errors
+    /// Those of the handshake.
+    pub async fn greet(self) -> io::Result<(Stream, Arc<[SubjectName]>)> {
+        match self {
+            Self::Plain(stream) => Ok((stream, Arc::default())),
+            Self::Tls(stream, tls) => {
+                // Boxed, or plain connections would have to make room for it.
+                let (stream, names) = Box::pin(tls.handshake(stream)).await?;
+                Ok((Stream::Tls(stream), names))
+            }
         }
     }
 }
@@ -132,6 +173,8 @@ impl fmt::Display for Listener {
 pub enum Stream {
     /// TCP.
     Tcp(TcpStream),
+    /// TLS over TCP; boxed, since it is many times larger than the others.
+    Tls(Box<TlsStream<TcpStream>>),
     /// A unix domain socket.
     Unix(UnixStream),
 }
@@ -140,6 +183,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
@@ -149,6 +193,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
@@ -160,6 +205,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
@@ -171,6 +217,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
             Self::Unix(stream) => Pin::new(stream).poll_flush(context),
         }
     }
@@ -178,6 +225,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }

@@ -77,7 +77,7 @@ fn mistakes_in_the_environment_name_the_variable() {
         (
             ACCOUNT,
             &[("ZOHO_GATEWAY__PROXY__LISTN", "x")],
-            "environment ZOHO_GATEWAY__PROXY__LISTN: proxy.listn: unknown key; did you mean listen? (known here: drain, listen, max_body, unix)",
+            "environment ZOHO_GATEWAY__PROXY__LISTN: proxy.listn: unknown key; did you mean listen? (known here: drain, listen, max_body, tls, unix)",
         ),
         (
             ACCOUNT,

@@ -43,7 +43,10 @@ fn every_mistake_is_told_with_its_place() {
             "[prox]",
             "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, cache, callers, extra_routes, proxy, queue, routes, routing, state, token, upstream)",
         ),
-        ("[proxy]\ntls = {}", "2:1: proxy.tls: unknown key (known here: drain, listen, max_body, unix)"),
+        (
+            "[proxy]\ntlc = {}",
+            "2:1: proxy.tlc: unknown key; did you mean tls? (known here: drain, listen, max_body, tls, unix)",
+        ),
         (
             "[routing]\n\"un\\nknown\" = 1",
             "2:1: routing.\"un\\nknown\": unknown key; did you mean unknown? (known here: scopes, unknown)",
@@ -83,7 +86,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "proxy.listen = \"0.0.0.0:8080\"",
-            "1:16: proxy.listen: expected a loopback address (127.0.0.0/8, ::1, localhost) or a Unix socket: callers are anonymous, and anonymous callers are allowed only there",
+            "1:16: proxy.listen: expected a loopback address (127.0.0.0/8, ::1, localhost) or a Unix socket: callers are anonymous, and anonymous callers are allowed only there; to listen on a network, configure who may call: [callers.NAME]",
         ),
         ("proxy.listen = [\"[::1]:1\", \"[::1]:1\"]", "1:28: proxy.listen: stands there twice"),
         ("proxy.listen = \"127.0.0.1:9090\"", "admin.listen: expected an address of its own: the proxy listens there"),
