@@ -93,6 +93,7 @@ impl App {
             shutdown: Shutdown::default(),
             metrics,
         };
+        // A TCP address always, to which the mode of sockets means nothing.
         let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await?;
         Ok(Self { proxy, admin, tls: config.proxy.tls, rooms, drain: config.proxy.drain })
     }
