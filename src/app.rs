@@ -11,7 +11,7 @@ use crate::{
     config::{self, Config, MissingState, Proxy, ScopeCheck, UnknownRoute},
     guard::KnownHosts,
     ledger::{Books, Journal, Limits, Lines, Past, Recorder, WaitingRoom},
-    listener::{self, BindError, ListenAddress, Listener, Patience, Places},
+    listener::{self, BindError, ListenAddress, Listener, Patience, Places, Tls},
     route::{AmbiguousRoutes, Matcher, Routing},
     shutdown::Shutdown,
     stack::{Rooms, stack},
@@ -43,6 +43,7 @@ pub enum StartError {
 pub struct App {
     proxy: Vec<Listener>,
     admin: Listener,
+    tls: Option<Arc<Tls>>,
     rooms: Rooms,
     patience: Patience,
     max_connections: Option<usize>,
@@ -55,6 +56,9 @@ impl App {
     /// # Errors
     /// [`StartError`]; then nothing was sent and no socket stays open.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
         let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
         let matcher = Matcher::new(&config.catalogue)?;
         let metrics = Arc::new(Metrics::new());
@@ -63,7 +67,11 @@ impl App {
         let deny_unknown = config.routing.unknown == UnknownRoute::Deny;
         let mut proxy = Vec::new();
         for address in &config.proxy.listen {
-            proxy.push(Listener::bind(address).await?);
+            let listener = Listener::bind(address, &config.proxy.unix).await?;
+            proxy.push(match &config.proxy.tls {
+                Some(tls) => listener.over_tls(tls),
+                None => listener,
+            });
         }
         let (lines, tokens) = ledger(&config.state, config.queue.limits)?;
         lines.recall(&accounts, &config.catalogue);
@@ -89,9 +97,10 @@ impl App {
             shutdown: Shutdown::default(),
             metrics,
         };
-        let admin = Listener::bind(&config.admin.listen).await?;
-        let Proxy { drain, patience, max_connections, .. } = config.proxy;
-        Ok(Self { proxy, admin, rooms, patience, max_connections, drain })
+        // A TCP address always, to which the mode of sockets means nothing.
+        let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await?;
+        let Proxy { drain, patience, max_connections, tls, .. } = config.proxy;
+        Ok(Self { proxy, admin, tls, rooms, patience, max_connections, drain })
     }
 
     /// Where the proxy listens, with the ports that the system chose.
@@ -109,7 +118,7 @@ impl App {
     /// Serves until `stop` resolves, then drains: no new work, what is in flight ends, at the latest after the
     /// configured time.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { proxy, admin, rooms, patience, max_connections, drain } = self;
+        let Self { proxy, admin, tls, rooms, patience, max_connections, drain } = self;
         let shutdown = rooms.shutdown.clone();
         let admin_service = Admin {
             metrics: Arc::clone(&rooms.metrics),
@@ -133,6 +142,9 @@ impl App {
         }
         listeners.spawn(listener::serve(admin, admin_service, Places::for_operators(), patience, shutdown.clone()));
         listeners.spawn(token::follow_files(sources, shutdown.clone()));
+        if let Some(tls) = tls {
+            listeners.spawn(listener::follow_tls(tls, shutdown.clone()));
+        }
         stop.await;
         shutdown.drain();
         tracing::info!(longest_s = drain.as_secs(), "draining: no new work, what is in flight ends");

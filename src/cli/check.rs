@@ -9,6 +9,9 @@ pub(super) async fn check(path: &Path, online: bool) -> Result<(), Failure> {
     let config = load(path)?;
     Matcher::new(&config.catalogue).map_err(|error| Failure::Run(error.to_string()))?;
     print(&summary(&config))?;
+    for warning in config.warnings() {
+        tell(&format!("warning: {warning}\n"))?;
+    }
     if !online {
         return Ok(());
     }
@@ -44,6 +47,9 @@ fn summary(config: &Config) -> String {
     let listen: Vec<_> = config.proxy.listen.iter().map(ToString::to_string).collect();
     // Writing to a String cannot fail.
     let _ = writeln!(text, "proxy    {}", listen.join(", "));
+    if let Some(tls) = &config.proxy.tls {
+        let _ = writeln!(text, "tls      {}", tls.files());
+    }
     let _ = writeln!(text, "admin    {}", config.admin.listen);
     if let Some(dir) = &config.state.dir {
         let _ = writeln!(text, "state    {}", dir.display());

@@ -3,12 +3,18 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use super::{ListenAddress, MissingState, ScopeCheck, UnknownRoute};
-use crate::endpoint::DataCenter;
+use crate::{endpoint::DataCenter, listener::ClientAuth};
 
 /// Loopback, because callers cannot be told apart there and need not be; a port that needs no privilege.
 pub(super) fn proxy_listen() -> ListenAddress {
     ListenAddress::Tcp { host: "127.0.0.1".to_owned(), port: 8080 }
 }
+
+/// Whoever names an authority means that its certificates be shown.
+pub(super) const CLIENT_AUTH: ClientAuth = ClientAuth::Required;
+
+/// Only the gateway's own user: who else may call is for the operator to say, and not for a forgotten umask.
+pub(super) const SOCKET_MODE: u32 = 0o600;
 
 /// Loopback too: the metrics tell which routes an organisation uses. The port next to Prometheus' own.
 pub(super) fn admin_listen() -> ListenAddress {

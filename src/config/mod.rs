@@ -25,6 +25,9 @@ mod sections;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod unix;
+mod warnings;
 
 use std::{
     ffi::OsString,
@@ -46,7 +49,7 @@ use crate::{
     caller::Keys,
     catalogue::{Catalogue, Route},
     ledger::Limits,
-    listener::{ListenAddress, Patience},
+    listener::{ListenAddress, Patience, SocketAccess, Tls},
     token::TokenLimits,
     upstream::ExtraRoots,
 };
@@ -95,8 +98,12 @@ impl Config {
 /// `[proxy]`.
 #[derive(Debug, Clone)]
 pub struct Proxy {
-    /// Loopback addresses and Unix sockets; at least one.
+    /// Addresses and Unix sockets, at least one; where callers are anonymous, none that another machine reaches.
     pub listen: Vec<ListenAddress>,
+    /// What connections to the addresses are made with; `None`: they are in the clear.
+    pub tls: Option<Arc<Tls>>,
+    /// Who may connect to those that are Unix sockets.
+    pub unix: SocketAccess,
     /// The longest body that is taken, in bytes.
     pub max_body: u64,
     /// How long work in flight may take to end on SIGTERM.
@@ -254,7 +261,9 @@ fn validated(
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let around = Surroundings { variables: &variables, folder, refresh_tokens };
     let config = reader::read_root(&name, tree, &findings, |root| {
-        let proxy = root.section("proxy", sections::proxy);
+        // Mistakes in a caller are told where they stand; it is one that is configured all the same.
+        let anonymous = !root.holds_any("callers");
+        let proxy = root.section("proxy", |section| sections::proxy(section, anonymous, &around));
         let admin = root.section("admin", |section| sections::admin(section, &proxy));
         let state = root.section("state", |section| sections::state(section, &around));
         let token = root.section("token", sections::token);

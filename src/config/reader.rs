@@ -107,6 +107,11 @@ impl<'f> Section<'f> {
         self.table.find(key).map(|entry| entry.key_origin.clone())
     }
 
+    /// Whether a key holds a table with anything in it, for rules that hang on it before it is read.
+    pub(super) fn holds_any(&self, key: &str) -> bool {
+        matches!(self.table.find(key), Some(Entry { node: Node { value: Value::Table(table), .. }, .. }) if !table.0.is_empty())
+    }
+
     /// Whether any key of this table is itself a table.
     pub(super) fn has_tables(&self) -> bool {
         self.table.0.iter().any(|entry| matches!(entry.node.value, Value::Table(_)))

@@ -7,6 +7,7 @@ use super::{
     credential::{self, Surroundings},
     defaults,
     reader::Section,
+    tls, unix,
 };
 use crate::{
     ledger::Limits,
@@ -52,13 +53,14 @@ const CACHE_BYTES: RangeInclusive<u64> = 1024 * 1024..=16 * 1024 * 1024 * 1024;
 
 const AN_ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or \"unix:/run/zoho-gateway/proxy.sock\"";
 
-/// Reads `[proxy]`.
-pub(super) fn proxy(section: &mut Section<'_>) -> Proxy {
+/// Reads `[proxy]`. Callers who are `anonymous` are let in only where no other machine gets.
+pub(super) fn proxy(section: &mut Section<'_>, anonymous: bool, around: &Surroundings<'_>) -> Proxy {
     let listen = section.list("listen", AN_ADDRESS, |text| {
         let address: ListenAddress = text.parse().map_err(|error| format!("{error}"))?;
-        if !address.is_local() {
+        if anonymous && !address.is_local() {
             return Err("expected a loopback address (127.0.0.0/8, ::1, localhost) or a Unix socket: callers are \
-                        anonymous, and anonymous callers are allowed only there"
+                        anonymous, and anonymous callers are allowed only there; to listen on a network, configure \
+                        who may call: [callers.NAME]"
                 .to_owned());
         }
         Ok(address)
@@ -73,8 +75,17 @@ pub(super) fn proxy(section: &mut Section<'_>) -> Proxy {
     if addresses.is_empty() {
         addresses.push(defaults::proxy_listen());
     }
+    let is_unix = |address: &ListenAddress| matches!(address, ListenAddress::Unix(_));
+    if let Some(origin) = section.whereabouts("unix").filter(|_| !addresses.iter().any(is_unix)) {
+        section.wrong("unix", &origin, "is for Unix sockets, and proxy.listen has none");
+    }
+    if let Some(origin) = section.whereabouts("tls").filter(|_| addresses.iter().all(is_unix)) {
+        section.wrong("tls", &origin, "is for TCP, and proxy.listen has only Unix sockets");
+    }
     Proxy {
         listen: addresses,
+        tls: tls::read(section, around),
+        unix: section.section("unix", unix::access),
         max_body: section.size("max_body", BODIES).unwrap_or(defaults::MAX_BODY),
         drain: section.duration("drain", PATIENCE).unwrap_or(defaults::DRAIN),
         patience: patience(section),

@@ -2,6 +2,7 @@
 
 mod environment;
 mod mistakes;
+mod tls;
 
 use std::{ffi::OsString, fs, path::Path, time::Duration};
 
@@ -14,6 +15,7 @@ use crate::{
     catalogue::{Pace, Product, Route, RouteId, Threshold, Trust, Validation},
     endpoint::DataCenter,
     ledger::Limits,
+    listener::{ClientAuth, SocketAccess},
 };
 
 /// The least that is a configuration.
@@ -58,6 +60,7 @@ fn route<'c>(config: &'c Config, id: &str) -> &'c Route {
 fn an_account_is_all_it_takes() {
     let config = good(ACCOUNT, &[]);
     assert_eq!(config.proxy.listen, ["127.0.0.1:8080".parse::<ListenAddress>().unwrap()]);
+    assert_eq!(config.proxy.unix, SocketAccess { mode: 0o600, owner: None, group: None });
     assert_eq!(config.proxy.max_body, 1 << 20);
     assert_eq!(config.proxy.drain, Duration::from_secs(30));
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9090");
@@ -84,7 +87,7 @@ fn every_key_is_taken() {
     let config = good(
         &with_account(
             r#"
-            proxy = { listen = ["[::1]:80", "unix:/run/p.sock", "localhost:0"], max_body = "64KiB", drain = "0s" }
+            proxy = { listen = ["[::1]:80", "unix:/run/p.sock", "localhost:0"], max_body = "64KiB", drain = "0s", unix = { mode = "0660", owner = "1000", group = "root" } }
             admin.listen = "0.0.0.0:9000"
             queue.max_wait = "250ms"
             queue.max_waiting = 0
@@ -153,6 +156,7 @@ fn every_key_is_taken() {
     let listen: Vec<String> = config.proxy.listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["[::1]:80", "unix:/run/p.sock", "localhost:0"]);
     assert_eq!((config.proxy.max_body, config.proxy.drain), (65_536, Duration::ZERO));
+    assert_eq!(config.proxy.unix, SocketAccess { mode: 0o660, owner: Some(1000), group: Some(0) });
     let limits = Limits { calls: 0, bytes: 1 << 20, calls_per_caller: 3 };
     assert_eq!((config.queue.max_wait, config.queue.limits), (Duration::from_millis(250), limits));
     assert_eq!(config.state.dir.as_deref(), Some(Path::new("/var/lib/gateway")));
@@ -213,6 +217,7 @@ fn the_example_loads_and_states_the_defaults() {
         [("ZOHO_CLIENT_ID", "1000.ABC"), ("ZOHO_CLIENT_SECRET", "c11e27"), ("ZOHO_REFRESH_TOKEN", "1000.8ef2")];
     let defaults = format!("{:#?}", good(ACCOUNT, &[]));
     assert_eq!(format!("{:#?}", good(example, &secrets)), defaults);
+    assert!(example.contains("\n#unix = { mode = \"0600\", "));
 
     // The same with every key that it only mentions, but for those that have no default.
     let (example, extra) = example.split_once("#[[extra_routes]]").unwrap();
@@ -220,6 +225,8 @@ fn the_example_loads_and_states_the_defaults() {
         .lines()
         .filter(|line| {
             ![
+                "#tls = ",
+                "#unix = ",
                 "#throttle",
                 "#max_connections",
                 "#hosts",

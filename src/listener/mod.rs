@@ -1,16 +1,20 @@
 //! The listener: sockets in, HTTP/1.1 requests to the first room.
 //!
-//! [`Listener::bind`] opens a socket, [`serve`] accepts until it is told to drain. During a drain it goes on accepting,
+//! [`Listener::bind`] opens a socket, over TLS if it is told so, [`serve`] accepts until it is told to drain. During a drain it goes on accepting,
 //! so that late callers hear "shutting down" instead of nothing; the rooms refuse them.
 
 mod address;
 mod places;
 mod serve;
 mod socket;
+mod tls;
+mod unix;
 mod wire;
 
 pub use address::{ListenAddress, ListenAddressError};
 pub use places::Places;
 pub use serve::serve;
-pub use socket::{BindError, Listener, Stream};
+pub use socket::{Arrival, BindError, Listener, Stream};
+pub use tls::{ClientAuth, ClientCertificates, Tls, TlsFault, TlsFile, TlsFiles, Unusable, follow_tls};
+pub use unix::{SocketAccess, SocketFile};
 pub use wire::{HeadLimits, Patience};

@@ -20,10 +20,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use tower::Service;
 
 use super::{
-    Listener, Patience, Places, Stream,
+    Arrival, Listener, Patience, Places, Stream,
     wire::{Answering, Conversation, Wire},
 };
-use crate::{body::Body, peer::Peer, shutdown::Shutdown};
+use crate::{
+    body::Body,
+    peer::{Peer, SubjectName},
+    shutdown::Shutdown,
+};
 
 /// How many fields hyper has room for without being told.
 const HYPERS_FIELDS: usize = 100;
@@ -47,29 +51,22 @@ where
         http.max_headers(patience.head.fields);
     }
     let graceful = GracefulShutdown::new();
-    let begin = |stream: Stream| {
-        let peer = Peer { reach: listener.reach(), names: Arc::default() };
+    let reach = listener.reach();
+    let begin = move |stream: Stream, names: Arc<[SubjectName]>| {
         let conversation = Arc::<Conversation>::default();
         let wire = Wire::new(stream, patience, Arc::clone(&conversation));
-        let service = OfConnection { service: service.clone(), peer, conversation };
+        let service = OfConnection { service, peer: Peer { reach, names }, conversation };
         http.serve_connection(TokioIo::new(wire), TowerToHyperService::new(service))
     };
-    accept_until(&listener, &places, shutdown.draining(), |stream, place| {
-        let watched = graceful.watch(begin(stream));
-        tokio::spawn(async move {
-            report(watched.await);
-            drop(place);
-        });
+    accept_until(&listener, &places, shutdown.draining(), |arrival, place| {
+        let (begin, watcher) = (begin.clone(), graceful.watcher());
+        tokio::spawn(attend(arrival, place, |stream, names| watcher.watch(begin(stream, names))));
     })
     .await;
     // Idle connections close now, the others after their answer. Late callers are accepted and told.
     let connections_end = graceful.shutdown();
-    accept_until(&listener, &places, end_of_drain(&shutdown), |stream, place| {
-        let connection = begin(stream);
-        tokio::spawn(async move {
-            report(connection.await);
-            drop(place);
-        });
+    accept_until(&listener, &places, end_of_drain(&shutdown), |arrival, place| {
+        tokio::spawn(attend(arrival, place, begin.clone()));
     })
     .await;
     // A connection that never sent a request does not count as idle for hyper and would hold this up.
@@ -133,7 +130,7 @@ async fn accept_until(
     listener: &Listener,
     places: &Places,
     end: impl Future<Output = ()>,
-    mut serve: impl FnMut(Stream, OwnedSemaphorePermit),
+    mut serve: impl FnMut(Arrival, OwnedSemaphorePermit),
 ) {
     tokio::pin!(end);
     let accept = async || (places.take().await, listener.accept().await);
@@ -141,7 +138,7 @@ async fn accept_until(
         tokio::select! {
             () = &mut end => return,
             (place, accepted) = accept() => match accepted {
-                Ok(stream) => if let Some(place) = place { serve(stream, place) },
+                Ok(arrival) => if let Some(place) = place { serve(arrival, place) },
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -151,9 +148,19 @@ async fn accept_until(
     }
 }
 
-/// Callers break off all the time; that is worth a line only to whoever looks for it.
-fn report(outcome: Result<(), hyper::Error>) {
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "a connection ended early");
+/// Follows one connection from its handshake to its end. Callers break off all the time; that is worth a line only to
+/// whoever looks for it.
+async fn attend<C>(arrival: Arrival, place: OwnedSemaphorePermit, begin: impl FnOnce(Stream, Arc<[SubjectName]>) -> C)
+where
+    C: Future<Output = Result<(), hyper::Error>>,
+{
+    match arrival.greet().await {
+        Ok((stream, names)) => {
+            if let Err(error) = begin(stream, names).await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        }
+        Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
     }
+    drop(place);
 }

@@ -1,9 +1,9 @@
-//! TCP and unix sockets behind one face.
+//! TCP, with and without TLS, and unix sockets behind one face.
 
 use std::{
     fmt, io,
-    path::{Path, PathBuf},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -11,29 +11,42 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
+use tokio_rustls::server::TlsStream;
 
-use super::ListenAddress;
-use crate::peer::Reach;
+use super::{
+    ListenAddress, SocketAccess, Tls,
+    unix::{self, NoSocket, SocketFile},
+};
+use crate::peer::{Reach, SubjectName};
 
 /// A bound socket. A unix socket's file is removed when it is dropped.
 #[derive(Debug)]
 pub enum Listener {
-    /// TCP.
-    Tcp(TcpListener),
+    /// TCP, in the clear or with TLS.
+    Tcp(TcpListener, Option<Arc<Tls>>),
     /// A unix domain socket and its file.
     Unix(UnixListener, SocketFile),
 }
 
-/// The file of a unix socket.
-#[derive(Debug)]
-pub struct SocketFile(PathBuf);
-
 /// An address that could not be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}{}", hint(source))]
-pub struct BindError {
-    address: ListenAddress,
-    source: io::Error,
+pub enum BindError {
+    /// There is no listening there.
+    #[error("cannot listen on {address}: {source}{}", hint(source))]
+    Address {
+        /// Where.
+        address: ListenAddress,
+        /// Why.
+        source: io::Error,
+    },
+    /// A Unix socket cannot be given the mode and owner that it was to have.
+    #[error("cannot give {address} the mode and owner of proxy.unix: {source}{}", access_hint(source))]
+    Access {
+        /// Which one.
+        address: ListenAddress,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -45,17 +58,43 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
+fn access_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; only root may give a socket to another user, and others only to a group that they belong to: leave owner \
+             out, or let the gateway's user join the group"
+        }
+        _ => "",
+    }
+}
+
 impl Listener {
-    /// Binds an address.
+    /// Binds an address; a Unix socket gets `access`.
     ///
     /// # Errors
     /// [`BindError`], with what to do about it.
-    pub async fn bind(address: &ListenAddress) -> Result<Self, BindError> {
-        let bound = match address {
-            ListenAddress::Tcp { host, port } => TcpListener::bind((host.as_str(), *port)).await.map(Self::Tcp),
-            ListenAddress::Unix(path) => bind_unix(path),
-        };
-        bound.map_err(|source| BindError { address: address.clone(), source })
+    pub async fn bind(address: &ListenAddress, access: &SocketAccess) -> Result<Self, BindError> {
+        let failed = |source| BindError::Address { address: address.clone(), source };
+        match address {
+            ListenAddress::Tcp { host, port } => {
+                let listener = TcpListener::bind((host.as_str(), *port)).await.map_err(failed)?;
+                Ok(Self::Tcp(listener, None))
+            }
+            ListenAddress::Unix(path) => match unix::bind(path, access) {
+                Ok((listener, file)) => Ok(Self::Unix(listener, file)),
+                Err(NoSocket::Bind(source)) => Err(failed(source)),
+                Err(NoSocket::Access(source)) => Err(BindError::Access { address: address.clone(), source }),
+            },
+        }
+    }
+
+    /// Takes connections over TLS from now on. A Unix socket stays as it is: its mode says who gets in.
+    #[must_use]
+    pub fn over_tls(self, tls: &Arc<Tls>) -> Self {
+        match self {
+            Self::Tcp(listener, _) => Self::Tcp(listener, Some(Arc::clone(tls))),
+            unix @ Self::Unix(..) => unix,
+        }
     }
 
     /// Which way it can be reached; by other machines when the system does not say.
@@ -63,7 +102,7 @@ impl Listener {
     pub fn reach(&self) -> Reach {
         match self {
             Self::Unix(..) => Reach::Unix,
-            Self::Tcp(listener) => match listener.local_addr() {
+            Self::Tcp(listener, _) => match listener.local_addr() {
                 Ok(address) if address.ip().is_loopback() => Reach::Loopback,
                 _ => Reach::Network,
             },
@@ -74,31 +113,19 @@ impl Listener {
     ///
     /// # Errors
     /// Those of accept(2); most pass by themselves.
-    pub async fn accept(&self) -> io::Result<Stream> {
+    pub async fn accept(&self) -> io::Result<Arrival> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener, tls) => {
                 let (stream, _) = listener.accept().await?;
                 // It fails only for a connection that is already gone, which its reader will notice.
                 let _ = stream.set_nodelay(true);
-                Ok(Stream::Tcp(stream))
+                Ok(match tls {
+                    None => Arrival::Plain(Stream::Tcp(stream)),
+                    Some(tls) => Arrival::Tls(stream, Arc::clone(tls)),
+                })
             }
-            Self::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0)),
+            Self::Unix(listener, _) => Ok(Arrival::Plain(Stream::Unix(listener.accept().await?.0))),
         }
-    }
-}
-
-/// Takes over the file that a killed process left behind, but never the socket of a living one.
-fn bind_unix(path: &Path) -> io::Result<Listener> {
-    let bind = || Ok::<_, io::Error>(Listener::Unix(UnixListener::bind(path)?, SocketFile(path.to_owned())));
-    match bind() {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match std::os::unix::net::UnixStream::connect(path) {
-            Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)?;
-                bind()
-            }
-            _ => Err(error),
-        },
-        outcome => outcome,
     }
 }
 
@@ -106,19 +133,38 @@ impl fmt::Display for Listener {
     /// The address as bound, with the port that the system chose.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(listener) => match listener.local_addr() {
+            Self::Tcp(listener, _) => match listener.local_addr() {
                 Ok(address) => address.fmt(f),
                 Err(error) => error.fmt(f),
             },
-            Self::Unix(_, SocketFile(path)) => write!(f, "unix:{}", path.display()),
+            Self::Unix(_, file) => write!(f, "unix:{}", file.path().display()),
         }
     }
 }
 
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = std::fs::remove_file(&self.0);
+/// A connection as it was accepted.
+#[derive(Debug)]
+pub enum Arrival {
+    /// Nothing stands before HTTP.
+    Plain(Stream),
+    /// A TLS handshake does.
+    Tls(TcpStream, Arc<Tls>),
+}
+
+impl Arrival {
+    /// Makes the handshake, where there is one, and says by which names a certificate knows the other end.
+    ///
+    /// # Errors
+    /// Those of the handshake.
+    pub async fn greet(self) -> io::Result<(Stream, Arc<[SubjectName]>)> {
+        match self {
+            Self::Plain(stream) => Ok((stream, Arc::default())),
+            Self::Tls(stream, tls) => {
+                // Boxed, or plain connections would have to make room for it.
+                let (stream, names) = Box::pin(tls.handshake(stream)).await?;
+                Ok((Stream::Tls(stream), names))
+            }
+        }
     }
 }
 
@@ -127,6 +173,8 @@ impl Drop for SocketFile {
 pub enum Stream {
     /// TCP.
     Tcp(TcpStream),
+    /// TLS over TCP; boxed, since it is many times larger than the others.
+    Tls(Box<TlsStream<TcpStream>>),
     /// A unix domain socket.
     Unix(UnixStream),
 }
@@ -135,6 +183,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
@@ -144,6 +193,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
@@ -155,6 +205,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
@@ -166,6 +217,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
             Self::Unix(stream) => Pin::new(stream).poll_flush(context),
         }
     }
@@ -173,6 +225,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }

@@ -61,6 +61,8 @@ mod targets;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod tls_inbound;
+#[cfg(test)]
 mod token_life;
 #[cfg(test)]
 mod tokens;

@@ -44,8 +44,8 @@ fn every_mistake_is_told_with_its_place() {
             "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, cache, callers, extra_routes, proxy, queue, routes, routing, state, token, upstream)",
         ),
         (
-            "[proxy]\ntls = {}",
-            "2:1: proxy.tls: unknown key (known here: body_timeout, drain, header_timeout, hosts, idle_timeout, listen, max_body, max_connections, max_header_bytes, max_headers, send_timeout)",
+            "[proxy]\ntlc = {}",
+            "2:1: proxy.tlc: unknown key; did you mean tls? (known here: body_timeout, drain, header_timeout, hosts, idle_timeout, listen, max_body, max_connections, max_header_bytes, max_headers, send_timeout, tls, unix)",
         ),
         (
             "[routing]\n\"un\\nknown\" = 1",
@@ -94,7 +94,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "proxy.listen = \"0.0.0.0:8080\"",
-            "1:16: proxy.listen: expected a loopback address (127.0.0.0/8, ::1, localhost) or a Unix socket: callers are anonymous, and anonymous callers are allowed only there",
+            "1:16: proxy.listen: expected a loopback address (127.0.0.0/8, ::1, localhost) or a Unix socket: callers are anonymous, and anonymous callers are allowed only there; to listen on a network, configure who may call: [callers.NAME]",
         ),
         ("proxy.listen = [\"[::1]:1\", \"[::1]:1\"]", "1:28: proxy.listen: stands there twice"),
         ("proxy.listen = \"127.0.0.1:9090\"", "admin.listen: expected an address of its own: the proxy listens there"),
@@ -103,6 +103,36 @@ fn every_mistake_is_told_with_its_place() {
             "1:16: admin.listen: expected an address of its own: the proxy listens there",
         ),
         ("admin.listen = \"unix:/x\"", "1:16: admin.listen: expected a TCP address such as \"127.0.0.1:9090\""),
+        // Unix sockets.
+        ("proxy.unix.mode = \"0660\"", "1:7: proxy.unix: is for Unix sockets, and proxy.listen has none"),
+        (
+            "[proxy]\nlisten = \"unix:/x\"\nunix = { mode = \"660\", owner = \"nobody-of-this-name\" }",
+            "3:32: proxy.unix.owner: names no user of this system; expected one that `getent passwd` lists, or a number",
+        ),
+        (
+            "[proxy]\nlisten = \"unix:/x\"\nunix = { mode = \"660\", group = \"nobody-of-this-name\" }",
+            "3:32: proxy.unix.group: names no group of this system; expected one that `getent group` lists, or a number",
+        ),
+        (
+            "[proxy]\nlisten = \"unix:/x\"\nunix.owner = \"4294967295\"",
+            "3:14: proxy.unix.owner: expected at most 4294967294",
+        ),
+        (
+            "[proxy]\nlisten = \"unix:/x\"\nunix.mode = \"rw-rw----\"",
+            "3:13: proxy.unix.mode: expected three octal digits, with or without a zero before them, such as \"0660\"",
+        ),
+        (
+            "[proxy]\nlisten = \"unix:/x\"\nunix.mode = \"4755\"",
+            "3:13: proxy.unix.mode: expected three octal digits, with or without a zero before them, such as \"0660\"",
+        ),
+        (
+            "[proxy]\nlisten = \"unix:/x\"\nunix.mode = 432",
+            "3:13: proxy.unix.mode: expected a mode such as \"0660\", found an integer",
+        ),
+        (
+            "[proxy]\nlisten = \"unix:/x\"\nunix.mod = \"0660\"",
+            "3:6: proxy.unix.mod: unknown key; did you mean mode? (known here: group, mode, owner)",
+        ),
         // Files.
         (
             "upstream.ca_file = \"/nowhere/ca.pem\"",

@@ -164,7 +164,7 @@ impl Examiner {
 
     /// One only, and nothing but a host and a port (RFC 9112 section 3.2).
     fn host(&mut self, value: &[u8]) -> Result<(), ProtocolFault> {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%[]".contains(&byte);
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:%[]".contains(&byte);
         if std::mem::replace(&mut self.has_host, true) {
             return Err(Malformed("expected one Host field, found several"));
         }

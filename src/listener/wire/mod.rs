@@ -389,4 +389,4 @@ impl<S> Wire<S> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -3,7 +3,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use super::*;
 use crate::protocol::ProtocolFault::{BodyTimeout, HeadTimeout, HeadTooLarge, Malformed};
 
-const PATIENCE: Patience = Patience {
+pub(in crate::listener) const PATIENCE: Patience = Patience {
     head: HeadLimits { bytes: 1024, fields: 10 },
     header_timeout: Duration::from_secs(10),
     body_timeout: Duration::from_secs(30),

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 /// Longer than any call of the tests takes; a hang becomes a failure.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// A call to be sent, as often as one likes.
 #[derive(Debug, Clone)]
@@ -146,7 +146,11 @@ impl Connection {
         }
     }
 
-    async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, host: &str) -> io::Result<Self> {
+    /// Over a stream that stands already.
+    pub(crate) async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        host: &str,
+    ) -> io::Result<Self> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         // How it ends shows in the calls.
         tokio::spawn(connection);
@@ -157,7 +161,8 @@ impl Connection {
         self.try_send(call).await.unwrap_or_else(|error| panic!("{call:?}: {error}"))
     }
 
-    async fn try_send(&mut self, call: &Call) -> hyper::Result<Answer> {
+    /// The same as [`send`](Self::send), when there may be no answer.
+    pub(crate) async fn try_send(&mut self, call: &Call) -> hyper::Result<Answer> {
         let exchange = async {
             self.sender.ready().await?;
             let (head, body) = self.sender.send_request(call.request(&self.host)).await?.into_parts();

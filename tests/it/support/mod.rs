@@ -17,7 +17,7 @@ pub(crate) use process::{Ended, Process};
 pub(crate) use raw::exchange;
 pub(crate) use sandbox::{Sandbox, Seen};
 pub(crate) use slot::one_slot_taken;
-pub(crate) use tls::Terminator;
+pub(crate) use tls::{Authority, Issued, Terminator, TlsClient};
 pub(crate) use tools::{curl, libfaketime, node, prlimit, python, shell};
 pub(crate) use upstream::{Reply, Upstream};
 

@@ -1,0 +1,60 @@
+//! `proxy.tls`: the files of TLS towards callers.
+//!
+//! Keys are pasted where their file's name belongs, as other secrets are, so a value that is PEM text is never repeated.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{
+    credential::{self, Surroundings},
+    defaults,
+    reader::{Located, Section},
+};
+use crate::listener::{ClientAuth, ClientCertificates, Tls, TlsFile, TlsFiles};
+
+/// Reads `proxy.tls`, if it is there.
+pub(super) fn read(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Arc<Tls>> {
+    let there = section.whereabouts("tls").is_some();
+    section.section("tls", |section| if there { files(section, around) } else { None })
+}
+
+fn files(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Arc<Tls>> {
+    for (key, what) in [("cert", "certificate"), ("key", "certificate's private key")] {
+        if section.whereabouts(key).is_none() {
+            section.missing(key, &format!("is missing; expected the path of a PEM file with the {what}"));
+        }
+    }
+    let mutual = section.whereabouts("client_ca").is_some();
+    let auth = section.whereabouts("client_auth");
+    if let Some(origin) = auth.filter(|_| !mutual) {
+        section.wrong("client_auth", &origin, "says nothing without client_ca: expected both or neither");
+    }
+    let words = [("required", ClientAuth::Required), ("optional", ClientAuth::Optional)];
+    let auth = section.choice("client_auth", &words).unwrap_or(defaults::CLIENT_AUTH);
+    let cert = file(section, TlsFile::Cert, around);
+    let key = file(section, TlsFile::Key, around);
+    let client_ca = file(section, TlsFile::ClientCa, around);
+    let (cert, key) = (cert?, key?);
+    let clients = client_ca.map(|found| ClientCertificates { ca: found.value, auth });
+    let complete = mutual == clients.is_some();
+    // Each is in order by itself. What is left is whether the key is this certificate's.
+    match Tls::load(TlsFiles { cert: cert.value, key: key.value, clients }) {
+        Ok(tls) => complete.then(|| Arc::new(tls)),
+        Err(faults) => {
+            for fault in faults {
+                section.wrong("key", &key.origin, format!("the file {} {}", fault.path.display(), fault.why));
+            }
+            None
+        }
+    }
+}
+
+fn file(section: &mut Section<'_>, file: TlsFile, around: &Surroundings<'_>) -> Option<Located<PathBuf>> {
+    section.parsed(file.key(), "the path of a PEM file", |path| {
+        if path.contains('\n') || path.contains("-----BEGIN") {
+            return Err("expected the path of a PEM file, found its text".to_owned());
+        }
+        let resolved = around.folder.join(path);
+        file.check(&resolved).map_err(|why| format!("{} {why}", credential::named(path, around.folder)))?;
+        Ok(resolved)
+    })
+}

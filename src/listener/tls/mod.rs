@@ -1,0 +1,207 @@
+//! TLS towards callers, and certificates of theirs (mutual TLS).
+//!
+//! [`Tls::load`] reads the files; [`follow_tls`] reads them again as long as the gateway runs. A connection gets what they
+//! held when its handshake began. The names in a caller's certificate go into its [`Peer`](crate::peer::Peer).
+
+mod certificate;
+mod contents;
+mod files;
+mod follow;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+pub use files::{TlsFile, Unusable};
+pub use follow::follow_tls;
+
+use self::contents::{Contents, Ready};
+use crate::{clock, peer::SubjectName};
+
+/// A handshake takes two round trips and a signature; what takes longer than this is no honest caller's.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A certificate that ends sooner than this should have been renewed: the usual tools do it 30 days before.
+const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// Where the files of TLS lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The gateway's certificate, its issuers behind it.
+    pub cert: PathBuf,
+    /// The certificate's private key.
+    pub key: PathBuf,
+    /// Turns on mutual TLS.
+    pub clients: Option<ClientCertificates>,
+}
+
+/// The certificates that callers may show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// The file of the authorities that they are verified by.
+    pub ca: PathBuf,
+    /// Whether they have to show one.
+    pub auth: ClientAuth,
+}
+
+/// Whether callers have to show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Without one there is no connection.
+    Required,
+    /// One that is shown is verified.
+    Optional,
+}
+
+/// What is wrong with one of the files.
+#[derive(Debug, thiserror::Error)]
+#[error("proxy.tls.{}: the file {} {why}", file.key(), path.display())]
+pub struct TlsFault {
+    /// Which one.
+    pub file: TlsFile,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: Unusable,
+}
+
+/// TLS as the files have it.
+pub struct Tls {
+    files: TlsFiles,
+    state: Mutex<State>,
+}
+
+struct State {
+    ready: Ready,
+    /// Of the files that it was made of.
+    fingerprint: Vec<u8>,
+    /// Files that cannot be used: their fingerprint, and how often in a row they were found so.
+    unusable: Option<(Vec<u8>, u32)>,
+}
+
+/// What became of reading the files again.
+#[derive(Debug)]
+pub(super) enum Reread {
+    /// Nothing that would have to be told.
+    Same,
+    /// They hold something else now, which is in force.
+    Replaced,
+    /// They hold something that cannot be used, and did so the last time. Told once.
+    Unusable(Vec<TlsFault>),
+}
+
+impl TlsFiles {
+    /// Where one of them lies; nowhere, if there is no such file.
+    #[must_use]
+    pub fn path(&self, file: TlsFile) -> &Path {
+        match file {
+            TlsFile::Cert => &self.cert,
+            TlsFile::Key => &self.key,
+            TlsFile::ClientCa => self.clients.as_ref().map_or(Path::new(""), |clients| &clients.ca),
+        }
+    }
+}
+
+impl fmt::Display for TlsFiles {
+    /// As `check` shows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.cert.display())?;
+        let Some(ClientCertificates { ca, auth }) = &self.clients else { return Ok(()) };
+        let auth = match auth {
+            ClientAuth::Required => "required",
+            ClientAuth::Optional => "optional",
+        };
+        write!(f, ", certificates of {} {auth}", ca.display())
+    }
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn load(files: TlsFiles) -> Result<Self, Vec<TlsFault>> {
+        let contents = Contents::of(&files);
+        let fingerprint = contents.fingerprint();
+        let state = State { ready: contents.ready(&files)?, fingerprint, unusable: None };
+        Ok(Self { files, state: Mutex::new(state) })
+    }
+
+    /// Where the files lie.
+    #[must_use]
+    pub fn files(&self) -> &TlsFiles {
+        &self.files
+    }
+
+    /// What the operator should hear of a certificate that ends soon or has ended.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let end = self.state.lock().ready.end?;
+        let (file, date) = (self.files.cert.display(), httpdate::fmt_http_date(end));
+        match end.duration_since(clock::wall()) {
+            Err(_) => Some(format!("the certificate in {file} has expired on {date}; put a new one there")),
+            Ok(left) if left < ENDS_SOON => {
+                Some(format!("the certificate in {file} expires on {date}; put a new one there before"))
+            }
+            Ok(_) => None,
+        }
+    }
+
+    /// Makes a connection out of a caller's, and says by which names its certificate knows it.
+    ///
+    /// # Errors
+    /// Those of a handshake that failed or took too long.
+    pub(super) async fn handshake(
+        &self,
+        stream: TcpStream,
+    ) -> io::Result<(Box<TlsStream<TcpStream>>, Arc<[SubjectName]>)> {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.state.lock().ready.config));
+        let Ok(outcome) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await else {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("no handshake within {HANDSHAKE_TIMEOUT:?}")));
+        };
+        let stream = Box::new(outcome?);
+        let names = certificate::names(stream.get_ref().1.peer_certificates());
+        Ok((stream, names))
+    }
+
+    /// Reads the files again.
+    pub(super) fn reread(&self) -> Reread {
+        let contents = Contents::of(&self.files);
+        let fingerprint = contents.fingerprint();
+        let ready = if fingerprint == self.state.lock().fingerprint { None } else { Some(contents.ready(&self.files)) };
+        let mut state = self.state.lock();
+        match ready {
+            None => {
+                state.unusable = None;
+                Reread::Same
+            }
+            Some(Ok(ready)) => {
+                *state = State { ready, fingerprint, unusable: None };
+                Reread::Replaced
+            }
+            Some(Err(faults)) => {
+                let before = state.unusable.as_ref().filter(|(before, _)| *before == fingerprint);
+                let times = before.map_or(1, |(_, times)| times.saturating_add(1));
+                state.unusable = Some((fingerprint, times));
+                // Certificate and key are replaced one after the other: what stands there for a moment is no event.
+                if times == 2 { Reread::Unusable(faults) } else { Reread::Same }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The key is in the rest.
+        f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
+    }
+}

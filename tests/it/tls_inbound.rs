@@ -1,0 +1,203 @@
+//! TLS towards callers: `proxy.tls`, its files while they change, and where the gateway may listen.
+
+use std::{fs, path::Path};
+
+use serde_json::json;
+
+use crate::support::{
+    Authority, COURSE, Call, Connection, Gateway, Issued, Process, Sandbox, Setup, TlsClient, exchange, get, ms,
+};
+
+/// A gateway with this certificate on one TCP address.
+fn with_certificate(setup: Setup, issued: &Issued) -> Setup {
+    write(&setup, "tls.crt", &issued.pem());
+    write(&setup, "tls.key", &issued.key_pem());
+    setup.set("proxy.tls.cert", "tls.crt").set("proxy.tls.key", "tls.key")
+}
+
+fn with_client_ca(setup: Setup, authority: &Authority) -> Setup {
+    write(&setup, "ca.crt", &authority.pem());
+    setup.set("proxy.tls.client_ca", "ca.crt")
+}
+
+fn write(setup: &Setup, name: &str, text: &str) {
+    fs::write(setup.path(name), text).expect("the folder can be written to");
+}
+
+/// One caller with the key `one`, who may do anything.
+fn with_a_caller(setup: Setup) -> Setup {
+    setup
+        .set("callers.one.key_sha256", "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed")
+        .set("callers.one.accounts", json!(["main"]))
+        .set("callers.one.allow", json!(["*"]))
+}
+
+fn of_the_caller() -> Call {
+    get(COURSE).header("authorization", "Bearer one")
+}
+
+/// Waits for a line of the log with these words.
+fn logged(gateway: &Gateway, words: &str) {
+    gateway.process().logged(|line| line.contains(words).then_some(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_are_served_over_tls_and_plain_on_a_unix_socket_beside_it() {
+    let zoho = Sandbox::boundless();
+    let authority = Authority::new();
+    let setup = with_certificate(Gateway::before(&zoho), &authority.issue(&["localhost"]));
+    let socket = format!("unix:{}", setup.path("proxy.sock").display());
+    let gateway = setup.set("proxy.listen", json!(["127.0.0.1:0", socket])).start();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let client = authority.client_of(&[version], None);
+        let stream = client.connect(gateway.address()).await.expect("a handshake");
+        assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
+        let mut connection = Connection::over(stream, "localhost").await.expect("HTTP");
+        // Several calls and a body beyond one record of TLS.
+        for _ in 0..2 {
+            connection.send(&get(COURSE)).await.is_zohos(200);
+        }
+        let long = Call::new("PUT", COURSE).form(format!("erecnosList=%5B{}%5D", "1,".repeat(20_000)));
+        connection.send(&long).await.problem(400, "invalid-payload");
+        connection.send(&get(COURSE)).await.is_zohos(200);
+    }
+    get(COURSE).send(&socket).await.is_zohos(200);
+    gateway.admin("/livez").await;
+
+    // Who believes another authority breaks off, and who speaks plain HTTP hears nothing of use.
+    assert!(Authority::new().client().attempt(gateway.address(), &get(COURSE)).await.is_none());
+    let plain = exchange(gateway.address(), format!("GET {COURSE} HTTP/1.1\r\nHost: gateway\r\n\r\n")).await;
+    assert!(!plain.contains("HTTP/"), "{plain}");
+    authority.client().attempt(gateway.address(), &get(COURSE)).await.expect("an answer").is_zohos(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_shake_hands_keeps_nobody_waiting() {
+    let zoho = Sandbox::boundless();
+    let authority = Authority::new();
+    let gateway = with_certificate(Gateway::before(&zoho), &authority.issue(&["localhost"])).start();
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(tokio::net::TcpStream::connect(gateway.address()).await.expect("it listens"));
+    }
+    authority.client().attempt(gateway.address(), &get(COURSE)).await.expect("an answer").is_zohos(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_certificate_is_required_unless_it_is_optional() {
+    let zoho = Sandbox::boundless();
+    let (authority, callers) = (Authority::new(), Authority::new());
+    let setup = with_certificate(Gateway::before(&zoho), &authority.issue(&["localhost"]));
+    let setup = with_a_caller(with_client_ca(setup, &callers));
+    let known = callers.issue(&["spiffe://example.org/payroll"]);
+    let strangers = Authority::new().issue(&["spiffe://example.org/payroll"]);
+    for (auth, nothing) in [(None, false), (Some("required"), false), (Some("optional"), true)] {
+        let setup = setup.clone();
+        let gateway = auth.into_iter().fold(setup, |setup, auth| setup.set("proxy.tls.client_auth", auth)).start();
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            for (shown, expected) in [(Some(&known), true), (Some(&strangers), false), (None, nothing)] {
+                let client = authority.client_of(&[version], shown);
+                let answer = client.attempt(gateway.address(), &of_the_caller()).await;
+                assert_eq!(answer.map(|answer| answer.status), expected.then_some(200), "{auth:?} {version:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_change_are_followed() {
+    let zoho = Sandbox::boundless();
+    let (authority, callers) = (Authority::new(), Authority::new());
+    let (first, second) = (authority.issue(&["localhost"]), authority.issue(&["localhost"]));
+    let known = callers.issue(&["payroll"]);
+    let setup = with_certificate(Gateway::before(&zoho), &first);
+    let mut gateway = with_client_ca(setup, &callers).start();
+    gateway.must_not_print(first.key_pem().lines().nth(1).expect("the key's first line"));
+    gateway.must_not_print(second.key_pem().lines().nth(1).expect("the key's first line"));
+    let client = authority.client_showing(&known);
+    assert_eq!(&client.sees(gateway.address()).await, first.der());
+    let stream = client.connect(gateway.address()).await.expect("a handshake");
+    let mut standing = Connection::over(stream, "localhost").await.expect("HTTP");
+    standing.send(&get(COURSE)).await.is_zohos(200);
+
+    // A broken file leaves what was there.
+    write(gateway.setup(), "tls.crt", "-----BEGIN CERTIFICATE-----\nMII");
+    logged(&gateway, "have changed and cannot be used");
+    assert_eq!(&client.sees(gateway.address()).await, first.der());
+
+    write(gateway.setup(), "tls.crt", &second.pem());
+    write(gateway.setup(), "tls.key", &second.key_pem());
+    until_shown(&client, &gateway, &second).await;
+
+    // Another authority of callers: the first one's are strangers now.
+    let others = Authority::new();
+    write(gateway.setup(), "ca.crt", &others.pem());
+    let newcomer = authority.client_showing(&others.issue(&["reports"]));
+    until_let_in(&newcomer, &gateway).await;
+    assert!(client.attempt(gateway.address(), &get(COURSE)).await.is_none());
+    standing.send(&get(COURSE)).await.is_zohos(200);
+    let changes = gateway.process().log().iter().filter(|line| line.contains("new connections get")).count();
+    assert_eq!(changes, 2);
+}
+
+async fn until_shown(client: &TlsClient, gateway: &Gateway, issued: &Issued) {
+    for _ in 0..3000 {
+        if &client.sees(gateway.address()).await == issued.der() {
+            return;
+        }
+        tokio::time::sleep(ms(10)).await;
+    }
+    panic!("the new certificate is never shown");
+}
+
+async fn until_let_in(client: &TlsClient, gateway: &Gateway) {
+    for _ in 0..3000 {
+        if client.attempt(gateway.address(), &get(COURSE)).await.is_some_and(|answer| answer.status == 200) {
+            return;
+        }
+        tokio::time::sleep(ms(10)).await;
+    }
+    panic!("the new authority is never believed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_address_takes_callers_and_is_warned_about_without_tls() {
+    let zoho = Sandbox::boundless();
+    let setup = Gateway::before(&zoho).set("proxy.listen", json!(["0.0.0.0:0"]));
+    let check = |setup: &Setup| {
+        let config = setup.write();
+        Process::run(&[Path::new("check"), Path::new("--config"), &config], &[])
+    };
+    let anonymous = check(&setup);
+    assert_eq!(anonymous.code, Some(2), "{anonymous:?}");
+    assert!(anonymous.stderr.contains("configure who may call: [callers.NAME]"), "{anonymous:?}");
+
+    let setup = with_a_caller(setup);
+    let warning = "API keys cross the network in the clear at 0.0.0.0:0; set proxy.tls";
+    let checked = check(&setup);
+    assert_eq!((checked.code, checked.stderr), (Some(0), format!("warning: {warning}")));
+    let gateway = setup.start();
+    logged(&gateway, warning);
+    gateway.send(&of_the_caller()).await.is_zohos(200);
+    gateway.send(&get(COURSE)).await.problem(401, "caller-unauthenticated");
+
+    let authority = Authority::new();
+    let setup = with_client_ca(with_certificate(setup, &authority.issue(&["localhost"])), &authority);
+    let checked = check(&setup);
+    assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""));
+    let path = |name: &str| setup.path(name).display().to_string();
+    let line = format!("tls      {}, certificates of {} required", path("tls.crt"), path("ca.crt"));
+    assert!(checked.stdout.lines().any(|other| other == line), "{checked:?}");
+
+    // A key that is none: told by key and file, and nothing of it repeated.
+    write(&setup, "tls.key", "-----BEGIN PRIVATE KEY-----\nc3VycHJpc2U=\n-----END PRIVATE KEY-----\n");
+    fs::remove_file(setup.path("ca.crt")).expect("it is there");
+    let checked = check(&setup);
+    assert_eq!(checked.code, Some(2), "{checked:?}");
+    assert!(
+        checked.stderr.contains(": proxy.tls.key: ") && checked.stderr.contains(": proxy.tls.client_ca: "),
+        "{checked:?}"
+    );
+    assert!(checked.stderr.ends_with("2 problems in the configuration"), "{checked:?}");
+    assert!(!checked.stderr.contains("c3VycHJpc2U"), "{checked:?}");
+}
