@@ -16,6 +16,8 @@ mod calls;
 mod credential;
 mod defaults;
 mod environment;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod nearest;
 mod overrides;
 mod problem;

@@ -6,6 +6,8 @@
 //!
 //! Guards: no request leaves for a host that is not its account's, and none is counted as one call and served as another.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod matcher;
 mod path;
 #[cfg(test)]

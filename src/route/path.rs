@@ -18,7 +18,7 @@ pub enum PathFault {
     /// `%2F`, `\`, `%5C`
     #[error("has a slash or backslash inside a segment")]
     SlashInSegment,
-    /// `;`
+    /// `;`, `%3B`
     #[error("has a semicolon; some servers cut a segment there")]
     Semicolon,
     /// `%zz`
@@ -65,15 +65,16 @@ fn segment(raw: &str) -> Result<std::borrow::Cow<'_, str>, PathFault> {
     if raw.is_empty() {
         return Err(PathFault::EmptySegment);
     }
-    if raw.contains(';') {
-        return Err(PathFault::Semicolon);
-    }
     if broken_encoding(raw) {
         return Err(PathFault::BrokenEncoding);
     }
     let decoded = percent_decode_str(raw).decode_utf8().map_err(|_| PathFault::NotUtf8)?;
     if decoded.contains(['/', '\\']) {
         return Err(PathFault::SlashInSegment);
+    }
+    // An encoded one too: behind a proxy that decodes what it passes on, a server cuts there.
+    if decoded.contains(';') {
+        return Err(PathFault::Semicolon);
     }
     if decoded.chars().any(char::is_control) {
         return Err(PathFault::ControlCharacter);
@@ -124,6 +125,8 @@ mod tests {
             ("/api\\share", PathFault::SlashInSegment),
             ("/api%5cshare", PathFault::SlashInSegment),
             ("/api/share;x=1", PathFault::Semicolon),
+            ("/api/share%3Bx=1", PathFault::Semicolon),
+            ("/api/share%3bx=1", PathFault::Semicolon),
             ("/api/%zz", PathFault::BrokenEncoding),
             ("/api/%2", PathFault::BrokenEncoding),
             ("/api/%", PathFault::BrokenEncoding),

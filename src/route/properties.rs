@@ -22,7 +22,6 @@ fn segment(raw: &str) -> Option<String> {
     let mut bytes = raw.bytes();
     while let Some(byte) = bytes.next() {
         decoded.push(match byte {
-            b';' => return None,
             b'%' => {
                 let digit = |byte: Option<u8>| (byte? as char).to_digit(16);
                 u8::try_from(digit(bytes.next())? * 16 + digit(bytes.next())?).ok()?
@@ -34,7 +33,7 @@ fn segment(raw: &str) -> Option<String> {
     let hex = |text: &str| text.len() >= 2 && text.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
     let twice = decoded.contains('%') && decoded.split('%').skip(1).all(hex);
     let misread = decoded.is_empty() || decoded == "." || decoded == ".." || twice;
-    let parted = decoded.chars().any(|c| c == '/' || c == '\\' || c.is_control());
+    let parted = decoded.chars().any(|c| c == '/' || c == '\\' || c == ';' || c.is_control());
     (!misread && !parted).then_some(decoded)
 }
 

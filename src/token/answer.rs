@@ -36,16 +36,17 @@ pub(super) fn read(status: StatusCode, body: &[u8]) -> TokenAnswer {
             body.len()
         ));
     };
-    if let Some(Value::String(token)) = fields.get("access_token") {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    if let Some(token) = text("access_token") {
         let mut clean = json!({
             "access_token": token,
             "token_type": "Bearer",
             "expires_in": lifetime(&fields).as_secs(),
         });
-        if let Some(Value::String(token)) = fields.get("refresh_token") {
-            clean["refresh_token"] = token.as_str().into();
+        if let Some(token) = text("refresh_token") {
+            clean["refresh_token"] = token.into();
         }
-        if let Some(Value::String(scope)) = fields.get("scope") {
+        if let Some(scope) = text("scope") {
             clean["scope"] = scope.replace(',', " ").into();
         }
         return TokenAnswer::Granted(clean.to_string().into_bytes());
@@ -108,6 +109,7 @@ mod tests {
                 granted_with(3600, &[("refresh_token", "1000.c.d"), ("scope", "a.b.ALL c.d.READ")]),
             ),
             (200, r#"{"access_token":"1000.a.b","scope":null,"refresh_token":7}"#, granted(3600)),
+            (200, r#"{"access_token":"1000.a.b","scope":"","refresh_token":""}"#, granted(3600)),
             (200, r#"{"access_token":"1000.a.b","expires_in_sec":3600,"expires_in":3600000}"#, granted(3600)),
             (200, r#"{"access_token":"1000.a.b","expires_in":3600000}"#, granted(3600)),
             (200, r#"{"access_token":"1000.a.b","expires_in":"1800"}"#, granted(1800)),
@@ -143,6 +145,8 @@ mod tests {
             "null",
             "{}",
             r#"{"access_token":7}"#,
+            // Found by fuzzing: every call was signed with nothing until Zoho had refused one.
+            r#"{"access_token":"","expires_in":3600}"#,
             r#"{"error":"general_error"}"#,
             "\u{feff}{}",
         ] {

@@ -12,6 +12,8 @@ mod answer;
 mod elsewhere;
 mod files;
 mod flight;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grant;
 mod limits;
 mod scope;

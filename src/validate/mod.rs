@@ -27,6 +27,8 @@
 mod address;
 mod digits;
 mod findings;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod json;
 mod parameters;
 mod pointer;
