@@ -94,6 +94,12 @@ impl Call {
         body + self.target.as_str().len() + headers
     }
 
+    /// Whether it changes nothing at Zoho.
+    #[must_use]
+    pub fn changes_nothing(&self) -> bool {
+        self.subject.route.changes_nothing(&self.method, &self.headers)
+    }
+
     /// The same call once more, for a second attempt; `None` when its body streams and is gone after the first.
     #[must_use]
     pub fn again(&self) -> Option<Self> {

@@ -164,7 +164,7 @@ fn tell(refusal: &Refusal) -> Telling {
             StatusCode::FORBIDDEN,
             "caller-forbidden",
             "The caller may not do this",
-            format!("{detail} (callers.NAME.accounts and allow)"),
+            format!("{detail} (callers.NAME.accounts, allow and read_only)"),
             None,
             "http_request_denied",
         ),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::{
-    CALENDAR, CLIENT_SECRET, COURSE, Call, Gateway, REFRESH_TOKEN, Sandbox, Setup, get, one_slot_taken,
+    CALENDAR, CLIENT_SECRET, COURSE, Call, Gateway, REFRESH_TOKEN, Reply, Sandbox, Setup, Upstream, get, one_slot_taken,
 };
 
 /// Two callers, the second with three times the weight of the first; their keys are their names.
@@ -19,7 +19,11 @@ fn with_callers(setup: Setup) -> Setup {
 }
 
 fn of(caller: &str, target: &str) -> Call {
-    get(target).header("authorization", &format!("Bearer {caller}"))
+    by(caller, "GET", target)
+}
+
+fn by(caller: &str, method: &str, target: &str) -> Call {
+    Call::new(method, target).header("authorization", &format!("Bearer {caller}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,6 +57,30 @@ async fn what_is_not_allowed_is_denied() {
         gateway.send(&call).await.problem(403, "caller-forbidden");
     }
     assert_eq!(zoho.requests().await.len(), 1);
+}
+
+/// `getRecords` and `insertRecord` both take any method; the last call is none that the catalogue knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_may_only_read_changes_nothing() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = with_callers(Gateway::before_upstream(&upstream)).set("callers.three.read_only", true).start();
+    let records = "/people/people/api/forms/Assets/getRecords";
+    let disguised = of("three", COURSE).header("x-http-method-override", "PUT");
+    let insert = "/people/people/api/forms/json/Assets/insertRecord?inputData=%7B%7D";
+    for (call, why) in [
+        (by("three", "POST", records), "three may only read, and POST people.forms.get-records may"),
+        (of("three", insert), "three may only read, and GET people.forms.insert-record may change something at Zoho"),
+        (by("three", "DELETE", COURSE), "DELETE people.lms.remove-shared-user may change something"),
+        (disguised, "GET people.lms.get-shared-users may change something"),
+        (of("three", "/people/people/api/forms/Assets/purge"), "GET people.other.any-call stands for calls that"),
+    ] {
+        let body = gateway.send(&call).await.problem(403, "caller-forbidden");
+        assert!(body["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{body}");
+    }
+    assert_eq!(upstream.received().len(), 0);
+    for call in [of("three", records), by("three", "HEAD", records), of("three", COURSE)] {
+        gateway.send(&call).await.is_zohos(200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
