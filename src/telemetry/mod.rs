@@ -3,5 +3,5 @@
 mod log;
 mod metrics;
 
-pub use log::init as init_logging;
+pub use log::{AUDIT, init as init_logging, milliseconds};
 pub use metrics::{Exposition, Metrics};
