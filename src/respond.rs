@@ -232,6 +232,9 @@ fn tell(refusal: &Refusal) -> Telling {
                 Limit::Calls => "the gateway's queue is full (queue.max_waiting)",
                 Limit::Bytes => "the gateway's queue holds as much as it may (queue.max_waiting_bytes)",
                 Limit::CallsPerCaller => "this caller's part of the queue is full (queue.max_waiting_per_caller)",
+                Limit::Lent => {
+                    "the queue is full, and the place was lent by a caller that needs its share (callers.NAME.weight)"
+                }
             }
             .into(),
             Some(*retry_after),

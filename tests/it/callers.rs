@@ -117,3 +117,39 @@ async fn a_busy_route_is_shared_by_weight() {
     let of_three = lines.iter().take(12).filter(|line| line.contains("startIndex=3 ")).count();
     assert_eq!(of_three, 9, "three of four turns while both wait: {lines:#?}");
 }
+
+/// Six places: while three is silent, one may have them all; then four and a half of them are three's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_is_shared_by_weight_and_lent_while_nobody_needs_it() {
+    let first = |call: Call| call.header("authorization", "Bearer one");
+    let (upstream, gateway, gate) =
+        one_slot_taken(|setup| with_callers(setup).set("queue.max_waiting", 6), first).await;
+    let wait = |caller: &str, index: usize| {
+        let call = of(caller, &format!("{COURSE}?startIndex={index}"));
+        tokio::spawn(call.sending(gateway.address()))
+    };
+    let mut lent = Vec::new();
+    for number in 1..=6 {
+        lent.push(wait("one", number));
+        gateway.until_waiting(number).await;
+    }
+    let full = wait("one", 7).await.expect("no panic").problem(429, "queue-full");
+    assert!(full["detail"].as_str().is_some_and(|detail| detail.contains("(queue.max_waiting)")), "{full}");
+
+    let mut owners = Vec::new();
+    for number in 11..=14 {
+        owners.push(wait("three", number));
+        // The youngest hears so while the slot is still taken.
+        let body = lent.pop().expect("one more").await.expect("no panic").problem(429, "queue-full");
+        assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("(callers.NAME.weight)")), "{body}");
+        assert!(body["retry_after"].as_u64().is_some_and(|seconds| seconds > 0), "{body}");
+    }
+    wait("three", 15).await.expect("no panic").problem(429, "queue-full");
+    wait("one", 8).await.expect("no panic").problem(429, "queue-full");
+    gateway.until_waiting(6).await;
+    gate.notify_one();
+    for task in lent.into_iter().chain(owners) {
+        task.await.expect("no panic").is_zohos(200);
+    }
+    assert_eq!(upstream.received().len(), 7);
+}
