@@ -3,7 +3,9 @@
 use std::{io::IsTerminal, sync::OnceLock, time::Duration};
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use super::audit_file::{self, Rest, ToFile};
 
 /// Our own reports, and of the libraries only what went wrong.
 const DEFAULT_FILTER: &str = "warn,zoho_gateway=info";
@@ -14,28 +16,42 @@ pub const AUDIT: &str = "zoho_gateway::audit";
 /// There is one logger in a process, and the metrics are made after it.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
+/// The process's logger. Dropping it writes what is still to be written.
+#[derive(Debug)]
+pub struct Log {
+    _stderr: WorkerGuard,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        audit_file::close();
+    }
+}
+
 /// Installs the process's logger. `RUST_LOG` overrides what is shown; the audit is shown unless it names that.
 ///
-/// Lines are written by a thread of their own, and dropped when whoever reads them stalls: calls go on. Dropping the
-/// guard writes what is still to be written.
-#[must_use = "lines not yet written are lost without the guard"]
-pub fn init() -> WorkerGuard {
+/// Lines are written by a thread of their own, and dropped when whoever reads them stalls: calls go on.
+#[must_use = "lines not yet written are lost without it"]
+pub fn init() -> Log {
     let (writer, guard) = NonBlocking::new(std::io::stderr());
     // A second installation, as in tests, keeps the first.
     let _ = DROPPED.set(writer.error_counter());
     let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok();
-    let builder = fmt().with_env_filter(filter(asked.as_deref().unwrap_or_default())).with_writer(writer);
-    let _ = if std::io::stderr().is_terminal() {
-        builder.with_ansi(true).compact().try_init()
-    } else {
-        builder.json().flatten_event(true).try_init()
+    let lines = fmt::layer().with_writer(Rest(writer));
+    let lines = match std::io::stderr().is_terminal() {
+        true => lines.with_ansi(true).compact().boxed(),
+        false => lines.json().flatten_event(true).boxed(),
     };
-    guard
+    let audit = fmt::layer().json().flatten_event(true).with_writer(ToFile);
+    let audit = audit.with_filter(filter_fn(|meta| meta.target() == AUDIT));
+    let filter = filter(asked.as_deref().unwrap_or_default());
+    let _ = tracing_subscriber::registry().with(filter).with(lines).with(audit).try_init();
+    Log { _stderr: guard }
 }
 
-/// How many lines were dropped so far, because whoever reads them stalled.
+/// How many lines were lost so far: whoever reads them stalled, or the audit's file did not take them.
 pub(super) fn dropped_lines() -> u64 {
-    DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64)
+    DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64) + audit_file::lost_lines()
 }
 
 /// What is shown, as asked for where that can be read.

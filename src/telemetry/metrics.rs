@@ -109,7 +109,8 @@ impl Metrics {
         registry.register("state_available", "Whether what is sent can be written down", state_available.clone());
         registry.register("waiting", "Callers waiting for a slot", waiting.clone());
         let dropped_lines = Counter::default();
-        let dropped = "Lines of log and audit that were not written, because whoever reads them stalls";
+        let dropped =
+            "Lines of log and audit that were not written, because whoever reads them stalls or the disk is full";
         registry.register("log_lines_dropped", dropped, dropped_lines.clone());
         Self {
             registry,

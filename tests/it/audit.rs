@@ -1,14 +1,19 @@
 //! One line for each call that may have changed something at Zoho, and nothing of what is in it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
-use crate::support::{CALENDAR, COURSE, Call, Gateway, Reply, SHARE, Setup, Upstream, delete, get, put};
+use crate::support::{CALENDAR, COURSE, Call, Gateway, Process, Reply, SHARE, Setup, Upstream, delete, get, ms, put};
 
 const ROUTE: &str = "people.lms.share-course";
 const INSERT: &str = "/people/people/api/forms/json/Assets/insertRecord";
@@ -36,7 +41,7 @@ async fn only(gateway: &Gateway) -> Value {
         if !entries(gateway).is_empty() {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(ms(5)).await;
     }
     // What is logged after it has been written after it.
     settle(gateway).await;
@@ -248,4 +253,65 @@ async fn no_log_level_hides_the_audit_or_shows_what_is_private() {
         assert_eq!(entries(&gateway).len(), if shown { 2 } else { 0 }, "{level}: {printed}");
         assert!(upstream.received()[0].line.contains(WHO), "the call itself is as it was");
     }
+}
+
+/// The lines of a file, once there are so many.
+async fn lines_of(path: &Path, count: usize) -> Vec<Value> {
+    for _ in 0..2000 {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        if text.lines().count() >= count {
+            return text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        }
+        tokio::time::sleep(ms(5)).await;
+    }
+    panic!("{} does not get {count} lines", path.display());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_may_have_a_file_that_is_rotated() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).set("audit.file", "audit.log").start();
+    let (file, rotated) = (gateway.setup().path("audit.log"), gateway.setup().path("audit.log.1"));
+    gateway.send(&share()).await.is_zohos(200);
+    let first = lines_of(&file, 1).await;
+    assert_eq!((&first[0]["message"], &first[0]["route"]), (&json!("audit"), &json!(ROUTE)));
+    fs::rename(&file, &rotated).expect("renamed");
+    for _ in 0..2 {
+        gateway.send(&share()).await.is_zohos(200);
+    }
+    assert_eq!((lines_of(&file, 2).await.len(), lines_of(&rotated, 1).await.len()), (2, 1));
+    assert_eq!(fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, 0o600);
+    settle(&gateway).await;
+    assert_eq!(entries(&gateway), Vec::<Value>::new(), "not on standard error too");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_holds_up_no_call_and_is_told_once() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).set("audit.file", "/dev/full").start();
+    for _ in 0..3 {
+        gateway.send(&share()).await.is_zohos(200);
+    }
+    let lost = |page: &str| page.lines().any(|line| line == "zoho_gateway_log_lines_dropped_total 3");
+    for _ in 0..2000 {
+        if lost(&gateway.admin("/metrics").await.text()) {
+            break;
+        }
+        tokio::time::sleep(ms(5)).await;
+    }
+    assert!(lost(&gateway.admin("/metrics").await.text()));
+    settle(&gateway).await;
+    let told =
+        gateway.process().log().into_iter().filter(|line| line.contains("the audit's file cannot be written to"));
+    assert_eq!(told.count(), 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_told_at_the_start() {
+    let nobody = "http://127.0.0.1:1";
+    let setup = Setup::before_all(nobody, nobody, nobody).set("audit.file", "/nowhere/audit.log");
+    let config = setup.write();
+    let ended = Process::run(&[Path::new("run"), Path::new("--config"), &config], &[]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("cannot open the audit's file /nowhere/audit.log"), "{ended:?}");
 }

@@ -33,6 +33,7 @@ fn every_mistake_is_told_with_its_place() {
             "[token]\nrequests = 3\nreserve = 3",
             "3:1: token.reserve: expected less than the 3 requests that it is a part of",
         ),
+        ("audit.file = \"\"", "1:14: audit.file: expected the path of a file"),
         ("state.dir = \"\"", "1:13: state.dir: expected the path of a folder"),
         ("state.missing = \"full\"", "1:17: state.missing: expected one of \"unused\", \"lost\""),
         (
@@ -45,7 +46,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[prox]",
-            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, cache, callers, extra_routes, proxy, queue, routes, routing, state, token, upstream)",
+            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, audit, cache, callers, extra_routes, proxy, queue, routes, routing, state, token, upstream)",
         ),
         ("[proxy]\ntls = {}", "2:1: proxy.tls: unknown key (known here: drain, listen, max_body)"),
         (
