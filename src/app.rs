@@ -1,6 +1,6 @@
 //! The gateway as a whole: built from a configuration, run until it is told to stop.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
@@ -16,7 +16,7 @@ use crate::{
     shutdown::Shutdown,
     stack::{Rooms, stack},
     store::{KeptToken, Memory, OpenError, Opened, Store},
-    telemetry::Metrics,
+    telemetry::{self, Metrics},
     token::{self, Grants, Source, TokenLedger},
     upstream,
 };
@@ -33,6 +33,14 @@ pub enum StartError {
     /// The state store has no thread to be written by.
     #[error("cannot start the journal of the state store: {0}")]
     Journal(#[source] std::io::Error),
+    /// The audit's file cannot be opened.
+    #[error("cannot open the audit's file {}: {error}", .path.display())]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
     /// The catalogue in force contradicts itself.
     #[error(transparent)]
     Routes(#[from] AmbiguousRoutes),
@@ -58,6 +66,9 @@ impl App {
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
+        }
+        if let Some(path) = config.audit.file {
+            telemetry::audit_to(&path).map_err(|error| StartError::Audit { path, error })?;
         }
         let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
         let matcher = Matcher::new(&config.catalogue)?;

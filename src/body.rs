@@ -6,6 +6,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -33,6 +34,17 @@ pub struct Body {
     patience: Option<Patience>,
     /// Kept until the body has been written out, so that a drain waits for it.
     in_flight: Option<TaskTrackerToken>,
+    /// Sees what passes.
+    witness: Option<Arc<dyn Witness>>,
+}
+
+/// Somebody who sees a body pass without holding it up.
+pub trait Witness: std::fmt::Debug + Send + Sync {
+    /// The next piece.
+    fn passes(&self, data: &[u8]);
+
+    /// That was all, to the proper end; may be told twice.
+    fn has_passed(&self);
 }
 
 impl Body {
@@ -89,6 +101,13 @@ impl Body {
         self
     }
 
+    /// The same body, passing before `witness`.
+    #[must_use]
+    pub fn before(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.witness = Some(witness);
+        self
+    }
+
     /// Keeps `token` until the body is done or dropped.
     #[must_use]
     pub fn in_flight(mut self, token: TaskTrackerToken) -> Self {
@@ -98,6 +117,36 @@ impl Body {
 }
 
 impl Body {
+    /// The next frame, seen by nobody yet.
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.head.has_remaining() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.head)))));
+        }
+        if std::mem::take(&mut self.broken) {
+            return Poll::Ready(Some(Err(BodyError::Incomplete)));
+        }
+        let Some(rest) = &mut self.rest else {
+            let trailers = self.trailers.take().map(Frame::trailers);
+            return Poll::Ready(trailers.map(|frame| Ok(self.cleaned(frame))));
+        };
+        let frame = match Pin::new(rest).poll_frame(context) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let patience = self.patience.as_mut().map_or(Poll::Pending, |patience| patience.poll(context));
+                return patience.map(|()| Some(Err(BodyError::Stalled)));
+            }
+        };
+        if let Some(patience) = &mut self.patience {
+            patience.end = None;
+        }
+        let Some(frame) = frame.transpose()? else { return Poll::Ready(None) };
+        if let (Some(allowed), Some(data)) = (self.allowed, frame.data_ref()) {
+            let left = allowed.checked_sub(data.len() as u64).ok_or(BodyError::TooLarge)?;
+            self.allowed = Some(left);
+        }
+        Poll::Ready(Some(Ok(self.cleaned(frame))))
+    }
+
     fn cleaned(&self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
         if let (Some(clean), Some(trailers)) = (self.clean, frame.trailers_mut()) {
             clean(trailers);
@@ -151,32 +200,17 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.head.has_remaining() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.head)))));
-        }
-        if std::mem::take(&mut self.broken) {
-            return Poll::Ready(Some(Err(BodyError::Incomplete)));
-        }
-        let Some(rest) = &mut self.rest else {
-            let trailers = self.trailers.take().map(Frame::trailers);
-            return Poll::Ready(trailers.map(|frame| Ok(self.cleaned(frame))));
-        };
-        let frame = match Pin::new(rest).poll_frame(context) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                let patience = self.patience.as_mut().map_or(Poll::Pending, |patience| patience.poll(context));
-                return patience.map(|()| Some(Err(BodyError::Stalled)));
+        let frame = self.next(context);
+        if let (Some(witness), Poll::Ready(frame)) = (&self.witness, &frame) {
+            if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+                witness.passes(data);
             }
-        };
-        if let Some(patience) = &mut self.patience {
-            patience.end = None;
+            // Whoever knows the length does not ask for the end, and a chunked body has no other.
+            if frame.is_none() || !matches!(frame, Some(Err(_))) && self.is_end_stream() {
+                witness.has_passed();
+            }
         }
-        let Some(frame) = frame.transpose()? else { return Poll::Ready(None) };
-        if let (Some(allowed), Some(data)) = (self.allowed, frame.data_ref()) {
-            let left = allowed.checked_sub(data.len() as u64).ok_or(BodyError::TooLarge)?;
-            self.allowed = Some(left);
-        }
-        Poll::Ready(Some(Ok(self.cleaned(frame))))
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

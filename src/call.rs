@@ -16,6 +16,7 @@ use crate::{
     catalogue::{Route, RouteId},
     ledger::{Caller, Entrance, Met, Permit},
     permissions::Permissions,
+    trail::Trail,
 };
 
 /// Whose call it is and which of Zoho's calls: what the route room found out.
@@ -80,6 +81,8 @@ pub struct Call {
     pub entrance: Entrance,
     /// Tells those who share it whether it has left the queue.
     pub departure: Departure,
+    /// What became of it at Zoho, for the audit.
+    pub trail: Trail,
 }
 
 impl Call {
@@ -92,6 +95,12 @@ impl Call {
         };
         let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         body + self.target.as_str().len() + headers
+    }
+
+    /// Whether it changes nothing at Zoho.
+    #[must_use]
+    pub fn changes_nothing(&self) -> bool {
+        self.subject.route.changes_nothing(&self.method, &self.headers)
     }
 
     /// The same call once more, for a second attempt; `None` when its body streams and is gone after the first.
@@ -117,6 +126,7 @@ impl Call {
             ready_at: self.ready_at,
             entrance: self.entrance,
             departure: self.departure.clone(),
+            trail: self.trail.clone(),
         }
     }
 }
@@ -297,6 +307,7 @@ pub(crate) mod tests {
             ready_at: clock::now(),
             entrance: Entrance::Back,
             departure: Departure::default(),
+            trail: Trail::default(),
         }
     }
 

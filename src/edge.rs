@@ -10,7 +10,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use futures_util::FutureExt;
@@ -27,7 +26,7 @@ use crate::{
     refusal::{Cause, Refusal},
     respond,
     shutdown::Shutdown,
-    telemetry::Metrics,
+    telemetry::{Metrics, milliseconds},
 };
 
 /// Hangs the room.
@@ -156,9 +155,4 @@ impl EdgeLayer {
         }
         response
     }
-}
-
-/// With a thousandth's precision: what a log line can be read with.
-fn milliseconds(span: Duration) -> f64 {
-    (span.as_secs_f64() * 1e6).round() / 1e3
 }

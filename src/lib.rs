@@ -9,6 +9,7 @@ pub mod config;
 pub mod stack;
 
 // The rooms, in the order a request walks them.
+pub mod audit;
 pub mod cache;
 pub mod caller;
 pub mod dry_run;
@@ -48,6 +49,8 @@ pub mod respond;
 pub mod secret;
 pub mod shutdown;
 pub mod store;
+pub mod success;
 pub mod telemetry;
+pub mod trail;
 pub mod upstream;
 pub mod wait;

@@ -13,6 +13,8 @@ pub struct Permissions {
     pub accounts: Vec<AccountName>,
     /// The calls it may make.
     pub allow: Vec<RouteGlob>,
+    /// Of these, it may make only those that change nothing at Zoho.
+    pub read_only: bool,
 }
 
 /// A pattern of route ids: `people.lms.*`, `calendar.*`, `*`. A star stands for any characters, dots included.

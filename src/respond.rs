@@ -192,7 +192,7 @@ fn tell(refusal: &Refusal) -> Telling {
             StatusCode::FORBIDDEN,
             "caller-forbidden",
             "The caller may not do this",
-            format!("{detail} (callers.NAME.accounts and allow)"),
+            format!("{detail} (callers.NAME.accounts, allow and read_only)"),
             None,
             "http_request_denied",
         ),
@@ -260,6 +260,9 @@ fn tell(refusal: &Refusal) -> Telling {
                 Limit::Calls => "the gateway's queue is full (queue.max_waiting)",
                 Limit::Bytes => "the gateway's queue holds as much as it may (queue.max_waiting_bytes)",
                 Limit::CallsPerCaller => "this caller's part of the queue is full (queue.max_waiting_per_caller)",
+                Limit::Lent => {
+                    "the queue is full, and the place was lent by a caller that needs its share (callers.NAME.weight)"
+                }
             }
             .into(),
             Some(*retry_after),

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     account::AccountName,
+    audit::AuditLayer,
     body::Body,
     cache::CacheLayer,
     caller::{IdentifyLayer, Keys},
@@ -105,6 +106,8 @@ pub fn stack(
         .layer(DryRunLayer::new(Arc::clone(&lines), max_wait))
         // Before the throttle: what the cache can answer spends no slot.
         .layer(CacheLayer::new(cache_bytes, max_wait, timeout, Arc::clone(&metrics)))
+        // Below the cache, since what that answers changes nothing; above the retries: a call is one line.
+        .layer(AuditLayer)
         // Above the throttle: a second attempt asks for a second permit.
         .layer(RetryLayer)
         // Before the token: none is fetched for a call that waits, none goes stale in the queue.

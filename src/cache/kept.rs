@@ -13,9 +13,8 @@ use super::{
     directives::Lifetime,
     key::{NEGOTIATED, joined},
     list::{Quotes, members},
-    success::tells_of_success,
 };
-use crate::{body::Body, clock, ratelimit};
+use crate::{body::Body, clock, ratelimit, success::tells_of_success};
 
 /// A larger answer streams through and is not kept.
 const LARGEST: usize = 1024 * 1024;

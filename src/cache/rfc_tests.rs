@@ -259,6 +259,7 @@ fn call(method: Method, headers: &[(&'static str, &'static str)]) -> Call {
     let mut call = tests::call("/api/v1/courses/1/share");
     let route = Arc::make_mut(&mut call.subject.route);
     (route.cache, route.stale_if_error) = (FRESH, GRACE);
+    (route.methods, route.reads) = (Vec::new(), true);
     for (name, value) in headers {
         call.headers.append(*name, value.parse().unwrap());
     }

@@ -53,7 +53,8 @@ fn room(body: &'static str) -> (Room, Arc<AtomicUsize>) {
 
 fn call(method: Method, account: &str, target: &str, headers: &[(&'static str, &str)]) -> Call {
     let mut call = tests::call_of(account, target);
-    Arc::make_mut(&mut call.subject.route).cache = Duration::from_secs(60);
+    let route = Arc::make_mut(&mut call.subject.route);
+    (route.cache, route.methods, route.reads) = (Duration::from_secs(60), Vec::new(), true);
     call.headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
     Call { method, ..call }
 }

@@ -6,6 +6,7 @@
 
 mod date;
 mod parameter;
+mod reads;
 mod row;
 mod scope;
 mod shape;
@@ -140,6 +141,8 @@ pub struct Route {
     pub path: Option<String>,
     /// Further templates of the same call, where pages or clients vary; all of them count together.
     pub aliases: Vec<String>,
+    /// Whether it only looks: with a method that is safe, or listed above, it changes nothing at Zoho.
+    pub reads: bool,
     /// OAuth scopes, any one of which suffices.
     pub scopes: Vec<String>,
     /// How often it may be called; `None` with `throttle = "off"`.

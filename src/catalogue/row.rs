@@ -143,12 +143,14 @@ struct Other {
 impl Row {
     fn into_route(self, product: Product) -> Route {
         let Self { id, methods, path, aliases, scopes, requests, window, lock, trust, source, note, parameters } = self;
+        let reads = Route::reads_by_its_name(&id, &methods);
         Route {
             id,
             product,
             methods,
             path: Some(path),
             aliases,
+            reads,
             scopes,
             threshold: Some(Threshold { requests, window, lock, pace: Pace::Burst }),
             trust,
@@ -171,6 +173,8 @@ impl Other {
             methods: Vec::new(),
             path: None,
             aliases: Vec::new(),
+            // Zoho's older pages write by GET too, and nobody knows what this one does.
+            reads: false,
             scopes: Vec::new(),
             threshold: Some(Threshold { requests, window, lock, pace: Pace::Burst }),
             trust: Trust::Assumed,

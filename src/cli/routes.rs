@@ -73,6 +73,7 @@ pub(super) fn object(route: &Route) -> Value {
         "host": DataCenter::Us.host(route.product),
         "path": route.path,
         "aliases": route.aliases,
+        "reads": route.reads,
         "scopes": route.scopes,
         "threshold": threshold,
         "lock": route.threshold.map(|threshold| span(threshold.lock)),

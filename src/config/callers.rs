@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use super::{accounts, reader::Section};
+use super::{accounts, defaults, reader::Section};
 use crate::{
     account::{Account, AccountName},
     caller::{CallerLimit, KeyHash, Keys, Registered},
@@ -54,7 +54,8 @@ fn permissions(section: &mut Section<'_>, accounts: &[Account]) -> Permissions {
     let accounts = section.list("accounts", "the name of an account", account).into_iter().flatten();
     let accounts = accounts.map(|found| found.value).collect();
     let globs = section.list("allow", "a route's id, such as \"people.lms.*\"", str::parse::<RouteGlob>);
-    Permissions { accounts, allow: globs.into_iter().flatten().map(|found| found.value).collect() }
+    let allow = globs.into_iter().flatten().map(|found| found.value).collect();
+    Permissions { accounts, allow, read_only: section.boolean("read_only").unwrap_or(defaults::READ_ONLY) }
 }
 
 fn limit(section: &mut Section<'_>) -> Option<CallerLimit> {

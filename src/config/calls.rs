@@ -32,6 +32,10 @@ pub(super) fn identity(section: &mut Section<'_>, route: &mut Route) {
                 section.take(key);
             }
         }
+        if let Some(origin) = section.whereabouts("reads") {
+            section.wrong("reads", &origin, "what the catalogue does not know may change something at Zoho");
+            section.take("reads");
+        }
     }
     if let Some(found) = section.list("methods", "a method such as \"GET\", or \"any\"", method)
         && !found.is_empty()
@@ -39,6 +43,10 @@ pub(super) fn identity(section: &mut Section<'_>, route: &mut Route) {
         // One "any" among others is any.
         let methods: Option<Vec<Method>> = found.into_iter().map(|found| found.value).collect();
         route.methods = methods.unwrap_or_default();
+        route.reads = Route::reads_by_its_name(&route.id, &route.methods);
+    }
+    if let Some(reads) = section.boolean("reads") {
+        route.reads = reads;
     }
     let product = route.product;
     let path = |text: &str| template::parse(below_one_root(product, text));
@@ -88,6 +96,7 @@ fn extra_route(section: &mut Section<'_>) -> Option<Route> {
     let source = section.parsed("source", "the address of a page", text).map(|found| found.value);
     let note = section.parsed("note", "a text", text).map(|found| found.value);
     let mut route = Route {
+        reads: Route::reads_by_its_name(&id, &[]),
         id,
         product,
         methods: Vec::new(),

@@ -81,6 +81,9 @@ pub(super) const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// A new call of Zoho's should work on the day it appears, at the pace that most calls have.
 pub(super) const UNKNOWN: UnknownRoute = UnknownRoute::Limit;
 
+/// Which calls a caller may make is what its `allow` says; most callers are there to change something.
+pub(super) const READ_ONLY: bool = false;
+
 /// A call that Zoho is sure to refuse would cost a slot of its route.
 pub(super) const SCOPES: ScopeCheck = ScopeCheck::Check;
 

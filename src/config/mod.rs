@@ -73,6 +73,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// Keeping answers.
     pub cache: Cache,
+    /// What is written of calls that may have changed something.
+    pub audit: Audit,
     /// What to do with calls that the catalogue does not know.
     pub routing: Routing,
     /// The Zoho logins in the order of the file; at least one.
@@ -168,6 +170,13 @@ pub struct Upstream {
 pub struct Cache {
     /// How much all kept answers together may hold in memory.
     pub max_bytes: u64,
+}
+
+/// `[audit]`.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// The file to which its lines go; `None`: where the log goes.
+    pub file: Option<PathBuf>,
 }
 
 /// `[routing]`.
@@ -272,6 +281,7 @@ fn validated(
         let queue = root.section("queue", sections::queue);
         let upstream = root.section("upstream", |section| sections::upstream(section, &around));
         let cache = root.section("cache", sections::cache);
+        let audit = root.section("audit", |section| sections::audit(section, &around));
         let routing = root.section("routing", sections::routing);
         let accounts = accounts::read(root, &around);
         let callers = callers::read(root, &accounts);
@@ -279,7 +289,7 @@ fn validated(
         overrides::apply(root, &mut catalogue, &mut whereabouts);
         calls::extra(root, &mut catalogue, &mut whereabouts);
         calls::contradictions(root, &catalogue, &whereabouts);
-        Config { proxy, admin, state, token, queue, upstream, cache, routing, accounts, callers, catalogue }
+        Config { proxy, admin, state, token, queue, upstream, cache, audit, routing, accounts, callers, catalogue }
     });
     findings.into_result().map(|()| config)
 }

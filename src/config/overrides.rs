@@ -78,11 +78,17 @@ pub(super) fn override_fields(section: &mut Section<'_>, route: &mut Route) {
     }
     let cache_origin = section.whereabouts("cache");
     if let Some(cache) = section.duration("cache", CACHES) {
-        if let Some(origin) = cache_origin
+        if let Some(origin) = cache_origin.clone()
             && !cache.is_zero()
             && !may_be_read(route)
         {
             section.wrong("cache", &origin, "only the answers of a GET route can be served again; expected \"0s\"");
+        } else if let Some(origin) = cache_origin
+            && !cache.is_zero()
+            && !route.reads
+        {
+            let message = "the call may change something at Zoho, which a kept answer would not; expected \"0s\", or reads = true beside it";
+            section.wrong("cache", &origin, message);
         }
         route.cache = cache;
     }

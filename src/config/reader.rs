@@ -225,6 +225,24 @@ impl Section<'_> {
         integer
     }
 
+    /// True or false; from the environment, where everything is text, by that word.
+    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        let Entry { node: Node { origin, value }, .. } = self.take(key)?;
+        let expected = "true or false";
+        let boolean = match &value {
+            Value::Boolean(boolean) => Some(*boolean),
+            Value::Text(text) if matches!(origin, Origin::Environment { .. }) => text.expose().parse().ok(),
+            other => {
+                self.wrong_kind(key, &origin, expected, other);
+                return None;
+            }
+        };
+        if boolean.is_none() {
+            self.wrong(key, &origin, format!("expected {expected}"));
+        }
+        boolean
+    }
+
     /// One of a few words.
     pub(super) fn choice<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
         let listed: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();

@@ -1,9 +1,9 @@
-//! The tables with fixed keys: `[proxy]`, `[admin]`, `[state]`, `[token]`, `[queue]`, `[upstream]`, `[cache]`, `[routing]`.
+//! The tables with fixed keys: `[proxy]`, `[admin]`, `[state]`, `[token]`, `[queue]`, `[upstream]`, `[cache]`, `[audit]`, `[routing]`.
 
 use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use super::{
-    Admin, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, ScopeCheck, State, UnknownRoute, Upstream,
+    Admin, Audit, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, ScopeCheck, State, UnknownRoute, Upstream,
     credential::{self, Surroundings},
     defaults,
     reader::Section,
@@ -205,6 +205,15 @@ pub(super) fn upstream(section: &mut Section<'_>, around: &Surroundings<'_>) -> 
 /// Reads `[cache]`.
 pub(super) fn cache(section: &mut Section<'_>) -> Cache {
     Cache { max_bytes: section.size("max_bytes", CACHE_BYTES).unwrap_or(defaults::CACHE_BYTES) }
+}
+
+/// Reads `[audit]`.
+pub(super) fn audit(section: &mut Section<'_>, around: &Surroundings<'_>) -> Audit {
+    let file = section.parsed("file", "a path", |path| match path {
+        "" => Err("expected the path of a file"),
+        path => Ok(around.folder.join(path)),
+    });
+    Audit { file: file.map(|found| found.value) }
 }
 
 /// Reads `[routing]`.

@@ -20,6 +20,7 @@ pub(super) struct Node {
 pub(super) enum Value {
     Text(Secret),
     Integer(i128),
+    Boolean(bool),
     List(Vec<Node>),
     Table(Table),
     /// Anything else, by the name of its kind.
@@ -32,6 +33,7 @@ impl Value {
         match self {
             Self::Text(_) => "a string",
             Self::Integer(_) => "an integer",
+            Self::Boolean(_) => "a boolean",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
             Self::Other(kind) => kind,
@@ -123,7 +125,7 @@ impl<'a> Lines<'a> {
                 .map_or(Value::Other("an integer of absurd size"), Value::Integer),
             DeValue::Array(list) => Value::List(list.iter().map(|value| self.node(value)).collect()),
             DeValue::Table(table) => Value::Table(self.table(table)),
-            DeValue::Boolean(_) => Value::Other("a boolean"),
+            DeValue::Boolean(boolean) => Value::Boolean(*boolean),
             DeValue::Float(_) => Value::Other("a number with a fraction"),
             DeValue::Datetime(_) => Value::Other("a date or time"),
         };

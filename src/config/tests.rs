@@ -98,12 +98,14 @@ fn every_key_is_taken() {
             upstream = { connect_timeout = "1s", timeout = "2m" }
             routing = { unknown = "deny", scopes = "off" }
             cache.max_bytes = "1MiB"
+            audit.file = "/var/log/zoho-gateway/audit.log"
             [callers.payroll]
             key_sha256 = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
             weight = 3
             accounts = ["main", "other"]
             allow = ["people.lms.*", "calendar.*"]
             limit = { requests = 600, window = "1m" }
+            read_only = true
             [callers.reports]
             key_sha256 = ["2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae", "FCDE2B2EDBA56BF408601FB721FE9B5C338D10EE429EA04FAE5511B68FBF8FB9"]
             [routes."people.lms.share-course"]
@@ -128,6 +130,7 @@ fn every_key_is_taken() {
             [routes."people.cases.get-case"]
             methods = "any"
             scopes = "none"
+            reads = false
             [[extra_routes]]
             id = "people.forms.merge-records"
             path = "/people/api/forms/{formLinkName}/mergeRecords"
@@ -142,6 +145,7 @@ fn every_key_is_taken() {
             validate = "off"
             source = "https://www.zoho.com/calendar/help/api/count.html"
             note = "seen in a newsletter"
+            reads = true
             [accounts.other]
             data_center = "eu"
             client_id = "1000.DEF"
@@ -160,12 +164,14 @@ fn every_key_is_taken() {
     let limits = Limits { calls: 0, bytes: 1 << 20, calls_per_caller: 3 };
     assert_eq!((config.queue.max_wait, config.queue.limits), (Duration::from_millis(250), limits));
     assert_eq!(config.state.dir.as_deref(), Some(Path::new("/var/lib/gateway")));
+    assert_eq!(config.audit.file.as_deref(), Some(Path::new("/var/log/zoho-gateway/audit.log")));
     assert_eq!(config.state.missing, MissingState::Lost);
     assert_eq!((config.token.requests.get(), config.token.reserve), (2, 1));
     let callers = ["key", "foo", "bar"].map(|key| config.callers.caller(key.as_bytes()));
     let shares = callers.map(|found| found.map(|found| (found.caller.name(), found.caller.weight().get())));
     let payroll = config.callers.caller(b"key").unwrap();
-    assert_eq!(payroll.permissions.accounts.len(), 2);
+    assert_eq!((payroll.permissions.accounts.len(), payroll.permissions.read_only), (2, true));
+    assert!(!config.callers.caller(b"foo").unwrap().permissions.read_only);
     assert!(payroll.permissions.allows(&RouteId::new("people.lms.share-course")));
     assert_eq!(payroll.limit.map(|limit| (limit.requests.get(), limit.window.as_secs())), Some((600, 60)));
     assert_eq!(shares, [Some(("payroll", 3)), Some(("reports", 1)), Some(("reports", 1))]);
@@ -189,6 +195,7 @@ fn every_key_is_taken() {
     assert_eq!(paths, ["/api/hrcases/addCase", "/api/hrcases/addcase", "/api/hrcases/newcase"]);
     let case = route(&config, "people.cases.get-case");
     assert_eq!((case.methods.len(), case.scopes.len(), case.trust), (0, 0, Trust::Transcribed));
+    assert!(!case.reads && shared.reads && !share.reads);
 
     let merge = route(&config, "people.forms.merge-records");
     assert_eq!((merge.path.as_deref(), merge.methods.len()), (Some("/api/forms/{formLinkName}/mergeRecords"), 0));
@@ -201,6 +208,8 @@ fn every_key_is_taken() {
     let count = route(&config, "calendar.events.count-events");
     assert_eq!((count.product, count.methods.len(), count.threshold), (Product::Calendar, 2, None));
     assert_eq!((count.validation, count.note.as_deref()), (Validation::Off, Some("seen in a newsletter")));
+    // Of its own accord a call that lists COUNT would be none.
+    assert!(count.reads && !merge.reads);
     assert!(count.source.ends_with("count.html") && count.templates().count() == 2);
 
     let names: Vec<&str> = config.accounts.iter().map(|account| account.name.as_str()).collect();
@@ -231,12 +240,14 @@ fn the_example_loads_and_states_the_defaults() {
                 "#max_connections",
                 "#hosts",
                 "#ca_file",
+                "#file",
                 "#daily_calls",
                 "#[callers",
                 "#key_sha256",
                 "#accounts = [",
                 "#allow",
                 "#weight",
+                "#read_only",
                 "#limit",
             ]
             .iter()

@@ -27,6 +27,8 @@ use crate::{
     endpoint::Endpoint,
     ledger::{Met, Permit},
     refusal::{Cause, Refusal, ScopeEvidence},
+    success,
+    trail::Trail,
     upstream::{Client, Failure},
 };
 
@@ -53,14 +55,15 @@ impl Forward {
 impl Way {
     async fn visit(self: Arc<Self>, signed: Signed) -> Result<Answer, Refusal> {
         let Signed { call, mut permit, token } = signed;
-        let subject = call.subject.clone();
+        let (subject, trail) = (call.subject.clone(), call.trail.clone());
         let endpoint = subject.account.endpoints.product(subject.route.product);
         let request = request(call, endpoint, &token).ok_or_else(|| Refusal::from(Cause::Internal).of(&subject))?;
         let refuse = |cause| Refusal::from(cause).of(&subject);
-        let (head, body) = match self.send(request, endpoint, permit.as_mut()).await.map_err(refuse)? {
+        let (head, body) = match self.send(request, endpoint, permit.as_mut(), &trail).await.map_err(refuse)? {
             Sent::Answered(head, body) => (head, body),
             Sent::Overtaken(until) => return Ok(overtaken(until)),
         };
+        trail.answered(head.status);
         // The status alone is a sign; whatever becomes of the body, nothing more may be sent.
         if head.status == StatusCode::TOO_MANY_REQUESTS
             && let Some(met) = permit.as_mut().and_then(|permit| permit.locked(retry_after(&head)))
@@ -69,10 +72,13 @@ impl Way {
         }
         // Without a permit there is no lock to be kept, so only a refused token is of interest.
         if permit.is_none() && head.status.is_success() {
+            trail.judged(|| true);
             return Ok(answer(head, Body::from(body).patient(self.timeout), None));
         }
         let Peeked { body, seen } = self.peek(body, endpoint).await.map_err(refuse)?;
-        let sign = sign(&head, &seen);
+        let seen = decoded(&head, &seen);
+        let sign = signs::read(head.status, &head.headers, &seen, clock::wall());
+        trail.judged(|| sign.is_none() && !success::tells_of_failure(&seen));
         if let (Some(Sign::Locked(retry_after)), Some(permit)) = (&sign, &mut permit)
             && let Some(met) = permit.locked(*retry_after)
         {
@@ -93,17 +99,27 @@ impl Way {
         mut request: Request<Body>,
         endpoint: &Endpoint,
         permit: Option<&mut Permit>,
+        trail: &Trail,
     ) -> Result<Sent, Cause> {
         let failed = |error: &_| Failure::of(error, endpoint.authority().as_str(), self.max_body);
         let timed_out = || Failure::timeout(endpoint.authority().as_str());
         let Some(permit) = permit else {
+            trail.sends();
             let outcome = tokio::time::timeout(self.timeout, self.client.request(request)).await;
-            let outcome = outcome.map_err(|_| timed_out().cause)?;
-            return switched(outcome.map_err(|error| failed(&error).cause)?, endpoint);
+            let failure = match outcome {
+                Ok(Ok(response)) => return switched(response, endpoint),
+                Ok(Err(error)) => failed(&error),
+                Err(_) => timed_out(),
+            };
+            if failure.never_sent {
+                trail.not_sent();
+            }
+            return Err(failure.cause);
         };
         if let Err(until) = permit.sending() {
             return Ok(Sent::Overtaken(until));
         }
+        trail.sends();
         // Until the request has a connection, none of it was written, and it can still be held back from a lock.
         let connection = capture_connection(&mut request);
         let unsent = || connection.connection_metadata().is_none();
@@ -113,6 +129,7 @@ impl Way {
             until = permit.overtaken() => {
                 if unsent() {
                     permit.not_sent();
+                    trail.not_sent();
                     return Ok(Sent::Overtaken(until));
                 }
                 exchange.await
@@ -128,6 +145,7 @@ impl Way {
         };
         if failure.never_sent || unsent() {
             permit.not_sent();
+            trail.not_sent();
         }
         Err(failure.cause)
     }
@@ -211,10 +229,10 @@ fn retry_after(head: &Parts) -> Option<Duration> {
     signs::retry_after(&head.headers, clock::wall())
 }
 
-fn sign(head: &Parts, seen: &[u8]) -> Option<Sign> {
+/// What the gateway saw of a body, as it reads.
+fn decoded(head: &Parts, seen: &[u8]) -> Vec<u8> {
     let coding = head.headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
-    let decoded = coding::decode(coding, seen).unwrap_or_default();
-    signs::read(head.status, &head.headers, &decoded, clock::wall())
+    coding::decode(coding, seen).unwrap_or_default()
 }
 
 fn answer(mut head: Parts, body: Body, unexecuted: Option<Unexecuted>) -> Answer {

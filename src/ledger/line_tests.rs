@@ -165,6 +165,49 @@ async fn the_waiting_room_is_bounded() {
     served(&line, FAR).await.unwrap();
 }
 
+/// Its place in a line of its own is given up by itself, since a line is never reached into from another one.
+#[tokio::test(start_paused = true)]
+async fn whose_seat_is_needed_hears_so_at_once_in_whatever_line_it_waits() {
+    let books = Books::in_memory(Limits::calls(4));
+    let (first, second) = (line_of(1, None, books.clone()), line_of(1, None, books));
+    let of = |name: &str, weight: u32| {
+        let caller = Caller::new(name, NonZeroU32::new(weight).unwrap());
+        Claim { caller, ..claim(clock::now() + FAR, Entrance::Back) }
+    };
+    for line in [&first, &second] {
+        served(line, FAR).await.unwrap();
+    }
+    let wait = |line: &Arc<Line>, claim: Claim| {
+        let line = Arc::clone(line);
+        tokio::spawn(async move { line.permit(claim).await.map(|_| clock::now()) })
+    };
+    let start = clock::now();
+    let mut lent = Vec::new();
+    for _ in 0..4 {
+        lent.push(wait(&first, of("one", 1)));
+        tokio::task::yield_now().await;
+    }
+    let mut owners = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(second.verdict(&of("three", 3)).1, Ok(()));
+        owners.push(wait(&second, of("three", 3)));
+        tokio::task::yield_now().await;
+    }
+    for evicted in lent.drain(1..) {
+        let Err(Refused::Full { retry_after, limit: Limit::Lent }) = evicted.await.unwrap() else { panic!("told") };
+        assert!(retry_after >= ms(1000));
+    }
+    assert_eq!(clock::now(), start, "at once");
+    assert_eq!((first.standing().waiting, second.standing().waiting), (1, 3));
+    let full = Refused::Full { retry_after: ms(4000), limit: Limit::Calls };
+    assert_eq!(second.verdict(&of("three", 3)).1, Err(full));
+    assert_eq!(lent.remove(0).await.unwrap().unwrap() - start, ms(1000));
+    for owner in owners {
+        owner.await.unwrap().unwrap();
+    }
+    assert_eq!(first.books().room.waiting(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
     let line = line(1, 100);

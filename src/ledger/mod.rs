@@ -7,6 +7,7 @@
 //! [`Bucket`] is the rule, a pure function of its state and the time. [`Line`] puts a fair queue before it and alone
 //! mints [`Permit`]s, each of them after the [`Journal`] has made it durable; what a permit takes, its `Drop` gives back.
 
+mod bell;
 mod bucket;
 mod caller;
 mod charges;

@@ -6,11 +6,12 @@
 //!
 //! Time stands still but for those who sleep until a moment nearby: they move the clock there, at a point of shuttle's
 //! choosing. Deadlines are far away and never come, so a wake-up that is lost leaves its waiter for ever, and shuttle
-//! reports a deadlock. It did when by way of trial the head was not woken by whoever left the queue (`Place::drop`), by a
-//! permit given back (`Line::change`), or by a lock's end (`Line::executed`).
+//! reports a deadlock. It did when by way of trial the head was not woken by whoever left the queue (`Place::drop`), be it
+//! only by those who were turned out, by a permit given back (`Line::change`), or by a lock's end (`Line::executed`).
 
 use std::{
     future::{Future, poll_fn},
+    num::NonZeroU32,
     pin::pin,
     sync::{
         Arc, LazyLock, PoisonError,
@@ -87,24 +88,37 @@ struct Model {
     line: Arc<Line>,
     room: Arc<WaitingRoom>,
     out: AtomicU32,
+    turned_out: AtomicU32,
     requests: u32,
 }
 
 impl Model {
     /// A slot is free again with its answer, so that only wake-ups count.
-    fn new(requests: u32) -> Arc<Self> {
+    fn new(requests: u32, places: usize) -> Arc<Self> {
         let threshold =
             Threshold { lock: Duration::from_millis(1), ..threshold_of(requests, Duration::ZERO, Pace::Burst) };
-        let books = Books::in_memory(Limits::calls(100));
+        let books = Books::in_memory(Limits::calls(places));
         let room = Arc::clone(&books.room);
         let line = Line::new(Key::default(), Bucket::new(threshold, clock::now()), None, books);
-        Arc::new(Self { line, room, out: AtomicU32::new(0), requests })
+        Arc::new(Self { line, room, out: AtomicU32::new(0), turned_out: AtomicU32::new(0), requests })
     }
 
     /// One caller that stays until it is served.
     async fn call(&self, how: Use) {
         let permit = self.line.permit(Claim::plain(clock::now() + FAR)).await.expect("who waits is served");
         self.make_use_of(permit, how).await;
+    }
+
+    /// One of callers who do not all find a place: it is served, or told that there is none or that its own is needed.
+    async fn call_in_a_crowd(&self, caller: Caller, how: Use) {
+        let claim = Claim { caller, ..Claim::plain(clock::now() + FAR) };
+        match self.line.permit(claim).await {
+            Ok(permit) => self.make_use_of(permit, how).await,
+            Err(Refused::Full { limit, .. }) => {
+                self.turned_out.fetch_add(u32::from(limit == Limit::Lent), Ordering::Relaxed);
+            }
+            Err(refused) => panic!("{refused:?}"),
+        }
     }
 
     /// One that loses patience at a moment of shuttle's choosing.
@@ -170,7 +184,7 @@ fn check(scheduler: impl Scheduler + 'static, requests: u32, uses: &'static [Use
     let mut config = Config::new();
     config.stack_size = 1 << 18;
     let schedules = Runner::new(scheduler, config).run(move || {
-        let model = Model::new(requests);
+        let model = Model::new(requests, 100);
         let callers: Vec<_> = uses
             .iter()
             .enumerate()
@@ -187,6 +201,33 @@ fn check(scheduler: impl Scheduler + 'static, requests: u32, uses: &'static [Use
         model.is_empty();
     });
     assert_eq!(schedules, SCHEDULES);
+}
+
+/// Four calls of one caller and three of another, of three times its weight, before a room for two.
+fn check_crowd(scheduler: impl Scheduler + 'static, how: Use) {
+    let _inside = RUNTIME.enter();
+    let mut config = Config::new();
+    config.stack_size = 1 << 18;
+    let turned_out = Arc::new(AtomicU32::new(0));
+    let all = Arc::clone(&turned_out);
+    let schedules = Runner::new(scheduler, config).run(move || {
+        let model = Model::new(1, 2);
+        let callers: Vec<_> = [1, 1, 3, 1, 3, 1, 3]
+            .into_iter()
+            .map(|weight| {
+                let (model, weight) = (Arc::clone(&model), NonZeroU32::new(weight).expect("not zero"));
+                let caller = Caller::new(&weight.to_string(), weight);
+                future::spawn(async move { model.call_in_a_crowd(caller, how).await })
+            })
+            .collect();
+        for caller in callers {
+            future::block_on(caller).expect("it ends");
+        }
+        model.is_empty();
+        all.fetch_add(model.turned_out.load(Ordering::Relaxed), Ordering::Relaxed);
+    });
+    assert_eq!(schedules, SCHEDULES);
+    assert!(turned_out.load(Ordering::Relaxed) > 0, "nobody had to go");
 }
 
 const HELD: &[Use] = &[Use::GivesBack, Use::GivesBack, Use::Sends, Use::Sends, Use::GivesBack];
@@ -209,5 +250,14 @@ fn nor_at_the_worst_moments() {
         for uses in [HELD, LOST, LOCKED] {
             check(PctScheduler::new(3, SCHEDULES), requests, uses);
         }
+    }
+}
+
+/// A seat may be given away at any moment: while its owner looks, is served, or leaves.
+#[test]
+fn who_is_turned_out_leaves_nothing_and_wakes_the_next() {
+    for how in [Use::GivesBack, Use::Sends] {
+        check_crowd(RandomScheduler::new(SCHEDULES), how);
+        check_crowd(PctScheduler::new(3, SCHEDULES), how);
     }
 }

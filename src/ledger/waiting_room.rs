@@ -1,10 +1,18 @@
-//! How many callers may wait, over all lines together.
+//! How many callers may wait, over all lines together, and whose places those are.
+//!
+//! A part of the room is each caller's by its weight, but what nobody needs is lent: while there is room, everybody may
+//! use it. When there is none left and somebody comes who has less than its share, the last call of whoever is furthest
+//! above its own has to go ([`shares`]).
 
-use std::{collections::HashMap, sync::Arc};
+mod shares;
+
+use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use super::{Caller, Claim, Entrance};
+use self::shares::{Inside, Turn};
+use super::{Caller, Claim, bell::Bell};
 
 /// What waiting is bounded by. Each also holds alone: whoever would pass one of them is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,28 +45,28 @@ pub enum Limit {
     Bytes,
     /// [`Limits::calls_per_caller`].
     CallsPerCaller,
+    /// Its place was another caller's by right, who needs it now.
+    Lent,
 }
 
 /// The room in which the callers of all lines wait.
+///
+/// Its mutex is a leaf: a line's is taken before it and never while it is held. So a waiter of another line is not taken
+/// from its queue here; its seat is given away, its bell rings, and it leaves its own line itself.
 #[derive(Debug)]
 pub struct WaitingRoom {
     limits: Limits,
     inside: Mutex<Inside>,
 }
 
-#[derive(Debug, Default)]
-struct Inside {
-    calls: usize,
-    bytes: usize,
-    by_caller: HashMap<Caller, usize>,
-}
-
-/// A seat in the room; dropping it leaves the room.
+/// A seat in the room; dropping it leaves the room, unless it was given away.
 #[derive(Debug)]
 pub(super) struct Seat {
     room: Arc<WaitingRoom>,
     caller: Caller,
     bytes: usize,
+    turn: Option<Turn>,
+    bell: Arc<Bell>,
 }
 
 impl WaitingRoom {
@@ -71,7 +79,7 @@ impl WaitingRoom {
     /// How many wait now.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.inside.lock().calls
+        self.inside.lock().calls()
     }
 
     /// Whether it would let this one in, which takes no seat.
@@ -79,44 +87,21 @@ impl WaitingRoom {
         self.inside.lock().admits(claim, self.limits)
     }
 
+    /// Takes a seat, another caller's last one where that is this caller's by right; the one who loses it hears its bell.
     /// Who comes back from a lock was in already and is not turned away.
-    pub(super) fn enter(self: &Arc<Self>, claim: &Claim) -> Result<Seat, Limit> {
-        let mut inside = self.inside.lock();
-        inside.admits(claim, self.limits)?;
-        inside.calls += 1;
-        inside.bytes = inside.bytes.saturating_add(claim.bytes);
-        *inside.by_caller.entry(claim.caller.clone()).or_default() += 1;
-        Ok(Seat { room: Arc::clone(self), caller: claim.caller.clone(), bytes: claim.bytes })
-    }
-}
-
-impl Inside {
-    fn admits(&self, claim: &Claim, limits: Limits) -> Result<(), Limit> {
-        if claim.entrance == Entrance::Back {
-            if self.calls >= limits.calls {
-                return Err(Limit::Calls);
-            }
-            if self.bytes.saturating_add(claim.bytes) > limits.bytes {
-                return Err(Limit::Bytes);
-            }
-            if self.by_caller.get(&claim.caller).copied().unwrap_or_default() >= limits.calls_per_caller {
-                return Err(Limit::CallsPerCaller);
-            }
-        }
-        Ok(())
+    pub(super) fn enter(self: &Arc<Self>, claim: &Claim, bell: &Arc<Bell>, now: Instant) -> Result<Seat, Limit> {
+        let turn = self.inside.lock().enter(claim, self.limits, bell, now)?;
+        let (room, caller, bell) = (Arc::clone(self), claim.caller.clone(), Arc::clone(bell));
+        Ok(Seat { room, caller, bytes: claim.bytes, turn, bell })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut inside = self.room.inside.lock();
-        inside.calls -= 1;
-        inside.bytes = inside.bytes.saturating_sub(self.bytes);
-        if let Some(own) = inside.by_caller.get_mut(&self.caller) {
-            *own -= 1;
-            if *own == 0 {
-                inside.by_caller.remove(&self.caller);
-            }
+        // Seats are given away under this lock.
+        if !self.bell.is_turned_out() {
+            inside.leave(&self.caller, self.turn, self.bytes);
         }
     }
 }

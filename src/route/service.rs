@@ -106,8 +106,7 @@ impl Routing {
             target::resolve(&account, &head.uri, host).map_err(|cause| named(Refusal::from(cause)))?;
         let path = Path::parse(target.path()).map_err(|fault| named(ambiguous(fault)))?;
         let route = self.route(product, &head.method, &path).map_err(named)?;
-        if permissions.is_some_and(|permissions| !permissions.allows(&route.id)) {
-            let detail = format!("{} may not call {}", caller.name(), route.id);
+        if let Some(detail) = permissions.and_then(|own| forbidden(caller.name(), &own, &route, &head)) {
             let refusal = named(Cause::CallerForbidden { detail }.into());
             return Err(Refusal { route: Some(route.id.clone()), ..refusal });
         }
@@ -150,6 +149,21 @@ impl Routing {
             Cause::UnknownRoute { detail }.into()
         })
     }
+}
+
+/// Why a caller may not make a call, if it may not.
+fn forbidden(caller: &str, own: &Permissions, route: &Route, head: &Parts) -> Option<String> {
+    if !own.allows(&route.id) {
+        return Some(format!("{caller} may not call {}", route.id));
+    }
+    if own.read_only && !route.changes_nothing(&head.method, &head.headers) {
+        let why = match route.path {
+            Some(_) => "may change something at Zoho",
+            None => "stands for calls that the catalogue does not know and that may change something at Zoho",
+        };
+        return Some(format!("{caller} may only read, and {} {} {why}", head.method, route.id));
+    }
+    None
 }
 
 /// What two servers could read differently is refused.

@@ -1,28 +1,87 @@
 //! Logs go to standard error: for people on a terminal, as JSON otherwise.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, sync::OnceLock, time::Duration};
 
-use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
+use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use super::audit_file::{self, Rest, ToFile};
 
 /// Our own reports, and of the libraries only what went wrong.
 const DEFAULT_FILTER: &str = "warn,zoho_gateway=info";
 
-/// Installs the process's logger. `RUST_LOG` overrides what is shown.
+/// The target of the audit's lines.
+pub const AUDIT: &str = "zoho_gateway::audit";
+
+/// There is one logger in a process, and the metrics are made after it.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// The process's logger. Dropping it writes what is still to be written.
+#[derive(Debug)]
+pub struct Log {
+    _stderr: WorkerGuard,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        audit_file::close();
+    }
+}
+
+/// Installs the process's logger. `RUST_LOG` overrides what is shown; the audit is shown unless it names that.
 ///
-/// Lines are written by a thread of their own, and dropped when whoever reads them stalls: calls go on. Dropping the
-/// guard writes what is still to be written.
-#[must_use = "lines not yet written are lost without the guard"]
-pub fn init() -> WorkerGuard {
+/// Lines are written by a thread of their own, and dropped when whoever reads them stalls: calls go on.
+#[must_use = "lines not yet written are lost without it"]
+pub fn init() -> Log {
     let (writer, guard) = NonBlocking::new(std::io::stderr());
-    let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|filter| !filter.trim().is_empty());
-    let filter = asked.and_then(|filter| filter.parse().ok()).unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
-    let builder = fmt().with_env_filter(filter).with_writer(writer);
     // A second installation, as in tests, keeps the first.
-    let _ = if std::io::stderr().is_terminal() {
-        builder.with_ansi(true).compact().try_init()
-    } else {
-        builder.json().flatten_event(true).try_init()
+    let _ = DROPPED.set(writer.error_counter());
+    let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok();
+    let lines = fmt::layer().with_writer(Rest(writer));
+    let lines = match std::io::stderr().is_terminal() {
+        true => lines.with_ansi(true).compact().boxed(),
+        false => lines.json().flatten_event(true).boxed(),
     };
-    guard
+    let audit = fmt::layer().json().flatten_event(true).with_writer(ToFile);
+    let audit = audit.with_filter(filter_fn(|meta| meta.target() == AUDIT));
+    let filter = filter(asked.as_deref().unwrap_or_default());
+    let _ = tracing_subscriber::registry().with(filter).with(lines).with(audit).try_init();
+    Log { _stderr: guard }
+}
+
+/// How many lines were lost so far: whoever reads them stalled, or the audit's file did not take them.
+pub(super) fn dropped_lines() -> u64 {
+    DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64) + audit_file::lost_lines()
+}
+
+/// What is shown, as asked for where that can be read.
+fn filter(asked: &str) -> EnvFilter {
+    let readable = Some(asked).filter(|asked| !asked.trim().is_empty() && asked.parse::<EnvFilter>().is_ok());
+    let asked = readable.unwrap_or(DEFAULT_FILTER);
+    let audit = if asked.contains(AUDIT) { String::new() } else { format!(",{AUDIT}=info") };
+    EnvFilter::new(format!("{asked}{audit}"))
+}
+
+/// With a thousandth's precision: what a log line can be read with.
+#[must_use]
+pub fn milliseconds(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_audit_is_shown_unless_it_is_named() {
+        for (asked, expected) in [
+            ("", "zoho_gateway::audit=info,zoho_gateway=info,warn"),
+            ("error", "zoho_gateway::audit=info,error"),
+            ("off", "zoho_gateway::audit=info,off"),
+            ("no filter=at=all", "zoho_gateway::audit=info,zoho_gateway=info,warn"),
+            ("zoho_gateway::audit=off,error", "zoho_gateway::audit=off,error"),
+        ] {
+            assert_eq!(filter(asked).to_string(), expected, "{asked}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Every metric, by name. All begin with `zoho_gateway_`.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -13,6 +13,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::log;
 use crate::{
     account::AccountName,
     call::{CacheOutcome, Visit},
@@ -35,6 +36,7 @@ pub struct Metrics {
     cache_bytes: Gauge,
     state_available: Gauge,
     waiting: Gauge,
+    dropped_lines: Counter,
 }
 
 /// Label values come from the configuration and the catalogue, never from a request, so their number is bounded.
@@ -106,6 +108,10 @@ impl Metrics {
         registry.register_with_unit("cache", "What all kept answers hold in memory", Unit::Bytes, cache_bytes.clone());
         registry.register("state_available", "Whether what is sent can be written down", state_available.clone());
         registry.register("waiting", "Callers waiting for a slot", waiting.clone());
+        let dropped_lines = Counter::default();
+        let dropped =
+            "Lines of log and audit that were not written, because whoever reads them stalls or the disk is full";
+        registry.register("log_lines_dropped", dropped, dropped_lines.clone());
         Self {
             registry,
             requests,
@@ -119,6 +125,7 @@ impl Metrics {
             cache_bytes,
             state_available,
             waiting,
+            dropped_lines,
         }
     }
 
@@ -180,6 +187,8 @@ impl Metrics {
     pub fn expose(&self, waiting: usize, state_available: bool, openmetrics: bool) -> Exposition {
         self.state_available.set(state_available.into());
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        // The logger keeps the count.
+        self.dropped_lines.inner().store(log::dropped_lines(), Ordering::Relaxed);
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = text::encode(&mut text, &self.registry);

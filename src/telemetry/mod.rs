@@ -1,7 +1,9 @@
 //! What the gateway tells its operators: logs and metrics.
 
+mod audit_file;
 mod log;
 mod metrics;
 
-pub use log::init as init_logging;
+pub use audit_file::open as audit_to;
+pub use log::{AUDIT, Log, init as init_logging, milliseconds};
 pub use metrics::{Exposition, Metrics};

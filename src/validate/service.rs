@@ -21,6 +21,7 @@ use crate::{
     clock,
     ledger::Entrance,
     refusal::{Cause, Refusal},
+    trail::Trail,
 };
 
 /// A body up to this size is read before the call queues, even where nobody looks inside: then a slow caller does not
@@ -109,6 +110,7 @@ async fn visit(Matched { subject, target, head, body }: Matched, max_body: u64) 
         ready_at: clock::now(),
         entrance: Entrance::Back,
         departure: Departure::default(),
+        trail: Trail::default(),
     })
 }
 

@@ -14,8 +14,8 @@ const FLOORS: [&[&str]; 13] = [
     &["stack", "admin", "config", "login"],
     // The rooms: between them pass the types of `call`, and nothing else.
     &[
-        "listener", "edge", "guard", "caller", "route", "validate", "dry_run", "cache", "retry", "throttle", "token",
-        "forward",
+        "listener", "edge", "guard", "caller", "route", "validate", "dry_run", "cache", "audit", "retry", "throttle",
+        "token", "forward",
     ],
     &["respond", "telemetry", "upstream"],
     &["priority", "ratelimit", "refusal", "wait"],
@@ -25,7 +25,7 @@ const FLOORS: [&[&str]; 13] = [
     &["account"],
     &["endpoint", "credential"],
     &["catalogue"],
-    &["body", "boxed", "clock", "fault", "peer", "protocol", "secret", "shutdown"],
+    &["body", "boxed", "clock", "fault", "peer", "protocol", "secret", "shutdown", "success", "trail"],
 ];
 
 /// No part of the house: it judges the gateway, so it shares nothing with it but the clock.

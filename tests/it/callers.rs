@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::{
-    CALENDAR, CLIENT_SECRET, COURSE, Call, Gateway, REFRESH_TOKEN, Sandbox, Setup, get, one_slot_taken,
+    CALENDAR, CLIENT_SECRET, COURSE, Call, Gateway, REFRESH_TOKEN, Reply, Sandbox, Setup, Upstream, get, one_slot_taken,
 };
 
 /// Two callers, the second with three times the weight of the first; their keys are their names.
@@ -19,7 +19,11 @@ fn with_callers(setup: Setup) -> Setup {
 }
 
 fn of(caller: &str, target: &str) -> Call {
-    get(target).header("authorization", &format!("Bearer {caller}"))
+    by(caller, "GET", target)
+}
+
+fn by(caller: &str, method: &str, target: &str) -> Call {
+    Call::new(method, target).header("authorization", &format!("Bearer {caller}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,6 +59,30 @@ async fn what_is_not_allowed_is_denied() {
     assert_eq!(zoho.requests().await.len(), 1);
 }
 
+/// `getRecords` and `insertRecord` both take any method; the last call is none that the catalogue knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_may_only_read_changes_nothing() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = with_callers(Gateway::before_upstream(&upstream)).set("callers.three.read_only", true).start();
+    let records = "/people/people/api/forms/Assets/getRecords";
+    let disguised = of("three", COURSE).header("x-http-method-override", "PUT");
+    let insert = "/people/people/api/forms/json/Assets/insertRecord?inputData=%7B%7D";
+    for (call, why) in [
+        (by("three", "POST", records), "three may only read, and POST people.forms.get-records may"),
+        (of("three", insert), "three may only read, and GET people.forms.insert-record may change something at Zoho"),
+        (by("three", "DELETE", COURSE), "DELETE people.lms.remove-shared-user may change something"),
+        (disguised, "GET people.lms.get-shared-users may change something"),
+        (of("three", "/people/people/api/forms/Assets/purge"), "GET people.other.any-call stands for calls that"),
+    ] {
+        let body = gateway.send(&call).await.problem(403, "caller-forbidden");
+        assert!(body["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{body}");
+    }
+    assert_eq!(upstream.received().len(), 0);
+    for call in [of("three", records), by("three", "HEAD", records), of("three", COURSE)] {
+        gateway.send(&call).await.is_zohos(200);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_that_asks_too_often_is_told_when_it_may_again() {
     let zoho = Sandbox::boundless();
@@ -88,4 +116,40 @@ async fn a_busy_route_is_shared_by_weight() {
     let lines: Vec<_> = upstream.received().into_iter().skip(1).map(|received| received.line).collect();
     let of_three = lines.iter().take(12).filter(|line| line.contains("startIndex=3 ")).count();
     assert_eq!(of_three, 9, "three of four turns while both wait: {lines:#?}");
+}
+
+/// Six places: while three is silent, one may have them all; then four and a half of them are three's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_is_shared_by_weight_and_lent_while_nobody_needs_it() {
+    let first = |call: Call| call.header("authorization", "Bearer one");
+    let (upstream, gateway, gate) =
+        one_slot_taken(|setup| with_callers(setup).set("queue.max_waiting", 6), first).await;
+    let wait = |caller: &str, index: usize| {
+        let call = of(caller, &format!("{COURSE}?startIndex={index}"));
+        tokio::spawn(call.sending(gateway.address()))
+    };
+    let mut lent = Vec::new();
+    for number in 1..=6 {
+        lent.push(wait("one", number));
+        gateway.until_waiting(number).await;
+    }
+    let full = wait("one", 7).await.expect("no panic").problem(429, "queue-full");
+    assert!(full["detail"].as_str().is_some_and(|detail| detail.contains("(queue.max_waiting)")), "{full}");
+
+    let mut owners = Vec::new();
+    for number in 11..=14 {
+        owners.push(wait("three", number));
+        // The youngest hears so while the slot is still taken.
+        let body = lent.pop().expect("one more").await.expect("no panic").problem(429, "queue-full");
+        assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("(callers.NAME.weight)")), "{body}");
+        assert!(body["retry_after"].as_u64().is_some_and(|seconds| seconds > 0), "{body}");
+    }
+    wait("three", 15).await.expect("no panic").problem(429, "queue-full");
+    wait("one", 8).await.expect("no panic").problem(429, "queue-full");
+    gateway.until_waiting(6).await;
+    gate.notify_one();
+    for task in lent.into_iter().chain(owners) {
+        task.await.expect("no panic").is_zohos(200);
+    }
+    assert_eq!(upstream.received().len(), 7);
 }

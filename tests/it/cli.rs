@@ -202,6 +202,7 @@ fn routes_prints_the_catalogue_in_force() {
     let route = routes.iter().find(|route| route["id"] == "people.lms.share-course").expect("the route");
     assert_eq!(route["threshold"], json!({ "requests": 7, "window": "1m" }), "{route}");
     assert_eq!((&route["method"], &route["lock"]), (&json!("PUT"), &json!("9s")), "{route}");
+    assert_eq!(route["reads"], json!(false), "{route}");
     assert_eq!((&route["validation"], &route["cache"]), (&json!("documented"), &json!("0s")), "{route}");
 }
 

@@ -13,6 +13,8 @@ mod admin;
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod burst;
 #[cfg(test)]
 mod cache;

@@ -23,12 +23,17 @@ fn every_mistake_is_told_with_its_place() {
             "[callers.a]",
             "1:10: callers.a.key_sha256: is missing; expected the SHA-256 of an API key in hexadecimal digits",
         ),
+        (
+            "[callers.a]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\nread_only = \"yes\"",
+            "3:13: callers.a.read_only: expected true or false, found a string",
+        ),
         ("token.requests = 0", "1:18: token.requests: expected an integer from 1 to 1000"),
         ("token.window = \"61m\"", "1:16: token.window: expected a duration from 1ms to 1h"),
         (
             "[token]\nrequests = 3\nreserve = 3",
             "3:1: token.reserve: expected less than the 3 requests that it is a part of",
         ),
+        ("audit.file = \"\"", "1:14: audit.file: expected the path of a file"),
         ("state.dir = \"\"", "1:13: state.dir: expected the path of a folder"),
         ("state.missing = \"full\"", "1:17: state.missing: expected one of \"unused\", \"lost\""),
         (
@@ -41,7 +46,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[prox]",
-            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, cache, callers, extra_routes, proxy, queue, routes, routing, state, token, upstream)",
+            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, audit, cache, callers, extra_routes, proxy, queue, routes, routing, state, token, upstream)",
         ),
         (
             "[proxy]\ntlc = {}",
@@ -191,6 +196,18 @@ fn every_mistake_is_told_with_its_place() {
         ),
         ("[cache]\nmax_bytes = \"1KiB\"", "2:13: cache.max_bytes: expected a size from 1048576B to 17179869184B"),
         (
+            "[routes.\"people.cases.add-case\"]\ncache = \"1s\"",
+            "2:1: routes.\"people.cases.add-case\".cache: the call may change something at Zoho, which a kept answer would not; expected \"0s\", or reads = true beside it",
+        ),
+        (
+            "[routes.\"people.other.any-call\"]\nreads = true",
+            "2:1: routes.\"people.other.any-call\".reads: what the catalogue does not know may change something at Zoho",
+        ),
+        (
+            "[routes.\"people.cases.add-case\"]\nreads = 1",
+            "2:9: routes.\"people.cases.add-case\".reads: expected true or false, found an integer",
+        ),
+        (
             "[routes.\"people.other.any-call\"]\ncache = \"1s\"",
             "2:1: routes.\"people.other.any-call\".cache: only the answers of a GET route can be served again; expected \"0s\"",
         ),
@@ -251,7 +268,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[[extra_routes]]\nid = \"people.x.a-b\"\npath = \"/api/x\"\nrequests = 1\nrequest = 2",
-            "5:1: extra_routes.request: unknown key; did you mean requests? (known here: aliases, cache, id, lock, methods, note, pace, path, requests, scopes, source, stale_if_error, throttle, validate, window)",
+            "5:1: extra_routes.request: unknown key; did you mean requests? (known here: aliases, cache, id, lock, methods, note, pace, path, reads, requests, scopes, source, stale_if_error, throttle, validate, window)",
         ),
     ] {
         let errors = bad(&with_account(&format!("{text}\n")), &[]);

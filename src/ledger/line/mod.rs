@@ -16,6 +16,7 @@ use self::{
 };
 use super::{
     Books, Bucket, Caller, Claim, Limits, Permit, Quota, Urgency,
+    bell::Bell,
     bucket::Taken,
     daily::Daily,
     journal::{Recorded, Unrecorded},
@@ -203,9 +204,10 @@ impl Line {
             return Ok(Entered::Served(Permit::new(Arc::clone(self), taken, claim)));
         }
         state.admits(&claim, now)?;
-        let seat = self.books.room.enter(&claim).map_err(|limit| state.full(&claim, now, limit))?;
-        let (ticket, wake) = state.join(&claim, now);
-        Ok(Entered::Waiting(Place::new(Arc::clone(self), ticket, wake, claim, seat)))
+        let bell = Arc::new(Bell::default());
+        let seat = self.books.room.enter(&claim, &bell, now).map_err(|limit| state.full(&claim, now, limit))?;
+        let ticket = state.join(&claim, Arc::clone(&bell), now);
+        Ok(Entered::Waiting(Place::new(Arc::clone(self), ticket, bell, claim, seat)))
     }
 
     /// Has the store told of a change, once until it has taken it.

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use tokio::{
-    sync::{Notify, futures::Notified},
-    time::Instant,
-};
+use tokio::{sync::futures::Notified, time::Instant};
 
 use super::{
-    super::{Claim, Permit, bucket::Denied, queue::Ticket, waiting_room::Seat},
+    super::{
+        Claim, Permit,
+        bell::Bell,
+        bucket::Denied,
+        queue::Ticket,
+        waiting_room::{Limit, Seat},
+    },
     Line, Refused,
 };
 use crate::clock;
@@ -29,19 +32,19 @@ pub(super) enum Look {
 pub(in crate::ledger) struct Place {
     line: Arc<Line>,
     ticket: Ticket,
-    wake: Arc<Notify>,
+    bell: Arc<Bell>,
     claim: Claim,
     /// Given up after the place.
     _seat: Seat,
 }
 
 impl Place {
-    pub(super) fn new(line: Arc<Line>, ticket: Ticket, wake: Arc<Notify>, claim: Claim, seat: Seat) -> Self {
-        Self { line, ticket, wake, claim, _seat: seat }
+    pub(super) fn new(line: Arc<Line>, ticket: Ticket, bell: Arc<Bell>, claim: Claim, seat: Seat) -> Self {
+        Self { line, ticket, bell, claim, _seat: seat }
     }
 
     pub(super) fn listen(&self) -> Notified<'_> {
-        self.wake.notified()
+        self.bell.listen()
     }
 
     pub(super) fn look(&self) -> Result<Look, Refused> {
@@ -50,6 +53,9 @@ impl Place {
         state.review_if_due(now);
         if let Some(refused) = state.told.remove(&self.ticket) {
             return Err(refused);
+        }
+        if self.bell.is_turned_out() {
+            return Err(state.full(&self.claim, now, Limit::Lent));
         }
         let mut until = state.next_review();
         if state.queue.head() == Some(self.ticket) {

@@ -2,11 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     super::{
         Bucket, Caller, Claim, Entrance, Urgency,
+        bell::Bell,
         bucket::{Denied, Taken},
         daily::Daily,
         forecast::Forecast,
@@ -40,7 +41,7 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Waiter {
     deadline: Instant,
-    wake: Arc<Notify>,
+    bell: Arc<Bell>,
 }
 
 /// When promises are looked at again.
@@ -131,15 +132,14 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn join(&mut self, claim: &Claim, now: Instant) -> (Ticket, Arc<Notify>) {
-        let wake = Arc::new(Notify::new());
-        let waiter = Waiter { deadline: claim.deadline, wake: Arc::clone(&wake) };
+    pub(super) fn join(&mut self, claim: &Claim, bell: Arc<Bell>, now: Instant) -> Ticket {
+        let waiter = Waiter { deadline: claim.deadline, bell };
         let Joined { ticket, delays } = self.queue.join(&claim.caller, claim.entrance, claim.urgency, now, waiter);
         if delays {
             // Those behind it were promised a turn that now comes later.
             self.review(now);
         }
-        (ticket, wake)
+        ticket
     }
 
     pub(super) fn full(&mut self, claim: &Claim, now: Instant, limit: Limit) -> Refused {
@@ -167,7 +167,7 @@ impl State {
 
     pub(super) fn wake_head(&self) {
         if let Some(head) = self.queue.head().and_then(|head| self.queue.get(head)) {
-            head.wake.notify_one();
+            head.bell.ring();
         }
     }
 
@@ -194,7 +194,7 @@ impl State {
             let refused = outlook.refused(ahead);
             if let Some(waiter) = self.queue.leave(ticket) {
                 self.told.insert(ticket, refused);
-                waiter.wake.notify_one();
+                waiter.bell.ring();
             }
         }
     }

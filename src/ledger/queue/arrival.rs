@@ -9,7 +9,7 @@ use super::Urgency;
 /// What one step of urgency is worth in waiting: a background call (7) goes before urgent ones (0) that came more than
 /// 35 s later, so nobody starves. Shorter, and urgency would mean little where a window is a minute; longer, and a
 /// background call would run into its wait's end.
-pub(super) const AGEING: Duration = Duration::from_secs(5);
+pub(in crate::ledger) const AGEING: Duration = Duration::from_secs(5);
 
 /// When somebody came, in nanoseconds since the queue was last empty: half an [`Instant`]'s size, and good for 584
 /// years.

@@ -24,8 +24,8 @@ mod urgency;
 
 use tokio::time::Instant;
 
-pub(super) use self::ticket::Ticket;
 pub use self::urgency::Urgency;
+pub(super) use self::{arrival::AGEING, ticket::Ticket};
 use self::{
     backlog::{Backlog, Turn},
     ticket::Lane,

@@ -5,13 +5,24 @@
 
 use serde_json::Value;
 
-/// Judges a whole body.
-pub(super) fn tells_of_success(body: &[u8]) -> bool {
+/// Whether a whole body says that the call was executed.
+#[must_use]
+pub fn tells_of_success(body: &[u8]) -> bool {
+    judge(body) == Some(true)
+}
+
+/// Whether a whole body says that the call was not executed, or not all of it. One that is no JSON says nothing.
+#[must_use]
+pub fn tells_of_failure(body: &[u8]) -> bool {
+    judge(body) == Some(false)
+}
+
+fn judge(body: &[u8]) -> Option<bool> {
     // Some servers put a byte order mark before JSON.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    match serde_json::from_slice::<Value>(body) {
-        Ok(Value::Array(entries)) => !entries.iter().any(bears_an_error),
-        Ok(Value::Object(members)) => {
+    Some(match serde_json::from_slice::<Value>(body).ok()? {
+        Value::Array(entries) => !entries.iter().any(bears_an_error),
+        Value::Object(members) => {
             // Calendar's answers are one list under one name.
             let lists = members.values().filter_map(Value::as_array).flatten();
             let body = Value::Object(members.clone());
@@ -22,8 +33,8 @@ pub(super) fn tells_of_success(body: &[u8]) -> bool {
             has_good_code(&body) && !fails(&body) && !response && !lists.into_iter().any(bears_an_error)
         }
         // Zoho's answers are objects or lists; anything else is a message.
-        _ => false,
-    }
+        _ => return None,
+    })
 }
 
 /// Whether an object is one of Zoho's reports, and a bad one.
@@ -87,7 +98,7 @@ mod tests {
             r#"{"share":[{"emailid":"user@domain.com","privilege":"view"}]}"#,
             "\u{feff}{\"code\":\"200\"}",
         ] {
-            assert!(tells_of_success(body.as_bytes()), "{body}");
+            assert!(tells_of_success(body.as_bytes()) && !tells_of_failure(body.as_bytes()), "{body}");
         }
     }
 
@@ -113,14 +124,15 @@ mod tests {
             r#"{"code":null}"#,
             r#"{"message":"x","status":"Failure"}"#,
             r#"{"status":"error"}"#,
-            r#"{"code":"200","sharedUsers":["#,
-            "",
-            "<html>",
-            "\"OK\"",
-            "7209",
-            "\u{fffd}\u{0}",
         ] {
-            assert!(!tells_of_success(body.as_bytes()), "{body}");
+            assert!(!tells_of_success(body.as_bytes()) && tells_of_failure(body.as_bytes()), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_report_tells_nothing() {
+        for body in [r#"{"code":"200","sharedUsers":["#, "", "<html>", "\"OK\"", "7209", "\u{fffd}\u{0}"] {
+            assert!(!tells_of_success(body.as_bytes()) && !tells_of_failure(body.as_bytes()), "{body}");
         }
     }
 }

@@ -1,0 +1,53 @@
+//! One call's visit to the audit room.
+
+use std::task::{Context, Poll};
+
+use http::Response;
+use tower::{Layer, Service};
+
+use super::entry::Entry;
+use crate::{body::Body, boxed::BoxFuture, call::Call, refusal::Refusal};
+
+/// Hangs the room.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditLayer;
+
+/// The room.
+#[derive(Debug, Clone)]
+pub struct Audit<S> {
+    inner: S,
+}
+
+impl<S> Layer<S> for AuditLayer {
+    type Service = Audit<S>;
+
+    fn layer(&self, inner: S) -> Audit<S> {
+        Audit { inner }
+    }
+}
+
+impl<S> Service<Call> for Audit<S>
+where
+    S: Service<Call, Response = Response<Body>, Error = Refusal, Future = BoxFuture<Response<Body>, Refusal>>,
+{
+    type Response = Response<Body>;
+    type Error = Refusal;
+    type Future = BoxFuture<Response<Body>, Refusal>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        if call.changes_nothing() {
+            return self.inner.call(call);
+        }
+        let (entry, call) = Entry::begin(call);
+        let visit = self.inner.call(call);
+        Box::pin(async move {
+            // Its line is written when this is dropped: also without an outcome, when the caller has gone.
+            let _entry = entry;
+            visit.await
+        })
+    }
+}

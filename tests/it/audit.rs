@@ -1,0 +1,317 @@
+//! One line for each call that may have changed something at Zoho, and nothing of what is in it.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use aws_lc_rs::digest;
+use serde_json::{Value, json};
+
+use crate::support::{CALENDAR, COURSE, Call, Gateway, Process, Reply, SHARE, Setup, Upstream, delete, get, ms, put};
+
+const ROUTE: &str = "people.lms.share-course";
+const INSERT: &str = "/people/people/api/forms/json/Assets/insertRecord";
+const WHO: &str = "confidential@example.com";
+
+/// A write whose payload is good.
+fn share() -> Call {
+    put(COURSE).form(SHARE)
+}
+
+fn sha256(text: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The lines of the audit so far.
+fn entries(gateway: &Gateway) -> Vec<Value> {
+    let lines = gateway.process().log().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    lines.filter(|line| line["target"] == "zoho_gateway::audit").collect()
+}
+
+/// The only line, when there has been time for more.
+async fn only(gateway: &Gateway) -> Value {
+    for _ in 0..2000 {
+        if !entries(gateway).is_empty() {
+            break;
+        }
+        tokio::time::sleep(ms(5)).await;
+    }
+    // What is logged after it has been written after it.
+    settle(gateway).await;
+    let mut entries = entries(gateway);
+    assert_eq!(entries.len(), 1, "{entries:#?}");
+    entries.remove(0)
+}
+
+/// Resolves when everything logged so far can be read.
+async fn settle(gateway: &Gateway) {
+    let id = format!("settle-{}", entries(gateway).len());
+    gateway.send(&get("/people/api/forms?x=1").header("x-request-id", &id)).await;
+    gateway.process().logged(|line| line.contains(&id).then_some(()));
+}
+
+/// Before a Zoho that answers every call so.
+async fn answering(status: u16, body: &'static str) -> (Upstream, Gateway) {
+    let upstream = Upstream::start(move |_| Reply::json(status, body)).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    (upstream, gateway)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_is_one_line_that_tells_who_did_what_when() {
+    let (_upstream, gateway) = answering(200, r#"{"response":{"result":[],"status":0}}"#).await;
+    let query = "inputData=%7B%22Name%22%3A%22confidential%22%7D";
+    let form = "isDraft=true";
+    let call = Call::new("POST", &format!("{INSERT}?{query}")).form(form).header("x-request-id", "the-id");
+    gateway.send(&call).await.is_zohos(200);
+    let line = only(&gateway).await;
+    for (field, expected) in [
+        ("level", json!("INFO")),
+        ("message", json!("audit")),
+        ("request_id", json!("the-id")),
+        ("caller", json!("anonymous")),
+        ("account", json!("main")),
+        ("route", json!("people.forms.insert-record")),
+        ("method", json!("POST")),
+        ("path", json!("/people/api/forms/json/Assets/insertRecord")),
+        ("query_sha256", json!(sha256(query))),
+        ("body_sha256", json!(sha256(form))),
+        ("verdict", json!("executed")),
+        ("status", json!(200)),
+        ("attempts", json!(1)),
+    ] {
+        assert_eq!(line[field], expected, "{field}: {line:#}");
+    }
+    assert!(line["took_ms"].as_f64().is_some_and(|took| took > 0.0), "{line:#}");
+    assert!(!gateway.process().printed().contains("confidential"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_neither_query_nor_body_has_no_hash_of_them() {
+    let (_upstream, gateway) = answering(204, "").await;
+    gateway.send(&delete("/calendar/api/v1/calendars/a/events/b?")).await;
+    let line = only(&gateway).await;
+    assert!(line.get("query_sha256").is_none() && line.get("body_sha256").is_none(), "{line:#}");
+    assert_eq!((&line["verdict"], &line["status"]), (&json!("executed"), &json!(204)), "{line:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_streams_is_hashed_as_it_passes() {
+    let (upstream, gateway) = answering(200, "{}").await;
+    let body = "0123456789".repeat(20_000);
+    let target = "/people/api/v3/files/upload";
+    for call in [Call::new("POST", target).body(body.clone()), Call::new("POST", target).body(body.clone()).chunked()] {
+        gateway.send(&call).await.is_zohos(200);
+    }
+    settle(&gateway).await;
+    assert!(upstream.received().iter().take(2).all(|received| received.body == body.as_bytes()));
+    let hashes: Vec<_> = entries(&gateway).iter().map(|line| line["body_sha256"].clone()).collect();
+    assert_eq!(hashes, vec![json!(sha256(&body)); 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_and_what_was_never_sent_make_no_line() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let setup = Gateway::before_upstream(&upstream).route(ROUTE, "requests", 1);
+    let gateway = setup.set("callers.one.key_sha256", sha256("one")).set("callers.one.accounts", json!(["main"]));
+    let gateway = gateway.set("callers.one.allow", json!(["people.*"])).start();
+    let by_one = |call: Call| call.header("authorization", "Bearer one");
+    let records = "/people/people/api/forms/Assets/getRecords";
+    for read in [get(COURSE), Call::new("HEAD", COURSE), get(records)] {
+        gateway.send(&by_one(read)).await.is_zohos(200);
+    }
+    let write = || by_one(share()).header("prefer", "wait=0");
+    gateway.send(&write()).await.is_zohos(200);
+    gateway.send(&write()).await.problem(429, "threshold-saturated");
+    gateway.send(&by_one(put(COURSE))).await.problem(400, "invalid-payload");
+    gateway.send(&by_one(put(CALENDAR))).await.problem(403, "caller-forbidden");
+    gateway.send(&write().header("gateway-dry-run", "?1")).await;
+    let line = only(&gateway).await;
+    assert_eq!((&line["caller"], &line["route"]), (&json!("one"), &json!(ROUTE)));
+}
+
+/// Nothing listens where Zoho should be, and a token request fails: neither call was sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_reached_nobody_makes_no_line() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).set("accounts.main.endpoints.people", "http://127.0.0.1:1");
+    let gateway = gateway.start();
+    gateway.send(&share()).await.problem(502, "upstream-unreachable");
+    let without = Setup::before_all("http://127.0.0.1:1", &upstream.url(), &upstream.url());
+    let without = without.set("queue.max_wait", "1s").start();
+    without.send(&share()).await.problem(502, "upstream-unreachable");
+    for gateway in [&gateway, &without] {
+        settle(gateway).await;
+        assert_eq!(entries(gateway), Vec::<Value>::new());
+    }
+    assert_eq!(upstream.received().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_tells_of_failure_is_a_failure_whatever_its_status() {
+    for (status, body, verdict) in [
+        (200, r#"{"response":{"message":"Error","errors":{"code":7024,"message":"x"},"status":1}}"#, "failed"),
+        (200, r#"{"code":"200","message":"success"}"#, "executed"),
+        (200, "<response/>", "executed"),
+        (404, "{}", "failed"),
+        (500, "", "failed"),
+    ] {
+        let (_upstream, gateway) = answering(status, body).await;
+        gateway.send(&share()).await;
+        let line = only(&gateway).await;
+        assert_eq!((&line["verdict"], &line["status"]), (&json!(verdict), &json!(status)), "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_answer_nobody_knows() {
+    for reply in [Reply::Never, Reply::Close, Reply::Last(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{".to_vec())] {
+        let cut = matches!(reply, Reply::Last(_));
+        let upstream = Upstream::start(move |request| match request.line.starts_with("PUT") {
+            true => reply.clone(),
+            false => Reply::json(200, "{}"),
+        });
+        let gateway = Gateway::before_upstream(&upstream.await).set("upstream.timeout", "300ms").start();
+        assert!([502, 504].contains(&gateway.send(&share()).await.status));
+        let line = only(&gateway).await;
+        assert_eq!(line["verdict"], "unknown", "{line:#}");
+        // The head was there, and said what it could.
+        assert_eq!(line.get("status"), cut.then_some(&json!(200)), "{line:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_hangs_up_meanwhile_still_makes_a_line() {
+    let upstream = Upstream::start(|request| match request.line.starts_with("PUT") {
+        true => Reply::Never,
+        false => Reply::json(200, "{}"),
+    })
+    .await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let leaving = tokio::spawn(share().sending(gateway.address()));
+    upstream.until_received(1).await;
+    assert_eq!(entries(&gateway).len(), 0);
+    leaving.abort();
+    let line = only(&gateway).await;
+    assert_eq!((&line["verdict"], &line["method"]), (&json!("unknown"), &json!("PUT")), "{line:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_attempts_are_one_line() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let upstream = Upstream::start(move |request| match request.line.starts_with("PUT") {
+        true if calls.fetch_add(1, Ordering::SeqCst) == 0 => Reply::json(429, r#"{"code":7209}"#),
+        _ => Reply::json(200, "{}"),
+    })
+    .await;
+    let gateway = Gateway::before_upstream(&upstream).route(ROUTE, "lock", "50ms").start();
+    gateway.send(&share()).await.is_zohos(200);
+    let line = only(&gateway).await;
+    let told = (&line["attempts"], &line["verdict"], &line["status"]);
+    assert_eq!(told, (&json!(2), &json!("executed"), &json!(200)), "{line:#}");
+}
+
+/// Zoho answered it, but it was refused before it could be sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_met_a_lock_and_does_not_wait_has_failed() {
+    let upstream = Upstream::start(|request| match request.line.starts_with("PUT") {
+        true => Reply::json(429, r#"{"code":7209}"#),
+        false => Reply::json(200, "{}"),
+    })
+    .await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    gateway.send(&share().header("prefer", "wait=1")).await.problem(429, "threshold-locked");
+    let line = only(&gateway).await;
+    assert_eq!((&line["verdict"], &line["status"]), (&json!("failed"), &json!(429)), "{line:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_log_level_hides_the_audit_or_shows_what_is_private() {
+    let share = format!(
+        "{CALENDAR}?shareData=%7B%22mailid%22%3A%22{WHO}%22%2C%22privilege%22%3A%22view%22%2C%22type%22%3A%22user%22%7D"
+    );
+    for (level, shown) in [("error", true), ("trace", true), ("warn,zoho_gateway::audit=off", false)] {
+        let upstream = Upstream::start(|_| Reply::json(200, r#"{"share":[]}"#)).await;
+        let gateway = Gateway::before_upstream(&upstream).env("RUST_LOG", &format!("{level},zoho_gateway::app=info"));
+        let mut gateway = gateway.start();
+        gateway.send(&put(&share)).await.is_zohos(200);
+        // A body, an answer and a target that cannot be sent.
+        let form = format!("inputData={{\"mail\":\"{WHO}\"}}");
+        gateway.send(&Call::new("POST", INSERT).form(form)).await.is_zohos(200);
+        gateway.send(&get(&format!("/nowhere?{WHO}"))).await.problem(404, "unknown-route");
+        gateway.terminate();
+        gateway.wait();
+        let printed = gateway.process().printed();
+        assert!(!printed.contains("confidential") && !printed.contains("shareData"), "{level}: {printed}");
+        assert_eq!(entries(&gateway).len(), if shown { 2 } else { 0 }, "{level}: {printed}");
+        assert!(upstream.received()[0].line.contains(WHO), "the call itself is as it was");
+    }
+}
+
+/// The lines of a file, once there are so many.
+async fn lines_of(path: &Path, count: usize) -> Vec<Value> {
+    for _ in 0..2000 {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        if text.lines().count() >= count {
+            return text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        }
+        tokio::time::sleep(ms(5)).await;
+    }
+    panic!("{} does not get {count} lines", path.display());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_may_have_a_file_that_is_rotated() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).set("audit.file", "audit.log").start();
+    let (file, rotated) = (gateway.setup().path("audit.log"), gateway.setup().path("audit.log.1"));
+    gateway.send(&share()).await.is_zohos(200);
+    let first = lines_of(&file, 1).await;
+    assert_eq!((&first[0]["message"], &first[0]["route"]), (&json!("audit"), &json!(ROUTE)));
+    fs::rename(&file, &rotated).expect("renamed");
+    for _ in 0..2 {
+        gateway.send(&share()).await.is_zohos(200);
+    }
+    assert_eq!((lines_of(&file, 2).await.len(), lines_of(&rotated, 1).await.len()), (2, 1));
+    assert_eq!(fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, 0o600);
+    settle(&gateway).await;
+    assert_eq!(entries(&gateway), Vec::<Value>::new(), "not on standard error too");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_holds_up_no_call_and_is_told_once() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).set("audit.file", "/dev/full").start();
+    for _ in 0..3 {
+        gateway.send(&share()).await.is_zohos(200);
+    }
+    let lost = |page: &str| page.lines().any(|line| line == "zoho_gateway_log_lines_dropped_total 3");
+    for _ in 0..2000 {
+        if lost(&gateway.admin("/metrics").await.text()) {
+            break;
+        }
+        tokio::time::sleep(ms(5)).await;
+    }
+    assert!(lost(&gateway.admin("/metrics").await.text()));
+    settle(&gateway).await;
+    let told =
+        gateway.process().log().into_iter().filter(|line| line.contains("the audit's file cannot be written to"));
+    assert_eq!(told.count(), 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_told_at_the_start() {
+    let nobody = "http://127.0.0.1:1";
+    let setup = Setup::before_all(nobody, nobody, nobody).set("audit.file", "/nowhere/audit.log");
+    let config = setup.write();
+    let ended = Process::run(&[Path::new("run"), Path::new("--config"), &config], &[]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("cannot open the audit's file /nowhere/audit.log"), "{ended:?}");
+}
