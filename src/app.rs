@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use crate::{
     account::{Account, AccountName},
     admin::Admin,
+    caller::{self, Issuers},
     clock,
     config::{self, Config, MissingState, ScopeCheck, UnknownRoute},
     ledger::{Books, Journal, Limits, Lines, Past, Recorder, WaitingRoom},
@@ -72,7 +73,8 @@ impl App {
         };
         let sources = Arc::new(accounts.iter().map(source).collect());
         let rooms = Rooms {
-            keys: config.callers,
+            callers: config.callers,
+            issuers: Issuers::new(config.issuers, &metrics),
             routing: Routing { accounts, matcher, deny_unknown },
             lines: Arc::new(lines),
             check_scopes: config.routing.scopes == ScopeCheck::Check,
@@ -110,6 +112,7 @@ impl App {
             metrics: Arc::clone(&rooms.metrics),
             lines: Arc::clone(&rooms.lines),
             sources: Arc::clone(&rooms.sources),
+            issuers: rooms.issuers.clone(),
             shutdown: shutdown.clone(),
         };
         for listener in &proxy {
@@ -118,6 +121,7 @@ impl App {
         tracing::info!(address = %admin, "the admin listener listens");
         let journal = rooms.lines.books().journal.clone();
         let sources = Arc::clone(&rooms.sources);
+        let (callers, issuers) = (rooms.callers.clone(), rooms.issuers.clone());
         let service = stack(rooms);
         let places = Places::for_callers();
         tracing::info!(connections = places.free(), "as many callers may be connected at a time as open files allow");
@@ -127,6 +131,8 @@ impl App {
         }
         listeners.spawn(listener::serve(admin, admin_service, Places::for_operators(), shutdown.clone()));
         listeners.spawn(token::follow_files(sources, shutdown.clone()));
+        listeners.spawn(caller::follow_files(callers, issuers.clone(), shutdown.clone()));
+        listeners.spawn(caller::fetch_keys(issuers, shutdown.clone()));
         stop.await;
         shutdown.drain();
         tracing::info!(longest_s = drain.as_secs(), "draining: no new work, what is in flight ends");

@@ -15,7 +15,7 @@ use crate::{
     account::AccountName,
     body::Body,
     cache::CacheLayer,
-    caller::{IdentifyLayer, Keys},
+    caller::{Callers, IdentifyLayer, Issuers},
     dry_run::DryRunLayer,
     edge::EdgeLayer,
     forward::Forward,
@@ -34,7 +34,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Rooms {
     /// Who may call.
-    pub keys: Keys,
+    pub callers: Callers,
+    /// Whose tokens are believed, shared with the admin listener.
+    pub issuers: Issuers,
     /// Accounts and catalogue.
     pub routing: Routing,
     /// The queues, shared with the admin listener.
@@ -65,7 +67,8 @@ pub fn stack(
 ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
     let Rooms {
-        keys,
+        callers,
+        issuers,
         routing,
         lines,
         check_scopes,
@@ -88,7 +91,7 @@ pub fn stack(
         // Infallible from here outward: refusals and panics become answers.
         .layer(EdgeLayer::new(shutdown, Arc::clone(&metrics)))
         // Before anything is looked up for it: who is calling.
-        .layer(IdentifyLayer::new(keys))
+        .layer(IdentifyLayer::new(callers, issuers))
         // Whose call, and which: everything below is decided per account and route.
         .layer(RouteLayer::new(routing))
         // Before all that costs: a bad payload spends no slot, no token and no connection.

@@ -18,6 +18,7 @@ use tower::Service;
 use crate::{
     account::AccountName,
     body::Body,
+    caller::Issuers,
     ledger::{Health, Lines},
     shutdown::Shutdown,
     telemetry::Metrics,
@@ -33,6 +34,8 @@ pub struct Admin {
     pub lines: Arc<Lines>,
     /// How the accounts stand.
     pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
+    /// How the issuers of callers' tokens stand.
+    pub issuers: Issuers,
     /// Whether a drain is under way.
     pub shutdown: Shutdown,
 }
@@ -80,6 +83,8 @@ impl Admin {
             served |= !matches!(standing, Standing::Refused(_));
             checks.insert(format!("account {name}"), words);
         }
+        // Shown, and nothing more: callers with keys are served all the same.
+        checks.extend(self.issuers.standings().map(|(name, words)| (format!("issuer {name}"), words)));
         let ready = served && !draining && self.records();
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let word = if ready { "ready" } else { "not ready" };

@@ -5,7 +5,7 @@
 //!
 //! 1. `source` parses the file into a tree that remembers lines and columns,
 //! 2. `environment` lays `ZOHO_GATEWAY__...` variables over it,
-//! 3. `sections`, `accounts`, `callers`, `overrides` and `calls` ask a `reader` for each key and note what is wrong.
+//! 3. `sections`, `accounts`, `issuers`, `callers`, `overrides` and `calls` ask a `reader` for each key and note what is wrong.
 //!
 //! The rooms do not import this module: each is handed its own part. Which keys there are, with their defaults and the
 //! reasons, is in `config/gateway.example.toml`, which a test holds to this code.
@@ -16,6 +16,7 @@ mod calls;
 mod credential;
 mod defaults;
 mod environment;
+mod issuers;
 mod nearest;
 mod overrides;
 mod problem;
@@ -43,7 +44,7 @@ use self::{
 };
 use crate::{
     account::{Account, AccountName},
-    caller::Keys,
+    caller::{Callers, IssuerSettings},
     catalogue::{Catalogue, Route},
     ledger::Limits,
     listener::ListenAddress,
@@ -73,7 +74,9 @@ pub struct Config {
     /// The Zoho logins in the order of the file; at least one.
     pub accounts: Vec<Account>,
     /// Who may call; nobody in particular when it is empty.
-    pub callers: Keys,
+    pub callers: Callers,
+    /// Whose tokens callers may show.
+    pub issuers: Vec<IssuerSettings>,
     /// The published catalogue with `[routes]` applied and `[[extra_routes]]` added.
     pub catalogue: Catalogue,
 }
@@ -257,12 +260,13 @@ fn validated(
         let cache = root.section("cache", sections::cache);
         let routing = root.section("routing", sections::routing);
         let accounts = accounts::read(root, &around);
-        let callers = callers::read(root, &accounts);
+        let (issuers, issuer_names) = issuers::read(root, &around);
+        let callers = callers::read(root, &accounts, &issuer_names, &around);
         let mut whereabouts = calls::Whereabouts::new();
         overrides::apply(root, &mut catalogue, &mut whereabouts);
         calls::extra(root, &mut catalogue, &mut whereabouts);
         calls::contradictions(root, &catalogue, &whereabouts);
-        Config { proxy, admin, state, token, queue, upstream, cache, routing, accounts, callers, catalogue }
+        Config { proxy, admin, state, token, queue, upstream, cache, routing, accounts, callers, issuers, catalogue }
     });
     findings.into_result().map(|()| config)
 }
