@@ -198,17 +198,35 @@ impl Issuer {
         if let Err(bad) = token.is_for(audiences, now) {
             return Verdict::Bad(bad);
         }
-        let Some(keys) = self.state.lock().keys.clone() else { return self.without_keys() };
-        match keys.choose(token.key_id(), token.algorithm()) {
-            Choice::Key(key) => token.is_signed_by(key).map_or_else(Verdict::Bad, |()| Verdict::Good),
-            Choice::Unfit => Verdict::Bad(BadToken::Algorithm),
-            Choice::Several => Verdict::Bad(BadToken::AmbiguousKey),
-            Choice::Unknown => self.fetch_unknown().map_or(Verdict::Bad(BadToken::UnknownKey), Verdict::Later),
+        loop {
+            let keys = {
+                let mut state = self.state.lock();
+                match &state.keys {
+                    Some(keys) => Arc::clone(keys),
+                    None => return self.without_keys(&mut state),
+                }
+            };
+            return match keys.choose(token.key_id(), token.algorithm()) {
+                Choice::Key(key) => token.is_signed_by(key).map_or_else(Verdict::Bad, |()| Verdict::Good),
+                Choice::Unfit => Verdict::Bad(BadToken::Algorithm),
+                Choice::Several => Verdict::Bad(BadToken::AmbiguousKey),
+                Choice::Unknown => {
+                    let mut state = self.state.lock();
+                    // A fetch may have ended since the look, and have brought the key.
+                    if state.keys.as_ref().is_some_and(|newer| !Arc::ptr_eq(newer, &keys)) {
+                        continue;
+                    }
+                    self.fetch_unknown(&mut state).map_or(Verdict::Bad(BadToken::UnknownKey), Verdict::Later)
+                }
+            };
         }
     }
 
-    fn without_keys(&self) -> Verdict {
-        let state = self.state.lock();
+    fn without_keys(self: &Arc<Self>, state: &mut State) -> Verdict {
+        // The first fetch may not have begun when the first token comes.
+        if state.failures == 0 {
+            return Verdict::Later(self.fetch(state));
+        }
         match state.under_way() {
             Some(flight) => Verdict::Later(flight),
             None => Verdict::Unavailable { retry_after: state.retry() },
@@ -216,19 +234,18 @@ impl Issuer {
     }
 
     /// A fetch for the sake of a key that is not there, unless there was one a moment ago.
-    fn fetch_unknown(self: &Arc<Self>) -> Option<Flight> {
+    fn fetch_unknown(self: &Arc<Self>, state: &mut State) -> Option<Flight> {
         self.client.as_ref()?;
-        let mut state = self.state.lock();
-        let now = clock::now();
         if let Some(flight) = state.under_way() {
             return Some(flight);
         }
+        let now = clock::now();
         if state.asked_for_unknown.is_some_and(|asked| now < asked + UNKNOWN_KEY_PAUSE) {
             return None;
         }
         state.asked_for_unknown = Some(now);
         tracing::info!(issuer = self.name(), "a token names a key that is not known; the issuer's keys are fetched");
-        Some(self.fetch(&mut state))
+        Some(self.fetch(state))
     }
 
     /// The fetch under way, or a new one. It is a task of its own, so that no caller's leaving ends it.

@@ -33,6 +33,8 @@ mod foreign_use;
 #[cfg(test)]
 mod hygiene;
 #[cfg(test)]
+mod jwt;
+#[cfg(test)]
 mod locks;
 #[cfg(test)]
 mod login;
