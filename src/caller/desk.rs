@@ -36,8 +36,9 @@ pub(super) enum Found {
     Later(Flight),
 }
 
-/// What stands in `Authorization`, as far as it is for the gateway.
-#[derive(Debug, PartialEq, Eq)]
+/// What stands in `Authorization`, as far as it is for the gateway. Without `Debug`, so that no log shows it by accident.
+#[cfg_attr(test, derive(Debug))]
+#[derive(PartialEq, Eq)]
 enum Shown<'a> {
     /// Nothing; other schemes are not for us.
     Nothing,

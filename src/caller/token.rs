@@ -13,8 +13,7 @@ const LONGEST: usize = 8 * 1024;
 /// How far the clocks of issuer and gateway may stand apart.
 const LEEWAY: Duration = Duration::from_secs(30);
 
-/// A token, understood and not yet believed.
-#[derive(Debug)]
+/// A token, understood and not yet believed. Without `Debug`, so that no log shows it by accident.
 pub(super) struct Token<'a> {
     text: &'a str,
     header: Header,
@@ -22,7 +21,7 @@ pub(super) struct Token<'a> {
 }
 
 /// What it says. Duplicate members are an error, so that nobody else can read it differently.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Claims {
     iss: Option<String>,
     sub: Option<String>,
@@ -33,7 +32,7 @@ struct Claims {
 }
 
 /// RFC 7519 section 4.1.3: one or several.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(untagged)]
 enum Audience {
     One(String),

@@ -24,7 +24,7 @@ const REQUESTS: RangeInclusive<u32> = 1..=1_000_000;
 
 const WINDOWS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
 
-/// What a caller may be known by, for messages.
+/// What stands in `key_sha256`, for messages.
 const A_HASH: &str = "the SHA-256 of an API key in hexadecimal digits";
 
 /// Reads every caller. `accounts` are those there are, none if they could not be read; `issuers` the names of all.

@@ -24,6 +24,10 @@ fn every_mistake_is_told_with_its_place() {
             "1:10: callers.a: nothing tells who it is; expected key_sha256 (the hash of an API key), san (a name in its client certificate) or jwt (the subject of its tokens)",
         ),
         (
+            "callers.a.key_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\ncallers.b.key_sha256 = [\"2C70E12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"]",
+            "2:25: callers.b.key_sha256: stands there twice: whose key would it be?",
+        ),
+        (
             "callers.a.key_sha256 = 7",
             "1:24: callers.a.key_sha256: expected the SHA-256 of an API key in hexadecimal digits, or a list of them, found an integer",
         ),
