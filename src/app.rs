@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use crate::{
     account::{Account, AccountName},
     admin::Admin,
+    caller::{self, Issuers},
     clock,
     config::{self, Config, MissingState, Proxy, ScopeCheck, UnknownRoute},
     guard::KnownHosts,
@@ -95,7 +96,8 @@ impl App {
         let sources = Arc::new(accounts.iter().map(source).collect());
         let rooms = Rooms {
             hosts: known_hosts(&config.proxy, &accounts),
-            keys: config.callers,
+            callers: config.callers,
+            issuers: Issuers::new(config.issuers, &metrics),
             routing: Routing { accounts, matcher, deny_unknown },
             lines: Arc::new(lines),
             check_scopes: config.routing.scopes == ScopeCheck::Check,
@@ -135,6 +137,7 @@ impl App {
             metrics: Arc::clone(&rooms.metrics),
             lines: Arc::clone(&rooms.lines),
             sources: Arc::clone(&rooms.sources),
+            issuers: rooms.issuers.clone(),
             shutdown: shutdown.clone(),
             hosts: rooms.hosts.clone(),
         };
@@ -144,6 +147,7 @@ impl App {
         tracing::info!(address = %admin, "the admin listener listens");
         let journal = rooms.lines.books().journal.clone();
         let sources = Arc::clone(&rooms.sources);
+        let (callers, issuers) = (rooms.callers.clone(), rooms.issuers.clone());
         let service = stack(rooms);
         let places = Places::for_callers(max_connections);
         tracing::info!(connections = places.free(), "as many callers may be connected at a time");
@@ -156,6 +160,8 @@ impl App {
         if let Some(tls) = tls {
             listeners.spawn(listener::follow_tls(tls, shutdown.clone()));
         }
+        listeners.spawn(caller::follow_files(callers, issuers.clone(), shutdown.clone()));
+        listeners.spawn(caller::fetch_keys(issuers, shutdown.clone()));
         stop.await;
         shutdown.drain();
         tracing::info!(longest_s = drain.as_secs(), "draining: no new work, what is in flight ends");

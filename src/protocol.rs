@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 /// A request that is answered with its fault, and whose connection ends with the answer.
 ///
@@ -26,6 +26,21 @@ pub enum ProtocolFault {
     TransferCoding,
     /// It expects something other than 100-continue (RFC 9110 section 10.1.1).
     Expectation,
+}
+
+/// Takes away the fields that `Connection` names (RFC 9110 section 7.6.1): they are for whoever receives the message, and
+/// go no further. For a request that is before anything is judged by them, or it would be judged by what is not sent.
+pub fn take_connection_options(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::CONNECTION) {
+        return;
+    }
+    // By bytes: an option that is no ASCII must not hide the others of its line.
+    let listed =
+        headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let names: Vec<_> = listed.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok()).collect();
+    for name in names {
+        headers.remove(name);
+    }
 }
 
 /// The fault that ends a connection: at most one, and of which request, counted from 0.

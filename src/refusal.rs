@@ -63,7 +63,14 @@ pub enum Cause {
     /// The payload breaks the route's documented rules.
     InvalidPayload(Vec<Fault>),
     /// Callers are configured, and this is none of them.
-    CallerUnauthenticated,
+    CallerUnauthenticated(Unauthenticated),
+    /// A token cannot be judged, because its issuer's keys were never had.
+    IssuerUnavailable {
+        /// Which issuer, as the configuration names it.
+        issuer: String,
+        /// Until they are asked for again.
+        retry_after: Duration,
+    },
     /// The caller may not use this account, or not make this call.
     CallerForbidden {
         /// Which of the two.
@@ -173,7 +180,8 @@ impl Cause {
             Self::Protocol(_)
             | Self::ForeignOrigin { .. }
             | Self::InvalidPayload(_)
-            | Self::CallerUnauthenticated
+            | Self::CallerUnauthenticated(_)
+            | Self::IssuerUnavailable { .. }
             | Self::CallerForbidden { .. }
             | Self::CallerLimit { .. }
             | Self::UnknownRoute { .. }
@@ -212,7 +220,8 @@ impl Cause {
             Self::Protocol(_)
             | Self::ForeignOrigin { .. }
             | Self::InvalidPayload(_)
-            | Self::CallerUnauthenticated
+            | Self::CallerUnauthenticated(_)
+            | Self::IssuerUnavailable { .. }
             | Self::CallerForbidden { .. }
             | Self::CallerLimit { .. }
             | Self::UnknownRoute { .. }
@@ -238,6 +247,29 @@ impl From<Refused> for Cause {
             Refused::Full { retry_after, limit } => Self::QueueFull { retry_after, limit },
             Refused::Unrecorded => Self::StateUnavailable,
         }
+    }
+}
+
+/// Why it is not known who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unauthenticated {
+    /// The request has neither a key nor a token, and its connection no certificate.
+    NothingShown,
+    /// `Authorization` says `Bearer` in a way that cannot be read.
+    Malformed,
+    /// The key is nobody's.
+    UnknownKey,
+    /// The certificate has no name of a caller.
+    UnknownCertificate,
+    /// The certificate has names of several callers.
+    SeveralCallers,
+    /// The token is not taken, for this reason.
+    BadToken(String),
+}
+
+impl From<Unauthenticated> for Cause {
+    fn from(why: Unauthenticated) -> Self {
+        Self::CallerUnauthenticated(why)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     fault::Fault,
     ledger::Limit,
     ratelimit,
-    refusal::{Cause, Refusal, ScopeEvidence, UpstreamFault},
+    refusal::{Cause, Refusal, ScopeEvidence, Unauthenticated, UpstreamFault},
 };
 
 /// An account that Zoho no longer takes needs a person; asking more often than this does not help.
@@ -112,7 +112,7 @@ pub fn respond(refusal: &Refusal, request_id: &str) -> Response<Body> {
     }
     if status == StatusCode::UNAUTHORIZED {
         // RFC 9110 section 15.5.2 wants a challenge with this status.
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"zoho-gateway\""));
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge(&refusal.cause)));
     }
     proxy_status(headers, proxy_error, name);
     if let (Some(route), Some(allowance)) = (&refusal.route, &refusal.allowance) {
@@ -180,13 +180,25 @@ fn tell(refusal: &Refusal) -> Telling {
             None,
             "http_request_error",
         ),
-        Cause::CallerUnauthenticated => telling(
+        Cause::CallerUnauthenticated(why) => telling(
             StatusCode::UNAUTHORIZED,
             "caller-unauthenticated",
             "The gateway does not know this caller",
-            "callers are configured, and the request shows the key of none of them (Authorization: Bearer KEY)".into(),
+            unauthenticated(why),
             None,
             "http_request_denied",
+        ),
+        Cause::IssuerUnavailable { issuer, retry_after } => telling(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "issuer-unavailable",
+            "The caller's token cannot be judged now",
+            format!(
+                "the keys of its issuer (issuers.{issuer}) could not be had yet, and are asked for again within {} s; \
+                 the token may be good",
+                seconds(retry_after)
+            ),
+            Some(*retry_after),
+            "proxy_internal_error",
         ),
         Cause::CallerForbidden { detail } => telling(
             StatusCode::FORBIDDEN,
@@ -380,6 +392,34 @@ fn tell(refusal: &Refusal) -> Telling {
             "proxy_internal_error",
         ),
     }
+}
+
+/// What a caller is asked for who is not known. A token that was shown and is bad is called so (RFC 6750 section 3.1).
+fn challenge(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::CallerUnauthenticated(Unauthenticated::BadToken(_)) => {
+            "Bearer realm=\"zoho-gateway\", error=\"invalid_token\""
+        }
+        _ => "Bearer realm=\"zoho-gateway\"",
+    }
+}
+
+fn unauthenticated(why: &Unauthenticated) -> String {
+    match why {
+        Unauthenticated::NothingShown => {
+            "callers are configured, and the request shows none of what they are known by: a key or a token \
+             (Authorization: Bearer ...), or a client certificate"
+        }
+        Unauthenticated::Malformed => "Authorization has to stand there once, as Bearer and one key or token",
+        Unauthenticated::UnknownKey => "the key in Authorization is no caller's",
+        Unauthenticated::UnknownCertificate => "no name in the client certificate is a caller's (callers.NAME.san)",
+        Unauthenticated::SeveralCallers => {
+            "the client certificate has the names of several callers (callers.NAME.san), so it does not tell which one \
+             calls"
+        }
+        Unauthenticated::BadToken(reason) => return format!("the token in Authorization {reason}"),
+    }
+    .to_owned()
 }
 
 fn scope_detail(scopes: &[String], evidence: &ScopeEvidence) -> String {

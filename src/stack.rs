@@ -16,7 +16,7 @@ use crate::{
     audit::AuditLayer,
     body::Body,
     cache::CacheLayer,
-    caller::{IdentifyLayer, Keys},
+    caller::{Callers, IdentifyLayer, Issuers},
     dry_run::DryRunLayer,
     edge::EdgeLayer,
     forward::Forward,
@@ -38,7 +38,9 @@ pub struct Rooms {
     /// Under which names the gateway is called.
     pub hosts: KnownHosts,
     /// Who may call.
-    pub keys: Keys,
+    pub callers: Callers,
+    /// Whose tokens are believed, shared with the admin listener.
+    pub issuers: Issuers,
     /// Accounts and catalogue.
     pub routing: Routing,
     /// The queues, shared with the admin listener.
@@ -70,7 +72,8 @@ pub fn stack(
 {
     let Rooms {
         hosts,
-        keys,
+        callers,
+        issuers,
         routing,
         lines,
         check_scopes,
@@ -95,7 +98,7 @@ pub fn stack(
         // Before anybody is asked for a key: no web page gets further.
         .layer(GuardLayer::new(hosts))
         // Before anything is looked up for it: who is calling.
-        .layer(IdentifyLayer::new(keys))
+        .layer(IdentifyLayer::new(callers, issuers))
         // Whose call, and which: everything below is decided per account and route.
         .layer(RouteLayer::new(routing))
         // Before all that costs: a bad payload spends no slot, no token and no connection.

@@ -18,6 +18,7 @@ use tower::Service;
 use crate::{
     account::AccountName,
     body::Body,
+    caller::Issuers,
     guard::KnownHosts,
     ledger::{Health, Lines},
     protocol::RequestFault,
@@ -35,6 +36,8 @@ pub struct Admin {
     pub lines: Arc<Lines>,
     /// How the accounts stand.
     pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
+    /// How the issuers of callers' tokens stand.
+    pub issuers: Issuers,
     /// Whether a drain is under way.
     pub shutdown: Shutdown,
     /// Under which names it may be asked.
@@ -92,6 +95,8 @@ impl Admin {
             served |= !matches!(standing, Standing::Refused(_));
             checks.insert(format!("account {name}"), words);
         }
+        // Shown, and nothing more: callers with keys are served all the same.
+        checks.extend(self.issuers.standings().map(|(name, words)| (format!("issuer {name}"), words)));
         let ready = served && !draining && self.records();
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let word = if ready { "ready" } else { "not ready" };

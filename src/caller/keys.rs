@@ -1,11 +1,23 @@
 //! API keys, known by their hashes only.
 
-use std::{str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
 
-use aws_lc_rs::{constant_time, digest};
+use aws_lc_rs::{constant_time, digest, rand};
+use parking_lot::RwLock;
 
-use super::CallerLimit;
-use crate::{ledger::Caller, permissions::Permissions};
+use super::{Registered, files};
+use crate::secret::Secret;
+
+/// What every key that we make begins with, so that one that leaks into a repository or a log is found by a search.
+const PREFIX: &str = "zgw_";
+
+/// Some ten thousand hashes, more than anybody rotates between.
+const LONGEST_FILE: u64 = 1024 * 1024;
 
 /// The SHA-256 of an API key. Keys are long and random, so a fast hash does: nobody can try them all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,23 +25,46 @@ pub struct KeyHash([u8; digest::SHA256_OUTPUT_LEN]);
 
 /// Text that is no hash.
 #[derive(Debug, thiserror::Error)]
-#[error("expected a SHA-256 in 64 hexadecimal digits: printf %s KEY | sha256sum")]
+#[error("expected a SHA-256 in 64 hexadecimal digits, as `zoho-gateway key` prints it")]
 pub struct NoKeyHash;
 
-/// A configured caller.
-#[derive(Debug, Clone)]
-pub struct Registered {
-    /// Its name and weight.
-    pub caller: Caller,
-    /// What it may do.
-    pub permissions: Arc<Permissions>,
-    /// How often it may ask.
-    pub limit: Option<CallerLimit>,
+/// The system has no random numbers to give.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gives no random numbers")]
+pub struct NoRandomness;
+
+/// A file that holds no key hashes. Nothing of it is repeated: it may hold a key by mistake.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableKeys {
+    /// It cannot be read.
+    #[error(transparent)]
+    Unread(#[from] files::Unread),
+    /// A line is neither a hash nor a comment.
+    #[error("line {0}: {NoKeyHash}")]
+    Line(usize),
+    /// No line is a hash. Who empties a file may be about to write it anew.
+    #[error("holds no hash; expected one a line")]
+    Empty,
+    /// A hash is another caller's already.
+    #[error("holds a hash that another caller has: whose key would it be?")]
+    Taken,
 }
 
-/// Who shows which key.
+/// The keys of all callers. Clones share them, so that all see them change.
 #[derive(Debug, Clone, Default)]
-pub struct Keys(Vec<(KeyHash, Arc<Registered>)>);
+pub(super) struct Keys(Arc<RwLock<Vec<Ring>>>);
+
+/// The keys of one caller that come from one place.
+#[derive(Debug)]
+struct Ring {
+    caller: Arc<Registered>,
+    hashes: Vec<KeyHash>,
+    file: Option<PathBuf>,
+    /// What was last said of the file, so that it is not said again every few seconds.
+    trouble: Option<String>,
+}
+
+// === impl KeyHash ===
 
 impl KeyHash {
     /// Of a key as the caller sends it.
@@ -38,6 +73,27 @@ impl KeyHash {
         let mut hash = [0; digest::SHA256_OUTPUT_LEN];
         hash.copy_from_slice(digest::digest(&digest::SHA256, key).as_ref());
         Self(hash)
+    }
+
+    /// Reads a file with one hash a line; blank lines and what follows a `#` do not count.
+    ///
+    /// # Errors
+    /// [`UnusableKeys`] for a file that is not of this form or holds none.
+    pub fn in_file(path: &Path) -> Result<Vec<Self>, UnusableKeys> {
+        let text = files::read(path, LONGEST_FILE)?;
+        let mut hashes = Vec::new();
+        for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            let line = line.split(|byte| *byte == b'#').next().unwrap_or_default().trim_ascii();
+            if !line.is_empty() {
+                let hash = std::str::from_utf8(line).ok().and_then(|line| line.parse().ok());
+                hashes.push(hash.ok_or(UnusableKeys::Line(number + 1))?);
+            }
+        }
+        if hashes.is_empty() { Err(UnusableKeys::Empty) } else { Ok(hashes) }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
     }
 }
 
@@ -59,44 +115,119 @@ impl FromStr for KeyHash {
     }
 }
 
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A new key: 256 random bits in hexadecimal digits, which no shell, URL or double click breaks apart.
+///
+/// # Errors
+/// [`NoRandomness`].
+pub fn new_key() -> Result<Secret, NoRandomness> {
+    let mut bits = [0; 32];
+    rand::fill(&mut bits).map_err(|_| NoRandomness)?;
+    Ok(Secret::new(bits.iter().fold(PREFIX.to_owned(), |text, byte| format!("{text}{byte:02x}"))))
+}
+
+// === impl Keys ===
+
 impl Keys {
-    /// These keys of these callers.
-    #[must_use]
-    pub fn new(keys: Vec<(KeyHash, Arc<Registered>)>) -> Self {
-        Self(keys)
+    /// Adds a key; `false` when somebody has it already.
+    pub(super) fn add(&self, hash: KeyHash, caller: &Arc<Registered>) -> bool {
+        self.hang(Ring { caller: Arc::clone(caller), hashes: vec![hash], file: None, trouble: None })
     }
 
-    /// Every caller, once for each of its keys.
-    pub fn callers(&self) -> impl Iterator<Item = &Arc<Registered>> {
-        self.0.iter().map(|(_, caller)| caller)
+    /// Adds the keys that stand in a file; `false` when another caller has one of them already.
+    pub(super) fn add_file(&self, file: PathBuf, hashes: Vec<KeyHash>, caller: &Arc<Registered>) -> bool {
+        self.hang(Ring { caller: Arc::clone(caller), hashes, file: Some(file), trouble: None })
     }
 
-    /// Whether nobody has a key, so that all are anonymous.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    fn hang(&self, ring: Ring) -> bool {
+        let mut rings = self.0.write();
+        let free = rings.iter().all(|other| !other.shares(&ring.hashes));
+        rings.push(ring);
+        free
     }
 
     /// Whose key it is. Every hash is compared, and each in constant time, so that the time taken tells nothing.
-    #[must_use]
-    pub fn caller(&self, key: &[u8]) -> Option<&Arc<Registered>> {
+    pub(super) fn caller(&self, key: &[u8]) -> Option<Arc<Registered>> {
         let shown = KeyHash::of(key);
-        let same = |hash: &KeyHash| constant_time::verify_slices_are_equal(&hash.0, &shown.0).is_ok();
-        self.0.iter().fold(None, |found, (hash, caller)| if same(hash) { Some(caller) } else { found })
+        let rings = self.0.read();
+        let hashes = rings.iter().flat_map(|ring| ring.hashes.iter().map(move |hash| (hash, &ring.caller)));
+        hashes.fold(None, |found, (hash, caller)| if hash.is(&shown) { Some(caller) } else { found }).cloned()
+    }
+
+    /// Reads the files again. One that cannot be used leaves the keys that it held before.
+    pub(super) fn reread(&self) {
+        let files: Vec<_> = {
+            let rings = self.0.read();
+            rings.iter().enumerate().filter_map(|(at, ring)| Some((at, ring.file.clone()?))).collect()
+        };
+        // One by one, and without the lock while the disk is busy.
+        for (at, file) in files {
+            let hashes = KeyHash::in_file(&file);
+            let mut rings = self.0.write();
+            let taken =
+                |hashes: &[KeyHash]| rings.iter().enumerate().any(|(other, ring)| other != at && ring.shares(hashes));
+            let hashes = hashes.and_then(|hashes| if taken(&hashes) { Err(UnusableKeys::Taken) } else { Ok(hashes) });
+            if let Some(ring) = rings.get_mut(at) {
+                ring.replace(hashes, &file);
+            }
+        }
+    }
+}
+
+impl Ring {
+    fn shares(&self, hashes: &[KeyHash]) -> bool {
+        self.hashes.iter().any(|hash| hashes.contains(hash))
+    }
+
+    fn replace(&mut self, hashes: Result<Vec<KeyHash>, UnusableKeys>, file: &Path) {
+        let (caller, file) = (self.caller.caller.name(), file.display());
+        match hashes {
+            Ok(hashes) => {
+                self.trouble = None;
+                if hashes != self.hashes {
+                    tracing::info!(caller, %file, keys = hashes.len(), "the keys of a caller have changed");
+                    self.hashes = hashes;
+                }
+            }
+            Err(error) => {
+                let trouble = error.to_string();
+                if self.trouble.as_ref() != Some(&trouble) {
+                    tracing::warn!(caller, %file, error = trouble, "a key file cannot be used; the keys before go on");
+                    self.trouble = Some(trouble);
+                }
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
+    use std::{fs, num::NonZeroU32};
 
     use super::*;
+    use crate::ledger::Caller;
+
+    fn caller(name: &str) -> Arc<Registered> {
+        let caller = Caller::new(name, NonZeroU32::MIN);
+        Arc::new(Registered { caller, permissions: Arc::default(), limit: None })
+    }
+
+    /// The caller of a key, by name.
+    fn of(keys: &Keys, key: &str) -> Option<String> {
+        keys.caller(key.as_bytes()).map(|found| found.caller.name().to_owned())
+    }
 
     #[test]
     fn reads_a_hash_as_sha256sum_writes_it() {
         let hash = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683";
         assert_eq!(hash.parse::<KeyHash>().unwrap(), KeyHash::of(b"key"));
         assert_eq!(hash.to_uppercase().parse::<KeyHash>().unwrap(), KeyHash::of(b"key"));
+        assert_eq!(KeyHash::of(b"key").to_string(), hash);
         for text in ["", "key", &hash[1..], &format!("{hash}0"), &hash.replace('2', "g"), &hash.replacen("2c", "+c", 1)]
         {
             assert!(text.parse::<KeyHash>().is_err(), "{text}");
@@ -104,19 +235,80 @@ mod tests {
     }
 
     #[test]
+    fn a_new_key_is_long_and_never_the_same() {
+        let (one, other) = (new_key().unwrap(), new_key().unwrap());
+        let random = one.expose().strip_prefix("zgw_").unwrap();
+        assert!(random.len() == 64 && random.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        assert_ne!(one.expose(), other.expose());
+    }
+
+    #[test]
     fn knows_callers_by_any_of_their_keys() {
-        let caller = |name| {
-            let caller = Caller::new(name, NonZeroU32::MIN);
-            Arc::new(Registered { caller, permissions: Arc::default(), limit: None })
-        };
-        let keys = Keys::new(vec![
-            (KeyHash::of(b"old"), caller("payroll")),
-            (KeyHash::of(b"new"), caller("payroll")),
-            (KeyHash::of(b"other"), caller("reports")),
-        ]);
-        for (key, name) in [("old", Some("payroll")), ("new", Some("payroll")), ("other", Some("reports")), ("x", None)]
-        {
-            assert_eq!(keys.caller(key.as_bytes()).map(|found| found.caller.name()), name, "{key}");
+        let keys = Keys::default();
+        let (payroll, reports) = (caller("payroll"), caller("reports"));
+        for (key, caller) in [("old", &payroll), ("new", &payroll), ("other", &reports)] {
+            assert!(keys.add(KeyHash::of(key.as_bytes()), caller));
         }
+        assert!(!keys.add(KeyHash::of(b"other"), &payroll), "it is somebody's already");
+        for (key, name) in [("old", Some("payroll")), ("new", Some("payroll")), ("x", None)] {
+            assert_eq!(of(&keys, key).as_deref(), name, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_file_holds_one_hash_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let (old, new) = (KeyHash::of(b"old"), KeyHash::of(b"new"));
+        for (text, expected) in [
+            (format!("{old}"), vec![old]),
+            (format!("# payroll\r\n\r\n  {old} # until May\r\n{new}\n"), vec![old, new]),
+        ] {
+            fs::write(&path, &text).unwrap();
+            assert_eq!(KeyHash::in_file(&path).unwrap(), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("", "holds no hash"),
+            ("# nothing\n", "holds no hash"),
+            ("\nzgw_secret\n", "line 2: expected a SHA-256"),
+            ("\n\n\u{e9}", "line 3: expected a SHA-256"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let told = KeyHash::in_file(&path).unwrap_err().to_string();
+            assert!(told.contains(expected) && !told.contains("secret"), "{told}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(KeyHash::in_file(&path).unwrap_err().to_string().contains("cannot be read"));
+        assert!(KeyHash::in_file(folder.path()).unwrap_err().to_string().contains("directory"));
+        assert!(KeyHash::in_file(Path::new("/dev/zero")).unwrap_err().to_string().contains("too long"));
+    }
+
+    #[test]
+    fn a_file_is_read_again_and_kept_to_what_it_held_where_it_cannot_be_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let (payroll, reports) = (caller("payroll"), caller("reports"));
+        let keys = Keys::default();
+        assert!(keys.add(KeyHash::of(b"reports"), &reports));
+        assert!(keys.add_file(path.clone(), vec![KeyHash::of(b"old")], &payroll));
+        let shared = keys.clone();
+        let all = || ["old", "new", "reports"].map(|key| of(&shared, key));
+        let payroll = Some("payroll".to_owned());
+        let reports = Some("reports".to_owned());
+        for (text, old, new) in [
+            (format!("{}\n{}", KeyHash::of(b"old"), KeyHash::of(b"new")), &payroll, &payroll),
+            (KeyHash::of(b"new").to_string(), &None, &payroll),
+            ("nonsense".to_owned(), &None, &payroll),
+            // Another caller's key would make it two callers' key.
+            (format!("{}\n{}", KeyHash::of(b"old"), KeyHash::of(b"reports")), &None, &payroll),
+            (KeyHash::of(b"old").to_string(), &payroll, &None),
+        ] {
+            fs::write(&path, &text).unwrap();
+            keys.reread();
+            assert_eq!(all(), [old.clone(), new.clone(), reports.clone()], "{text}");
+        }
+        fs::remove_file(&path).unwrap();
+        keys.reread();
+        assert_eq!(all(), [payroll, None, reports]);
     }
 }

@@ -1,16 +1,31 @@
 //! The caller room: who is calling.
 //!
 //! In comes the request as the listener read it, on goes an [`Identified`] with what its caller may do. Where
-//! `[callers]` are configured, refused is everybody who shows none of their keys, and who asks more often than its limit
+//! `[callers]` are configured, refused is everybody who shows nothing of theirs, and who asks more often than its limit
 //! allows; where none are, all are one anonymous caller, which only loopback and Unix sockets let in.
 //!
-//! Guards: a caller's key goes no further than this room; the forward room strips the field that it stands in.
+//! A caller is known by a key, by a token of an issuer that is believed (`[issuers]`), or by the certificate of its
+//! connection; keys and issuers' keys may change while the gateway runs.
+//!
+//! Guards: a caller's key or token goes no further than this room; the forward room strips the field that it stands in.
 
+mod callers;
+mod desk;
+mod files;
+mod issuer;
+mod jwks;
 mod keys;
 mod limit;
 mod service;
+#[cfg(test)]
+mod tests;
+mod token;
 
-pub use keys::{KeyHash, Keys, Registered};
+pub use callers::{Callers, Registered, SeveralCallers};
+pub use files::{Unread, follow_files};
+pub use issuer::{IssuerSettings, Issuers, KeySource, fetch_keys};
+pub use jwks::{ALGORITHMS, KeySet, UnusableSet};
+pub use keys::{KeyHash, NoKeyHash, NoRandomness, UnusableKeys, new_key};
 pub use limit::CallerLimit;
 pub use service::{Identify, IdentifyLayer};
 

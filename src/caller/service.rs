@@ -1,24 +1,25 @@
 //! One request's visit to the caller room.
 
 use std::{
-    collections::HashMap,
     future::ready,
+    mem,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, Request, Response, header};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tower::{Layer, Service};
 
-use super::{Keys, limit::Limiter};
+use super::{
+    Callers, Issuers,
+    desk::{Desk, Found},
+    issuer::Flight,
+};
 use crate::{
     body::Body,
     boxed::BoxFuture,
     call::Identified,
-    clock,
-    ledger::Caller,
-    permissions::Permissions,
     refusal::{Cause, Refusal},
 };
 
@@ -33,20 +34,11 @@ pub struct Identify<S> {
     inner: S,
 }
 
-#[derive(Debug)]
-struct Desk {
-    keys: Keys,
-    /// By caller, of those that have one.
-    limiters: HashMap<Caller, Limiter>,
-}
-
 impl IdentifyLayer {
-    /// Lets in whoever shows one of `keys`; everybody if there are none.
+    /// Lets in whoever is one of `callers`; everybody if there are none.
     #[must_use]
-    pub fn new(keys: Keys) -> Self {
-        let limited = keys.callers().filter_map(|caller| Some((caller.caller.clone(), caller.limit?)));
-        let limiters = limited.map(|(caller, limit)| (caller, Limiter::new(limit, clock::now()))).collect();
-        Self(Arc::new(Desk { keys, limiters }))
+    pub fn new(callers: Callers, issuers: Issuers) -> Self {
+        Self(Arc::new(Desk::new(callers, issuers)))
     }
 }
 
@@ -60,7 +52,10 @@ impl<S> Layer<S> for IdentifyLayer {
 
 impl<S> Service<Request<Incoming>> for Identify<S>
 where
-    S: Service<Identified, Response = Response<Body>, Error = Refusal, Future = BoxFuture<Response<Body>, Refusal>>,
+    S: Service<Identified, Response = Response<Body>, Error = Refusal, Future = BoxFuture<Response<Body>, Refusal>>
+        + Clone
+        + Send
+        + 'static,
 {
     type Response = Response<Body>;
     type Error = Refusal;
@@ -71,58 +66,42 @@ where
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        match self.desk.identify(request.headers()) {
-            Ok((caller, permissions)) => self.inner.call(Identified { caller, permissions, request }),
+        match self.desk.look(&request) {
+            Ok(Found::Caller(caller, permissions)) => self.inner.call(Identified { caller, permissions, request }),
+            Ok(Found::Later(flight)) => self.call_later(flight, request),
             Err(cause) => Box::pin(ready(Err(cause.into()))),
         }
     }
 }
 
-impl Desk {
-    /// The caller, and what it may do where that is restricted.
-    fn identify(&self, headers: &HeaderMap) -> Result<(Caller, Option<Arc<Permissions>>), Cause> {
-        if self.keys.is_empty() {
-            return Ok((Caller::anonymous(), None));
-        }
-        let known = bearer(headers).and_then(|key| self.keys.caller(key)).ok_or(Cause::CallerUnauthenticated)?;
-        if let Some(limiter) = self.limiters.get(&known.caller) {
-            limiter.check(clock::now()).map_err(|retry_after| Cause::CallerLimit { retry_after })?;
-        }
-        Ok((known.caller.clone(), Some(Arc::clone(&known.permissions))))
+impl<S> Identify<S>
+where
+    S: Service<Identified, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    /// The same for a request that waits until an issuer's keys have been fetched.
+    fn call_later(&mut self, mut flight: Flight, request: Request<Incoming>) -> BoxFuture<Response<Body>, Refusal> {
+        let desk = Arc::clone(&self.desk);
+        // The service that is ready goes along, and its clone stays.
+        let next = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, next);
+        Box::pin(async move {
+            loop {
+                flight.landed().await;
+                match desk.look(&request)? {
+                    Found::Caller(caller, permissions) => {
+                        return inner.call(Identified { caller, permissions, request }).await;
+                    }
+                    // It came while another fetch was under way, and has one for its own sake now.
+                    Found::Later(next) => flight = next,
+                }
+            }
+        })
     }
 }
 
-/// The key of `Authorization: Bearer KEY` (RFC 6750 section 2.1), given once; the scheme's case does not matter
-/// (RFC 9110 section 11.1).
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
-    let (scheme, key) = field.as_bytes().split_first_chunk::<7>()?;
-    let key = key.trim_ascii_start();
-    (scheme.eq_ignore_ascii_case(b"bearer ") && !key.is_empty()).then_some(key)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_a_bearer_key() {
-        for (values, expected) in [
-            (&["Bearer abc"][..], Some("abc")),
-            (&["bearer   abc"], Some("abc")),
-            (&["Bearer"], None),
-            (&["Bearer "], None),
-            (&["Basic abc"], None),
-            (&["Zoho-oauthtoken abc"], None),
-            (&["Bearer abc", "Bearer abc"], None),
-            (&[], None),
-        ] {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(header::AUTHORIZATION, value.parse().unwrap());
-            }
-            assert_eq!(bearer(&headers), expected.map(str::as_bytes), "{values:?}");
-        }
+impl Desk {
+    fn look(&self, request: &Request<Incoming>) -> Result<Found, Cause> {
+        self.identify(request.headers(), request.extensions().get())
     }
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod healthcheck;
+mod key;
 mod login;
 mod logout;
 mod routes;
@@ -71,6 +72,13 @@ enum Command {
         /// The account, as the configuration names it.
         #[arg(long, value_name = "NAME")]
         account: String,
+    },
+    /// Makes an API key for a caller: the key alone on standard output, its SHA-256 for the configuration on standard
+    /// error.
+    Key {
+        /// Instead print the SHA-256 of the key on standard input.
+        #[arg(long)]
+        hash: bool,
     },
     /// Runs the simulated Zoho alone.
     Sandbox(SandboxOptions),
@@ -191,6 +199,8 @@ impl Cli {
             Command::Routes { config, json, .. } => routes::routes(config.as_deref(), json),
             Command::Login(options) => login::login(options).await,
             Command::Logout { config, account } => logout::logout(&config, &account).await,
+            Command::Key { hash: false } => key::make(),
+            Command::Key { hash: true } => key::hash(),
             Command::Sandbox(options) => sandbox::sandbox(options).await,
             Command::Healthcheck { admin } => healthcheck::healthcheck(&admin).await,
         }

@@ -2,11 +2,18 @@
 
 use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use super::{accounts, defaults, reader::Section};
+use super::{
+    accounts,
+    credential::{self, Surroundings},
+    defaults,
+    reader::{Located, Section},
+    source::Value,
+};
 use crate::{
     account::{Account, AccountName},
-    caller::{CallerLimit, KeyHash, Keys, Registered},
+    caller::{CallerLimit, Callers, KeyHash, Registered},
     ledger::Caller,
+    peer::SubjectName,
     permissions::{Permissions, RouteGlob},
 };
 
@@ -18,9 +25,19 @@ const REQUESTS: RangeInclusive<u32> = 1..=1_000_000;
 
 const WINDOWS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
 
-/// Reads every caller. `accounts` are those there are; none if they could not be read.
-pub(super) fn read(root: &mut Section<'_>, accounts: &[Account]) -> Keys {
-    let mut keys: Vec<(KeyHash, Arc<Registered>)> = Vec::new();
+/// What stands in `key_sha256`, for messages.
+const A_HASH: &str = "the SHA-256 of an API key in hexadecimal digits";
+
+/// Reads every caller. `accounts` are those there are, none if they could not be read; `issuers` the names of all; `mutual`
+/// says whether client certificates are asked for.
+pub(super) fn read(
+    root: &mut Section<'_>,
+    accounts: &[Account],
+    issuers: &[String],
+    mutual: bool,
+    around: &Surroundings<'_>,
+) -> Callers {
+    let mut callers = Callers::default();
     root.sections("callers", |name, section| {
         if !accounts::is_a_name(name) {
             section.refuse("expected a caller's name of 1 to 64 letters, digits, _ and -");
@@ -31,18 +48,94 @@ pub(super) fn read(root: &mut Section<'_>, accounts: &[Account]) -> Keys {
             permissions: Arc::new(permissions(section, accounts)),
             limit: limit(section),
         });
-        let hash = "the SHA-256 of an API key in hexadecimal digits";
-        if section.whereabouts("key_sha256").is_none() {
-            section.missing("key_sha256", &format!("is missing; expected {hash}"));
+        callers.add(&caller);
+        if ["key_sha256", "san", "jwt"].iter().all(|key| section.whereabouts(key).is_none()) {
+            section.refuse(
+                "nothing tells who it is; expected key_sha256 (the hash of an API key), san (a name in its client \
+                 certificate) or jwt (the subject of its tokens)",
+            );
         }
-        for found in section.list("key_sha256", hash, str::parse::<KeyHash>).into_iter().flatten() {
-            if keys.iter().any(|(other, _)| *other == found.value) {
-                section.wrong("key_sha256", &found.origin, "stands there twice: whose key would it be?");
+        keys(section, &mut callers, &caller, around);
+        if !mutual && let Some(origin) = section.whereabouts("san") {
+            section.wrong("san", &origin, "nobody can show a certificate: proxy.tls has no client_ca");
+        }
+        names(section, &mut callers, &caller);
+        subjects(section, &mut callers, &caller, issuers);
+    });
+    callers
+}
+
+/// Reads `key_sha256`: hashes, or the file where they stand.
+fn keys(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>, around: &Surroundings<'_>) {
+    const KEY: &str = "key_sha256";
+    let Some(entry) = section.take(KEY) else { return };
+    let is_table = matches!(entry.node.value, Value::Table(_));
+    section.put_back(entry);
+    if is_table {
+        return section.section(KEY, |section| key_file(section, callers, caller, around));
+    }
+    for found in section.list(KEY, A_HASH, str::parse::<KeyHash>).into_iter().flatten() {
+        if !callers.add_key(found.value, caller) {
+            section.wrong(KEY, &found.origin, "stands there twice: whose key would it be?");
+        }
+    }
+}
+
+fn key_file(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>, around: &Surroundings<'_>) {
+    if section.whereabouts("file").is_none() {
+        section.refuse(format!("expected {A_HASH}, a list of them, or {{ file = \"PATH\" }} with one a line"));
+    }
+    let found = section.parsed("file", "a path", |path| {
+        let file = around.folder.join(path);
+        let named = credential::named(path, around.folder);
+        KeyHash::in_file(&file).map(|hashes| (file, hashes)).map_err(|error| format!("{named} {error}"))
+    });
+    if let Some(Located { value: (file, hashes), origin }) = found
+        && !callers.add_key_file(file, hashes, caller)
+    {
+        section.wrong("file", &origin, "holds a hash that another caller has: whose key would it be?");
+    }
+}
+
+/// Reads `san`: the names that the caller's certificates give it.
+fn names(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>) {
+    let expected = "a name in the caller's client certificate";
+    for found in section.list("san", expected, str::parse::<SubjectName>).into_iter().flatten() {
+        if !callers.add_name(found.value, caller) {
+            section.wrong("san", &found.origin, "stands there twice: whose certificate would it be?");
+        }
+    }
+}
+
+/// Reads `jwt`: the subjects of an issuer's tokens that stand for the caller.
+fn subjects(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>, issuers: &[String]) {
+    let Some(entry) = section.take("jwt") else { return };
+    if !matches!(entry.node.value, Value::Table(_)) {
+        let expected = "a table: { issuer = \"NAME\", subject = \"SUB\" }";
+        return section.wrong_kind("jwt", &entry.node.origin, expected, &entry.node.value);
+    }
+    section.put_back(entry);
+    section.section("jwt", |section| {
+        for (key, expected) in
+            [("issuer", "the NAME of an [issuers.NAME]"), ("subject", "the sub of its tokens, or a list of them")]
+        {
+            if section.whereabouts(key).is_none() {
+                section.missing(key, &format!("is missing; expected {expected}"));
             }
-            keys.push((found.value, Arc::clone(&caller)));
+        }
+        let issuer = section.parsed("issuer", "the name of an issuer", |name| {
+            let known = issuers.iter().find(|issuer| *issuer == name);
+            known.cloned().ok_or("names no issuer of this configuration: expected the NAME of an [issuers.NAME]")
+        });
+        let subject = |text: &str| if text.is_empty() { Err("is empty") } else { Ok(text.to_owned()) };
+        let subjects = section.list("subject", "the sub of its tokens", subject);
+        let (Some(issuer), Some(subjects)) = (issuer, subjects) else { return };
+        for found in subjects {
+            if !callers.add_subject(&issuer.value, found.value, caller) {
+                section.wrong("subject", &found.origin, "stands there twice: for whom would it speak?");
+            }
         }
     });
-    Keys::new(keys)
 }
 
 fn permissions(section: &mut Section<'_>, accounts: &[Account]) -> Permissions {

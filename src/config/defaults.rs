@@ -78,6 +78,10 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 /// Some ten thousands of usual answers, on a machine where nobody thought of it.
 pub(super) const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
+/// Issuers publish a new key some time before they sign with it, and one that is not known is asked for at once; this is
+/// how long a key that was withdrawn is still believed.
+pub(super) const JWKS_REFRESH: Duration = Duration::from_secs(10 * 60);
+
 /// A new call of Zoho's should work on the day it appears, at the pace that most calls have.
 pub(super) const UNKNOWN: UnknownRoute = UnknownRoute::Limit;
 

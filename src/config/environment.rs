@@ -86,7 +86,7 @@ fn place(
 fn resolve(table: &Table, parents: &[String], segment: &str, route_ids: &[String]) -> Result<String, String> {
     let ids: &[String] = match parents {
         [parent] if parent == "routes" => route_ids,
-        [parent] if parent == "accounts" || parent == "callers" => &[],
+        [parent] if ["accounts", "callers", "issuers"].contains(&parent.as_str()) => &[],
         _ => return Ok(segment.to_owned()),
     };
     let written = table.0.iter().map(|entry| &entry.key);

@@ -62,12 +62,12 @@ impl Seen {
             Value::Text(text) => self.value(key, text.expose()),
             Value::List(nodes) => nodes.iter().for_each(|node| self.node(key, node)),
             Value::Table(table) => self.table(table),
-            Value::Integer(_) | Value::Other(_) => {}
+            Value::Integer(_) | Value::Boolean(_) | Value::Other(_) => {}
         }
     }
 
     fn value(&mut self, key: &str, text: &str) {
-        if key == "file" || key == "ca_file" {
+        if ["file", "ca_file", "cert", "key", "client_ca", "jwks_file"].contains(&key) {
             self.leads_outside |= Path::new(text).is_absolute() || text.contains("..");
             self.named |= text.contains('/') && text.contains(SECRET);
         }

@@ -5,7 +5,7 @@
 //!
 //! 1. `source` parses the file into a tree that remembers lines and columns,
 //! 2. `environment` lays `ZOHO_GATEWAY__...` variables over it,
-//! 3. `sections`, `accounts`, `callers`, `overrides` and `calls` ask a `reader` for each key and note what is wrong.
+//! 3. `sections`, `accounts`, `issuers`, `callers`, `overrides` and `calls` ask a `reader` for each key and note what is wrong.
 //!
 //! The rooms do not import this module: each is handed its own part. Which keys there are, with their defaults and the
 //! reasons, is in `config/gateway.example.toml`, which a test holds to this code.
@@ -18,6 +18,7 @@ mod defaults;
 mod environment;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod issuers;
 mod nearest;
 mod overrides;
 mod problem;
@@ -48,7 +49,7 @@ use self::{
 };
 use crate::{
     account::{Account, AccountName},
-    caller::Keys,
+    caller::{Callers, IssuerSettings},
     catalogue::{Catalogue, Route},
     ledger::Limits,
     listener::{ListenAddress, Patience, SocketAccess, Tls},
@@ -80,7 +81,9 @@ pub struct Config {
     /// The Zoho logins in the order of the file; at least one.
     pub accounts: Vec<Account>,
     /// Who may call; nobody in particular when it is empty.
-    pub callers: Keys,
+    pub callers: Callers,
+    /// Whose tokens callers may show.
+    pub issuers: Vec<IssuerSettings>,
     /// The published catalogue with `[routes]` applied and `[[extra_routes]]` added.
     pub catalogue: Catalogue,
 }
@@ -274,7 +277,11 @@ fn validated(
     let config = reader::read_root(&name, tree, &findings, |root| {
         // Mistakes in a caller are told where they stand; it is one that is configured all the same.
         let anonymous = !root.holds_any("callers");
-        let proxy = root.section("proxy", |section| sections::proxy(section, anonymous, &around));
+        let mut mutual = false;
+        let proxy = root.section("proxy", |section| {
+            mutual = section.holds("tls", "client_ca");
+            sections::proxy(section, anonymous, &around)
+        });
         let admin = root.section("admin", |section| sections::admin(section, &proxy));
         let state = root.section("state", |section| sections::state(section, &around));
         let token = root.section("token", sections::token);
@@ -284,12 +291,27 @@ fn validated(
         let audit = root.section("audit", |section| sections::audit(section, &around));
         let routing = root.section("routing", sections::routing);
         let accounts = accounts::read(root, &around);
-        let callers = callers::read(root, &accounts);
+        let (issuers, issuer_names) = issuers::read(root, &around);
+        let callers = callers::read(root, &accounts, &issuer_names, mutual, &around);
         let mut whereabouts = calls::Whereabouts::new();
         overrides::apply(root, &mut catalogue, &mut whereabouts);
         calls::extra(root, &mut catalogue, &mut whereabouts);
         calls::contradictions(root, &catalogue, &whereabouts);
-        Config { proxy, admin, state, token, queue, upstream, cache, audit, routing, accounts, callers, catalogue }
+        Config {
+            proxy,
+            admin,
+            state,
+            token,
+            queue,
+            upstream,
+            cache,
+            audit,
+            routing,
+            accounts,
+            callers,
+            issuers,
+            catalogue,
+        }
     });
     findings.into_result().map(|()| config)
 }

@@ -112,6 +112,12 @@ impl<'f> Section<'f> {
         matches!(self.table.find(key), Some(Entry { node: Node { value: Value::Table(table), .. }, .. }) if !table.0.is_empty())
     }
 
+    /// Whether the table of this key holds that one, for keys that depend on others far away.
+    pub(super) fn holds(&self, table: &str, key: &str) -> bool {
+        let found = self.table.find(table).map(|entry| &entry.node.value);
+        matches!(found, Some(Value::Table(inner)) if inner.find(key).is_some())
+    }
+
     /// Whether any key of this table is itself a table.
     pub(super) fn has_tables(&self) -> bool {
         self.table.0.iter().any(|entry| matches!(entry.node.value, Value::Table(_)))

@@ -189,17 +189,22 @@ pub(super) fn queue(section: &mut Section<'_>) -> Queue {
 
 /// Reads `[upstream]`.
 pub(super) fn upstream(section: &mut Section<'_>, around: &Surroundings<'_>) -> Upstream {
-    let extra_roots = section.parsed("ca_file", "a path", |path| {
+    Upstream {
+        connect_timeout: section.duration("connect_timeout", TIMEOUTS).unwrap_or(defaults::CONNECT_TIMEOUT),
+        timeout: section.duration("timeout", TIMEOUTS).unwrap_or(defaults::TIMEOUT),
+        extra_roots: extra_roots(section, around),
+    }
+}
+
+/// Reads the trust roots of `ca_file`; none without it.
+pub(super) fn extra_roots(section: &mut Section<'_>, around: &Surroundings<'_>) -> ExtraRoots {
+    let roots = section.parsed("ca_file", "a path", |path| {
         let named = credential::named(path, around.folder);
         let pem =
             credential::contents(path, around.folder).map_err(|error| format!("{named} cannot be read: {error}"))?;
         ExtraRoots::parse(&pem).map_err(|error| format!("{named}: {error}"))
     });
-    Upstream {
-        connect_timeout: section.duration("connect_timeout", TIMEOUTS).unwrap_or(defaults::CONNECT_TIMEOUT),
-        timeout: section.duration("timeout", TIMEOUTS).unwrap_or(defaults::TIMEOUT),
-        extra_roots: extra_roots.map(|found| found.value).unwrap_or_default(),
-    }
+    roots.map(|found| found.value).unwrap_or_default()
 }
 
 /// Reads `[cache]`.

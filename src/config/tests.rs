@@ -12,6 +12,7 @@ use crate::upstream::ExtraRoots;
 
 use super::{Config, ConfigErrors, ListenAddress, MissingState, ScopeCheck, UnknownRoute, load, parse};
 use crate::{
+    caller::KeySource,
     catalogue::{Pace, Product, Route, RouteId, Threshold, Trust, Validation},
     endpoint::DataCenter,
     ledger::Limits,
@@ -108,6 +109,17 @@ fn every_key_is_taken() {
             read_only = true
             [callers.reports]
             key_sha256 = ["2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae", "FCDE2B2EDBA56BF408601FB721FE9B5C338D10EE429EA04FAE5511B68FBF8FB9"]
+            jwt = { issuer = "cluster", subject = ["system:serviceaccount:hr:reports", "reports"] }
+            [issuers.cluster]
+            issuer = "https://kubernetes.default.svc"
+            audience = ["zoho-gateway", "https://zoho-gateway"]
+            jwks_url = "https://kubernetes.default.svc/openid/v1/jwks"
+            refresh = "5m"
+            algorithms = "ES256"
+            [issuers.local]
+            issuer = "local"
+            audience = "zoho-gateway"
+            jwks_url = "http://[::1]:8000/keys"
             [routes."people.lms.share-course"]
             requests = 10
             window = "100ms"
@@ -167,14 +179,30 @@ fn every_key_is_taken() {
     assert_eq!(config.audit.file.as_deref(), Some(Path::new("/var/log/zoho-gateway/audit.log")));
     assert_eq!(config.state.missing, MissingState::Lost);
     assert_eq!((config.token.requests.get(), config.token.reserve), (2, 1));
-    let callers = ["key", "foo", "bar"].map(|key| config.callers.caller(key.as_bytes()));
-    let shares = callers.map(|found| found.map(|found| (found.caller.name(), found.caller.weight().get())));
-    let payroll = config.callers.caller(b"key").unwrap();
+    let callers = ["key", "foo", "bar"].map(|key| config.callers.by_key(key.as_bytes()));
+    let shares =
+        callers.each_ref().map(|found| found.as_ref().map(|found| (found.caller.name(), found.caller.weight().get())));
+    let payroll = config.callers.by_key(b"key").unwrap();
     assert_eq!((payroll.permissions.accounts.len(), payroll.permissions.read_only), (2, true));
-    assert!(!config.callers.caller(b"foo").unwrap().permissions.read_only);
+    assert!(!config.callers.by_key(b"foo").unwrap().permissions.read_only);
     assert!(payroll.permissions.allows(&RouteId::new("people.lms.share-course")));
     assert_eq!(payroll.limit.map(|limit| (limit.requests.get(), limit.window.as_secs())), Some((600, 60)));
     assert_eq!(shares, [Some(("payroll", 3)), Some(("reports", 1)), Some(("reports", 1))]);
+    assert_eq!(config.callers.callers().map(|caller| caller.caller.name()).collect::<Vec<_>>(), ["payroll", "reports"]);
+    for subject in ["system:serviceaccount:hr:reports", "reports"] {
+        let caller = config.callers.by_subject("cluster", subject).unwrap();
+        assert_eq!(caller.caller.name(), "reports");
+        assert!(config.callers.by_subject("local", subject).is_none());
+    }
+    let [cluster, local] = config.issuers.as_slice() else { panic!("two issuers") };
+    assert_eq!((cluster.name.as_str(), cluster.issuer.as_str()), ("cluster", "https://kubernetes.default.svc"));
+    assert_eq!(cluster.audiences, ["zoho-gateway", "https://zoho-gateway"]);
+    assert_eq!((cluster.algorithms.len(), local.algorithms.len()), (1, 9));
+    let refreshes = config.issuers.iter().map(|issuer| match &issuer.keys {
+        KeySource::Url { refresh, .. } => refresh.as_secs(),
+        KeySource::File { .. } => panic!("at an address"),
+    });
+    assert_eq!(refreshes.collect::<Vec<_>>(), [300, 600]);
     assert_eq!(config.accounts[0].daily_calls.map(std::num::NonZeroU32::get), Some(25_000));
     assert_eq!(config.upstream.timeout, Duration::from_secs(120));
     assert_eq!((config.routing.unknown, config.routing.scopes), (UnknownRoute::Deny, ScopeCheck::Off));
@@ -244,6 +272,14 @@ fn the_example_loads_and_states_the_defaults() {
                 "#daily_calls",
                 "#[callers",
                 "#key_sha256",
+                "#san",
+                "#jwt",
+                "#[issuers",
+                "#issuer",
+                "#audience",
+                "#jwks",
+                "#refresh",
+                "#algorithms",
                 "#accounts = [",
                 "#allow",
                 "#weight",

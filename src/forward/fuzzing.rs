@@ -66,7 +66,9 @@ pub fn headers(data: &[u8]) {
             || name.starts_with("uberctx-")
     };
     crosses(&fields, hygiene::outbound, |name| !stays(name) && !private(name));
-    crosses(&fields, hygiene::inbound, |name| !stays(name) && !OF_ZOHOS_OWN.contains(&name));
+    crosses(&fields, hygiene::inbound, |name| {
+        !stays(name) && !OF_ZOHOS_OWN.contains(&name) && !name.starts_with("access-control-")
+    });
 }
 
 /// What `Connection` lists, by the letter of RFC 9110 section 5.6.1: parted by commas, with blanks around, in any case.

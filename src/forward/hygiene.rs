@@ -1,6 +1,8 @@
 //! Which headers cross the gateway, and which end here.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName};
+
+use crate::protocol::take_connection_options;
 
 /// Takes from a request what must not reach Zoho.
 pub fn outbound(headers: &mut HeaderMap) {
@@ -57,11 +59,8 @@ fn is_not_for_callers(name: &str) -> bool {
 
 /// One pass over the fields that are there; most requests have far fewer than the lists above.
 fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
-    let mut names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
-    // By bytes: an option that is no ASCII must not hide the others of its line.
-    let listed =
-        headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    names.extend(listed.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok()));
+    take_connection_options(headers);
+    let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
     for name in names {
         headers.remove(name);
     }

@@ -4,6 +4,8 @@
 //! so that late callers hear "shutting down" instead of nothing; the rooms refuse them.
 
 mod address;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod places;
 mod serve;
 mod socket;

@@ -19,6 +19,7 @@ use crate::{
     catalogue::{Product, Route},
     fault::Fault,
     permissions::Permissions,
+    protocol::take_connection_options,
     refusal::{Cause, Refusal},
 };
 
@@ -85,7 +86,8 @@ where
 
 impl Routing {
     fn visit(&self, Identified { caller, permissions, request }: Identified) -> Result<Matched, Refusal> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        take_connection_options(&mut head.headers);
         if head.method == Method::CONNECT {
             let detail = "tunnels (CONNECT) are not proxied; call the gateway by its own address".to_owned();
             return Err(Cause::UnknownRoute { detail }.into());

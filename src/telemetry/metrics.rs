@@ -30,6 +30,7 @@ pub struct Metrics {
     waited: Family<RouteLabels, Histogram>,
     refusals: Family<RefusalLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
+    issuers: Family<IssuerLabels, Counter>,
     locks: Family<RouteLabels, Counter>,
     foreign_locks: Family<RouteLabels, Counter>,
     cache: Family<CacheLabels, Counter>,
@@ -65,6 +66,12 @@ struct TokenLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IssuerLabels {
+    issuer: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CacheLabels {
     outcome: &'static str,
 }
@@ -92,6 +99,7 @@ impl Metrics {
         // From half a millisecond to half a minute and beyond.
         let histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 9));
         let (requests, refusals, tokens) = (Family::default(), Family::default(), Family::default());
+        let issuers = Family::default();
         let (locks, foreign_locks) = (Family::default(), Family::default());
         let (seconds, waiting, state_available) = (histogram(), Gauge::default(), Gauge::default());
         let waited = Family::<RouteLabels, Histogram>::new_with_constructor(histogram);
@@ -100,6 +108,7 @@ impl Metrics {
         registry.register_with_unit("wait", "Time spent waiting for a slot", Unit::Seconds, waited.clone());
         registry.register("refusals", "Answers the gateway made itself", refusals.clone());
         registry.register("token_requests", "Requests to the accounts server", tokens.clone());
+        registry.register("issuer_requests", "Requests for the keys of issuers of callers' tokens", issuers.clone());
         registry.register("locks", "Answers that told of a lock", locks.clone());
         let foreign = "Locks that came while the ledger showed room: somebody else spends the same quota";
         registry.register("foreign_locks", foreign, foreign_locks.clone());
@@ -119,6 +128,7 @@ impl Metrics {
             waited,
             refusals,
             tokens,
+            issuers,
             locks,
             foreign_locks,
             cache,
@@ -160,6 +170,12 @@ impl Metrics {
             Some(_) => "failed",
         };
         self.tokens.get_or_create(&TokenLabels { account: account.to_string(), outcome }).inc();
+    }
+
+    /// An issuer was asked for its keys, and gave some or not.
+    pub fn issuer_asked(&self, issuer: &str, given: bool) {
+        let outcome = if given { "given" } else { "failed" };
+        self.issuers.get_or_create(&IssuerLabels { issuer: issuer.to_owned(), outcome }).inc();
     }
 
     /// Zoho answered that a call is locked.

@@ -1,4 +1,5 @@
 //! The only place that opens a connection to Zoho: one pooled HTTP/1.1 client over TLS, for calls and tokens alike.
+//! Issuers of callers' tokens are asked for their keys by clients of the same make.
 //!
 //! hyper-util's pool re-sends a request by itself only when hyper hands it back unwritten, because the idle connection
 //! it was queued on had already closed. Not a byte of it left, so the one slot charged for it still covers it.

@@ -1,9 +1,12 @@
 //! `[callers]`: who may call, and how a busy route is shared between them.
 
+use std::fs;
+
 use serde_json::json;
 
 use crate::support::{
-    CALENDAR, CLIENT_SECRET, COURSE, Call, Gateway, REFRESH_TOKEN, Reply, Sandbox, Setup, Upstream, get, one_slot_taken,
+    CALENDAR, CLIENT_SECRET, COURSE, Call, Gateway, Process, REFRESH_TOKEN, Reply, Sandbox, Setup, Upstream, get, ms,
+    one_slot_taken, shell,
 };
 
 /// Two callers, the second with three times the weight of the first; their keys are their names.
@@ -34,6 +37,10 @@ async fn only_known_callers_are_let_in_and_their_keys_stay_here() {
         let answer = gateway.send(&stranger).await;
         answer.problem(401, "caller-unauthenticated");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"zoho-gateway\""));
+    }
+    for malformed in [of("", COURSE), of("one", COURSE).header("authorization", "Bearer one")] {
+        let body = gateway.send(&malformed).await.problem(401, "caller-unauthenticated");
+        assert!(body["detail"].to_string().contains("once"), "{body}");
     }
     assert_eq!((zoho.requests().await.len(), zoho.token_calls().await), (0, 0));
     gateway.send(&of("one", COURSE)).await.is_zohos(200);
@@ -152,4 +159,93 @@ async fn a_full_queue_is_shared_by_weight_and_lent_while_nobody_needs_it() {
         task.await.expect("no panic").is_zohos(200);
     }
     assert_eq!(upstream.received().len(), 7);
+}
+
+/// A new key and its hash, as `key` prints them.
+fn new_key() -> (String, String) {
+    let ended = Process::run(&["key"], &[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let key = ended.stdout;
+    assert!(key.len() == 68 && key.starts_with("zgw_") && !ended.stderr.contains(&key), "{key}\n{}", ended.stderr);
+    let line = ended.stderr.lines().find_map(|line| line.strip_prefix("key_sha256 = \""));
+    let hash = line.and_then(|line| line.strip_suffix('"')).expect("the line for the configuration").to_owned();
+    (key, hash)
+}
+
+#[test]
+fn a_key_is_printed_alone_and_its_hash_is_the_one_that_sha256sum_tells() {
+    let (key, hash) = new_key();
+    assert_eq!(shell(&format!("printf %s {key} | sha256sum")).split(' ').next(), Some(hash.as_str()));
+    let program = env!("CARGO_BIN_EXE_zoho-gateway");
+    for end in ["", "\\n", "\\r\\n"] {
+        assert_eq!(shell(&format!("printf '{key}{end}' | {program} key --hash")), format!("{hash}\n"));
+    }
+    assert_ne!(new_key(), (key, hash));
+    // Nothing, two lines, and a word that was meant for something else.
+    for input in ["", "\\n", "a\\nb", "a b"] {
+        let told = shell(&format!("printf '{input}' | {program} key --hash 2>&1; echo code $?"));
+        assert!(told.contains("expected a key on standard input") && told.ends_with("code 2\n"), "{told}");
+    }
+}
+
+/// As a person or a script rotates a key: both for a while, then the new one alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_rotated_without_a_restart() {
+    let zoho = Sandbox::boundless();
+    let ((old, old_hash), (new, new_hash)) = (new_key(), new_key());
+    let setup = with_callers(Gateway::before(&zoho))
+        .without("callers.one.key_sha256")
+        .set("callers.one.key_sha256.file", "keys/one")
+        .route("people.lms.get-shared-users", "throttle", "off");
+    fs::create_dir(setup.path("keys")).expect("a folder");
+    let write = |text: String| fs::write(setup.path("keys/one"), text).expect("a file");
+    write(format!("{old_hash}\n"));
+    let mut gateway = setup.start();
+    gateway.must_not_print(&old);
+    gateway.must_not_print(&new);
+    let status = async |key: &str| gateway.send(&of(key, COURSE)).await.status;
+    let until = async |key: &str, expected: u16| {
+        for _ in 0..400 {
+            if status(key).await == expected {
+                return;
+            }
+            tokio::time::sleep(ms(50)).await;
+        }
+        panic!("never {expected}");
+    };
+    assert_eq!((status(&old).await, status(&new).await, status("three").await), (200, 401, 200));
+    write(format!("# until Monday\n{old_hash}\n\n{new_hash} # from now on\n"));
+    until(&new, 200).await;
+    assert_eq!(status(&old).await, 200);
+    write(format!("{new_hash}\n"));
+    until(&old, 401).await;
+    assert_eq!(status(&new).await, 200);
+
+    // Another caller's key, and no hash at all: told, and what was there goes on.
+    let of_three = "8b5b9db0c13db24256c829aa364aa90c6d2eba318b9232a4ab9313b954d3555f";
+    for (text, words) in
+        [(format!("{old_hash}\n{of_three}\n"), "another caller has"), (old.clone(), "line 1: expected")]
+    {
+        write(text);
+        gateway
+            .process()
+            .logged(|line| (line.contains("a key file cannot be used") && line.contains(words)).then_some(()));
+        assert_eq!((status(&old).await, status(&new).await, status("three").await), (401, 200, 200));
+    }
+    fs::remove_file(setup.path("keys/one")).expect("it was there");
+    gateway.process().logged(|line| line.contains("cannot be read").then_some(()));
+    assert_eq!(status(&new).await, 200);
+}
+
+#[test]
+fn a_key_file_that_holds_another_callers_key_is_no_configuration() {
+    let nobody = "http://127.0.0.1:1";
+    let setup = with_callers(Setup::before_all(nobody, nobody, nobody))
+        .without("callers.one.key_sha256")
+        .set("callers.one.key_sha256.file", "./one");
+    fs::write(setup.path("one"), "8b5b9db0c13db24256c829aa364aa90c6d2eba318b9232a4ab9313b954d3555f\n").expect("a file");
+    let config = setup.write();
+    let ended = Process::run(&["check".as_ref(), "--config".as_ref(), config.as_os_str()], &[]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("whose key would it be?"), "{ended:?}");
 }

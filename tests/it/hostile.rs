@@ -198,6 +198,15 @@ const LINES: &[(Lines, Outcome)] = &[
         Sent(PLAIN, ""),
     ),
     ("GET /people/api/x HTTP/1.1\r\nX-HTTP-Method-Override: DELETE\r\n{h}\r\n", Sent(PLAIN, "")),
+    // What Connection names is not sent, so it is not judged by either.
+    (
+        "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Length: 13\r\nHost: gateway\r\nConnection: close, content-type\r\n\r\nerecnosList=x",
+        AMBIGUOUS,
+    ),
+    (
+        "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 13\r\nHost: gateway\r\nConnection: close, content-encoding\r\n\r\nerecnosList=x",
+        AMBIGUOUS,
+    ),
     ("GET /people/api/x HTTP/1.1\r\nConnection: close, authorization, host\r\nHost: gateway\r\n\r\n", Sent(PLAIN, "")),
 ];
 

@@ -37,6 +37,8 @@ mod hostile;
 #[cfg(test)]
 mod hygiene;
 #[cfg(test)]
+mod jwt;
+#[cfg(test)]
 mod locks;
 #[cfg(test)]
 mod login;

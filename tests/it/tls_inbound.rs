@@ -201,3 +201,36 @@ async fn a_network_address_takes_callers_and_is_warned_about_without_tls() {
     assert!(checked.stderr.ends_with("2 problems in the configuration"), "{checked:?}");
     assert!(!checked.stderr.contains("c3VycHJpc2U"), "{checked:?}");
 }
+
+/// Its own name is a caller's key; a key that it shows as well goes before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_says_who_is_calling() {
+    let zoho = Sandbox::boundless();
+    let (authority, callers) = (Authority::new(), Authority::new());
+    let setup = with_certificate(Gateway::before(&zoho), &authority.issue(&["localhost"]));
+    let gateway = with_client_ca(with_a_caller(setup), &callers)
+        .set("callers.payroll.san", json!(["spiffe://example.org/payroll", "payroll.example.org"]))
+        .set("callers.payroll.accounts", json!(["main"]))
+        .set("callers.payroll.allow", json!(["people.lms.get-*"]))
+        .set("callers.reports.san", "reports.example.org")
+        .start();
+    let bad_key = get(COURSE).header("authorization", "Bearer nobodys");
+    for (names, call, expected) in [
+        (&["spiffe://example.org/payroll"][..], get(COURSE), 200),
+        (&["other.example.org", "Payroll.example.org"], get(COURSE), 200),
+        (&["payroll.example.org"], Call::new("DELETE", COURSE), 403),
+        (&["payroll.example.org"], bad_key, 401),
+        (&["payroll.example.org", "reports.example.org"], get(COURSE), 401),
+        (&["spiffe://example.org/PAYROLL"], get(COURSE), 401),
+        (&["sub.payroll.example.org"], get(COURSE), 401),
+        (&["*.example.org"], get(COURSE), 401),
+        // What the key may, the certificate's caller may not.
+        (&["reports.example.org"], of_the_caller(), 200),
+        (&["reports.example.org"], get(COURSE), 403),
+    ] {
+        let client = authority.client_showing(&callers.issue(names));
+        let answer = client.attempt(gateway.address(), &call).await.expect("an answer");
+        assert_eq!(answer.status, expected, "{names:?}: {answer:?}");
+    }
+    assert_eq!(zoho.requests().await.len(), 3);
+}

@@ -4,6 +4,7 @@ use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 
 use super::*;
+use crate::peer::{Peer, Reach};
 
 const CALLER: &str = "[callers.a]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\n";
 
@@ -148,6 +149,37 @@ fn only_known_callers_are_let_in_from_other_machines() {
     let told = mistakes(&folder, &format!("{listen}[callers.a]\n"));
     assert_eq!(
         told,
-        ["2:10: callers.a.key_sha256: is missing; expected the SHA-256 of an API key in hexadecimal digits"]
+        ["2:10: callers.a: nothing tells who it is; expected key_sha256 (the hash of an API key), san (a name in its \
+          client certificate) or jwt (the subject of its tokens)"]
     );
+}
+
+#[test]
+fn callers_are_known_by_the_names_in_their_certificates() {
+    let folder = folder();
+    let tls = "proxy.tls = { cert = \"cert\", key = \"key\", client_ca = \"cert\" }\n";
+    let sync = "[callers.sync]\nsan = [\"sync.example.org\", \"spiffe://example.org/sync\"]\n";
+    let callers = format!("{tls}[callers.reports]\nsan = \"spiffe://example.org/reports\"\n{sync}");
+    let config = loaded(&folder, &callers).unwrap();
+    for (name, expected) in [
+        ("Sync.example.org", "sync"),
+        ("spiffe://example.org/sync", "sync"),
+        ("spiffe://example.org/reports", "reports"),
+    ] {
+        let peer = Peer { reach: Reach::Network, names: [name.parse().unwrap()].into() };
+        let known = config.callers.by_certificate(&peer).unwrap().unwrap();
+        assert_eq!(known.caller.name(), expected, "{name}");
+    }
+    for (callers, expected) in [
+        (
+            "callers.a.san = \"*.example.org\"\n",
+            "2:17: callers.a.san: expected the name in a client's certificate: \"spiffe://example.org/payroll\" or \"payroll.example.org\"",
+        ),
+        (
+            "callers.a.san = \"a.example.org\"\ncallers.b.san = [\"b.example.org\", \"A.example.org\"]\n",
+            "3:35: callers.b.san: stands there twice: whose certificate would it be?",
+        ),
+    ] {
+        assert_eq!(mistakes(&folder, &format!("{tls}{callers}")), [expected]);
+    }
 }

@@ -1,0 +1,110 @@
+//! `[issuers.NAME]`: whose tokens are believed.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use http::Uri;
+
+use super::{
+    accounts,
+    credential::{self, Surroundings},
+    defaults,
+    reader::Section,
+    sections,
+};
+use crate::caller::{ALGORITHMS, IssuerSettings, KeySet, KeySource};
+
+/// Below a second it would be a flood; a key that was withdrawn should not be believed for more than a day.
+const REFRESHES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+
+/// Reads every issuer, in the order of the file. Also returns the names of all, those with mistakes included, so that
+/// who names such a one is not told that it is not there.
+pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> (Vec<IssuerSettings>, Vec<String>) {
+    let (mut seen, mut names): (Vec<String>, Vec<String>) = Default::default();
+    let issuers = root.sections("issuers", |name, section| {
+        names.push(name.to_owned());
+        if !accounts::is_a_name(name) {
+            section.refuse("expected an issuer's name of 1 to 64 letters, digits, _ and -");
+        }
+        let issuer = section.parsed("issuer", "the iss of its tokens, exactly", text);
+        match &issuer {
+            Some(found) if seen.contains(&found.value) => {
+                section.wrong("issuer", &found.origin, "is another issuer's too: which of the two would be believed?");
+            }
+            Some(found) => seen.push(found.value.clone()),
+            None => section.missing("issuer", "expected the iss of its tokens, exactly as they have it"),
+        }
+        let audience = "what the aud of its tokens has to hold: a name of this gateway";
+        if section.whereabouts("audience").is_none() {
+            let message = format!("is missing; expected {audience}. Without one, tokens for others would be taken too");
+            section.missing("audience", &message);
+        }
+        let audiences = section.list("audience", audience, text).into_iter().flatten();
+        let audiences = audiences.map(|found| found.value).collect();
+        let algorithms = algorithms(section);
+        let keys = keys(section, around);
+        Some(IssuerSettings { name: name.to_owned(), issuer: issuer?.value, audiences, algorithms, keys: keys? })
+    });
+    (issuers.into_iter().flatten().collect(), names)
+}
+
+fn text(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("is empty") } else { Ok(text.to_owned()) }
+}
+
+fn algorithms(section: &mut Section<'_>) -> Vec<jsonwebtoken::Algorithm> {
+    let words = ALGORITHMS.map(|(word, _)| word).join(", ");
+    let parse = |text: &str| match ALGORITHMS.iter().find(|(word, _)| *word == text) {
+        Some((_, algorithm)) => Ok(*algorithm),
+        None => Err(format!("expected some of {words}; others are never taken, HS256 and none least of all")),
+    };
+    match section.list("algorithms", "a signature algorithm such as \"ES256\"", parse) {
+        Some(found) => found.into_iter().map(|found| found.value).collect(),
+        None => ALGORITHMS.map(|(_, algorithm)| algorithm).to_vec(),
+    }
+}
+
+/// Where its keys are: at an address, or in a file.
+fn keys(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<KeySource> {
+    let places = ["jwks_url", "jwks_file"].map(|key| section.whereabouts(key));
+    let url = section.parsed("jwks_url", "an https URL", url);
+    let file = section.parsed("jwks_file", "a path", |path| {
+        let named = credential::named(path, around.folder);
+        let contents = credential::contents(path, around.folder);
+        let contents = contents.map_err(|error| format!("{named} cannot be read: {error}"))?;
+        let keys = KeySet::parse(&contents).map_err(|error| format!("{named}: {error}"))?;
+        Ok::<_, String>(KeySource::File { path: around.folder.join(path), keys })
+    });
+    let of_url = ["ca_file", "refresh"].map(|key| (key, section.whereabouts(key)));
+    let extra_roots = sections::extra_roots(section, around);
+    let refresh = section.duration("refresh", REFRESHES).unwrap_or(defaults::JWKS_REFRESH);
+    match places {
+        [Some(_), None] => Some(KeySource::Url { url: url?.value, extra_roots, refresh }),
+        [None, Some(_)] => {
+            for (key, origin) in of_url {
+                if let Some(origin) = origin {
+                    section.wrong(key, &origin, "is for jwks_url; a jwks_file is read again every 5 s by itself");
+                }
+            }
+            Some(file?.value)
+        }
+        _ => {
+            section.refuse("expected its public keys: either jwks_url or jwks_file");
+            None
+        }
+    }
+}
+
+/// Whoever can change the keys on their way can call as anybody, so only https will do beyond this machine.
+fn url(text: &str) -> Result<Uri, &'static str> {
+    let expected = "expected a URL such as https://issuer.example.org/jwks.json; http:// only for this machine itself";
+    let url: Uri = text.parse().map_err(|_| expected)?;
+    let authority = url.authority().ok_or(expected)?;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let scheme = match url.scheme_str() {
+        Some("https") => true,
+        Some("http") => here,
+        _ => false,
+    };
+    if scheme && !host.is_empty() && !authority.as_str().contains('@') { Ok(url) } else { Err(expected) }
+}

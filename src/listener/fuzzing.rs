@@ -1,0 +1,68 @@
+//! Any bytes on a connection: what hyper is given reads the same in pieces and as a whole, and to another parser too.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::wire::{Conversation, HeadLimits, Patience, Wire};
+use crate::protocol::RequestFault;
+
+const PATIENCE: Patience = Patience {
+    head: HeadLimits { bytes: 2048, fields: 20 },
+    header_timeout: std::time::Duration::from_secs(3600),
+    body_timeout: std::time::Duration::from_secs(3600),
+    send_timeout: std::time::Duration::from_secs(3600),
+    idle_timeout: std::time::Duration::from_secs(3600),
+};
+
+/// The first byte says in which pieces the others come.
+pub fn wire(data: &[u8]) {
+    let Some((piece, bytes)) = data.split_first() else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime");
+    let whole = runtime.block_on(passed(bytes, bytes.len().max(1)));
+    let in_pieces = runtime.block_on(passed(bytes, usize::from(*piece).max(1)));
+    assert_eq!(String::from_utf8_lossy(&whole.0), String::from_utf8_lossy(&in_pieces.0));
+    assert_eq!(whole.1, in_pieces.1);
+    reads_the_same(&whole.0, whole.1.is_some());
+}
+
+/// What comes through, and which fault ended it.
+async fn passed(bytes: &[u8], piece: usize) -> (Vec<u8>, Option<String>) {
+    let (mut outside, inside) = tokio::io::duplex(bytes.len().max(1));
+    let conversation = Arc::<Conversation>::default();
+    let mut wire = Wire::new(inside, PATIENCE, Arc::clone(&conversation));
+    let mut through = Vec::new();
+    let mut buffer = vec![0; 4096];
+    for piece in bytes.chunks(piece) {
+        outside.write_all(piece).await.expect("room for all of it");
+        // Nothing comes when a head is not complete.
+        while let Ok(Ok(read)) = tokio::time::timeout(std::time::Duration::from_millis(1), wire.read(&mut buffer)).await
+        {
+            if read == 0 {
+                break;
+            }
+            through.extend_from_slice(&buffer[..read]);
+        }
+    }
+    let faults: Vec<RequestFault> = (0..bytes.len()).map(|_| conversation.begins()).collect();
+    (through, faults.iter().find_map(|fault| fault.get()).map(|fault| format!("{fault:?}")))
+}
+
+/// What hyper is given first is a head that its own parser takes, with one Host at most and one kind of length.
+fn reads_the_same(through: &[u8], faulty: bool) {
+    if through.is_empty() {
+        return;
+    }
+    let mut fields = [httparse::EMPTY_HEADER; 21];
+    let mut request = httparse::Request::new(&mut fields);
+    let parsed = request.parse(through).unwrap_or_else(|error| panic!("{error}: {through:?}"));
+    assert!(parsed.is_complete(), "{through:?}");
+    let of = |name: &str| request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).count();
+    assert!(of("host") <= 1 && of("content-length") + of("transfer-encoding") <= 1, "{through:?}");
+    let target = request.path.expect("complete");
+    assert!(http::Uri::try_from(target).is_ok() && !target.contains(['"', '#']), "{target}");
+    let head = &through[..through.windows(4).position(|end| end == b"\r\n\r\n").expect("an end") + 4];
+    assert!(head.windows(2).all(|pair| (pair[1] == b'\n') == (pair[0] == b'\r')), "{through:?}");
+    assert!(!faulty || request.headers.iter().all(|field| !field.value.contains(&0)));
+}
