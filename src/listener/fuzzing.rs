@@ -22,8 +22,10 @@ pub fn wire(data: &[u8]) {
     let runtime = runtime.expect("a runtime");
     let whole = runtime.block_on(passed(bytes, bytes.len().max(1)));
     let in_pieces = runtime.block_on(passed(bytes, usize::from(*piece).max(1)));
-    assert_eq!(String::from_utf8_lossy(&whole.0), String::from_utf8_lossy(&in_pieces.0));
     assert_eq!(whole.1, in_pieces.1);
+    // Of a body with a fault more comes through before it is met, and is thrown away with it.
+    let met_later = whole.1.is_some() && in_pieces.0.starts_with(&whole.0);
+    assert!(met_later || whole.0 == in_pieces.0, "{:?}", (String::from_utf8_lossy(&whole.0), &in_pieces.0));
     reads_the_same(&whole.0, whole.1.is_some());
 }
 

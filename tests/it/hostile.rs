@@ -110,6 +110,8 @@ const LINES: &[(Lines, Outcome)] = &[
     ("GET /people/api/x HTTP/1.1\r\n: a\r\n{h}\r\n", MALFORMED),
     ("GET /people/api/x HTTP/1.1\r\nX: a\0b\r\n{h}\r\n", MALFORMED),
     ("GET /people/api/x HTTP/1.1\r\nX: a\rY: b\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nX: a\r\r\n{h}\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nX: a\u{c}\r\n{h}\r\n", MALFORMED),
     ("GET /people/api/x HTTP/1.1\r\nX: a\nY: b\r\n{h}\r\n", MALFORMED),
     ("GET /people/api/x HTTP/1.1\r\nX(Y): a\r\n{h}\r\n", MALFORMED),
     ("GET /people/api/x HTTP/1.1\r\n\u{e9}: a\r\n{h}\r\n", MALFORMED),

@@ -144,7 +144,7 @@ impl Examiner {
             return Err(Malformed("a header field is folded over several lines, which RFC 9112 no longer allows"));
         }
         let colon = memchr(b':', line).ok_or(Malformed("a header field has no colon"))?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let (name, value) = (&line[..colon], without_blanks(&line[colon + 1..]));
         if name.is_empty() || !name.iter().copied().all(is_tchar) {
             return Err(Malformed("a header field's name is no token, or has a space before its colon"));
         }
@@ -212,6 +212,14 @@ impl Examiner {
             (false, length) => Ok(Framing::length(length.unwrap_or_default())),
         }
     }
+}
+
+/// Without the blanks and tabs around it (RFC 9110 section 5.6.3): `trim_ascii` would take away a bare CR as well.
+fn without_blanks(value: &[u8]) -> &[u8] {
+    let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
+    let begin = value.iter().take_while(is_blank).count();
+    let end = value[begin..].iter().rev().take_while(is_blank).count();
+    &value[begin..value.len() - end]
 }
 
 const BARE_LF: ProtocolFault = Malformed("a line ends with a bare LF instead of CRLF");
@@ -315,6 +323,10 @@ mod tests {
             ": a",
             "X: a\0b",
             "X: a\rb",
+            "X: a\r",
+            "X:\ra",
+            "X: a\u{c}",
+            "Content-Length: 1\r",
             "X: a\nY: b",
         ] {
             assert!(matches!(of_fields(fields), Err(Malformed(_))), "{fields}: {:?}", of_fields(fields));
