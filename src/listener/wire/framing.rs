@@ -101,7 +101,10 @@ impl Chunks {
     fn then(self, byte: u8, longest_trailers: usize) -> Result<Self, NotChunked> {
         let longer = |length: usize, most| (length < most).then_some(length + 1).ok_or(NotChunked);
         match (self, byte) {
-            (Self::Size { digits: 0, .. }, b'\r' | b';') => Err(NotChunked),
+            // No size, or a semicolon without an extension.
+            (Self::Size { digits: 0, .. }, b'\r' | b';') | (Self::Extension { length: 0, .. }, b'\r') => {
+                Err(NotChunked)
+            }
             (Self::Size { size, .. } | Self::Extension { size, .. }, b'\r') => Ok(Self::SizeEnd { size }),
             (Self::Size { size, .. }, b';') => Ok(Self::Extension { size, length: 0 }),
             (Self::Size { size, digits }, _) => {
@@ -177,6 +180,7 @@ mod tests {
             "3\r\nabcd\r\n0\r\n\r\n",
             "3\r\nabc\n0\r\n\r\n",
             "3\r\nabc0\r\n\r\n",
+            "3;\r\nabc\r\n0\r\n\r\n",
             "3 \r\nabc\r\n0\r\n\r\n",
             "3 ;a\r\nabc\r\n0\r\n\r\n",
             "3;\n\r\nabc\r\n0\r\n\r\n",
