@@ -58,6 +58,9 @@ const STANDS_FOR_A_FAULT: &[u8] = b"- / HTTP/1.1\r\nHost: -\r\nConnection: close
 /// How much is read at a time where hyper's own buffer cannot be read into.
 const PIECE: usize = 4096;
 
+/// How often it is looked at how long a body was waited for.
+const TICK: Duration = Duration::from_secs(1);
+
 /// Closing a connection with bytes unread would take the answer away that is on its way (RFC 9112 section 9.6), so that
 /// much is still taken, for that long.
 const LINGER_BYTES: usize = 1024 * 1024;
@@ -214,14 +217,14 @@ impl<S> Wire<S> {
     /// Ready once what is being waited for was waited for long enough.
     fn overdue(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Patience { header_timeout, body_timeout, idle_timeout, .. } = self.patience;
-        let Pause { since, before, timer } = &mut self.read_pause;
-        let since = *since.get_or_insert_with(clock::now);
         let span = match &self.at {
             At::Head(_) if self.ahead.is_empty() => idle_timeout,
             At::Head(_) => header_timeout,
-            At::Body(_) => return timer.poll(since + body_timeout.saturating_sub(*before), context),
+            At::Body(_) => return self.read_pause.exceeds(body_timeout, context),
             At::End | At::Cut => return Poll::Pending,
         };
+        let Pause { since, timer, .. } = &mut self.read_pause;
+        let since = *since.get_or_insert_with(clock::now);
         loop {
             match self.conversation.quiet() {
                 Ok(quiet) => return timer.poll(quiet.map_or(since, |quiet| since.max(quiet)) + span, context),
@@ -233,10 +236,24 @@ impl<S> Wire<S> {
 }
 
 impl Pause {
-    /// Something came.
+    /// Ready once this pause and those before are longer than `patience`.
+    fn exceeds(&mut self, patience: Duration, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let since = *self.since.get_or_insert_with(clock::now);
+            let left = patience.saturating_sub(self.before);
+            if left.is_zero() {
+                return Poll::Ready(());
+            }
+            ready!(self.timer.poll(since + left.min(TICK), context));
+            self.ends();
+        }
+    }
+
+    /// Something came, or it is looked at how long nothing did. Whoever did not even ask was not waiting: a body that
+    /// streams is left alone while its call queues.
     fn ends(&mut self) {
         if let Some(since) = self.since.take() {
-            self.before += clock::now().saturating_duration_since(since);
+            self.before += clock::now().saturating_duration_since(since).min(2 * TICK);
         }
     }
 }

@@ -169,6 +169,22 @@ async fn each_body_has_its_own_patience() {
     }
 }
 
+/// As hyper does while a call with a streamed body queues.
+#[tokio::test(start_paused = true)]
+async fn who_does_not_ask_is_not_waiting() {
+    let mut line = Line::new();
+    assert_eq!(line.pass(HEAD, 4096).await, HEAD);
+    for byte in ["a", "b"] {
+        assert!(tokio::time::timeout(A_WHILE, line.read(64)).await.is_err());
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        line.outside.write_all(byte.as_bytes()).await.unwrap();
+        assert_eq!(line.read(64).await.unwrap(), byte.as_bytes());
+    }
+    assert!(tokio::time::timeout(Duration::from_secs(20), line.read(64)).await.is_err());
+    assert_eq!(line.read(64).await.unwrap(), b"");
+    assert_eq!(line.answer(), Some(BodyTimeout));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_none_breaks_off() {
     let mut line = Line::new();
