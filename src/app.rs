@@ -55,7 +55,7 @@ pub struct App {
     tls: Option<Arc<Tls>>,
     rooms: Rooms,
     patience: Patience,
-    max_connections: Option<usize>,
+    max_connections: usize,
     drain: Duration,
 }
 

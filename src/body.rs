@@ -206,7 +206,10 @@ impl HttpBody for Body {
                 witness.passes(data);
             }
             // Whoever knows the length does not ask for the end, and a chunked body has no other.
-            if frame.is_none() || !matches!(frame, Some(Err(_))) && self.is_end_stream() {
+            let last = frame
+                .as_ref()
+                .is_some_and(|frame| frame.as_ref().is_ok_and(|frame| frame.is_trailers() || self.is_end_stream()));
+            if frame.is_none() || last {
                 witness.has_passed();
             }
         }

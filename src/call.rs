@@ -100,7 +100,7 @@ impl Call {
     /// Whether it changes nothing at Zoho.
     #[must_use]
     pub fn changes_nothing(&self) -> bool {
-        self.subject.route.changes_nothing(&self.method, &self.headers)
+        self.subject.route.changes_nothing(&self.method)
     }
 
     /// The same call once more, for a second attempt; `None` when its body streams and is gone after the first.

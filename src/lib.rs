@@ -45,6 +45,7 @@ pub mod priority;
 pub mod protocol;
 pub mod ratelimit;
 pub mod refusal;
+pub mod reread;
 pub mod respond;
 pub mod secret;
 pub mod shutdown;

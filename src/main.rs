@@ -16,6 +16,8 @@ fn main() -> ExitCode {
         Err(error) => return ended(&format!("cannot start the runtime: {error}"), 1),
     };
     let outcome = runtime.block_on(cli.execute());
+    // A thread may still read a file on a disk that has gone away; nobody waits for it.
+    runtime.shutdown_background();
     // The log's last lines come before the last words.
     drop(log);
     match outcome {

@@ -2,7 +2,7 @@
 //!
 //! What is not allowed is denied: a caller that the configuration says nothing of may do nothing.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use crate::{account::AccountName, catalogue::RouteId};
 
@@ -54,6 +54,12 @@ impl RouteGlob {
             middle = &middle[at + part.len()..];
         }
         true
+    }
+}
+
+impl fmt::Display for RouteGlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

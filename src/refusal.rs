@@ -98,7 +98,7 @@ pub enum Cause {
     },
     /// The caller broke off while sending its body.
     BodyIncomplete,
-    /// The body is compressed, so that what stands in it cannot be judged.
+    /// The body is compressed or in another charset than UTF-8, so that what stands in it cannot be judged.
     BodyEncoded,
     /// No slot comes free within the caller's wait.
     ThresholdSaturated {

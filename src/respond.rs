@@ -159,8 +159,10 @@ fn tell(refusal: &Refusal) -> Telling {
         Cause::BodyEncoded => telling(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported-encoding",
-            "The body is compressed",
-            "this call's payload is checked, and a compressed one cannot be; send it without Content-Encoding".into(),
+            "The body cannot be read here",
+            "this call's payload is checked, and one that is compressed or in another charset than UTF-8 cannot be; send it \
+             without Content-Encoding and charset"
+                .into(),
             None,
             "http_request_error",
         ),
@@ -176,7 +178,7 @@ fn tell(refusal: &Refusal) -> Telling {
             StatusCode::BAD_REQUEST,
             "invalid-payload",
             "The body broke off",
-            "the request's body ended before its announced length".into(),
+            "the request's body ended before its end, or is malformed".into(),
             None,
             "http_request_error",
         ),

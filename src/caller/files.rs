@@ -4,14 +4,10 @@ use std::{
     fs::File,
     io::{self, Read},
     path::Path,
-    time::Duration,
 };
 
 use super::{Callers, Issuers};
-use crate::shutdown::Shutdown;
-
-/// How often the files are read. Their contents are compared, since links and times tell less.
-const PERIOD: Duration = Duration::from_secs(5);
+use crate::{reread, shutdown::Shutdown};
 
 /// A file that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,19 +33,9 @@ pub(super) fn read(path: &Path, longest: u64) -> Result<Vec<u8>, Unread> {
 
 /// Follows the files of all callers and issuers until the drain begins.
 pub async fn follow_files(callers: Callers, issuers: Issuers, shutdown: Shutdown) {
-    loop {
-        tokio::select! {
-            () = shutdown.draining() => return,
-            () = tokio::time::sleep(PERIOD) => {}
-        }
-        let (callers, issuers) = (callers.clone(), issuers.clone());
-        // A file may lie on a disk that takes its time.
-        let reading = tokio::task::spawn_blocking(move || {
-            callers.reread();
-            issuers.reread();
-        });
-        if reading.await.is_err() {
-            return;
-        }
-    }
+    reread::until_drained(shutdown, move || {
+        callers.reread();
+        issuers.reread();
+    })
+    .await;
 }

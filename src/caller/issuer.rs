@@ -319,13 +319,25 @@ impl Issuer {
             Err(trouble) => {
                 state.failures = state.failures.saturating_add(1);
                 if state.trouble.as_ref() != Some(&trouble) {
-                    let serving = state.keys.as_ref().map_or(0, |keys| keys.len());
-                    tracing::warn!(
-                        issuer = self.name(),
-                        error = trouble,
-                        keys = serving,
-                        "an issuer's keys could not be had; those before go on"
-                    );
+                    let issuer = self.name();
+                    match &state.keys {
+                        Some(keys) => {
+                            let keys = keys.len();
+                            tracing::warn!(
+                                issuer,
+                                error = trouble,
+                                keys,
+                                "an issuer's keys could not be had; those before go on"
+                            );
+                        }
+                        None => {
+                            tracing::warn!(
+                                issuer,
+                                error = trouble,
+                                "an issuer's keys could not be had; its callers wait or hear issuer-unavailable"
+                            );
+                        }
+                    }
                 }
                 state.trouble = Some(trouble);
             }

@@ -4,7 +4,7 @@
 //! that `GET .../insertRecord` writes. So a call is a read only where the catalogue says that its route is one *and* its
 //! method is safe (RFC 9110 section 9.2.1). Whatever is not known to be a read counts as a write.
 
-use http::{HeaderMap, Method};
+use http::Method;
 
 use super::{Route, RouteId};
 
@@ -12,17 +12,12 @@ use super::{Route, RouteId};
 /// course hears of it.
 const VERBS: [&str; 7] = ["count", "download", "get", "list", "preview", "search", "view"];
 
-/// With these a request may mean another method than it has. Zoho documents none of them, nor that they are ignored.
-const OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
-
 impl Route {
-    /// Whether a request of this method and with these fields changes nothing at Zoho.
+    /// Whether a request of this method changes nothing at Zoho.
     #[must_use]
-    pub fn changes_nothing(&self, method: &Method, headers: &HeaderMap) -> bool {
+    pub fn changes_nothing(&self, method: &Method) -> bool {
         // What a read route lists beside GET is a query with a body: whoever listed it said so with `reads`.
-        self.reads
-            && (is_safe(method) || self.methods.contains(method))
-            && !OVERRIDES.iter().any(|name| headers.contains_key(*name))
+        self.reads && (is_safe(method) || self.methods.contains(method))
     }
 
     /// Whether the id's verb says that the call only looks, and its methods do not contradict.
@@ -51,7 +46,7 @@ mod tests {
     }
 
     fn reads(route: &Route, method: Method) -> bool {
-        route.changes_nothing(&method, &HeaderMap::new())
+        route.changes_nothing(&method)
     }
 
     /// Every verb stands in one of the two lists, so that a new one is thought about.
@@ -112,7 +107,5 @@ mod tests {
         assert!(insert.methods.is_empty() && !reads(insert, Method::GET) && !reads(insert, Method::POST));
         let query = Route { methods: vec![Method::POST], reads: true, ..old.clone() };
         assert!(reads(&query, Method::POST) && !reads(&query, Method::PUT));
-        let disguised = [("x-http-method-override".parse().unwrap(), "DELETE".parse().unwrap())].into_iter().collect();
-        assert!(!old.changes_nothing(&Method::GET, &disguised));
     }
 }

@@ -33,6 +33,9 @@ pub(super) const MAX_HEADER_BYTES: u64 = 64 * 1024;
 /// What hyper has room for without another allocation, and more than clients and meshes send.
 pub(super) const MAX_HEADERS: u32 = 100;
 
+/// As many as may wait; a connection that stands idle takes some kilobytes, after a large head some tens of them.
+pub(super) const MAX_CONNECTIONS: u32 = 10_000;
+
 /// A head is one packet or two; who takes longer is not on this machine, or does not mean well.
 pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -117,8 +117,8 @@ pub struct Proxy {
     pub drain: Duration,
     /// How large a head may be, and how long callers may take.
     pub patience: Patience,
-    /// How many callers may be connected at a time; `None`: as many as open files allow.
-    pub max_connections: Option<usize>,
+    /// How many callers may be connected at a time, where open files allow as many.
+    pub max_connections: usize,
     /// Further names of the gateway, in lower case.
     pub hosts: Vec<String>,
 }

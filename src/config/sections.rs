@@ -1,6 +1,6 @@
 //! The tables with fixed keys: `[proxy]`, `[admin]`, `[state]`, `[token]`, `[queue]`, `[upstream]`, `[cache]`, `[audit]`, `[routing]`.
 
-use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
+use std::{num::NonZeroU32, ops::RangeInclusive, path::Path, time::Duration};
 
 use super::{
     Admin, Audit, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, ScopeCheck, State, UnknownRoute, Upstream,
@@ -89,7 +89,7 @@ pub(super) fn proxy(section: &mut Section<'_>, anonymous: bool, around: &Surroun
         max_body: section.size("max_body", BODIES).unwrap_or(defaults::MAX_BODY),
         drain: section.duration("drain", PATIENCE).unwrap_or(defaults::DRAIN),
         patience: patience(section),
-        max_connections: section.integer("max_connections", CONNECTIONS).map(|connections| connections as usize),
+        max_connections: section.integer("max_connections", CONNECTIONS).unwrap_or(defaults::MAX_CONNECTIONS) as usize,
         hosts: hosts(section),
     }
 }
@@ -214,9 +214,14 @@ pub(super) fn cache(section: &mut Section<'_>) -> Cache {
 
 /// Reads `[audit]`.
 pub(super) fn audit(section: &mut Section<'_>, around: &Surroundings<'_>) -> Audit {
-    let file = section.parsed("file", "a path", |path| match path {
-        "" => Err("expected the path of a file"),
-        path => Ok(around.folder.join(path)),
+    let file = section.parsed("file", "a path", |path| {
+        let file = around.folder.join(path);
+        match path {
+            "" => Err("expected the path of a file"),
+            _ if file.is_dir() => Err("expected the path of a file, found that of a folder"),
+            _ if !file.parent().is_some_and(Path::is_dir) => Err("expected a path in a folder that is there"),
+            _ => Ok(file),
+        }
     });
     Audit { file: file.map(|found| found.value) }
 }

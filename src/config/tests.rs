@@ -99,7 +99,7 @@ fn every_key_is_taken() {
             upstream = { connect_timeout = "1s", timeout = "2m" }
             routing = { unknown = "deny", scopes = "off" }
             cache.max_bytes = "1MiB"
-            audit.file = "/var/log/zoho-gateway/audit.log"
+            audit.file = "/var/log/audit.log"
             [callers.payroll]
             key_sha256 = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
             weight = 3
@@ -176,7 +176,7 @@ fn every_key_is_taken() {
     let limits = Limits { calls: 0, bytes: 1 << 20, calls_per_caller: 3 };
     assert_eq!((config.queue.max_wait, config.queue.limits), (Duration::from_millis(250), limits));
     assert_eq!(config.state.dir.as_deref(), Some(Path::new("/var/lib/gateway")));
-    assert_eq!(config.audit.file.as_deref(), Some(Path::new("/var/log/zoho-gateway/audit.log")));
+    assert_eq!(config.audit.file.as_deref(), Some(Path::new("/var/log/audit.log")));
     assert_eq!(config.state.missing, MissingState::Lost);
     assert_eq!((config.token.requests.get(), config.token.reserve), (2, 1));
     let callers = ["key", "foo", "bar"].map(|key| config.callers.by_key(key.as_bytes()));
@@ -265,7 +265,6 @@ fn the_example_loads_and_states_the_defaults() {
                 "#tls = ",
                 "#unix = ",
                 "#throttle",
-                "#max_connections",
                 "#hosts",
                 "#ca_file",
                 "#file",

@@ -7,8 +7,23 @@ impl Config {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let in_the_clear = self.proxy.listen.iter().filter(|address| self.proxy.tls.is_none() && !address.is_local());
-        let warnings =
+        let in_the_clear =
             in_the_clear.map(|address| format!("API keys cross the network in the clear at {address}; set proxy.tls"));
-        warnings.chain(self.proxy.tls.as_ref().and_then(|tls| tls.warning())).collect()
+        in_the_clear.chain(self.proxy.tls.as_ref().and_then(|tls| tls.warning())).chain(self.of_callers()).collect()
+    }
+
+    /// Permissions that permit nothing: a slip of the pen, or one that was forgotten.
+    fn of_callers(&self) -> impl Iterator<Item = String> {
+        self.callers.callers().flat_map(|caller| {
+            let (name, own) = (caller.caller.name(), &caller.permissions);
+            let idle = (own.accounts.is_empty() || own.allow.is_empty())
+                .then(|| format!("caller {name} may do nothing: callers.{name} needs accounts and allow"));
+            let unmatched =
+                own.allow.iter().filter(|glob| !self.catalogue.iter().any(|route| glob.matches(route.id.as_str())));
+            let unmatched = unmatched.map(move |glob| {
+                format!("callers.{name}.allow: \"{glob}\" matches no route; zoho-gateway routes lists them")
+            });
+            idle.into_iter().chain(unmatched).collect::<Vec<_>>()
+        })
     }
 }

@@ -3,18 +3,47 @@
 use std::io::Read;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use http::{HeaderMap, HeaderValue, header};
 
 /// No error answer of Zoho's comes near this; more is not decoded, so a small answer cannot unfold into a large one.
 const LARGEST: u64 = 64 * 1024;
 
-/// The decoded body; `None` when its coding is unknown or broken.
-pub(super) fn decode(coding: Option<&str>, body: &[u8]) -> Option<Vec<u8>> {
-    match coding.unwrap_or("identity").trim().to_ascii_lowercase().as_str() {
-        "identity" | "" => Some(body.to_vec()),
-        "gzip" | "x-gzip" => read(MultiGzDecoder::new(body)),
+/// The codings that can be looked into.
+const READABLE: [&str; 5] = ["identity", "gzip", "x-gzip", "deflate", "br"];
+
+/// Takes from `Accept-Encoding` the codings that cannot be looked into, since such an answer could hide a lock.
+pub(super) fn without_unreadable(headers: &mut HeaderMap) {
+    let members = |value: &HeaderValue| -> Vec<String> {
+        value.to_str().unwrap_or_default().split(',').map(|member| member.trim().to_owned()).collect()
+    };
+    let asked: Vec<String> = headers.get_all(header::ACCEPT_ENCODING).iter().flat_map(members).collect();
+    let readable = |member: &&String| {
+        let coding = member.split(';').next().unwrap_or_default().trim_end();
+        READABLE.iter().any(|known| coding.eq_ignore_ascii_case(known))
+    };
+    let kept: Vec<&str> = asked.iter().filter(readable).map(String::as_str).collect();
+    if kept.len() == asked.len() {
+        return;
+    }
+    // An empty list would mean the same, and be rarer met.
+    let kept = if kept.is_empty() { "identity".to_owned() } else { kept.join(", ") };
+    if let Ok(value) = kept.parse() {
+        headers.insert(header::ACCEPT_ENCODING, value);
+    }
+}
+
+/// The decoded body; `None` when its coding is unknown or broken. Several codings are taken off from the last on.
+pub(super) fn decode(codings: &str, body: &[u8]) -> Option<Vec<u8>> {
+    codings.rsplit(',').try_fold(body.to_vec(), |body, coding| without(coding.trim(), body))
+}
+
+fn without(coding: &str, body: Vec<u8>) -> Option<Vec<u8>> {
+    match coding.to_ascii_lowercase().as_str() {
+        "identity" | "" => Some(body),
+        "gzip" | "x-gzip" => read(MultiGzDecoder::new(&*body)),
         // "deflate" is zlib (RFC 9110 section 8.4.1.2), but some servers send it raw.
-        "deflate" => read(ZlibDecoder::new(body)).or_else(|| read(DeflateDecoder::new(body))),
-        "br" => read(brotli_decompressor::Decompressor::new(body, 4096)),
+        "deflate" => read(ZlibDecoder::new(&*body)).or_else(|| read(DeflateDecoder::new(&*body))),
+        "br" => read(brotli_decompressor::Decompressor::new(&*body, 4096)),
         _ => None,
     }
 }
@@ -43,18 +72,50 @@ mod tests {
         zlib.write_all(TEXT).unwrap();
         let mut raw = write::DeflateEncoder::new(Vec::new(), Compression::default());
         raw.write_all(TEXT).unwrap();
-        assert_eq!(decode(Some("gzip"), &gzip.finish().unwrap()).unwrap(), TEXT);
-        assert_eq!(decode(Some("Deflate"), &zlib.finish().unwrap()).unwrap(), TEXT);
-        assert_eq!(decode(Some("deflate"), &raw.finish().unwrap()).unwrap(), TEXT);
-        assert_eq!(decode(None, TEXT).unwrap(), TEXT);
+        assert_eq!(decode("gzip", &gzip.finish().unwrap()).unwrap(), TEXT);
+        assert_eq!(decode("Deflate", &zlib.finish().unwrap()).unwrap(), TEXT);
+        assert_eq!(decode("deflate", &raw.finish().unwrap()).unwrap(), TEXT);
+        assert_eq!(decode("", TEXT).unwrap(), TEXT);
         // "code" in brotli, stored uncompressed: header, meta-block of four bytes, end.
-        assert_eq!(decode(Some("br"), &[0x8b, 0x01, 0x80, b'c', b'o', b'd', b'e', 0x03]).unwrap(), b"code");
+        assert_eq!(decode("br", &[0x8b, 0x01, 0x80, b'c', b'o', b'd', b'e', 0x03]).unwrap(), b"code");
+    }
+
+    #[test]
+    fn several_codings_are_taken_off_one_by_one() {
+        let gzip = |bytes: &[u8]| {
+            let mut gzip = write::GzEncoder::new(Vec::new(), Compression::default());
+            gzip.write_all(bytes).unwrap();
+            gzip.finish().unwrap()
+        };
+        assert_eq!(decode("gzip, gzip", &gzip(&gzip(TEXT))).unwrap(), TEXT);
+        assert_eq!(decode("gzip, zstd", &gzip(TEXT)), None);
+    }
+
+    #[test]
+    fn only_what_can_be_looked_into_is_asked_for() {
+        for (asked, expected) in [
+            (&["gzip, br"][..], &["gzip, br"][..]),
+            (&["GZIP;q=0.5", "deflate"], &["GZIP;q=0.5", "deflate"]),
+            (&["gzip, deflate, br, zstd"], &["gzip, deflate, br"]),
+            (&["zstd", "br;q=1"], &["br;q=1"]),
+            (&["*"], &["identity"]),
+            (&["zstd"], &["identity"]),
+            (&[], &[]),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in asked {
+                headers.append(header::ACCEPT_ENCODING, value.parse().unwrap());
+            }
+            without_unreadable(&mut headers);
+            let kept: Vec<_> = headers.get_all(header::ACCEPT_ENCODING).iter().collect();
+            assert_eq!(kept, expected, "{asked:?}");
+        }
     }
 
     #[test]
     fn broken_or_unknown_codings_are_not_read() {
         for coding in ["gzip", "deflate", "br", "zstd", "compress"] {
-            assert_eq!(decode(Some(coding), b"not compressed"), None, "{coding}");
+            assert_eq!(decode(coding, b"not compressed"), None, "{coding}");
         }
     }
 
@@ -62,6 +123,6 @@ mod tests {
     fn a_bomb_unfolds_only_so_far() {
         let mut gzip = write::GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(&vec![0; 1 << 20]).unwrap();
-        assert_eq!(decode(Some("gzip"), &gzip.finish().unwrap()).unwrap().len() as u64, LARGEST);
+        assert_eq!(decode("gzip", &gzip.finish().unwrap()).unwrap().len() as u64, LARGEST);
     }
 }

@@ -59,7 +59,7 @@ fn is_not_for_callers(name: &str) -> bool {
 
 /// One pass over the fields that are there; most requests have far fewer than the lists above.
 fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
-    take_connection_options(headers);
+    take_connection_options(headers, |_| false);
     let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
     for name in names {
         headers.remove(name);

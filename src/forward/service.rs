@@ -186,6 +186,7 @@ fn request(call: Call, endpoint: &Endpoint, token: &Token) -> Option<Request<Bod
         .ok()?;
     let mut headers: HeaderMap = call.headers;
     hygiene::outbound(&mut headers);
+    coding::without_unreadable(&mut headers);
     headers.insert(header::HOST, HeaderValue::from_str(endpoint.authority().as_str()).ok()?);
     headers.insert(header::AUTHORIZATION, token.header.clone());
     let body = Body::from(call.payload).with_clean_trailers(hygiene::outbound);
@@ -231,8 +232,8 @@ fn retry_after(head: &Parts) -> Option<Duration> {
 
 /// What the gateway saw of a body, as it reads.
 fn decoded(head: &Parts, seen: &[u8]) -> Vec<u8> {
-    let coding = head.headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
-    coding::decode(coding, seen).unwrap_or_default()
+    let codings = head.headers.get_all(header::CONTENT_ENCODING).iter().filter_map(|coding| coding.to_str().ok());
+    coding::decode(&codings.collect::<Vec<_>>().join(","), seen).unwrap_or_default()
 }
 
 fn answer(mut head: Parts, body: Body, unexecuted: Option<Unexecuted>) -> Answer {

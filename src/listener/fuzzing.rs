@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::idle::IdleConnections;
 use super::wire::{Conversation, HeadLimits, Patience, Wire};
 use crate::protocol::RequestFault;
 
@@ -33,7 +34,7 @@ pub fn wire(data: &[u8]) {
 async fn passed(bytes: &[u8], piece: usize) -> (Vec<u8>, Option<String>) {
     let (mut outside, inside) = tokio::io::duplex(bytes.len().max(1));
     let conversation = Arc::<Conversation>::default();
-    let mut wire = Wire::new(inside, PATIENCE, Arc::clone(&conversation));
+    let mut wire = Wire::new(inside, PATIENCE, IdleConnections::default(), Arc::clone(&conversation));
     let mut through = Vec::new();
     let mut buffer = vec![0; 4096];
     for piece in bytes.chunks(piece) {

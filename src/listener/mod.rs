@@ -6,6 +6,7 @@
 mod address;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod idle;
 mod places;
 mod serve;
 mod socket;

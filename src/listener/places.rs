@@ -1,11 +1,13 @@
 //! How many callers may be connected at a time: so many that each can have a connection to Zoho too, and something is
-//! left for tokens, the state store and operators. Whoever comes beyond that waits to be accepted, instead of being told
-//! that Zoho or the disk could not be reached.
+//! left for tokens, the state store and operators. Beyond that idle connections give way, and where there are none whoever
+//! comes waits, instead of being told that Zoho or the disk could not be reached.
 
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::idle::IdleConnections;
 
 /// Files that belong to no caller: operators above all, listeners, the store, tokens, the runtime.
 const OWN_FILES: u64 = 320;
@@ -15,17 +17,20 @@ const ADMIN_PLACES: usize = 256;
 
 /// Places for connections; clones share them.
 #[derive(Debug, Clone)]
-pub struct Places(Arc<Semaphore>);
+pub struct Places {
+    free: Arc<Semaphore>,
+    idle: IdleConnections,
+}
 
 impl Places {
     /// For callers, as many as the process may have, and no more than `most`; the soft limit of open files is raised to
     /// the hard one for it.
     #[must_use]
-    pub fn for_callers(most: Option<usize>) -> Self {
+    pub fn for_callers(most: usize) -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
         let files = if raised { maximum } else { current };
-        Self::of(files.map_or(usize::MAX, places).min(most.unwrap_or(usize::MAX)))
+        Self::of(files.map_or(usize::MAX, places).min(most))
     }
 
     /// For operators, whom no crowd of callers keeps out.
@@ -37,16 +42,27 @@ impl Places {
     /// How many are free.
     #[must_use]
     pub fn free(&self) -> usize {
-        self.0.available_permits()
+        self.free.available_permits()
     }
 
     /// A place, as soon as there is one; given back when dropped.
-    pub(super) async fn take(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        Arc::clone(&self.0).acquire_owned().await.ok()
+    pub(super) async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        let free = Arc::clone(&self.free);
+        if let Ok(place) = Arc::clone(&free).try_acquire_owned() {
+            return Some(place);
+        }
+        let _wanted = self.idle.give_way();
+        free.acquire_owned().await.ok()
+    }
+
+    /// Where connections that hold a place say that they are idle.
+    pub(super) fn idle(&self) -> IdleConnections {
+        self.idle.clone()
     }
 
     fn of(places: usize) -> Self {
-        Self(Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))))
+        let free = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
+        Self { free, idle: IdleConnections::default() }
     }
 }
 

@@ -51,10 +51,10 @@ where
         http.max_headers(patience.head.fields);
     }
     let graceful = GracefulShutdown::new();
-    let reach = listener.reach();
+    let (reach, idle) = (listener.reach(), places.idle());
     let begin = move |stream: Stream, names: Arc<[SubjectName]>| {
         let conversation = Arc::<Conversation>::default();
-        let wire = Wire::new(stream, patience, Arc::clone(&conversation));
+        let wire = Wire::new(stream, patience, idle, Arc::clone(&conversation));
         let service = OfConnection { service, peer: Peer { reach, names }, conversation };
         http.serve_connection(TokioIo::new(wire), TowerToHyperService::new(service))
     };
@@ -133,12 +133,16 @@ async fn accept_until(
     mut serve: impl FnMut(Arrival, OwnedSemaphorePermit),
 ) {
     tokio::pin!(end);
-    let accept = async || (places.take().await, listener.accept().await);
+    // The place is taken for who has come: a listener that waits holds none.
+    let accept = async || match listener.accept().await {
+        Ok(arrival) => Ok((arrival, places.take().await)),
+        Err(error) => Err(error),
+    };
     loop {
         tokio::select! {
             () = &mut end => return,
-            (place, accepted) = accept() => match accepted {
-                Ok(arrival) => if let Some(place) = place { serve(arrival, place) },
+            accepted = accept() => match accepted {
+                Ok((arrival, place)) => if let Some(place) = place { serve(arrival, place) },
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -7,7 +7,7 @@ use std::{
     fs::{self, Permissions},
     io,
     os::unix::{
-        fs::{PermissionsExt, lchown},
+        fs::{FileTypeExt, PermissionsExt, lchown},
         net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -47,7 +47,8 @@ pub(super) enum NoSocket {
 pub(super) fn bind(path: &Path, access: &SocketAccess) -> Result<(UnixListener, SocketFile), NoSocket> {
     match fresh(path, access) {
         Err(NoSocket::Bind(error)) if error.kind() == io::ErrorKind::AddrInUse => match UnixStream::connect(path) {
-            Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+            // A file that is no socket refuses connections as well.
+            Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused && is_socket(path) => {
                 fs::remove_file(path).map_err(NoSocket::Bind)?;
                 fresh(path, access)
             }
@@ -55,6 +56,10 @@ pub(super) fn bind(path: &Path, access: &SocketAccess) -> Result<(UnixListener, 
         },
         outcome => outcome,
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
 fn fresh(path: &Path, access: &SocketAccess) -> Result<(UnixListener, SocketFile), NoSocket> {

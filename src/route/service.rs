@@ -1,13 +1,15 @@
 //! One request's visit to the route room.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     future::ready,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use http::{Method, Response, header, request::Parts};
+use http::{HeaderName, Method, Response, header, request::Parts};
+use percent_encoding::percent_decode_str;
 use tower::{Layer, Service};
 
 use super::{Matcher, Path, PathFault, target};
@@ -87,7 +89,8 @@ where
 impl Routing {
     fn visit(&self, Identified { caller, permissions, request }: Identified) -> Result<Matched, Refusal> {
         let (mut head, body) = request.into_parts();
-        take_connection_options(&mut head.headers);
+        // What the caller asks of the gateway itself is asked of whoever receives it, and that is here.
+        take_connection_options(&mut head.headers, |name| name.starts_with("gateway-"));
         if head.method == Method::CONNECT {
             let detail = "tunnels (CONNECT) are not proxied; call the gateway by its own address".to_owned();
             return Err(Cause::UnknownRoute { detail }.into());
@@ -96,6 +99,9 @@ impl Routing {
             // RFC 9110 section 9.3.8: its answer is the request as it arrived, and it arrives with the access token.
             let detail = "TRACE would hand the account's access token to the caller".to_owned();
             return Err(Cause::UnknownRoute { detail }.into());
+        }
+        if let Some(fault) = overridden(&head) {
+            return Err(Cause::InvalidPayload(vec![fault]).into());
         }
         let account = self.account(&head, permissions.as_deref())?;
         let named = |mut refusal: Refusal| {
@@ -158,7 +164,7 @@ fn forbidden(caller: &str, own: &Permissions, route: &Route, head: &Parts) -> Op
     if !own.allows(&route.id) {
         return Some(format!("{caller} may not call {}", route.id));
     }
-    if own.read_only && !route.changes_nothing(&head.method, &head.headers) {
+    if own.read_only && !route.changes_nothing(&head.method) {
         let why = match route.path {
             Some(_) => "may change something at Zoho",
             None => "stands for calls that the catalogue does not know and that may change something at Zoho",
@@ -166,6 +172,31 @@ fn forbidden(caller: &str, own: &Permissions, route: &Route, head: &Parts) -> Op
         return Some(format!("{caller} may only read, and {} {} {why}", head.method, route.id));
     }
     None
+}
+
+/// With these a request may mean another call than its request line says, to a server that knows them. Zoho documents none
+/// of them, nor that they are ignored. Some servers take `_` for `-`.
+const OVERRIDES: [&str; 7] = [
+    "http-method-override",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-method",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// What could make another call of it.
+fn overridden(head: &Parts) -> Option<Fault> {
+    let named = |name: &&str| OVERRIDES.contains(&name.replace('_', "-").as_str());
+    let field = head.headers.keys().map(HeaderName::as_str).find(named);
+    let pairs = head.uri.query().unwrap_or_default().split('&');
+    let names = pairs.map(|pair| pair.split('=').next().unwrap_or_default());
+    let parameter = names.map(|name| percent_decode_str(name).decode_utf8_lossy());
+    let method = |name: &Cow<'_, str>| name == "_method" || named(&name.to_ascii_lowercase().as_str());
+    let found = field.map(str::to_owned).or_else(|| parameter.into_iter().find(method).map(Cow::into_owned))?;
+    let detail = "could make another call of this one; send the method and the path that are meant".to_owned();
+    Some(Fault { parameter: found, pointer: String::new(), detail })
 }
 
 /// What two servers could read differently is refused.

@@ -3,7 +3,7 @@
 use std::{
     fs::{File, Metadata, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
         OnceLock,
@@ -113,11 +113,20 @@ impl Rotated {
         if !self.file.as_ref().is_some_and(|file| is_at(file, &self.path)) {
             self.file = Some(append_to(&self.path)?);
         }
-        self.file.as_mut().map_or(Ok(()), |file| file.write_all(line))
+        let Some(file) = &mut self.file else { return Ok(()) };
+        if self.failing {
+            // The line that failed may have left its beginning there.
+            file.write_all(b"\n")?;
+        }
+        file.write_all(line)
     }
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
+    // A pipe would be opened only when somebody reads it, and a folder not at all.
+    if path.metadata().is_ok_and(|there| !there.is_file() && !there.file_type().is_char_device()) {
+        return Err(io::Error::other("it is no regular file"));
+    }
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 

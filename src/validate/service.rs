@@ -139,9 +139,17 @@ fn is_form(headers: &HeaderMap) -> bool {
     essence.is_none_or(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"))
 }
 
-/// Whether a body is compressed, so that Zoho would see another one than the rules.
+/// Whether a body is compressed or in a charset of its own, so that Zoho would see another one than the rules.
 fn is_encoded(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let charset = |parameter: &str| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_ascii_lowercase())
+    };
+    let mut charsets = kind.split(';').skip(1).filter_map(charset);
+    codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+        || charsets.any(|charset| !matches!(charset.as_str(), "utf-8" | "utf8" | "us-ascii"))
 }
 
 /// Reads up to `held` bytes; what is longer streams on, up to `max_body`. Who `expects` to be told before it sends is not

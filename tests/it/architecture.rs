@@ -24,7 +24,7 @@ const FLOORS: [&[&str]; 13] = [
     &["store"],
     &["account"],
     &["endpoint", "credential"],
-    &["catalogue"],
+    &["catalogue", "reread"],
     &["body", "boxed", "clock", "fault", "peer", "protocol", "secret", "shutdown", "success", "trail"],
 ];
 

@@ -13,7 +13,9 @@ use std::{
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
-use crate::support::{CALENDAR, COURSE, Call, Gateway, Process, Reply, SHARE, Setup, Upstream, delete, get, ms, put};
+use crate::support::{
+    CALENDAR, COURSE, Call, Gateway, Process, Reply, SHARE, Setup, Upstream, delete, exchange, get, ms, put, shell,
+};
 
 const ROUTE: &str = "people.lms.share-course";
 const INSERT: &str = "/people/people/api/forms/json/Assets/insertRecord";
@@ -110,10 +112,15 @@ async fn a_body_that_streams_is_hashed_as_it_passes() {
     for call in [Call::new("POST", target).body(body.clone()), Call::new("POST", target).body(body.clone()).chunked()] {
         gateway.send(&call).await.is_zohos(200);
     }
+    // A trailer field takes nothing out of the audit.
+    let head =
+        format!("POST {target} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let chunk = format!("{:x}\r\n{body}\r\n0\r\nX-Sum: 1\r\n\r\n", body.len());
+    assert!(exchange(gateway.address(), head + &chunk).await.starts_with("HTTP/1.1 200 "));
     settle(&gateway).await;
-    assert!(upstream.received().iter().take(2).all(|received| received.body == body.as_bytes()));
+    assert!(upstream.received().iter().take(3).all(|received| received.body == body.as_bytes()));
     let hashes: Vec<_> = entries(&gateway).iter().map(|line| line["body_sha256"].clone()).collect();
-    assert_eq!(hashes, vec![json!(sha256(&body)); 2]);
+    assert_eq!(hashes, vec![json!(sha256(&body)); 3]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -309,9 +316,18 @@ async fn a_full_disk_holds_up_no_call_and_is_told_once() {
 #[test]
 fn a_file_that_cannot_be_opened_is_told_at_the_start() {
     let nobody = "http://127.0.0.1:1";
-    let setup = Setup::before_all(nobody, nobody, nobody).set("audit.file", "/nowhere/audit.log");
-    let config = setup.write();
-    let ended = Process::run(&[Path::new("run"), Path::new("--config"), &config], &[]);
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("cannot open the audit's file /nowhere/audit.log"), "{ended:?}");
+    let setup = Setup::before_all(nobody, nobody, nobody);
+    let pipe = setup.path("pipe");
+    shell(&format!("mkfifo {}", pipe.display()));
+    for (path, code, words) in [
+        ("/nowhere/audit.log", 2, "expected a path in a folder that is there"),
+        ("/", 2, "found that of a folder"),
+        // It would be opened only once somebody reads it.
+        (pipe.to_str().expect("UTF-8"), 1, "pipe: it is no regular file"),
+    ] {
+        let config = setup.clone().set("audit.file", path).write();
+        let ended = Process::run(&[Path::new("run"), Path::new("--config"), &config], &[]);
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        assert!(ended.stderr.contains(words), "{ended:?}");
+    }
 }

@@ -1,7 +1,9 @@
 //! Hostile requests over raw sockets: each has one outcome, and none reaches Zoho in another form than the one that was
 //! judged.
 
-use crate::support::{Gateway, Reply, Setup, Upstream, exchange};
+use serde_json::json;
+
+use crate::support::{Gateway, Reply, Setup, Upstream, all, exchange, get};
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy)]
@@ -120,6 +122,9 @@ const LINES: &[(Lines, Outcome)] = &[
     ("GET /people/api/x HTTP/1.1\r\n{h}Host: gateway\r\n\r\n", MALFORMED),
     ("GET /people/api/x HTTP/1.1\r\n{h}hOST: people.zoho.com\r\n\r\n", MALFORMED),
     ("GET /people/api/x HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nHost: localhost:80:80\r\nConnection: close\r\n\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nHost: [::1\r\nConnection: close\r\n\r\n", MALFORMED),
+    ("GET /people/api/x HTTP/1.1\r\nHost: gateway, evil.example\r\nConnection: close\r\n\r\n", MALFORMED),
     ("GET /people/api/x HTTP/1.1\r\nHost: user@gateway\r\nConnection: close\r\n\r\n", MALFORMED),
     ("GET /people/api/x HTTP/1.1\r\nHost: gateway/people\r\nConnection: close\r\n\r\n", MALFORMED),
     ("GET /people/api/x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", FOREIGN),
@@ -199,7 +204,28 @@ const LINES: &[(Lines, Outcome)] = &[
         "GET /people/api/x HTTP/1.1\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\nHost: gateway\r\nConnection: Upgrade, HTTP2-Settings, close\r\n\r\n",
         Sent(PLAIN, ""),
     ),
-    ("GET /people/api/x HTTP/1.1\r\nX-HTTP-Method-Override: DELETE\r\n{h}\r\n", Sent(PLAIN, "")),
+    ("GET /people/api/x HTTP/1.1\r\nX-HTTP-Method-Override: DELETE\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/x HTTP/1.1\r\nX_HTTP_Method_Override: DELETE\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/x HTTP/1.1\r\nX-Original-URL: /api/y\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/x?a=b&%5Fmethod=DELETE HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/x?a=_method HTTP/1.1\r\n{h}\r\n", Sent("GET /api/x?a=_method HTTP/1.1", "")),
+    (
+        "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-16\r\nContent-Length: 13\r\n{h}\r\nerecnosList=x",
+        Refused(415, "unsupported-encoding"),
+    ),
+    (
+        "POST /people/api/x HTTP/1.1\r\nContent-Type: a/b\r\nContent-Type: c/d\r\nContent-Length: 1\r\n{h}\r\nx",
+        MALFORMED,
+    ),
+    // What the gateway is asked stays asked, whatever Connection says of it.
+    (
+        "PUT /people/api/x HTTP/1.1\r\nGateway-Account: nobody\r\nHost: gateway\r\nConnection: close, gateway-account\r\n\r\n",
+        Refused(404, "unknown-account"),
+    ),
+    (
+        "PUT /people/api/x HTTP/1.1\r\nGateway-Dry-Run: ?9\r\nHost: gateway\r\nConnection: close, gateway-dry-run\r\n\r\n",
+        AMBIGUOUS,
+    ),
     // What Connection names is not sent, so it is not judged by either.
     (
         "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Length: 13\r\nHost: gateway\r\nConnection: close, content-type\r\n\r\nerecnosList=x",
@@ -360,4 +386,27 @@ async fn operators_pages_are_not_for_web_pages() {
         let answer = exchange(gateway.admin_address(), request).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{fields}: {answer}");
     }
+}
+
+/// With one place for two listeners: whoever waits in accept holds none, and who only stands there gives way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_give_way_when_there_is_no_place() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let socket = tempfile::tempdir().expect("a folder");
+    let unix = format!("unix:{}", socket.path().join("proxy.sock").display());
+    let setup = before(&upstream).set("proxy.listen", json!(["127.0.0.1:0", unix])).set("proxy.max_connections", 1);
+    let gateway = setup.start();
+    let mut kept = gateway.connect().await;
+    kept.send(&get("/people/api/x")).await.is_zohos(200);
+    for address in [gateway.address(), &unix, gateway.address()] {
+        // It is sent while the one before stands idle, and answered long before that one's time is up.
+        get("/people/api/x").send(address).await.is_zohos(200);
+    }
+    let silent: Vec<_> = all((0..3).map(|_| {
+        let address = gateway.address().to_owned();
+        async move { tokio::net::TcpStream::connect(address).await.expect("it listens") }
+    }))
+    .await;
+    get("/people/api/x").send(gateway.address()).await.is_zohos(200);
+    drop(silent);
 }

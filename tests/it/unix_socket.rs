@@ -96,3 +96,15 @@ async fn a_socket_gets_the_mode_and_the_owner_that_it_is_told_to() {
         gateway.send(&get(COURSE)).await.is_zohos(200);
     }
 }
+
+/// Only a socket that nobody listens on any more is taken over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_no_socket_is_left_alone() {
+    let zoho = Sandbox::boundless();
+    let (setup, path) = on_a_socket(&zoho);
+    fs::write(&path, "precious").expect("the folder can be written to");
+    let config = setup.write();
+    let ended = Process::run(&["run".as_ref(), "--config".as_ref(), config.as_os_str()], &[]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(fs::read_to_string(&path).expect("it is still there"), "precious");
+}

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::peer::{Peer, Reach};
 
-const CALLER: &str = "[callers.a]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\n";
+const CALLER: &str = "[callers.a]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\naccounts = \"main\"\nallow = \"people.*\"\n";
 
 /// A folder with a certificate and its key, and things that are neither.
 fn folder() -> TempDir {
@@ -144,6 +144,17 @@ fn only_known_callers_are_let_in_from_other_machines() {
     let tls = "proxy.tls = { cert = \"cert\", key = \"key\" }\n";
     let config = loaded(&folder, &format!("{listen}{tls}{CALLER}")).unwrap();
     assert_eq!(config.warnings(), [""; 0]);
+
+    // Permissions that permit nothing.
+    let idle = CALLER.replace("\"people.*\"", "[\"people.lmss.*\", \"*\"]")
+        + "[callers.b]\nkey_sha256 = \"fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9\"\n";
+    assert_eq!(
+        loaded(&folder, &idle).unwrap().warnings(),
+        [
+            "callers.a.allow: \"people.lmss.*\" matches no route; zoho-gateway routes lists them",
+            "caller b may do nothing: callers.b needs accounts and allow",
+        ]
+    );
 
     // A caller with a mistake is one who was meant to be there.
     let told = mistakes(&folder, &format!("{listen}[callers.a]\n"));

@@ -1,5 +1,7 @@
 //! Where a request's body ends (RFC 9112 sections 6.3 and 7.1), followed byte by byte without keeping any.
 
+use super::head::{HeadLimits, is_tchar};
+
 /// Size and extensions of a chunk together; nobody sends extensions.
 const LONGEST_SIZE_LINE: usize = 256;
 
@@ -36,17 +38,32 @@ pub(super) enum Chunks {
     DataEnd {
         cr: bool,
     },
-    /// The fields behind the last chunk; `empty`: the line has no byte yet.
+    /// The fields behind the last chunk.
     Trailers {
-        length: usize,
-        empty: bool,
+        so_far: Trailers,
+        at: At,
     },
     /// The LF of such a line.
     TrailerEnd {
-        length: usize,
+        so_far: Trailers,
         last: bool,
     },
     Done,
+}
+
+/// The trailer fields that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Trailers {
+    bytes: usize,
+    fields: usize,
+}
+
+/// Where in a field line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    Begin,
+    Name,
+    Value,
 }
 
 /// A chunked body that is none.
@@ -68,8 +85,8 @@ impl Framing {
         matches!(self, Self::Length(0) | Self::Chunked(Chunks::Done))
     }
 
-    /// How many of these bytes, from the first on, belong to the body. Its trailer fields together may have so many.
-    pub(super) fn follow(&mut self, bytes: &[u8], longest_trailers: usize) -> Result<usize, NotChunked> {
+    /// How many of these bytes, from the first on, belong to the body. Its trailer fields are held to the limits of a head.
+    pub(super) fn follow(&mut self, bytes: &[u8], limits: HeadLimits) -> Result<usize, NotChunked> {
         match self {
             Self::Length(left) => {
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
@@ -87,7 +104,7 @@ impl Framing {
                             *chunks = Chunks::DataEnd { cr: false };
                         }
                     } else {
-                        *chunks = chunks.then(bytes[taken], longest_trailers)?;
+                        *chunks = chunks.then(bytes[taken], limits)?;
                         taken += 1;
                     }
                 }
@@ -98,7 +115,7 @@ impl Framing {
 }
 
 impl Chunks {
-    fn then(self, byte: u8, longest_trailers: usize) -> Result<Self, NotChunked> {
+    fn then(self, byte: u8, limits: HeadLimits) -> Result<Self, NotChunked> {
         let longer = |length: usize, most| (length < most).then_some(length + 1).ok_or(NotChunked);
         match (self, byte) {
             // No size, or a semicolon without an extension.
@@ -114,18 +131,27 @@ impl Chunks {
             (Self::Extension { size, length }, b'\t' | b' '..=b'~' | 0x80..) => {
                 Ok(Self::Extension { size, length: longer(length, LONGEST_SIZE_LINE)? })
             }
-            (Self::SizeEnd { size: 0 }, b'\n') => Ok(Self::Trailers { length: 0, empty: true }),
+            (Self::SizeEnd { size: 0 }, b'\n') => Ok(Self::Trailers { so_far: Trailers::default(), at: At::Begin }),
             (Self::SizeEnd { size }, b'\n') => Ok(Self::Data { left: size }),
             (Self::DataEnd { cr: false }, b'\r') => Ok(Self::DataEnd { cr: true }),
             (Self::DataEnd { cr: true }, b'\n') => Ok(Self::Size { size: 0, digits: 0 }),
-            (Self::Trailers { length, empty }, b'\r') => Ok(Self::TrailerEnd { length, last: empty }),
-            // A folded line.
-            (Self::Trailers { empty: true, .. }, b' ' | b'\t') => Err(NotChunked),
-            (Self::Trailers { length, .. }, b'\t' | b' '..=b'~' | 0x80..) => {
-                Ok(Self::Trailers { length: longer(length, longest_trailers)?, empty: false })
+            (Self::Trailers { so_far, at: At::Begin }, b'\r') => Ok(Self::TrailerEnd { so_far, last: true }),
+            (Self::Trailers { so_far, at: At::Value }, b'\r') => Ok(Self::TrailerEnd { so_far, last: false }),
+            (Self::Trailers { so_far, at }, _) => {
+                let at = match (at, byte) {
+                    (At::Name, b':') => At::Value,
+                    (At::Begin | At::Name, _) if is_tchar(byte) => At::Name,
+                    (At::Value, b'\t' | b' '..=b'~' | 0x80..) => At::Value,
+                    _ => return Err(NotChunked),
+                };
+                let bytes = longer(so_far.bytes, limits.bytes)?;
+                Ok(Self::Trailers { so_far: Trailers { bytes, ..so_far }, at })
             }
             (Self::TrailerEnd { last: true, .. }, b'\n') => Ok(Self::Done),
-            (Self::TrailerEnd { length, last: false }, b'\n') => Ok(Self::Trailers { length, empty: true }),
+            (Self::TrailerEnd { so_far, last: false }, b'\n') => {
+                let fields = longer(so_far.fields, limits.fields)?;
+                Ok(Self::Trailers { so_far: Trailers { fields, ..so_far }, at: At::Begin })
+            }
             _ => Err(NotChunked),
         }
     }
@@ -135,11 +161,13 @@ impl Chunks {
 mod tests {
     use super::*;
 
+    const LIMITS: HeadLimits = HeadLimits { bytes: 1000, fields: 3 };
+
     /// How much of a text a body takes, given whole and byte by byte; `None` for what is no body.
     fn taken(mut framing: Framing, text: &str) -> Option<usize> {
         let mut slowly = framing;
-        let whole = framing.follow(text.as_bytes(), 1000);
-        let by_byte: Result<usize, _> = text.as_bytes().chunks(1).map(|byte| slowly.follow(byte, 1000)).sum();
+        let whole = framing.follow(text.as_bytes(), LIMITS);
+        let by_byte: Result<usize, _> = text.as_bytes().chunks(1).map(|byte| slowly.follow(byte, LIMITS)).sum();
         assert_eq!(whole, by_byte, "{text}");
         assert_eq!(framing, slowly, "{text}");
         whole.ok().filter(|_| framing.is_done())
@@ -187,6 +215,10 @@ mod tests {
             "3;a\0\r\nabc\r\n0\r\n\r\n",
             "11111111111111111\r\n",
             "0\r\n\n",
+            "0\r\nX\r\n\r\n",
+            "0\r\n: 1\r\n\r\n",
+            "0\r\nX : 1\r\n\r\n",
+            "0\r\nX: 1\r\nX: 2\r\nX: 3\r\nX: 4\r\n\r\n",
             "0\r\nX: 1\n\r\n",
             "0\r\nX: 1\r\n folded\r\n\r\n",
             &long,

@@ -54,6 +54,7 @@ pub(super) struct Examiner {
     http_10: bool,
     quoted: Option<usize>,
     has_host: bool,
+    has_content_type: bool,
     length: Option<u64>,
     chunked: bool,
 }
@@ -156,6 +157,7 @@ impl Examiner {
             6 if name.eq_ignore_ascii_case(b"expect") && !value.eq_ignore_ascii_case(b"100-continue") => {
                 Err(Expectation)
             }
+            12 if name.eq_ignore_ascii_case(b"content-type") => self.content_type(),
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
             _ => Ok(()),
@@ -164,12 +166,16 @@ impl Examiner {
 
     /// One only, and nothing but a host and a port (RFC 9112 section 3.2).
     fn host(&mut self, value: &[u8]) -> Result<(), ProtocolFault> {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:%[]".contains(&byte);
         if std::mem::replace(&mut self.has_host, true) {
             return Err(Malformed("expected one Host field, found several"));
         }
-        if !value.iter().copied().all(fits) {
-            return Err(Malformed("the Host field holds no host"));
+        if is_host(value) { Ok(()) } else { Err(Malformed("the Host field holds no host")) }
+    }
+
+    /// One only: of several, servers take different ones.
+    fn content_type(&mut self) -> Result<(), ProtocolFault> {
+        if std::mem::replace(&mut self.has_content_type, true) {
+            return Err(Malformed("expected one Content-Type field, found several"));
         }
         Ok(())
     }
@@ -224,6 +230,33 @@ fn without_blanks(value: &[u8]) -> &[u8] {
 
 const BARE_LF: ProtocolFault = Malformed("a line ends with a bare LF instead of CRLF");
 
+/// A name, an IPv4 address, or an IPv6 address in brackets; perhaps with a port; or nothing (RFC 3986 section 3.2.2).
+fn is_host(value: &[u8]) -> bool {
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    let in_brackets = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
+    let port = match value {
+        [b'[', rest @ ..] => {
+            let Some(end) = memchr(b']', rest).filter(|end| rest[..*end].iter().all(in_brackets)) else { return false };
+            &rest[end + 1..]
+        }
+        _ => {
+            let (name, port) = value.split_at(memchr(b':', value).unwrap_or(value.len()));
+            let mut labels = name.strip_suffix(b".").unwrap_or(name).split(|byte| *byte == b'.');
+            if !name.iter().all(fits) || !value.is_empty() && labels.any(<[u8]>::is_empty) {
+                return false;
+            }
+            port
+        }
+    };
+    match port {
+        [] | [b':'] => true,
+        [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
+            std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u16>().is_ok())
+        }
+        _ => false,
+    }
+}
+
 /// A target of a rare form or with rare bytes: so that hyper has nothing left to refuse without a word.
 fn unusual_target(method: &[u8], target: &[u8]) -> Result<(), ProtocolFault> {
     const NO_TARGET: ProtocolFault =
@@ -248,7 +281,7 @@ pub(super) fn encoded(byte: &u8) -> &[u8] {
 }
 
 /// RFC 9110 section 5.6.2.
-fn is_tchar(byte: u8) -> bool {
+pub(super) fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
@@ -291,6 +324,19 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_a_host() {
+        for host in ["", "a", "a.b.", "a_b-c.d", "127.0.0.1", "a:80", "a:", "[::1]", "[::1]:80", "localhost:65535"] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "a b", "a@b", "a/b", "a,b", "a..b", ".a", "a:b", "a:-1", "a:+1", "a:65536", "a:1:2", "[::1", "::1", "[a",
+            "[g]", ":80", "[::1]a", "%61", "a%", ".", "[::1]:x",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
     fn comes_to_the_same_end_in_pieces() {
         let whole = "POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
         let mut examiner = Examiner::default();
@@ -321,6 +367,7 @@ mod tests {
             "X: a\r\n b",
             "X\r\n",
             ": a",
+            "Content-Type: a/b\r\nContent-Type: a/b",
             "X: a\0b",
             "X: a\rb",
             "X: a\r",

@@ -31,6 +31,7 @@ use self::{
     head::{Examiner, Head},
     timer::Timer,
 };
+use super::idle::{IdleConnections, Idler};
 use crate::{clock, protocol::ProtocolFault};
 
 use conversation::Busy;
@@ -58,6 +59,9 @@ const STANDS_FOR_A_FAULT: &[u8] = b"- / HTTP/1.1\r\nHost: -\r\nConnection: close
 /// How much is read at a time where hyper's own buffer cannot be read into.
 const PIECE: usize = 4096;
 
+/// A connection that stood idle for so long may give way to others; most are used again before that.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+
 /// How often it is looked at how long a body was waited for.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -71,6 +75,9 @@ const LINGER: Duration = Duration::from_millis(500);
 pub(super) struct Wire<S> {
     stream: S,
     patience: Patience,
+    /// Where it says that it is idle, and while it is.
+    idle: IdleConnections,
+    idler: Option<Idler>,
     conversation: Arc<Conversation>,
     at: At,
     /// What was read and not yet handed on.
@@ -107,10 +114,12 @@ struct Linger {
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(stream: S, patience: Patience, conversation: Arc<Conversation>) -> Self {
+    pub(super) fn new(stream: S, patience: Patience, idle: IdleConnections, conversation: Arc<Conversation>) -> Self {
         Self {
             stream,
             patience,
+            idle,
+            idler: None,
             conversation,
             at: At::Head(Examiner::default()),
             ahead: Vec::new(),
@@ -126,7 +135,7 @@ impl<S> Wire<S> {
         let Self { at, ahead, .. } = self;
         match at {
             At::End | At::Cut => {}
-            At::Body(framing) => match framing.follow(ahead, self.patience.head.bytes) {
+            At::Body(framing) => match framing.follow(ahead, self.patience.head) {
                 Ok(length) => self.examined = length,
                 Err(NotChunked) => self.cut(NOT_CHUNKED),
             },
@@ -185,7 +194,7 @@ impl<S> Wire<S> {
             At::Head(examiner) => match examiner.examine(read, self.patience.head) {
                 // Nearly every request comes here: whole, at once and with nothing to be copied.
                 Ok(Some(Head { length, mut framing, quoted: None })) => {
-                    match framing.follow(&read[length..], self.patience.head.bytes) {
+                    match framing.follow(&read[length..], self.patience.head) {
                         Ok(body) => {
                             self.asked(framing);
                             length + body
@@ -203,7 +212,7 @@ impl<S> Wire<S> {
                     0
                 }
             },
-            At::Body(framing) => framing.follow(read, self.patience.head.bytes).unwrap_or_else(|NotChunked| {
+            At::Body(framing) => framing.follow(read, self.patience.head).unwrap_or_else(|NotChunked| {
                 self.cut(NOT_CHUNKED);
                 0
             }),
@@ -227,7 +236,17 @@ impl<S> Wire<S> {
         let since = *since.get_or_insert_with(clock::now);
         loop {
             match self.conversation.quiet() {
-                Ok(quiet) => return timer.poll(quiet.map_or(since, |quiet| since.max(quiet)) + span, context),
+                Ok(quiet) => {
+                    let since = quiet.map_or(since, |quiet| since.max(quiet));
+                    if self.ahead.is_empty() && self.idler.is_none() {
+                        ready!(timer.poll(since + span.min(IDLE_AFTER), context));
+                        self.idler = Some(self.idle.enter());
+                    }
+                    if self.idler.as_ref().is_some_and(|idler| idler.is_to_leave(context)) {
+                        return Poll::Ready(());
+                    }
+                    return timer.poll(since + span, context);
+                }
                 // Who waits for an answer has nothing to say, and nobody is told when it is out: it is looked at again.
                 Err(Busy) => ready!(timer.poll(clock::now() + span, context)),
             }
@@ -276,6 +295,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                 buffer.put_slice(&wire.ahead[..fits]);
                 wire.ahead.drain(..fits);
                 wire.examined -= fits;
+                if wire.ahead.is_empty() && wire.ahead.capacity() > PIECE {
+                    // A large head is rare, and an idle connection should not keep its room.
+                    wire.ahead = Vec::new();
+                }
                 return Poll::Ready(Ok(()));
             }
             let in_a_head = !wire.ahead.is_empty();
@@ -323,6 +346,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         }
         // The pause of a head begins with its first byte.
         self.read_pause.ends();
+        self.idler = None;
         self.sort(buffer, before);
         Poll::Ready(Ok(if buffer.filled().len() == before { Read::Ahead } else { Read::Through }))
     }

@@ -24,7 +24,11 @@ impl Line {
     fn new() -> Self {
         let (outside, inside) = duplex(4096);
         let conversation = Arc::<Conversation>::default();
-        Self { outside, wire: Wire::new(inside, PATIENCE, Arc::clone(&conversation)), conversation }
+        Self {
+            outside,
+            wire: Wire::new(inside, PATIENCE, IdleConnections::default(), Arc::clone(&conversation)),
+            conversation,
+        }
     }
 
     /// Sends, and reads what can be read, through a buffer of so many bytes.
@@ -137,6 +141,28 @@ async fn an_idle_connection_ends_without_a_word() {
         assert_eq!(line.read(64).await.unwrap(), b"");
         assert_eq!((clock::now() - began).as_secs(), 60 + 500 * requests);
     }
+}
+
+/// Whoever is served, or has begun to speak, is not in the way.
+#[tokio::test(start_paused = true)]
+async fn only_idle_connections_give_way() {
+    let outcome = async |sent: &str, answered: bool| {
+        let mut line = Line::new();
+        line.pass(sent, 4096).await;
+        if answered {
+            line.answer();
+        }
+        assert!(tokio::time::timeout(Duration::from_secs(2), line.read(64)).await.is_err());
+        let idle = line.wire.idle.clone();
+        let _wanted = idle.give_way();
+        tokio::time::timeout(Duration::from_secs(2), line.read(64)).await.map(Result::unwrap).ok()
+    };
+    let whole = format!("{HEAD}abc");
+    assert_eq!(outcome("", false).await, Some(Vec::new()));
+    assert_eq!(outcome(&whole, true).await, Some(Vec::new()));
+    assert_eq!(outcome(&whole, false).await, None);
+    assert_eq!(outcome("GET / HT", false).await, None);
+    assert_eq!(outcome(HEAD, false).await, None);
 }
 
 #[tokio::test(start_paused = true)]
