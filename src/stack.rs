@@ -57,6 +57,8 @@ pub struct Rooms {
     pub timeout: Duration,
     /// Largest body, in bytes.
     pub max_body: u64,
+    /// How much all bodies that are being read may hold, in bytes.
+    pub max_held: u64,
     /// How much all kept answers together may hold, in bytes.
     pub cache_bytes: u64,
     /// The way out.
@@ -82,6 +84,7 @@ pub fn stack(
         max_wait,
         timeout,
         max_body,
+        max_held,
         cache_bytes,
         shutdown,
         metrics,
@@ -102,7 +105,7 @@ pub fn stack(
         // Whose call, and which: everything below is decided per account and route.
         .layer(RouteLayer::new(routing))
         // Before all that costs: a bad payload spends no slot, no token and no connection.
-        .layer(ValidateLayer::new(max_body))
+        .layer(ValidateLayer::new(max_body, max_held))
         // Before a slot is spent: what the login was not granted, Zoho would refuse all the same.
         .layer(ScopeLayer::new(check_scopes.then(|| Arc::clone(&sources))))
         // What is only asked, not called, ends here: it is never cached, queued or sent.

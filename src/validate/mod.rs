@@ -32,6 +32,7 @@ pub mod fuzzing;
 mod json;
 mod parameters;
 mod pointer;
+mod reading;
 mod rules;
 mod scalar;
 mod service;

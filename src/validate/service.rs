@@ -1,6 +1,7 @@
 //! One call's visit to the validate room.
 
 use std::{
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,7 +13,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tower::{Layer, Service};
 
-use super::check;
+use super::{
+    check,
+    reading::{Part, Reading},
+};
 use crate::{
     body::Body,
     boxed::BoxFuture,
@@ -33,23 +37,25 @@ const HELD: u64 = 64 * 1024;
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// Hangs the room.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ValidateLayer {
     max_body: u64,
+    reading: Arc<Reading>,
 }
 
 /// The room.
 #[derive(Debug, Clone)]
 pub struct Validate<S> {
-    max_body: u64,
+    room: ValidateLayer,
     inner: S,
 }
 
 impl ValidateLayer {
-    /// Bodies over `max_body` bytes are refused.
+    /// Bodies over `max_body` bytes are refused, and so is what would make all that are being read hold more than
+    /// `max_held` bytes.
     #[must_use]
-    pub fn new(max_body: u64) -> Self {
-        Self { max_body }
+    pub fn new(max_body: u64, max_held: u64) -> Self {
+        Self { max_body, reading: Reading::new(max_held) }
     }
 }
 
@@ -57,7 +63,7 @@ impl<S> Layer<S> for ValidateLayer {
     type Service = Validate<S>;
 
     fn layer(&self, inner: S) -> Validate<S> {
-        Validate { max_body: self.max_body, inner }
+        Validate { room: self.clone(), inner }
     }
 }
 
@@ -75,25 +81,26 @@ where
     }
 
     fn call(&mut self, matched: Matched) -> Self::Future {
-        let max_body = self.max_body;
+        let room = self.room.clone();
         let mut inner = self.inner.clone();
         Box::pin(async move {
             let subject = matched.subject.clone();
-            let call = visit(matched, max_body).await.map_err(|cause| Refusal::from(cause).of(&subject))?;
+            let call = visit(matched, &room).await.map_err(|cause| Refusal::from(cause).of(&subject))?;
             inner.call(call).await
         })
     }
 }
 
-async fn visit(Matched { subject, target, head, body }: Matched, max_body: u64) -> Result<Call, Cause> {
-    let route = &subject.route;
+async fn visit(Matched { subject, target, head, body }: Matched, room: &ValidateLayer) -> Result<Call, Cause> {
+    let (route, max_body) = (&subject.route, room.max_body);
     // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first.
     let held = if looks_inside(route) { max_body } else { HELD.min(max_body) };
     let expects = head.headers.contains_key(header::EXPECT);
     if looks_inside(route) && is_encoded(&head.headers) && !body.is_end_stream() {
         return Err(Cause::BodyEncoded);
     }
-    let payload = read(body, held, max_body, expects).await?;
+    let mut part = room.reading.begin();
+    let payload = read(body, held, max_body, expects, &mut part).await?;
     if has_rules(route) {
         let form = match &payload {
             Payload::Held { bytes, .. } if is_form(&head.headers) => Some(&bytes[..]),
@@ -154,7 +161,13 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 
 /// Reads up to `held` bytes; what is longer streams on, up to `max_body`. Who `expects` to be told before it sends is not
 /// sending yet.
-async fn read(mut incoming: Incoming, held: u64, max_body: u64, expects: bool) -> Result<Payload, Cause> {
+async fn read(
+    mut incoming: Incoming,
+    held: u64,
+    max_body: u64,
+    expects: bool,
+    part: &mut Part,
+) -> Result<Payload, Cause> {
     let too_large = Cause::BodyTooLarge { limit: max_body };
     if incoming.size_hint().lower() > max_body {
         if !expects {
@@ -179,6 +192,7 @@ async fn read(mut incoming: Incoming, held: u64, max_body: u64, expects: bool) -
             }
         }
         let length = (collected.len() + first.as_ref().map_or(0, Bytes::len)) as u64;
+        part.grow_to(length)?;
         if length > max_body {
             drain(incoming).await;
             return Err(too_large);

@@ -2,8 +2,9 @@
 //! judged.
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Gateway, Reply, Setup, Upstream, all, exchange, get};
+use crate::support::{Gateway, Reply, Setup, Upstream, all, exchange, get, ms};
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy)]
@@ -409,4 +410,28 @@ async fn idle_connections_give_way_when_there_is_no_place() {
     .await;
     get("/people/api/x").send(gateway.address()).await.is_zohos(200);
     drop(silent);
+}
+
+/// Ten forms of 300 KiB where 1 MiB may be held: each is within its limit, and together they are not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_together_hold_no_more_than_they_may() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = before(&upstream).set("queue.max_waiting_bytes", "1MiB").start();
+    let head = "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nHost: gateway\r\nContent-Length: 400000\r\n\r\n";
+    let mut reading = Vec::new();
+    for _ in 0..10 {
+        let mut stream = tokio::net::TcpStream::connect(gateway.address()).await.expect("it listens");
+        // What is refused breaks off while it is sent.
+        let _ = stream.write_all((head.to_owned() + &"x".repeat(300 * 1024)).as_bytes()).await;
+        reading.push(stream);
+    }
+    let mut refused = 0;
+    for stream in &mut reading {
+        let mut answer = [0; 12];
+        let read = tokio::time::timeout(ms(300), stream.read_exact(&mut answer)).await;
+        refused += usize::from(read.is_ok_and(|read| read.is_ok() && &answer == b"HTTP/1.1 429"));
+    }
+    assert!((6..=7).contains(&refused), "{refused} of ten");
+    drop(reading);
+    get("/people/api/x").send(gateway.address()).await.is_zohos(200);
 }
