@@ -248,7 +248,7 @@ impl<S> Wire<S> {
                     return timer.poll(since + span, context);
                 }
                 // Who waits for an answer has nothing to say, and nobody is told when it is out: it is looked at again.
-                Err(Busy) => ready!(timer.poll(clock::now() + span, context)),
+                Err(Busy) => ready!(timer.poll(clock::now() + span.min(IDLE_AFTER), context)),
             }
         }
     }

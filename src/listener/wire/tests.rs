@@ -163,6 +163,20 @@ async fn only_idle_connections_give_way() {
     assert_eq!(outcome(&whole, false).await, None);
     assert_eq!(outcome("GET / HT", false).await, None);
     assert_eq!(outcome(HEAD, false).await, None);
+
+    // hyper does not look again when an answer is out.
+    let mut line = Line::new();
+    line.pass(&whole, 4096).await;
+    let (conversation, idle) = (Arc::clone(&line.conversation), line.wire.idle.clone());
+    let began = clock::now();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        drop(Answering::new(crate::body::Body::default(), conversation));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let _wanted = idle.give_way();
+    });
+    assert_eq!(line.read(64).await.unwrap(), b"");
+    assert_eq!((clock::now() - began).as_secs(), 33);
 }
 
 #[tokio::test(start_paused = true)]
