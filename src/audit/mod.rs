@@ -1,7 +1,7 @@
 //! The audit room: one line for each call that may have changed something at Zoho.
 //!
 //! A call that changes nothing ([`Call::changes_nothing`]) passes by. Of every other one the line is written when its
-//! visit is over, whether it was answered, failed, or its caller hung up: an [`entry`] is written by its `Drop`. A call
+//! visit is over, whether it was answered, failed, or its caller hung up: an entry is written by its `Drop`. A call
 //! that was never sent makes no line; that and Zoho's word on it are read in the call's [`Trail`], which the forward room
 //! leaves. It stands above the retry room, so that a call is one line however often it was sent.
 //!
