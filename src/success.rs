@@ -1,7 +1,7 @@
 //! Whether an answer under 200 tells of success (zoho-facts, section 2).
 //!
-//! Only JSON that bears none of the marks of Zoho's failures does. When in doubt it does not: an answer too few is kept
-//! then, and that costs a call.
+//! Only JSON that bears none of the marks of Zoho's failures does. When in doubt it does not: the cache then keeps an
+//! answer too few, which costs a call, and the audit takes a call for failed only where the marks say so.
 
 use serde_json::Value;
 

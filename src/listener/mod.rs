@@ -1,7 +1,8 @@
 //! The listener: sockets in, HTTP/1.1 requests to the first room.
 //!
-//! [`Listener::bind`] opens a socket, over TLS if it is told so, [`serve`] accepts until it is told to drain. During a drain it goes on accepting,
-//! so that late callers hear "shutting down" instead of nothing; the rooms refuse them.
+//! [`Listener::bind`] opens a socket, over TLS if it is told so, and [`serve`] accepts until it is told to drain. During a
+//! drain it goes on accepting, so that late callers hear "shutting down" instead of nothing; the rooms refuse them. What
+//! comes in passes a wire, which examines each request before hyper does.
 
 mod address;
 #[cfg(feature = "fuzzing")]

@@ -11,6 +11,7 @@
 mod conversation;
 mod framing;
 mod head;
+mod pause;
 mod timer;
 
 use std::{
@@ -29,7 +30,7 @@ use tokio::{
 use self::{
     framing::{Framing, NotChunked},
     head::{Examiner, Head},
-    timer::Timer,
+    pause::Pause,
 };
 use super::idle::{IdleConnections, Idler};
 use crate::{clock, protocol::ProtocolFault};
@@ -62,9 +63,6 @@ const PIECE: usize = 4096;
 /// A connection that stood idle for so long may give way to others; most are used again before that.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
-/// How often it is looked at how long a body was waited for.
-const TICK: Duration = Duration::from_secs(1);
-
 /// Closing a connection with bytes unread would take the answer away that is on its way (RFC 9112 section 9.6), so that
 /// much is still taken, for that long.
 const LINGER_BYTES: usize = 1024 * 1024;
@@ -84,7 +82,7 @@ pub(super) struct Wire<S> {
     ahead: Vec<u8>,
     /// How many bytes of it may be handed on.
     examined: usize,
-    /// The pause that is going on: since when, and for reads how long those before were together.
+    /// Waiting for the other side to send, and to take.
     read_pause: Pause,
     write_pause: Pause,
     lingering: Option<Linger>,
@@ -98,13 +96,6 @@ enum At {
     End,
     /// After a body that broke off: hyper is told that it ended, and the service why.
     Cut,
-}
-
-#[derive(Debug, Default)]
-struct Pause {
-    since: Option<Instant>,
-    before: Duration,
-    timer: Timer,
 }
 
 #[derive(Debug)]
@@ -250,29 +241,6 @@ impl<S> Wire<S> {
                 // Who waits for an answer has nothing to say, and nobody is told when it is out: it is looked at again.
                 Err(Busy) => ready!(timer.poll(clock::now() + span.min(IDLE_AFTER), context)),
             }
-        }
-    }
-}
-
-impl Pause {
-    /// Ready once this pause and those before are longer than `patience`.
-    fn exceeds(&mut self, patience: Duration, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let since = *self.since.get_or_insert_with(clock::now);
-            let left = patience.saturating_sub(self.before);
-            if left.is_zero() {
-                return Poll::Ready(());
-            }
-            ready!(self.timer.poll(since + left.min(TICK), context));
-            self.ends();
-        }
-    }
-
-    /// Something came, or it is looked at how long nothing did. Whoever did not even ask was not waiting: a body that
-    /// streams is left alone while its call queues.
-    fn ends(&mut self) {
-        if let Some(since) = self.since.take() {
-            self.before += clock::now().saturating_duration_since(since).min(2 * TICK);
         }
     }
 }
