@@ -38,6 +38,7 @@ pub mod clock;
 pub mod credential;
 pub mod endpoint;
 pub mod fault;
+pub mod hex;
 pub mod ledger;
 pub mod peer;
 pub mod permissions;

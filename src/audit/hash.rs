@@ -6,11 +6,11 @@ use aws_lc_rs::digest::{self, Context, SHA256};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::{body::Witness, call::Payload};
+use crate::{body::Witness, call::Payload, hex};
 
 /// In 64 lower-case hexadecimal digits; `None` of nothing.
 pub(super) fn of(bytes: &[u8]) -> Option<String> {
-    (!bytes.is_empty()).then(|| hexadecimal(&digest::digest(&SHA256, bytes)))
+    (!bytes.is_empty()).then(|| hex::lower(digest::digest(&SHA256, bytes).as_ref()))
 }
 
 /// A body, as far as its hash is concerned.
@@ -71,13 +71,9 @@ impl Witness for Passing {
     fn has_passed(&self) {
         let mut progress = self.0.lock();
         if let Some(whole) = progress.so_far.take() {
-            progress.hash = Some(hexadecimal(&whole.finish()));
+            progress.hash = Some(hex::lower(whole.finish().as_ref()));
         }
     }
-}
-
-fn hexadecimal(digest: &digest::Digest) -> String {
-    digest.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 #[cfg(test)]

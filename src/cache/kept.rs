@@ -14,7 +14,7 @@ use super::{
     key::{NEGOTIATED, joined},
     list::{Quotes, members},
 };
-use crate::{body::Body, clock, ratelimit, success::tells_of_success};
+use crate::{body::Body, clock, hex, ratelimit, success::tells_of_success};
 
 /// A larger answer streams through and is not kept.
 const LARGEST: usize = 1024 * 1024;
@@ -193,6 +193,6 @@ fn varied(response: &HeaderMap, request: &HeaderMap) -> Option<Vec<(HeaderName, 
 /// A strong entity tag of the content.
 fn entity_tag(body: &[u8]) -> HeaderValue {
     let hash = digest::digest(&digest::SHA256, body);
-    let hex: String = hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    HeaderValue::try_from(format!("\"{hex}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+    let half = hash.as_ref().get(..16).unwrap_or_default();
+    HeaderValue::try_from(format!("\"{}\"", hex::lower(half))).unwrap_or(HeaderValue::from_static("\"\""))
 }

@@ -11,7 +11,7 @@ use aws_lc_rs::{constant_time, digest, rand};
 use parking_lot::RwLock;
 
 use super::{Registered, files};
-use crate::secret::Secret;
+use crate::{hex, secret::Secret};
 
 /// What every key that we make begins with, so that one that leaks into a repository or a log is found by a search.
 const PREFIX: &str = "zgw_";
@@ -117,7 +117,7 @@ impl FromStr for KeyHash {
 
 impl fmt::Display for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::lower(&self.0))
     }
 }
 
@@ -128,7 +128,8 @@ impl fmt::Display for KeyHash {
 pub fn new_key() -> Result<Secret, NoRandomness> {
     let mut bits = [0; 32];
     rand::fill(&mut bits).map_err(|_| NoRandomness)?;
-    Ok(Secret::new(bits.iter().fold(PREFIX.to_owned(), |text, byte| format!("{text}{byte:02x}"))))
+    let digits = Secret::new(hex::lower(&bits));
+    Ok(Secret::new([PREFIX, digits.expose()].concat()))
 }
 
 // === impl Keys ===
