@@ -13,23 +13,22 @@ const READABLE: [&str; 5] = ["identity", "gzip", "x-gzip", "deflate", "br"];
 
 /// Takes from `Accept-Encoding` the codings that cannot be looked into, since such an answer could hide a lock.
 pub(super) fn without_unreadable(headers: &mut HeaderMap) {
-    let members = |value: &HeaderValue| -> Vec<String> {
-        value.to_str().unwrap_or_default().split(',').map(|member| member.trim().to_owned()).collect()
-    };
-    let asked: Vec<String> = headers.get_all(header::ACCEPT_ENCODING).iter().flat_map(members).collect();
-    let readable = |member: &&String| {
-        let coding = member.split(';').next().unwrap_or_default().trim_end();
-        READABLE.iter().any(|known| coding.eq_ignore_ascii_case(known))
-    };
-    let kept: Vec<&str> = asked.iter().filter(readable).map(String::as_str).collect();
-    if kept.len() == asked.len() {
+    let members = |value| HeaderValue::to_str(value).unwrap_or_default().split(',').map(str::trim);
+    let asked = || headers.get_all(header::ACCEPT_ENCODING).iter().flat_map(members);
+    if asked().all(is_readable) {
         return;
     }
+    let kept: Vec<&str> = asked().filter(|member| is_readable(member)).collect();
     // An empty list would mean the same, and be rarer met.
     let kept = if kept.is_empty() { "identity".to_owned() } else { kept.join(", ") };
     if let Ok(value) = kept.parse() {
         headers.insert(header::ACCEPT_ENCODING, value);
     }
+}
+
+fn is_readable(member: &str) -> bool {
+    let coding = member.split(';').next().unwrap_or_default().trim_end();
+    READABLE.iter().any(|known| coding.eq_ignore_ascii_case(known))
 }
 
 /// The decoded body; `None` when its coding is unknown or broken. Several codings are taken off from the last on.

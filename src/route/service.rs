@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderName, Method, Response, header, request::Parts};
+use http::{Method, Response, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use tower::{Layer, Service};
 
@@ -188,15 +188,19 @@ const OVERRIDES: [&str; 7] = [
 
 /// What could make another call of it.
 fn overridden(head: &Parts) -> Option<Fault> {
-    let named = |name: &&str| OVERRIDES.contains(&name.replace('_', "-").as_str());
-    let field = head.headers.keys().map(HeaderName::as_str).find(named);
+    let fields = head.headers.keys().map(|name| Cow::Borrowed(name.as_str()));
     let pairs = head.uri.query().unwrap_or_default().split('&');
     let names = pairs.map(|pair| pair.split('=').next().unwrap_or_default());
-    let parameter = names.map(|name| percent_decode_str(name).decode_utf8_lossy());
-    let method = |name: &Cow<'_, str>| name == "_method" || named(&name.to_ascii_lowercase().as_str());
-    let found = field.map(str::to_owned).or_else(|| parameter.into_iter().find(method).map(Cow::into_owned))?;
+    let parameters = names.map(|name| percent_decode_str(name).decode_utf8_lossy());
+    let field = fields.into_iter().find(|name| is_override(name));
+    let found = field.or_else(|| parameters.into_iter().find(|name| name == "_method" || is_override(name)))?;
     let detail = "could make another call of this one; send the method and the path that are meant".to_owned();
-    Some(Fault { parameter: found, pointer: String::new(), detail })
+    Some(Fault { parameter: found.into_owned(), pointer: String::new(), detail })
+}
+
+fn is_override(name: &str) -> bool {
+    let alike = |(one, known): (u8, u8)| one.eq_ignore_ascii_case(&known) || (one == b'_' && known == b'-');
+    OVERRIDES.iter().any(|known| known.len() == name.len() && name.bytes().zip(known.bytes()).all(alike))
 }
 
 /// What two servers could read differently is refused.
