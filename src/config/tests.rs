@@ -1,5 +1,6 @@
 //! Whole configurations: good ones here, what goes wrong beside.
 
+mod callers;
 mod environment;
 mod mistakes;
 mod tls;

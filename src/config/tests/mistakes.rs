@@ -4,127 +4,9 @@ use super::*;
 
 #[test]
 fn every_mistake_is_told_with_its_place() {
-    for (text, expected) in [
+    told(&[
         // Keys that do not exist, some of them not yet.
         ("state.redis = \"x\"", "1:7: state.redis: unknown key (known here: dir, missing)"),
-        (
-            "callers.a.key_sha256 = \"abc\"",
-            "1:24: callers.a.key_sha256: expected a SHA-256 in 64 hexadecimal digits, as `zoho-gateway key` prints it",
-        ),
-        (
-            "[callers.a]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\nweight = 0",
-            "3:10: callers.a.weight: expected an integer from 1 to 1000",
-        ),
-        (
-            "[callers.a]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\nweight = 1001",
-            "3:10: callers.a.weight: expected an integer from 1 to 1000",
-        ),
-        (
-            "[callers.a]",
-            "1:10: callers.a: nothing tells who it is; expected key_sha256 (the hash of an API key), san (a name in its client certificate) or jwt (the subject of its tokens)",
-        ),
-        (
-            "callers.a.key_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\ncallers.b.key_sha256 = [\"2C70E12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"]",
-            "2:25: callers.b.key_sha256: stands there twice: whose key would it be?",
-        ),
-        (
-            "callers.a.key_sha256 = 7",
-            "1:24: callers.a.key_sha256: expected the SHA-256 of an API key in hexadecimal digits, or a list of them, found an integer",
-        ),
-        (
-            "callers.a.key_sha256 = {}",
-            "1:11: callers.a.key_sha256: expected the SHA-256 of an API key in hexadecimal digits, a list of them, or { file = \"PATH\" } with one a line",
-        ),
-        (
-            "callers.a.key_sha256 = { file = \"/nowhere/keys\" }",
-            "1:33: callers.a.key_sha256.file: the file /nowhere/keys cannot be read: No such file or directory (os error 2)",
-        ),
-        (
-            "callers.a.key_sha256 = { file = \"/dev/null\" }",
-            "1:33: callers.a.key_sha256.file: the file /dev/null holds no hash; expected one a line",
-        ),
-        (
-            "callers.a.san = \"a.example.org\"",
-            "1:11: callers.a.san: nobody can show a certificate: proxy.tls has no client_ca",
-        ),
-        (
-            "callers.a.jwt = \"token\"",
-            "1:17: callers.a.jwt: expected a table: { issuer = \"NAME\", subject = \"SUB\" }, found a string",
-        ),
-        (
-            "callers.a.jwt = { issuer = \"i\", subject = \"s\" }",
-            "1:28: callers.a.jwt.issuer: names no issuer of this configuration: expected the NAME of an [issuers.NAME]",
-        ),
-        (
-            "callers.a.jwt = { issuer = \"i\" }\nissuers.i = { issuer = \"i\", audience = \"a\", jwks_url = \"https://i\" }",
-            "1:11: callers.a.jwt.subject: is missing; expected the sub of its tokens, or a list of them",
-        ),
-        (
-            "callers.a.jwt = { subject = \"s\" }",
-            "1:11: callers.a.jwt.issuer: is missing; expected the NAME of an [issuers.NAME]",
-        ),
-        (
-            "callers.a.jwt = { issuer = \"i\", subject = \"s\" }\ncallers.b.jwt = { issuer = \"i\", subject = [\"t\", \"s\"] }\nissuers.i = { issuer = \"i\", audience = \"a\", jwks_url = \"https://i\" }",
-            "2:49: callers.b.jwt.subject: stands there twice: for whom would it speak?",
-        ),
-        // Issuers.
-        (
-            "[issuers.i]\naudience = \"a\"\njwks_url = \"https://i\"",
-            "1:10: issuers.i.issuer: expected the iss of its tokens, exactly as they have it",
-        ),
-        (
-            "[issuers.i]\nissuer = \"i\"\njwks_url = \"https://i\"",
-            "1:10: issuers.i.audience: is missing; expected what the aud of its tokens has to hold: a name of this gateway. Without one, tokens for others would be taken too",
-        ),
-        (
-            "[issuers.i]\nissuer = \"i\"\naudience = \"a\"",
-            "1:10: issuers.i: expected its public keys: either jwks_url or jwks_file",
-        ),
-        (
-            "[issuers.i]\nissuer = \"i\"\naudience = \"a\"\njwks_url = \"http://keys.example.org/\"",
-            "4:12: issuers.i.jwks_url: expected a URL such as https://issuer.example.org/jwks.json; http:// only for this machine itself",
-        ),
-        (
-            "[issuers.i]\nissuer = \"i\"\naudience = \"a\"\njwks_url = \"https://me:secret@keys.example.org/\"",
-            "4:12: issuers.i.jwks_url: expected a URL such as https://issuer.example.org/jwks.json; http:// only for this machine itself",
-        ),
-        (
-            "[issuers.i]\nissuer = \"i\"\naudience = \"a\"\njwks_file = \"/dev/null\"",
-            "4:13: issuers.i.jwks_file: the file /dev/null: expected a JWK Set, a JSON object with a list \"keys\" (RFC 7517)",
-        ),
-        (
-            "[issuers.i]\nissuer = \"i\"\naudience = \"a\"\njwks_url = \"https://i\"\nalgorithms = [\"ES256\", \"HS256\"]",
-            "5:24: issuers.i.algorithms: expected some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA; others are never taken, HS256 and none least of all",
-        ),
-        (
-            "[issuers.i]\nissuer = \"i\"\naudience = \"a\"\njwks_url = \"https://i\"\nrefresh = \"100ms\"",
-            "5:11: issuers.i.refresh: expected a duration from 1s to 24h",
-        ),
-        (
-            "[issuers.i]\nissuer = \"i\"\naudience = \"a\"\njwks_url = \"https://i\"\n[issuers.j]\nissuer = \"i\"\naudience = \"a\"\njwks_url = \"https://j\"",
-            "6:10: issuers.j.issuer: is another issuer's too: which of the two would be believed?",
-        ),
-        (
-            "[callers.a]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\nread_only = \"yes\"",
-            "3:13: callers.a.read_only: expected true or false, found a string",
-        ),
-        ("token.requests = 0", "1:18: token.requests: expected an integer from 1 to 1000"),
-        ("token.window = \"61m\"", "1:16: token.window: expected a duration from 1ms to 1h"),
-        (
-            "[token]\nrequests = 3\nreserve = 3",
-            "3:1: token.reserve: expected less than the 3 requests that it is a part of",
-        ),
-        ("audit.file = \"\"", "1:14: audit.file: expected the path of a file"),
-        ("state.dir = \"\"", "1:13: state.dir: expected the path of a folder"),
-        ("state.missing = \"full\"", "1:17: state.missing: expected one of \"unused\", \"lost\""),
-        (
-            "queue.max_waiting_bytes = \"1B\"",
-            "1:27: queue.max_waiting_bytes: expected a size from 1024B to 17179869184B",
-        ),
-        (
-            "queue.max_waiting_per_caller = 1000001",
-            "1:32: queue.max_waiting_per_caller: expected an integer from 0 to 1000000",
-        ),
         (
             "[prox]",
             "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, audit, cache, callers, extra_routes, issuers, proxy, queue, routes, routing, state, token, upstream)",
@@ -155,6 +37,23 @@ fn every_mistake_is_told_with_its_place() {
         ),
         ("routing.unknown = true", "1:19: routing.unknown: expected one of \"limit\", \"deny\", found a boolean"),
         // Ranges.
+        ("token.requests = 0", "1:18: token.requests: expected an integer from 1 to 1000"),
+        ("token.window = \"61m\"", "1:16: token.window: expected a duration from 1ms to 1h"),
+        (
+            "[token]\nrequests = 3\nreserve = 3",
+            "3:1: token.reserve: expected less than the 3 requests that it is a part of",
+        ),
+        ("audit.file = \"\"", "1:14: audit.file: expected the path of a file"),
+        ("state.dir = \"\"", "1:13: state.dir: expected the path of a folder"),
+        ("state.missing = \"full\"", "1:17: state.missing: expected one of \"unused\", \"lost\""),
+        (
+            "queue.max_waiting_bytes = \"1B\"",
+            "1:27: queue.max_waiting_bytes: expected a size from 1024B to 17179869184B",
+        ),
+        (
+            "queue.max_waiting_per_caller = 1000001",
+            "1:32: queue.max_waiting_per_caller: expected an integer from 0 to 1000000",
+        ),
         ("queue.max_wait = \"2h\"", "1:18: queue.max_wait: expected a duration from 0s to 1h"),
         ("queue.max_waiting = -1", "1:21: queue.max_waiting: expected an integer from 0 to 1000000"),
         ("upstream.timeout = \"0s\"", "1:20: upstream.timeout: expected a duration from 1ms to 1h"),
@@ -351,7 +250,12 @@ fn every_mistake_is_told_with_its_place() {
             "[[extra_routes]]\nid = \"people.x.a-b\"\npath = \"/api/x\"\nrequests = 1\nrequest = 2",
             "5:1: extra_routes.request: unknown key; did you mean requests? (known here: aliases, cache, id, lock, methods, note, pace, path, reads, requests, scopes, source, stale_if_error, throttle, validate, window)",
         ),
-    ] {
+    ]);
+}
+
+/// Each text has one mistake, which is told like this.
+pub(super) fn told(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
         let errors = bad(&with_account(&format!("{text}\n")), &[]);
         let separator = if expected.starts_with(|c: char| c.is_ascii_digit()) { ":" } else { ": " };
         assert_eq!(lines(&errors), [format!("gateway.toml{separator}{expected}")], "{text}");
