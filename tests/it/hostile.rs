@@ -399,6 +399,8 @@ async fn idle_connections_give_way_when_there_is_no_place() {
     let gateway = setup.start();
     let mut kept = gateway.connect().await;
     kept.send(&get("/people/api/x")).await.is_zohos(200);
+    // By then it counts as idle; those that follow become so while somebody waits.
+    tokio::time::sleep(ms(1500)).await;
     for address in [gateway.address(), &unix, gateway.address()] {
         // It is sent while the one before stands idle, and answered long before that one's time is up.
         get("/people/api/x").send(address).await.is_zohos(200);
