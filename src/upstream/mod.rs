@@ -2,7 +2,9 @@
 //! Issuers of callers' tokens are asked for their keys by clients of the same make.
 //!
 //! hyper-util's pool re-sends a request by itself only when hyper hands it back unwritten, because the idle connection
-//! it was queued on had already closed. Not a byte of it left, so the one slot charged for it still covers it.
+//! it was queued on had already closed. Not a byte of it left, so the one slot charged for it still covers it. A request
+//! that meets the very end of its connection may get lost in hyper and never be heard of again (hyperium/hyper#4122);
+//! like a server that does not answer, it ends at `upstream.timeout`.
 
 mod connect;
 mod failure;

@@ -1,6 +1,6 @@
 //! A small HTTP/1.1 client that sends what it is told and nothing else.
 
-use std::{convert::Infallible, future::Future, io};
+use std::{convert::Infallible, future::Future, io, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -13,10 +13,15 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
+    task::JoinHandle,
+    time::timeout,
 };
 
 /// Longer than any call of the tests takes; a hang becomes a failure.
-pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a connection brought before its end is there already, and only has to be picked up.
+const PICK_UP: Duration = Duration::from_secs(1);
 
 /// A call to be sent, as often as one likes.
 #[derive(Debug, Clone)]
@@ -40,6 +45,8 @@ pub(crate) struct Answer {
 /// A kept-alive connection.
 pub(crate) struct Connection {
     sender: SendRequest<BoxBody<Bytes, Infallible>>,
+    /// Done once the connection has ended.
+    task: JoinHandle<()>,
     host: String,
 }
 
@@ -153,8 +160,8 @@ impl Connection {
     ) -> io::Result<Self> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         // How it ends shows in the calls.
-        tokio::spawn(connection);
-        Ok(Self { sender, host: host.to_owned() })
+        let task = tokio::spawn(async move { drop(connection.await) });
+        Ok(Self { sender, task, host: host.to_owned() })
     }
 
     pub(crate) async fn send(&mut self, call: &Call) -> Answer {
@@ -162,14 +169,24 @@ impl Connection {
     }
 
     /// The same as [`send`](Self::send), when there may be no answer.
-    pub(crate) async fn try_send(&mut self, call: &Call) -> hyper::Result<Answer> {
-        let exchange = async {
-            self.sender.ready().await?;
-            let (head, body) = self.sender.send_request(call.request(&self.host)).await?.into_parts();
+    pub(crate) async fn try_send(&mut self, call: &Call) -> io::Result<Answer> {
+        let request = call.request(&self.host);
+        let (sender, task) = (&mut self.sender, &mut self.task);
+        let exchange = async move {
+            sender.ready().await?;
+            let (head, body) = sender.send_request(request).await?.into_parts();
             let body = body.collect().await?.to_bytes();
             Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
         };
-        tokio::time::timeout(PATIENCE, exchange).await.unwrap_or_else(|_| panic!("no answer: {call:?}"))
+        let mut exchange = pin!(exchange);
+        // A request that meets the very end of its connection may get lost in hyper and never be heard of again
+        // (hyperium/hyper#4122), so the end is listened for as well.
+        let outcome: Result<hyper::Result<Answer>, _> = tokio::select! {
+            biased;
+            outcome = timeout(PATIENCE, &mut exchange) => Ok(outcome.unwrap_or_else(|_| panic!("no answer: {call:?}"))),
+            _ = task, if !task.is_finished() => timeout(PICK_UP, exchange).await,
+        };
+        outcome.map_err(|_| io::ErrorKind::ConnectionAborted)?.map_err(io::Error::other)
     }
 }
 
