@@ -64,7 +64,7 @@ pub(super) enum BadToken {
     NotYetValid,
     #[error("is signed by a key that its issuer does not publish")]
     UnknownKey,
-    #[error("does not name its key (kid), and its issuer has several that could be meant")]
+    #[error("does not say by its kid which of its issuer's keys is meant, and several could be")]
     AmbiguousKey,
     #[error("has a bad signature")]
     Signature,

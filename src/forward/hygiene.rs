@@ -6,7 +6,7 @@ use crate::protocol::take_connection_options;
 
 /// Takes from a request what must not reach Zoho.
 pub fn outbound(headers: &mut HeaderMap) {
-    strip(headers, |name| is_hop_by_hop(name) || is_not_for_zoho(name));
+    strip(headers, |name| is_hop_by_hop(name) || is_not_for_zoho(name) || is_taken_for_another(name));
 }
 
 /// Takes from an answer what must not reach a caller.
@@ -49,6 +49,16 @@ fn is_not_for_zoho(name: &str) -> bool {
             .iter()
             .any(|prefix| name.starts_with(prefix)),
     }
+}
+
+/// Servers that make variables of fields (RFC 3875 section 4.1.18) take `_` for `-`, and so one of these for a field that
+/// the gateway has written or taken away.
+fn is_taken_for_another(name: &str) -> bool {
+    if !name.contains('_') {
+        return false;
+    }
+    let name = name.replace('_', "-");
+    name == "content-length" || is_hop_by_hop(&name) || is_not_for_zoho(&name)
 }
 
 /// What Zoho tells its own users' browsers, CORS among it, and what only the gateway may say.
@@ -105,11 +115,16 @@ mod tests {
             ("upgrade", "h2c"),
             ("proxy-authorization", "Basic x"),
             ("expect", "100-continue"),
+            ("content_length", "7"),
+            ("transfer_encoding", "chunked"),
+            ("x_forwarded-for", "1.2.3.4"),
+            ("gateway_account", "main"),
+            ("not_private", "1"),
         ]);
         outbound(&mut sent);
         let mut names: Vec<_> = sent.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["accept", "content-type", "etag", "trailer", "user-agent"]);
+        assert_eq!(names, ["accept", "content-type", "etag", "not_private", "trailer", "user-agent"]);
     }
 
     #[test]
