@@ -48,7 +48,7 @@ pub struct Patience {
     pub header_timeout: Duration,
     /// How long the gateway waits for the bytes of one body, all pauses together.
     pub body_timeout: Duration,
-    /// How long a caller may leave an answer untaken.
+    /// How long the gateway waits for a caller to take a piece of an answer, all pauses together.
     pub send_timeout: Duration,
     /// How long a connection may stand without a request.
     pub idle_timeout: Duration,
@@ -59,6 +59,9 @@ const STANDS_FOR_A_FAULT: &[u8] = b"- / HTTP/1.1\r\nHost: -\r\nConnection: close
 
 /// How much is read at a time where hyper's own buffer cannot be read into.
 const PIECE: usize = 4096;
+
+/// Of an answer, so much has to be taken within `send_timeout`: 2 KiB a second by default, and far less than sockets hold.
+const PIECE_OF_AN_ANSWER: usize = 64 * 1024;
 
 /// A connection that stood idle for so long may give way to others; most are used again before that.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
@@ -85,6 +88,8 @@ pub(super) struct Wire<S> {
     /// Waiting for the other side to send, and to take.
     read_pause: Pause,
     write_pause: Pause,
+    /// What was taken of the piece of an answer that is going out.
+    taken: usize,
     lingering: Option<Linger>,
 }
 
@@ -117,6 +122,7 @@ impl<S> Wire<S> {
             examined: 0,
             read_pause: Pause::default(),
             write_pause: Pause::default(),
+            taken: 0,
             lingering: None,
         }
     }
@@ -351,7 +357,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.taken(written, context)
+        self.sent(written, |bytes| *bytes, context)
     }
 
     fn poll_write_vectored(
@@ -360,7 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.taken(written, context)
+        self.sent(written, |bytes| *bytes, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -369,7 +375,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        self.taken(flushed, context)
+        self.sent(flushed, |()| 0, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -386,14 +392,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
 impl<S> Wire<S> {
     /// Passes on how a write went; one that waits for its caller for too long fails.
-    fn taken<T>(&mut self, outcome: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let Pause { since, timer, .. } = &mut self.write_pause;
-        if outcome.is_ready() {
-            *since = None;
-            return outcome;
+    fn sent<T>(
+        &mut self,
+        outcome: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        let Poll::Ready(outcome) = outcome else {
+            let overdue = self.write_pause.exceeds(self.patience.send_timeout, context);
+            return overdue.map(|()| Err(io::ErrorKind::TimedOut.into()));
+        };
+        self.write_pause.ends();
+        self.taken += outcome.as_ref().map_or(0, bytes);
+        if self.taken >= PIECE_OF_AN_ANSWER {
+            self.taken = 0;
+            self.write_pause.before = Duration::ZERO;
         }
-        let moment = *since.get_or_insert_with(clock::now) + self.patience.send_timeout;
-        timer.poll(moment, context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        Poll::Ready(outcome)
     }
 }
 

@@ -249,6 +249,33 @@ async fn an_answer_has_to_be_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_is_taken_by_drops_has_to_be_taken_too() {
+    for (taken, breaks_off) in [(100, true), (40 * 1024, false)] {
+        let Line { mut outside, mut wire, .. } = Line::new();
+        let began = clock::now();
+        let reading = tokio::spawn(async move {
+            let mut left = 10 * 40 * 1024;
+            while left > 0 {
+                tokio::time::sleep(Duration::from_secs(6)).await;
+                let mut piece = vec![0; taken.min(left)];
+                if outside.read_exact(&mut piece).await.is_err() {
+                    return;
+                }
+                left -= piece.len();
+            }
+        });
+        let sent = wire.write_all(&vec![b'x'; 10 * 40 * 1024]).await;
+        let seconds = (clock::now() - began).as_secs();
+        match sent {
+            Err(error) => assert!(breaks_off && error.kind() == io::ErrorKind::TimedOut && seconds <= 21, "{error}"),
+            Ok(()) => assert!(!breaks_off && seconds > 50),
+        }
+        drop(wire);
+        reading.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_still_being_sent_is_taken_for_a_while_at_the_end() {
     let mut line = Line::new();
     line.pass("nonsense\r\n", 4096).await;
