@@ -2,32 +2,32 @@
 
 use std::{
     collections::BTreeMap,
+    future::poll_fn,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
-    task::Context,
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
+/// A connection that stood idle for so long may give way to others; most are used again before that.
+pub(super) const IDLE_AFTER: Duration = Duration::from_secs(1);
+
 /// Those of all listeners that share their places.
 #[derive(Debug, Clone, Default)]
-pub(super) struct IdleConnections(Arc<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    standing: Mutex<Standing>,
-    /// How many wait for a place.
-    wanted: AtomicUsize,
-}
+pub(super) struct IdleConnections(Arc<Mutex<Standing>>);
 
 #[derive(Debug, Default)]
 struct Standing {
     /// In the order in which they fell idle.
     connections: BTreeMap<u64, Arc<Notice>>,
     next: u64,
+    /// How many wait for a place.
+    wanted: usize,
 }
 
 /// What an idle connection is told.
@@ -49,8 +49,8 @@ impl IdleConnections {
     /// One more stands idle, until its [`Idler`] is dropped. Where somebody waits for a place it is to leave at once.
     pub(super) fn enter(&self) -> Idler {
         let notice = Arc::<Notice>::default();
-        notice.leave.store(self.0.wanted.load(Relaxed) > 0, Relaxed);
-        let mut standing = self.0.standing.lock();
+        let mut standing = self.0.lock();
+        notice.leave.store(standing.wanted > 0, Relaxed);
         let number = standing.next;
         standing.next += 1;
         standing.connections.insert(number, Arc::clone(&notice));
@@ -59,12 +59,20 @@ impl IdleConnections {
 
     /// Somebody needs a place, until what this gives is dropped.
     pub(super) fn give_way(&self) -> Wanted<'_> {
-        self.0.wanted.fetch_add(1, Relaxed);
-        if let Some((_, longest)) = self.0.standing.lock().connections.pop_first() {
+        let mut standing = self.0.lock();
+        standing.wanted += 1;
+        if let Some((_, longest)) = standing.connections.pop_first() {
             longest.leave.store(true, Relaxed);
             longest.task.wake();
         }
         Wanted(self)
+    }
+
+    /// Ends once a connection that has nothing to say from now on is to leave.
+    pub(super) async fn stand(&self) {
+        tokio::time::sleep(IDLE_AFTER).await;
+        let idler = self.enter();
+        poll_fn(|context| if idler.is_to_leave(context) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 }
 
@@ -74,7 +82,7 @@ pub(super) struct Wanted<'a>(&'a IdleConnections);
 
 impl Drop for Wanted<'_> {
     fn drop(&mut self) {
-        self.0.0.wanted.fetch_sub(1, Relaxed);
+        self.0.0.lock().wanted -= 1;
     }
 }
 
@@ -88,7 +96,7 @@ impl Idler {
 
 impl Drop for Idler {
     fn drop(&mut self) {
-        self.all.0.standing.lock().connections.remove(&self.number);
+        self.all.0.lock().connections.remove(&self.number);
     }
 }
 
@@ -113,6 +121,6 @@ mod tests {
         assert!(!leaving(&all.enter()));
         drop((second, third, fourth));
         drop(all.give_way());
-        assert!(all.0.standing.lock().connections.is_empty());
+        assert!(all.0.lock().connections.is_empty());
     }
 }

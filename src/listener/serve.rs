@@ -21,6 +21,7 @@ use tower::Service;
 
 use super::{
     Arrival, Listener, Patience, Places, Stream,
+    idle::IdleConnections,
     wire::{Answering, Conversation, Wire},
 };
 use crate::{
@@ -52,23 +53,26 @@ where
     }
     let graceful = GracefulShutdown::new();
     let (reach, idle) = (listener.reach(), places.idle());
+    let greeting = idle.clone();
     let begin = move |stream: Stream, names: Arc<[SubjectName]>| {
         let conversation = Arc::<Conversation>::default();
         let wire = Wire::new(stream, patience, idle, Arc::clone(&conversation));
         let service = OfConnection { service, peer: Peer { reach, names }, conversation };
         http.serve_connection(TokioIo::new(wire), TowerToHyperService::new(service))
     };
-    accept_until(&listener, &places, shutdown.draining(), |arrival, place| {
+    let waits = accept_until(&listener, &places, shutdown.draining(), |arrival, place| {
         let (begin, watcher) = (begin.clone(), graceful.watcher());
-        tokio::spawn(attend(arrival, place, |stream, names| watcher.watch(begin(stream, names))));
+        tokio::spawn(attend(arrival, place, greeting.clone(), |stream, names| watcher.watch(begin(stream, names))));
     })
     .await;
-    // Idle connections close now, the others after their answer. Late callers are accepted and told.
+    // Idle connections close now, the others after their answer. Late callers are accepted and told, and who waited for a
+    // place until now needs none for that.
     let connections_end = graceful.shutdown();
-    accept_until(&listener, &places, end_of_drain(&shutdown), |arrival, place| {
-        tokio::spawn(attend(arrival, place, begin.clone()));
-    })
-    .await;
+    let tell = |arrival, place| drop(tokio::spawn(attend(arrival, place, greeting.clone(), begin.clone())));
+    if let Some(arrival) = waits {
+        tell(arrival, None);
+    }
+    accept_until(&listener, &places, end_of_drain(&shutdown), tell).await;
     // A connection that never sent a request does not count as idle for hyper and would hold this up.
     let _ = tokio::time::timeout(FLUSH, connections_end).await;
 }
@@ -126,39 +130,44 @@ async fn end_of_drain(shutdown: &Shutdown) {
     }
 }
 
+/// Serves whoever comes until the end; gives back who waits for a place then.
 async fn accept_until(
     listener: &Listener,
     places: &Places,
     end: impl Future<Output = ()>,
-    mut serve: impl FnMut(Arrival, OwnedSemaphorePermit),
-) {
+    serve: impl Fn(Arrival, Option<OwnedSemaphorePermit>),
+) -> Option<Arrival> {
     tokio::pin!(end);
-    // The place is taken for who has come: a listener that waits holds none.
-    let accept = async || match listener.accept().await {
-        Ok(arrival) => Ok((arrival, places.take().await)),
-        Err(error) => Err(error),
-    };
     loop {
-        tokio::select! {
-            () = &mut end => return,
-            accepted = accept() => match accepted {
-                Ok((arrival, place)) => if let Some(place) = place { serve(arrival, place) },
-                Err(error) => {
-                    tracing::warn!(%error, "could not accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+        let accepted = tokio::select! {
+            () = &mut end => return None,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            // The place is taken for who has come: a listener that waits holds none.
+            Ok(arrival) => tokio::select! {
+                () = &mut end => return Some(arrival),
+                place = places.take() => serve(arrival, place),
             },
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
 }
 
 /// Follows one connection from its handshake to its end. Callers break off all the time; that is worth a line only to
 /// whoever looks for it.
-async fn attend<C>(arrival: Arrival, place: OwnedSemaphorePermit, begin: impl FnOnce(Stream, Arc<[SubjectName]>) -> C)
-where
+async fn attend<C>(
+    arrival: Arrival,
+    place: Option<OwnedSemaphorePermit>,
+    idle: IdleConnections,
+    begin: impl FnOnce(Stream, Arc<[SubjectName]>) -> C,
+) where
     C: Future<Output = Result<(), hyper::Error>>,
 {
-    match arrival.greet().await {
+    match arrival.greet(&idle).await {
         Ok((stream, names)) => {
             if let Err(error) = begin(stream, names).await {
                 tracing::debug!(%error, "a connection ended early");

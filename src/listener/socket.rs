@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{
     ListenAddress, SocketAccess, Tls,
+    idle::IdleConnections,
     unix::{self, NoSocket, SocketFile},
 };
 use crate::peer::{Reach, SubjectName};
@@ -24,8 +25,8 @@ use crate::peer::{Reach, SubjectName};
 pub enum Listener {
     /// TCP, in the clear or with TLS.
     Tcp(TcpListener, Option<Arc<Tls>>),
-    /// A unix domain socket and its file.
-    Unix(UnixListener, SocketFile),
+    /// A unix domain socket behind its file, which goes first: what a successor binds there is not this one's to remove.
+    Unix(SocketFile, UnixListener),
 }
 
 /// An address that could not be listened on.
@@ -81,7 +82,7 @@ impl Listener {
                 Ok(Self::Tcp(listener, None))
             }
             ListenAddress::Unix(path) => match unix::bind(path, access) {
-                Ok((listener, file)) => Ok(Self::Unix(listener, file)),
+                Ok((listener, file)) => Ok(Self::Unix(file, listener)),
                 Err(NoSocket::Bind(source)) => Err(failed(source)),
                 Err(NoSocket::Access(source)) => Err(BindError::Access { address: address.clone(), source }),
             },
@@ -124,7 +125,7 @@ impl Listener {
                     Some(tls) => Arrival::Tls(stream, Arc::clone(tls)),
                 })
             }
-            Self::Unix(listener, _) => Ok(Arrival::Plain(Stream::Unix(listener.accept().await?.0))),
+            Self::Unix(_, listener) => Ok(Arrival::Plain(Stream::Unix(listener.accept().await?.0))),
         }
     }
 }
@@ -137,7 +138,7 @@ impl fmt::Display for Listener {
                 Ok(address) => address.fmt(f),
                 Err(error) => error.fmt(f),
             },
-            Self::Unix(_, file) => write!(f, "unix:{}", file.path().display()),
+            Self::Unix(file, _) => write!(f, "unix:{}", file.path().display()),
         }
     }
 }
@@ -155,13 +156,20 @@ impl Arrival {
     /// Makes the handshake, where there is one, and says by which names a certificate knows the other end.
     ///
     /// # Errors
-    /// Those of the handshake.
-    pub async fn greet(self) -> io::Result<(Stream, Arc<[SubjectName]>)> {
+    /// Those of the handshake, and of one that takes its time while others need the place.
+    pub(super) async fn greet(self, idle: &IdleConnections) -> io::Result<(Stream, Arc<[SubjectName]>)> {
         match self {
             Self::Plain(stream) => Ok((stream, Arc::default())),
             Self::Tls(stream, tls) => {
+                let handshake = async {
+                    tokio::select! {
+                        biased;
+                        outcome = tls.handshake(stream) => outcome,
+                        () = idle.stand() => Err(io::Error::other("gave way to others")),
+                    }
+                };
                 // Boxed, or plain connections would have to make room for it.
-                let (stream, names) = Box::pin(tls.handshake(stream)).await?;
+                let (stream, names) = Box::pin(handshake).await?;
                 Ok((Stream::Tls(stream), names))
             }
         }

@@ -30,6 +30,29 @@ async fn a_call_in_flight_is_answered_and_a_new_one_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_place_is_told_too() {
+    let gate = Arc::new(Notify::new());
+    let closed = Arc::clone(&gate);
+    let upstream = Upstream::start(move |_| Reply::json(200, "{}").behind(&closed)).await;
+    let setup = Gateway::before_upstream(&upstream).set("proxy.drain", "20s").set("proxy.max_connections", 1);
+    let mut gateway = setup.start();
+    let in_flight = tokio::spawn(get(COURSE).sending(gateway.address()));
+    upstream.until_received(1).await;
+    let files = || fs::read_dir(format!("/proc/{}/fd", gateway.process().id())).expect("it runs").count();
+    let before = files();
+    let waiting = tokio::spawn(get(COURSE).sending(gateway.address()));
+    while files() == before {
+        tokio::time::sleep(ms(10)).await;
+    }
+    gateway.drain().await;
+    waiting.await.expect("no panic").problem(503, "shutting-down");
+    gate.notify_one();
+    in_flight.await.expect("no panic").is_zohos(200);
+    assert_eq!(gateway.wait(), Some(0));
+    upstream.only();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_end_in_time_is_cut_off() {
     let silent = Upstream::start(|_| Reply::Never).await;
     let mut gateway = Gateway::before_upstream(&silent).set("proxy.drain", "300ms").start();

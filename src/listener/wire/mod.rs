@@ -32,7 +32,7 @@ use self::{
     head::{Examiner, Head},
     pause::Pause,
 };
-use super::idle::{IdleConnections, Idler};
+use super::idle::{IDLE_AFTER, IdleConnections, Idler};
 use crate::{clock, protocol::ProtocolFault};
 
 use conversation::Busy;
@@ -62,9 +62,6 @@ const PIECE: usize = 4096;
 
 /// Of an answer, so much has to be taken within `send_timeout`: 2 KiB a second by default, and far less than sockets hold.
 const PIECE_OF_AN_ANSWER: usize = 64 * 1024;
-
-/// A connection that stood idle for so long may give way to others; most are used again before that.
-const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Closing a connection with bytes unread would take the answer away that is on its way (RFC 9112 section 9.6), so that
 /// much is still taken, for that long.
@@ -381,7 +378,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let wire = &mut *self;
         if wire.lingering.is_none() {
-            ready!(Pin::new(&mut wire.stream).poll_shutdown(context))?;
+            let shut = Pin::new(&mut wire.stream).poll_shutdown(context);
+            ready!(wire.sent(shut, |()| 0, context))?;
         }
         if matches!(&wire.at, At::Head(_)) && wire.ahead.is_empty() {
             return Poll::Ready(Ok(()));
