@@ -1,6 +1,6 @@
 //! Where a request's body ends (RFC 9112 sections 6.3 and 7.1), followed byte by byte without keeping any.
 
-use super::head::{HeadLimits, is_tchar};
+use super::{HeadLimits, grammar::is_tchar};
 
 /// Size and extensions of a chunk together; nobody sends extensions.
 const LONGEST_SIZE_LINE: usize = 256;
@@ -72,10 +72,6 @@ pub(super) enum At {
 pub(super) struct NotChunked;
 
 impl Framing {
-    pub(super) fn length(length: u64) -> Self {
-        Self::Length(length)
-    }
-
     pub(super) fn chunked() -> Self {
         Self::Chunked(Chunks::Size { size: 0, digits: 0 })
     }
@@ -175,9 +171,9 @@ mod tests {
 
     #[test]
     fn ends_where_its_length_says() {
-        assert_eq!(taken(Framing::length(3), "abcdef"), Some(3));
-        assert_eq!(taken(Framing::length(0), "abcdef"), Some(0));
-        assert_eq!(taken(Framing::length(7), "abcdef"), None);
+        assert_eq!(taken(Framing::Length(3), "abcdef"), Some(3));
+        assert_eq!(taken(Framing::Length(0), "abcdef"), Some(0));
+        assert_eq!(taken(Framing::Length(7), "abcdef"), None);
     }
 
     #[test]

@@ -7,7 +7,11 @@
 use http::Uri;
 use memchr::memchr;
 
-use super::framing::Framing;
+use super::{
+    HeadLimits,
+    framing::Framing,
+    grammar::{is_host, is_plain, is_tchar, without_blanks},
+};
 use crate::protocol::ProtocolFault::{
     self, Expectation, HeadTooLarge, Malformed, TargetTooLong, TransferCoding, Version,
 };
@@ -20,15 +24,6 @@ const LONGEST_METHOD: usize = 64;
 
 /// The longest target that the `http` crate can hold.
 const LONGEST_TARGET: usize = u16::MAX as usize - 1;
-
-/// How large a head may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeadLimits {
-    /// Request line and fields together, in bytes.
-    pub bytes: usize,
-    /// How many fields.
-    pub fields: usize,
-}
 
 /// A head that passed.
 #[derive(Debug, PartialEq, Eq)]
@@ -152,14 +147,14 @@ impl Examiner {
         if value.iter().any(|&byte| byte != b'\t' && (byte < b' ' || byte == 0x7F)) {
             return Err(Malformed("a header field's value has a control character"));
         }
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
-            6 if name.eq_ignore_ascii_case(b"expect") && !value.eq_ignore_ascii_case(b"100-continue") => {
+        match name {
+            name if name.eq_ignore_ascii_case(b"host") => self.host(value),
+            name if name.eq_ignore_ascii_case(b"content-type") => self.content_type(),
+            name if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
+            name if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
+            name if name.eq_ignore_ascii_case(b"expect") && !value.eq_ignore_ascii_case(b"100-continue") => {
                 Err(Expectation)
             }
-            12 if name.eq_ignore_ascii_case(b"content-type") => self.content_type(),
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
             _ => Ok(()),
         }
     }
@@ -215,47 +210,12 @@ impl Examiner {
             (true, Some(_)) => Err(Malformed("the body has both a Transfer-Encoding and a Content-Length")),
             (true, None) if self.http_10 => Err(Malformed("HTTP/1.0 knows no Transfer-Encoding")),
             (true, None) => Ok(Framing::chunked()),
-            (false, length) => Ok(Framing::length(length.unwrap_or_default())),
+            (false, length) => Ok(Framing::Length(length.unwrap_or_default())),
         }
     }
-}
-
-/// Without the blanks and tabs around it (RFC 9110 section 5.6.3): `trim_ascii` would take away a bare CR as well.
-fn without_blanks(value: &[u8]) -> &[u8] {
-    let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
-    let begin = value.iter().take_while(is_blank).count();
-    let end = value[begin..].iter().rev().take_while(is_blank).count();
-    &value[begin..value.len() - end]
 }
 
 const BARE_LF: ProtocolFault = Malformed("a line ends with a bare LF instead of CRLF");
-
-/// A name, an IPv4 address, or an IPv6 address in brackets; perhaps with a port; or nothing (RFC 3986 section 3.2.2).
-fn is_host(value: &[u8]) -> bool {
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    let in_brackets = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
-    let port = match value {
-        [b'[', rest @ ..] => {
-            let Some(end) = memchr(b']', rest).filter(|end| rest[..*end].iter().all(in_brackets)) else { return false };
-            &rest[end + 1..]
-        }
-        _ => {
-            let (name, port) = value.split_at(memchr(b':', value).unwrap_or(value.len()));
-            let mut labels = name.strip_suffix(b".").unwrap_or(name).split(|byte| *byte == b'.');
-            if !name.iter().all(fits) || !value.is_empty() && labels.any(<[u8]>::is_empty) {
-                return false;
-            }
-            port
-        }
-    };
-    match port {
-        [] | [b':'] => true,
-        [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
-            std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u16>().is_ok())
-        }
-        _ => false,
-    }
-}
 
 /// A target of a rare form or with rare bytes: so that hyper has nothing left to refuse without a word.
 fn unusual_target(method: &[u8], target: &[u8]) -> Result<(), ProtocolFault> {
@@ -280,16 +240,6 @@ pub(super) fn encoded(byte: &u8) -> &[u8] {
     if *byte == b'"' { b"%22" } else { std::slice::from_ref(byte) }
 }
 
-/// RFC 9110 section 5.6.2.
-pub(super) fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// What stands in a URI without further thought.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"/?&=%-._~:@!$'()*+,;[]".contains(&byte)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,11 +257,11 @@ mod tests {
     #[test]
     fn says_where_a_request_ends() {
         for (fields, framing) in [
-            ("Host: a", Framing::length(0)),
-            ("host:a\r\nContent-Length:  12 ", Framing::length(12)),
+            ("Host: a", Framing::Length(0)),
+            ("host:a\r\nContent-Length:  12 ", Framing::Length(12)),
             ("Host: a:80\r\nTransfer-Encoding: Chunked", Framing::chunked()),
-            ("Host: [::1]:80\r\nX: \u{e9}\t\"'", Framing::length(0)),
-            ("Host:\r\nExpect: 100-Continue", Framing::length(0)),
+            ("Host: [::1]:80\r\nX: \u{e9}\t\"'", Framing::Length(0)),
+            ("Host:\r\nExpect: 100-Continue", Framing::Length(0)),
         ] {
             let head = format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n");
             let expected = Head { length: head.len(), framing, quoted: None };

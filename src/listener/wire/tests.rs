@@ -1,7 +1,16 @@
+use std::io;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-use super::*;
-use crate::protocol::ProtocolFault::{BodyTimeout, HeadTimeout, HeadTooLarge, Malformed};
+use super::{
+    incoming::{NOT_CHUNKED, STANDS_FOR_A_FAULT},
+    outgoing::LINGER,
+    *,
+};
+use crate::{
+    clock,
+    protocol::ProtocolFault::{self, BodyTimeout, HeadTimeout, HeadTooLarge, Malformed},
+};
 
 pub(in crate::listener) const PATIENCE: Patience = Patience {
     head: HeadLimits { bytes: 1024, fields: 10 },

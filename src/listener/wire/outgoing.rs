@@ -1,0 +1,108 @@
+//! What a caller gets: written, and not waited for without end.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use super::{At, PIECE, Wire};
+use crate::clock;
+
+/// Of an answer, so much has to be taken within `send_timeout`: 2 KiB a second by default, and far less than sockets hold.
+const PIECE_OF_AN_ANSWER: usize = 64 * 1024;
+
+/// Closing a connection with bytes unread would take the answer away that is on its way (RFC 9112 section 9.6), so that
+/// much is still taken, for that long.
+const LINGER_BYTES: usize = 1024 * 1024;
+pub(super) const LINGER: Duration = Duration::from_millis(500);
+
+/// The end of a connection that may still be sending.
+#[derive(Debug)]
+pub(super) struct Linger {
+    left: usize,
+    until: Instant,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.sent(written, |bytes| *bytes, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.sent(written, |bytes| *bytes, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.sent(flushed, |()| 0, context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let wire = &mut *self;
+        if wire.lingering.is_none() {
+            let shut = Pin::new(&mut wire.stream).poll_shutdown(context);
+            ready!(wire.sent(shut, |()| 0, context))?;
+        }
+        if matches!(&wire.at, At::Head(_)) && wire.ahead.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        wire.linger(context).map(Ok)
+    }
+}
+
+impl<S> Wire<S> {
+    /// Passes on how a write went; one that waits for its caller for too long fails.
+    fn sent<T>(
+        &mut self,
+        outcome: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        let Poll::Ready(outcome) = outcome else {
+            let overdue = self.write_pause.exceeds(self.patience.send_timeout, context);
+            return overdue.map(|()| Err(io::ErrorKind::TimedOut.into()));
+        };
+        self.write_pause.ends();
+        self.taken += outcome.as_ref().map_or(0, bytes);
+        if self.taken >= PIECE_OF_AN_ANSWER {
+            self.taken = 0;
+            self.write_pause.before = Duration::ZERO;
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+impl<S: AsyncRead + Unpin> Wire<S> {
+    /// Takes what still comes, until the other side has heard the end, or for a while.
+    fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let linger = self.lingering.get_or_insert_with(|| Linger { left: LINGER_BYTES, until: clock::now() + LINGER });
+        loop {
+            let mut piece = [0; PIECE];
+            let mut piece = ReadBuf::new(&mut piece);
+            match Pin::new(&mut self.stream).poll_read(context, &mut piece) {
+                Poll::Pending => return self.read_pause.timer.poll(linger.until, context),
+                Poll::Ready(Ok(())) if !piece.filled().is_empty() && linger.left > piece.filled().len() => {
+                    linger.left -= piece.filled().len();
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}
