@@ -52,6 +52,10 @@ pub(super) fn bind(path: &Path, access: &SocketAccess) -> Result<(UnixListener, 
                 fs::remove_file(path).map_err(NoSocket::Bind)?;
                 fresh(path, access)
             }
+            _ if !is_socket(path) => Err(NoSocket::Bind(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "a file that is no socket lies there; move it away or choose another path",
+            ))),
             _ => Err(NoSocket::Bind(error)),
         },
         outcome => outcome,

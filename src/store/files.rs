@@ -17,6 +17,11 @@ pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
+/// Whether others than the gateway's user may put files into the folder, a ledger of their making among them.
+pub(super) fn is_open_to_others(dir: &Path) -> io::Result<bool> {
+    Ok(fs::metadata(dir)?.mode() & 0o022 != 0)
+}
+
 /// How files are opened for reading and writing, and made for the gateway's user alone.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();

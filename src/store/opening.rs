@@ -34,6 +34,9 @@ impl Store {
     /// [`Store::open`] with the time as a parameter.
     pub(super) fn open_in(dir: &Path, timeline: Timeline) -> Result<Opened, OpenError> {
         files::make_folder(dir).map_err(OpenError::unusable("make the folder", dir))?;
+        if files::is_open_to_others(dir).map_err(OpenError::unusable("look at", dir))? {
+            tracing::warn!(dir = %dir.display(), "other users may write to state.dir and could change what the gateway remembers; chmod go-w it");
+        }
         let mut holder = Holder::take(dir)?;
         let [path, copy, beside] = ["ledger.redb", "locks.json", "newest"].map(|name| dir.join(name));
         let newest = Newest::open(beside.clone()).map_err(OpenError::unusable("open", &beside))?;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, t
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::{KeptToken, Key, Memory, OpenError, Opened, Row, Store, timeline::Timeline};
+use super::{KeptToken, Key, Memory, OpenError, Opened, Row, Store, files, timeline::Timeline};
 use crate::clock::{self, Anchor, Era};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
@@ -82,6 +82,15 @@ fn a_new_folder_is_fresh_and_private() {
     for entry in fs::read_dir(&dir).expect("the folder") {
         let path = entry.expect("an entry").path();
         assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_folder_that_others_may_write_to_is_seen() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (mode, open) in [(0o700, false), (0o755, false), (0o775, true), (0o707, true)] {
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("it is ours");
+        assert_eq!(files::is_open_to_others(dir.path()).expect("it is there"), open, "{mode:o}");
     }
 }
 

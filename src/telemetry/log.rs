@@ -1,6 +1,13 @@
 //! Logs go to standard error: for people on a terminal, as JSON otherwise.
 
-use std::{io::IsTerminal, sync::OnceLock, time::Duration};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
 use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -15,6 +22,9 @@ pub const AUDIT: &str = "zoho_gateway::audit";
 
 /// There is one logger in a process, and the metrics are made after it.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Lines that standard error did not take: its reader is gone, or its disk is full.
+static UNWRITTEN: AtomicU64 = AtomicU64::new(0);
 
 /// The process's logger. Dropping it writes what is still to be written.
 #[derive(Debug)]
@@ -33,12 +43,12 @@ impl Drop for Log {
 /// Lines are written by a thread of their own, and dropped when whoever reads them stalls: calls go on.
 #[must_use = "lines not yet written are lost without it"]
 pub fn init() -> Log {
-    let (writer, guard) = NonBlocking::new(std::io::stderr());
+    let (writer, guard) = NonBlocking::new(Stderr);
     // A second installation, as in tests, keeps the first.
     let _ = DROPPED.set(writer.error_counter());
     let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok();
     let lines = fmt::layer().with_writer(Rest(writer));
-    let lines = match std::io::stderr().is_terminal() {
+    let lines = match io::stderr().is_terminal() {
         true => lines.with_ansi(true).compact().boxed(),
         false => lines.json().flatten_event(true).boxed(),
     };
@@ -49,9 +59,27 @@ pub fn init() -> Log {
     Log { _stderr: guard }
 }
 
-/// How many lines were lost so far: whoever reads them stalled, or the audit's file did not take them.
+/// How many lines were lost so far: whoever reads them stalled, or nobody took them.
 pub(super) fn dropped_lines() -> u64 {
-    DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64) + audit_file::lost_lines()
+    let dropped = DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64);
+    dropped + UNWRITTEN.load(Ordering::Relaxed) + audit_file::lost_lines()
+}
+
+/// Standard error, which never reports an error: nobody could do anything about it but count the line.
+#[derive(Debug)]
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if io::stderr().write_all(line).is_err() {
+            UNWRITTEN.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What is shown, as asked for where that can be read.

@@ -46,8 +46,8 @@ pub(super) fn read(status: StatusCode, body: &[u8]) -> TokenAnswer {
         if let Some(token) = text("refresh_token") {
             clean["refresh_token"] = token.into();
         }
-        if let Some(scope) = text("scope") {
-            clean["scope"] = scope.replace(',', " ").into();
+        if let Some(scopes) = text("scope").and_then(scopes) {
+            clean["scope"] = scopes.into();
         }
         return TokenAnswer::Granted(clean.to_string().into_bytes());
     }
@@ -64,6 +64,16 @@ pub(super) fn read(status: StatusCode, body: &[u8]) -> TokenAnswer {
         _ if failure || status == StatusCode::TOO_MANY_REQUESTS || !error.is_empty() => TokenAnswer::Throttled,
         _ => TokenAnswer::Unintelligible(format!("status {status}, neither access_token nor error")),
     }
+}
+
+/// Scopes as RFC 6749 parts them. They are shown to callers and in logs, so what is no scope of Zoho's is passed over.
+fn scopes(text: &str) -> Option<String> {
+    let fits = |scope: &&str| {
+        !scope.is_empty()
+            && scope.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+    };
+    let scopes: Vec<_> = text.split([',', ' ']).filter(fits).collect();
+    (!scopes.is_empty()).then(|| scopes.join(" "))
 }
 
 /// How long the token lives: `expires_in_sec` before `expires_in`, numbers as text accepted, an hour when in doubt.
@@ -108,6 +118,12 @@ mod tests {
                 r#"{"access_token":"1000.a.b","refresh_token":"1000.c.d","scope":"a.b.ALL,c.d.READ","expires_in":3600}"#,
                 granted_with(3600, &[("refresh_token", "1000.c.d"), ("scope", "a.b.ALL c.d.READ")]),
             ),
+            (
+                200,
+                r#"{"access_token":"1000.a.b","scope":"a.b.ALL, \u001b[31m,client_secret=x a.b_c.READ"}"#,
+                granted_with(3600, &[("scope", "a.b.ALL a.b_c.READ")]),
+            ),
+            (200, r#"{"access_token":"1000.a.b","scope":"grant_type=refresh_token&refresh_token=x"}"#, granted(3600)),
             (200, r#"{"access_token":"1000.a.b","scope":null,"refresh_token":7}"#, granted(3600)),
             (200, r#"{"access_token":"1000.a.b","scope":"","refresh_token":""}"#, granted(3600)),
             (200, r#"{"access_token":"1000.a.b","expires_in_sec":3600,"expires_in":3600000}"#, granted(3600)),

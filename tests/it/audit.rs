@@ -313,6 +313,25 @@ async fn a_full_disk_holds_up_no_call_and_is_told_once() {
     assert_eq!(told.count(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_that_standard_error_does_not_take_are_counted() {
+    let env = [("ZOHO_GATEWAY__PROXY__LISTEN", "127.0.0.1:0"), ("ZOHO_GATEWAY__ADMIN__LISTEN", "127.0.0.1:0")];
+    let process = Process::start_after("exec 2>/dev/full", &["run", "--sandbox"], &env);
+    let admin =
+        process.said(|line| line.split("metrics are on http://").nth(1)?.split(". Try").next().map(str::to_owned));
+    let lost = |page: String| {
+        let count = page.lines().find_map(|line| line.strip_prefix("zoho_gateway_log_lines_dropped_total "));
+        count.expect("it is counted").parse::<u64>().expect("a number")
+    };
+    for _ in 0..2000 {
+        if lost(get("/metrics").send(&admin).await.text()) > 0 {
+            return;
+        }
+        tokio::time::sleep(ms(5)).await;
+    }
+    panic!("no line counts as lost");
+}
+
 #[test]
 fn a_file_that_cannot_be_opened_is_told_at_the_start() {
     let nobody = "http://127.0.0.1:1";

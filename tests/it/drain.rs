@@ -30,6 +30,23 @@ async fn a_call_in_flight_is_answered_and_a_new_one_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_that_closes_costs_nobody_an_answer() {
+    for signal in ["HUP", "QUIT"] {
+        let gate = Arc::new(Notify::new());
+        let closed = Arc::clone(&gate);
+        let upstream = Upstream::start(move |_| Reply::json(200, "{}").behind(&closed)).await;
+        let mut gateway = Gateway::before_upstream(&upstream).set("proxy.drain", "20s").start();
+        let in_flight = tokio::spawn(get(COURSE).sending(gateway.address()));
+        upstream.until_received(1).await;
+        gateway.process().signal(signal);
+        gateway.process().logged(|line| line.contains("draining").then_some(()));
+        gate.notify_one();
+        in_flight.await.expect("no panic").is_zohos(200);
+        assert_eq!(gateway.wait(), Some(0), "{signal}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_a_place_is_told_too() {
     let gate = Arc::new(Notify::new());
     let closed = Arc::clone(&gate);

@@ -225,6 +225,10 @@ fn unusual_target(method: &[u8], target: &[u8]) -> Result<(), ProtocolFault> {
         // Uri would drop it silently.
         return Err(Malformed("the target has a fragment (#), which is never sent; write # as %23"));
     }
+    // Uri takes UTF-8, which is no part of a URI (RFC 3986 section 2), and which servers read differently or refuse.
+    if !target.is_ascii() {
+        return Err(NO_TARGET);
+    }
     // The four forms of RFC 9112 section 3.2: origin, asterisk, absolute, authority.
     let absolute = || target.windows(3).any(|bytes| bytes == b"://");
     if !(matches!(target, [b'/', ..] | b"*") || method == b"CONNECT" || absolute()) {
@@ -232,7 +236,9 @@ fn unusual_target(method: &[u8], target: &[u8]) -> Result<(), ProtocolFault> {
     }
     // `"` is no part of a URI either, but has one meaning only and is encoded before hyper sees it.
     let encoded: Vec<u8> = target.iter().flat_map(encoded).copied().collect();
-    Uri::try_from(encoded).map(|_| ()).map_err(|_| NO_TARGET)
+    let uri = Uri::try_from(encoded).map_err(|_| NO_TARGET)?;
+    let known = |scheme: &str| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    if uri.scheme_str().is_none_or(known) { Ok(()) } else { Err(NO_TARGET) }
 }
 
 /// A byte of a request line as hyper gets it.

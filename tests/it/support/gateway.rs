@@ -117,8 +117,11 @@ impl Setup {
     pub(crate) fn start(&self) -> Gateway {
         let config = self.write();
         let env: Vec<_> = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let start = if self.file_size_signal_ignored { Process::start_ignoring_xfsz } else { Process::start };
-        let process = start(&[Path::new("run"), Path::new("--config"), &config], &env);
+        let arguments = [Path::new("run"), Path::new("--config"), &config];
+        let process = match self.file_size_signal_ignored {
+            true => Process::start_after(r#"trap "" XFSZ"#, &arguments, &env),
+            false => Process::start(&arguments, &env),
+        };
         let proxy = process.logged(|line| address(line, "the proxy listens"));
         let admin = process.logged(|line| address(line, "the admin listener listens"));
         let secret = |key: &str| self.settings.get(key).and_then(Value::as_str).map(str::to_owned);

@@ -56,10 +56,10 @@ impl Process {
         Self::spawn(Command::new(PROGRAM), arguments, env)
     }
 
-    /// The same, with SIGXFSZ ignored: a write beyond the greatest size of files then fails instead of ending it.
-    pub(crate) fn start_ignoring_xfsz<A: AsRef<OsStr>>(arguments: &[A], env: &[(&str, &str)]) -> Self {
+    /// The same, after what a shell does first.
+    pub(crate) fn start_after<A: AsRef<OsStr>>(first: &str, arguments: &[A], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new("sh");
-        command.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#, PROGRAM]);
+        command.args(["-c", &format!(r#"{first}; exec "$0" "$@""#), PROGRAM]);
         Self::spawn(command, arguments, env)
     }
 
@@ -109,8 +109,13 @@ impl Process {
 
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, name: &str) {
         // The shell's own `kill`: a bare system has no other.
-        let kill = format!("kill -TERM {}", self.child.id());
+        let kill = format!("kill -{name} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
         assert!(status.is_ok(), "sh runs");
     }
