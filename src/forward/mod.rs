@@ -7,6 +7,7 @@
 //! Guards: the ledger knows of every call before its first byte leaves, and of its answer as soon as the head is here.
 
 mod coding;
+mod framing;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod hygiene;

@@ -7,15 +7,15 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header, response::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header, response::Parts};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use tokio::time::Instant;
 use tower::Service;
 
 use super::{
-    coding, hygiene,
+    coding, framing, hygiene,
     peek::{self, Peeked},
     signs::{self, Sign},
 };
@@ -59,17 +59,21 @@ impl Way {
         let endpoint = subject.account.endpoints.product(subject.route.product);
         let request = request(call, endpoint, &token).ok_or_else(|| Refusal::from(Cause::Internal).of(&subject))?;
         let refuse = |cause| Refusal::from(cause).of(&subject);
-        let (head, body) = match self.send(request, endpoint, permit.as_mut(), &trail).await.map_err(refuse)? {
+        let (mut head, body) = match self.send(request, endpoint, permit.as_mut(), &trail).await.map_err(refuse)? {
             Sent::Answered(head, body) => (head, body),
             Sent::Overtaken(until) => return Ok(overtaken(until)),
         };
         trail.answered(head.status);
+        let framed = framing::settle(&mut head);
         // The status alone is a sign; whatever becomes of the body, nothing more may be sent.
         if head.status == StatusCode::TOO_MANY_REQUESTS
             && let Some(met) = permit.as_mut().and_then(|permit| permit.locked(retry_after(&head)))
         {
             return Ok(answer(head, body.into(), Some(Unexecuted::Locked(met))));
         }
+        framed.map_err(|unframed| {
+            refuse(Failure::invalid(endpoint.authority().as_str(), "http_protocol_error", unframed.to_string()).cause)
+        })?;
         // Without a permit there is no lock to be kept, so only a refused token is of interest.
         if permit.is_none() && head.status.is_success() {
             trail.judged(|| true);
@@ -103,11 +107,12 @@ impl Way {
     ) -> Result<Sent, Cause> {
         let failed = |error: &_| Failure::of(error, endpoint.authority().as_str(), self.max_body);
         let timed_out = || Failure::timeout(endpoint.authority().as_str());
+        let connection = capture_connection(&mut request);
         let Some(permit) = permit else {
             trail.sends();
             let outcome = tokio::time::timeout(self.timeout, self.client.request(request)).await;
             let failure = match outcome {
-                Ok(Ok(response)) => return switched(response, endpoint),
+                Ok(Ok(response)) => return received(response, &connection, endpoint),
                 Ok(Err(error)) => failed(&error),
                 Err(_) => timed_out(),
             };
@@ -121,7 +126,6 @@ impl Way {
         }
         trail.sends();
         // Until the request has a connection, none of it was written, and it can still be held back from a lock.
-        let connection = capture_connection(&mut request);
         let unsent = || connection.connection_metadata().is_none();
         let mut exchange = pin!(tokio::time::timeout(self.timeout, self.client.request(request)));
         let outcome = tokio::select! {
@@ -138,7 +142,7 @@ impl Way {
         let failure = match outcome {
             Ok(Ok(response)) => {
                 permit.answered();
-                return switched(response, endpoint);
+                return received(response, &connection, endpoint);
             }
             Ok(Err(error)) => failed(&error),
             Err(_) => timed_out(),
@@ -208,12 +212,19 @@ enum Sent {
     Overtaken(Instant),
 }
 
-/// Nobody asked for another protocol, since `Upgrade` is not forwarded; so 101 is no answer.
-fn switched(response: Response<Incoming>, endpoint: &Endpoint) -> Result<Sent, Cause> {
+/// The answer, and what it means for the connection that it came on.
+fn received(response: Response<Incoming>, connection: &CaptureConnection, endpoint: &Endpoint) -> Result<Sent, Cause> {
     let (head, body) = response.into_parts();
+    // Nobody asked for another protocol, since `Upgrade` is not forwarded.
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         let log = "101 Switching Protocols, which nobody asked for".to_owned();
         return Err(Failure::invalid(endpoint.authority().as_str(), "http_protocol_error", log).cause);
+    }
+    // On a connection that spoke HTTP/1.0 once, hyper speaks it too, and would leave out a body of unknown length.
+    if head.version < Version::HTTP_11
+        && let Some(connected) = &*connection.connection_metadata()
+    {
+        connected.poison();
     }
     Ok(Sent::Answered(head, body))
 }
@@ -239,7 +250,7 @@ fn decoded(head: &Parts, seen: &[u8]) -> Vec<u8> {
 fn answer(mut head: Parts, body: Body, unexecuted: Option<Unexecuted>) -> Answer {
     hygiene::inbound(&mut head.headers);
     // The connection to Zoho is not the caller's.
-    head.version = http::Version::HTTP_11;
+    head.version = Version::HTTP_11;
     head.extensions.clear();
     let body = body.with_clean_trailers(hygiene::inbound);
     Answer { response: Response::from_parts(head, body), unexecuted }

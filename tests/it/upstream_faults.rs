@@ -50,10 +50,16 @@ async fn an_accounts_server_that_talks_nonsense_is_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_is_no_whole_http_answer_is_told() {
-    let broken: [(&str, &[u8], &str); 4] = [
+    let broken: [(&str, &[u8], &str); 6] = [
         ("nothing", b"", "http_response_incomplete"),
         ("garbage", b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "http_protocol_error"),
         ("half a head", b"HTTP/1.1 200 OK\r\nContent-", "http_response_incomplete"),
+        (
+            "an unread coding",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "http_protocol_error",
+        ),
+        ("two lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\n{}", "http_protocol_error"),
         ("half a body", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "http_response_incomplete"),
     ];
     for (name, bytes, error) in broken {
@@ -67,6 +73,59 @@ async fn an_answer_that_is_no_whole_http_answer_is_told() {
         }
         assert_eq!(upstream.received().len(), 2, "{name}: each was sent once");
     }
+}
+
+/// What overrides a length comes without it, and what says the same twice says it once (RFC 9112 section 6.3).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_tells_its_end_twice_reaches_its_caller_whole() {
+    let long = "x".repeat(100_000);
+    let chunked = |length: usize, body: &str| {
+        let size = body.len();
+        format!("Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n")
+    };
+    for (rest, body) in [
+        (chunked(100, "{}"), "{}"),
+        (chunked(1, "{}"), "{}"),
+        (chunked(5, &long), long.as_str()),
+        ("Content-Length: 2, 2\r\n\r\n{}".to_owned(), "{}"),
+    ] {
+        let bytes = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{rest}").into_bytes();
+        let upstream = Upstream::start(move |_| Reply::Bytes(bytes.clone())).await;
+        let gateway = Gateway::before_upstream(&upstream).start();
+        let mut connection = gateway.connect().await;
+        for _ in 0..2 {
+            let answer = connection.send(&get(COURSE)).await;
+            assert_eq!(
+                (answer.status, answer.text().as_str() == body),
+                (200, true),
+                "{rest:.80}: {:.80}",
+                answer.text()
+            );
+            assert!(answer.header("content-length").is_none_or(|length| length == body.len().to_string()));
+        }
+    }
+    let twice = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n";
+    let upstream = Upstream::start(|_| Reply::Bytes(twice.to_vec())).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let head = gateway.send(&Call::new("HEAD", COURSE)).await;
+    assert_eq!((head.status, head.header("proxy-status").is_some()), (502, true));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_speaks_http_1_0_gets_whole_requests_and_1_1() {
+    let old = b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n{}";
+    let upstream = Upstream::start(|_| Reply::Bytes(old.to_vec())).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let body = format!("erecnosList=%5B{}1%5D", "1,".repeat(40_000));
+    for _ in 0..3 {
+        gateway
+            .send(&Call::new("PUT", "/people/api/x").header("content-type", "text/plain").body(body.clone()).chunked())
+            .await;
+    }
+    for received in upstream.received() {
+        assert_eq!((received.line.as_str(), received.body.len()), ("PUT /api/x HTTP/1.1", body.len()));
+    }
+    assert_eq!(upstream.received().len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
