@@ -14,8 +14,9 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-/// A connection that stood idle for so long may give way to others; most are used again before that.
-pub(super) const IDLE_AFTER: Duration = Duration::from_secs(1);
+/// A connection that stood idle for so long may give way to others. Whoever comes waits so long for a place at most, as
+/// long as somebody stands idle; busy connections are used again before that, and pay nothing for it.
+pub(super) const IDLE_AFTER: Duration = Duration::from_millis(100);
 
 /// Those of all listeners that share their places.
 #[derive(Debug, Clone, Default)]
@@ -68,9 +69,9 @@ impl IdleConnections {
         Wanted(self)
     }
 
-    /// Ends once a connection that has nothing to say from now on is to leave.
-    pub(super) async fn stand(&self) {
-        tokio::time::sleep(IDLE_AFTER).await;
+    /// Ends once a connection that is not ready after `patience` is to leave.
+    pub(super) async fn slow(&self, patience: Duration) {
+        tokio::time::sleep(patience).await;
         let idler = self.enter();
         poll_fn(|context| if idler.is_to_leave(context) { Poll::Ready(()) } else { Poll::Pending }).await;
     }

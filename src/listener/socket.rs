@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
@@ -19,6 +20,9 @@ use super::{
     unix::{self, NoSocket, SocketFile},
 };
 use crate::peer::{Reach, SubjectName};
+
+/// A handshake takes two round trips; one that takes longer gives way to others.
+const SLOW_HANDSHAKE: Duration = Duration::from_secs(1);
 
 /// A bound socket. A unix socket's file is removed when it is dropped.
 #[derive(Debug)]
@@ -165,7 +169,7 @@ impl Arrival {
                     tokio::select! {
                         biased;
                         outcome = tls.handshake(stream) => outcome,
-                        () = idle.stand() => Err(io::Error::other("gave way to others")),
+                        () = idle.slow(SLOW_HANDSHAKE) => Err(io::Error::other("gave way to others")),
                     }
                 };
                 // Boxed, or plain connections would have to make room for it.

@@ -38,6 +38,10 @@ pub(super) fn read(status: StatusCode, body: &[u8]) -> TokenAnswer {
     };
     let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     if let Some(token) = text("access_token") {
+        // It goes into a field, where a space would end it (RFC 6750 section 2.1).
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return TokenAnswer::Unintelligible(format!("status {status}, an access_token that is none"));
+        }
         let mut clean = json!({
             "access_token": token,
             "token_type": "Bearer",
@@ -161,6 +165,8 @@ mod tests {
             "null",
             "{}",
             r#"{"access_token":7}"#,
+            r#"{"access_token":"1000.a b"}"#,
+            r#"{"access_token":"é"}"#,
             // Found by fuzzing: every call was signed with nothing until Zoho had refused one.
             r#"{"access_token":"","expires_in":3600}"#,
             r#"{"error":"general_error"}"#,

@@ -21,6 +21,9 @@ use crate::{clock, listener::idle::IDLE_AFTER, protocol::ProtocolFault};
 /// What hyper is given for a head that is not taken. Its method is none, as an access log writes it.
 pub(super) const STANDS_FOR_A_FAULT: &[u8] = b"- / HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n";
 
+/// How often it is looked whether an answer is out.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 pub(super) const NOT_CHUNKED: ProtocolFault = ProtocolFault::Malformed("the chunked body is malformed");
 
 impl<S> Wire<S> {
@@ -142,7 +145,7 @@ impl<S> Wire<S> {
                     return timer.poll(since + span, context);
                 }
                 // Who waits for an answer has nothing to say, and nobody is told when it is out: it is looked at again.
-                Err(Busy) => ready!(timer.poll(clock::now() + span.min(IDLE_AFTER), context)),
+                Err(Busy) => ready!(timer.poll(clock::now() + span.min(LOOK_AGAIN), context)),
             }
         }
     }
