@@ -22,7 +22,6 @@ use tokio::{
 };
 
 use super::{
-    files,
     jwks::{Choice, KeySet, LONGEST_SET},
     token::{BadToken, Token},
 };
@@ -294,7 +293,7 @@ impl Issuer {
             let longest = usize::try_from(LONGEST_SET).unwrap_or(usize::MAX);
             let body = Limited::new(response.into_body(), longest).collect().await;
             let body = body.map_err(|_| format!("{server} gave no whole answer of at most {LONGEST_SET} bytes"))?;
-            KeySet::parse(&body.to_bytes()).map_err(|error| format!("the answer of {server}: {error}"))
+            KeySet::parse(&body.to_bytes()).map_err(|error| format!("the answer of {server} {error}"))
         };
         timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(format!("{server} gave no answer in time")))
     }
@@ -302,8 +301,7 @@ impl Issuer {
     /// Reads the file again, if the keys stand in one.
     fn reread(&self) {
         if let KeySource::File { path, .. } = &self.settings.keys {
-            let read = files::read(path, LONGEST_SET).map_err(|error| error.to_string());
-            self.learn(read.and_then(|json| KeySet::parse(&json).map_err(|error| error.to_string())));
+            self.learn(KeySet::in_file(path).map_err(|error| error.to_string()));
         }
     }
 

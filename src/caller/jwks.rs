@@ -1,11 +1,15 @@
 //! An issuer's public keys, a JWK Set (RFC 7517 section 5), and which of them a token is to be held to.
 
+use std::path::Path;
+
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
 };
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::reread::{self, Unread};
 
 /// Some hundreds of keys; issuers have a handful.
 pub(super) const LONGEST_SET: u64 = 256 * 1024;
@@ -40,8 +44,11 @@ pub(super) struct Key {
 /// Text that is no usable key set.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableSet {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Unread(#[from] Unread),
     /// It is something else.
-    #[error("expected a JWK Set, a JSON object with a list \"keys\" (RFC 7517)")]
+    #[error("is no JWK Set: expected a JSON object with a list \"keys\" (RFC 7517)")]
     NoSet,
     /// There is no key that could verify a token.
     #[error("holds no key that verifies signatures by RS, PS or ES 256 to 512 or EdDSA")]
@@ -75,6 +82,14 @@ impl KeySet {
         let set: Set = serde_json::from_slice(json).map_err(|_| UnusableSet::NoSet)?;
         let keys: Vec<_> = set.keys.into_iter().filter_map(Key::read).collect();
         if keys.is_empty() { Err(UnusableSet::NoKey) } else { Ok(Self(keys)) }
+    }
+
+    /// Reads a file that holds one.
+    ///
+    /// # Errors
+    /// [`UnusableSet`], when it does not.
+    pub fn in_file(path: &Path) -> Result<Self, UnusableSet> {
+        Self::parse(reread::read(path, LONGEST_SET)?.expose())
     }
 
     /// How many there are.

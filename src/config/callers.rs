@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
     accounts,
-    credential::{self, Surroundings},
+    credential::Surroundings,
     defaults,
     reader::{Located, Section},
     source::Value,
@@ -85,11 +85,7 @@ fn key_file(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Regis
     if section.whereabouts("file").is_none() {
         section.refuse(format!("expected {A_HASH}, a list of them, or {{ file = \"PATH\" }} with one a line"));
     }
-    let found = section.parsed("file", "a path", |path| {
-        let file = around.folder.join(path);
-        let named = credential::named(path, around.folder);
-        KeyHash::in_file(&file).map(|hashes| (file, hashes)).map_err(|error| format!("{named} {error}"))
-    });
+    let found = section.parsed("file", "a path", |path| around.in_file(path, KeyHash::in_file));
     if let Some(Located { value: (file, hashes), origin }) = found
         && !callers.add_key_file(file, hashes, caller)
     {

@@ -4,8 +4,7 @@
 //! file's name unless it holds a slash, which Zoho's credentials do not. The position says which line is meant.
 
 use std::{
-    fs::File,
-    io::{self, Read},
+    fmt::Display,
     path::{Path, PathBuf},
 };
 
@@ -42,6 +41,29 @@ pub(super) enum RefreshTokens {
     Needed,
     /// Somebody is about to get one.
     Awaited,
+}
+
+impl Surroundings<'_> {
+    /// What is made of a file's contents by `read`, with its path; or what is wrong with the file.
+    pub(super) fn in_file<T, E: Display>(
+        &self,
+        path: &str,
+        read: impl FnOnce(&Path) -> Result<T, E>,
+    ) -> Result<(PathBuf, T), String> {
+        let resolved = self.folder.join(path);
+        match read(&resolved) {
+            Ok(value) => Ok((resolved, value)),
+            Err(error) => Err(format!("{} {error}", self.named(path))),
+        }
+    }
+
+    /// A file for messages: by its path, unless the path might be a secret.
+    fn named(&self, path: &str) -> String {
+        if path.contains('/') {
+            return format!("the file {}", self.folder.join(path).display());
+        }
+        format!("the file of that name in the folder {}", self.folder.display())
+    }
 }
 
 /// Reads a credential that must be there.
@@ -100,49 +122,18 @@ fn follow(reference: &mut Section<'_>, key: &str, around: &Surroundings<'_>, awa
         Credential::written(Secret::from(value)).map_err(|message| message.to_string())
     });
     let of_file = reference.parsed("file", "a path", |path| {
-        let resolved = resolved(path, around.folder);
+        let resolved = around.folder.join(path);
         match Credential::in_file(resolved.clone()) {
             Err(Unusable::Empty) if awaited => Ok(Credential::awaited(Some(resolved))),
-            Err(Unusable::Unread(error)) if awaited && error.kind() == io::ErrorKind::NotFound => {
-                Ok(Credential::awaited(Some(resolved)))
+            Err(Unusable::Unread(error)) if awaited && error.is_absent() => Ok(Credential::awaited(Some(resolved))),
+            Err(Unusable::Unread(error)) if key == REFRESH_TOKEN && error.is_absent() => {
+                Err(format!("{} is not there; `zoho-gateway login` writes it", around.named(path)))
             }
-            Err(Unusable::Unread(error)) if key == REFRESH_TOKEN && error.kind() == io::ErrorKind::NotFound => {
-                Err(format!("{} is not there; `zoho-gateway login` writes it", named(path, around.folder)))
-            }
-            outcome => outcome.map_err(|message| format!("{} {message}", named(path, around.folder))),
+            outcome => outcome.map_err(|message| format!("{} {message}", around.named(path))),
         }
     });
     if places != 1 {
         reference.refuse(format!("expected {A_CREDENTIAL}"));
     }
     of_env.or(of_file).map(|found| found.value)
-}
-
-/// Opens what a path leads to, which must be no folder.
-pub(super) fn open(path: &str, folder: &Path) -> io::Result<File> {
-    let file = File::open(resolved(path, folder))?;
-    if file.metadata()?.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    Ok(file)
-}
-
-/// What a file holds.
-pub(super) fn contents(path: &str, folder: &Path) -> io::Result<Vec<u8>> {
-    let mut contents = Vec::new();
-    open(path, folder)?.read_to_end(&mut contents)?;
-    Ok(contents)
-}
-
-/// A path, relative to the configuration file's folder.
-fn resolved(path: &str, folder: &Path) -> PathBuf {
-    folder.join(path)
-}
-
-/// A file for messages: by its path, unless the path might be a secret.
-pub(super) fn named(path: &str, folder: &Path) -> String {
-    if path.contains('/') {
-        return format!("the file {}", resolved(path, folder).display());
-    }
-    format!("the file of that name in the folder {}", folder.display())
 }

@@ -4,13 +4,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use http::Uri;
 
-use super::{
-    accounts,
-    credential::{self, Surroundings},
-    defaults,
-    reader::Section,
-    sections,
-};
+use super::{accounts, credential::Surroundings, defaults, reader::Section, sections};
 use crate::caller::{ALGORITHMS, IssuerSettings, KeySet, KeySource};
 
 /// Below a second it would be a flood; a key that was withdrawn should not be believed for more than a day.
@@ -68,11 +62,7 @@ fn keys(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<KeySourc
     let places = ["jwks_url", "jwks_file"].map(|key| section.whereabouts(key));
     let url = section.parsed("jwks_url", "an https URL", url);
     let file = section.parsed("jwks_file", "a path", |path| {
-        let named = credential::named(path, around.folder);
-        let contents = credential::contents(path, around.folder);
-        let contents = contents.map_err(|error| format!("{named} cannot be read: {error}"))?;
-        let keys = KeySet::parse(&contents).map_err(|error| format!("{named}: {error}"))?;
-        Ok::<_, String>(KeySource::File { path: around.folder.join(path), keys })
+        around.in_file(path, KeySet::in_file).map(|(path, keys)| KeySource::File { path, keys })
     });
     let of_url = ["ca_file", "refresh"].map(|key| (key, section.whereabouts(key)));
     let extra_roots = sections::extra_roots(section, around);

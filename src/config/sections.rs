@@ -4,10 +4,7 @@ use std::{num::NonZeroU32, ops::RangeInclusive, os::unix::net::SocketAddr, path:
 
 use super::{
     Admin, Audit, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, ScopeCheck, State, UnknownRoute, Upstream,
-    credential::{self, Surroundings},
-    defaults,
-    reader::Section,
-    tls, unix,
+    credential::Surroundings, defaults, reader::Section, tls, unix,
 };
 use crate::{
     ledger::Limits,
@@ -209,13 +206,8 @@ pub(super) fn upstream(section: &mut Section<'_>, around: &Surroundings<'_>) -> 
 
 /// Reads the trust roots of `ca_file`; none without it.
 pub(super) fn extra_roots(section: &mut Section<'_>, around: &Surroundings<'_>) -> ExtraRoots {
-    let roots = section.parsed("ca_file", "a path", |path| {
-        let named = credential::named(path, around.folder);
-        let pem =
-            credential::contents(path, around.folder).map_err(|error| format!("{named} cannot be read: {error}"))?;
-        ExtraRoots::parse(&pem).map_err(|error| format!("{named}: {error}"))
-    });
-    roots.map(|found| found.value).unwrap_or_default()
+    let roots = section.parsed("ca_file", "a path", |path| around.in_file(path, ExtraRoots::in_file));
+    roots.map(|found| found.value.1).unwrap_or_default()
 }
 
 /// Reads `[cache]`.

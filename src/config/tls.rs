@@ -5,7 +5,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    credential::{self, Surroundings},
+    credential::Surroundings,
     defaults,
     reader::{Located, Section},
 };
@@ -53,8 +53,6 @@ fn file(section: &mut Section<'_>, file: TlsFile, around: &Surroundings<'_>) -> 
         if path.contains('\n') || path.contains("-----BEGIN") {
             return Err("expected the path of a PEM file, found its text".to_owned());
         }
-        let resolved = around.folder.join(path);
-        file.check(&resolved).map_err(|why| format!("{} {why}", credential::named(path, around.folder)))?;
-        Ok(resolved)
+        around.in_file(path, |path| file.check(path)).map(|(path, ())| path)
     })
 }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{Reread, Tls};
-use crate::{reread, shutdown::Shutdown};
+use super::Tls;
+use crate::{
+    reread::{self, Reread},
+    shutdown::Shutdown,
+};
 
 /// Follows the files until the drain begins. Connections that stand keep what they began with.
 pub async fn follow_tls(tls: Arc<Tls>, shutdown: Shutdown) {
     reread::until_drained(shutdown, move || match tls.reread() {
-        Reread::Same => {}
+        Reread::Quiet => {}
         Reread::Replaced => {
             tracing::info!("the files of proxy.tls have changed; new connections get what they hold now");
             if let Some(warning) = tls.warning() {
@@ -16,9 +19,7 @@ pub async fn follow_tls(tls: Arc<Tls>, shutdown: Shutdown) {
             }
         }
         Reread::Unusable(faults) => {
-            for fault in faults {
-                tracing::warn!(%fault, "the files of proxy.tls have changed and cannot be used; what they held before goes on until they are mended");
-            }
+            tracing::warn!(faults, "the files of proxy.tls have changed and cannot be used; what they held before goes on until they are mended");
         }
     })
     .await;
