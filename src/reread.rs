@@ -64,7 +64,7 @@ pub fn read(path: &Path, longest: u64) -> Result<SecretBytes, Unread> {
 }
 
 /// Calls `look` again and again until the drain begins, where it may take its time and may spawn tasks.
-pub async fn until_drained(shutdown: Shutdown, look: impl Fn() + Send + Sync + 'static) {
+pub async fn until_draining(shutdown: Shutdown, look: impl Fn() + Send + Sync + 'static) {
     let look = Arc::new(look);
     loop {
         tokio::select! {
@@ -79,7 +79,9 @@ pub async fn until_drained(shutdown: Shutdown, look: impl Fn() + Send + Sync + '
         });
         tokio::select! {
             () = shutdown.draining() => return,
-            outcome = looking => if outcome.is_err() { return },
+            outcome = looking => if outcome.is_err() {
+                tracing::error!("a look at files that may have changed has failed, a fault of the gateway's; the next is tried all the same");
+            },
         }
     }
 }
@@ -120,7 +122,22 @@ impl Trouble {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_does_not_end_the_following() {
+        let (shutdown, looks) = (Shutdown::default(), Arc::new(AtomicUsize::new(0)));
+        let (stop, count) = (shutdown.clone(), Arc::clone(&looks));
+        let following = until_draining(shutdown, move || match count.fetch_add(1, Ordering::SeqCst) {
+            0 => panic!("a fault"),
+            1 => {}
+            _ => stop.drain(),
+        });
+        following.await;
+        assert_eq!(looks.load(Ordering::SeqCst), 3);
+    }
 
     #[test]
     fn no_more_is_read_than_a_file_may_hold() {

@@ -5,7 +5,7 @@ use crate::{reread, shutdown::Shutdown};
 
 /// Follows the files of all callers and issuers until the drain begins.
 pub async fn follow_files(callers: Callers, issuers: Issuers, shutdown: Shutdown) {
-    reread::until_drained(shutdown, move || {
+    reread::until_draining(shutdown, move || {
         callers.reread();
         issuers.reread();
     })

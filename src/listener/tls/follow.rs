@@ -10,7 +10,7 @@ use crate::{
 
 /// Follows the files until the drain begins. Connections that stand keep what they began with.
 pub async fn follow_tls(tls: Arc<Tls>, shutdown: Shutdown) {
-    reread::until_drained(shutdown, move || match tls.reread() {
+    reread::until_draining(shutdown, move || match tls.reread() {
         Reread::Quiet => {}
         Reread::Replaced => {
             tracing::info!("the files of proxy.tls have changed; new connections get what they hold now");
