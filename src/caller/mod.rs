@@ -11,6 +11,7 @@
 
 mod callers;
 mod desk;
+mod fetch;
 mod files;
 mod issuer;
 mod jwks;
