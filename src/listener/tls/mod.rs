@@ -14,7 +14,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -134,10 +134,15 @@ impl Tls {
         &self.files
     }
 
+    /// Until when the certificate is good, if it can be told.
+    pub(super) fn end(&self) -> Option<SystemTime> {
+        self.state.lock().ready.end
+    }
+
     /// What the operator should hear of a certificate that ends soon or has ended.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
-        let end = self.state.lock().ready.end?;
+        let end = self.end()?;
         let (file, date) = (self.files.cert.display(), httpdate::fmt_http_date(end));
         match end.duration_since(clock::wall()) {
             Err(_) => Some(format!("the certificate in {file} has expired on {date}; put a new one there")),
