@@ -104,17 +104,7 @@ impl FromStr for KeyHash {
     type Err = NoKeyHash;
 
     fn from_str(text: &str) -> Result<Self, NoKeyHash> {
-        let mut hash = [0; digest::SHA256_OUTPUT_LEN];
-        if !text.is_ascii() || text.len() != 2 * hash.len() {
-            return Err(NoKeyHash);
-        }
-        for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let digits = std::str::from_utf8(pair).map_err(|_| NoKeyHash)?;
-            // `from_str_radix` alone would take a plus sign.
-            let hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            *byte = u8::from_str_radix(digits, 16).ok().filter(|_| hex).ok_or(NoKeyHash)?;
-        }
-        Ok(Self(hash))
+        hex::read(text).map(Self).ok_or(NoKeyHash)
     }
 }
 
