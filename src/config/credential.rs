@@ -8,11 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    environment::Variables,
-    reader::Section,
-    source::{Entry, Value},
-};
+use super::{environment::Variables, reader::Section};
 use crate::{
     credential::{Credential, Unusable},
     secret::Secret,
@@ -82,31 +78,15 @@ fn read_or(
     around: &Surroundings<'_>,
     awaited: bool,
 ) -> Option<Credential> {
-    let Some(entry) = section.take(key) else {
-        if awaited {
-            return Some(Credential::awaited(None));
-        }
-        section.missing(key, &format!("is missing; expected {A_CREDENTIAL}"));
-        return None;
-    };
-    let Entry { node, .. } = &entry;
-    match &node.value {
-        Value::Text(text) => match Credential::written(text.clone()) {
-            Ok(credential) => Some(credential),
-            Err(message) => {
-                section.wrong(key, &node.origin, message.to_string());
-                None
-            }
-        },
-        Value::Table(_) => {
-            section.put_back(entry);
-            section.section(key, |reference| follow(reference, key, around, awaited))
-        }
-        other => {
-            section.wrong_kind(key, &node.origin, A_CREDENTIAL, other);
-            None
-        }
+    if section.is_table(key) {
+        return section.section(key, |reference| follow(reference, key, around, awaited));
     }
+    let absent = section.whereabouts(key).is_none();
+    if !awaited {
+        section.required(key, A_CREDENTIAL);
+    }
+    let written = section.parsed(key, A_CREDENTIAL, |text| Credential::written(Secret::from(text)));
+    if awaited && absent { Some(Credential::awaited(None)) } else { written.map(|found| found.value) }
 }
 
 /// Follows a reference to where the credential is.

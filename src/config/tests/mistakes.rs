@@ -228,15 +228,15 @@ fn every_mistake_is_told_with_its_place() {
         ("extra_routes = [3]", "1:17: extra_routes: expected a table, found an integer"),
         (
             "[[extra_routes]]\npath = \"/api/x\"\nrequests = 1",
-            "1:1: extra_routes.id: expected an id such as \"people.forms.merge-records\"",
+            "1:1: extra_routes.id: is missing; expected an id such as \"people.forms.merge-records\"",
         ),
         (
             "[[extra_routes]]\nid = \"people.x.a-b\"\nrequests = 1",
-            "1:1: extra_routes.path: expected a path such as \"/api/v1/courses/{courseId}/share\"",
+            "1:1: extra_routes.path: is missing; expected a path such as \"/api/v1/courses/{courseId}/share\"",
         ),
         (
             "[[extra_routes]]\nid = \"people.x.a-b\"\npath = \"/api/x\"",
-            "1:1: extra_routes.requests: expected the calls that its page allows in a window, or throttle = \"off\"",
+            "1:1: extra_routes.requests: is missing; expected the calls that its page allows in a window, or throttle = \"off\"",
         ),
         (
             "[[extra_routes]]\nid = \"crm.x.a-b\"\npath = \"/api/x\"\nrequests = 1",
