@@ -142,14 +142,21 @@ impl Published {
 
     /// Fetches them for as long as it is polled.
     pub(super) async fn keep_fetching(self: Arc<Self>) {
+        // The first token may have been faster, and have had them fetched.
+        let mut under_way = match self.keys() {
+            Err(NoKeys::Yet(flight)) => Some(flight),
+            Err(NoKeys::Unavailable { .. }) | Ok(_) => None,
+        };
         loop {
-            let flight = self.fetch(&mut self.state.lock());
-            flight.landed().await;
+            if let Some(flight) = under_way {
+                flight.landed().await;
+            }
             let pause = {
                 let state = self.state.lock();
                 if state.failures == 0 { self.refresh } else { state.retry().min(self.refresh) }
             };
             tokio::time::sleep(pause).await;
+            under_way = Some(self.fetch(&mut self.state.lock()));
         }
     }
 
