@@ -148,7 +148,7 @@ impl App {
         tracing::info!(address = %admin, "the admin listener listens");
         let journal = rooms.lines.books().journal.clone();
         let sources = Arc::clone(&rooms.sources);
-        let (callers, issuers) = (rooms.callers.clone(), rooms.issuers.clone());
+        let (callers, issuers, metrics) = (rooms.callers.clone(), rooms.issuers.clone(), Arc::clone(&rooms.metrics));
         let service = stack(rooms);
         let places = Places::for_callers(max_connections);
         tracing::info!(connections = places.free(), "as many callers may be connected at a time");
@@ -159,7 +159,7 @@ impl App {
         listeners.spawn(listener::serve(admin, admin_service, Places::for_operators(), patience, shutdown.clone()));
         listeners.spawn(token::follow_files(sources, shutdown.clone()));
         if let Some(tls) = tls {
-            listeners.spawn(listener::follow_tls(tls, shutdown.clone()));
+            listeners.spawn(listener::follow_tls(tls, metrics, shutdown.clone()));
         }
         listeners.spawn(caller::follow_files(callers, issuers.clone(), shutdown.clone()));
         listeners.spawn(caller::fetch_keys(issuers, shutdown.clone()));

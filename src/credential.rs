@@ -3,17 +3,18 @@
 
 use std::{
     fmt,
-    fs::File,
-    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use crate::secret::Secret;
+use crate::{
+    reread::{self, Reread, Trouble, Unread},
+    secret::Secret,
+};
 
-/// More than any credential takes; a wrong path may lead to something endless.
+/// More than any credential takes.
 const LONGEST_FILE: u64 = 64 * 1024;
 
 /// A credential; clones share it, so that all see it change.
@@ -23,6 +24,7 @@ pub struct Credential(Arc<Inner>);
 struct Inner {
     file: Option<PathBuf>,
     current: RwLock<Secret>,
+    trouble: Mutex<Trouble>,
 }
 
 /// Text or a file that holds no credential.
@@ -34,12 +36,9 @@ pub enum Unusable {
     /// RFC 6749, appendix A: visible ASCII characters, no spaces.
     #[error("holds white space or other characters that no credential has; a stray newline is the usual mistake")]
     Characters,
-    /// The file has more text than any credential.
-    #[error("is too long for a credential")]
-    TooLong,
     /// The file cannot be read.
-    #[error("cannot be read: {0}")]
-    Unread(#[from] io::Error),
+    #[error(transparent)]
+    Unread(#[from] Unread),
 }
 
 impl Credential {
@@ -79,22 +78,20 @@ impl Credential {
         self.0.file.as_deref()
     }
 
-    /// Reads its file again, if it stands in one. Whether it has changed.
-    ///
-    /// # Errors
-    /// [`Unusable`]; then what was there before goes on.
-    pub fn reread(&self) -> Result<bool, Unusable> {
-        let Some(path) = &self.0.file else { return Ok(false) };
-        let secret = read(path)?;
-        if secret.expose() == self.0.current.read().expose() {
-            return Ok(false);
-        }
-        *self.0.current.write() = secret;
-        Ok(true)
+    /// Reads its file again, if it stands in one. While that cannot be used, what was there before goes on.
+    pub fn reread(&self) -> Reread<Unusable> {
+        let Some(path) = &self.0.file else { return Reread::Quiet };
+        let replaced = read(path).map(|secret| {
+            let mut current = self.0.current.write();
+            let replaced = secret.expose() != current.expose();
+            *current = secret;
+            replaced
+        });
+        self.0.trouble.lock().judge(replaced)
     }
 
     fn new(file: Option<PathBuf>, secret: Secret) -> Self {
-        Self(Arc::new(Inner { file, current: RwLock::new(secret) }))
+        Self(Arc::new(Inner { file, current: RwLock::new(secret), trouble: Mutex::default() }))
     }
 }
 
@@ -114,17 +111,9 @@ fn sound(secret: &Secret) -> Result<(), Unusable> {
 
 /// A file's text without the newline that editors leave at its end.
 fn read(path: &Path) -> Result<Secret, Unusable> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
-    }
-    let mut text = String::new();
-    let length = file.take(LONGEST_FILE + 1).read_to_string(&mut text);
-    let text = Secret::new(text);
-    if length? as u64 > LONGEST_FILE {
-        return Err(Unusable::TooLong);
-    }
-    let secret = Secret::from(text.expose().trim_end_matches(['\r', '\n']));
+    let contents = reread::read(path, LONGEST_FILE)?;
+    let text = str::from_utf8(contents.expose()).map_err(|_| Unusable::Characters)?;
+    let secret = Secret::from(text.trim_end_matches(['\r', '\n']));
     sound(&secret)?;
     Ok(secret)
 }
@@ -143,21 +132,26 @@ mod tests {
         let credential = Credential::in_file(path.clone()).unwrap();
         let shared = credential.clone();
         assert_eq!((credential.current().expose(), credential.file()), ("first", Some(path.as_path())));
-        assert!(!credential.reread().unwrap());
+        assert!(matches!(credential.reread(), Reread::Quiet));
         fs::write(&path, "second").unwrap();
-        assert!(credential.reread().unwrap());
+        assert!(matches!(credential.reread(), Reread::Replaced));
         assert_eq!(shared.current().expose(), "second");
         fs::write(&path, "").unwrap();
-        assert!(matches!(credential.reread(), Err(Unusable::Empty)));
+        assert!(matches!(credential.reread(), Reread::Quiet), "a moment without one is no event");
+        assert!(matches!(shared.reread(), Reread::Unusable(Unusable::Empty)));
+        fs::write(&path, b"\xff").unwrap();
+        assert!(matches!(credential.reread(), Reread::Quiet));
+        assert!(matches!(credential.reread(), Reread::Unusable(Unusable::Characters)));
         fs::remove_file(&path).unwrap();
-        assert!(matches!(credential.reread(), Err(Unusable::Unread(_))));
+        assert!(matches!(credential.reread(), Reread::Quiet));
+        assert!(matches!(credential.reread(), Reread::Unusable(Unusable::Unread(_))));
         assert_eq!(shared.current().expose(), "second", "what was there before goes on");
     }
 
     #[test]
     fn what_is_written_down_does_not_change() {
         let credential = Credential::written(Secret::from("abc")).unwrap();
-        assert!(!credential.reread().unwrap());
+        assert!(matches!(credential.reread(), Reread::Quiet));
         assert_eq!(format!("{credential:?} {}", credential.current().expose()), "[redacted] abc");
         assert!(Credential::written(Secret::from("a b")).is_err() && Credential::written(Secret::from("")).is_err());
     }

@@ -13,6 +13,21 @@ pub fn lower(bytes: &[u8]) -> String {
     text
 }
 
+/// The bytes of exactly so many pairs of digits, in either case.
+#[must_use]
+pub fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |digit: &u8| char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(high)? << 4 | digit(low)?;
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -21,5 +36,15 @@ mod tests {
     fn writes_two_digits_for_each_byte() {
         assert_eq!(lower(&[0, 0x0a, 0xff]), "000aff");
         assert_eq!(lower(&[]), "");
+    }
+
+    #[test]
+    fn reads_what_it_writes_and_nothing_else() {
+        assert_eq!(read("000aff"), Some([0, 0x0a, 0xff]));
+        assert_eq!(read("0AfF"), Some([0x0a, 0xff]));
+        assert_eq!(read(""), Some([]));
+        for text in ["", "00", "00000", "0000000", "+00000", "00 000", "00000g", "0000\u{e9}", "\u{e9}\u{e9}\u{e9}"] {
+            assert_eq!(read::<3>(text), None, "{text}");
+        }
     }
 }

@@ -41,6 +41,7 @@ pub mod fault;
 pub mod hex;
 pub mod ledger;
 pub mod peer;
+pub mod pem;
 pub mod permissions;
 pub mod priority;
 pub mod protocol;

@@ -40,10 +40,10 @@ impl FromStr for SubjectName {
     type Err = NoSubjectName;
 
     fn from_str(text: &str) -> Result<Self, NoSubjectName> {
-        if let Some((scheme, rest)) = text.split_once("://") {
-            let sound = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
-            let visible = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic());
-            return if sound && visible { Ok(Self::Uri(text.to_owned())) } else { Err(NoSubjectName) };
+        // No DNS name holds a colon.
+        if let Some((scheme, rest)) = text.split_once(':') {
+            let named = !matches!(rest, "" | "//") && rest.bytes().all(|byte| byte.is_ascii_graphic());
+            return if is_scheme(scheme) && named { Ok(Self::Uri(text.to_owned())) } else { Err(NoSubjectName) };
         }
         let label = |label: &str| {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -54,6 +54,12 @@ impl FromStr for SubjectName {
         }
         Ok(Self::Dns(text.to_ascii_lowercase()))
     }
+}
+
+/// By RFC 3986 section 3.1.
+fn is_scheme(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(fits)
 }
 
 impl fmt::Display for SubjectName {
@@ -76,7 +82,15 @@ mod tests {
             ("Payroll.Example.org", dns("payroll.example.org")),
             ("payroll", dns("payroll")),
             ("spiffe://example.org/ns/hr/sa/payroll", uri("spiffe://example.org/ns/hr/sa/payroll")),
+            ("urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6", uri("urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6")),
+            ("a+b://c", uri("a+b://c")),
+            ("a-1.b:c", uri("a-1.b:c")),
             ("", Err(NoSubjectName)),
+            (":", Err(NoSubjectName)),
+            ("urn:", Err(NoSubjectName)),
+            ("1a:b", Err(NoSubjectName)),
+            ("a_b://c", Err(NoSubjectName)),
+            ("\u{e9}:a", Err(NoSubjectName)),
             ("*.example.org", Err(NoSubjectName)),
             ("a..b", Err(NoSubjectName)),
             ("spiffe://", Err(NoSubjectName)),

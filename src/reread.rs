@@ -1,33 +1,185 @@
 //! Files that may change while the gateway runs: a person logs in again, a secret is rotated, Kubernetes swaps the link
-//! that leads to them.
+//! that leads to them. How they are read, how often, and when somebody hears that one cannot be used.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{runtime::Handle, task::spawn_blocking};
 
-use crate::shutdown::Shutdown;
+use crate::{secret::SecretBytes, shutdown::Shutdown};
 
 /// How often files are read. Their contents are compared, since links and times tell less; a few small files every few
 /// seconds cost nothing.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Calls `read` again and again until the drain begins, where it may take its time and may spawn tasks.
-pub async fn until_drained(shutdown: Shutdown, read: impl Fn() + Send + Sync + 'static) {
-    let read = Arc::new(read);
+/// A file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// It is not there, or not for us.
+    #[error("cannot be read: {0}")]
+    Failed(#[from] io::Error),
+    /// It is longer than any file of its kind.
+    #[error("is too long: more than {0} bytes")]
+    TooLong(u64),
+}
+
+/// What another look at a file has brought.
+#[derive(Debug)]
+pub enum Reread<E> {
+    /// Nothing that anybody need hear of.
+    Quiet,
+    /// It holds something else, which is in force now.
+    Replaced,
+    /// It cannot be used, and now is the time to say so.
+    Unusable(E),
+}
+
+/// What is wrong with a file, and whether that was told.
+///
+/// Kubernetes and editors replace files in steps, and a certificate and its key come one after the other: what stands
+/// there for a moment is no event. So what is wrong is told when it is seen twice in a row, and not again before the
+/// file was good or something else is wrong with it.
+#[derive(Debug, Default)]
+pub struct Trouble(Option<(String, u32)>);
+
+/// What a file holds. A wrong path may lead to something endless, so that no more than `longest` bytes are taken.
+///
+/// # Errors
+/// [`Unread`], when there is no such file or it holds more.
+pub fn read(path: &Path, longest: u64) -> Result<SecretBytes, Unread> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
+    }
+    let mut contents = Vec::new();
+    let length = file.take(longest + 1).read_to_end(&mut contents);
+    let contents = SecretBytes::new(contents);
+    if length? as u64 > longest { Err(Unread::TooLong(longest)) } else { Ok(contents) }
+}
+
+/// Calls `look` again and again until the drain begins, where it may take its time and may spawn tasks.
+pub async fn until_draining(shutdown: Shutdown, look: impl Fn() + Send + Sync + 'static) {
+    let look = Arc::new(look);
     loop {
         tokio::select! {
             () = shutdown.draining() => return,
             () = tokio::time::sleep(PERIOD) => {}
         }
-        let (read, handle) = (Arc::clone(&read), Handle::current());
+        let (look, handle) = (Arc::clone(&look), Handle::current());
         // A file may lie on a disk that has gone away; its thread is then left to itself.
-        let reading = spawn_blocking(move || {
+        let looking = spawn_blocking(move || {
             let _inside = handle.enter();
-            read();
+            look();
         });
         tokio::select! {
             () = shutdown.draining() => return,
-            outcome = reading => if outcome.is_err() { return },
+            outcome = looking => if outcome.is_err() {
+                tracing::error!("a look at files that may have changed has failed, a fault of the gateway's; the next is tried all the same");
+            },
+        }
+    }
+}
+
+impl Unread {
+    /// Whether there is no such file.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+impl Trouble {
+    /// Judges a look at the file: whether it holds something else, or why it cannot be used.
+    pub fn judge<E: Display>(&mut self, look: Result<bool, E>) -> Reread<E> {
+        let error = match look {
+            Ok(replaced) => {
+                self.0 = None;
+                return if replaced { Reread::Replaced } else { Reread::Quiet };
+            }
+            Err(error) => error,
+        };
+        let words = error.to_string();
+        let times = match &self.0 {
+            Some((before, times)) if *before == words => times.saturating_add(1),
+            _ => 1,
+        };
+        self.0 = Some((words, times));
+        if times == 2 { Reread::Unusable(error) } else { Reread::Quiet }
+    }
+
+    /// What was wrong at the last look.
+    #[must_use]
+    pub fn words(&self) -> Option<&str> {
+        self.0.as_ref().map(|(words, _)| words.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_does_not_end_the_following() {
+        let (shutdown, looks) = (Shutdown::default(), Arc::new(AtomicUsize::new(0)));
+        let (stop, count) = (shutdown.clone(), Arc::clone(&looks));
+        let following = until_draining(shutdown, move || match count.fetch_add(1, Ordering::SeqCst) {
+            0 => panic!("a fault"),
+            1 => {}
+            _ => stop.drain(),
+        });
+        following.await;
+        assert_eq!(looks.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn no_more_is_read_than_a_file_may_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "12345").unwrap();
+        assert_eq!(read(&path, 5).unwrap().expose(), b"12345");
+        let told = |path: &Path| read(path, 4).unwrap_err().to_string();
+        assert_eq!(told(&path), "is too long: more than 4 bytes");
+        assert_eq!(told(Path::new("/dev/zero")), "is too long: more than 4 bytes");
+        assert_eq!(told(folder.path()), "cannot be read: is a directory");
+        assert!(read(&folder.path().join("none"), 4).unwrap_err().is_absent());
+    }
+
+    #[test]
+    fn what_is_wrong_twice_in_a_row_is_told_once() {
+        let mut trouble = Trouble::default();
+        for (number, (look, told)) in [
+            (Err("gone"), None),
+            (Ok(false), None),
+            (Err("gone"), None),
+            (Err("gone"), Some("gone")),
+            (Err("gone"), None),
+            // Something else is news once it stays.
+            (Err("empty"), None),
+            (Err("empty"), Some("empty")),
+            (Ok(true), None),
+            (Err("empty"), None),
+            (Err("empty"), Some("empty")),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let heard = match trouble.judge(look) {
+                Reread::Unusable(words) => Some(words),
+                Reread::Replaced => {
+                    assert_eq!(look, Ok(true), "{number}");
+                    None
+                }
+                Reread::Quiet => None,
+            };
+            assert_eq!((heard, trouble.words()), (told, look.err()), "{number}");
         }
     }
 }

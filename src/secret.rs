@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 /// A client secret, a refresh token or an access token.
 ///
@@ -43,6 +43,30 @@ impl From<&str> for Secret {
     }
 }
 
+/// What a file holds that may be a secret: the same for bytes.
+#[derive(Clone)]
+pub struct SecretBytes(SecretSlice<u8>);
+
+impl SecretBytes {
+    /// Takes over the bytes.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(SecretSlice::from(bytes))
+    }
+
+    /// The bytes, for whoever makes something of them.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +81,7 @@ mod tests {
         let token = Secret::from("1000.8cb99d");
         assert_eq!(format!("{token:?} {token:#?}"), "[redacted] [redacted]");
         assert_eq!(format!("{:?}", Holder { token }), "Holder { token: [redacted] }");
+        assert_eq!(format!("{:?}", SecretBytes::new(b"1000.8cb99d".to_vec())), "[redacted]");
     }
 
     #[test]
@@ -69,5 +94,6 @@ mod tests {
     fn is_zeroised_on_drop() {
         fn promises<T: secrecy::zeroize::ZeroizeOnDrop>(_: &T) {}
         promises(&Secret::from("1000.8cb99d").0);
+        promises(&SecretBytes::new(Vec::new()).0);
     }
 }

@@ -1,41 +1,101 @@
 //! Files of callers that may change while the gateway runs: key hashes and key sets.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
+use std::{path::PathBuf, sync::Arc};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::{Callers, Issuers, KeySet};
+use crate::{
+    reread::{self, Reread, Trouble},
+    shutdown::Shutdown,
 };
 
-use super::{Callers, Issuers};
-use crate::{reread, shutdown::Shutdown};
-
-/// A file that cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum Unread {
-    /// It is not there, or not for us.
-    #[error("cannot be read: {0}")]
-    Failed(#[from] io::Error),
-    /// A wrong path may lead to something endless.
-    #[error("is too long: more than {0} bytes")]
-    TooLong(u64),
-}
-
-/// What a file holds, unless it is longer than `longest` bytes.
-pub(super) fn read(path: &Path, longest: u64) -> Result<Vec<u8>, Unread> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
-    }
-    let mut contents = Vec::new();
-    file.take(longest + 1).read_to_end(&mut contents)?;
-    if contents.len() as u64 > longest { Err(Unread::TooLong(longest)) } else { Ok(contents) }
+/// The keys of an issuer that stand in a file.
+#[derive(Debug)]
+pub(super) struct SetInFile {
+    /// The issuer, by its name in the configuration.
+    issuer: String,
+    path: PathBuf,
+    keys: RwLock<Arc<KeySet>>,
+    trouble: Mutex<Trouble>,
 }
 
 /// Follows the files of all callers and issuers until the drain begins.
 pub async fn follow_files(callers: Callers, issuers: Issuers, shutdown: Shutdown) {
-    reread::until_drained(shutdown, move || {
+    reread::until_draining(shutdown, move || {
         callers.reread();
         issuers.reread();
     })
     .await;
+}
+
+impl SetInFile {
+    /// With what the file held when the configuration was read.
+    pub(super) fn new(issuer: &str, path: PathBuf, keys: KeySet) -> Self {
+        let (keys, trouble) = (RwLock::new(Arc::new(keys)), Mutex::default());
+        Self { issuer: issuer.to_owned(), path, keys, trouble }
+    }
+
+    /// As they are now.
+    pub(super) fn keys(&self) -> Arc<KeySet> {
+        Arc::clone(&self.keys.read())
+    }
+
+    /// How the file stands; `ok` is good.
+    pub(super) fn standing(&self) -> String {
+        self.trouble.lock().words().unwrap_or("ok").to_owned()
+    }
+
+    /// Reads the file again. While it cannot be used, the keys before go on.
+    pub(super) fn reread(&self) {
+        let replaced = KeySet::in_file(&self.path).map(|keys| {
+            let replaced = keys != *self.keys();
+            if replaced {
+                *self.keys.write() = Arc::new(keys);
+            }
+            replaced
+        });
+        let (issuer, file) = (&self.issuer, self.path.display());
+        match self.trouble.lock().judge(replaced) {
+            Reread::Quiet => {}
+            Reread::Replaced => {
+                tracing::info!(issuer, %file, keys = self.keys().len(), "the keys of an issuer have changed");
+            }
+            Reread::Unusable(error) => {
+                tracing::warn!(issuer, %file, %error, "an issuer's key file cannot be used; the keys before go on until it is mended");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn set(id: &str) -> String {
+        let key = json!({ "kty": "RSA", "kid": id, "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4", "e": "AQAB" });
+        json!({ "keys": [key] }).to_string()
+    }
+
+    #[test]
+    fn keys_are_replaced_when_the_file_holds_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jwks");
+        fs::write(&path, set("one")).unwrap();
+        let file = SetInFile::new("ours", path.clone(), KeySet::in_file(&path).unwrap());
+        let first = file.keys();
+        file.reread();
+        assert!(Arc::ptr_eq(&first, &file.keys()), "nothing has changed");
+        fs::write(&path, "nonsense").unwrap();
+        file.reread();
+        assert!(Arc::ptr_eq(&first, &file.keys()) && file.standing().starts_with("is no JWK Set"));
+        fs::write(&path, set("two")).unwrap();
+        file.reread();
+        assert_eq!((&*file.keys(), file.standing().as_str()), (&KeySet::in_file(&path).unwrap(), "ok"));
+        assert_ne!(*file.keys(), *first);
+    }
 }

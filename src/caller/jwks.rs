@@ -1,11 +1,15 @@
 //! An issuer's public keys, a JWK Set (RFC 7517 section 5), and which of them a token is to be held to.
 
+use std::path::Path;
+
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
 };
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::reread::{self, Unread};
 
 /// Some hundreds of keys; issuers have a handful.
 pub(super) const LONGEST_SET: u64 = 256 * 1024;
@@ -25,13 +29,13 @@ pub const ALGORITHMS: [(&str, Algorithm); 9] = [
 ];
 
 /// The keys that verify signatures; at least one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KeySet(Vec<Key>);
 
 /// One of them.
 #[derive(Debug, Clone)]
 pub(super) struct Key {
-    id: Option<String>,
+    jwk: Jwk,
     /// Those that fit its type, its curve and its own `alg`. Never is an algorithm taken on a token's word alone.
     algorithms: Vec<Algorithm>,
     pub(super) verifier: DecodingKey,
@@ -40,8 +44,11 @@ pub(super) struct Key {
 /// Text that is no usable key set.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableSet {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Unread(#[from] Unread),
     /// It is something else.
-    #[error("expected a JWK Set, a JSON object with a list \"keys\" (RFC 7517)")]
+    #[error("is no JWK Set: expected a JSON object with a list \"keys\" (RFC 7517)")]
     NoSet,
     /// There is no key that could verify a token.
     #[error("holds no key that verifies signatures by RS, PS or ES 256 to 512 or EdDSA")]
@@ -77,6 +84,14 @@ impl KeySet {
         if keys.is_empty() { Err(UnusableSet::NoKey) } else { Ok(Self(keys)) }
     }
 
+    /// Reads a file that holds one.
+    ///
+    /// # Errors
+    /// [`UnusableSet`], when it does not.
+    pub fn in_file(path: &Path) -> Result<Self, UnusableSet> {
+        Self::parse(reread::read(path, LONGEST_SET)?.expose())
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.0.len()
@@ -84,7 +99,7 @@ impl KeySet {
 
     /// The key that is meant by a token's `kid`, or without one the only key that its algorithm fits.
     pub(super) fn choose(&self, id: Option<&str>, algorithm: Algorithm) -> Choice<'_> {
-        let named = |key: &&Key| id.is_none() || key.id.as_deref() == id;
+        let named = |key: &&Key| id.is_none() || key.id() == id;
         let mut fitting = self.0.iter().filter(named).filter(|key| key.algorithms.contains(&algorithm));
         match (fitting.next(), fitting.next()) {
             (Some(key), None) => Choice::Key(key),
@@ -92,6 +107,13 @@ impl KeySet {
             (None, _) if id.is_some() && self.0.iter().any(|key| named(&key)) => Choice::Unfit,
             (None, _) => Choice::Unknown,
         }
+    }
+}
+
+/// The rest follows from the key as it was published.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.jwk == other.jwk
     }
 }
 
@@ -116,7 +138,11 @@ impl Key {
             algorithms.retain(|algorithm| own == (*algorithm).into());
         }
         let verifier = DecodingKey::from_jwk(&jwk).ok()?;
-        (!algorithms.is_empty()).then(|| Self { id: common.key_id.clone(), algorithms, verifier })
+        (!algorithms.is_empty()).then(|| Self { jwk, algorithms, verifier })
+    }
+
+    fn id(&self) -> Option<&str> {
+        self.jwk.common.key_id.as_deref()
     }
 }
 
@@ -185,7 +211,7 @@ mod tests {
         let pinned = with(named(rsa(), "pinned"), json!({ "alg": "RS256" }));
         let keys = set(json!([named(p256(), "ec"), named(rsa(), "rsa"), pinned])).unwrap();
         let chosen = |id, algorithm| match keys.choose(id, algorithm) {
-            Choice::Key(key) => key.id.clone().unwrap(),
+            Choice::Key(key) => key.id().unwrap().to_owned(),
             other => format!("{other:?}"),
         };
         assert_eq!(chosen(Some("ec"), Algorithm::ES256), "ec");

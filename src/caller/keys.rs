@@ -10,8 +10,12 @@ use std::{
 use aws_lc_rs::{constant_time, digest, rand};
 use parking_lot::RwLock;
 
-use super::{Registered, files};
-use crate::{hex, secret::Secret};
+use super::Registered;
+use crate::{
+    hex,
+    reread::{self, Reread, Trouble, Unread},
+    secret::Secret,
+};
 
 /// What every key that we make begins with, so that one that leaks into a repository or a log is found by a search.
 const PREFIX: &str = "zgw_";
@@ -38,7 +42,7 @@ pub struct NoRandomness;
 pub enum UnusableKeys {
     /// It cannot be read.
     #[error(transparent)]
-    Unread(#[from] files::Unread),
+    Unread(#[from] Unread),
     /// A line is neither a hash nor a comment.
     #[error("line {0}: {NoKeyHash}")]
     Line(usize),
@@ -60,8 +64,7 @@ struct Ring {
     caller: Arc<Registered>,
     hashes: Vec<KeyHash>,
     file: Option<PathBuf>,
-    /// What was last said of the file, so that it is not said again every few seconds.
-    trouble: Option<String>,
+    trouble: Trouble,
 }
 
 // === impl KeyHash ===
@@ -80,9 +83,9 @@ impl KeyHash {
     /// # Errors
     /// [`UnusableKeys`] for a file that is not of this form or holds none.
     pub fn in_file(path: &Path) -> Result<Vec<Self>, UnusableKeys> {
-        let text = files::read(path, LONGEST_FILE)?;
+        let text = reread::read(path, LONGEST_FILE)?;
         let mut hashes = Vec::new();
-        for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        for (number, line) in text.expose().split(|byte| *byte == b'\n').enumerate() {
             let line = line.split(|byte| *byte == b'#').next().unwrap_or_default().trim_ascii();
             if !line.is_empty() {
                 let hash = std::str::from_utf8(line).ok().and_then(|line| line.parse().ok());
@@ -101,17 +104,7 @@ impl FromStr for KeyHash {
     type Err = NoKeyHash;
 
     fn from_str(text: &str) -> Result<Self, NoKeyHash> {
-        let mut hash = [0; digest::SHA256_OUTPUT_LEN];
-        if !text.is_ascii() || text.len() != 2 * hash.len() {
-            return Err(NoKeyHash);
-        }
-        for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let digits = std::str::from_utf8(pair).map_err(|_| NoKeyHash)?;
-            // `from_str_radix` alone would take a plus sign.
-            let hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            *byte = u8::from_str_radix(digits, 16).ok().filter(|_| hex).ok_or(NoKeyHash)?;
-        }
-        Ok(Self(hash))
+        hex::read(text).map(Self).ok_or(NoKeyHash)
     }
 }
 
@@ -137,12 +130,12 @@ pub fn new_key() -> Result<Secret, NoRandomness> {
 impl Keys {
     /// Adds a key; `false` when somebody has it already.
     pub(super) fn add(&self, hash: KeyHash, caller: &Arc<Registered>) -> bool {
-        self.hang(Ring { caller: Arc::clone(caller), hashes: vec![hash], file: None, trouble: None })
+        self.hang(Ring { caller: Arc::clone(caller), hashes: vec![hash], file: None, trouble: Trouble::default() })
     }
 
     /// Adds the keys that stand in a file; `false` when another caller has one of them already.
     pub(super) fn add_file(&self, file: PathBuf, hashes: Vec<KeyHash>, caller: &Arc<Registered>) -> bool {
-        self.hang(Ring { caller: Arc::clone(caller), hashes, file: Some(file), trouble: None })
+        self.hang(Ring { caller: Arc::clone(caller), hashes, file: Some(file), trouble: Trouble::default() })
     }
 
     fn hang(&self, ring: Ring) -> bool {
@@ -187,20 +180,18 @@ impl Ring {
 
     fn replace(&mut self, hashes: Result<Vec<KeyHash>, UnusableKeys>, file: &Path) {
         let (caller, file) = (self.caller.caller.name(), file.display());
-        match hashes {
-            Ok(hashes) => {
-                self.trouble = None;
-                if hashes != self.hashes {
-                    tracing::info!(caller, %file, keys = hashes.len(), "the keys of a caller have changed");
-                    self.hashes = hashes;
-                }
+        let replaced = hashes.map(|hashes| {
+            let replaced = hashes != self.hashes;
+            self.hashes = hashes;
+            replaced
+        });
+        match self.trouble.judge(replaced) {
+            Reread::Quiet => {}
+            Reread::Replaced => {
+                tracing::info!(caller, %file, keys = self.hashes.len(), "the keys of a caller have changed");
             }
-            Err(error) => {
-                let trouble = error.to_string();
-                if self.trouble.as_ref() != Some(&trouble) {
-                    tracing::warn!(caller, %file, error = trouble, "a key file cannot be used; the keys before go on");
-                    self.trouble = Some(trouble);
-                }
+            Reread::Unusable(error) => {
+                tracing::warn!(caller, %file, %error, "a key file cannot be used; the keys before go on until it is mended");
             }
         }
     }

@@ -11,6 +11,7 @@
 
 mod callers;
 mod desk;
+mod fetch;
 mod files;
 mod issuer;
 mod jwks;
@@ -22,7 +23,7 @@ mod tests;
 mod token;
 
 pub use callers::{Callers, Registered, SeveralCallers};
-pub use files::{Unread, follow_files};
+pub use files::follow_files;
 pub use issuer::{IssuerSettings, Issuers, KeySource, fetch_keys};
 pub use jwks::{ALGORITHMS, KeySet, UnusableSet};
 pub use keys::{KeyHash, NoKeyHash, NoRandomness, UnusableKeys, new_key};

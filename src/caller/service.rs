@@ -14,7 +14,7 @@ use tower::{Layer, Service};
 use super::{
     Callers, Issuers,
     desk::{Desk, Found},
-    issuer::Flight,
+    fetch::Flight,
 };
 use crate::{
     body::Body,

@@ -4,10 +4,9 @@ use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
     accounts,
-    credential::{self, Surroundings},
+    credential::Surroundings,
     defaults,
-    reader::{Located, Section},
-    source::Value,
+    reader::{Located, Section, some_text},
 };
 use crate::{
     account::{Account, AccountName},
@@ -42,7 +41,7 @@ pub(super) fn read(
         if !accounts::is_a_name(name) {
             section.refuse("expected a caller's name of 1 to 64 letters, digits, _ and -");
         }
-        let weight = section.integer("weight", WEIGHTS).and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        let weight = section.integer("weight", WEIGHTS).and_then(NonZeroU32::new).unwrap_or(defaults::WEIGHT);
         let caller = Arc::new(Registered {
             caller: Caller::new(name, weight),
             permissions: Arc::new(permissions(section, accounts)),
@@ -68,10 +67,7 @@ pub(super) fn read(
 /// Reads `key_sha256`: hashes, or the file where they stand.
 fn keys(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>, around: &Surroundings<'_>) {
     const KEY: &str = "key_sha256";
-    let Some(entry) = section.take(KEY) else { return };
-    let is_table = matches!(entry.node.value, Value::Table(_));
-    section.put_back(entry);
-    if is_table {
+    if section.is_table(KEY) {
         return section.section(KEY, |section| key_file(section, callers, caller, around));
     }
     for found in section.list(KEY, A_HASH, str::parse::<KeyHash>).into_iter().flatten() {
@@ -85,11 +81,7 @@ fn key_file(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Regis
     if section.whereabouts("file").is_none() {
         section.refuse(format!("expected {A_HASH}, a list of them, or {{ file = \"PATH\" }} with one a line"));
     }
-    let found = section.parsed("file", "a path", |path| {
-        let file = around.folder.join(path);
-        let named = credential::named(path, around.folder);
-        KeyHash::in_file(&file).map(|hashes| (file, hashes)).map_err(|error| format!("{named} {error}"))
-    });
+    let found = section.parsed("file", "a path", |path| around.in_file(path, KeyHash::in_file));
     if let Some(Located { value: (file, hashes), origin }) = found
         && !callers.add_key_file(file, hashes, caller)
     {
@@ -109,32 +101,21 @@ fn names(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Register
 
 /// Reads `jwt`: the subjects of an issuer's tokens that stand for the caller.
 fn subjects(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>, issuers: &[String]) {
-    let Some(entry) = section.take("jwt") else { return };
-    if !matches!(entry.node.value, Value::Table(_)) {
-        let expected = "a table: { issuer = \"NAME\", subject = \"SUB\" }";
-        return section.wrong_kind("jwt", &entry.node.origin, expected, &entry.node.value);
-    }
-    section.put_back(entry);
-    section.section("jwt", |section| {
-        for (key, expected) in
-            [("issuer", "the NAME of an [issuers.NAME]"), ("subject", "the sub of its tokens, or a list of them")]
-        {
-            if section.whereabouts(key).is_none() {
-                section.missing(key, &format!("is missing; expected {expected}"));
-            }
-        }
+    section.optional("jwt", "a table: { issuer = \"NAME\", subject = \"SUB\" }", |section| {
+        section.required("issuer", "the NAME of an [issuers.NAME]");
+        section.required("subject", "the sub of its tokens, or a list of them");
         let issuer = section.parsed("issuer", "the name of an issuer", |name| {
             let known = issuers.iter().find(|issuer| *issuer == name);
             known.cloned().ok_or("names no issuer of this configuration: expected the NAME of an [issuers.NAME]")
         });
-        let subject = |text: &str| if text.is_empty() { Err("is empty") } else { Ok(text.to_owned()) };
-        let subjects = section.list("subject", "the sub of its tokens", subject);
-        let (Some(issuer), Some(subjects)) = (issuer, subjects) else { return };
-        for found in subjects {
+        let subjects = section.list("subject", "the sub of its tokens", some_text);
+        let issuer = issuer?;
+        for found in subjects? {
             if !callers.add_subject(&issuer.value, found.value, caller) {
                 section.wrong("subject", &found.origin, "stands there twice: for whom would it speak?");
             }
         }
+        Some(())
     });
 }
 
@@ -152,14 +133,10 @@ fn permissions(section: &mut Section<'_>, accounts: &[Account]) -> Permissions {
 }
 
 fn limit(section: &mut Section<'_>) -> Option<CallerLimit> {
-    section.whereabouts("limit")?;
-    section.section("limit", |section| {
-        let given = section.whereabouts("requests").is_some();
+    section.optional("limit", "a table: { requests = 600, window = \"60s\" }", |section| {
+        section.required("requests", "how many requests there may be in each window");
         let requests = section.integer("requests", REQUESTS).and_then(NonZeroU32::new);
-        if !given {
-            section.missing("requests", "is missing; expected how many requests there may be in each window");
-        }
-        let window = section.duration("window", WINDOWS).unwrap_or(Duration::from_secs(60));
+        let window = section.duration("window", WINDOWS).unwrap_or(defaults::CALLER_WINDOW);
         Some(CallerLimit { requests: requests?, window })
     })
 }

@@ -16,6 +16,9 @@ const ANY: &str = "any";
 /// No scope at all, where a list of scopes is expected.
 const NONE: &str = "none";
 
+const AN_ID: &str = "an id such as \"people.forms.merge-records\"";
+const A_PATH: &str = "a path such as \"/api/v1/courses/{courseId}/share\"";
+
 /// What all of Zoho's pages call the window, and what nearly all state for the lock.
 const WINDOW: Duration = Duration::from_secs(60);
 const LOCK: Duration = Duration::from_secs(5 * 60);
@@ -50,10 +53,10 @@ pub(super) fn identity(section: &mut Section<'_>, route: &mut Route) {
     }
     let product = route.product;
     let path = |text: &str| template::parse(below_one_root(product, text));
-    if let Some(found) = section.parsed("path", "a path such as \"/api/v1/courses/{courseId}/share\"", path) {
+    if let Some(found) = section.parsed("path", A_PATH, path) {
         route.path = Some(found.value);
     }
-    if let Some(found) = section.list("aliases", "a path such as \"/api/v1/courses/{courseId}/share\"", path) {
+    if let Some(found) = section.list("aliases", A_PATH, path) {
         route.aliases = found.into_iter().map(|found| found.value).collect();
     }
     if let Some(found) = section.list("scopes", "a scope such as \"ZOHOPEOPLE.training.ALL\", or \"none\"", scope) {
@@ -77,18 +80,12 @@ pub(super) fn extra(root: &mut Section<'_>, catalogue: &mut Catalogue, whereabou
 }
 
 fn extra_route(section: &mut Section<'_>) -> Option<Route> {
-    for (key, message) in [
-        ("id", "expected an id such as \"people.forms.merge-records\""),
-        ("path", "expected a path such as \"/api/v1/courses/{courseId}/share\""),
-    ] {
-        if section.whereabouts(key).is_none() {
-            section.missing(key, message);
-        }
+    section.required("id", AN_ID);
+    section.required("path", A_PATH);
+    if section.whereabouts("throttle").is_none() {
+        section.required("requests", "the calls that its page allows in a window, or throttle = \"off\"");
     }
-    if section.whereabouts("requests").is_none() && section.whereabouts("throttle").is_none() {
-        section.missing("requests", "expected the calls that its page allows in a window, or throttle = \"off\"");
-    }
-    let found = section.parsed("id", "an id such as \"people.forms.merge-records\"", RouteId::parse);
+    let found = section.parsed("id", AN_ID, RouteId::parse);
     let known = found.is_some();
     // Without a usable id the other fields are judged all the same, as those of a call of People.
     let (product, id) = found.map_or_else(|| (Product::People, RouteId::new("")), |found| found.value);

@@ -4,16 +4,11 @@
 //! file's name unless it holds a slash, which Zoho's credentials do not. The position says which line is meant.
 
 use std::{
-    fs::File,
-    io::{self, Read},
+    fmt::Display,
     path::{Path, PathBuf},
 };
 
-use super::{
-    environment::Variables,
-    reader::Section,
-    source::{Entry, Value},
-};
+use super::{environment::Variables, reader::Section};
 use crate::{
     credential::{Credential, Unusable},
     secret::Secret,
@@ -44,6 +39,29 @@ pub(super) enum RefreshTokens {
     Awaited,
 }
 
+impl Surroundings<'_> {
+    /// What is made of a file's contents by `read`, with its path; or what is wrong with the file.
+    pub(super) fn in_file<T, E: Display>(
+        &self,
+        path: &str,
+        read: impl FnOnce(&Path) -> Result<T, E>,
+    ) -> Result<(PathBuf, T), String> {
+        let resolved = self.folder.join(path);
+        match read(&resolved) {
+            Ok(value) => Ok((resolved, value)),
+            Err(error) => Err(format!("{} {error}", self.named(path))),
+        }
+    }
+
+    /// A file for messages: by its path, unless the path might be a secret.
+    fn named(&self, path: &str) -> String {
+        if path.contains('/') {
+            return format!("the file {}", self.folder.join(path).display());
+        }
+        format!("the file of that name in the folder {}", self.folder.display())
+    }
+}
+
 /// Reads a credential that must be there.
 pub(super) fn read(section: &mut Section<'_>, key: &'static str, around: &Surroundings<'_>) -> Option<Credential> {
     read_or(section, key, around, false)
@@ -60,31 +78,15 @@ fn read_or(
     around: &Surroundings<'_>,
     awaited: bool,
 ) -> Option<Credential> {
-    let Some(entry) = section.take(key) else {
-        if awaited {
-            return Some(Credential::awaited(None));
-        }
-        section.missing(key, &format!("is missing; expected {A_CREDENTIAL}"));
-        return None;
-    };
-    let Entry { node, .. } = &entry;
-    match &node.value {
-        Value::Text(text) => match Credential::written(text.clone()) {
-            Ok(credential) => Some(credential),
-            Err(message) => {
-                section.wrong(key, &node.origin, message.to_string());
-                None
-            }
-        },
-        Value::Table(_) => {
-            section.put_back(entry);
-            section.section(key, |reference| follow(reference, key, around, awaited))
-        }
-        other => {
-            section.wrong_kind(key, &node.origin, A_CREDENTIAL, other);
-            None
-        }
+    if section.is_table(key) {
+        return section.section(key, |reference| follow(reference, key, around, awaited));
     }
+    let absent = section.whereabouts(key).is_none();
+    if !awaited {
+        section.required(key, A_CREDENTIAL);
+    }
+    let written = section.parsed(key, A_CREDENTIAL, |text| Credential::written(Secret::from(text)));
+    if awaited && absent { Some(Credential::awaited(None)) } else { written.map(|found| found.value) }
 }
 
 /// Follows a reference to where the credential is.
@@ -100,49 +102,18 @@ fn follow(reference: &mut Section<'_>, key: &str, around: &Surroundings<'_>, awa
         Credential::written(Secret::from(value)).map_err(|message| message.to_string())
     });
     let of_file = reference.parsed("file", "a path", |path| {
-        let resolved = resolved(path, around.folder);
+        let resolved = around.folder.join(path);
         match Credential::in_file(resolved.clone()) {
             Err(Unusable::Empty) if awaited => Ok(Credential::awaited(Some(resolved))),
-            Err(Unusable::Unread(error)) if awaited && error.kind() == io::ErrorKind::NotFound => {
-                Ok(Credential::awaited(Some(resolved)))
+            Err(Unusable::Unread(error)) if awaited && error.is_absent() => Ok(Credential::awaited(Some(resolved))),
+            Err(Unusable::Unread(error)) if key == REFRESH_TOKEN && error.is_absent() => {
+                Err(format!("{} is not there; `zoho-gateway login` writes it", around.named(path)))
             }
-            Err(Unusable::Unread(error)) if key == REFRESH_TOKEN && error.kind() == io::ErrorKind::NotFound => {
-                Err(format!("{} is not there; `zoho-gateway login` writes it", named(path, around.folder)))
-            }
-            outcome => outcome.map_err(|message| format!("{} {message}", named(path, around.folder))),
+            outcome => outcome.map_err(|message| format!("{} {message}", around.named(path))),
         }
     });
     if places != 1 {
         reference.refuse(format!("expected {A_CREDENTIAL}"));
     }
     of_env.or(of_file).map(|found| found.value)
-}
-
-/// Opens what a path leads to, which must be no folder.
-pub(super) fn open(path: &str, folder: &Path) -> io::Result<File> {
-    let file = File::open(resolved(path, folder))?;
-    if file.metadata()?.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    Ok(file)
-}
-
-/// What a file holds.
-pub(super) fn contents(path: &str, folder: &Path) -> io::Result<Vec<u8>> {
-    let mut contents = Vec::new();
-    open(path, folder)?.read_to_end(&mut contents)?;
-    Ok(contents)
-}
-
-/// A path, relative to the configuration file's folder.
-fn resolved(path: &str, folder: &Path) -> PathBuf {
-    folder.join(path)
-}
-
-/// A file for messages: by its path, unless the path might be a secret.
-pub(super) fn named(path: &str, folder: &Path) -> String {
-    if path.contains('/') {
-        return format!("the file {}", resolved(path, folder).display());
-    }
-    format!("the file of that name in the folder {}", folder.display())
 }

@@ -85,6 +85,12 @@ pub(super) const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// how long a key that was withdrawn is still believed.
 pub(super) const JWKS_REFRESH: Duration = Duration::from_secs(10 * 60);
 
+/// A share like everybody else's.
+pub(super) const WEIGHT: NonZeroU32 = NonZeroU32::MIN;
+
+/// The window in which Zoho counts nearly every call.
+pub(super) const CALLER_WINDOW: Duration = Duration::from_secs(60);
+
 /// A new call of Zoho's should work on the day it appears, at the pace that most calls have.
 pub(super) const UNKNOWN: UnknownRoute = UnknownRoute::Limit;
 

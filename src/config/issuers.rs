@@ -6,9 +6,9 @@ use http::Uri;
 
 use super::{
     accounts,
-    credential::{self, Surroundings},
+    credential::Surroundings,
     defaults,
-    reader::Section,
+    reader::{Section, some_text},
     sections,
 };
 use crate::caller::{ALGORITHMS, IssuerSettings, KeySet, KeySource};
@@ -25,30 +25,24 @@ pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> (Vec<Is
         if !accounts::is_a_name(name) {
             section.refuse("expected an issuer's name of 1 to 64 letters, digits, _ and -");
         }
-        let issuer = section.parsed("issuer", "the iss of its tokens, exactly", text);
-        match &issuer {
-            Some(found) if seen.contains(&found.value) => {
+        let iss = "the iss of its tokens, exactly as they have it";
+        section.required("issuer", iss);
+        let issuer = section.parsed("issuer", iss, some_text);
+        if let Some(found) = &issuer {
+            if seen.contains(&found.value) {
                 section.wrong("issuer", &found.origin, "is another issuer's too: which of the two would be believed?");
             }
-            Some(found) => seen.push(found.value.clone()),
-            None => section.missing("issuer", "expected the iss of its tokens, exactly as they have it"),
+            seen.push(found.value.clone());
         }
         let audience = "what the aud of its tokens has to hold: a name of this gateway";
-        if section.whereabouts("audience").is_none() {
-            let message = format!("is missing; expected {audience}. Without one, tokens for others would be taken too");
-            section.missing("audience", &message);
-        }
-        let audiences = section.list("audience", audience, text).into_iter().flatten();
+        section.required("audience", &format!("{audience}. Without one, tokens for others would be taken too"));
+        let audiences = section.list("audience", audience, some_text).into_iter().flatten();
         let audiences = audiences.map(|found| found.value).collect();
         let algorithms = algorithms(section);
         let keys = keys(section, around);
         Some(IssuerSettings { name: name.to_owned(), issuer: issuer?.value, audiences, algorithms, keys: keys? })
     });
     (issuers.into_iter().flatten().collect(), names)
-}
-
-fn text(text: &str) -> Result<String, &'static str> {
-    if text.is_empty() { Err("is empty") } else { Ok(text.to_owned()) }
 }
 
 fn algorithms(section: &mut Section<'_>) -> Vec<jsonwebtoken::Algorithm> {
@@ -68,11 +62,7 @@ fn keys(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<KeySourc
     let places = ["jwks_url", "jwks_file"].map(|key| section.whereabouts(key));
     let url = section.parsed("jwks_url", "an https URL", url);
     let file = section.parsed("jwks_file", "a path", |path| {
-        let named = credential::named(path, around.folder);
-        let contents = credential::contents(path, around.folder);
-        let contents = contents.map_err(|error| format!("{named} cannot be read: {error}"))?;
-        let keys = KeySet::parse(&contents).map_err(|error| format!("{named}: {error}"))?;
-        Ok::<_, String>(KeySource::File { path: around.folder.join(path), keys })
+        around.in_file(path, KeySet::in_file).map(|(path, keys)| KeySource::File { path, keys })
     });
     let of_url = ["ca_file", "refresh"].map(|key| (key, section.whereabouts(key)));
     let extra_roots = sections::extra_roots(section, around);

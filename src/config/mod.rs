@@ -34,7 +34,6 @@ mod warnings;
 
 use std::{
     ffi::OsString,
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -53,9 +52,13 @@ use crate::{
     catalogue::{Catalogue, Route},
     ledger::Limits,
     listener::{ListenAddress, Patience, SocketAccess, Tls},
+    reread,
     token::TokenLimits,
     upstream::ExtraRoots,
 };
+
+/// Room for ten thousands of callers.
+const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
 /// Everything the gateway is told before it runs.
 #[derive(Debug, Clone)]
@@ -244,10 +247,12 @@ pub fn parse(
 
 fn read(path: &Path) -> Result<(String, String), Problem> {
     let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| {
+    let problem = |message| {
         let origin = Origin::File { name: Arc::from(name.as_str()), position: None };
-        Problem { origin, key: String::new(), message: format!("cannot be read: {error}") }
-    })?;
+        Problem { origin, key: String::new(), message }
+    };
+    let contents = reread::read(path, LONGEST_FILE).map_err(|error| problem(error.to_string()))?;
+    let text = str::from_utf8(contents.expose()).map_err(|_| problem("is no UTF-8 text".to_owned()))?.to_owned();
     Ok((name, text))
 }
 

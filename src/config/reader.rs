@@ -29,6 +29,11 @@ pub(super) struct Located<T> {
     pub(super) origin: Origin,
 }
 
+/// Text that says something, for [`Section::parsed`] and [`Section::list`].
+pub(super) fn some_text(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("is empty") } else { Ok(text.to_owned()) }
+}
+
 /// Reads the root of the tree with `read`.
 pub(super) fn read_root<T>(
     name: &Arc<str>,
@@ -50,6 +55,23 @@ impl<'f> Section<'f> {
     pub(super) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'f>) -> T) -> T {
         let (table, origin) = self.table(key).unwrap_or_else(|| (Table::default(), self.origin.clone()));
         self.inner(key, table, origin, read)
+    }
+
+    /// Reads a table of known keys, if it is there. `expected` completes "expected ..." for anything but a table.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        read: impl FnOnce(&mut Section<'f>) -> Option<T>,
+    ) -> Option<T> {
+        let Entry { key_origin, node: Node { origin, value }, .. } = self.take(key)?;
+        match value {
+            Value::Table(table) => self.inner(key, table, key_origin, read),
+            other => {
+                self.wrong_kind(key, &origin, expected, &other);
+                None
+            }
+        }
     }
 
     /// Reads a table of tables whose keys are names, in the order of the file.
@@ -105,6 +127,11 @@ impl<'f> Section<'f> {
     /// Whether a key is there, and where; for keys that exclude each other.
     pub(super) fn whereabouts(&self, key: &str) -> Option<Origin> {
         self.table.find(key).map(|entry| entry.key_origin.clone())
+    }
+
+    /// Whether a key holds a table, for keys that may also hold something else.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        matches!(self.table.find(key), Some(Entry { node: Node { value: Value::Table(_), .. }, .. }))
     }
 
     /// Whether a key holds a table with anything in it, for rules that hang on it before it is read.
@@ -174,9 +201,12 @@ impl Section<'_> {
         Some(self.table.0.remove(at))
     }
 
-    /// Puts back what [`Section::take`] took, to ask for it differently.
-    pub(super) fn put_back(&mut self, entry: Entry) {
-        self.table.0.push(entry);
+    /// Notes a key that this table has to have and lacks. `expected` completes "expected ...".
+    pub(super) fn required(&mut self, key: &'static str, expected: &str) {
+        self.known.insert(key);
+        if self.table.find(key).is_none() {
+            self.missing(key, &format!("is missing; expected {expected}"));
+        }
     }
 
     /// A string that `parse` understands. `expected` completes "expected ..." for anything but a string.

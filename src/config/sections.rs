@@ -1,17 +1,14 @@
 //! The tables with fixed keys: `[proxy]`, `[admin]`, `[state]`, `[token]`, `[queue]`, `[upstream]`, `[cache]`, `[audit]`, `[routing]`.
 
-use std::{num::NonZeroU32, ops::RangeInclusive, path::Path, time::Duration};
+use std::{num::NonZeroU32, ops::RangeInclusive, os::unix::net::SocketAddr, path::Path, time::Duration};
 
 use super::{
     Admin, Audit, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, ScopeCheck, State, UnknownRoute, Upstream,
-    credential::{self, Surroundings},
-    defaults,
-    reader::Section,
-    tls, unix,
+    credential::Surroundings, defaults, reader::Section, tls, unix,
 };
 use crate::{
     ledger::Limits,
-    listener::{HeadLimits, Patience},
+    listener::{HeadLimits, ListenAddressError, Patience},
     token::TokenLimits,
     upstream::ExtraRoots,
 };
@@ -56,7 +53,7 @@ const AN_ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or \"unix:/run/z
 /// Reads `[proxy]`. Callers who are `anonymous` are let in only where no other machine gets.
 pub(super) fn proxy(section: &mut Section<'_>, anonymous: bool, around: &Surroundings<'_>) -> Proxy {
     let listen = section.list("listen", AN_ADDRESS, |text| {
-        let address: ListenAddress = text.parse().map_err(|error| format!("{error}"))?;
+        let address = address(text, around.folder)?;
         if anonymous && !address.is_local() {
             return Err("expected a loopback address (127.0.0.0/8, ::1, localhost) or a Unix socket: callers are \
                         anonymous, and anonymous callers are allowed only there; to listen on a network, configure \
@@ -91,6 +88,17 @@ pub(super) fn proxy(section: &mut Section<'_>, anonymous: bool, around: &Surroun
         patience: patience(section),
         max_connections: section.integer("max_connections", CONNECTIONS).unwrap_or(defaults::MAX_CONNECTIONS) as usize,
         hosts: hosts(section),
+    }
+}
+
+/// An address, a socket's path starting at `folder`.
+fn address(text: &str, folder: &Path) -> Result<ListenAddress, String> {
+    let address = text.parse().map_err(|error: ListenAddressError| error.to_string())?;
+    let ListenAddress::Unix(path) = address else { return Ok(address) };
+    let path = folder.join(path);
+    match SocketAddr::from_pathname(&path) {
+        Ok(_) => Ok(ListenAddress::Unix(path)),
+        Err(_) => Err(format!("{}, together with the folder that it starts at", ListenAddressError::Path)),
     }
 }
 
@@ -198,13 +206,8 @@ pub(super) fn upstream(section: &mut Section<'_>, around: &Surroundings<'_>) -> 
 
 /// Reads the trust roots of `ca_file`; none without it.
 pub(super) fn extra_roots(section: &mut Section<'_>, around: &Surroundings<'_>) -> ExtraRoots {
-    let roots = section.parsed("ca_file", "a path", |path| {
-        let named = credential::named(path, around.folder);
-        let pem =
-            credential::contents(path, around.folder).map_err(|error| format!("{named} cannot be read: {error}"))?;
-        ExtraRoots::parse(&pem).map_err(|error| format!("{named}: {error}"))
-    });
-    roots.map(|found| found.value).unwrap_or_default()
+    let roots = section.parsed("ca_file", "a path", |path| around.in_file(path, ExtraRoots::in_file));
+    roots.map(|found| found.value.1).unwrap_or_default()
 }
 
 /// Reads `[cache]`.

@@ -342,3 +342,23 @@ fn paths_start_at_the_files_folder() {
     assert_eq!(config.accounts[0].client_secret.current().expose(), "c11e27");
     assert_eq!(config.accounts[0].client_id, "1000.ABC");
 }
+
+#[test]
+fn sockets_start_at_the_files_folder() {
+    let read = |folder: &str, listen: &str, pairs: &[(&str, &str)]| {
+        let text = with_account(&format!("proxy.listen = {listen}\n"));
+        parse(&format!("{folder}/gateway.toml"), &text, variables(pairs))
+            .map(|config| config.proxy.listen.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let expected = ["unix:/etc/zoho/proxy.sock", "unix:/run/p.sock"];
+    assert_eq!(read("/etc/zoho", "[\"unix:proxy.sock\", \"unix:/run/p.sock\"]", &[]).unwrap(), expected);
+    let variable = [("ZOHO_GATEWAY__PROXY__LISTEN", "unix:proxy.sock,unix:/run/p.sock")];
+    assert_eq!(read("/etc/zoho", "\"localhost:1\"", &variable).unwrap(), expected);
+
+    // What a socket's path may take is taken by all of it.
+    let folder = format!("/{}", "x".repeat(95));
+    assert!(read(&folder, "\"unix:proxy.sock\"", &[]).is_ok());
+    let told = lines(&read(&folder, "\"unix:proxy1.sock\"", &[]).unwrap_err());
+    let words = "expected a path of 1 to 107 bytes after \"unix:\", together with the folder that it starts at";
+    assert_eq!(told, [format!("{folder}/gateway.toml:1:16: proxy.listen: {words}")]);
+}

@@ -5,7 +5,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    credential::{self, Surroundings},
+    credential::Surroundings,
     defaults,
     reader::{Located, Section},
 };
@@ -13,16 +13,12 @@ use crate::listener::{ClientAuth, ClientCertificates, Tls, TlsFile, TlsFiles};
 
 /// Reads `proxy.tls`, if it is there.
 pub(super) fn read(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Arc<Tls>> {
-    let there = section.whereabouts("tls").is_some();
-    section.section("tls", |section| if there { files(section, around) } else { None })
+    section.optional("tls", "a table: { cert = \"PATH\", key = \"PATH\" }", |section| files(section, around))
 }
 
 fn files(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Arc<Tls>> {
-    for (key, what) in [("cert", "certificate"), ("key", "certificate's private key")] {
-        if section.whereabouts(key).is_none() {
-            section.missing(key, &format!("is missing; expected the path of a PEM file with the {what}"));
-        }
-    }
+    section.required("cert", "the path of a PEM file with the certificate");
+    section.required("key", "the path of a PEM file with the certificate's private key");
     let mutual = section.whereabouts("client_ca").is_some();
     let auth = section.whereabouts("client_auth");
     if let Some(origin) = auth.filter(|_| !mutual) {
@@ -53,8 +49,6 @@ fn file(section: &mut Section<'_>, file: TlsFile, around: &Surroundings<'_>) -> 
         if path.contains('\n') || path.contains("-----BEGIN") {
             return Err("expected the path of a PEM file, found its text".to_owned());
         }
-        let resolved = around.folder.join(path);
-        file.check(&resolved).map_err(|why| format!("{} {why}", credential::named(path, around.folder)))?;
-        Ok(resolved)
+        around.in_file(path, |path| file.check(path)).map(|(path, ())| path)
     })
 }

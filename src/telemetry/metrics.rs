@@ -1,6 +1,9 @@
 //! Every metric, by name. All begin with `zoho_gateway_`.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, SystemTime},
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -38,6 +41,8 @@ pub struct Metrics {
     state_available: Gauge,
     waiting: Gauge,
     dropped_lines: Counter,
+    /// No number at all where there is no certificate: zero would be one that ended long ago.
+    certificate_end: Family<NoLabels, Gauge>,
 }
 
 /// Label values come from the configuration and the catalogue, never from a request, so their number is bounded.
@@ -75,6 +80,9 @@ struct IssuerLabels {
 struct CacheLabels {
     outcome: &'static str,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoLabels {}
 
 /// A rendered page of metrics.
 #[derive(Debug)]
@@ -121,6 +129,9 @@ impl Metrics {
         let dropped =
             "Lines of log and audit that were not written, because whoever reads them stalls or the disk is full";
         registry.register("log_lines_dropped", dropped, dropped_lines.clone());
+        let certificate_end = Family::default();
+        let (name, help) = ("tls_certificate_expiry_timestamp", "The end of the certificate that callers are shown");
+        registry.register_with_unit(name, help, Unit::Seconds, certificate_end.clone());
         Self {
             registry,
             requests,
@@ -136,6 +147,7 @@ impl Metrics {
             state_available,
             waiting,
             dropped_lines,
+            certificate_end,
         }
     }
 
@@ -196,6 +208,17 @@ impl Metrics {
     /// So many bytes are kept.
     pub fn cache_bytes(&self, bytes: u64) {
         self.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// The certificate that callers are shown is good until then, if that can be told.
+    pub fn certificate_ends(&self, end: Option<SystemTime>) {
+        match end.and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok()) {
+            Some(end) => {
+                let seconds = i64::try_from(end.as_secs()).unwrap_or(i64::MAX);
+                self.certificate_end.get_or_create(&NoLabels {}).set(seconds);
+            }
+            None => self.certificate_end.clear(),
+        }
     }
 
     /// The page as it stands now; `waiting` callers wait, and the state store is available or not.

@@ -27,6 +27,7 @@ use crate::{
     clock,
     ledger::Journal,
     refusal::{Cause, ScopeEvidence, UpstreamFault},
+    reread::Reread,
     respond,
     secret::Secret,
     store::KeptToken,
@@ -249,10 +250,11 @@ impl Source {
         let mut changed = false;
         for (key, credential) in credentials {
             match credential.reread() {
-                Ok(different) => changed |= different,
-                Err(error) => {
-                    // Kubernetes and editors replace files in steps; a moment without one is no event.
-                    tracing::debug!(account = %self.account.name, key, %error, "a credential's file cannot be used; the one before goes on");
+                Reread::Quiet => {}
+                Reread::Replaced => changed = true,
+                Reread::Unusable(error) => {
+                    let file = credential.file().map(|path| path.display().to_string());
+                    tracing::warn!(account = %self.account.name, key, file, %error, "a credential's file cannot be used; what it held before goes on until it is mended");
                 }
             }
         }

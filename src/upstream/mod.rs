@@ -25,7 +25,7 @@ use tower::{ServiceExt, util::MapResponse};
 
 pub use connect::{ConnectTimeout, Elapsed};
 pub use failure::Failure;
-pub use roots::{ExtraRoots, ExtraRootsError, tls};
+pub use roots::{ExtraRoots, tls};
 
 use crate::{body::Body, ledger::NO_ANSWER_GRACE};
 

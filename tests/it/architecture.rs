@@ -23,7 +23,7 @@ const FLOORS: [&[&str]; 13] = [
     &["ledger", "permissions"],
     &["store"],
     &["account"],
-    &["endpoint", "credential"],
+    &["endpoint", "credential", "pem"],
     &["catalogue", "reread"],
     &["body", "boxed", "clock", "fault", "hex", "peer", "protocol", "secret", "shutdown", "success", "trail"],
 ];

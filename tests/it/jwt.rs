@@ -323,7 +323,7 @@ async fn keys_in_a_file_are_followed() {
     gateway.send(&showing(&old.sign(&claims()))).await.is_zohos(200);
     gateway.send(&showing(&new.sign(&claims()))).await.problem(401, "caller-unauthenticated");
     write("nonsense");
-    gateway.process().logged(|line| line.contains("an issuer's keys could not be had").then_some(()));
+    gateway.process().logged(|line| line.contains("an issuer's key file cannot be used").then_some(()));
     gateway.send(&showing(&old.sign(&claims()))).await.is_zohos(200);
     write(&jwks(&[&new]));
     for _ in 0..STEPS {

@@ -140,6 +140,10 @@ async fn files_that_change_are_followed() {
     standing.send(&get(COURSE)).await.is_zohos(200);
     let changes = gateway.process().log().iter().filter(|line| line.contains("new connections get")).count();
     assert_eq!(changes, 2);
+    // The end of the certificate in force, in the year 4096.
+    let metrics = gateway.admin("/metrics").await.text();
+    let line = "zoho_gateway_tls_certificate_expiry_timestamp_seconds{} 67090118400";
+    assert!(metrics.lines().any(|other| other == line), "{metrics}");
 }
 
 async fn until_shown(client: &TlsClient, gateway: &Gateway, issued: &Issued) {

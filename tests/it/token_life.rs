@@ -101,6 +101,12 @@ async fn a_refresh_token_that_is_rotated_takes_effect_without_a_failed_call() {
         gateway.send(&get(COURSE)).await.is_zohos(200);
     }
     assert_eq!(zoho.token_calls().await, 2);
+    // Nor that the file went, but for the operator.
+    fs::remove_file(setup.path("token")).expect("it was there");
+    let told = |line: &str| line.contains("a credential's file cannot be used").then(|| line.to_owned());
+    let line = gateway.process().logged(told);
+    assert!(line.contains("WARN") && line.contains("/token") && line.contains("No such file"), "{line}");
+    gateway.send(&get(COURSE)).await.is_zohos(200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -65,10 +65,19 @@ fn every_mistake_in_callers_and_issuers_is_told_with_its_place() {
             "callers.a.jwt = { issuer = \"i\", subject = \"s\" }\ncallers.b.jwt = { issuer = \"i\", subject = [\"t\", \"s\"] }\nissuers.i = { issuer = \"i\", audience = \"a\", jwks_url = \"https://i\" }",
             "2:49: callers.b.jwt.subject: stands there twice: for whom would it speak?",
         ),
+        (
+            "[callers.a]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\nlimit = 600",
+            "3:9: callers.a.limit: expected a table: { requests = 600, window = \"60s\" }, found an integer",
+        ),
+        (
+            "[callers.a]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\nlimit = {}",
+            "3:1: callers.a.limit.requests: is missing; expected how many requests there may be in each window",
+        ),
         // Issuers.
+        ("[issuers.i]\nissuer = \"\"\naudience = \"a\"\njwks_url = \"https://i\"", "2:10: issuers.i.issuer: is empty"),
         (
             "[issuers.i]\naudience = \"a\"\njwks_url = \"https://i\"",
-            "1:10: issuers.i.issuer: expected the iss of its tokens, exactly as they have it",
+            "1:10: issuers.i.issuer: is missing; expected the iss of its tokens, exactly as they have it",
         ),
         (
             "[issuers.i]\nissuer = \"i\"\njwks_url = \"https://i\"",
@@ -88,7 +97,11 @@ fn every_mistake_in_callers_and_issuers_is_told_with_its_place() {
         ),
         (
             "[issuers.i]\nissuer = \"i\"\naudience = \"a\"\njwks_file = \"/dev/null\"",
-            "4:13: issuers.i.jwks_file: the file /dev/null: expected a JWK Set, a JSON object with a list \"keys\" (RFC 7517)",
+            "4:13: issuers.i.jwks_file: the file /dev/null is no JWK Set: expected a JSON object with a list \"keys\" (RFC 7517)",
+        ),
+        (
+            "[issuers.i]\nissuer = \"i\"\naudience = \"a\"\njwks_file = \"/dev/zero\"",
+            "4:13: issuers.i.jwks_file: the file /dev/zero is too long: more than 262144 bytes",
         ),
         (
             "[issuers.i]\nissuer = \"i\"\naudience = \"a\"\njwks_url = \"https://i\"\nalgorithms = [\"ES256\", \"HS256\"]",

@@ -125,7 +125,11 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "upstream.ca_file = \"/dev/null\"",
-            "1:20: upstream.ca_file: the file /dev/null: expected PEM certificates, found none",
+            "1:20: upstream.ca_file: the file /dev/null holds no certificates (BEGIN CERTIFICATE)",
+        ),
+        (
+            "upstream.ca_file = \"/dev/zero\"",
+            "1:20: upstream.ca_file: the file /dev/zero is too long: more than 1048576 bytes",
         ),
         ("upstream.ca_file = \"/\"", "1:20: upstream.ca_file: the file / cannot be read: is a directory"),
         // Routes.
@@ -224,15 +228,15 @@ fn every_mistake_is_told_with_its_place() {
         ("extra_routes = [3]", "1:17: extra_routes: expected a table, found an integer"),
         (
             "[[extra_routes]]\npath = \"/api/x\"\nrequests = 1",
-            "1:1: extra_routes.id: expected an id such as \"people.forms.merge-records\"",
+            "1:1: extra_routes.id: is missing; expected an id such as \"people.forms.merge-records\"",
         ),
         (
             "[[extra_routes]]\nid = \"people.x.a-b\"\nrequests = 1",
-            "1:1: extra_routes.path: expected a path such as \"/api/v1/courses/{courseId}/share\"",
+            "1:1: extra_routes.path: is missing; expected a path such as \"/api/v1/courses/{courseId}/share\"",
         ),
         (
             "[[extra_routes]]\nid = \"people.x.a-b\"\npath = \"/api/x\"",
-            "1:1: extra_routes.requests: expected the calls that its page allows in a window, or throttle = \"off\"",
+            "1:1: extra_routes.requests: is missing; expected the calls that its page allows in a window, or throttle = \"off\"",
         ),
         (
             "[[extra_routes]]\nid = \"crm.x.a-b\"\npath = \"/api/x\"\nrequests = 1",
@@ -278,7 +282,7 @@ fn every_mistake_in_an_account_is_told_with_its_place() {
         ("\"c11e27\"", "{ env = \"EMPTY\" }", ":4:25: accounts.main.client_secret.env: is empty".to_owned()),
         ("\"c11e27\"", "{ file = \"/nowhere/secret\" }", ":4:26: accounts.main.client_secret.file: the file /nowhere/secret cannot be read: No such file or directory (os error 2)".to_owned()),
         ("\"c11e27\"", "{ file = \"secret\" }", ":4:26: accounts.main.client_secret.file: the file of that name in the folder . cannot be read: No such file or directory (os error 2)".to_owned()),
-        ("\"c11e27\"", "{ file = \"/dev/zero\" }", ":4:26: accounts.main.client_secret.file: the file /dev/zero is too long for a credential".to_owned()),
+        ("\"c11e27\"", "{ file = \"/dev/zero\" }", ":4:26: accounts.main.client_secret.file: the file /dev/zero is too long: more than 65536 bytes".to_owned()),
         ("\"c11e27\"", "{ file = \"/dev/null\" }", ":4:26: accounts.main.client_secret.file: the file /dev/null is empty".to_owned()),
         ("\"c11e27\"", "{}", format!(":4:1: accounts.main.client_secret: expected {form}")),
         ("\"c11e27\"", "{ env = \"ONE\", file = \"/dev/null\" }", format!(":4:1: accounts.main.client_secret: expected {form}")),
@@ -335,7 +339,9 @@ fn a_file_that_cannot_be_read_is_one_problem() {
     let expected = format!("{}: cannot be read: No such file or directory (os error 2)", path.display());
     assert_eq!(lines(&errors), [expected]);
     fs::write(&path, b"\xff").unwrap();
-    assert_eq!(load(&path, []).unwrap_err().problems().len(), 1);
+    assert_eq!(lines(&load(&path, []).unwrap_err()), [format!("{}: is no UTF-8 text", path.display())]);
+    let errors = load(Path::new("/dev/zero"), []).unwrap_err();
+    assert_eq!(lines(&errors), ["/dev/zero: is too long: more than 16777216 bytes"]);
 }
 
 // === Secrets ===

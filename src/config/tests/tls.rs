@@ -103,8 +103,8 @@ fn what_is_wrong_with_the_files_is_told_by_key_and_file() {
             format!("1:36: proxy.tls.key: {this} holds a key with a passphrase; expected one without: openssl pkey -in OLD -out NEW"),
         ]),
         ("{ cert = \"no-text\", key = \"/dev/zero\" }", vec![
-            format!("1:22: proxy.tls.cert: {this} cannot be read: stream did not contain valid UTF-8"),
-            "1:39: proxy.tls.key: the file /dev/zero is too long to be what it should be".to_owned(),
+            format!("1:22: proxy.tls.cert: {this} holds no certificates (BEGIN CERTIFICATE)"),
+            "1:39: proxy.tls.key: the file /dev/zero is too long: more than 1048576 bytes".to_owned(),
         ]),
         ("{ cert = \"cert\", key = \"\"\"-----BEGIN PRIVATE KEY-----\ns3cr3tc4n4ry/\"\"\" }", vec![
             "1:36: proxy.tls.key: expected the path of a PEM file, found its text".to_owned(),

@@ -12,16 +12,19 @@ use rustls::{
 };
 
 use super::{ClientAuth, TlsFault, TlsFile, TlsFiles, Unusable, certificate, files};
-use crate::secret::Secret;
+use crate::{
+    pem::{self, UnusablePem},
+    secret::SecretBytes,
+};
 
 /// The one protocol that is spoken over it, as ALPN names it (RFC 7301).
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The files as they were read.
 pub(super) struct Contents {
-    cert: Result<Secret, Unusable>,
-    key: Result<Secret, Unusable>,
-    client_ca: Option<Result<Secret, Unusable>>,
+    cert: Result<SecretBytes, UnusablePem>,
+    key: Result<SecretBytes, UnusablePem>,
+    client_ca: Option<Result<SecretBytes, UnusablePem>>,
 }
 
 /// What connections are made with.
@@ -34,9 +37,9 @@ pub(super) struct Ready {
 impl Contents {
     pub(super) fn of(files: &TlsFiles) -> Self {
         Self {
-            cert: files::read(&files.cert),
-            key: files::read(&files.key),
-            client_ca: files.clients.as_ref().map(|clients| files::read(&clients.ca)),
+            cert: pem::read(&files.cert),
+            key: pem::read(&files.key),
+            client_ca: files.clients.as_ref().map(|clients| pem::read(&clients.ca)),
         }
     }
 
@@ -44,7 +47,7 @@ impl Contents {
     pub(super) fn fingerprint(&self) -> Vec<u8> {
         let files = [Some(&self.cert), Some(&self.key), self.client_ca.as_ref()].into_iter().flatten();
         let digests = files.map(|file| match file {
-            Ok(text) => digest(&SHA256, text.expose().as_bytes()),
+            Ok(pem) => digest(&SHA256, pem.expose()),
             Err(error) => digest(&SHA256, error.to_string().as_bytes()),
         });
         digests.flat_map(|digest| digest.as_ref().to_vec()).collect()
@@ -55,11 +58,12 @@ impl Contents {
         let provider = Arc::new(default_provider());
         let mut faults = Vec::new();
         let mut fault = |file, why| faults.push(TlsFault { file, path: files.path(file).to_owned(), why });
-        let chain = self.cert.and_then(|text| files::chain(&text)).map_err(|why| fault(TlsFile::Cert, why));
-        let key = self.key.and_then(|text| files::key(&text)).map_err(|why| fault(TlsFile::Key, why));
-        let verifier = self.client_ca.zip(files.clients.as_ref()).map(|(text, clients)| {
-            let authorities = text.and_then(|text| files::authorities(&text));
-            authorities.and_then(|authorities| verifier(authorities, clients.auth, &provider))
+        let of = |file: Result<SecretBytes, UnusablePem>| file.map_err(Unusable::from);
+        let chain = of(self.cert).and_then(|pem| files::chain(&pem)).map_err(|why| fault(TlsFile::Cert, why));
+        let key = of(self.key).and_then(|pem| files::key(&pem)).map_err(|why| fault(TlsFile::Key, why));
+        let verifier = self.client_ca.zip(files.clients.as_ref()).map(|(pem, clients)| {
+            let authorities = pem.and_then(|pem| pem::authorities(&pem))?;
+            verifier(authorities, clients.auth, &provider)
         });
         let verifier = verifier.transpose().map_err(|why| fault(TlsFile::ClientCa, why));
         let pair = match (chain, key) {
@@ -82,7 +86,7 @@ fn verifier(
         ClientAuth::Required => builder,
         ClientAuth::Optional => builder.allow_unauthenticated(),
     };
-    builder.build().map_err(|_| Unusable::Lacking(files::CERTIFICATES))
+    Ok(builder.build().map_err(|_| UnusablePem::Lacking(pem::CERTIFICATES))?)
 }
 
 /// A certificate with its key, if they are a pair.

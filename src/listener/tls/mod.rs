@@ -14,7 +14,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -25,7 +25,11 @@ pub use files::{TlsFile, Unusable};
 pub use follow::follow_tls;
 
 use self::contents::{Contents, Ready};
-use crate::{clock, peer::SubjectName};
+use crate::{
+    clock,
+    peer::SubjectName,
+    reread::{Reread, Trouble},
+};
 
 /// A handshake takes two round trips and a signature; what takes longer than this is no honest caller's.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,19 +88,7 @@ struct State {
     ready: Ready,
     /// Of the files that it was made of.
     fingerprint: Vec<u8>,
-    /// Files that cannot be used: their fingerprint, and how often in a row they were found so.
-    unusable: Option<(Vec<u8>, u32)>,
-}
-
-/// What became of reading the files again.
-#[derive(Debug)]
-pub(super) enum Reread {
-    /// Nothing that would have to be told.
-    Same,
-    /// They hold something else now, which is in force.
-    Replaced,
-    /// They hold something that cannot be used, and did so the last time. Told once.
-    Unusable(Vec<TlsFault>),
+    trouble: Trouble,
 }
 
 impl TlsFiles {
@@ -132,7 +124,7 @@ impl Tls {
     pub fn load(files: TlsFiles) -> Result<Self, Vec<TlsFault>> {
         let contents = Contents::of(&files);
         let fingerprint = contents.fingerprint();
-        let state = State { ready: contents.ready(&files)?, fingerprint, unusable: None };
+        let state = State { ready: contents.ready(&files)?, fingerprint, trouble: Trouble::default() };
         Ok(Self { files, state: Mutex::new(state) })
     }
 
@@ -142,10 +134,15 @@ impl Tls {
         &self.files
     }
 
+    /// Until when the certificate is good, if it can be told.
+    pub(super) fn end(&self) -> Option<SystemTime> {
+        self.state.lock().ready.end
+    }
+
     /// What the operator should hear of a certificate that ends soon or has ended.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
-        let end = self.state.lock().ready.end?;
+        let end = self.end()?;
         let (file, date) = (self.files.cert.display(), httpdate::fmt_http_date(end));
         match end.duration_since(clock::wall()) {
             Err(_) => Some(format!("the certificate in {file} has expired on {date}; put a new one there")),
@@ -173,29 +170,22 @@ impl Tls {
         Ok((stream, names))
     }
 
-    /// Reads the files again.
-    pub(super) fn reread(&self) -> Reread {
+    /// Reads the files again. What is wrong with them is told in one text.
+    pub(super) fn reread(&self) -> Reread<String> {
         let contents = Contents::of(&self.files);
         let fingerprint = contents.fingerprint();
-        let ready = if fingerprint == self.state.lock().fingerprint { None } else { Some(contents.ready(&self.files)) };
+        let same = fingerprint == self.state.lock().fingerprint;
+        let ready = if same { Ok(None) } else { contents.ready(&self.files).map(Some) };
         let mut state = self.state.lock();
-        match ready {
-            None => {
-                state.unusable = None;
-                Reread::Same
+        let replaced = ready.map(|ready| match ready {
+            Some(ready) => {
+                (state.ready, state.fingerprint) = (ready, fingerprint);
+                true
             }
-            Some(Ok(ready)) => {
-                *state = State { ready, fingerprint, unusable: None };
-                Reread::Replaced
-            }
-            Some(Err(faults)) => {
-                let before = state.unusable.as_ref().filter(|(before, _)| *before == fingerprint);
-                let times = before.map_or(1, |(_, times)| times.saturating_add(1));
-                state.unusable = Some((fingerprint, times));
-                // Certificate and key are replaced one after the other: what stands there for a moment is no event.
-                if times == 2 { Reread::Unusable(faults) } else { Reread::Same }
-            }
-        }
+            None => false,
+        });
+        let told = |faults: Vec<TlsFault>| faults.iter().map(TlsFault::to_string).collect::<Vec<_>>().join("; ");
+        state.trouble.judge(replaced.map_err(told))
     }
 }
 
