@@ -3,13 +3,15 @@
 
 use std::{
     fmt::Display,
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
+use rustix::fs::OFlags;
 use tokio::{runtime::Handle, task::spawn_blocking};
 
 use crate::{secret::SecretBytes, shutdown::Shutdown};
@@ -17,6 +19,10 @@ use crate::{secret::SecretBytes, shutdown::Shutdown};
 /// How often files are read. Their contents are compared, since links and times tell less; a few small files every few
 /// seconds cost nothing.
 const PERIOD: Duration = Duration::from_secs(5);
+
+/// How long a pipe may take to give what it holds: a shell's `<(COMMAND)`, as a file of a secret.
+const PIPE_PATIENCE: Duration = Duration::from_secs(2);
+const PIPE_STEP: Duration = Duration::from_millis(10);
 
 /// A file that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -48,19 +54,41 @@ pub enum Reread<E> {
 #[derive(Debug, Default)]
 pub struct Trouble(Option<(String, u32)>);
 
-/// What a file holds. A wrong path may lead to something endless, so that no more than `longest` bytes are taken.
+/// What a file holds. A wrong path may lead to something endless or to a pipe that nobody writes to, so that no more than
+/// `longest` bytes are taken, and no pipe is waited for without end.
 ///
 /// # Errors
 /// [`Unread`], when there is no such file or it holds more.
 pub fn read(path: &Path, longest: u64) -> Result<SecretBytes, Unread> {
-    let file = File::open(path)?;
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_dir() {
         return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
     }
     let mut contents = Vec::new();
-    let length = file.take(longest + 1).read_to_end(&mut contents);
+    let length = Patient { file, left: PIPE_PATIENCE }.take(longest + 1).read_to_end(&mut contents);
     let contents = SecretBytes::new(contents);
     if length? as u64 > longest { Err(Unread::TooLong(longest)) } else { Ok(contents) }
+}
+
+/// Reads a pipe that is still being written to, for a while. Files never make it wait.
+struct Patient {
+    file: File,
+    left: Duration,
+}
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.file.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.left.is_zero() => {
+                    std::thread::sleep(PIPE_STEP);
+                    self.left = self.left.saturating_sub(PIPE_STEP);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
 }
 
 /// Calls `look` again and again until the drain begins, where it may take its time and may spawn tasks.
@@ -150,6 +178,26 @@ mod tests {
         assert_eq!(told(Path::new("/dev/zero")), "is too long: more than 4 bytes");
         assert_eq!(told(folder.path()), "cannot be read: is a directory");
         assert!(read(&folder.path().join("none"), 4).unwrap_err().is_absent());
+    }
+
+    #[test]
+    fn a_pipe_holds_nobody_up_and_gives_what_is_written_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        assert_eq!(read(&path, 9).unwrap().expose(), b"", "nobody writes");
+        for (closes, expected) in [(true, Some(&b"1000.secret"[..])), (false, None)] {
+            let (reader, mut writer) = io::pipe().unwrap();
+            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+            let writing = std::thread::spawn(move || {
+                std::thread::sleep(3 * PIPE_STEP);
+                io::Write::write_all(&mut writer, b"1000.secret").unwrap();
+                (!closes).then_some(writer)
+            });
+            let contents = read(Path::new(&path), 20).ok();
+            assert_eq!(contents.as_ref().map(SecretBytes::expose), expected);
+            drop(writing.join().unwrap());
+        }
     }
 
     #[test]

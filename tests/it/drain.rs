@@ -4,7 +4,7 @@ use std::{fs, sync::Arc};
 
 use tokio::sync::Notify;
 
-use crate::support::{COURSE, Gateway, REFRESH_TOKEN, Reply, Sandbox, Upstream, get, ms, shell};
+use crate::support::{COURSE, Gateway, Reply, Sandbox, Upstream, get, ms};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_in_flight_is_answered_and_a_new_one_is_told() {
@@ -102,24 +102,6 @@ async fn a_second_signal_and_an_idle_gateway_end_at_once() {
     gateway.send(&get(COURSE)).await.is_zohos(200);
     let _kept = gateway.connect().await;
     gateway.terminate();
-    gateway.terminate();
-    assert_eq!(gateway.wait(), Some(0));
-}
-
-/// A pipe that nobody writes to stands for a disk that has gone away.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_whose_reading_never_ends_holds_nothing_up() {
-    let zoho = Sandbox::boundless();
-    let setup = Gateway::before(&zoho).without("accounts.main.refresh_token");
-    let setup = setup.set("accounts.main.refresh_token.file", "./token");
-    let path = setup.path("token");
-    fs::write(&path, REFRESH_TOKEN).expect("the folder can be written to");
-    let mut gateway = setup.start();
-    fs::remove_file(&path).expect("it is there");
-    shell(&format!("mkfifo {}", path.display()));
-    // By then it has been read again.
-    tokio::time::sleep(ms(6000)).await;
-    gateway.send(&get(COURSE)).await.is_zohos(200);
     gateway.terminate();
     assert_eq!(gateway.wait(), Some(0));
 }
