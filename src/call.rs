@@ -1,7 +1,7 @@
 //! What passes from room to room: a chain of proofs.
 //!
-//! `http::Request` → [`Identified`] → [`Matched`] → [`Call`] → [`Permitted`] → [`Signed`] → [`Answer`] → `http::Response`. Each type can
-//! only be had from the room before, so a step left out does not compile.
+//! `http::Request` → [`Identified`] → [`Matched`] → [`Call`] → [`Permitted`] → [`Signed`] → [`Answer`] →
+//! `http::Response`. Each type can only be had from the room before, so a step left out does not compile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     account::{Account, AccountName},
-    body::Body,
+    body::{self, Body},
     catalogue::{Route, RouteId},
     ledger::{Caller, Entrance, Met, Permit},
     permissions::Permissions,
@@ -90,11 +90,10 @@ impl Call {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let body = match &self.payload {
-            Payload::Held { bytes, .. } => bytes.len(),
-            Payload::Streamed(_) => 0,
+            Payload::Held { bytes, trailers } => bytes.len() + trailers.as_ref().map_or(0, body::weight),
+            Payload::Streamed(body) => body.at_hand(),
         };
-        let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        body + self.target.as_str().len() + headers
+        body + self.target.as_str().len() + body::weight(&self.headers)
     }
 
     /// Whether it changes nothing at Zoho.
@@ -278,6 +277,8 @@ impl CacheOutcome {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use http::header;
+
     use super::*;
     use crate::{catalogue::Catalogue, clock, credential::Credential, endpoint::DataCenter};
 
@@ -315,5 +316,21 @@ pub(crate) mod tests {
     fn only_a_body_at_hand_can_be_sent_again() {
         assert!(call("/a").again().is_some());
         assert!(Call { payload: Payload::Streamed(Body::default()), ..call("/a") }.again().is_none());
+    }
+
+    #[test]
+    fn whatever_a_call_has_at_hand_weighs() {
+        let (mut bare, fields) = (call("/a"), HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("x"))]));
+        bare.headers = fields.clone();
+        assert_eq!(bare.held_bytes(), "/a".len() + "hostx".len());
+        let bytes = Bytes::from_static(b"12345");
+        for (payload, weight) in [
+            (Payload::Held { bytes: bytes.clone(), trailers: None }, 5),
+            (Payload::Held { bytes: bytes.clone(), trailers: Some(fields) }, 10),
+            // The rest of it is still with the caller.
+            (Payload::Streamed(Body::full(bytes)), 5),
+        ] {
+            assert_eq!(bare.with(payload).held_bytes(), bare.held_bytes() + weight);
+        }
     }
 }
