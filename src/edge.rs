@@ -134,7 +134,7 @@ impl EdgeLayer {
             Err(refusal) => refusal,
         };
         let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
-        let problem = respond::name(&refusal);
+        let problem = respond::name(&refusal.cause);
         self.metrics.refused(problem);
         // Faults are not logged: they may quote the caller's payload.
         let (account, route) = (refusal.account.as_ref(), refusal.route.as_ref());

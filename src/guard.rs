@@ -20,7 +20,7 @@ use crate::{
     body::Body,
     boxed::BoxFuture,
     peer::{Peer, Reach},
-    refusal::{Cause, Refusal},
+    refusal::{Cause, Foreign, Refusal},
 };
 
 /// The names under which the gateway is known, beside addresses and names beyond DNS: in lower case, without ports.
@@ -55,9 +55,7 @@ impl KnownHosts {
             return Ok(());
         }
         match host(request.headers()) {
-            Some(host) if !self.knows(host) => {
-                Err(foreign("Host is no name of this gateway; where it is meant to be one, add it to proxy.hosts"))
-            }
+            Some(host) if !self.knows(host) => Err(Cause::ForeignOrigin(Foreign::Host)),
             _ => Ok(()),
         }
     }
@@ -75,16 +73,12 @@ impl KnownHosts {
 
 fn check_origin(headers: &HeaderMap) -> Result<(), Cause> {
     if headers.get_all("sec-fetch-site").iter().any(|site| site != "none" && site != "same-origin") {
-        return Err(foreign("Sec-Fetch-Site says that a page of another site made it; no web pages are served here"));
+        return Err(Cause::ForeignOrigin(Foreign::Site));
     }
     if headers.get_all(header::ORIGIN).iter().any(|origin| !is_own(origin.to_str().ok(), host(headers))) {
-        return Err(foreign("Origin names a page of another origin; no web pages are served here"));
+        return Err(Cause::ForeignOrigin(Foreign::Origin));
     }
     Ok(())
-}
-
-fn foreign(detail: &str) -> Cause {
-    Cause::ForeignOrigin { detail: detail.to_owned() }
 }
 
 fn host(headers: &HeaderMap) -> Option<&str> {

@@ -39,6 +39,7 @@ pub mod credential;
 pub mod endpoint;
 pub mod fault;
 pub mod hex;
+pub mod hop;
 pub mod ledger;
 pub mod peer;
 pub mod permissions;

@@ -360,7 +360,7 @@ impl Failure {
                 Some(Self { name: "zoho", sent: true, status: Some(response.status()) })
             }
             Err(refusal) if refusal.cause.is_passing() => {
-                let (name, sent) = (respond::name(refusal), refusal.cause.may_be_executed());
+                let (name, sent) = (respond::name(&refusal.cause), refusal.cause.may_be_executed());
                 Some(Self { name, sent, status: None })
             }
             Ok(_) | Err(_) => None,

@@ -25,7 +25,7 @@ const FLOORS: [&[&str]; 13] = [
     &["account"],
     &["endpoint", "credential"],
     &["catalogue", "reread"],
-    &["body", "boxed", "clock", "fault", "hex", "peer", "protocol", "secret", "shutdown", "success", "trail"],
+    &["body", "boxed", "clock", "fault", "hex", "hop", "peer", "protocol", "secret", "shutdown", "success", "trail"],
 ];
 
 /// No part of the house: it judges the gateway, so it shares nothing with it but the clock.
