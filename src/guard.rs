@@ -65,9 +65,8 @@ impl KnownHosts {
     fn knows(&self, host: &str) -> bool {
         let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();
         let address = name.trim_start_matches('[').trim_end_matches(']');
-        let (_, top) = name.rsplit_once('.').unwrap_or(("", "localhost"));
-        let beyond_dns = matches!(top, "localhost" | "test") && !name.is_empty();
-        beyond_dns || address.parse::<IpAddr>().is_ok() || self.0.contains(&name)
+        let beyond_dns = !name.contains('.') || name.ends_with(".localhost") || name.ends_with(".test");
+        (beyond_dns && !name.is_empty()) || address.parse::<IpAddr>().is_ok() || self.0.contains(&name)
     }
 }
 
@@ -88,7 +87,7 @@ fn host(headers: &HeaderMap) -> Option<&str> {
 /// Whether an origin is the very server that was asked.
 fn is_own(origin: Option<&str>, host: Option<&str>) -> bool {
     let authority = origin.and_then(|origin| origin.strip_prefix("http://").or(origin.strip_prefix("https://")));
-    authority.is_some() && authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
+    authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
 }
 
 fn without_port(host: &str) -> &str {
