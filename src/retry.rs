@@ -8,7 +8,7 @@
 use std::task::{Context, Poll};
 
 use http::Response;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 use crate::{
     body::Body,
@@ -56,7 +56,7 @@ where
             let mut token_replaced = false;
             loop {
                 let (again, subject) = (call.again(), call.subject.clone());
-                let answer = inner.call(call).await?;
+                let answer = inner.ready().await?.call(call).await?;
                 call = match (answer.unexecuted, again) {
                     (Some(Unexecuted::DeadToken), Some(again)) if !token_replaced => {
                         token_replaced = true;
@@ -82,7 +82,7 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
-    use tower::{ServiceExt, service_fn};
+    use tower::service_fn;
 
     use super::*;
     use crate::{

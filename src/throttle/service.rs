@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 use crate::{
     boxed::BoxFuture,
@@ -69,13 +69,13 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         let room = Arc::clone(&self.room);
-        let mut inner = self.inner.clone();
+        let inner = self.inner.clone();
         Box::pin(async move {
             let (account, route) = call.subject.names();
             let Some(line) = room.lines.line(&call.subject.account, &call.subject.route) else {
                 let deadline = deadline(&call, room.max_wait);
                 call.departure.departs();
-                let mut answer = inner.call(Permitted { call, permit: None, deadline }).await?;
+                let mut answer = inner.oneshot(Permitted { call, permit: None, deadline }).await?;
                 answer.response.extensions_mut().insert(Visit { account, route, waited: None });
                 return Ok(answer);
             };
@@ -84,7 +84,7 @@ where
             let permit = room.permit(&line, &call, deadline).await?;
             call.departure.departs();
             let waited = clock::now().saturating_duration_since(call.ready_at);
-            let mut answer = inner.call(Permitted { call, permit: Some(permit), deadline }).await?;
+            let mut answer = inner.oneshot(Permitted { call, permit: Some(permit), deadline }).await?;
             if let Some(Unexecuted::Locked(met)) = answer.unexecuted {
                 let lasts_s = met.until.saturating_duration_since(clock::now()).as_secs();
                 tracing::warn!(%account, %route, lasts_s, "Zoho has locked the call; nothing is sent until the lock ends");
@@ -128,7 +128,7 @@ fn claim(call: &Call, deadline: Instant) -> Claim {
 #[cfg(test)]
 mod tests {
     use http::Response;
-    use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+    use tower::{service_fn, util::BoxCloneSyncService};
 
     use super::*;
     use crate::{body::Body, call::tests::call, ledger::Limits};
