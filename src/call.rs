@@ -14,9 +14,11 @@ use crate::{
     account::{Account, AccountName},
     body::{self, Body},
     catalogue::{Route, RouteId},
-    ledger::{Caller, Entrance, Met, Permit},
+    ledger::{Caller, Claim, Entrance, Met, Permit},
     permissions::Permissions,
+    priority,
     trail::Trail,
+    wait,
 };
 
 /// Whose call it is and which of Zoho's calls: what the route room found out.
@@ -94,6 +96,31 @@ impl Call {
             Payload::Streamed(body) => body.at_hand(),
         };
         body + self.target.as_str().len() + body::weight(&self.headers)
+    }
+
+    /// By what name logs, answers and the audit know it.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        self.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Until when its caller waits for a slot: as it prefers, else `max_wait`.
+    #[must_use]
+    pub fn deadline(&self, max_wait: Duration) -> Instant {
+        self.ready_at + wait::preferred(&self.headers, max_wait)
+    }
+
+    /// With what it asks for a slot.
+    #[must_use]
+    pub fn claim(&self, deadline: Instant) -> Claim {
+        Claim {
+            caller: self.subject.caller.clone(),
+            urgency: priority::urgency(&self.headers),
+            entrance: self.entrance,
+            deadline,
+            bytes: self.held_bytes(),
+            request_id: self.request_id().into(),
+        }
     }
 
     /// Whether it changes nothing at Zoho.

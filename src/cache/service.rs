@@ -29,7 +29,6 @@ use crate::{
     refusal::{Cause, Refusal},
     respond,
     telemetry::Metrics,
-    wait,
 };
 
 /// Hangs the room.
@@ -206,7 +205,7 @@ impl Room {
         S::Future: Send,
     {
         let missed = |response| marked(response, &format!("fwd={why}"), CacheOutcome::Miss);
-        let deadline = read.call.ready_at + wait::preferred(&read.call.headers, self.max_wait);
+        let deadline = read.call.deadline(self.max_wait);
         if read.call.method != Method::GET {
             return inner.oneshot(read.own()).await.map(missed);
         }
