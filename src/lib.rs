@@ -38,6 +38,7 @@ pub mod clock;
 pub mod credential;
 pub mod endpoint;
 pub mod fault;
+pub mod gcra;
 pub mod hex;
 pub mod hop;
 pub mod ledger;

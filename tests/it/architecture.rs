@@ -26,7 +26,10 @@ const FLOORS: [&[&str]; 14] = [
     &["account"],
     &["endpoint", "credential"],
     &["catalogue", "reread"],
-    &["body", "boxed", "clock", "fault", "hex", "hop", "peer", "protocol", "secret", "shutdown", "success", "trail"],
+    &[
+        "body", "boxed", "clock", "fault", "gcra", "hex", "hop", "peer", "protocol", "secret", "shutdown", "success",
+        "trail",
+    ],
 ];
 
 /// No part of the house: it judges the gateway, so it shares nothing with it but the clock.
