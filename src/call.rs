@@ -79,7 +79,7 @@ pub struct Call {
     pub payload: Payload,
     /// When it was ready; its waiting time counts from here.
     pub ready_at: Instant,
-    /// Where it enters the queue.
+    /// As what it comes to the queue.
     pub entrance: Entrance,
     /// Tells those who share it whether it has left the queue.
     pub departure: Departure,
@@ -333,7 +333,7 @@ pub(crate) mod tests {
             headers: HeaderMap::new(),
             payload: Payload::Held { bytes: Bytes::new(), trailers: None },
             ready_at: clock::now(),
-            entrance: Entrance::Back,
+            entrance: Entrance::Newcomer,
             departure: Departure::default(),
             trail: Trail::default(),
         }

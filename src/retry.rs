@@ -63,7 +63,7 @@ where
                         again
                     }
                     // It had its turn, so it does not queue up behind those who came later.
-                    (Some(Unexecuted::Locked(_)), Some(again)) => Call { entrance: Entrance::Front, ..again },
+                    (Some(Unexecuted::Locked(_)), Some(again)) => Call { entrance: Entrance::Returning, ..again },
                     (Some(Unexecuted::Locked(met)), None) => {
                         let retry_after = met.until.saturating_duration_since(clock::now());
                         return Err(Refusal::from(Cause::ThresholdLocked { retry_after }).of(&subject));
@@ -101,7 +101,7 @@ mod tests {
             let number = counted.fetch_add(1, Ordering::SeqCst);
             let unexecuted = answers[number.min(answers.len() - 1)].map(|unexecuted| unexecuted());
             let mut response = Response::new(Body::default());
-            response.headers_mut().insert("x-front", u16::from(call.entrance == Entrance::Front).into());
+            response.headers_mut().insert("x-front", u16::from(call.entrance == Entrance::Returning).into());
             async move { Ok(Answer { response, unexecuted }) }
         });
         (RetryLayer.layer(inner), calls)

@@ -115,7 +115,7 @@ async fn visit(Matched { subject, target, head, body }: Matched, room: &Validate
         headers: head.headers,
         payload,
         ready_at: clock::now(),
-        entrance: Entrance::Back,
+        entrance: Entrance::Newcomer,
         departure: Departure::default(),
         trail: Trail::default(),
     })
