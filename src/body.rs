@@ -108,6 +108,12 @@ impl Body {
         self
     }
 
+    /// How much of it is held in memory by now, in bytes.
+    #[must_use]
+    pub fn at_hand(&self) -> usize {
+        self.head.len() + self.trailers.as_ref().map_or(0, weight)
+    }
+
     /// Keeps `token` until the body is done or dropped.
     #[must_use]
     pub fn in_flight(mut self, token: TaskTrackerToken) -> Self {
@@ -153,6 +159,12 @@ impl Body {
         }
         frame
     }
+}
+
+/// How many bytes fields have, names and values together.
+#[must_use]
+pub fn weight(fields: &HeaderMap) -> usize {
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 impl From<Incoming> for Body {

@@ -1,4 +1,7 @@
 //! The future every room returns.
+//!
+//! A room that goes on when its `call` has returned takes a clone of what stands behind it along, and asks the clone
+//! whether it is ready (`oneshot`, or `ready` each time): that the original was says nothing of it.
 
 use std::{future::Future, pin::Pin};
 

@@ -1,7 +1,7 @@
 //! What passes from room to room: a chain of proofs.
 //!
-//! `http::Request` → [`Identified`] → [`Matched`] → [`Call`] → [`Permitted`] → [`Signed`] → [`Answer`] → `http::Response`. Each type can
-//! only be had from the room before, so a step left out does not compile.
+//! `http::Request` → [`Identified`] → [`Matched`] → [`Call`] → [`Permitted`] → [`Signed`] → [`Answer`] →
+//! `http::Response`. Each type can only be had from the room before, so a step left out does not compile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,11 +12,13 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     account::{Account, AccountName},
-    body::Body,
+    body::{self, Body},
     catalogue::{Route, RouteId},
-    ledger::{Caller, Entrance, Met, Permit},
+    ledger::{Caller, Claim, Entrance, Met, Permit},
     permissions::Permissions,
+    priority,
     trail::Trail,
+    wait,
 };
 
 /// Whose call it is and which of Zoho's calls: what the route room found out.
@@ -77,7 +79,7 @@ pub struct Call {
     pub payload: Payload,
     /// When it was ready; its waiting time counts from here.
     pub ready_at: Instant,
-    /// Where it enters the queue.
+    /// As what it comes to the queue.
     pub entrance: Entrance,
     /// Tells those who share it whether it has left the queue.
     pub departure: Departure,
@@ -90,11 +92,35 @@ impl Call {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let body = match &self.payload {
-            Payload::Held { bytes, .. } => bytes.len(),
-            Payload::Streamed(_) => 0,
+            Payload::Held { bytes, trailers } => bytes.len() + trailers.as_ref().map_or(0, body::weight),
+            Payload::Streamed(body) => body.at_hand(),
         };
-        let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        body + self.target.as_str().len() + headers
+        body + self.target.as_str().len() + body::weight(&self.headers)
+    }
+
+    /// By what name logs, answers and the audit know it.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        self.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Until when its caller waits for a slot: as it prefers, else `max_wait`.
+    #[must_use]
+    pub fn deadline(&self, max_wait: Duration) -> Instant {
+        self.ready_at + wait::preferred(&self.headers, max_wait)
+    }
+
+    /// With what it asks for a slot.
+    #[must_use]
+    pub fn claim(&self, deadline: Instant) -> Claim {
+        Claim {
+            caller: self.subject.caller.clone(),
+            urgency: priority::urgency(&self.headers),
+            entrance: self.entrance,
+            deadline,
+            bytes: self.held_bytes(),
+            request_id: self.request_id().into(),
+        }
     }
 
     /// Whether it changes nothing at Zoho.
@@ -278,6 +304,8 @@ impl CacheOutcome {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use http::header;
+
     use super::*;
     use crate::{catalogue::Catalogue, clock, credential::Credential, endpoint::DataCenter};
 
@@ -305,7 +333,7 @@ pub(crate) mod tests {
             headers: HeaderMap::new(),
             payload: Payload::Held { bytes: Bytes::new(), trailers: None },
             ready_at: clock::now(),
-            entrance: Entrance::Back,
+            entrance: Entrance::Newcomer,
             departure: Departure::default(),
             trail: Trail::default(),
         }
@@ -315,5 +343,21 @@ pub(crate) mod tests {
     fn only_a_body_at_hand_can_be_sent_again() {
         assert!(call("/a").again().is_some());
         assert!(Call { payload: Payload::Streamed(Body::default()), ..call("/a") }.again().is_none());
+    }
+
+    #[test]
+    fn whatever_a_call_has_at_hand_weighs() {
+        let (mut bare, fields) = (call("/a"), HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("x"))]));
+        bare.headers = fields.clone();
+        assert_eq!(bare.held_bytes(), "/a".len() + "hostx".len());
+        let bytes = Bytes::from_static(b"12345");
+        for (payload, weight) in [
+            (Payload::Held { bytes: bytes.clone(), trailers: None }, 5),
+            (Payload::Held { bytes: bytes.clone(), trailers: Some(fields) }, 10),
+            // The rest of it is still with the caller.
+            (Payload::Streamed(Body::full(bytes)), 5),
+        ] {
+            assert_eq!(bare.with(payload).held_bytes(), bare.held_bytes() + weight);
+        }
     }
 }

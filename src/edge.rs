@@ -15,7 +15,7 @@ use std::{
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 use tower_http::request_id::RequestId;
 
 use crate::{
@@ -68,13 +68,14 @@ where
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
+    /// Always: what the rooms behind say becomes an answer, so they are asked when there is something to answer.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let room = self.room.clone();
-        let mut inner = self.inner.clone();
+        let inner = self.inner.clone();
         Box::pin(async move {
             let began = clock::now();
             let in_flight = room.shutdown.in_flight();
@@ -87,7 +88,7 @@ where
             } else if room.shutdown.is_draining() {
                 Err(Cause::ShuttingDown.into())
             } else {
-                let visit = AssertUnwindSafe(async { inner.call(request).await }).catch_unwind();
+                let visit = AssertUnwindSafe(inner.oneshot(request)).catch_unwind();
                 tokio::select! {
                     outcome = visit => outcome.unwrap_or_else(|_| Err(Cause::Internal.into())),
                     () = room.shutdown.cut_off() => Err(Cause::CutOff.into()),
@@ -134,7 +135,7 @@ impl EdgeLayer {
             Err(refusal) => refusal,
         };
         let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
-        let problem = respond::name(&refusal);
+        let problem = respond::name(&refusal.cause);
         self.metrics.refused(problem);
         // Faults are not logged: they may quote the caller's payload.
         let (account, route) = (refusal.account.as_ref(), refusal.route.as_ref());

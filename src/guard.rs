@@ -20,7 +20,7 @@ use crate::{
     body::Body,
     boxed::BoxFuture,
     peer::{Peer, Reach},
-    refusal::{Cause, Refusal},
+    refusal::{Cause, Foreign, Refusal},
 };
 
 /// The names under which the gateway is known, beside addresses and names beyond DNS: in lower case, without ports.
@@ -55,9 +55,7 @@ impl KnownHosts {
             return Ok(());
         }
         match host(request.headers()) {
-            Some(host) if !self.knows(host) => {
-                Err(foreign("Host is no name of this gateway; where it is meant to be one, add it to proxy.hosts"))
-            }
+            Some(host) if !self.knows(host) => Err(Cause::ForeignOrigin(Foreign::Host)),
             _ => Ok(()),
         }
     }
@@ -67,24 +65,19 @@ impl KnownHosts {
     fn knows(&self, host: &str) -> bool {
         let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();
         let address = name.trim_start_matches('[').trim_end_matches(']');
-        let (_, top) = name.rsplit_once('.').unwrap_or(("", "localhost"));
-        let beyond_dns = matches!(top, "localhost" | "test") && !name.is_empty();
-        beyond_dns || address.parse::<IpAddr>().is_ok() || self.0.contains(&name)
+        let beyond_dns = !name.contains('.') || name.ends_with(".localhost") || name.ends_with(".test");
+        (beyond_dns && !name.is_empty()) || address.parse::<IpAddr>().is_ok() || self.0.contains(&name)
     }
 }
 
 fn check_origin(headers: &HeaderMap) -> Result<(), Cause> {
     if headers.get_all("sec-fetch-site").iter().any(|site| site != "none" && site != "same-origin") {
-        return Err(foreign("Sec-Fetch-Site says that a page of another site made it; no web pages are served here"));
+        return Err(Cause::ForeignOrigin(Foreign::Site));
     }
     if headers.get_all(header::ORIGIN).iter().any(|origin| !is_own(origin.to_str().ok(), host(headers))) {
-        return Err(foreign("Origin names a page of another origin; no web pages are served here"));
+        return Err(Cause::ForeignOrigin(Foreign::Origin));
     }
     Ok(())
-}
-
-fn foreign(detail: &str) -> Cause {
-    Cause::ForeignOrigin { detail: detail.to_owned() }
 }
 
 fn host(headers: &HeaderMap) -> Option<&str> {
@@ -94,7 +87,7 @@ fn host(headers: &HeaderMap) -> Option<&str> {
 /// Whether an origin is the very server that was asked.
 fn is_own(origin: Option<&str>, host: Option<&str>) -> bool {
     let authority = origin.and_then(|origin| origin.strip_prefix("http://").or(origin.strip_prefix("https://")));
-    authority.is_some() && authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
+    authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
 }
 
 fn without_port(host: &str) -> &str {

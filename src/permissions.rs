@@ -45,7 +45,8 @@ impl RouteGlob {
     #[must_use]
     pub fn matches(&self, id: &str) -> bool {
         let mut parts = self.0.split('*');
-        // Before the first star the id has to begin so, behind the last to end so, and in between to hold the parts in order.
+        // Before the first star the id has to begin so, behind the last to end so, and in between to hold the parts in
+        // order.
         let Some(rest) = parts.next().and_then(|first| id.strip_prefix(first)) else { return false };
         let Some(last) = parts.next_back() else { return rest.is_empty() };
         let Some(mut middle) = rest.strip_suffix(last) else { return false };

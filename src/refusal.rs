@@ -4,13 +4,15 @@
 
 use std::time::Duration;
 
+use http::Method;
+
 use crate::{
     account::AccountName,
     call::Subject,
     catalogue::{RouteId, Scopes},
     endpoint::DataCenter,
     fault::Fault,
-    ledger::{Allowance, Limit, Refused},
+    ledger::{Allowance, Caller, Limit, Refused},
     protocol::ProtocolFault,
 };
 
@@ -56,10 +58,7 @@ pub enum Cause {
     /// It is no request that HTTP knows, or none that the gateway takes.
     Protocol(ProtocolFault),
     /// It looks as if a web page in a browser had made it.
-    ForeignOrigin {
-        /// Which field says so.
-        detail: String,
-    },
+    ForeignOrigin(Foreign),
     /// The payload breaks the route's documented rules.
     InvalidPayload(Vec<Fault>),
     /// Callers are configured, and this is none of them.
@@ -71,11 +70,8 @@ pub enum Cause {
         /// Until they are asked for again.
         retry_after: Duration,
     },
-    /// The caller may not use this account, or not make this call.
-    CallerForbidden {
-        /// Which of the two.
-        detail: String,
-    },
+    /// The caller is known, and may not do this.
+    CallerForbidden(Forbidden),
     /// The caller asks more often than it may.
     CallerLimit {
         /// Until it may ask again.
@@ -178,11 +174,11 @@ impl Cause {
     pub fn may_be_executed(&self) -> bool {
         match self {
             Self::Protocol(_)
-            | Self::ForeignOrigin { .. }
+            | Self::ForeignOrigin(_)
             | Self::InvalidPayload(_)
             | Self::CallerUnauthenticated(_)
             | Self::IssuerUnavailable { .. }
-            | Self::CallerForbidden { .. }
+            | Self::CallerForbidden(_)
             | Self::CallerLimit { .. }
             | Self::UnknownRoute { .. }
             | Self::UnknownAccount { .. }
@@ -218,11 +214,11 @@ impl Cause {
             | Self::AccountUnauthorised { .. }
             | Self::TokenThrottled { .. } => true,
             Self::Protocol(_)
-            | Self::ForeignOrigin { .. }
+            | Self::ForeignOrigin(_)
             | Self::InvalidPayload(_)
             | Self::CallerUnauthenticated(_)
             | Self::IssuerUnavailable { .. }
-            | Self::CallerForbidden { .. }
+            | Self::CallerForbidden(_)
             | Self::CallerLimit { .. }
             | Self::UnknownRoute { .. }
             | Self::UnknownAccount { .. }
@@ -271,6 +267,42 @@ impl From<Unauthenticated> for Cause {
     fn from(why: Unauthenticated) -> Self {
         Self::CallerUnauthenticated(why)
     }
+}
+
+/// By which field a web page shows itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// `Sec-Fetch-Site`: it is of another site.
+    Site,
+    /// `Origin`: it is of another origin.
+    Origin,
+    /// `Host`: its name was made to lead here.
+    Host,
+}
+
+/// What a caller may not do.
+#[derive(Debug, Clone)]
+pub enum Forbidden {
+    /// Use the account.
+    Account,
+    /// Make the call.
+    Route {
+        /// Who may not.
+        caller: Caller,
+        /// What.
+        route: RouteId,
+    },
+    /// Make it by a method that may change something.
+    Write {
+        /// Who may not.
+        caller: Caller,
+        /// By which method.
+        method: Method,
+        /// What.
+        route: RouteId,
+        /// Whether it is a call of the catalogue, and not what stands for those that are none.
+        known: bool,
+    },
 }
 
 /// How it is known that a login lacks a scope.

@@ -8,7 +8,7 @@
 use std::task::{Context, Poll};
 
 use http::Response;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 use crate::{
     body::Body,
@@ -56,14 +56,14 @@ where
             let mut token_replaced = false;
             loop {
                 let (again, subject) = (call.again(), call.subject.clone());
-                let answer = inner.call(call).await?;
+                let answer = inner.ready().await?.call(call).await?;
                 call = match (answer.unexecuted, again) {
                     (Some(Unexecuted::DeadToken), Some(again)) if !token_replaced => {
                         token_replaced = true;
                         again
                     }
                     // It had its turn, so it does not queue up behind those who came later.
-                    (Some(Unexecuted::Locked(_)), Some(again)) => Call { entrance: Entrance::Front, ..again },
+                    (Some(Unexecuted::Locked(_)), Some(again)) => Call { entrance: Entrance::Returning, ..again },
                     (Some(Unexecuted::Locked(met)), None) => {
                         let retry_after = met.until.saturating_duration_since(clock::now());
                         return Err(Refusal::from(Cause::ThresholdLocked { retry_after }).of(&subject));
@@ -82,7 +82,7 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
-    use tower::{ServiceExt, service_fn};
+    use tower::service_fn;
 
     use super::*;
     use crate::{
@@ -101,7 +101,7 @@ mod tests {
             let number = counted.fetch_add(1, Ordering::SeqCst);
             let unexecuted = answers[number.min(answers.len() - 1)].map(|unexecuted| unexecuted());
             let mut response = Response::new(Body::default());
-            response.headers_mut().insert("x-front", u16::from(call.entrance == Entrance::Front).into());
+            response.headers_mut().insert("x-front", u16::from(call.entrance == Entrance::Returning).into());
             async move { Ok(Answer { response, unexecuted }) }
         });
         (RetryLayer.layer(inner), calls)

@@ -22,6 +22,7 @@ use crate::{
     guard::KnownHosts,
     ledger::{Health, Lines},
     protocol::RequestFault,
+    respond,
     shutdown::Shutdown,
     telemetry::Metrics,
     token::{Source, Standing},
@@ -47,7 +48,8 @@ pub struct Admin {
 impl Admin {
     fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
         if let Some(fault) = request.extensions().get().and_then(RequestFault::get) {
-            return text(fault.status(), &format!("{}\n", fault.detail()));
+            let (status, detail) = respond::protocol(fault);
+            return text(status, &format!("{detail}\n"));
         }
         let hosts = &self.hosts;
         let checked = if is_followed_link(request) { hosts.check_host(request) } else { hosts.check(request) };
@@ -78,8 +80,8 @@ impl Admin {
         !matches!(self.lines.books().journal.health(), Health::Failing(_))
     }
 
-    /// Ready: takes new work, can write down what it sends, and Zoho takes at least one account. A dead account beside a living one is shown, but
-    /// does not take the living one's callers away.
+    /// Ready: takes new work, can write down what it sends, and Zoho takes at least one account. A dead account beside a
+    /// living one is shown, but does not take the living one's callers away.
     fn readiness(&self) -> Response<Body> {
         let mut checks = BTreeMap::new();
         let draining = self.shutdown.is_draining();

@@ -37,13 +37,13 @@ enum Verdict {
 impl Entry {
     /// Begins one; the call goes on with its trail kept and its body watched.
     pub(super) fn begin(call: Call) -> (Self, Call) {
+        let request_id = call.request_id().to_owned();
         let (body, payload) = Hashed::watch(call.payload);
-        let request_id = call.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
         let entry = Self {
             subject: call.subject.clone(),
             method: call.method.clone(),
             target: call.target.clone(),
-            request_id: request_id.to_owned(),
+            request_id,
             body,
             trail: Trail::kept(),
             began: clock::now(),

@@ -221,7 +221,7 @@ async fn the_rfcs_case_by_case() {
         let response = match outcome {
             Ok(response) => response,
             Err(refusal) => {
-                assert_eq!(crate::respond::name(&refusal), told, "{name}");
+                assert_eq!(crate::respond::name(&refusal.cause), told, "{name}");
                 assert_eq!(crate::respond::respond(&refusal, "").status(), status, "{name}");
                 continue;
             }

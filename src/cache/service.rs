@@ -12,7 +12,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 use super::{
     epochs::{Epochs, Place, Write},
@@ -29,7 +29,6 @@ use crate::{
     refusal::{Cause, Refusal},
     respond,
     telemetry::Metrics,
-    wait,
 };
 
 /// Hangs the room.
@@ -149,7 +148,7 @@ fn end(write: Write, outcome: &Result<Response<Body>, Refusal>) {
 }
 
 impl Room {
-    async fn read<S>(self: Arc<Self>, call: Call, mut inner: S) -> Result<Response<Body>, Refusal>
+    async fn read<S>(self: Arc<Self>, call: Call, inner: S) -> Result<Response<Body>, Refusal>
     where
         S: Service<Call, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
         S::Future: Send,
@@ -161,7 +160,7 @@ impl Room {
             if directives.only_if_cached {
                 return Err(Refusal::from(Cause::NotCached).of(&read.call.subject));
             }
-            let response = inner.call(read.call).await?;
+            let response = inner.oneshot(read.call).await?;
             return Ok(marked(response, "fwd=bypass", CacheOutcome::Bypass));
         }
         let (kept, why) = self.look(&read).await;
@@ -200,15 +199,15 @@ impl Room {
     }
 
     /// Has Zoho asked, by a call of one's own or with others.
-    async fn ask<S>(self: &Arc<Self>, read: &Read, mut inner: S, why: &str) -> Result<Response<Body>, Refusal>
+    async fn ask<S>(self: &Arc<Self>, read: &Read, inner: S, why: &str) -> Result<Response<Body>, Refusal>
     where
         S: Service<Call, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
         S::Future: Send,
     {
         let missed = |response| marked(response, &format!("fwd={why}"), CacheOutcome::Miss);
-        let deadline = read.call.ready_at + wait::preferred(&read.call.headers, self.max_wait);
+        let deadline = read.call.deadline(self.max_wait);
         if read.call.method != Method::GET {
-            return inner.call(read.own()).await.map(missed);
+            return inner.oneshot(read.own()).await.map(missed);
         }
         let mut turn = None;
         loop {
@@ -266,7 +265,7 @@ impl Room {
                 }
                 Ride::Landed(Landed::Kept(_)) | Ride::Broken => {}
                 // Its own call is told what everybody is told who does not wait.
-                Ride::Unslotted | Ride::Landed(Landed::Unfit) => return inner.call(read.own()).await.map(missed),
+                Ride::Unslotted | Ride::Landed(Landed::Unfit) => return inner.oneshot(read.own()).await.map(missed),
                 Ride::Overdue => return Err(read.overdue()),
             }
         }
@@ -285,13 +284,13 @@ impl Room {
         place: Place,
         call: Call,
         circumstances: Circumstances,
-        mut inner: S,
+        inner: S,
     ) -> (Landed, Brought)
     where
         S: Service<Call, Response = Response<Body>, Error = Refusal>,
     {
         let epoch = circumstances.epoch;
-        let mut response = match inner.call(call).await {
+        let mut response = match inner.oneshot(call).await {
             Ok(response) => response,
             Err(refusal) => {
                 return (Landed::failed(refusal.cause.is_passing()), Brought::Other(Box::new(Err(refusal))));
@@ -360,7 +359,7 @@ impl Failure {
                 Some(Self { name: "zoho", sent: true, status: Some(response.status()) })
             }
             Err(refusal) if refusal.cause.is_passing() => {
-                let (name, sent) = (respond::name(refusal), refusal.cause.may_be_executed());
+                let (name, sent) = (respond::name(&refusal.cause), refusal.cause.may_be_executed());
                 Some(Self { name, sent, status: None })
             }
             Ok(_) | Err(_) => None,

@@ -51,7 +51,7 @@ enum Shown<'a> {
 impl Desk {
     pub(super) fn new(callers: Callers, issuers: Issuers) -> Self {
         let limited = callers.callers().filter_map(|caller| Some((caller.caller.clone(), caller.limit?)));
-        let limiters = limited.map(|(caller, limit)| (caller, Limiter::new(limit, clock::now()))).collect();
+        let limiters = limited.map(|(caller, limit)| (caller, Limiter::new(limit))).collect();
         Self { callers, issuers, limiters }
     }
 

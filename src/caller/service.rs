@@ -2,14 +2,13 @@
 
 use std::{
     future::ready,
-    mem,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 use super::{
     Callers, Issuers,
@@ -82,15 +81,13 @@ where
     /// The same for a request that waits until an issuer's keys have been fetched.
     fn call_later(&mut self, mut flight: Flight, request: Request<Incoming>) -> BoxFuture<Response<Body>, Refusal> {
         let desk = Arc::clone(&self.desk);
-        // The service that is ready goes along, and its clone stays.
-        let next = self.inner.clone();
-        let mut inner = mem::replace(&mut self.inner, next);
+        let inner = self.inner.clone();
         Box::pin(async move {
             loop {
                 flight.landed().await;
                 match desk.look(&request)? {
                     Found::Caller(caller, permissions) => {
-                        return inner.call(Identified { caller, permissions, request }).await;
+                        return inner.oneshot(Identified { caller, permissions, request }).await;
                     }
                     // It came while another fetch was under way, and has one for its own sake now.
                     Found::Later(next) => flight = next,

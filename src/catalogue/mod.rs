@@ -1,8 +1,8 @@
 //! What Zoho publishes about its calls, as data: which calls there are, how often each may be made, what it takes.
 //!
 //! The rows live in `config/catalogue/` and are compiled in. [`Catalogue::published`] parses them; the configuration's
-//! `[routes]` then overrides single fields, and its `[[extra_routes]]` add calls of their own. Which row a request belongs to is decided in
-//! [`crate::route`], what a [`Parameter`] must look like in [`crate::validate`].
+//! `[routes]` then overrides single fields, and its `[[extra_routes]]` add calls of their own. Which row a request
+//! belongs to is decided in [`crate::route`], what a [`Parameter`] must look like in [`crate::validate`].
 
 mod date;
 mod parameter;

@@ -1,4 +1,5 @@
-//! The tables with fixed keys: `[proxy]`, `[admin]`, `[state]`, `[token]`, `[queue]`, `[upstream]`, `[cache]`, `[audit]`, `[routing]`.
+//! The tables with fixed keys: `[proxy]`, `[admin]`, `[state]`, `[token]`, `[queue]`, `[upstream]`, `[cache]`, `[audit]`,
+//! `[routing]`.
 
 use std::{num::NonZeroU32, ops::RangeInclusive, os::unix::net::SocketAddr, path::Path, time::Duration};
 

@@ -16,11 +16,10 @@ use crate::{
     boxed::BoxFuture,
     call::{Call, Visit},
     fault::Fault,
-    ledger::{Claim, Entrance, Lines},
-    priority, ratelimit,
+    ledger::Lines,
+    ratelimit,
     refusal::{Cause, Refusal},
     respond::{self, Problem},
-    wait,
 };
 
 const DRY_RUN: &str = "gateway-dry-run";
@@ -107,21 +106,13 @@ fn asked(call: &Call) -> Result<bool, Refusal> {
 fn verdict(lines: &Lines, max_wait: Duration, call: &Call) -> Response<Body> {
     let (account, route) = call.subject.names();
     let line = lines.line(&call.subject.account, &call.subject.route);
-    let request_id = call.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let claim = Claim {
-        caller: call.subject.caller.clone(),
-        urgency: priority::urgency(&call.headers),
-        entrance: Entrance::Back,
-        deadline: call.ready_at + wait::preferred(&call.headers, max_wait),
-        bytes: call.held_bytes(),
-        request_id: request_id.into(),
-    };
+    let claim = call.claim(call.deadline(max_wait));
     let (wait, judged) = line.as_ref().map_or((Duration::ZERO, Ok(())), |line| line.verdict(&claim));
     let refusal = judged.err().map(|refused| Refusal::from(Cause::from(refused)).of(&call.subject));
     let verdict = Verdict {
         account: account.as_str(),
         expected_wait_seconds: wait.as_secs_f64(),
-        problem: refusal.as_ref().map(|refusal| respond::problem(refusal, request_id)),
+        problem: refusal.as_ref().map(|refusal| respond::problem(refusal, call.request_id())),
         route: route.as_str(),
         verdict: if refusal.is_some() { "refused" } else { "valid" },
     };

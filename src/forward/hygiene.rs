@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use crate::protocol::take_connection_options;
+use crate::hop::take_connection_options;
 
 /// Takes from a request what must not reach Zoho.
 pub fn outbound(headers: &mut HeaderMap) {

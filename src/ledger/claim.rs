@@ -11,7 +11,7 @@ pub struct Claim {
     pub caller: Caller,
     /// How urgent it is among its caller's own.
     pub urgency: Urgency,
-    /// Where it enters the queue.
+    /// As what it comes to the queue.
     pub entrance: Entrance,
     /// Until when it waits.
     pub deadline: Instant,
@@ -21,13 +21,13 @@ pub struct Claim {
     pub request_id: Box<str>,
 }
 
-/// Where a caller enters the queue.
+/// As what a call comes to the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Entrance {
-    /// Before those who had no turn yet: it had one and met a lock.
-    Front,
-    /// Behind everybody of the same caller and urgency.
-    Back,
+    /// It had its turn and met a lock: it goes before those who had none yet.
+    Returning,
+    /// It had none yet: it goes behind everybody of the same caller and urgency.
+    Newcomer,
 }
 
 impl Claim {
@@ -37,7 +37,7 @@ impl Claim {
         Self {
             caller: Caller::anonymous(),
             urgency: Urgency::default(),
-            entrance: Entrance::Back,
+            entrance: Entrance::Newcomer,
             deadline,
             bytes: 0,
             request_id: Box::default(),

@@ -38,7 +38,7 @@ fn claim(deadline: Instant, entrance: Entrance) -> Claim {
 
 /// Sends a call that is answered at once.
 async fn served(line: &Arc<Line>, wait: Duration) -> Result<Instant, Refused> {
-    let mut permit = line.permit(claim(clock::now() + wait, Entrance::Back)).await?;
+    let mut permit = line.permit(claim(clock::now() + wait, Entrance::Newcomer)).await?;
     permit.sending().unwrap();
     permit.answered();
     permit.executed();
@@ -107,7 +107,7 @@ async fn a_caller_that_hangs_up_spends_nothing_and_wakes_the_next() {
 /// The verdict on each wait is what a call would meet that came now, and asking spends nothing.
 fn verdict_is_true(line: &Arc<Line>, state: &str) {
     for wait in [0, 1, 999, 1000, 2999, 3000, 3_600_000] {
-        let claim = || claim(clock::now() + ms(wait), Entrance::Back);
+        let claim = || claim(clock::now() + ms(wait), Entrance::Newcomer);
         let before = line.allowance();
         let (expected, verdict) = line.verdict(&claim());
         assert_eq!(line.allowance(), before, "{state}, {wait} ms");
@@ -172,7 +172,7 @@ async fn whose_seat_is_needed_hears_so_at_once_in_whatever_line_it_waits() {
     let (first, second) = (line_of(1, None, books.clone()), line_of(1, None, books));
     let of = |name: &str, weight: u32| {
         let caller = Caller::new(name, NonZeroU32::new(weight).unwrap());
-        Claim { caller, ..claim(clock::now() + FAR, Entrance::Back) }
+        Claim { caller, ..claim(clock::now() + FAR, Entrance::Newcomer) }
     };
     for line in [&first, &second] {
         served(line, FAR).await.unwrap();
@@ -211,7 +211,7 @@ async fn whose_seat_is_needed_hears_so_at_once_in_whatever_line_it_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
     let line = line(1, 100);
-    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
     permit.sending().unwrap();
     let start = clock::now();
     let short = tokio::spawn({
@@ -234,7 +234,7 @@ async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
     let line = line(1, 100);
-    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
     permit.sending().unwrap();
     permit.answered();
     let start = clock::now();
@@ -245,7 +245,7 @@ async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
     tokio::task::yield_now().await;
     permit.locked(None);
     drop(permit);
-    let mut again = line.permit(claim(start + FAR, Entrance::Front)).await.unwrap();
+    let mut again = line.permit(claim(start + FAR, Entrance::Returning)).await.unwrap();
     assert_eq!(clock::now() - start, ms(5000));
     again.sending().unwrap();
     again.answered();
@@ -256,7 +256,7 @@ async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
 #[tokio::test(start_paused = true)]
 async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
     let line = line(1, 1);
-    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
     permit.sending().unwrap();
     permit.answered();
     permit.locked(None);
@@ -272,7 +272,8 @@ async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
         }
     };
     let start = clock::now();
-    let calls = [Entrance::Back, Entrance::Front, Entrance::Front].map(|entrance| tokio::spawn(back(entrance)));
+    let calls =
+        [Entrance::Newcomer, Entrance::Returning, Entrance::Returning].map(|entrance| tokio::spawn(back(entrance)));
     let moments = futures_util::future::join_all(calls).await;
     let seconds: Vec<_> = moments.into_iter().map(|moment| (moment.unwrap().unwrap() - start).as_secs()).collect();
     assert_eq!(seconds, [7, 5, 6]);
@@ -281,8 +282,8 @@ async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
 #[tokio::test(start_paused = true)]
 async fn a_permit_never_sent_is_given_back() {
     let line = line(1, 100);
-    drop(line.permit(claim(clock::now(), Entrance::Back)).await.unwrap());
-    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    drop(line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap());
+    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
     permit.sending().unwrap();
     permit.not_sent();
     drop(permit);
@@ -292,7 +293,7 @@ async fn a_permit_never_sent_is_given_back() {
 #[tokio::test(start_paused = true)]
 async fn a_permit_without_an_answer_is_not() {
     let line = line(1, 100);
-    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
     permit.sending().unwrap();
     drop(permit);
     let retry_after = ms(1000) + NO_ANSWER_GRACE;
@@ -302,7 +303,7 @@ async fn a_permit_without_an_answer_is_not() {
 #[tokio::test(start_paused = true)]
 async fn who_can_no_longer_be_served_hears_so_at_once() {
     let line = line(1, 100);
-    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
     permit.sending().unwrap();
     let start = clock::now();
     let waiting = tokio::spawn({
@@ -336,9 +337,9 @@ async fn a_day_that_began_before_a_kill_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn a_permit_held_when_a_lock_comes_is_worth_nothing() {
     let line = line(3, 100);
-    let mut first = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
-    let mut held = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
-    let mut connecting = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    let mut first = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
+    let mut held = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
+    let mut connecting = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
     first.sending().unwrap();
     connecting.sending().unwrap();
     first.answered();
@@ -348,7 +349,7 @@ async fn a_permit_held_when_a_lock_comes_is_worth_nothing() {
     connecting.not_sent();
     drop((held, connecting));
     tokio::time::sleep_until(until).await;
-    let mut probe = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    let mut probe = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
     assert_eq!(probe.sending(), Ok(()), "the one that goes alone may");
 }
 
@@ -437,16 +438,16 @@ async fn who_is_overtaken_hears_so_before_its_deadline_and_the_others_are_served
 #[tokio::test(start_paused = true)]
 async fn those_who_leave_a_lock_do_not_count_as_ahead() {
     let line = line(1, 100);
-    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
     permit.sending().unwrap();
     let start = clock::now();
     let mut short = Vec::new();
     for _ in 0..4 {
-        short.push(spawned(&line, claim(start + ms(4999), Entrance::Back)).await);
+        short.push(spawned(&line, claim(start + ms(4999), Entrance::Newcomer)).await);
     }
     // The lock ends at 5 s, and both can be served by 6 s, but only if the others have gone.
-    let one = spawned(&line, claim(start + ms(5000), Entrance::Back)).await;
-    let other = spawned(&line, claim(start + ms(6000), Entrance::Back)).await;
+    let one = spawned(&line, claim(start + ms(5000), Entrance::Newcomer)).await;
+    let other = spawned(&line, claim(start + ms(6000), Entrance::Newcomer)).await;
     permit.answered();
     permit.locked(None);
     drop(permit);
@@ -461,12 +462,12 @@ async fn those_who_leave_a_lock_do_not_count_as_ahead() {
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_hear_of_a_lock_at_once() {
     let line = line(1, 10_000);
-    let mut permit = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
     permit.sending().unwrap();
     let (start, long) = (clock::now(), 10 * FAR);
     let mut waiting = Vec::new();
     for _ in 0..10_000 {
-        waiting.push(spawned(&line, claim(start + long, Entrance::Back)).await);
+        waiting.push(spawned(&line, claim(start + long, Entrance::Newcomer)).await);
     }
     permit.answered();
     permit.locked(Some(2 * long));
@@ -485,14 +486,14 @@ async fn two_lines_share_a_day() {
     let [one, other] = [2, 5].map(|requests| line_of(requests, Some(Arc::clone(&day)), books.clone()));
     served(&one, FAR).await.unwrap();
     served(&other, FAR).await.unwrap();
-    let held = other.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    let held = other.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
     let start = clock::now();
     assert_eq!(
         served(&one, ms(5000)).await,
         Err(Refused::Saturated { retry_after: ms(100_000), daily: true }),
         "the route has room, the day has none"
     );
-    let waiting = spawned(&one, claim(start + FAR, Entrance::Back)).await;
+    let waiting = spawned(&one, claim(start + FAR, Entrance::Newcomer)).await;
     assert_eq!(other.allowance().daily.unwrap().remaining, 0);
     drop(held);
     let allowance = other.allowance();
@@ -526,7 +527,7 @@ async fn a_permit_is_on_the_disk_when_it_is_handed_out() {
     let dir = tempfile::tempdir().unwrap();
     let (line, journal) = kept_in(dir.path());
     for taken in 1..=2 {
-        let permit = line.permit(claim(clock::now() + FAR, Entrance::Back)).await.unwrap();
+        let permit = line.permit(claim(clock::now() + FAR, Entrance::Newcomer)).await.unwrap();
         let Memory::Kept(rows) = found_in(dir.path()) else { panic!("not kept") };
         assert_eq!(rows[&Key::default()].in_flight, taken);
         std::mem::forget(permit);
@@ -539,11 +540,11 @@ async fn without_a_store_nothing_is_sent_until_it_is_there_again() {
     let root = tempfile::tempdir().unwrap();
     let (dir, away) = (root.path().join("state"), root.path().join("away"));
     let (line, journal) = kept_in(&dir);
-    let mut first = line.permit(claim(clock::now(), Entrance::Back)).await.unwrap();
+    let mut first = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
     first.sending().unwrap();
     first.answered();
     first.locked(None);
-    let mut probe = line.permit(claim(clock::now() + FAR, Entrance::Back)).await.unwrap();
+    let mut probe = line.permit(claim(clock::now() + FAR, Entrance::Newcomer)).await.unwrap();
 
     // The open files would still do, but that the lock is over has to be written into a file beside them.
     fs::rename(&dir, &away).unwrap();
@@ -552,7 +553,7 @@ async fn without_a_store_nothing_is_sent_until_it_is_there_again() {
     probe.answered();
     probe.executed();
     let left = line.allowance().route.remaining;
-    assert_eq!(line.permit(claim(clock::now() + FAR, Entrance::Back)).await.err(), Some(Refused::Unrecorded));
+    assert_eq!(line.permit(claim(clock::now() + FAR, Entrance::Newcomer)).await.err(), Some(Refused::Unrecorded));
     assert_eq!(line.allowance().route.remaining, left, "its slot is given back");
     assert!(matches!(journal.health(), Health::Failing(_)), "{:?}", journal.health());
     assert_eq!(served(&line, FAR).await, Err(Refused::Unrecorded), "at once from now on");

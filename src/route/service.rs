@@ -20,9 +20,10 @@ use crate::{
     call::{Identified, Matched, Subject},
     catalogue::{Product, Route},
     fault::Fault,
+    hop::take_connection_options,
+    ledger::Caller,
     permissions::Permissions,
-    protocol::take_connection_options,
-    refusal::{Cause, Refusal},
+    refusal::{Cause, Forbidden, Refusal},
 };
 
 /// The account that serves callers who name none, where several stand side by side.
@@ -114,8 +115,8 @@ impl Routing {
             target::resolve(&account, &head.uri, host).map_err(|cause| named(Refusal::from(cause)))?;
         let path = Path::parse(target.path()).map_err(|fault| named(ambiguous(fault)))?;
         let route = self.route(product, &head.method, &path).map_err(named)?;
-        if let Some(detail) = permissions.and_then(|own| forbidden(caller.name(), &own, &route, &head)) {
-            let refusal = named(Cause::CallerForbidden { detail }.into());
+        if let Some(what) = permissions.and_then(|own| forbidden(&caller, &own, &route, &head)) {
+            let refusal = named(Cause::CallerForbidden(what).into());
             return Err(Refusal { route: Some(route.id.clone()), ..refusal });
         }
         Ok(Matched { subject: Subject { caller, account, route }, target, head, body })
@@ -140,8 +141,7 @@ impl Routing {
         let name = AccountName::new(name);
         if permissions.is_some_and(|permissions| !permissions.covers(&name)) {
             // The same for accounts that there are and that there are not.
-            let detail = "the caller may not use this account".to_owned();
-            return Err(Cause::CallerForbidden { detail }.into());
+            return Err(Cause::CallerForbidden(Forbidden::Account).into());
         }
         let account = self.accounts.get(&name).cloned();
         account.ok_or_else(|| unknown(format!("name one of these in Gateway-Account: {}", names())))
@@ -159,19 +159,18 @@ impl Routing {
     }
 }
 
-/// Why a caller may not make a call, if it may not.
-fn forbidden(caller: &str, own: &Permissions, route: &Route, head: &Parts) -> Option<String> {
+/// What a caller may not do of what it asks for, if anything.
+fn forbidden(caller: &Caller, own: &Permissions, route: &Route, head: &Parts) -> Option<Forbidden> {
     if !own.allows(&route.id) {
-        return Some(format!("{caller} may not call {}", route.id));
+        return Some(Forbidden::Route { caller: caller.clone(), route: route.id.clone() });
     }
-    if own.read_only && !route.changes_nothing(&head.method) {
-        let why = match route.path {
-            Some(_) => "may change something at Zoho",
-            None => "stands for calls that the catalogue does not know and that may change something at Zoho",
-        };
-        return Some(format!("{caller} may only read, and {} {} {why}", head.method, route.id));
-    }
-    None
+    let writes = own.read_only && !route.changes_nothing(&head.method);
+    writes.then(|| Forbidden::Write {
+        caller: caller.clone(),
+        method: head.method.clone(),
+        route: route.id.clone(),
+        known: route.path.is_some(),
+    })
 }
 
 /// With these a request may mean another call than its request line says, to a server that knows them. Zoho documents none

@@ -10,7 +10,8 @@
 //!
 //! Where to read on: `visit.rs` tells one call's story, `request.rs` decodes it, `tokens.rs` knows whose it is,
 //! `meter.rs` counts it, and `people.rs` or `calendar.rs` answers in the shape of Zoho's page. `accounts.rs` is the token
-//! endpoint, `consent.rs` the page on which a user lets a client in. `control.rs` is no part of Zoho: under `/__sandbox/` a test reads the counts and pulls the levers.
+//! endpoint, `consent.rs` the page on which a user lets a client in. `control.rs` is no part of Zoho: under
+//! `/__sandbox/` a test reads the counts and pulls the levers.
 //!
 //! # Logins
 //!

@@ -7,17 +7,16 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 use crate::{
     boxed::BoxFuture,
     call::{Answer, Call, Permitted, Unexecuted, Visit},
     clock,
-    ledger::{Claim, Line, Lines, Permit},
-    priority, ratelimit,
+    ledger::{Line, Lines, Permit},
+    ratelimit,
     refusal::{Cause, Refusal},
     telemetry::Metrics,
-    wait,
 };
 
 /// Hangs the room.
@@ -69,22 +68,21 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         let room = Arc::clone(&self.room);
-        let mut inner = self.inner.clone();
+        let inner = self.inner.clone();
         Box::pin(async move {
             let (account, route) = call.subject.names();
+            let deadline = call.deadline(room.max_wait);
             let Some(line) = room.lines.line(&call.subject.account, &call.subject.route) else {
-                let deadline = deadline(&call, room.max_wait);
                 call.departure.departs();
-                let mut answer = inner.call(Permitted { call, permit: None, deadline }).await?;
+                let mut answer = inner.oneshot(Permitted { call, permit: None, deadline }).await?;
                 answer.response.extensions_mut().insert(Visit { account, route, waited: None });
                 return Ok(answer);
             };
-            let deadline = deadline(&call, room.max_wait);
             call.departure.queues();
             let permit = room.permit(&line, &call, deadline).await?;
             call.departure.departs();
             let waited = clock::now().saturating_duration_since(call.ready_at);
-            let mut answer = inner.call(Permitted { call, permit: Some(permit), deadline }).await?;
+            let mut answer = inner.oneshot(Permitted { call, permit: Some(permit), deadline }).await?;
             if let Some(Unexecuted::Locked(met)) = answer.unexecuted {
                 let lasts_s = met.until.saturating_duration_since(clock::now()).as_secs();
                 tracing::warn!(%account, %route, lasts_s, "Zoho has locked the call; nothing is sent until the lock ends");
@@ -104,31 +102,14 @@ where
 impl Room {
     async fn permit(&self, line: &Arc<Line>, call: &Call, deadline: Instant) -> Result<Permit, Refusal> {
         let refusal = |refused| Refusal::from(Cause::from(refused)).with_allowance(line.allowance()).of(&call.subject);
-        line.permit(claim(call, deadline)).await.map_err(refusal)
-    }
-}
-
-/// Until when the caller waits.
-fn deadline(call: &Call, max_wait: Duration) -> Instant {
-    call.ready_at + wait::preferred(&call.headers, max_wait)
-}
-
-fn claim(call: &Call, deadline: Instant) -> Claim {
-    let request_id = call.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-    Claim {
-        caller: call.subject.caller.clone(),
-        urgency: priority::urgency(&call.headers),
-        entrance: call.entrance,
-        deadline,
-        bytes: call.held_bytes(),
-        request_id: request_id.into(),
+        line.permit(call.claim(deadline)).await.map_err(refusal)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use http::Response;
-    use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+    use tower::{service_fn, util::BoxCloneSyncService};
 
     use super::*;
     use crate::{body::Body, call::tests::call, ledger::Limits};

@@ -56,7 +56,8 @@ pub(super) async fn fly(source: &Arc<Source>, progress: &watch::Sender<Progress>
     }
 }
 
-/// What a flight brings. Waits for the first attempt for a moment or until `deadline`, and for further ones until `deadline` or a little less. `None` when the flight was broken off.
+/// What a flight brings. Waits for the first attempt for a moment or until `deadline`, and for further ones until
+/// `deadline` or a little less. `None` when the flight was broken off.
 pub(super) async fn landing(
     mut flight: watch::Receiver<Progress>,
     deadline: Instant,

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 use super::Source;
 use crate::{
@@ -62,7 +62,7 @@ where
     fn call(&mut self, Permitted { call, permit, deadline }: Permitted) -> Self::Future {
         let source = self.room.sources.get(&call.subject.account.name).cloned();
         let check_scopes = self.room.check_scopes;
-        let mut inner = self.inner.clone();
+        let inner = self.inner.clone();
         Box::pin(async move {
             // The same configuration makes accounts and sources, so one without the other is a defect of ours.
             let Some(source) = source else { return Err(Refusal::from(Cause::Internal).of(&call.subject)) };
@@ -76,7 +76,7 @@ where
                 return Err(Refusal::from(cause).of(&call.subject));
             }
             let (generation, route) = (token.generation, call.subject.route.id.clone());
-            let mut answer = match inner.call(Signed { call, permit, token }).await {
+            let mut answer = match inner.oneshot(Signed { call, permit, token }).await {
                 Ok(answer) => answer,
                 Err(refusal) => {
                     if let Cause::ScopeMissing { .. } = *refusal.cause {

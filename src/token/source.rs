@@ -196,8 +196,7 @@ impl Source {
     #[must_use]
     pub fn standing(&self) -> Standing {
         let state = self.state.lock();
-        let words =
-            |cause: &Cause| format!("{}: {}", respond::name(&cause.clone().into()), respond::for_operators(cause));
+        let words = |cause: &Cause| format!("{}: {}", respond::name(cause), respond::for_operators(cause));
         // While a token lives, calls go: that no other could be had is a trouble to come.
         let serves = state.current.as_ref().is_some_and(|current| clock::now() < current.expires_at);
         if let Some(cause) = &state.refused
@@ -343,7 +342,7 @@ impl Source {
                 if let Cause::AccountUnauthorised { reason } = &cause {
                     self.keep_refusal(reason).await;
                 }
-                let (words, problem) = (respond::for_operators(&cause), respond::name(&cause.clone().into()));
+                let (words, problem) = (respond::for_operators(&cause), respond::name(&cause));
                 tracing::warn!(account = %self.account.name, problem, cause = words, "could not fetch an access token");
                 Err(cause)
             }

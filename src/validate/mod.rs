@@ -11,8 +11,8 @@
 //! twice, broken percent-encoding, bytes that are not UTF-8, a number whose digits a float would lose.
 //!
 //! [`check`] is pure. It reports all faults at once, in a stable order: what could not be decoded, then what was
-//! given twice, then parameter by parameter in the catalogue's order, then what the page does not know. Only after a hundred (`findings.rs`) it stops
-//! listing, so that an answer stays smaller than the worst question.
+//! given twice, then parameter by parameter in the catalogue's order, then what the page does not know. Only after a
+//! hundred (`findings.rs`) it stops listing, so that an answer stays smaller than the worst question.
 //!
 //! | file | what it knows |
 //! |---|---|

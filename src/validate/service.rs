@@ -11,7 +11,7 @@ use http::{HeaderMap, Response, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 use super::{
     check,
@@ -82,11 +82,11 @@ where
 
     fn call(&mut self, matched: Matched) -> Self::Future {
         let room = self.room.clone();
-        let mut inner = self.inner.clone();
+        let inner = self.inner.clone();
         Box::pin(async move {
             let subject = matched.subject.clone();
             let call = visit(matched, &room).await.map_err(|cause| Refusal::from(cause).of(&subject))?;
-            inner.call(call).await
+            inner.oneshot(call).await
         })
     }
 }
@@ -115,7 +115,7 @@ async fn visit(Matched { subject, target, head, body }: Matched, room: &Validate
         headers: head.headers,
         payload,
         ready_at: clock::now(),
-        entrance: Entrance::Back,
+        entrance: Entrance::Newcomer,
         departure: Departure::default(),
         trail: Trail::default(),
     })

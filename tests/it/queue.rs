@@ -124,6 +124,24 @@ async fn the_queue_holds_so_many_bytes() {
     assert_eq!(order(&upstream), [0, 1, 2, 1]);
 }
 
+/// A body that came without its length is read until it is too long to be held, and that much of it waits here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_at_hand_of_a_long_body_counts_among_the_bytes() {
+    let (_upstream, gateway, gate) = one_slot_taken_with(|setup| setup.set("queue.max_waiting_bytes", "128KiB")).await;
+    let long = numbered(1).body("x".repeat(100 * 1024));
+    let chunked = long.clone().chunked().header("transfer-encoding", "chunked");
+    let first = tokio::spawn(chunked.sending(gateway.address()));
+    gateway.until_waiting(1).await;
+    is_turned_away(&gateway.send(&chunked).await, "queue.max_waiting_bytes");
+    // With a length it is left with its caller.
+    let second = tokio::spawn(long.sending(gateway.address()));
+    gateway.until_waiting(2).await;
+    gate.notify_one();
+    for task in [first, second] {
+        task.await.expect("no panic").is_zohos(200);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_queue_holds_so_many_calls_of_one_caller() {
     let (upstream, gateway, gate) =

@@ -149,7 +149,7 @@ impl State {
 
     /// When a newcomer like this could be served.
     pub(super) fn expected(&mut self, caller: &Caller, urgency: Urgency, now: Instant) -> Instant {
-        let ahead = self.queue.position(caller, Entrance::Back, urgency, now);
+        let ahead = self.queue.position(caller, Entrance::Newcomer, urgency, now);
         self.outlook(now).at(ahead).0
     }
 

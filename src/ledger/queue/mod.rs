@@ -1,6 +1,6 @@
 //! In which order those who wait for one bucket are served.
 //!
-//! 1. Who had a turn and met a lock ([`Entrance::Front`]) goes first; among these, first come first served.
+//! 1. Who had a turn and met a lock ([`Entrance::Returning`]) goes first; among these, first come first served.
 //! 2. Between callers: by weight, so that one that floods the queue delays the others by no more than their shares
 //!    ([`backlog`]).
 //! 3. Within a caller: by urgency, except that waiting counts too ([`flow`]); among equals, first come first served.
@@ -72,8 +72,8 @@ impl<W> Queue<W> {
     /// How many would be served before a newcomer like this one, if nobody else came.
     pub(super) fn position(&self, caller: &Caller, entrance: Entrance, urgency: Urgency, now: Instant) -> usize {
         self.backlog.as_ref().map_or(0, |backlog| match entrance {
-            Entrance::Front => backlog.position_at_front(),
-            Entrance::Back => backlog.position(caller, urgency, now),
+            Entrance::Returning => backlog.position_at_front(),
+            Entrance::Newcomer => backlog.position(caller, urgency, now),
         })
     }
 
@@ -92,8 +92,8 @@ impl<W> Queue<W> {
         let number = self.joined;
         self.joined += 1;
         match entrance {
-            Entrance::Front => backlog.join_front(number, now, waiter),
-            Entrance::Back => backlog.join(caller, urgency, number, now, waiter),
+            Entrance::Returning => backlog.join_front(number, now, waiter),
+            Entrance::Newcomer => backlog.join(caller, urgency, number, now, waiter),
         }
     }
 

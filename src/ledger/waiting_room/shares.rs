@@ -60,7 +60,7 @@ impl Inside {
     }
 
     pub(super) fn admits(&mut self, claim: &Claim, limits: Limits) -> Result<(), Limit> {
-        if claim.entrance == Entrance::Back {
+        if claim.entrance == Entrance::Newcomer {
             let gone = self.make_room(claim, limits)?;
             self.put_back(gone);
         }
@@ -76,7 +76,7 @@ impl Inside {
         now: Instant,
     ) -> Result<Option<Turn>, Limit> {
         let mut turn = None;
-        if claim.entrance == Entrance::Back {
+        if claim.entrance == Entrance::Newcomer {
             for (.., occupied) in self.make_room(claim, limits)? {
                 occupied.bell.turn_out();
             }

@@ -52,7 +52,7 @@ struct Model {
 
 impl Model {
     fn join(&mut self, waiting: Waiting, weight: u32) {
-        if waiting.entrance == Entrance::Back {
+        if waiting.entrance == Entrance::Newcomer {
             let begins = !self.waits(waiting.caller);
             let new = Account { tag: self.virtual_time, weight, since: waiting.number };
             let account = self.accounts.entry(waiting.caller).or_insert(new);
@@ -66,7 +66,7 @@ impl Model {
     }
 
     fn head(&self) -> Option<&Waiting> {
-        if let Some(front) = self.waiting.iter().find(|waiting| waiting.entrance == Entrance::Front) {
+        if let Some(front) = self.waiting.iter().find(|waiting| waiting.entrance == Entrance::Returning) {
             return Some(front);
         }
         let callers = self.accounts.iter().filter(|(caller, _)| self.waits(**caller));
@@ -80,7 +80,7 @@ impl Model {
 
     fn serve(&mut self) -> Option<usize> {
         let head = self.head()?.clone();
-        if head.entrance == Entrance::Back {
+        if head.entrance == Entrance::Newcomer {
             let account = self.accounts.get_mut(&head.caller).unwrap();
             self.virtual_time = account.tag;
             account.tag += (1 << 32) / u128::from(account.weight);
@@ -102,12 +102,12 @@ impl Model {
     }
 
     fn waits(&self, caller: usize) -> bool {
-        self.waiting.iter().any(|waiting| waiting.caller == caller && waiting.entrance == Entrance::Back)
+        self.waiting.iter().any(|waiting| waiting.caller == caller && waiting.entrance == Entrance::Newcomer)
     }
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let entrance = prop_oneof![9 => Just(Entrance::Back), 1 => Just(Entrance::Front)];
+    let entrance = prop_oneof![9 => Just(Entrance::Newcomer), 1 => Just(Entrance::Returning)];
     let weight = prop_oneof![9 => Just(None), 1 => (1_u32..7).prop_map(Some)];
     let urgency = prop_oneof![Just(3_u8), 0_u8..8];
     let join = (0..WEIGHTS.len(), weight, entrance, urgency)

@@ -92,7 +92,7 @@ fn who_came_back_from_a_lock_keeps_its_seat() {
     let (one, other) = (caller("one", 1), caller("other", 1));
     let mut room = Trial::new(Limits::calls(2));
     for _ in 0..3 {
-        let back = Claim { entrance: Entrance::Front, ..claim(&one, 0) };
+        let back = Claim { entrance: Entrance::Returning, ..claim(&one, 0) };
         assert_eq!(room.enter(&back), Ok(None));
     }
     assert_eq!((room.enter(&claim(&other, 0)), room.gone()), (Err(Limit::Calls), vec![]));
