@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Registered {
     /// Its name and weight.
-    pub caller: Caller,
+    pub who: Caller,
     /// What it may do.
     pub permissions: Arc<Permissions>,
     /// How often it may ask.

@@ -50,7 +50,7 @@ enum Shown<'a> {
 
 impl Desk {
     pub(super) fn new(callers: Callers, issuers: Issuers) -> Self {
-        let limited = callers.callers().filter_map(|caller| Some((caller.caller.clone(), caller.limit?)));
+        let limited = callers.callers().filter_map(|caller| Some((caller.who.clone(), caller.limit?)));
         let limiters = limited.map(|(caller, limit)| (caller, Limiter::new(limit))).collect();
         Self { callers, issuers, limiters }
     }
@@ -97,10 +97,10 @@ impl Desk {
     }
 
     fn admit(&self, known: &Registered) -> Result<Found, Cause> {
-        if let Some(limiter) = self.limiters.get(&known.caller) {
+        if let Some(limiter) = self.limiters.get(&known.who) {
             limiter.check(clock::now()).map_err(|retry_after| Cause::CallerLimit { retry_after })?;
         }
-        Ok(Found::Caller(known.caller.clone(), Some(Arc::clone(&known.permissions))))
+        Ok(Found::Caller(known.who.clone(), Some(Arc::clone(&known.permissions))))
     }
 }
 
@@ -155,8 +155,8 @@ mod tests {
     }
 
     fn caller(name: &str) -> Arc<Registered> {
-        let caller = Caller::new(name, NonZeroU32::MIN);
-        Arc::new(Registered { caller, permissions: Arc::default(), limit: None })
+        let who = Caller::new(name, NonZeroU32::MIN);
+        Arc::new(Registered { who, permissions: Arc::default(), limit: None })
     }
 
     /// `payroll` has a key and two names, `reports` a name.

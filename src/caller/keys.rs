@@ -179,7 +179,7 @@ impl Ring {
     }
 
     fn replace(&mut self, hashes: Result<Vec<KeyHash>, UnusableKeys>, file: &Path) {
-        let (caller, file) = (self.caller.caller.name(), file.display());
+        let (caller, file) = (self.caller.who.name(), file.display());
         let replaced = hashes.map(|hashes| {
             let replaced = hashes != self.hashes;
             self.hashes = hashes;
@@ -205,13 +205,13 @@ mod tests {
     use crate::ledger::Caller;
 
     fn caller(name: &str) -> Arc<Registered> {
-        let caller = Caller::new(name, NonZeroU32::MIN);
-        Arc::new(Registered { caller, permissions: Arc::default(), limit: None })
+        let who = Caller::new(name, NonZeroU32::MIN);
+        Arc::new(Registered { who, permissions: Arc::default(), limit: None })
     }
 
     /// The caller of a key, by name.
     fn of(keys: &Keys, key: &str) -> Option<String> {
-        keys.caller(key.as_bytes()).map(|found| found.caller.name().to_owned())
+        keys.caller(key.as_bytes()).map(|found| found.who.name().to_owned())
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(super) fn read(
         }
         let weight = section.integer("weight", WEIGHTS).and_then(NonZeroU32::new).unwrap_or(defaults::WEIGHT);
         let caller = Arc::new(Registered {
-            caller: Caller::new(name, weight),
+            who: Caller::new(name, weight),
             permissions: Arc::new(permissions(section, accounts)),
             limit: limit(section),
         });

@@ -182,17 +182,17 @@ fn every_key_is_taken() {
     assert_eq!((config.token.requests.get(), config.token.reserve), (2, 1));
     let callers = ["key", "foo", "bar"].map(|key| config.callers.by_key(key.as_bytes()));
     let shares =
-        callers.each_ref().map(|found| found.as_ref().map(|found| (found.caller.name(), found.caller.weight().get())));
+        callers.each_ref().map(|found| found.as_ref().map(|found| (found.who.name(), found.who.weight().get())));
     let payroll = config.callers.by_key(b"key").unwrap();
     assert_eq!((payroll.permissions.accounts.len(), payroll.permissions.read_only), (2, true));
     assert!(!config.callers.by_key(b"foo").unwrap().permissions.read_only);
     assert!(payroll.permissions.allows(&RouteId::new("people.lms.share-course")));
     assert_eq!(payroll.limit.map(|limit| (limit.requests.get(), limit.window.as_secs())), Some((600, 60)));
     assert_eq!(shares, [Some(("payroll", 3)), Some(("reports", 1)), Some(("reports", 1))]);
-    assert_eq!(config.callers.callers().map(|caller| caller.caller.name()).collect::<Vec<_>>(), ["payroll", "reports"]);
+    assert_eq!(config.callers.callers().map(|caller| caller.who.name()).collect::<Vec<_>>(), ["payroll", "reports"]);
     for subject in ["system:serviceaccount:hr:reports", "reports"] {
         let caller = config.callers.by_subject("cluster", subject).unwrap();
-        assert_eq!(caller.caller.name(), "reports");
+        assert_eq!(caller.who.name(), "reports");
         assert!(config.callers.by_subject("local", subject).is_none());
     }
     let [cluster, local] = config.issuers.as_slice() else { panic!("two issuers") };

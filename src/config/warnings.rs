@@ -15,7 +15,7 @@ impl Config {
     /// Permissions that permit nothing: a slip of the pen, or one that was forgotten.
     fn of_callers(&self) -> impl Iterator<Item = String> {
         self.callers.callers().flat_map(|caller| {
-            let (name, own) = (caller.caller.name(), &caller.permissions);
+            let (name, own) = (caller.who.name(), &caller.permissions);
             let idle = (own.accounts.is_empty() || own.allow.is_empty())
                 .then(|| format!("caller {name} may do nothing: callers.{name} needs accounts and allow"));
             let unmatched =

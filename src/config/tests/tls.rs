@@ -179,7 +179,7 @@ fn callers_are_known_by_the_names_in_their_certificates() {
     ] {
         let peer = Peer { reach: Reach::Network, names: [name.parse().unwrap()].into() };
         let known = config.callers.by_certificate(&peer).unwrap().unwrap();
-        assert_eq!(known.caller.name(), expected, "{name}");
+        assert_eq!(known.who.name(), expected, "{name}");
     }
     for (callers, expected) in [
         (
