@@ -259,8 +259,41 @@ pub enum Unauthenticated {
     UnknownCertificate,
     /// The certificate has names of several callers.
     SeveralCallers,
-    /// The token is not taken, for this reason.
-    BadToken(String),
+    /// The token is not taken.
+    BadToken(BadToken),
+}
+
+/// Why a token is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadToken {
+    /// It is longer than any is.
+    TooLong,
+    /// Its header makes no sense, or names an algorithm that is never taken.
+    Header,
+    /// Its `crit` names fields that nobody here knows.
+    Critical,
+    /// Its claims make no sense.
+    Claims,
+    /// Its `iss` is none that is configured, or missing.
+    UnknownIssuer,
+    /// Its algorithm is not one that is taken of its issuer.
+    Algorithm,
+    /// Its `aud` is somebody else.
+    Audience,
+    /// It has no `exp`.
+    NoExpiry,
+    /// Its `exp` is over.
+    Expired,
+    /// Its `nbf` or `iat` is to come.
+    NotYetValid,
+    /// Its issuer publishes no such key.
+    UnknownKey,
+    /// Several of its issuer's keys could be meant.
+    AmbiguousKey,
+    /// Its signature is not that of the key.
+    Signature,
+    /// Its `sub` is no caller's, or missing.
+    UnknownSubject,
 }
 
 impl From<Unauthenticated> for Cause {

@@ -6,16 +6,17 @@ use http::{HeaderMap, header};
 
 use super::{
     Callers, Issuers, Registered,
-    issuer::{Flight, Verdict},
+    fetch::Flight,
+    issuer::Verdict,
     limit::Limiter,
-    token::{self, BadToken, Token},
+    token::{self, Token},
 };
 use crate::{
     clock,
     ledger::Caller,
     peer::Peer,
     permissions::Permissions,
-    refusal::{Cause, Unauthenticated},
+    refusal::{BadToken, Cause, Unauthenticated},
 };
 
 /// What callers are held to.
@@ -72,7 +73,7 @@ impl Desk {
     }
 
     fn by_token(&self, text: &str) -> Result<Found, Cause> {
-        let bad = |bad: BadToken| Cause::from(Unauthenticated::BadToken(bad.to_string()));
+        let bad = |why| Cause::from(Unauthenticated::BadToken(why));
         let token = Token::read(text).map_err(bad)?;
         let issuer = token.issuer().and_then(|iss| self.issuers.of(iss)).ok_or_else(|| bad(BadToken::UnknownIssuer))?;
         match issuer.judge(&token, clock::wall()) {

@@ -11,14 +11,13 @@ use http::Uri;
 use jsonwebtoken::Algorithm;
 use tokio::task::JoinSet;
 
-pub(super) use super::fetch::Flight;
 use super::{
-    fetch::{Beyond, NoKeys, Published},
+    fetch::{Beyond, Flight, NoKeys, Published},
     files::SetInFile,
     jwks::{Choice, KeySet},
-    token::{BadToken, Token},
+    token::Token,
 };
-use crate::{shutdown::Shutdown, telemetry::Metrics, upstream::ExtraRoots};
+use crate::{refusal::BadToken, shutdown::Shutdown, telemetry::Metrics, upstream::ExtraRoots};
 
 /// An issuer as it is configured.
 #[derive(Debug, Clone)]

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use super::{
     ALGORITHMS, IssuerSettings, Issuers, KeySet, KeySource,
     issuer::Verdict,
-    token::{BadToken, Token, looks_like_one},
+    token::{Token, looks_like_one},
 };
-use crate::telemetry::Metrics;
+use crate::{refusal::BadToken, telemetry::Metrics};
 
 const ISSUER: &str = "https://issuer.example.org";
 

@@ -6,6 +6,7 @@ use jsonwebtoken::{Algorithm, Header, crypto, dangerous::insecure_decode_claims,
 use serde::Deserialize;
 
 use super::jwks::Key;
+use crate::refusal::BadToken;
 
 /// Far more than any issuer puts into one; a longer one is not worth a hash.
 const LONGEST: usize = 8 * 1024;
@@ -37,39 +38,6 @@ struct Claims {
 enum Audience {
     One(String),
     Several(Vec<String>),
-}
-
-/// Why a token is not taken. The words tell nothing of the token that its holder does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadToken {
-    #[error("is too long")]
-    TooLong,
-    #[error("has a header that is not understood, or an algorithm that is never taken")]
-    Header,
-    #[error("names header fields as critical (crit) that are not understood")]
-    Critical,
-    #[error("has claims that are not understood")]
-    Claims,
-    #[error("is of no issuer that is configured")]
-    UnknownIssuer,
-    #[error("is signed by an algorithm that is not taken of its issuer")]
-    Algorithm,
-    #[error("is for somebody else (aud)")]
-    Audience,
-    #[error("does not say when it expires (exp)")]
-    NoExpiry,
-    #[error("has expired")]
-    Expired,
-    #[error("is not valid yet")]
-    NotYetValid,
-    #[error("is signed by a key that its issuer does not publish")]
-    UnknownKey,
-    #[error("does not say by its kid which of its issuer's keys is meant, and several could be")]
-    AmbiguousKey,
-    #[error("has a bad signature")]
-    Signature,
-    #[error("speaks for a subject that is no caller's")]
-    UnknownSubject,
 }
 
 /// Whether it has the form of a token: three parts in the alphabet of base64url.

@@ -4,7 +4,7 @@ use super::protocol;
 use crate::{
     ledger::Limit,
     ratelimit::whole_seconds,
-    refusal::{Cause, Forbidden, Foreign, ScopeEvidence, Unauthenticated, UpstreamFault},
+    refusal::{BadToken, Cause, Forbidden, Foreign, ScopeEvidence, Unauthenticated, UpstreamFault},
 };
 
 pub(super) fn title(cause: &Cause) -> &'static str {
@@ -121,9 +121,29 @@ fn unauthenticated(why: &Unauthenticated) -> String {
             "the client certificate has the names of several callers (callers.NAME.san), so it does not tell which one \
              calls"
         }
-        Unauthenticated::BadToken(reason) => return format!("the token in Authorization {reason}"),
+        Unauthenticated::BadToken(why) => return format!("the token in Authorization {}", bad_token(*why)),
     }
     .to_owned()
+}
+
+/// Nothing of the token that its holder does not know.
+fn bad_token(why: BadToken) -> &'static str {
+    match why {
+        BadToken::TooLong => "is too long",
+        BadToken::Header => "has a header that is not understood, or an algorithm that is never taken",
+        BadToken::Critical => "names header fields as critical (crit) that are not understood",
+        BadToken::Claims => "has claims that are not understood",
+        BadToken::UnknownIssuer => "is of no issuer that is configured",
+        BadToken::Algorithm => "is signed by an algorithm that is not taken of its issuer",
+        BadToken::Audience => "is for somebody else (aud)",
+        BadToken::NoExpiry => "does not say when it expires (exp)",
+        BadToken::Expired => "has expired",
+        BadToken::NotYetValid => "is not valid yet",
+        BadToken::UnknownKey => "is signed by a key that its issuer does not publish",
+        BadToken::AmbiguousKey => "does not say by its kid which of its issuer's keys is meant, and several could be",
+        BadToken::Signature => "has a bad signature",
+        BadToken::UnknownSubject => "speaks for a subject that is no caller's",
+    }
 }
 
 fn forbidden(what: &Forbidden) -> String {
