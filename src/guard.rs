@@ -4,6 +4,10 @@
 //! page of another origin shows itself by `Origin` (RFC 6454) or `Sec-Fetch-Site` (W3C Fetch Metadata). A page whose own
 //! name was made to lead here (DNS rebinding) is of the same origin then, and shows itself by that name in `Host`. All
 //! three are refused, and nothing of CORS is ever granted.
+//!
+//! Browsers send `Sec-Fetch-Site` to potentially trustworthy addresses only, and `Origin` with few GETs. Loopback
+//! addresses and `localhost` are trustworthy; by any other way to here, such as `0.0.0.0` or a name in the hosts file, a
+//! page would come without a sign. So a browser has to use the former.
 
 use std::{
     future::ready,
@@ -12,7 +16,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, Request, Response, header, uri::Authority};
 use hyper::body::Incoming;
 use tower::{Layer, Service};
 
@@ -34,43 +38,40 @@ impl KnownHosts {
         Self(names.into_iter().map(|name| name.to_ascii_lowercase()).collect())
     }
 
-    /// Refuses what a page of another origin sent.
-    ///
-    /// # Errors
-    /// [`Cause::ForeignOrigin`], naming the field.
-    pub fn check<B>(&self, request: &Request<B>) -> Result<(), Cause> {
-        check_origin(request.headers())?;
-        self.check_host(request)
-    }
-
-    /// Refuses what a page sent whose name was made to lead here.
+    /// Refuses what a page sent whose name leads here.
     ///
     /// # Errors
     /// [`Cause::ForeignOrigin`], naming the field.
     pub fn check_host<B>(&self, request: &Request<B>) -> Result<(), Cause> {
-        // From other machines and through a file no page gets in by its name alone; and what a target names by itself goes
-        // before Host (RFC 9112 section 3.2.2), and is judged by the route room.
+        // From other machines and through a file no page gets in by its name alone.
         let local = request.extensions().get::<Peer>().is_some_and(|peer| peer.reach == Reach::Loopback);
-        if !local || request.uri().authority().is_some() {
-            return Ok(());
-        }
-        match host(request.headers()) {
-            Some(host) if !self.knows(host) => Err(Cause::ForeignOrigin(Foreign::Host)),
+        // What a target names by itself goes before Host (RFC 9112 section 3.2.2).
+        let asked = request.uri().authority().map(Authority::as_str).or_else(|| host(request.headers()));
+        match asked {
+            Some(asked) if local && !self.knows(asked, is_a_browsers(request.headers())) => {
+                Err(Cause::ForeignOrigin(Foreign::Host))
+            }
             _ => Ok(()),
         }
     }
 
-    /// Addresses are beyond DNS; a name without a dot is in nobody's zone, and neither are `localhost` and `test`
-    /// (RFC 6761).
-    fn knows(&self, host: &str) -> bool {
-        let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();
-        let address = name.trim_start_matches('[').trim_end_matches(']');
-        let beyond_dns = !name.contains('.') || name.ends_with(".localhost") || name.ends_with(".test");
-        (beyond_dns && !name.is_empty()) || address.parse::<IpAddr>().is_ok() || self.0.contains(&name)
+    /// Other addresses are beyond DNS; a name without a dot is in nobody's zone, and neither is `test` (RFC 6761).
+    fn knows(&self, asked: &str, a_browser: bool) -> bool {
+        let name = without_port(asked).trim_end_matches('.').to_ascii_lowercase();
+        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+        let trustworthy = name == "localhost"
+            || name.ends_with(".localhost")
+            || address.is_some_and(|address| address.to_canonical().is_loopback());
+        let beyond_dns = address.is_some() || (!name.contains('.') && !name.is_empty()) || name.ends_with(".test");
+        trustworthy || (beyond_dns && !a_browser) || self.0.contains(&name)
     }
 }
 
-fn check_origin(headers: &HeaderMap) -> Result<(), Cause> {
+/// Refuses what a page of another origin sent.
+///
+/// # Errors
+/// [`Cause::ForeignOrigin`], naming the field.
+pub fn check_origin(headers: &HeaderMap) -> Result<(), Cause> {
     if headers.get_all("sec-fetch-site").iter().any(|site| site != "none" && site != "same-origin") {
         return Err(Cause::ForeignOrigin(Foreign::Site));
     }
@@ -78,6 +79,11 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Cause> {
         return Err(Cause::ForeignOrigin(Foreign::Origin));
     }
     Ok(())
+}
+
+/// All browsers begin so, and pages cannot change it; a few other programs do.
+fn is_a_browsers(headers: &HeaderMap) -> bool {
+    headers.get(header::USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/"))
 }
 
 fn host(headers: &HeaderMap) -> Option<&str> {
@@ -142,7 +148,12 @@ where
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        match self.hosts.check(&request) {
+        let checked = check_origin(request.headers()).and_then(|()| match request.uri().authority() {
+            // Whose host this is, the route room judges.
+            Some(_) => Ok(()),
+            None => self.hosts.check_host(&request),
+        });
+        match checked {
             Ok(()) => self.inner.call(request),
             Err(cause) => Box::pin(ready(Err(cause.into()))),
         }
@@ -157,7 +168,8 @@ mod tests {
         let hosts = KnownHosts::new(["people.zoho.com".to_owned(), "Gateway.Example".to_owned()]);
         let request = Request::get(uri).extension(Peer { reach, names: Arc::default() });
         let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        hosts.check(&request.body(()).unwrap())
+        let request = request.body(()).unwrap();
+        check_origin(request.headers()).and_then(|()| hosts.check_host(&request))
     }
 
     #[test]
@@ -184,6 +196,7 @@ mod tests {
             assert!(outcome(Reach::Loopback, "/people/x", fields).is_ok(), "{fields:?}");
         }
         assert!(outcome(Reach::Loopback, "http://people.zoho.com/x", &[("host", "evil.example")]).is_ok());
+        assert!(outcome(Reach::Loopback, "http://evil.example/x", &[("host", "localhost")]).is_err());
     }
 
     #[test]
@@ -219,6 +232,32 @@ mod tests {
             assert!(outcome(Reach::Loopback, "/people/x", &[("host", host)]).is_err(), "{host}");
             assert!(outcome(Reach::Network, "/people/x", &[("host", host)]).is_ok(), "{host}");
             assert!(outcome(Reach::Unix, "/people/x", &[("host", host)]).is_ok(), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_browser_has_to_use_an_address_by_which_it_shows_where_it_comes_from() {
+        let agent = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0");
+        for (host, known) in [
+            ("127.0.0.1:8080", true),
+            ("127.8.9.10", true),
+            ("[::1]:8080", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("localhost:8080", true),
+            ("app.localhost", true),
+            ("gateway.example:8080", true),
+            ("0.0.0.0:8080", false),
+            ("[::]:8080", false),
+            ("10.1.2.3", false),
+            ("localhost4:8080", false),
+            ("ip6-localhost", false),
+            ("raspberrypi", false),
+            ("upstream.test", false),
+        ] {
+            let (page, service) = ([("host", host), agent], [("host", host), ("user-agent", "curl/8.5.0")]);
+            assert_eq!(outcome(Reach::Loopback, "/people/x", &page).is_ok(), known, "{host}");
+            assert!(outcome(Reach::Loopback, "/people/x", &service).is_ok(), "{host}");
+            assert!(outcome(Reach::Network, "/people/x", &page).is_ok(), "{host}");
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     account::AccountName,
     body::Body,
     caller::Issuers,
-    guard::KnownHosts,
+    guard::{self, KnownHosts},
     ledger::{Health, Lines},
     protocol::RequestFault,
     respond,
@@ -51,9 +51,8 @@ impl Admin {
             let (status, detail) = respond::protocol(fault);
             return text(status, &format!("{detail}\n"));
         }
-        let hosts = &self.hosts;
-        let checked = if is_followed_link(request) { hosts.check_host(request) } else { hosts.check(request) };
-        if checked.is_err() {
+        let foreign = !is_followed_link(request) && guard::check_origin(request.headers()).is_err();
+        if foreign || self.hosts.check_host(request).is_err() {
             return text(StatusCode::FORBIDDEN, "web pages of other origins and other names are not answered here\n");
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
