@@ -151,6 +151,10 @@ impl EdgeLayer {
             _ => tracing::info!(request_id = id, %method, account, route, problem, "refused"),
         }
         let mut response = respond::respond(&refusal, id);
+        // What is left of such a request is not read, and its connection ends (RFC 9112 section 9.6).
+        if matches!(&*refusal.cause, Cause::Protocol(_) | Cause::BodyTooLarge { .. } | Cause::BodyIncomplete) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let (Some(account), Some(route)) = (refusal.account, refusal.route) {
             response.extensions_mut().insert(Visit { account, route, waited: None });
         }

@@ -42,6 +42,7 @@ pub mod gcra;
 pub mod hex;
 pub mod hop;
 pub mod ledger;
+pub mod overrides;
 pub mod peer;
 pub mod pem;
 pub mod permissions;

@@ -2,11 +2,13 @@
 
 use http::{HeaderMap, HeaderName};
 
-use crate::hop::take_connection_options;
+use crate::{hop::take_connection_options, overrides};
 
 /// Takes from a request what must not reach Zoho.
 pub fn outbound(headers: &mut HeaderMap) {
-    strip(headers, |name| is_hop_by_hop(name) || is_not_for_zoho(name) || is_taken_for_another(name));
+    // Overrides were refused where they could be; what trailers say is known only when it is too late for that.
+    let unwanted = |name: &str| is_not_for_zoho(name) || is_taken_for_another(name) || overrides::is_field(name);
+    strip(headers, |name| is_hop_by_hop(name) || unwanted(name));
 }
 
 /// Takes from an answer what must not reach a caller.

@@ -1,7 +1,6 @@
 //! One request's visit to the route room.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     future::ready,
     sync::Arc,
@@ -9,7 +8,6 @@ use std::{
 };
 
 use http::{Method, Response, header, request::Parts};
-use percent_encoding::percent_decode_str;
 use tower::{Layer, Service};
 
 use super::{Matcher, Path, PathFault, target};
@@ -22,6 +20,7 @@ use crate::{
     fault::Fault,
     hop::take_connection_options,
     ledger::Caller,
+    overrides,
     permissions::Permissions,
     refusal::{Cause, Forbidden, Refusal},
 };
@@ -173,33 +172,11 @@ fn forbidden(caller: &Caller, own: &Permissions, route: &Route, head: &Parts) ->
     })
 }
 
-/// With these a request may mean another call than its request line says, to a server that knows them. Zoho documents none
-/// of them, nor that they are ignored. Some servers take `_` for `-`.
-const OVERRIDES: [&str; 7] = [
-    "http-method-override",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-method",
-    "x-original-url",
-    "x-rewrite-url",
-];
-
 /// What could make another call of it.
 fn overridden(head: &Parts) -> Option<Fault> {
-    let fields = head.headers.keys().map(|name| Cow::Borrowed(name.as_str()));
-    let pairs = head.uri.query().unwrap_or_default().split('&');
-    let names = pairs.map(|pair| pair.split('=').next().unwrap_or_default());
-    let parameters = names.map(|name| percent_decode_str(name).decode_utf8_lossy());
-    let field = fields.into_iter().find(|name| is_override(name));
-    let found = field.or_else(|| parameters.into_iter().find(|name| name == "_method" || is_override(name)))?;
-    let detail = "could make another call of this one; send the method and the path that are meant".to_owned();
-    Some(Fault { parameter: found.into_owned(), pointer: String::new(), detail })
-}
-
-fn is_override(name: &str) -> bool {
-    let alike = |(one, known): (u8, u8)| one.eq_ignore_ascii_case(&known) || (one == b'_' && known == b'-');
-    OVERRIDES.iter().any(|known| known.len() == name.len() && name.bytes().zip(known.bytes()).all(alike))
+    let field = head.headers.keys().find(|name| overrides::is_field(name.as_str()));
+    let field = field.map(|name| overrides::fault(name.as_str().to_owned()));
+    field.or_else(|| overrides::in_parameters(head.uri.query()?))
 }
 
 /// What two servers could read differently is refused.

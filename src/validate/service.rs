@@ -24,6 +24,7 @@ use crate::{
     catalogue::{Place, Route, Validation},
     clock,
     ledger::Entrance,
+    overrides,
     refusal::{Cause, Refusal},
     trail::Trail,
 };
@@ -94,18 +95,21 @@ where
 async fn visit(Matched { subject, target, head, body }: Matched, room: &ValidateLayer) -> Result<Call, Cause> {
     let (route, max_body) = (&subject.route, room.max_body);
     // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first.
-    let held = if looks_inside(route) { max_body } else { HELD.min(max_body) };
+    let held = if looks_inside(route) || is_marked_as_form(&head.headers) { max_body } else { HELD.min(max_body) };
     let expects = head.headers.contains_key(header::EXPECT);
     if looks_inside(route) && is_encoded(&head.headers) && !body.is_end_stream() {
         return Err(Cause::BodyEncoded);
     }
     let mut part = room.reading.begin();
     let payload = read(body, held, max_body, expects, &mut part).await?;
+    let form = match &payload {
+        Payload::Held { bytes, .. } if is_form(&head.headers) => Some(&bytes[..]),
+        _ => None,
+    };
+    if let Some(fault) = form.and_then(|form| overrides::in_parameters(&String::from_utf8_lossy(form))) {
+        return Err(Cause::InvalidPayload(vec![fault]));
+    }
     if has_rules(route) {
-        let form = match &payload {
-            Payload::Held { bytes, .. } if is_form(&head.headers) => Some(&bytes[..]),
-            _ => None,
-        };
         check(&route.parameters, route.validation, target.query(), form).map_err(Cause::InvalidPayload)?;
     }
     Ok(Call {
@@ -141,9 +145,13 @@ fn looks_inside(route: &Route) -> bool {
 
 /// A form, or unmarked: then the sample calls of Zoho's pages mean a form.
 fn is_form(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let essence = text(header::CONTENT_TYPE).map(|kind| kind.split(';').next().unwrap_or_default().trim());
-    essence.is_none_or(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+    !headers.contains_key(header::CONTENT_TYPE) || is_marked_as_form(headers)
+}
+
+/// What every server reads as a form.
+fn is_marked_as_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
 }
 
 /// Whether a body is compressed or in a charset of its own, so that Zoho would see another one than the rules.

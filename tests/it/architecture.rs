@@ -25,7 +25,7 @@ const FLOORS: [&[&str]; 14] = [
     &["store"],
     &["account"],
     &["endpoint", "credential", "pem"],
-    &["catalogue", "reread"],
+    &["catalogue", "overrides", "reread"],
     &[
         "body", "boxed", "clock", "fault", "gcra", "hex", "hop", "peer", "protocol", "secret", "shutdown", "success",
         "trail",

@@ -213,6 +213,12 @@ const LINES: &[(Lines, Outcome)] = &[
     ("GET /people/api/x HTTP/1.1\r\nX_HTTP_Method_Override: DELETE\r\n{h}\r\n", AMBIGUOUS),
     ("GET /people/api/x HTTP/1.1\r\nX-Original-URL: /api/y\r\n{h}\r\n", AMBIGUOUS),
     ("GET /people/api/x?a=b&%5Fmethod=DELETE HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    ("GET /people/api/x?a=1;_METHOD[]=DELETE HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
+    (
+        "POST /people/api/x HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 20\r\n{h}\r\na=1&%5Fmethod=DELETE",
+        AMBIGUOUS,
+    ),
+    ("POST /people/api/x HTTP/1.1\r\nContent-Length: 14\r\n{h}\r\n_method=DELETE", AMBIGUOUS),
     ("GET /people/api/x?a=_method HTTP/1.1\r\n{h}\r\n", Sent("GET /api/x?a=_method HTTP/1.1", "")),
     (
         "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-16\r\nContent-Length: 13\r\n{h}\r\nerecnosList=x",
@@ -377,8 +383,12 @@ async fn no_web_page_is_let_read_an_answer() {
 async fn operators_pages_are_not_for_web_pages() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = before(&upstream).start();
+    let absolute = "GET http://evil.example/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let answer = exchange(gateway.admin_address(), absolute).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     for (fields, status) in [
         ("Host: localhost", 200),
+        ("Host: 0.0.0.0\r\nUser-Agent: Mozilla/5.0", 403),
         ("Host: evil.example", 403),
         ("Host: localhost\r\nOrigin: http://evil.example", 403),
         ("Host: localhost\r\nSec-Fetch-Site: cross-site", 403),

@@ -81,6 +81,8 @@ async fn a_body_too_large_is_refused_before_it_is_sent() {
         let told = gateway.send(&call).await.problem(413, "body-too-large");
         assert!(told["route"].is_string() && told["account"] == "main", "{told}");
     }
+    // The connection ends with what is left of the body, and says so.
+    assert_eq!(gateway.send(&streamed).await.header("connection"), Some("close"));
     assert_eq!(zoho.requests().await, []);
 }
 
