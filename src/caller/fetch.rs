@@ -199,6 +199,13 @@ impl Published {
     fn learn(&self, fetched: Result<KeySet, String>) {
         let (issuer, mut state) = (&self.issuer, self.state.lock());
         match fetched {
+            Ok(keys) if keys.is_empty() => {
+                if state.keys.as_ref().is_none_or(|before| !before.is_empty()) {
+                    tracing::warn!(issuer, "the issuer publishes no key; none of its tokens is believed until it does");
+                }
+                state.trouble = Some("it publishes no key".to_owned());
+                (state.keys, state.failures) = (Some(Arc::new(keys)), 0);
+            }
             Ok(keys) => {
                 if state.trouble.take().is_some() || state.keys.is_none() {
                     tracing::info!(issuer, keys = keys.len(), "the issuer's keys are known");

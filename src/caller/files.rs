@@ -58,6 +58,9 @@ impl SetInFile {
         let (issuer, file) = (&self.issuer, self.path.display());
         match self.trouble.lock().judge(replaced) {
             Reread::Quiet => {}
+            Reread::Replaced if self.keys().is_empty() => {
+                tracing::warn!(issuer, %file, "an issuer's key file holds no key; none of its tokens is believed until it does");
+            }
             Reread::Replaced => {
                 tracing::info!(issuer, %file, keys = self.keys().len(), "the keys of an issuer have changed");
             }
@@ -97,5 +100,8 @@ mod tests {
         file.reread();
         assert_eq!((&*file.keys(), file.standing().as_str()), (&KeySet::in_file(&path).unwrap(), "ok"));
         assert_ne!(*file.keys(), *first);
+        fs::write(&path, r#"{"keys":[]}"#).unwrap();
+        file.reread();
+        assert!(file.keys().is_empty(), "all are withdrawn");
     }
 }

@@ -28,7 +28,7 @@ pub const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("EdDSA", Algorithm::EdDSA),
 ];
 
-/// The keys that verify signatures; at least one.
+/// The keys that verify signatures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeySet(Vec<Key>);
 
@@ -74,14 +74,22 @@ struct Set {
 }
 
 impl KeySet {
-    /// Reads a key set. Keys of unknown types and for other uses are passed over, as section 5 says.
+    /// Reads a key set. Keys of unknown types and for other uses are passed over, as section 5 says. If none is left, the
+    /// issuer has withdrawn them all, and nothing is believed any more.
     ///
     /// # Errors
-    /// [`UnusableSet`], when none is left.
+    /// [`UnusableSet::NoSet`], when it is something else.
     pub fn parse(json: &[u8]) -> Result<Self, UnusableSet> {
         let set: Set = serde_json::from_slice(json).map_err(|_| UnusableSet::NoSet)?;
-        let keys: Vec<_> = set.keys.into_iter().filter_map(Key::read).collect();
-        if keys.is_empty() { Err(UnusableSet::NoKey) } else { Ok(Self(keys)) }
+        Ok(Self(set.keys.into_iter().filter_map(Key::read).collect()))
+    }
+
+    /// To begin with, there has to be a key.
+    ///
+    /// # Errors
+    /// [`UnusableSet::NoKey`], when there is none.
+    pub fn with_a_key(self) -> Result<Self, UnusableSet> {
+        if self.is_empty() { Err(UnusableSet::NoKey) } else { Ok(self) }
     }
 
     /// Reads a file that holds one.
@@ -90,6 +98,10 @@ impl KeySet {
     /// [`UnusableSet`], when it does not.
     pub fn in_file(path: &Path) -> Result<Self, UnusableSet> {
         Self::parse(reread::read(path, LONGEST_SET)?.expose())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// How many there are.
@@ -168,7 +180,7 @@ mod tests {
     }
 
     fn set(keys: Value) -> Result<KeySet, UnusableSet> {
-        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
+        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())?.with_a_key()
     }
 
     #[test]

@@ -62,7 +62,9 @@ fn keys(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<KeySourc
     let places = ["jwks_url", "jwks_file"].map(|key| section.whereabouts(key));
     let url = section.parsed("jwks_url", "an https URL", url);
     let file = section.parsed("jwks_file", "a path", |path| {
-        around.in_file(path, KeySet::in_file).map(|(path, keys)| KeySource::File { path, keys })
+        around
+            .in_file(path, |path| KeySet::in_file(path)?.with_a_key())
+            .map(|(path, keys)| KeySource::File { path, keys })
     });
     let of_url = ["ca_file", "refresh"].map(|key| (key, section.whereabouts(key)));
     let extra_roots = sections::extra_roots(section, around);

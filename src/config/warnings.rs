@@ -9,7 +9,15 @@ impl Config {
         let in_the_clear = self.proxy.listen.iter().filter(|address| self.proxy.tls.is_none() && !address.is_local());
         let in_the_clear =
             in_the_clear.map(|address| format!("API keys cross the network in the clear at {address}; set proxy.tls"));
-        in_the_clear.chain(self.proxy.tls.as_ref().and_then(|tls| tls.warning())).chain(self.of_callers()).collect()
+        let open = (self.callers.is_empty() && !self.issuers.is_empty()).then(|| {
+            "there are issuers of tokens, and no caller: everybody on this machine may call; configure [callers.NAME]"
+                .to_owned()
+        });
+        in_the_clear
+            .chain(open)
+            .chain(self.proxy.tls.as_ref().and_then(|tls| tls.warning()))
+            .chain(self.of_callers())
+            .collect()
     }
 
     /// Permissions that permit nothing: a slip of the pen, or one that was forgotten.

@@ -307,6 +307,12 @@ async fn keys_serve_on_when_they_cannot_be_refreshed_and_end_when_they_are_withd
     issuer.server.until_received(before + 2).await;
     gateway.send(&call).await.problem(401, "caller-unauthenticated");
     gateway.send(&showing(&other.sign(&claims()))).await.is_zohos(200);
+
+    issuer.publishes(&[]);
+    let before = issuer.fetches();
+    issuer.server.until_received(before + 2).await;
+    gateway.send(&showing(&other.sign(&claims()))).await.problem(401, "caller-unauthenticated");
+    gateway.process().logged(|line| line.contains("the issuer publishes no key").then_some(()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -156,6 +156,10 @@ fn only_known_callers_are_let_in_from_other_machines() {
         ]
     );
 
+    let issuer = "[issuers.i]\nissuer = \"i\"\naudience = \"a\"\njwks_url = \"https://i.example/jwks\"\n";
+    let warned = loaded(&folder, issuer).unwrap().warnings();
+    assert!(warned[0].starts_with("there are issuers of tokens, and no caller"), "{warned:?}");
+
     // A caller with a mistake is one who was meant to be there.
     let told = mistakes(&folder, &format!("{listen}[callers.a]\n"));
     assert_eq!(
