@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::fmt::{MakeWriter, writer::OptionalWriter};
 
-use super::log::AUDIT;
+use super::AUDIT;
 
 /// There is one audit in a process, and its file is known only after the logger was installed.
 static OPEN: OnceLock<(NonBlocking, Mutex<Option<WorkerGuard>>)> = OnceLock::new();

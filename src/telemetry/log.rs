@@ -12,13 +12,13 @@ use std::{
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
 use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::audit_file::{self, Rest, ToFile};
+use super::{
+    AUDIT,
+    audit_file::{self, Rest, ToFile},
+};
 
 /// Our own reports, and of the libraries only what went wrong.
 const DEFAULT_FILTER: &str = "warn,zoho_gateway=info";
-
-/// The target of the audit's lines.
-pub const AUDIT: &str = "zoho_gateway::audit";
 
 /// There is one logger in a process, and the metrics are made after it.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();

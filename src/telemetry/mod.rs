@@ -5,5 +5,8 @@ mod log;
 mod metrics;
 
 pub use audit_file::open as audit_to;
-pub use log::{AUDIT, Log, init as init_logging, milliseconds};
+pub use log::{Log, init as init_logging, milliseconds};
 pub use metrics::{Exposition, Metrics};
+
+/// The target of the audit's lines.
+pub const AUDIT: &str = "zoho_gateway::audit";
