@@ -1,6 +1,10 @@
 //! Any header fields: what must not cross does not, and everything else does, untouched and in order.
 
+mod answers;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+pub use answers::answers;
 
 use super::hygiene;
 
