@@ -13,6 +13,8 @@ mod callers;
 mod desk;
 mod fetch;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod issuer;
 mod jwks;
 mod keys;

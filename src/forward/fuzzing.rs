@@ -1,6 +1,10 @@
 //! Any header fields: what must not cross does not, and everything else does, untouched and in order.
 
+mod answers;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+pub use answers::answers;
 
 use super::hygiene;
 
@@ -65,7 +69,12 @@ pub fn headers(data: &[u8]) {
             || name.starts_with("x-datadog-")
             || name.starts_with("uberctx-")
     };
-    crosses(&fields, hygiene::outbound, |name| !stays(name) && !private(name));
+    // Some servers take `_` for `-`.
+    let taken_for = |name: &str| name.contains('_').then(|| name.replace('_', "-"));
+    let ends_here = |name: &str| OF_THE_CONNECTION.contains(&name) || name == "content-length" || private(name);
+    crosses(&fields, hygiene::outbound, |name| {
+        !stays(name) && !private(name) && !taken_for(name).is_some_and(|name| ends_here(&name))
+    });
     crosses(&fields, hygiene::inbound, |name| {
         !stays(name) && !OF_ZOHOS_OWN.contains(&name) && !name.starts_with("access-control-")
     });

@@ -84,6 +84,11 @@ fn only_upstream_builds_a_client() {
 }
 
 #[test]
+fn only_the_metrics_name_a_metric() {
+    happens_only_in("telemetry/metrics.rs", &["prometheus_client", "zoho_gateway_"]);
+}
+
+#[test]
 fn nothing_but_main_ends_the_process() {
     happens_only_in("main.rs", &["process::exit", "process::abort", "ExitCode::from"]);
 }

@@ -14,7 +14,7 @@ use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
 use crate::support::{
-    CALENDAR, COURSE, Call, Gateway, Process, Reply, SHARE, Setup, Upstream, delete, exchange, get, ms, put, shell,
+    CALENDAR, COURSE, Call, Gateway, Process, Reply, SHARE, Setup, Upstream, delete, exchange, get, put, shell, until,
 };
 
 const ROUTE: &str = "people.lms.share-course";
@@ -39,12 +39,7 @@ fn entries(gateway: &Gateway) -> Vec<Value> {
 
 /// The only line, when there has been time for more.
 async fn only(gateway: &Gateway) -> Value {
-    for _ in 0..2000 {
-        if !entries(gateway).is_empty() {
-            break;
-        }
-        tokio::time::sleep(ms(5)).await;
-    }
+    until("there is a line of the audit", async || !entries(gateway).is_empty()).await;
     // What is logged after it has been written after it.
     settle(gateway).await;
     let mut entries = entries(gateway);
@@ -56,7 +51,7 @@ async fn only(gateway: &Gateway) -> Value {
 async fn settle(gateway: &Gateway) {
     let id = format!("settle-{}", entries(gateway).len());
     gateway.send(&get("/people/api/forms?x=1").header("x-request-id", &id)).await;
-    gateway.process().logged(|line| line.contains(&id).then_some(()));
+    gateway.process().logs(&id);
 }
 
 /// Before a Zoho that answers every call so.
@@ -264,14 +259,9 @@ async fn no_log_level_hides_the_audit_or_shows_what_is_private() {
 
 /// The lines of a file, once there are so many.
 async fn lines_of(path: &Path, count: usize) -> Vec<Value> {
-    for _ in 0..2000 {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        if text.lines().count() >= count {
-            return text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-        }
-        tokio::time::sleep(ms(5)).await;
-    }
-    panic!("{} does not get {count} lines", path.display());
+    let text = || fs::read_to_string(path).unwrap_or_default();
+    until(format!("{} has {count} lines", path.display()), async || text().lines().count() >= count).await;
+    text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -299,14 +289,8 @@ async fn a_full_disk_holds_up_no_call_and_is_told_once() {
     for _ in 0..3 {
         gateway.send(&share()).await.is_zohos(200);
     }
-    let lost = |page: &str| page.lines().any(|line| line == "zoho_gateway_log_lines_dropped_total 3");
-    for _ in 0..2000 {
-        if lost(&gateway.admin("/metrics").await.text()) {
-            break;
-        }
-        tokio::time::sleep(ms(5)).await;
-    }
-    assert!(lost(&gateway.admin("/metrics").await.text()));
+    let lost = "zoho_gateway_log_lines_dropped_total 3";
+    until(lost, async || gateway.has_metric(lost).await).await;
     settle(&gateway).await;
     let told =
         gateway.process().log().into_iter().filter(|line| line.contains("the audit's file cannot be written to"));
@@ -323,13 +307,7 @@ async fn lines_that_standard_error_does_not_take_are_counted() {
         let count = page.lines().find_map(|line| line.strip_prefix("zoho_gateway_log_lines_dropped_total "));
         count.expect("it is counted").parse::<u64>().expect("a number")
     };
-    for _ in 0..2000 {
-        if lost(get("/metrics").send(&admin).await.text()) > 0 {
-            return;
-        }
-        tokio::time::sleep(ms(5)).await;
-    }
-    panic!("no line counts as lost");
+    until("lines count as lost", async || lost(get("/metrics").send(&admin).await.text()) > 0).await;
 }
 
 #[test]

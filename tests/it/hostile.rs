@@ -1,5 +1,9 @@
 //! Hostile requests over raw sockets: each has one outcome, and none reaches Zoho in another form than the one that was
 //! judged.
+//!
+//! Where an RFC leaves a choice between refusing and mending, the table refuses. It departs from what one says servers
+//! SHOULD do in one place: another minor version of HTTP/1 is refused, not read as 1.1 (RFC 9110 section 2.5), because
+//! nobody has one and who stands before the gateway may have read it otherwise.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,11 +29,8 @@ const FOREIGN: Outcome = Refused(403, "foreign-origin");
 const PLAIN: &str = "GET /api/x HTTP/1.1";
 const POSTED: &str = "POST /api/x HTTP/1.1";
 
-/// A request line and fields, without Host.
-type Lines = &'static str;
-
-// `{h}` is `Host: gateway` and what ends the connection.
-const LINES: &[(Lines, Outcome)] = &[
+/// Requests as they are sent. `{h}` stands for `Host: gateway` and what ends the connection, each with its line's end.
+const REQUESTS: &[(&str, Outcome)] = &[
     // === The request line (RFC 9112 section 3) ===
     ("GET  /people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
     ("GET /people/api/x  HTTP/1.1\r\n{h}\r\n", MALFORMED),
@@ -104,7 +105,7 @@ const LINES: &[(Lines, Outcome)] = &[
     ("GET /people//api/x HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
     ("GET /people/api/%zz HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
     ("GET /people/api/x% HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
-    ("GET /people/api\\x HTTP/1.1\r\n{h}\r\n", Refused(400, "")),
+    ("GET /people/api\\x HTTP/1.1\r\n{h}\r\n", AMBIGUOUS),
     ("GET /People/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
     ("GET /%70eople/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
     ("GET /people/api/%78 HTTP/1.1\r\n{h}\r\n", Sent("GET /api/%78 HTTP/1.1", "")),
@@ -256,11 +257,10 @@ fn before(upstream: &Upstream) -> Setup {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_hostile_request_has_the_outcome_that_is_expected_of_it() {
-    assert!(LINES.len() >= 80, "{}", LINES.len());
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = before(&upstream).start();
     let mut seen = 0;
-    for (request, outcome) in LINES {
+    for (request, outcome) in REQUESTS {
         let bytes = request.replace("{h}", "Host: gateway\r\nConnection: close\r\n");
         // Latin-1, so that a table of text can hold any byte.
         let bytes: Vec<u8> = bytes.chars().map(|char| u8::try_from(u32::from(char)).expect("a byte")).collect();
@@ -270,7 +270,7 @@ async fn every_hostile_request_has_the_outcome_that_is_expected_of_it() {
         match outcome {
             Refused(status, problem) => {
                 assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
-                assert!(answer.contains(&format!("urn:zoho-gateway:problem:{problem}")), "{request:?}: {answer}");
+                assert!(answer.contains(&format!(":problem:{problem}\"")), "{request:?}: {answer}");
                 assert!(
                     answer.contains("\r\nx-request-id: ") && answer.contains("proxy-status: zoho-gateway"),
                     "{answer}"
@@ -283,7 +283,8 @@ async fn every_hostile_request_has_the_outcome_that_is_expected_of_it() {
                 let [sent] = &sent[..] else { panic!("{request:?}: {sent:?}") };
                 assert_eq!((sent.line.as_str(), sent.body.as_slice()), (*line, body.as_bytes()), "{request:?}");
                 assert_eq!(sent.header("host"), [upstream.address()], "{request:?}");
-                assert!(sent.header("authorization").iter().all(|value| value.starts_with("Zoho-oauthtoken ")));
+                let [authorization] = sent.header("authorization")[..] else { panic!("{request:?}: {sent:?}") };
+                assert!(authorization.starts_with("Zoho-oauthtoken "), "{request:?}: {authorization}");
                 for name in ["connection", "upgrade", "http2-settings", "te", "expect"] {
                     assert!(sent.header(name).is_empty(), "{request:?}: {sent:?}");
                 }

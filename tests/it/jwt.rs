@@ -10,14 +10,13 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
-use crate::support::{COURSE, Call, Gateway, Reply, Sandbox, Setup, Terminator, Upstream, all, get, ms};
+use crate::support::{
+    COURSE, Call, Gateway, HASH_OF_ONE, Reply, Sandbox, Setup, Terminator, Upstream, all, get, ms, until,
+};
 
 const ISSUER: &str = "https://kubernetes.default.svc";
 const SUBJECT: &str = "system:serviceaccount:hr:payroll";
 const CHALLENGE: &str = "Bearer realm=\"zoho-gateway\", error=\"invalid_token\"";
-
-/// The longest that a changed file goes unnoticed, in steps of 50 ms, and as long again.
-const STEPS: usize = 200;
 
 /// A key that signs by ES256, under a name.
 struct Signer {
@@ -112,7 +111,7 @@ fn believing(zoho: &Sandbox) -> Setup {
         .set("callers.payroll.jwt.subject", SUBJECT)
         .set("callers.payroll.accounts", json!(["main"]))
         .set("callers.payroll.allow", json!(["people.lms.*"]))
-        .set("callers.one.key_sha256", "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed")
+        .set("callers.one.key_sha256", HASH_OF_ONE)
         .set("callers.one.accounts", json!(["main"]))
         .set("callers.one.allow", json!(["*"]))
 }
@@ -238,22 +237,26 @@ async fn made_up_keys_make_one_fetch() {
 async fn a_token_waits_for_an_issuer_that_was_never_heard_and_is_not_called_bad() {
     let zoho = Sandbox::boundless();
     let signer = Signer::new("one");
-    let issuer = Issuer::answering(Reply::Close).await;
-    let mut gateway = at(believing(&zoho), &issuer).start();
     let call = showing(&signer.sign(&claims()));
-    gateway.must_not_print(&signer.sign(&claims()));
+    let refused = async |reply| {
+        let issuer = Issuer::answering(reply).await;
+        let mut gateway = at(believing(&zoho), &issuer).start();
+        gateway.must_not_print(&signer.sign(&claims()));
+        let body = gateway.send(&call).await.problem(503, "issuer-unavailable");
+        assert!(body["detail"].to_string().contains("issuers.cluster"), "{body}");
+        assert_ne!(issuer.fetches(), 0);
+        (issuer, gateway)
+    };
     for reply in [
-        Reply::Close,
         Reply::json(503, "{}"),
         Reply::with(302, "Location: http://127.0.0.1:1/\r\n", b""),
         Reply::json(200, "<html>"),
         Reply::json(200, r#"{"keys":[]}"#),
         Reply::json(200, &" ".repeat(300 * 1024)),
     ] {
-        issuer.answers(reply);
-        let body = gateway.send(&call).await.problem(503, "issuer-unavailable");
-        assert!(body["detail"].to_string().contains("issuers.cluster"), "{body}");
+        refused(reply).await;
     }
+    let (issuer, gateway) = refused(Reply::Close).await;
     // Everybody else is served, and the gateway is ready.
     gateway.send(&showing("one")).await.is_zohos(200);
     let ready = gateway.admin("/readyz").await;
@@ -263,13 +266,7 @@ async fn a_token_waits_for_an_issuer_that_was_never_heard_and_is_not_called_bad(
     gateway.send(&showing(&signer.sign(&with("exp", 0)))).await.problem(401, "caller-unauthenticated");
 
     issuer.publishes(&[&signer]);
-    for _ in 0..4 * STEPS {
-        if gateway.send(&call).await.status == 200 {
-            break;
-        }
-        tokio::time::sleep(ms(50)).await;
-    }
-    gateway.send(&call).await.is_zohos(200);
+    until("the keys are fetched", async || gateway.send(&call).await.status == 200).await;
     assert_eq!(gateway.admin("/readyz").await.json()["checks"]["issuer cluster"], "ok");
 }
 
@@ -298,7 +295,7 @@ async fn keys_serve_on_when_they_cannot_be_refreshed_and_end_when_they_are_withd
     let before = issuer.fetches();
     issuer.server.until_received(before + 2).await;
     gateway.send(&call).await.is_zohos(200);
-    gateway.process().logged(|line| line.contains("an issuer's keys could not be had").then_some(()));
+    gateway.process().logs("an issuer's keys could not be had");
     let standing = gateway.admin("/readyz").await.json()["checks"]["issuer cluster"].to_string();
     assert!(standing.contains("status 500"), "{standing}");
 
@@ -329,16 +326,11 @@ async fn keys_in_a_file_are_followed() {
     gateway.send(&showing(&old.sign(&claims()))).await.is_zohos(200);
     gateway.send(&showing(&new.sign(&claims()))).await.problem(401, "caller-unauthenticated");
     write("nonsense");
-    gateway.process().logged(|line| line.contains("an issuer's key file cannot be used").then_some(()));
+    gateway.process().logs("an issuer's key file cannot be used");
     gateway.send(&showing(&old.sign(&claims()))).await.is_zohos(200);
     write(&jwks(&[&new]));
-    for _ in 0..STEPS {
-        if gateway.send(&showing(&new.sign(&claims()))).await.status == 200 {
-            break;
-        }
-        tokio::time::sleep(ms(50)).await;
-    }
-    gateway.send(&showing(&new.sign(&claims()))).await.is_zohos(200);
+    let new = showing(&new.sign(&claims()));
+    until("the file is read again", async || gateway.send(&new).await.status == 200).await;
     gateway.send(&showing(&old.sign(&claims()))).await.problem(401, "caller-unauthenticated");
 }
 

@@ -27,6 +27,8 @@ mod cli;
 #[cfg(test)]
 mod daily;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod dry_run;

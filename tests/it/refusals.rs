@@ -1,9 +1,11 @@
-//! The errors the gateway makes by itself, one test for each row of the interface's table.
+//! The errors the gateway makes by itself, by the rows of the interface's table.
 //!
 //! `problem` and `problem_of` hold each answer to the common form: RFC 9457's body, the request's id as instance,
-//! `Proxy-Status`, and `Retry-After` on every 429 and 503. The faults of Zoho's side are in `upstream_faults.rs`.
+//! `Proxy-Status`, and `Retry-After` on every 429 and 503. Of the other rows, `caller-*` are in `callers.rs` and `jwt.rs`,
+//! `threshold-locked` in `locks.rs`, `state-unavailable` in `restarts.rs`, `shutting-down` in `drain.rs`, the faults of
+//! Zoho's side in `upstream_faults.rs`; what is no HTTP is in `hostile.rs`.
 
-use crate::support::{COURSE, Call, Gateway, Reply, SHARE, Sandbox, Upstream, all, exchange, get, put};
+use crate::support::{COURSE, Call, Gateway, Reply, SHARE, Sandbox, Upstream, all, exchange_half, get, put};
 
 const SHARED_USERS: &str = "people.lms.get-shared-users";
 const SHARE_COURSE: &str = "people.lms.share-course";
@@ -36,17 +38,23 @@ async fn a_path_that_two_readers_could_understand_differently_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_broke_off_is_refused() {
+async fn a_body_that_breaks_off_or_whose_end_cannot_be_found_is_refused() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
-    // The chunk's size is no number: the rest of the body cannot be found.
-    let head =
-        format!("PUT {COURSE} HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
-    let answer = exchange(gateway.address(), head + "nonsense\r\n").await;
-    assert!(
-        answer.starts_with("HTTP/1.1 400 ") && answer.contains("urn:zoho-gateway:problem:malformed-request"),
-        "{answer}"
-    );
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n";
+    for (rest, problem) in [
+        // The caller sends no more and still listens.
+        ("Content-Length: 30\r\n\r\nerecnosList=".to_owned(), "invalid-payload"),
+        (format!("{chunked}6\r\nerecno"), "invalid-payload"),
+        (format!("{chunked}6\r\nerecno\r\n"), "invalid-payload"),
+        // The chunk's size is no number.
+        (format!("{chunked}nonsense\r\n"), "malformed-request"),
+    ] {
+        let request = format!("PUT {COURSE} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n{rest}");
+        let answer = exchange_half(gateway.address(), request).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{rest}: {answer}");
+        assert!(answer.contains(&format!("urn:zoho-gateway:problem:{problem}\"")), "{rest}: {answer}");
+    }
     assert_eq!(zoho.requests().await, []);
 }
 

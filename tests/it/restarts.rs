@@ -373,7 +373,7 @@ async fn on_a_full_disk_nothing_is_sent_and_with_room_all_goes_on() {
     assert_eq!((ready.status, &ready.json()["status"]), (503, &json!("not ready")));
     let state = ready.json()["checks"]["state"].to_string();
     assert!(state.contains("state-unavailable") && state.contains("ledger.redb"), "{state}");
-    assert!(has_metric(&gateway, "zoho_gateway_state_available 0").await);
+    assert!(gateway.has_metric("zoho_gateway_state_available 0").await);
     // Long enough for it to try again, in vain.
     for _ in 0..30 {
         tokio::time::sleep(ms(50)).await;
@@ -386,14 +386,10 @@ async fn on_a_full_disk_nothing_is_sent_and_with_room_all_goes_on() {
 
     prlimit(gateway.process().id(), "--fsize=unlimited:");
     gateway.until_ready().await;
-    assert!(has_metric(&gateway, "zoho_gateway_state_available 1").await);
+    assert!(gateway.has_metric("zoho_gateway_state_available 1").await);
     let left = async |gateway: &Gateway| gateway.send(&get(COURSE)).await.header("ratelimit").map(str::to_owned);
     assert!(left(&gateway).await.is_some_and(|limit| limit.contains(";r=28;")), "no more and no less than it sent");
     let gateway = gateway.kill().start();
     assert!(left(&gateway).await.is_some_and(|limit| limit.contains(";r=27;")), "and so says the disk");
     assert_eq!(zoho.tally(GET_API).await.arrivals, 3);
-}
-
-async fn has_metric(gateway: &Gateway, line: &str) -> bool {
-    gateway.admin("/metrics").await.text().lines().any(|other| other == line)
 }

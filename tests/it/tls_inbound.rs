@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use serde_json::json;
 
 use crate::support::{
-    Authority, COURSE, Call, Connection, Gateway, Issued, Process, Sandbox, Setup, TlsClient, exchange, get, ms,
+    Authority, COURSE, Call, Connection, Gateway, HASH_OF_ONE, Issued, Process, Sandbox, Setup, exchange, get, until,
 };
 
 /// A gateway with this certificate on one TCP address.
@@ -27,18 +27,13 @@ fn write(setup: &Setup, name: &str, text: &str) {
 /// One caller with the key `one`, who may do anything.
 fn with_a_caller(setup: Setup) -> Setup {
     setup
-        .set("callers.one.key_sha256", "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed")
+        .set("callers.one.key_sha256", HASH_OF_ONE)
         .set("callers.one.accounts", json!(["main"]))
         .set("callers.one.allow", json!(["*"]))
 }
 
 fn of_the_caller() -> Call {
     get(COURSE).header("authorization", "Bearer one")
-}
-
-/// Waits for a line of the log with these words.
-fn logged(gateway: &Gateway, words: &str) {
-    gateway.process().logged(|line| line.contains(words).then_some(()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,7 +57,7 @@ async fn callers_are_served_over_tls_and_plain_on_a_unix_socket_beside_it() {
         connection.send(&get(COURSE)).await.is_zohos(200);
     }
     get(COURSE).send(&socket).await.is_zohos(200);
-    gateway.admin("/livez").await;
+    assert_eq!(gateway.admin("/livez").await.status, 200, "the admin listener stays plain");
 
     // Who believes another authority breaks off, and who speaks plain HTTP hears nothing of use.
     assert!(Authority::new().client().attempt(gateway.address(), &get(COURSE)).await.is_none());
@@ -124,18 +119,19 @@ async fn files_that_change_are_followed() {
 
     // A broken file leaves what was there.
     write(gateway.setup(), "tls.crt", "-----BEGIN CERTIFICATE-----\nMII");
-    logged(&gateway, "have changed and cannot be used");
+    gateway.process().logs("have changed and cannot be used");
     assert_eq!(&client.sees(gateway.address()).await, first.der());
 
     write(gateway.setup(), "tls.crt", &second.pem());
     write(gateway.setup(), "tls.key", &second.key_pem());
-    until_shown(&client, &gateway, &second).await;
+    until("the new certificate is shown", async || &client.sees(gateway.address()).await == second.der()).await;
 
     // Another authority of callers: the first one's are strangers now.
     let others = Authority::new();
     write(gateway.setup(), "ca.crt", &others.pem());
     let newcomer = authority.client_showing(&others.issue(&["reports"]));
-    until_let_in(&newcomer, &gateway).await;
+    let attempt = async || newcomer.attempt(gateway.address(), &get(COURSE)).await;
+    until("the new authority is believed", async || attempt().await.is_some_and(|answer| answer.status == 200)).await;
     assert!(client.attempt(gateway.address(), &get(COURSE)).await.is_none());
     standing.send(&get(COURSE)).await.is_zohos(200);
     let changes = gateway.process().log().iter().filter(|line| line.contains("new connections get")).count();
@@ -144,26 +140,6 @@ async fn files_that_change_are_followed() {
     let metrics = gateway.admin("/metrics").await.text();
     let line = "zoho_gateway_tls_certificate_expiry_timestamp_seconds{} 67090118400";
     assert!(metrics.lines().any(|other| other == line), "{metrics}");
-}
-
-async fn until_shown(client: &TlsClient, gateway: &Gateway, issued: &Issued) {
-    for _ in 0..3000 {
-        if &client.sees(gateway.address()).await == issued.der() {
-            return;
-        }
-        tokio::time::sleep(ms(10)).await;
-    }
-    panic!("the new certificate is never shown");
-}
-
-async fn until_let_in(client: &TlsClient, gateway: &Gateway) {
-    for _ in 0..3000 {
-        if client.attempt(gateway.address(), &get(COURSE)).await.is_some_and(|answer| answer.status == 200) {
-            return;
-        }
-        tokio::time::sleep(ms(10)).await;
-    }
-    panic!("the new authority is never believed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,7 +159,7 @@ async fn a_network_address_takes_callers_and_is_warned_about_without_tls() {
     let checked = check(&setup);
     assert_eq!((checked.code, checked.stderr), (Some(0), format!("warning: {warning}")));
     let gateway = setup.start();
-    logged(&gateway, warning);
+    gateway.process().logs(warning);
     gateway.send(&of_the_caller()).await.is_zohos(200);
     gateway.send(&get(COURSE)).await.problem(401, "caller-unauthenticated");
 

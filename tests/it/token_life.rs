@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink, sync::Arc};
 
 use crate::support::{
-    CLIENT_SECRET, COURSE, Call, Gateway, REFRESH_TOKEN, Reply, SHARE, Sandbox, Upstream, all, get, ms, put,
+    CLIENT_SECRET, COURSE, Call, Gateway, REFRESH_TOKEN, Reply, SHARE, Sandbox, Upstream, all, get, ms, put, until,
 };
 
 const ROUTE: &str = "people.lms.get-shared-users";
@@ -90,10 +90,11 @@ async fn a_refresh_token_that_is_rotated_takes_effect_without_a_failed_call() {
 
     symlink("two", setup.path("data.new")).expect("a link");
     fs::rename(setup.path("data.new"), setup.path("data")).expect("the links are swapped");
-    while zoho.token_calls().await < 2 {
+    until("the new login is used", async || {
         gateway.send(&get(COURSE)).await.is_zohos(200);
-        tokio::time::sleep(ms(20)).await;
-    }
+        zoho.token_calls().await >= 2
+    })
+    .await;
     // The old login is of no use any more, and nobody notices.
     let revoke = Call::new("POST", &format!("/oauth/v2/token/revoke?token={REFRESH_TOKEN}"));
     assert_eq!(revoke.send(zoho.address()).await.status, 200);

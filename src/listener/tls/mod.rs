@@ -7,6 +7,8 @@ mod certificate;
 mod contents;
 mod files;
 mod follow;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

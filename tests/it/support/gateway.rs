@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Answer, Call, Connection, Process, Sandbox, Upstream, get, ms};
+use super::{Answer, Call, Connection, Process, Sandbox, Upstream, get, until};
 
 /// The credentials that the sandbox takes.
 pub(crate) const CLIENT_SECRET: &str = "sandbox-client-secret";
@@ -174,43 +174,32 @@ impl Gateway {
         get(path).send(&self.admin).await
     }
 
+    /// Whether its metrics have this line.
+    pub(crate) async fn has_metric(&self, line: &str) -> bool {
+        self.admin("/metrics").await.text().lines().any(|other| other == line)
+    }
+
     /// Resolves when so many callers wait for a slot.
     pub(crate) async fn until_waiting(&self, callers: usize) {
         let line = format!("zoho_gateway_waiting {callers}");
-        for _ in 0..2000 {
-            let page = self.admin("/metrics").await.text();
-            if page.lines().any(|other| other == line) {
-                return;
-            }
-            tokio::time::sleep(ms(5)).await;
-        }
-        panic!("never did {callers} callers wait");
+        until(&line, async || self.has_metric(&line).await).await;
     }
 
     /// Resolves when it says that it is ready.
     pub(crate) async fn until_ready(&self) {
-        for _ in 0..2000 {
-            if self.admin("/readyz").await.status == 200 {
-                return;
-            }
-            tokio::time::sleep(ms(5)).await;
-        }
-        panic!("it did not become ready: {}", self.admin("/readyz").await.text());
+        until("it is ready", async || self.admin("/readyz").await.status == 200).await;
     }
 
     /// Resolves when so many slots of the route are free.
     pub(crate) async fn until_free(&self, route: &str, slots: u64) {
-        for _ in 0..2000 {
+        until(format!("{slots} slots of {route} are free"), async || {
             let status = self.admin("/status").await.json();
-            let buckets = status["buckets"].as_array().into_iter().flatten();
-            let mut free =
-                buckets.filter(|bucket| bucket["route"] == route).map(|bucket| &bucket["threshold"]["remaining"]);
-            if free.next() == Some(&json!(slots)) {
-                return;
-            }
-            tokio::time::sleep(ms(5)).await;
-        }
-        panic!("never were {slots} slots free: {}", self.admin("/status").await.text());
+            let mut buckets = status["buckets"].as_array().into_iter().flatten();
+            buckets
+                .find(|bucket| bucket["route"] == route)
+                .is_some_and(|bucket| bucket["threshold"]["remaining"] == slots)
+        })
+        .await;
     }
 
     /// Asks it to end.
@@ -221,13 +210,8 @@ impl Gateway {
     /// Asks it to end and resolves when the drain has begun.
     pub(crate) async fn drain(&self) {
         self.terminate();
-        for _ in 0..2000 {
-            if self.admin("/readyz").await.json()["checks"]["listener"] == "draining" {
-                return;
-            }
-            tokio::time::sleep(ms(5)).await;
-        }
-        panic!("the drain did not begin");
+        until("the drain begins", async || self.admin("/readyz").await.json()["checks"]["listener"] == "draining")
+            .await;
     }
 
     /// Waits for its end.

@@ -17,8 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Longer than any call of the tests takes; a hang becomes a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+use super::PATIENCE;
 
 /// What a connection brought before its end is there already, and only has to be picked up.
 const PICK_UP: Duration = Duration::from_secs(1);

@@ -11,13 +11,15 @@ mod tls;
 mod tools;
 mod upstream;
 
+use std::{fmt::Display, time::Duration};
+
 pub(crate) use gateway::{CLIENT_SECRET, Gateway, REFRESH_TOKEN, Setup};
 pub(crate) use http::{Answer, Call, Connection, all, delete, get, put};
 pub(crate) use process::{Ended, Process};
-pub(crate) use raw::exchange;
+pub(crate) use raw::{exchange, exchange_half};
 pub(crate) use sandbox::{Sandbox, Seen};
 pub(crate) use slot::one_slot_taken;
-pub(crate) use tls::{Authority, Issued, Terminator, TlsClient};
+pub(crate) use tls::{Authority, Issued, Terminator};
 pub(crate) use tools::{curl, libfaketime, node, prlimit, python, shell};
 pub(crate) use upstream::{Reply, Upstream};
 
@@ -31,7 +33,23 @@ pub(crate) const SHARE: &str = "erecnosList=%5B588882000000212025%5D";
 pub(crate) const SHARE_DATA: &str =
     "?shareData=%7B%22mailid%22:%22user@domain.com%22,%22privilege%22:%22view%22,%22type%22:%22user%22%7D";
 
+/// What `[callers]` hold of the key `one`.
+pub(crate) const HASH_OF_ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+
+/// More than any step takes on a busy machine; who waits this long waits in vain.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A span in milliseconds, short to write.
-pub(crate) fn ms(milliseconds: u64) -> std::time::Duration {
-    std::time::Duration::from_millis(milliseconds)
+pub(crate) fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// Resolves when what is looked at again and again is so.
+pub(crate) async fn until(what: impl Display, mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(ms(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
 }

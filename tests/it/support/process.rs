@@ -9,8 +9,7 @@ use std::{
     time::Duration,
 };
 
-/// More than any step takes on a busy machine; who waits this long waits in vain.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::PATIENCE;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_zoho-gateway");
@@ -96,6 +95,11 @@ impl Process {
     /// Waits for a line of the log in which `find` finds something.
     pub(crate) fn logged<T>(&self, find: impl Fn(&str) -> Option<T>) -> T {
         self.wait_for(|text| text.stderr.iter().find_map(|line| find(line)))
+    }
+
+    /// Waits for a line of the log with these words.
+    pub(crate) fn logs(&self, words: &str) {
+        self.logged(|line| line.contains(words).then_some(()));
     }
 
     /// The log so far.

@@ -1,18 +1,33 @@
 //! Exact bytes over TCP, for what no HTTP client would send or show.
 
-use std::time::Duration;
-
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
+use super::PATIENCE;
+
 /// Sends `bytes` and returns everything up to the other side's end. The request had better say `Connection: close`.
 pub(crate) async fn exchange(address: &str, bytes: impl AsRef<[u8]>) -> String {
+    all_that_comes(sent(address, bytes).await).await
+}
+
+/// The same, and says after `bytes` that nothing more comes.
+pub(crate) async fn exchange_half(address: &str, bytes: impl AsRef<[u8]>) -> String {
+    let mut stream = sent(address, bytes).await;
+    stream.shutdown().await.expect("the connection takes it");
+    all_that_comes(stream).await
+}
+
+async fn sent(address: &str, bytes: impl AsRef<[u8]>) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("somebody listens");
     stream.write_all(bytes.as_ref()).await.expect("the connection takes it");
+    stream
+}
+
+async fn all_that_comes(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await;
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
     assert!(read.is_ok(), "the connection does not end");
     String::from_utf8_lossy(&answer).into_owned()
 }

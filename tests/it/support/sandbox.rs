@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Call, Process, get, http::call, ms};
+use super::{Call, Process, get, http::call, until};
 
 /// A running sandbox.
 pub(crate) struct Sandbox {
@@ -109,13 +109,8 @@ impl Sandbox {
 
     /// Resolves when so many calls of `api` have arrived during a lock.
     pub(crate) async fn until_locked_out(&self, api: &str, calls: u64) {
-        for _ in 0..2000 {
-            if self.tally(api).await.arrivals_during_lock >= calls {
-                return;
-            }
-            tokio::time::sleep(ms(5)).await;
-        }
-        panic!("{calls} calls did not meet the lock: {:?}", self.tally(api).await);
+        until(format!("{calls} calls have met the lock"), async || self.tally(api).await.arrivals_during_lock >= calls)
+            .await;
     }
 
     async fn stats(&self) -> Stats {

@@ -11,7 +11,7 @@ use rustls::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
-use super::{Answer, Call, Connection, http::PATIENCE};
+use super::{Answer, Call, Connection, PATIENCE};
 
 /// Who issues certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);

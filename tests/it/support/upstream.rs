@@ -11,6 +11,8 @@ use tokio::{
     sync::Notify,
 };
 
+use super::until;
+
 /// A running upstream.
 pub(crate) struct Upstream {
     address: String,
@@ -89,13 +91,7 @@ impl Upstream {
 
     /// Resolves when so many calls have come.
     pub(crate) async fn until_received(&self, calls: usize) {
-        for _ in 0..4000 {
-            if self.received().len() >= calls {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("{calls} calls did not come: {:#?}", self.received());
+        until(format!("{calls} calls have come"), async || self.received().len() >= calls).await;
     }
 
     /// The only call so far.

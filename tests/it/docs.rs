@@ -1,0 +1,109 @@
+//! The documentation, held to what the program has: the names of problems and of metrics, and links that lead somewhere.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+/// What the shared interface promises, whatever else there is.
+const PROMISED: [&str; 17] = [
+    "account-unauthorised",
+    "body-too-large",
+    "caller-forbidden",
+    "caller-limit",
+    "caller-unauthenticated",
+    "invalid-payload",
+    "queue-full",
+    "shutting-down",
+    "state-unavailable",
+    "threshold-locked",
+    "threshold-saturated",
+    "token-throttled",
+    "unknown-account",
+    "unknown-route",
+    "upstream-invalid-response",
+    "upstream-timeout",
+    "upstream-unreachable",
+];
+
+#[test]
+fn every_problem_is_documented_and_no_other() {
+    let told = named("docs/reference.md", "## Problems", 1);
+    assert_eq!(told, named("docs/calling.md", "## Errors", 2));
+    // They are the only texts of this shape there, but for what goes into two header fields.
+    let is_name = |text: &str| text.contains('-') && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase());
+    let had: BTreeSet<_> = texts(&code("src/respond/mod.rs"))
+        .filter(|text| is_name(text) && !["no-store", "proxy-status"].contains(&text.as_str()))
+        .collect();
+    assert_eq!(told, had);
+    let missing: Vec<_> = PROMISED.iter().filter(|name| !told.contains(**name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_metric_is_documented_and_no_other() {
+    let told = named("docs/reference.md", "## Metrics", 1);
+    let code = code("src/telemetry/metrics.rs");
+    let names: BTreeSet<_> = texts(&code).collect();
+    for name in &told {
+        // OpenMetrics adds the unit, and the end of a counter's name.
+        let stem = ["_total", "_seconds", "_bytes"].iter().fold(name.as_str(), |name, end| name.trim_end_matches(end));
+        assert!(stem.strip_prefix("zoho_gateway_").is_some_and(|stem| names.contains(stem)), "{name}");
+    }
+    assert_eq!(told.len(), code.matches("registry.register").count(), "{told:#?}");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let pages = fs::read_dir(root().join("docs")).expect("docs/").map(|entry| entry.expect("an entry").path());
+    let pages =
+        pages.chain(["README.md", "SECURITY.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|name| root().join(name)));
+    let mut wrong = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(&page).expect("a page");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let file = if file.is_empty() { page.clone() } else { page.with_file_name("").join(file) };
+            let found = fs::exists(&file).is_ok_and(|found| found)
+                && (anchor.is_empty() || fs::read_to_string(&file).is_ok_and(|text| anchors(&text).contains(anchor)));
+            if !found {
+                wrong.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// The names in a column of the tables under a heading.
+fn named(page: &str, heading: &str, column: usize) -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join(page)).expect("a page");
+    let section = text.split(&format!("\n{heading}\n")).nth(1).expect("the heading");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    // Two lines of each table are its head.
+    let cells =
+        section.lines().filter(|line| line.starts_with('|')).skip(2).filter_map(|line| line.split('|').nth(column));
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+/// The headings, as links name them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter_map(|line| line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' '));
+    let named = |c: char| (c.is_alphanumeric() || " -_".contains(c)).then_some(if c == ' ' { '-' } else { c });
+    headings.map(|heading| heading.to_lowercase().chars().filter_map(named).collect()).collect()
+}
+
+/// A source file up to its tests.
+fn code(file: &str) -> String {
+    let text = fs::read_to_string(root().join(file)).expect("a source file");
+    text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()
+}
+
+/// The string literals of a piece of code that has none with quotes inside.
+fn texts(code: &str) -> impl Iterator<Item = String> {
+    let lines: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    lines.replace("\\\"", "").split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>().into_iter()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
