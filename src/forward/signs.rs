@@ -55,12 +55,13 @@ fn codes(body: &Value) -> Vec<String> {
         Value::Array(entries) => entries.iter().collect(),
         one => vec![one],
     });
-    let code = |entry: &Value| match entry.get("code").or_else(|| entry.get("error_code")) {
+    let fields = entries.flat_map(|entry| [entry.get("code"), entry.get("error_code")]);
+    let code = |field: Option<&Value>| match field {
         Some(Value::String(code)) => Some(code.clone()),
         Some(Value::Number(code)) => Some(code.to_string()),
         _ => None,
     };
-    entries.filter_map(code).collect()
+    fields.filter_map(code).collect()
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date.
@@ -91,6 +92,7 @@ mod tests {
             (403, r#"{"response":{"errors":[{"code":9000},{"code":"7209"}],"status":1}}"#),
             (200, r#"{"error":{"code":7209,"message":"x"}}"#),
             (403, r#"{"error":[{"error_code":"7209","message":"x"}]}"#),
+            (403, r#"{"error":[{"code":null,"error_code":"7209","message":"x"}]}"#),
             (400, r#"{"code":"7209","message":"x"}"#),
             (200, "\u{feff}{\"code\":\"7209\"}"),
         ] {
