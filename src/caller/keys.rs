@@ -1,6 +1,7 @@
 //! API keys, known by their hashes only.
 
 use std::{
+    collections::HashSet,
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
@@ -159,18 +160,32 @@ impl Keys {
             let rings = self.0.read();
             rings.iter().enumerate().filter_map(|(at, ring)| Some((at, ring.file.clone()?))).collect()
         };
-        // One by one, and without the lock while the disk is busy.
-        for (at, file) in files {
-            let hashes = KeyHash::in_file(&file);
-            let mut rings = self.0.write();
-            let taken =
-                |hashes: &[KeyHash]| rings.iter().enumerate().any(|(other, ring)| other != at && ring.shares(hashes));
-            let hashes = hashes.and_then(|hashes| if taken(&hashes) { Err(UnusableKeys::Taken) } else { Ok(hashes) });
-            if let Some(ring) = rings.get_mut(at) {
-                ring.replace(hashes, &file);
+        // Without the lock, since the disk may be busy.
+        let read: Vec<_> = files.into_iter().map(|(at, file)| (at, KeyHash::in_file(&file), file)).collect();
+        let mut rings = self.0.write();
+        // All together, since a key may have gone from one file to another.
+        let mut wanted: Vec<_> = rings.iter().map(|ring| ring.hashes.clone()).collect();
+        for (at, hashes, _) in &read {
+            if let Ok(hashes) = hashes {
+                wanted[*at].clone_from(hashes);
             }
         }
+        let mut taken = HashSet::new();
+        while let Some(at) = (0..rings.len()).find(|&at| wanted[at] != rings[at].hashes && is_taken(at, &wanted)) {
+            wanted[at].clone_from(&rings[at].hashes);
+            taken.insert(at);
+        }
+        for (at, hashes, file) in read {
+            let hashes = if taken.contains(&at) { Err(UnusableKeys::Taken) } else { hashes };
+            rings[at].replace(hashes, &file);
+        }
     }
+}
+
+/// Whether somebody else is to have one of the same keys.
+fn is_taken(at: usize, wanted: &[Vec<KeyHash>]) -> bool {
+    let others = wanted.iter().enumerate().filter(|(other, _)| *other != at);
+    others.flat_map(|(_, hashes)| hashes).any(|hash| wanted[at].contains(hash))
 }
 
 impl Ring {
@@ -302,5 +317,33 @@ mod tests {
         fs::remove_file(&path).unwrap();
         keys.reread();
         assert_eq!(all(), [payroll, None, reports]);
+    }
+
+    #[test]
+    fn keys_may_change_hands_at_once_but_never_have_two() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let keys = Keys::default();
+        for name in ["a", "b", "c"] {
+            let hash = KeyHash::of(name.as_bytes());
+            fs::write(path(name), hash.to_string()).unwrap();
+            assert!(keys.add_file(path(name), vec![hash], &caller(name)));
+        }
+        let holds = |name: &str, key: &str| fs::write(path(name), KeyHash::of(key.as_bytes()).to_string()).unwrap();
+        let all = || ["a", "b", "c", "new"].map(|key| of(&keys, key).unwrap_or_default());
+        holds("a", "b");
+        holds("b", "a");
+        keys.reread();
+        assert_eq!(all(), ["b", "a", "c", ""]);
+        for (name, key) in [("a", "new"), ("b", "c"), ("c", "b")] {
+            holds(name, key);
+        }
+        keys.reread();
+        assert_eq!(all(), ["", "c", "b", "a"]);
+        // What `a` keeps nobody else gets, nor the key that `c` keeps for want of it.
+        holds("c", "new");
+        holds("b", "b");
+        keys.reread();
+        assert_eq!(all(), ["", "c", "b", "a"]);
     }
 }
