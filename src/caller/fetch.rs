@@ -198,12 +198,20 @@ impl Published {
 
     fn learn(&self, fetched: Result<KeySet, String>) {
         let (issuer, mut state) = (&self.issuer, self.state.lock());
+        // Before its first key an issuer is not heard yet; afterwards it has withdrawn them all.
+        let fetched = match (&fetched, &state.keys) {
+            (Ok(keys), None) if keys.is_empty() => Err("it publishes no key".to_owned()),
+            _ => fetched,
+        };
         match fetched {
             Ok(keys) if keys.is_empty() => {
-                if state.keys.as_ref().is_none_or(|before| !before.is_empty()) {
-                    tracing::warn!(issuer, "the issuer publishes no key; none of its tokens is believed until it does");
+                if state.keys.as_ref().is_some_and(|before| !before.is_empty()) {
+                    tracing::warn!(
+                        issuer,
+                        "the issuer publishes no key any more; none of its tokens is believed until it does"
+                    );
                 }
-                state.trouble = Some("it publishes no key".to_owned());
+                state.trouble = Some("it publishes no key any more".to_owned());
                 (state.keys, state.failures) = (Some(Arc::new(keys)), 0);
             }
             Ok(keys) => {
