@@ -85,6 +85,9 @@ impl Read for Patient {
                     std::thread::sleep(PIPE_STEP);
                     self.left = self.left.saturating_sub(PIPE_STEP);
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "the pipe's end has not come in time"));
+                }
                 outcome => return outcome,
             }
         }

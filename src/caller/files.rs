@@ -43,7 +43,8 @@ impl SetInFile {
 
     /// How the file stands; `ok` is good.
     pub(super) fn standing(&self) -> String {
-        self.trouble.lock().words().unwrap_or("ok").to_owned()
+        let fine = if self.keys().is_empty() { "it holds no key any more" } else { "ok" };
+        self.trouble.lock().words().unwrap_or(fine).to_owned()
     }
 
     /// Reads the file again. While it cannot be used, the keys before go on.
@@ -103,5 +104,6 @@ mod tests {
         fs::write(&path, r#"{"keys":[]}"#).unwrap();
         file.reread();
         assert!(file.keys().is_empty(), "all are withdrawn");
+        assert_eq!(file.standing(), "it holds no key any more");
     }
 }

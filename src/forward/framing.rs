@@ -1,7 +1,7 @@
 //! Where an answer ends, as its fields tell (RFC 9112 section 6.3). hyper has gone by them and leaves them as they stood;
 //! handed on like that, they could tell a caller another end than the one that was found.
 
-use http::{HeaderValue, Version, header, response::Parts};
+use http::{HeaderValue, StatusCode, Version, header, response::Parts};
 
 /// Why nobody can know where an answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +28,11 @@ pub(super) fn settle(head: &mut Parts) -> Result<(), Unframed> {
     let agreed = lengths.reduce(|one, other| one.filter(|_| one == other));
     match agreed {
         None => Ok(()),
+        // There is no content whose length it could be (RFC 9110 section 8.6).
+        Some(Some(_)) if head.status == StatusCode::NO_CONTENT => {
+            head.headers.remove(header::CONTENT_LENGTH);
+            Ok(())
+        }
         Some(Some(length)) => {
             head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
             Ok(())

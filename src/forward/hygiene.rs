@@ -7,7 +7,7 @@ use crate::{hop::take_connection_options, overrides};
 /// Takes from a request what must not reach Zoho.
 pub fn outbound(headers: &mut HeaderMap) {
     // Overrides were refused where they could be; what trailers say is known only when it is too late for that.
-    let unwanted = |name: &str| is_not_for_zoho(name) || is_taken_for_another(name) || overrides::is_field(name);
+    let unwanted = |name: &str| is_not_for_zoho(name) || is_taken_for_another(name) || overrides::is_override(name);
     strip(headers, |name| is_hop_by_hop(name) || unwanted(name));
 }
 
@@ -60,7 +60,9 @@ fn is_taken_for_another(name: &str) -> bool {
         return false;
     }
     let name = name.replace('_', "-");
-    name == "content-length" || is_hop_by_hop(&name) || is_not_for_zoho(&name)
+    matches!(name.as_str(), "accept-encoding" | "content-encoding" | "content-length" | "content-type")
+        || is_hop_by_hop(&name)
+        || is_not_for_zoho(&name)
 }
 
 /// What Zoho tells its own users' browsers, CORS among it, and what only the gateway may say.

@@ -18,17 +18,28 @@ pub(super) struct Peeked {
     pub(super) seen: Bytes,
 }
 
+/// A body that broke off.
+pub(super) struct Broken {
+    /// What came before.
+    pub(super) seen: Bytes,
+    pub(super) error: hyper::Error,
+}
+
 /// Reads as much of the body as an error answer can have.
 ///
 /// # Errors
 /// When the connection breaks meanwhile.
-pub(super) async fn peek(mut incoming: Incoming) -> Result<Peeked, hyper::Error> {
+pub(super) async fn peek(mut incoming: Incoming) -> Result<Peeked, Broken> {
     if incoming.size_hint().lower() > LARGEST as u64 {
         return Ok(Peeked { body: incoming.into(), seen: Bytes::new() });
     }
     let mut seen = BytesMut::new();
     while seen.len() <= LARGEST {
-        match incoming.frame().await.transpose()?.map(http_body::Frame::into_data) {
+        let frame = match incoming.frame().await.transpose() {
+            Ok(frame) => frame,
+            Err(error) => return Err(Broken { seen: seen.freeze(), error }),
+        };
+        match frame.map(http_body::Frame::into_data) {
             None => {
                 let seen = seen.freeze();
                 return Ok(Peeked { body: Body::full(seen.clone()), seen });

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header, response::Parts};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -16,7 +17,7 @@ use tower::Service;
 
 use super::{
     coding, framing, hygiene,
-    peek::{self, Peeked},
+    peek::{self, Broken, Peeked},
     signs::{self, Sign},
 };
 use crate::{
@@ -64,28 +65,32 @@ impl Way {
             Sent::Overtaken(until) => return Ok(overtaken(until)),
         };
         trail.answered(head.status);
-        let framed = framing::settle(&mut head);
+        let framed = framing::settle(&mut head).map_err(|unframed| {
+            Failure::invalid(endpoint.authority().as_str(), "http_protocol_error", unframed.to_string()).cause
+        });
         // The status alone is a sign; whatever becomes of the body, nothing more may be sent.
         if head.status == StatusCode::TOO_MANY_REQUESTS
             && let Some(met) = permit.as_mut().and_then(|permit| permit.locked(retry_after(&head)))
         {
             return Ok(answer(head, body.into(), Some(Unexecuted::Locked(met))));
         }
-        framed.map_err(|unframed| {
-            refuse(Failure::invalid(endpoint.authority().as_str(), "http_protocol_error", unframed.to_string()).cause)
-        })?;
         // Without a permit there is no lock to be kept, so only a refused token is of interest.
         if permit.is_none() && head.status.is_success() {
+            framed.map_err(refuse)?;
             trail.judged(|| true);
             return Ok(answer(head, Body::from(body).patient(self.timeout), None));
         }
-        let Peeked { body, seen } = self.peek(body, endpoint).await.map_err(refuse)?;
+        let (seen, peeked) = self.peek(body, endpoint).await;
         let seen = decoded(&head, &seen);
         let sign = signs::read(head.status, &head.headers, &seen, clock::wall());
+        // Also in an answer that broke off, or that nobody can hand on: the lock is there all the same.
+        let met = match (&sign, &mut permit) {
+            (Some(Sign::Locked(retry_after)), Some(permit)) => permit.locked(*retry_after),
+            _ => None,
+        };
+        let body = framed.and(peeked).map_err(refuse)?;
         trail.judged(|| sign.is_none() && !success::tells_of_failure(&seen));
-        if let (Some(Sign::Locked(retry_after)), Some(permit)) = (&sign, &mut permit)
-            && let Some(met) = permit.locked(*retry_after)
-        {
+        if let Some(met) = met {
             return Ok(answer(head, body, Some(Unexecuted::Locked(met))));
         }
         permit.as_mut().map(Permit::executed);
@@ -154,14 +159,15 @@ impl Way {
         Err(failure.cause)
     }
 
-    async fn peek(&self, body: Incoming, endpoint: &Endpoint) -> Result<Peeked, Cause> {
+    /// What is seen of a body, and the body, if it is whole so far.
+    async fn peek(&self, body: Incoming, endpoint: &Endpoint) -> (Bytes, Result<Body, Cause>) {
+        let server = endpoint.authority().as_str();
         match tokio::time::timeout(self.timeout, peek::peek(body)).await {
-            Ok(Ok(peeked)) => Ok(peeked),
-            Ok(Err(error)) => {
-                Err(Failure::invalid(endpoint.authority().as_str(), "http_response_incomplete", error.to_string())
-                    .cause)
+            Ok(Ok(Peeked { body, seen })) => (seen, Ok(body)),
+            Ok(Err(Broken { seen, error })) => {
+                (seen, Err(Failure::invalid(server, "http_response_incomplete", error.to_string()).cause))
             }
-            Err(_) => Err(Failure::timeout(endpoint.authority().as_str()).cause),
+            Err(_) => (Bytes::new(), Err(Failure::timeout(server).cause)),
         }
     }
 }

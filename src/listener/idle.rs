@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 /// A connection that stood idle for so long may give way to others. Whoever comes waits so long for a place at most, as
 /// long as somebody stands idle; busy connections are used again before that, and pay nothing for it.
-pub(super) const IDLE_AFTER: Duration = Duration::from_millis(100);
+pub(super) const IDLE_AFTER: Duration = Duration::from_millis(250);
 
 /// Those of all listeners that share their places.
 #[derive(Debug, Clone, Default)]

@@ -15,6 +15,9 @@ const OWN_FILES: u64 = 320;
 /// Operators and probes.
 const ADMIN_PLACES: usize = 256;
 
+/// Who comes during a drain is told so and leaves.
+const LATE_PLACES: usize = 32;
+
 /// Places for connections; clones share them.
 #[derive(Debug, Clone)]
 pub struct Places {
@@ -37,6 +40,11 @@ impl Places {
     #[must_use]
     pub fn for_operators() -> Self {
         Self::of(ADMIN_PLACES)
+    }
+
+    /// For who comes during a drain, when the places of callers may all be taken by what is in flight.
+    pub(super) fn for_late_callers() -> Self {
+        Self::of(LATE_PLACES)
     }
 
     /// How many are free.

@@ -52,27 +52,30 @@ where
         http.max_headers(patience.head.fields);
     }
     let graceful = GracefulShutdown::new();
-    let (reach, idle) = (listener.reach(), places.idle());
-    let greeting = idle.clone();
-    let begin = move |stream: Stream, names: Arc<[SubjectName]>| {
-        let conversation = Arc::<Conversation>::default();
-        let wire = Wire::new(stream, patience, idle, Arc::clone(&conversation));
-        let service = OfConnection { service, peer: Peer { reach, names }, conversation };
-        http.serve_connection(TokioIo::new(wire), TowerToHyperService::new(service))
+    let reach = listener.reach();
+    let begin = |places: &Places| {
+        let (http, service, idle) = (http.clone(), service.clone(), places.idle());
+        move |stream: Stream, names: Arc<[SubjectName]>| {
+            let conversation = Arc::<Conversation>::default();
+            let wire = Wire::new(stream, patience, idle, Arc::clone(&conversation));
+            let service = OfConnection { service, peer: Peer { reach, names }, conversation };
+            http.serve_connection(TokioIo::new(wire), TowerToHyperService::new(service))
+        }
     };
     let waits = accept_until(&listener, &places, shutdown.draining(), |arrival, place| {
-        let (begin, watcher) = (begin.clone(), graceful.watcher());
-        tokio::spawn(attend(arrival, place, greeting.clone(), |stream, names| watcher.watch(begin(stream, names))));
+        let (begin, watcher) = (begin(&places), graceful.watcher());
+        tokio::spawn(attend(arrival, place, places.idle(), |stream, names| watcher.watch(begin(stream, names))));
     })
     .await;
     // Idle connections close now, the others after their answer. Late callers are accepted and told, and who waited for a
     // place until now needs none for that.
     let connections_end = graceful.shutdown();
-    let tell = |arrival, place| drop(tokio::spawn(attend(arrival, place, greeting.clone(), begin.clone())));
+    let late = Places::for_late_callers();
+    let tell = |arrival, place| drop(tokio::spawn(attend(arrival, place, late.idle(), begin(&late))));
     if let Some(arrival) = waits {
         tell(arrival, None);
     }
-    accept_until(&listener, &places, end_of_drain(&shutdown), tell).await;
+    accept_until(&listener, &late, end_of_drain(&shutdown), tell).await;
     // A connection that never sent a request does not count as idle for hyper and would hold this up.
     let _ = tokio::time::timeout(FLUSH, connections_end).await;
 }

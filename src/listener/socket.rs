@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -20,6 +22,11 @@ use super::{
     unix::{self, NoSocket, SocketFile},
 };
 use crate::peer::{Reach, SubjectName};
+
+/// How much of an answer may lie in the system unsent. Without it that grows to megabytes for a slow caller, and the socket
+/// takes nothing more before a third of them is gone: nobody could tell a caller that is slow from one that is not there.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 * 1024;
 
 /// A handshake takes two round trips; one that takes longer gives way to others.
 const SLOW_HANDSHAKE: Duration = Duration::from_secs(1);
@@ -122,8 +129,10 @@ impl Listener {
         match self {
             Self::Tcp(listener, tls) => {
                 let (stream, _) = listener.accept().await?;
-                // It fails only for a connection that is already gone, which its reader will notice.
+                // They fail only for a connection that is already gone, which its reader will notice.
                 let _ = stream.set_nodelay(true);
+                #[cfg(target_os = "linux")]
+                let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
                 Ok(match tls {
                     None => Arrival::Plain(Stream::Tcp(stream)),
                     Some(tls) => Arrival::Tls(stream, Arc::clone(tls)),

@@ -174,7 +174,7 @@ fn forbidden(caller: &Caller, own: &Permissions, route: &Route, head: &Parts) ->
 
 /// What could make another call of it.
 fn overridden(head: &Parts) -> Option<Fault> {
-    let field = head.headers.keys().find(|name| overrides::is_field(name.as_str()));
+    let field = head.headers.keys().find(|name| overrides::is_override(name.as_str()));
     let field = field.map(|name| overrides::fault(name.as_str().to_owned()));
     field.or_else(|| overrides::in_parameters(head.uri.query()?))
 }

@@ -95,9 +95,10 @@ where
 async fn visit(Matched { subject, target, head, body }: Matched, room: &ValidateLayer) -> Result<Call, Cause> {
     let (route, max_body) = (&subject.route, room.max_body);
     // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first.
-    let held = if looks_inside(route) || is_marked_as_form(&head.headers) { max_body } else { HELD.min(max_body) };
+    let reads = route.validation != Validation::Off && (looks_inside(route) || is_marked_as_form(&head.headers));
+    let held = if reads { max_body } else { HELD.min(max_body) };
     let expects = head.headers.contains_key(header::EXPECT);
-    if looks_inside(route) && is_encoded(&head.headers) && !body.is_end_stream() {
+    if reads && is_encoded(&head.headers) && !body.is_end_stream() {
         return Err(Cause::BodyEncoded);
     }
     let mut part = room.reading.begin();
@@ -151,7 +152,8 @@ fn is_form(headers: &HeaderMap) -> bool {
 /// What every server reads as a form.
 fn is_marked_as_form(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+    let kind = kind.split([';', ',']).next().unwrap_or_default();
+    kind.trim().trim_matches('"').eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 /// Whether a body is compressed or in a charset of its own, so that Zoho would see another one than the rules.

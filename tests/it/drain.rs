@@ -4,7 +4,7 @@ use std::{fs, sync::Arc};
 
 use tokio::sync::Notify;
 
-use crate::support::{COURSE, Gateway, Reply, Sandbox, Upstream, get, ms};
+use crate::support::{COURSE, Gateway, Process, Reply, Sandbox, Upstream, get, ms};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_in_flight_is_answered_and_a_new_one_is_told() {
@@ -44,6 +44,20 @@ async fn a_terminal_that_closes_costs_nobody_an_answer() {
         in_flight.await.expect("no panic").is_zohos(200);
         assert_eq!(gateway.wait(), Some(0), "{signal}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nohup_has_it_ignore_does_not_end_it() {
+    let env = [("ZOHO_GATEWAY__PROXY__LISTEN", "127.0.0.1:0"), ("ZOHO_GATEWAY__ADMIN__LISTEN", "127.0.0.1:0")];
+    let mut process = Process::start_after(r#"trap "" HUP"#, &["run", "--sandbox"], &env);
+    let admin =
+        process.said(|line| line.split("metrics are on http://").nth(1)?.split(". Try").next().map(str::to_owned));
+    process.signal("HUP");
+    // It would be gone by then: nothing is in flight.
+    tokio::time::sleep(ms(300)).await;
+    assert_eq!(get("/livez").send(&admin).await.status, 200);
+    process.terminate();
+    assert_eq!(process.wait(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -220,6 +220,11 @@ const REQUESTS: &[(&str, Outcome)] = &[
         AMBIGUOUS,
     ),
     ("POST /people/api/x HTTP/1.1\r\nContent-Length: 14\r\n{h}\r\n_method=DELETE", AMBIGUOUS),
+    ("POST /people/api/x HTTP/1.1\r\n_Method: DELETE\r\nContent-Length: 0\r\n{h}\r\n", AMBIGUOUS),
+    (
+        "POST /people/api/x HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-7\r\nContent-Length: 2\r\n{h}\r\na=",
+        Refused(415, "unsupported-encoding"),
+    ),
     ("GET /people/api/x?a=_method HTTP/1.1\r\n{h}\r\n", Sent("GET /api/x?a=_method HTTP/1.1", "")),
     (
         "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-16\r\nContent-Length: 13\r\n{h}\r\nerecnosList=x",

@@ -125,3 +125,22 @@ async fn a_429_is_a_lock_whatever_becomes_of_its_body() {
     }
     assert_eq!(upstream.received().len(), 1);
 }
+
+/// A caller cannot have such an answer, but the lock that it tells of is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_told_by_an_answer_that_is_none_is_kept() {
+    let told = r#"{"response":{"errors":{"code":7209,"message":"x"},"status":1}}"#;
+    let size = told.len();
+    for rest in [
+        format!("Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{told}\r\n"),
+        format!("Content-Length: {}\r\n\r\n{told}", size + 10),
+        format!("Transfer-Encoding: identity\r\n\r\n{told}"),
+    ] {
+        let bytes = format!("HTTP/1.1 200 OK\r\n{rest}").into_bytes();
+        let upstream = Upstream::start(move |_| Reply::Last(bytes.clone())).await;
+        let gateway = Gateway::before_upstream(&upstream).start();
+        gateway.send(&get(COURSE)).await.problem(502, "upstream-invalid-response");
+        gateway.send(&get(COURSE).header("prefer", "wait=0")).await.problem(429, "threshold-locked");
+        assert_eq!(upstream.received().len(), 1, "{rest}");
+    }
+}
