@@ -22,7 +22,7 @@ use crate::{
     body::Body,
     call::{CacheOutcome, Visit},
     clock,
-    protocol::RequestFault,
+    protocol::Reception,
     refusal::{Cause, Refusal},
     respond,
     shutdown::Shutdown,
@@ -81,8 +81,8 @@ where
             let in_flight = room.shutdown.in_flight();
             let method = request.method().clone();
             let id = request.extensions().get::<RequestId>().map(|id| id.header_value().clone());
-            let fault = request.extensions().get::<RequestFault>().cloned();
-            let fault = || fault.as_ref().and_then(RequestFault::get);
+            let reception = request.extensions().get::<Reception>().cloned();
+            let fault = || reception.as_ref().and_then(Reception::fault);
             let outcome = if let Some(fault) = fault() {
                 Err(Cause::Protocol(fault).into())
             } else if room.shutdown.is_draining() {
@@ -100,7 +100,8 @@ where
                 _ => refusal,
             });
             let mut response = room.answer(outcome, &method, id.as_ref());
-            if room.shutdown.is_draining() {
+            // A body that is still to come is not waited for, and its connection ends (RFC 9112 section 9.6).
+            if room.shutdown.is_draining() || !reception.is_some_and(|reception| reception.is_whole()) {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             let took = clock::now().saturating_duration_since(began);
@@ -151,10 +152,6 @@ impl EdgeLayer {
             _ => tracing::info!(request_id = id, %method, account, route, problem, "refused"),
         }
         let mut response = respond::respond(&refusal, id);
-        // What is left of such a request is not read, and its connection ends (RFC 9112 section 9.6).
-        if matches!(&*refusal.cause, Cause::Protocol(_) | Cause::BodyTooLarge { .. } | Cause::BodyIncomplete) {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
         if let (Some(account), Some(route)) = (refusal.account, refusal.route) {
             response.extensions_mut().insert(Visit { account, route, waited: None });
         }

@@ -1,6 +1,9 @@
 //! What a request can have against HTTP itself: reasons to refuse it before anybody asks what it wants.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 /// A request that is answered with its fault, and whose connection ends with the answer.
 ///
@@ -26,34 +29,50 @@ pub enum ProtocolFault {
     Expectation,
 }
 
-/// The fault that ends a connection: at most one, and of which request, counted from 0.
+/// How a connection's requests come in, numbered from 0.
 #[derive(Debug, Default)]
-pub struct LastFault(OnceLock<(usize, ProtocolFault)>);
+pub struct Receptions {
+    /// What ends the connection, and at which request: at most one.
+    fault: OnceLock<(usize, ProtocolFault)>,
+    /// How many came whole.
+    whole: AtomicUsize,
+}
 
 /// A request's own view of it: its head may be at fault, or later its body. Travels in the request's extensions.
 #[derive(Debug, Clone)]
-pub struct RequestFault {
+pub struct Reception {
     number: usize,
-    fault: Arc<LastFault>,
+    all: Arc<Receptions>,
 }
 
-impl LastFault {
+impl Receptions {
     /// This request is at fault; the first word counts.
-    pub fn set(&self, number: usize, fault: ProtocolFault) {
-        let _ = self.0.set((number, fault));
+    pub fn at_fault(&self, number: usize, fault: ProtocolFault) {
+        let _ = self.fault.set((number, fault));
+    }
+
+    /// One more has come to the end of its body.
+    pub fn whole(&self) {
+        self.whole.fetch_add(1, Relaxed);
     }
 }
 
-impl RequestFault {
+impl Reception {
     /// Of the request with this number.
     #[must_use]
-    pub fn new(number: usize, fault: Arc<LastFault>) -> Self {
-        Self { number, fault }
+    pub fn new(number: usize, all: Arc<Receptions>) -> Self {
+        Self { number, all }
     }
 
     /// What the request has against HTTP, as far as is known by now.
     #[must_use]
-    pub fn get(&self) -> Option<ProtocolFault> {
-        self.fault.0.get().filter(|(number, _)| *number == self.number).map(|(_, fault)| *fault)
+    pub fn fault(&self) -> Option<ProtocolFault> {
+        self.all.fault.get().filter(|(number, _)| *number == self.number).map(|(_, fault)| *fault)
+    }
+
+    /// Whether all of its body is here by now. Where it is not when its answer is, the connection ends with the answer.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.all.whole.load(Relaxed) > self.number
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     caller::Issuers,
     guard::{self, KnownHosts},
     ledger::{Health, Lines},
-    protocol::RequestFault,
+    protocol::Reception,
     respond,
     shutdown::Shutdown,
     telemetry::Metrics,
@@ -47,7 +47,7 @@ pub struct Admin {
 
 impl Admin {
     fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
-        if let Some(fault) = request.extensions().get().and_then(RequestFault::get) {
+        if let Some(fault) = request.extensions().get().and_then(Reception::fault) {
             let (status, detail) = respond::protocol(fault);
             return text(status, &format!("{detail}\n"));
         }

@@ -42,7 +42,7 @@ pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A mebibyte in half a minute is 35 KiB a second; whoever raises the one raises the other.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// For 64 KiB of an answer: whoever takes less than 2 KiB a second has forgotten it, or only wants to hold its place.
+/// For some 128 KiB of an answer: whoever takes less than 4 KiB a second has forgotten it, or only wants to hold its place.
 pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longer than common clients keep a connection they do not use, so that they close it first.

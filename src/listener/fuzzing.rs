@@ -8,7 +8,7 @@ pub use super::tls::fuzzing::certificate;
 
 use super::idle::IdleConnections;
 use super::wire::{Conversation, HeadLimits, Patience, Wire};
-use crate::protocol::RequestFault;
+use crate::protocol::Reception;
 
 const PATIENCE: Patience = Patience {
     head: HeadLimits { bytes: 2048, fields: 20 },
@@ -53,8 +53,8 @@ async fn passed(bytes: &[u8], piece: usize) -> (Vec<u8>, Option<String>) {
             through.extend_from_slice(&buffer[..read]);
         }
     }
-    let faults: Vec<RequestFault> = (0..bytes.len()).map(|_| conversation.begins()).collect();
-    (through, faults.iter().find_map(|fault| fault.get()).map(|fault| format!("{fault:?}")))
+    let faults: Vec<Reception> = (0..bytes.len()).map(|_| conversation.begins()).collect();
+    (through, faults.iter().find_map(Reception::fault).map(|fault| format!("{fault:?}")))
 }
 
 /// What hyper is given first is a head that its own parser takes, with one Host at most and one kind of length.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::{
     body::{Body, BodyError},
     clock,
-    protocol::{LastFault, ProtocolFault, RequestFault},
+    protocol::{ProtocolFault, Reception, Receptions},
 };
 
 /// One connection's requests, numbered in the order in which they come.
@@ -29,7 +29,7 @@ pub(in crate::listener) struct Conversation {
     /// How many of them hyper handed on.
     begun: AtomicUsize,
     answered: Mutex<Answered>,
-    fault: Arc<LastFault>,
+    receptions: Arc<Receptions>,
 }
 
 /// Which of them have their answer.
@@ -48,12 +48,17 @@ impl Conversation {
 
     /// The head that comes next stands for one that has this fault.
     pub(super) fn asked_wrongly(&self, fault: ProtocolFault) {
-        self.fault.set(self.asked.fetch_add(1, Relaxed), fault);
+        self.receptions.at_fault(self.asked.fetch_add(1, Relaxed), fault);
     }
 
     /// The body of the newest request has this fault.
     pub(super) fn broke_off(&self, fault: ProtocolFault) {
-        self.fault.set(self.asked.load(Relaxed).saturating_sub(1), fault);
+        self.receptions.at_fault(self.asked.load(Relaxed).saturating_sub(1), fault);
+    }
+
+    /// The newest request has come to its end.
+    pub(super) fn came_whole(&self) {
+        self.receptions.whole();
     }
 
     /// Since when nobody waits for an answer, if nobody does; `None` before the first answer.
@@ -63,8 +68,8 @@ impl Conversation {
     }
 
     /// A request came through to the service.
-    pub(in crate::listener) fn begins(&self) -> RequestFault {
-        RequestFault::new(self.begun.fetch_add(1, Relaxed), Arc::clone(&self.fault))
+    pub(in crate::listener) fn begins(&self) -> Reception {
+        Reception::new(self.begun.fetch_add(1, Relaxed), Arc::clone(&self.receptions))
     }
 }
 

@@ -80,6 +80,7 @@ impl<S> Wire<S> {
     /// Behind a body comes a head.
     fn turn(&mut self) {
         if matches!(&self.at, At::Body(framing) if framing.is_done()) {
+            self.conversation.came_whole();
             self.at = At::Head(Examiner::default());
         }
     }

@@ -15,7 +15,8 @@ use tokio::{
 use super::{At, PIECE, Wire};
 use crate::clock;
 
-/// Of an answer, so much has to be taken within `send_timeout`: 2 KiB a second by default, and far less than sockets hold.
+/// Of an answer, so much has to be taken within `send_timeout`; a write takes up to the double, since the system tells of
+/// what was taken in large steps.
 const PIECE_OF_AN_ANSWER: usize = 64 * 1024;
 
 /// Closing a connection with bytes unread would take the answer away that is on its way (RFC 9112 section 9.6), so that

@@ -62,9 +62,9 @@ impl Line {
 
     /// A request comes through to the service, and is answered.
     fn answer(&self) -> Option<ProtocolFault> {
-        let fault = self.conversation.begins();
+        let reception = self.conversation.begins();
         drop(Answering::new(crate::body::Body::default(), Arc::clone(&self.conversation)));
-        fault.get()
+        reception.fault()
     }
 }
 
