@@ -84,7 +84,7 @@ fn chooses(token: &Token<'_>, set: &[u8]) {
     let Ok(keys) = KeySet::parse(set) else { return };
     let set: Value = serde_json::from_slice(set).expect("JSON");
     let jwks = set["keys"].as_array().expect("a list");
-    assert!((1..=jwks.len()).contains(&keys.len()));
+    assert!(keys.len() <= jwks.len());
     let id = token.key_id();
     for symmetric in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
         for id in [None, id] {
