@@ -33,6 +33,10 @@ use crate::{body::Body, ledger::NO_ANSWER_GRACE};
 /// write into a connection that Zoho is just closing.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
+/// How much of an answer hyper reads at a time, and so how long a head may be; Zoho's take some kilobytes. A server that
+/// sends nothing but 1xx answers keeps a worker busy with a hundred of these before anything else is looked at.
+const BUFFER: usize = 64 * 1024;
+
 /// How often TCP asks whether the other side still lives.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -63,6 +67,7 @@ pub fn client(tls: ClientConfig, connect_timeout: Duration) -> Client {
     legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE)
+        .http1_max_buf_size(BUFFER)
         .build(ConnectTimeout::new(https, connect_timeout))
 }
 
