@@ -94,7 +94,8 @@ where
 
 async fn visit(Matched { subject, target, head, body }: Matched, room: &ValidateLayer) -> Result<Call, Cause> {
     let (route, max_body) = (&subject.route, room.max_body);
-    // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first.
+    // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first. A form
+    // is on any call: a parameter of it could make another call of this one.
     let reads = route.validation != Validation::Off && (looks_inside(route) || is_marked_as_form(&head.headers));
     let held = if reads { max_body } else { HELD.min(max_body) };
     let expects = head.headers.contains_key(header::EXPECT);
