@@ -112,7 +112,7 @@ impl Routing {
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let (product, target) =
             target::resolve(&account, &head.uri, host).map_err(|cause| named(Refusal::from(cause)))?;
-        let path = Path::parse(target.path()).map_err(|fault| named(ambiguous(fault)))?;
+        let path = Path::parse(target.path()).map_err(|fault| named(ambiguous(target.path(), fault)))?;
         let route = self.route(product, &head.method, &path).map_err(named)?;
         if let Some(what) = permissions.and_then(|own| forbidden(&caller, &own, &route, &head)) {
             let refusal = named(Cause::CallerForbidden(what).into());
@@ -180,8 +180,22 @@ fn overridden(head: &Parts) -> Option<Fault> {
 }
 
 /// What two servers could read differently is refused.
-fn ambiguous(fault: PathFault) -> Refusal {
-    let detail = format!("the path {fault}");
+fn ambiguous(path: &str, fault: PathFault) -> Refusal {
+    let advice = match fault {
+        PathFault::EmptySegment => {
+            format!(" (`{}`); write one, and end a base URL without a slash", around_two_slashes(path))
+        }
+        _ => String::new(),
+    };
+    let detail = format!("the path {fault}{advice}");
     let fault = Fault { parameter: "path".to_owned(), pointer: String::new(), detail };
     Cause::InvalidPayload(vec![fault]).into()
+}
+
+/// The place in a path: enough to recognise it, too little to repeat a long path.
+fn around_two_slashes(path: &str) -> &str {
+    const AROUND: usize = 20;
+    let at = path.find("//").unwrap_or_default();
+    // A target is ASCII.
+    path.get(at.saturating_sub(AROUND)..path.len().min(at + AROUND)).unwrap_or_default()
 }
