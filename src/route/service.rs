@@ -114,11 +114,12 @@ impl Routing {
             target::resolve(&account, &head.uri, host).map_err(|cause| named(Refusal::from(cause)))?;
         let path = Path::parse(target.path()).map_err(|fault| named(ambiguous(target.path(), fault)))?;
         let route = self.route(product, &head.method, &path).map_err(named)?;
+        let read_only = permissions.as_ref().is_some_and(|own| own.read_only);
         if let Some(what) = permissions.and_then(|own| forbidden(&caller, &own, &route, &head)) {
             let refusal = named(Cause::CallerForbidden(what).into());
             return Err(Refusal { route: Some(route.id.clone()), ..refusal });
         }
-        Ok(Matched { subject: Subject { caller, account, route }, target, head, body })
+        Ok(Matched { subject: Subject { caller, account, route }, target, head, body, read_only })
     }
 
     /// The account that the request names, or the one for callers who name none.
@@ -175,8 +176,8 @@ fn forbidden(caller: &Caller, own: &Permissions, route: &Route, head: &Parts) ->
 /// What could make another call of it.
 fn overridden(head: &Parts) -> Option<Fault> {
     let field = head.headers.keys().find(|name| overrides::is_override(name.as_str()));
-    let field = field.map(|name| overrides::fault(name.as_str().to_owned()));
-    field.or_else(|| overrides::in_parameters(head.uri.query()?))
+    let field = field.map(|name| overrides::fault(name.as_str()));
+    field.or_else(|| overrides::in_parameters(head.uri.query()?.as_bytes()))
 }
 
 /// What two servers could read differently is refused.

@@ -14,8 +14,10 @@ use hyper::body::Incoming;
 use tower::{Layer, Service, ServiceExt};
 
 use super::{
-    check,
+    charset::Charsets,
+    check, form,
     reading::{Part, Reading},
+    wording::quoted,
 };
 use crate::{
     body::Body,
@@ -25,7 +27,7 @@ use crate::{
     clock,
     ledger::Entrance,
     overrides,
-    refusal::{Cause, Refusal},
+    refusal::{Cause, Encoding, Reader, Refusal},
     trail::Trail,
 };
 
@@ -92,23 +94,34 @@ where
     }
 }
 
-async fn visit(Matched { subject, target, head, body }: Matched, room: &ValidateLayer) -> Result<Call, Cause> {
+async fn visit(matched: Matched, room: &ValidateLayer) -> Result<Call, Cause> {
+    let Matched { subject, target, head, body, read_only } = matched;
     let (route, max_body) = (&subject.route, room.max_body);
-    // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first. A form
-    // is on any call: a parameter of it could make another call of this one.
-    let reads = route.validation != Validation::Off && (looks_inside(route) || is_marked_as_form(&head.headers));
+    let kind = head.headers.get(header::CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
+    let is_form = form::may_be_one(kind.as_deref());
+    // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first. What may
+    // be a form is on any call: a parameter of it could make another call of this one.
+    let reads = read_only || (route.validation != Validation::Off && (looks_inside(route) || is_form));
+    let reader = if looks_inside(route) { Reader::Rules } else { Reader::Overrides };
+    let unreadable = |encoding| Cause::BodyEncoded { encoding, reader };
+    let other_charset = |label: &str| unreadable(Encoding::Charset(quoted(label)));
+    let charsets = match Charsets::named(kind.as_deref().unwrap_or_default()) {
+        _ if !reads || body.is_end_stream() => None,
+        _ if is_compressed(&head.headers) => return Err(unreadable(Encoding::Compressed)),
+        charsets => Some(charsets.map_err(other_charset)?),
+    };
     let held = if reads { max_body } else { HELD.min(max_body) };
     let expects = head.headers.contains_key(header::EXPECT);
-    if reads && is_encoded(&head.headers) && !body.is_end_stream() {
-        return Err(Cause::BodyEncoded);
-    }
     let mut part = room.reading.begin();
     let payload = read(body, held, max_body, expects, &mut part).await?;
     let form = match &payload {
-        Payload::Held { bytes, .. } if is_form(&head.headers) => Some(&bytes[..]),
-        _ => None,
+        Payload::Held { bytes, .. } => {
+            charsets.map_or(Ok(()), |charsets| charsets.agree_on(bytes, is_form)).map_err(other_charset)?;
+            is_form.then_some(&bytes[..])
+        }
+        Payload::Streamed(_) => None,
     };
-    if let Some(fault) = form.and_then(|form| overrides::in_parameters(&String::from_utf8_lossy(form))) {
+    if let Some(fault) = form.and_then(overrides::in_parameters) {
         return Err(Cause::InvalidPayload(vec![fault]));
     }
     if has_rules(route) {
@@ -145,29 +158,11 @@ fn looks_inside(route: &Route) -> bool {
     }
 }
 
-/// A form, or unmarked: then the sample calls of Zoho's pages mean a form.
-fn is_form(headers: &HeaderMap) -> bool {
-    !headers.contains_key(header::CONTENT_TYPE) || is_marked_as_form(headers)
-}
-
-/// What every server reads as a form.
-fn is_marked_as_form(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split([';', ',']).next().unwrap_or_default();
-    kind.trim().trim_matches('"').eq_ignore_ascii_case("application/x-www-form-urlencoded")
-}
-
-/// Whether a body is compressed or in a charset of its own, so that Zoho would see another one than the rules.
-fn is_encoded(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let charset = |parameter: &str| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_ascii_lowercase())
-    };
-    let mut charsets = kind.split(';').skip(1).filter_map(charset);
-    codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-        || charsets.any(|charset| !matches!(charset.as_str(), "utf-8" | "utf8" | "us-ascii"))
+/// Whether a body is compressed, so that Zoho would see another one than the gateway.
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let codings = codings.flat_map(|codings| codings.as_bytes().split(|byte| *byte == b','));
+    codings.map(<[u8]>::trim_ascii).any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// Reads up to `held` bytes; what is longer streams on, up to `max_body`. Who `expects` to be told before it sends is not
