@@ -256,6 +256,8 @@ impl From<Refused> for Cause {
 pub enum Unauthenticated {
     /// The request has neither a key nor a token, and its connection no certificate.
     NothingShown,
+    /// What it shows is a token of Zoho's.
+    ZohoToken,
     /// `Authorization` says `Bearer` in a way that cannot be read.
     Malformed,
     /// The key is nobody's.

@@ -43,6 +43,8 @@ pub(super) enum Found {
 enum Shown<'a> {
     /// Nothing; other schemes are not for us.
     Nothing,
+    /// A token in one of Zoho's own schemes, which is not for us either.
+    ZohoToken,
     /// The key or token of `Bearer ...`.
     Bearer(&'a [u8]),
     /// A `Bearer` that is none, or one beside something else.
@@ -63,12 +65,18 @@ impl Desk {
             return Ok(Found::Caller(Caller::anonymous(), None));
         }
         match shown(headers) {
-            Shown::Bearer(bearer) => match token::looks_like_one(bearer).filter(|_| !self.issuers.is_empty()) {
-                Some(text) => self.by_token(text),
-                None => self.admit(&*self.callers.by_key(bearer).ok_or(Unauthenticated::UnknownKey)?),
-            },
+            Shown::Bearer(bearer) => {
+                match token::looks_like_one(bearer).filter(|_| !self.issuers.is_empty() && !is_zohos(bearer)) {
+                    Some(text) => self.by_token(text),
+                    None => self.admit(&*self.callers.by_key(bearer).ok_or_else(|| unknown_key(bearer))?),
+                }
+            }
             Shown::Malformed => Err(Unauthenticated::Malformed.into()),
             Shown::Nothing => self.admit(self.by_certificate(peer)?),
+            Shown::ZohoToken => self.admit(self.by_certificate(peer).map_err(|cause| match cause {
+                Cause::CallerUnauthenticated(Unauthenticated::NothingShown) => Unauthenticated::ZohoToken.into(),
+                other => other,
+            })?),
         }
     }
 
@@ -117,9 +125,32 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
         if scheme.eq_ignore_ascii_case(b"bearer") {
             let bearer = rest.trim_ascii();
             found = if bearer.is_empty() { Shown::Malformed } else { Shown::Bearer(bearer) };
+        } else if found == Shown::Nothing && ZOHO_SCHEMES.iter().any(|zohos| scheme.eq_ignore_ascii_case(zohos)) {
+            found = Shown::ZohoToken;
         }
     }
-    if fields > 1 && found != Shown::Nothing { Shown::Malformed } else { found }
+    match found {
+        Shown::Bearer(_) if fields > 1 => Shown::Malformed,
+        found => found,
+    }
+}
+
+/// In which Zoho takes its tokens; the second one is of before OAuth.
+const ZOHO_SCHEMES: [&[u8]; 2] = [b"zoho-oauthtoken", b"zoho-authtoken"];
+
+/// Whether a bearer has the form of Zoho's tokens: `1000.` and two numbers.
+fn is_zohos(bearer: &[u8]) -> bool {
+    bearer.starts_with(b"1000.")
+}
+
+fn unknown_key(bearer: &[u8]) -> Unauthenticated {
+    if is_zohos(bearer) { Unauthenticated::ZohoToken } else { Unauthenticated::UnknownKey }
+}
+
+/// Whether a query has a token of Zoho's, as calls of before OAuth do.
+pub(super) fn has_zoho_token(query: &str) -> bool {
+    let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+    names.into_iter().any(|name| name.eq_ignore_ascii_case("authtoken"))
 }
 
 #[cfg(test)]
@@ -144,7 +175,12 @@ mod tests {
             (&["Bearer abc", "Basic abc"], Shown::Malformed),
             (&["Basic abc"], Shown::Nothing),
             (&["Bearerabc"], Shown::Nothing),
-            (&["Zoho-oauthtoken abc"], Shown::Nothing),
+            (&["Zoho-oauthtoken abc"], Shown::ZohoToken),
+            (&["zoho-authtoken abc"], Shown::ZohoToken),
+            (&["Zoho-oauthtoken"], Shown::ZohoToken),
+            (&["Zoho-oauthtokens abc"], Shown::Nothing),
+            (&["Zoho-oauthtoken abc", "Bearer abc"], Shown::Malformed),
+            (&["Basic abc", "Zoho-oauthtoken abc"], Shown::ZohoToken),
             (&[], Shown::Nothing),
         ] {
             let mut headers = HeaderMap::new();
@@ -229,6 +265,11 @@ mod tests {
             assert_eq!(identified(&desk, Some(authorization), reports), expected, "{authorization}");
         }
         assert_eq!(identified(&desk, Some("Basic abc"), &[]), "CallerUnauthenticated(NothingShown)");
+        for zohos in ["Zoho-oauthtoken 1000.a.b", "ZOHO-AUTHTOKEN a", "Bearer 1000.a.b", "bearer 1000.abc"] {
+            assert_eq!(identified(&desk, Some(zohos), &[]), "CallerUnauthenticated(ZohoToken)", "{zohos}");
+        }
+        let stranger = identified(&desk, Some("Zoho-oauthtoken 1000.a.b"), &["x.example.org"]);
+        assert_eq!(stranger, "CallerUnauthenticated(UnknownCertificate)");
     }
 
     #[test]

@@ -124,8 +124,13 @@ fn foreign(field: Foreign) -> &'static str {
 fn unauthenticated(why: &Unauthenticated) -> String {
     match why {
         Unauthenticated::NothingShown => {
-            "callers are configured, and the request shows none of what they are known by: a key or a token \
-             (Authorization: Bearer ...), or a client certificate"
+            "the request has neither a key or a token (Authorization: Bearer ...) nor a client certificate, and the gateway \
+             serves known callers only"
+        }
+        Unauthenticated::ZohoToken => {
+            "the request carries a Zoho token (Zoho-oauthtoken, 1000...., or authtoken in the query), and the gateway signs \
+             calls with the account's own; drop it, and send the key that the operator of the gateway gave you \
+             (Authorization: Bearer KEY)"
         }
         Unauthenticated::Malformed => "Authorization has to stand there once, as Bearer and one key or token",
         Unauthenticated::UnknownKey => "the key in Authorization is no caller's",

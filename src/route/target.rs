@@ -2,7 +2,7 @@
 
 use http::{Uri, uri::PathAndQuery};
 
-use crate::{account::Account, catalogue::Product, refusal::Cause};
+use crate::{account::Account, catalogue::Product, endpoint::ZohoHost, host, refusal::Cause};
 
 /// Which product is asked, and for what: path and query byte for byte the caller's.
 ///
@@ -15,6 +15,9 @@ pub(super) fn resolve(account: &Account, uri: &Uri, host: Option<&str>) -> Resul
     let named = uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
     if let Some(product) = account.product_of(named) {
         return Ok((product, target.clone()));
+    }
+    if let Some(zohos) = ZohoHost::of(&host::name(named)) {
+        return Err(unknown(&not_of(account, &host::name(named), zohos)));
     }
     if let Some(authority) = uri.authority()
         && !is_loopback(authority.host())
@@ -31,6 +34,28 @@ pub(super) fn resolve(account: &Account, uri: &Uri, host: Option<&str>) -> Resul
     // What is left begins with a slash and was part of a valid target, so this cannot fail.
     let rest = PathAndQuery::try_from(rest).map_err(|_| unknown("the target is not a path"))?;
     Ok((product, rest))
+}
+
+/// Why a host of Zoho's is not served for this account, and what to do.
+fn not_of(account: &Account, host: &str, zohos: ZohoHost) -> String {
+    let (ours, own) = (account.data_center, |product| account.data_center.host(product));
+    match zohos {
+        ZohoHost::Product(product, center) => format!(
+            "{host} is in Zoho's data centre {center}, and account {} is in {ours}; use {}, or name an account in \
+             {center} (Gateway-Account)",
+            account.name,
+            own(product)
+        ),
+        ZohoHost::Accounts => format!(
+            "{host} grants tokens, which services behind the gateway do not need; drop that request, because the gateway \
+             signs each call with the account's own token"
+        ),
+        ZohoHost::Other => format!(
+            "{host} is a host of another Zoho product; the gateway serves Zoho People ({}) and Zoho Calendar ({}) only",
+            own(Product::People),
+            own(Product::Calendar)
+        ),
+    }
 }
 
 /// The product that a path names in its first segment, and the path that is left.
@@ -146,6 +171,30 @@ mod tests {
                     assert_eq!(resolve(&account, &absolute, None).unwrap(), found, "{absolute}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn zohos_other_hosts_are_explained() {
+        for (uri, host, words) in [
+            (
+                "/api/x",
+                "people.zoho.eu",
+                "people.zoho.eu is in Zoho's data centre eu, and account main is in us; use people.zoho.com,",
+            ),
+            ("/people/api/x", "People.Zoho.in.:8080", "people.zoho.in is in Zoho's data centre in,"),
+            ("http://calendar.zoho.com.au/api/x", "gateway", "use calendar.zoho.com,"),
+            ("/oauth/v2/token", "accounts.zoho.com", "accounts.zoho.com grants tokens"),
+            ("/crm/v2/Leads", "www.zohoapis.com", "www.zohoapis.com is a host of another Zoho product"),
+            (
+                "/people/api/x",
+                "crm.zoho.com",
+                "serves Zoho People (people.zoho.com) and Zoho Calendar (calendar.zoho.com) only",
+            ),
+        ] {
+            let refused = resolve(&account(), &uri.parse().unwrap(), Some(host)).unwrap_err();
+            let Cause::UnknownRoute { detail } = &refused else { panic!("{refused:?}") };
+            assert!(detail.contains(words), "{uri} {host}: {detail}");
         }
     }
 

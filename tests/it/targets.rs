@@ -28,6 +28,51 @@ async fn the_gateways_own_address_in_absolute_form_is_no_other_host() {
     gateway.send(&get(&format!("{}{COURSE}", gateway.url()))).await.is_zohos(200);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zohos_other_hosts_are_refused_in_words_that_say_which_to_use() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    for (host, words) in [
+        ("people.zoho.eu", "is in Zoho's data centre eu, and account main is in us; use people.zoho.com, or"),
+        ("calendar.zoho.in:8080", "is in Zoho's data centre in, and account main is in us; use calendar.zoho.com, or"),
+        ("PEOPLE.zohocloud.ca.", "people.zohocloud.ca is in Zoho's data centre ca"),
+        ("accounts.zoho.com", "drop that request"),
+        ("crm.zoho.com", "is a host of another Zoho product; the gateway serves Zoho People (people.zoho.com)"),
+        ("www.zohoapis.com", "is a host of another Zoho product"),
+    ] {
+        // By a path of the gateway's too: the name says that another server is meant.
+        for call in
+            [get("/api/x").header("host", host), get(COURSE).header("host", host), get(&format!("http://{host}/api/x"))]
+        {
+            let body = gateway.send(&call).await.problem(404, "unknown-route");
+            assert!(body["detail"].as_str().is_some_and(|detail| detail.contains(words)), "{host}: {body}");
+        }
+    }
+    assert_eq!(zoho.requests().await, []);
+}
+
+/// On loopback, and reserved for private use, so that no page can be of such a name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_names_by_which_containers_reach_their_host_are_taken() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    let page = "Mozilla/5.0 (X11; Linux x86_64)";
+    for host in [
+        "host.docker.internal",
+        "host.containers.internal:8080",
+        "host.lima.internal",
+        "gateway.default.svc.cluster.local",
+    ] {
+        gateway.send(&get(COURSE).header("host", host)).await.is_zohos(200);
+        let browsers = get(COURSE).header("host", host).header("user-agent", page);
+        gateway.send(&browsers).await.problem(403, "foreign-origin");
+    }
+    for host in ["host.docker.internal.evil.example", "internal.example", "gateway.lan"] {
+        gateway.send(&get(COURSE).header("host", host)).await.problem(403, "foreign-origin");
+    }
+    assert_eq!(zoho.requests().await.len(), 4);
+}
+
 /// A base URL that ends in a slash, and a path that begins with one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_more_slash_after_the_prefix_is_dropped_and_any_other_is_explained() {
