@@ -34,7 +34,7 @@ const SHORTEST: usize = "_method".len();
 /// Whether a field of this name is one.
 #[must_use]
 pub fn is_override(name: &str) -> bool {
-    is_in(name)
+    could_be(name.as_bytes()) && is_in(name)
 }
 
 /// The first parameter of a query or a form that is one. Parameters are taken to end at `;` as well.
@@ -42,12 +42,24 @@ pub fn is_override(name: &str) -> bool {
 pub fn in_parameters(pairs: &[u8]) -> Option<Fault> {
     let names = pairs.split(|byte| matches!(byte, b'&' | b';'));
     let names = names.map(|pair| pair.split(|byte| *byte == b'=').next().unwrap_or_default());
-    names.filter(|name| name.len() >= SHORTEST).find_map(|name| {
+    names.filter(|name| name.len() >= SHORTEST && could_be(name)).find_map(|name| {
         let once = decoded(name);
         let twice = if once.contains(&b'%') { decoded(&once) } else { Vec::new() };
         let found = [once, twice].into_iter().find(|name| is_in(&String::from_utf8_lossy(name)));
         found.map(|name| fault(&String::from_utf8_lossy(&name)))
     })
+}
+
+/// Whether a name has the letters of one, or a byte that could stand for one. Nearly all names are told by this alone.
+fn could_be(name: &[u8]) -> bool {
+    let letter = |letter: u8| 1_u32 << (letter - b'a');
+    let letters = name.iter().fold(0, |letters, byte| match byte.to_ascii_lowercase() {
+        byte @ b'a'..=b'z' => letters | letter(byte),
+        b'%' | 0x80.. => u32::MAX,
+        _ => letters,
+    });
+    let has = |word: &[u8]| word.iter().all(|byte| letters & letter(*byte) != 0);
+    has(b"method") || has(b"url") || has(b"uri")
 }
 
 /// The fault that it is.

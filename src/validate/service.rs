@@ -11,6 +11,7 @@ use http::{HeaderMap, Response, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::task::spawn_blocking;
 use tower::{Layer, Service, ServiceExt};
 
 use super::{
@@ -94,38 +95,29 @@ where
     }
 }
 
-async fn visit(matched: Matched, room: &ValidateLayer) -> Result<Call, Cause> {
-    let Matched { subject, target, head, body, read_only } = matched;
-    let (route, max_body) = (&subject.route, room.max_body);
-    let kind = head.headers.get(header::CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
-    let is_form = form::may_be_one(kind.as_deref());
-    // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first. What may
-    // be a form is on any call: a parameter of it could make another call of this one.
-    let reads = read_only || (route.validation != Validation::Off && (looks_inside(route) || is_form));
-    let reader = if looks_inside(route) { Reader::Rules } else { Reader::Overrides };
-    let unreadable = |encoding| Cause::BodyEncoded { encoding, reader };
-    let other_charset = |label: &str| unreadable(Encoding::Charset(quoted(label)));
-    let charsets = match Charsets::named(kind.as_deref().unwrap_or_default()) {
-        _ if !reads || body.is_end_stream() => None,
-        _ if is_compressed(&head.headers) => return Err(unreadable(Encoding::Compressed)),
-        charsets => Some(charsets.map_err(other_charset)?),
-    };
-    let held = if reads { max_body } else { HELD.min(max_body) };
+async fn visit(
+    Matched { subject, target, head, body, read_only }: Matched,
+    room: &ValidateLayer,
+) -> Result<Call, Cause> {
+    let kind = BodyKind::of(&head.headers, &subject.route, read_only);
+    if kind.is_read && !body.is_end_stream() {
+        kind.readable(&head.headers)?;
+    }
+    // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first.
+    let held = if kind.is_read { room.max_body } else { HELD.min(room.max_body) };
     let expects = head.headers.contains_key(header::EXPECT);
     let mut part = room.reading.begin();
-    let payload = read(body, held, max_body, expects, &mut part).await?;
-    let form = match &payload {
-        Payload::Held { bytes, .. } => {
-            charsets.map_or(Ok(()), |charsets| charsets.agree_on(bytes, is_form)).map_err(other_charset)?;
-            is_form.then_some(&bytes[..])
+    let payload = read(body, held, room.max_body, expects, &mut part).await?;
+    let (route, query) = (Arc::clone(&subject.route), target.clone());
+    match &payload {
+        Payload::Held { bytes, .. } if bytes.len() as u64 > HELD => {
+            let bytes = bytes.clone();
+            // Megabytes take a moment, in which the other callers of this worker would wait.
+            let judged = spawn_blocking(move || judge(&route, query.query(), &kind, Some(&bytes)));
+            judged.await.unwrap_or(Err(Cause::Internal))?;
         }
-        Payload::Streamed(_) => None,
-    };
-    if let Some(fault) = form.and_then(overrides::in_parameters) {
-        return Err(Cause::InvalidPayload(vec![fault]));
-    }
-    if has_rules(route) {
-        check(&route.parameters, route.validation, target.query(), form).map_err(Cause::InvalidPayload)?;
+        Payload::Held { bytes, .. } => judge(&route, query.query(), &kind, Some(bytes))?,
+        Payload::Streamed(_) => judge(&route, query.query(), &kind, None)?,
     }
     Ok(Call {
         subject,
@@ -138,6 +130,63 @@ async fn visit(matched: Matched, room: &ValidateLayer) -> Result<Call, Cause> {
         departure: Departure::default(),
         trail: Trail::default(),
     })
+}
+
+/// What a body is by its head, and what that means on its route.
+struct BodyKind {
+    content_type: String,
+    is_form: bool,
+    /// Whether the gateway reads all of it.
+    is_read: bool,
+    /// Why it does.
+    reader: Reader,
+}
+
+impl BodyKind {
+    /// What may be a form is read on any call: a parameter of it could make another call of this one. A caller that may
+    /// only read gets that past no route.
+    fn of(headers: &HeaderMap, route: &Route, read_only: bool) -> Self {
+        let content_type = headers.get(header::CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
+        let is_form = form::may_be_one(content_type.as_deref());
+        let (is_off, has_rules) = (route.validation == Validation::Off, looks_inside(route));
+        let is_read = (is_form && (read_only || !is_off)) || has_rules;
+        let reader = if has_rules { Reader::Rules } else { Reader::Overrides };
+        Self { content_type: content_type.unwrap_or_default().into_owned(), is_form, is_read, reader }
+    }
+
+    /// Refuses what no body of its kind can be read in.
+    fn readable(&self, headers: &HeaderMap) -> Result<(), Cause> {
+        if is_compressed(headers) {
+            return Err(Cause::BodyEncoded { encoding: Encoding::Compressed, reader: self.reader });
+        }
+        Charsets::named(&self.content_type).map(drop).map_err(|charset| self.unreadable(charset))
+    }
+
+    /// Refuses a body that says something else in its charset than in UTF-8.
+    fn agrees_on(&self, body: &[u8]) -> Result<(), Cause> {
+        let charsets = Charsets::named(&self.content_type);
+        let agreed = charsets.and_then(|charsets| charsets.agree_on(body, self.is_form));
+        agreed.map_err(|charset| self.unreadable(charset))
+    }
+
+    fn unreadable(&self, charset: &str) -> Cause {
+        Cause::BodyEncoded { encoding: Encoding::Charset(quoted(charset)), reader: self.reader }
+    }
+}
+
+/// Holds a call to what can be known before it is sent; `body`: all of it, where it is held.
+fn judge(route: &Route, query: Option<&str>, kind: &BodyKind, body: Option<&[u8]>) -> Result<(), Cause> {
+    if let Some(body) = body.filter(|body| kind.is_read && !body.is_empty()) {
+        kind.agrees_on(body)?;
+    }
+    let form = body.filter(|_| kind.is_form);
+    if let Some(fault) = form.and_then(overrides::in_parameters) {
+        return Err(Cause::InvalidPayload(vec![fault]));
+    }
+    if has_rules(route) {
+        check(&route.parameters, route.validation, query, form).map_err(Cause::InvalidPayload)?;
+    }
+    Ok(())
 }
 
 /// Whether anything can be wrong with a payload.
