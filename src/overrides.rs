@@ -42,11 +42,43 @@ pub fn is_override(name: &str) -> bool {
 pub fn in_parameters(pairs: &[u8]) -> Option<Fault> {
     let names = pairs.split(|byte| matches!(byte, b'&' | b';'));
     let names = names.map(|pair| pair.split(|byte| *byte == b'=').next().unwrap_or_default());
-    names.filter(|name| name.len() >= SHORTEST && could_be(name)).find_map(|name| {
-        let once = decoded(name);
-        let twice = if once.contains(&b'%') { decoded(&once) } else { Vec::new() };
-        let found = [once, twice].into_iter().find(|name| is_in(&String::from_utf8_lossy(name)));
-        found.map(|name| fault(&String::from_utf8_lossy(&name)))
+    names.filter(|name| name.len() >= SHORTEST && could_be(name)).find_map(of_name)
+}
+
+fn of_name(name: &[u8]) -> Option<Fault> {
+    let once = decoded(name);
+    let twice = if once.contains(&b'%') { decoded(&once) } else { Vec::new() };
+    let found = [once, twice].into_iter().find(|name| is_in(&String::from_utf8_lossy(name)));
+    found.map(|name| fault(&String::from_utf8_lossy(&name)))
+}
+
+/// The first part of a multipart body (RFC 7578) that is one. Its name is looked for wherever it could stand.
+#[must_use]
+pub fn in_parts(body: &[u8]) -> Option<Fault> {
+    let mut rest = body;
+    let names = std::iter::from_fn(|| {
+        let (name, after) = part_name(rest)?;
+        rest = after;
+        Some(name)
+    });
+    names.filter(|name| name.len() >= SHORTEST && could_be(name)).find_map(of_name)
+}
+
+/// The value of the first `name=`, and where the next one may begin: a value without quotes has all of its line, so that
+/// no byte is looked at more than twice.
+fn part_name(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    const NAME: &[u8] = b"name";
+    let at = body.windows(NAME.len()).position(|window| window.eq_ignore_ascii_case(NAME))?;
+    let after = &body[at + NAME.len()..];
+    let value = after.trim_ascii_start();
+    let value = value.strip_prefix(b"*").unwrap_or(value).trim_ascii_start();
+    let Some(value) = value.strip_prefix(b"=").map(<[u8]>::trim_ascii_start) else { return Some((&[], after)) };
+    let up_to = |text: &'_ [u8], quote| {
+        text.iter().position(|byte| *byte == quote || matches!(byte, b'\r' | b'\n')).unwrap_or(text.len())
+    };
+    Some(match value.strip_prefix(b"\"") {
+        Some(quoted) => (&quoted[..up_to(quoted, b'"')], quoted),
+        None => value.split_at(up_to(value, b'\n')),
     })
 }
 
@@ -272,6 +304,24 @@ mod tests {
             "_=1&a",
         ] {
             assert!(in_parameters(pairs.as_bytes()).is_none(), "{pairs}");
+        }
+    }
+
+    #[test]
+    fn parts_are_found_by_their_names() {
+        let part = |name: &str| format!("--x\r\nContent-Disposition: form-data; {name}\r\n\r\nDELETE\r\n--x--\r\n");
+        for name in
+            ["name=\"_method\"", "NAME = _method", "name*=utf-8''_method", "name=\"a\"; name=\"request[_method]\""]
+        {
+            assert!(in_parts(part(name).as_bytes()).is_some(), "{name}");
+        }
+        for name in ["name=\"method\"", "name=\"file\"; filename=\"a.txt\"", "name=", "name"] {
+            assert!(in_parts(part(name).as_bytes()).is_none(), "{name}");
+        }
+        assert!(in_parts(part("name=\"a\"").replace("DELETE", "name=\"\r\n; name=\"_method\"").as_bytes()).is_some());
+        // Megabytes of names take no longer than other megabytes.
+        for pattern in ["name=", "name=\"", "name", "name=\"name="] {
+            assert!(in_parts(pattern.repeat(200_000).as_bytes()).is_none(), "{pattern}");
         }
     }
 

@@ -125,7 +125,9 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
         if scheme.eq_ignore_ascii_case(b"bearer") {
             let bearer = rest.trim_ascii();
             found = if bearer.is_empty() { Shown::Malformed } else { Shown::Bearer(bearer) };
-        } else if found == Shown::Nothing && ZOHO_SCHEMES.iter().any(|zohos| scheme.eq_ignore_ascii_case(zohos)) {
+        } else if found == Shown::Nothing
+            && (is_zohos_scheme(scheme) || is_zohos(scheme) || is_zohos(rest.trim_ascii()))
+        {
             found = Shown::ZohoToken;
         }
     }
@@ -135,22 +137,26 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
     }
 }
 
-/// In which Zoho takes its tokens; the second one is of before OAuth.
-const ZOHO_SCHEMES: [&[u8]; 2] = [b"zoho-oauthtoken", b"zoho-authtoken"];
+/// `Zoho-oauthtoken`, and `Zoho-authtoken` of before OAuth.
+fn is_zohos_scheme(scheme: &[u8]) -> bool {
+    scheme.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"zoho-"))
+}
 
-/// Whether a bearer has the form of Zoho's tokens: `1000.` and two numbers.
-fn is_zohos(bearer: &[u8]) -> bool {
-    bearer.starts_with(b"1000.")
+/// Whether a token has the form of Zoho's: `1000.` and two numbers.
+fn is_zohos(token: &[u8]) -> bool {
+    token.starts_with(b"1000.")
 }
 
 fn unknown_key(bearer: &[u8]) -> Unauthenticated {
     if is_zohos(bearer) { Unauthenticated::ZohoToken } else { Unauthenticated::UnknownKey }
 }
 
-/// Whether a query has a token of Zoho's, as calls of before OAuth do.
+/// Whether a query has a token of Zoho's: as calls of before OAuth do, or as RFC 6750 section 2.3 has it.
 pub(super) fn has_zoho_token(query: &str) -> bool {
-    let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
-    names.into_iter().any(|name| name.eq_ignore_ascii_case("authtoken"))
+    query.split('&').filter_map(|pair| pair.split_once('=')).any(|(name, value)| {
+        name.eq_ignore_ascii_case("authtoken")
+            || (name.to_ascii_lowercase().ends_with("token") && is_zohos(value.as_bytes()))
+    })
 }
 
 #[cfg(test)]
@@ -178,7 +184,10 @@ mod tests {
             (&["Zoho-oauthtoken abc"], Shown::ZohoToken),
             (&["zoho-authtoken abc"], Shown::ZohoToken),
             (&["Zoho-oauthtoken"], Shown::ZohoToken),
-            (&["Zoho-oauthtokens abc"], Shown::Nothing),
+            (&["1000.abc.def"], Shown::ZohoToken),
+            (&["Token 1000.abc.def"], Shown::ZohoToken),
+            (&["Token 100.abc.def"], Shown::Nothing),
+            (&["Zoho"], Shown::Nothing),
             (&["Zoho-oauthtoken abc", "Bearer abc"], Shown::Malformed),
             (&["Basic abc", "Zoho-oauthtoken abc"], Shown::ZohoToken),
             (&[], Shown::Nothing),

@@ -128,7 +128,7 @@ fn unauthenticated(why: &Unauthenticated) -> String {
              serves known callers only"
         }
         Unauthenticated::ZohoToken => {
-            "the request carries a Zoho token (Zoho-oauthtoken, 1000...., or authtoken in the query), and the gateway signs \
+            "the request carries a Zoho token (in Authorization or in the query), and the gateway signs \
              calls with the account's own; drop it, and send the key that the operator of the gateway gave you \
              (Authorization: Bearer KEY)"
         }

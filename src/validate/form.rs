@@ -14,6 +14,11 @@ pub(super) fn may_be_one(content_type: Option<&str>) -> bool {
         || !names_a_type(&lower)
 }
 
+/// Whether a server may read a body of this `Content-Type` as a form in parts.
+pub(super) fn may_be_multipart(content_type: &str) -> bool {
+    content_type.to_ascii_lowercase().contains("multipart")
+}
+
 /// Whether it begins with a type and a subtype (RFC 9110 section 8.3.1); what does not is read as if it were absent.
 fn names_a_type(content_type: &str) -> bool {
     let kind = content_type.trim_start_matches([' ', '\t', '"']);

@@ -136,6 +136,8 @@ async fn visit(
 struct BodyKind {
     content_type: String,
     is_form: bool,
+    /// Whether its parts are looked for as well.
+    in_parts: bool,
     /// Whether the gateway reads all of it.
     is_read: bool,
     /// Why it does.
@@ -144,14 +146,15 @@ struct BodyKind {
 
 impl BodyKind {
     /// What may be a form is read on any call: a parameter of it could make another call of this one. A caller that may
-    /// only read gets that past no route.
+    /// only read gets that past no route, and not in parts either; others upload files in those, which stream.
     fn of(headers: &HeaderMap, route: &Route, read_only: bool) -> Self {
         let content_type = headers.get(header::CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
         let is_form = form::may_be_one(content_type.as_deref());
         let (is_off, has_rules) = (route.validation == Validation::Off, looks_inside(route));
-        let is_read = (is_form && (read_only || !is_off)) || has_rules;
+        let in_parts = read_only && content_type.as_deref().is_some_and(form::may_be_multipart);
+        let is_read = (is_form && (read_only || !is_off)) || in_parts || has_rules;
         let reader = if has_rules { Reader::Rules } else { Reader::Overrides };
-        Self { content_type: content_type.unwrap_or_default().into_owned(), is_form, is_read, reader }
+        Self { content_type: content_type.unwrap_or_default().into_owned(), is_form, in_parts, is_read, reader }
     }
 
     /// Refuses what no body of its kind can be read in.
@@ -180,7 +183,8 @@ fn judge(route: &Route, query: Option<&str>, kind: &BodyKind, body: Option<&[u8]
         kind.agrees_on(body)?;
     }
     let form = body.filter(|_| kind.is_form);
-    if let Some(fault) = form.and_then(overrides::in_parameters) {
+    let parts = body.filter(|_| kind.in_parts);
+    if let Some(fault) = form.and_then(overrides::in_parameters).or_else(|| overrides::in_parts(parts?)) {
         return Err(Cause::InvalidPayload(vec![fault]));
     }
     if has_rules(route) {

@@ -61,7 +61,10 @@ async fn a_zoho_token_is_told_from_a_missing_key() {
         shows("zoho-oauthtoken 1000.a.b"),
         shows("Zoho-authtoken 0123456789abcdef0123456789abcdef"),
         shows("Bearer 1000.0123456789abcdef0123456789abcdef.0123456789abcdef0123456789abcdef"),
+        shows("1000.0123456789.0123456789"),
+        shows("OAuth 1000.0123456789.0123456789"),
         get(&format!("{COURSE}?authtoken=0123456789abcdef&startIndex=1")),
+        get(&format!("{COURSE}?startIndex=1&access_token=1000.0123456789.0123456789")),
     ] {
         let answer = gateway.send(&call).await;
         let body = answer.problem(401, "caller-unauthenticated");

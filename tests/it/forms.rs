@@ -209,6 +209,11 @@ async fn no_spelling_of_an_override_passes_for_a_caller_that_may_only_read() {
     }
     let large = read("").form(format!("a={}&_method=DELETE", "x".repeat(100 * 1024)));
     gateway.send(&large).await.problem(400, "invalid-payload");
+    for name in ["\"_method\"", "\"request[_method]\"", "_method"] {
+        let part = format!("--x\r\nContent-Disposition: form-data; name={name}\r\n\r\nDELETE\r\n--x--\r\n");
+        let parts = read("").header("content-type", "multipart/form-data; boundary=x").body(part);
+        gateway.send(&parts).await.problem(400, "invalid-payload");
+    }
     let packed = read("").header("content-encoding", "gzip").form("not looked at");
     gateway.send(&packed).await.problem(415, "unsupported-encoding");
     assert_eq!(upstream.received().len(), 0);
