@@ -6,6 +6,7 @@ use crate::{
     catalogue::Product,
     credential::Credential,
     endpoint::{DataCenter, Endpoints},
+    host,
 };
 
 /// One login: where it lives and what it is let in with.
@@ -28,17 +29,22 @@ pub struct Account {
 }
 
 impl Account {
-    /// The product that a `Host` names for this account: by the data centre's host, or by the endpoint in its place.
+    /// The product that an authority names for this account: by the endpoint itself, or by a host whatever its port and
+    /// spelling, because a hosts file or a port mapping may lead that name here by any port.
     #[must_use]
-    pub fn product_of(&self, host: &str) -> Option<Product> {
-        let names = |product: &Product| {
+    pub fn product_of(&self, authority: &str) -> Option<Product> {
+        let name = host::name(authority);
+        let spelled_out = |product: &Product| {
             let endpoint = self.endpoints.product(*product);
-            host.eq_ignore_ascii_case(self.data_center.host(*product))
-                || host.eq_ignore_ascii_case(endpoint.authority().as_str())
-                // A name without its port is the endpoint's too; an address may as well be the gateway's own.
-                || (host.eq_ignore_ascii_case(endpoint.host()) && endpoint.is_named())
+            authority.eq_ignore_ascii_case(endpoint.authority().as_str())
         };
-        Product::ALL.into_iter().find(names)
+        let named = |product: &Product| {
+            let endpoint = self.endpoints.product(*product);
+            // An address, or a private name with a port of its own, may as well be the gateway's.
+            let only_the_endpoints = endpoint.is_named() && !(host::is_private(&name) && host::has_port(authority));
+            name == self.data_center.host(*product) || (name == host::name(endpoint.host()) && only_the_endpoints)
+        };
+        Product::ALL.into_iter().find(spelled_out).or_else(|| Product::ALL.into_iter().find(named))
     }
 
     /// The hosts by which [`product_of`](Self::product_of) finds a product.

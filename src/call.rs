@@ -62,6 +62,8 @@ pub struct Matched {
     pub head: Parts,
     /// Its body, unread.
     pub body: Incoming,
+    /// Whether its caller may change nothing at Zoho, so that nothing in the body may make a write of it.
+    pub read_only: bool,
 }
 
 /// A call that breaks no documented rule: ready to wait for its turn.

@@ -132,6 +132,39 @@ impl DataCenter {
     }
 }
 
+/// What Zoho has at one of its hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZohoHost {
+    /// A product that is served here, in one of the data centres.
+    Product(Product, DataCenter),
+    /// The server that grants tokens.
+    Accounts,
+    /// Another product.
+    Other,
+}
+
+impl ZohoHost {
+    /// By a host's [name](crate::host::name); `None`: it is not under one of Zoho's domains.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        DataCenter::ALL.into_iter().find_map(|center| {
+            if let Some(product) = Product::ALL.into_iter().find(|product| center.host(*product) == name) {
+                return Some(Self::Product(product, center));
+            }
+            let accounts = center.hosts().accounts;
+            if accounts == name {
+                return Some(Self::Accounts);
+            }
+            let domain = accounts.strip_prefix("accounts.")?;
+            let (_, ending) = domain.split_once('.')?;
+            // `www.zohoapis.eu` is where Zoho's newer products answer.
+            let api = name.strip_suffix(ending).and_then(|rest| rest.strip_suffix("zohoapis."));
+            let under = |rest: &str| rest.is_empty() || rest.ends_with('.');
+            (name.strip_suffix(domain).is_some_and(under) || api.is_some_and(under)).then_some(Self::Other)
+        })
+    }
+}
+
 impl fmt::Display for DataCenter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -275,6 +308,26 @@ mod tests {
                 assert_eq!(endpoints.product(product).host(), center.host(product));
                 assert_eq!(*endpoints.product(product).scheme(), Scheme::HTTPS);
             }
+        }
+    }
+
+    #[test]
+    fn zohos_hosts_are_told_from_all_others() {
+        for center in DataCenter::ALL {
+            for product in Product::ALL {
+                assert_eq!(ZohoHost::of(center.host(product)), Some(ZohoHost::Product(product, center)));
+            }
+            assert_eq!(ZohoHost::of(center.hosts().accounts), Some(ZohoHost::Accounts));
+        }
+        for name in
+            ["crm.zoho.com", "zoho.eu", "www.zohoapis.com", "www.zohoapis.com.au", "www.zohoapis.ca", "mail.zoho.in"]
+        {
+            assert_eq!(ZohoHost::of(name), Some(ZohoHost::Other), "{name}");
+        }
+        for name in
+            ["", "evilzoho.com", "people.zoho.com.evil.example", "zohoapis.evil.example", "com", "xzohoapis.com"]
+        {
+            assert_eq!(ZohoHost::of(name), None, "{name}");
         }
     }
 

@@ -41,6 +41,7 @@ pub mod fault;
 pub mod gcra;
 pub mod hex;
 pub mod hop;
+pub mod host;
 pub mod ledger;
 pub mod overrides;
 pub mod peer;

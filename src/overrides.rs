@@ -1,57 +1,230 @@
 //! What could make another call of a request than its request line says, to a server that knows it: frameworks let a field
 //! or a parameter stand for the method or the path. Zoho documents none of them, nor that they are ignored.
+//!
+//! A name is read as the most generous server would: in any case, decoded twice, with full-width letters as plain ones,
+//! with or without what nobody sees, and with any separator, because PHP makes `_` of a dot, a blank and a bracket.
 
-use percent_encoding::percent_decode_str;
+use std::{collections::VecDeque, ops::Range};
+
+use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
 use crate::fault::Fault;
 
-/// As fields, and by some servers as parameters; the last one stands in forms, for Rails, Laravel, Symfony and Spring.
-const NAMES: [&str; 9] = [
-    "http-method-override",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-method",
-    "x-original-uri",
-    "x-original-url",
-    "x-rewrite-url",
-    "-method",
+/// Known as fields, and to some servers as parameters; their words joined.
+const NAMES: [&str; 8] = [
+    "httpmethodoverride",
+    "xhttpmethod",
+    "xhttpmethodoverride",
+    "xmethodoverride",
+    "xoriginalmethod",
+    "xoriginaluri",
+    "xoriginalurl",
+    "xrewriteurl",
 ];
 
-/// Whether a field or a parameter of this name is one. Some servers take `_` for `-`, and some `_` for what is no part of a
-/// variable's name.
+/// The word of `_method`, the parameter of Rails, Laravel, Symfony and Spring; alone it is any API's own.
+const METHOD: &str = "method";
+
+/// As many words as the longest name has.
+const MOST_WORDS: usize = 4;
+
+/// No name is shorter, however it is written.
+const SHORTEST: usize = "_method".len();
+
+/// Whether a field of this name is one.
 #[must_use]
 pub fn is_override(name: &str) -> bool {
-    let alike = |(one, known): (u8, u8)| {
-        one.eq_ignore_ascii_case(&known) || (known == b'-' && matches!(one, b'_' | b'.' | b'+' | b' ' | b'['))
-    };
-    NAMES.iter().any(|known| known.len() == name.len() && name.bytes().zip(known.bytes()).all(alike))
+    could_be(name.as_bytes()) && is_in(name)
 }
 
-/// The first parameter of a query or a form that is one. Names are read as the most generous server would: without blanks
-/// around them, up to a bracket or a NUL, in any case, and parted by `;` as well.
+/// The first parameter of a query or a form that is one. Parameters are taken to end at `;` as well.
 #[must_use]
-pub fn in_parameters(pairs: &str) -> Option<Fault> {
-    let names = pairs.split(['&', ';']).map(|pair| pair.split('=').next().unwrap_or_default());
-    let found = names.filter(|name| name.len() >= SHORTEST).find_map(|name| {
-        let decoded = percent_decode_str(name).decode_utf8_lossy();
-        let blank = |letter: char| letter.is_whitespace() || matches!(letter, '+' | '\u{feff}');
-        let name = decoded.trim_start_matches(blank);
-        let end = name.char_indices().skip(1).find(|(_, letter)| matches!(letter, '[' | '\0'));
-        let name = name[..end.map_or(name.len(), |(at, _)| at)].trim_end_matches(blank);
-        is_override(name).then(|| name.to_owned())
-    })?;
-    Some(fault(found))
+pub fn in_parameters(pairs: &[u8]) -> Option<Fault> {
+    let names = pairs.split(|byte| matches!(byte, b'&' | b';'));
+    let names = names.map(|pair| pair.split(|byte| *byte == b'=').next().unwrap_or_default());
+    names.filter(|name| name.len() >= SHORTEST && could_be(name)).find_map(of_name)
 }
 
-/// No name is shorter.
-const SHORTEST: usize = 7;
+fn of_name(name: &[u8]) -> Option<Fault> {
+    let once = decoded(name);
+    let twice = if once.contains(&b'%') { decoded(&once) } else { Vec::new() };
+    let found = [once, twice].into_iter().find(|name| is_in(&String::from_utf8_lossy(name)));
+    found.map(|name| fault(&String::from_utf8_lossy(&name)))
+}
+
+/// The first part of a multipart body (RFC 7578) that is one. Its name is looked for wherever it could stand.
+#[must_use]
+pub fn in_parts(body: &[u8]) -> Option<Fault> {
+    let mut rest = body;
+    let names = std::iter::from_fn(|| {
+        let (name, after) = part_name(rest)?;
+        rest = after;
+        Some(name)
+    });
+    names.filter(|name| name.len() >= SHORTEST && could_be(name)).find_map(of_name)
+}
+
+/// The value of the first `name=`, and where the next one may begin: a value without quotes has all of its line, so that
+/// no byte is looked at more than twice.
+fn part_name(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    const NAME: &[u8] = b"name";
+    let at = body.windows(NAME.len()).position(|window| window.eq_ignore_ascii_case(NAME))?;
+    let after = &body[at + NAME.len()..];
+    let value = after.trim_ascii_start();
+    let value = value.strip_prefix(b"*").unwrap_or(value).trim_ascii_start();
+    let Some(value) = value.strip_prefix(b"=").map(<[u8]>::trim_ascii_start) else { return Some((&[], after)) };
+    let up_to = |text: &'_ [u8], quote| {
+        text.iter().position(|byte| *byte == quote || matches!(byte, b'\r' | b'\n')).unwrap_or(text.len())
+    };
+    Some(match value.strip_prefix(b"\"") {
+        Some(quoted) => (&quoted[..up_to(quoted, b'"')], quoted),
+        None => value.split_at(up_to(value, b'\n')),
+    })
+}
+
+/// Whether a name has the letters of one, or a byte that could stand for one. Nearly all names are told by this alone.
+fn could_be(name: &[u8]) -> bool {
+    let letter = |letter: u8| 1_u32 << (letter - b'a');
+    let letters = name.iter().fold(0, |letters, byte| match byte.to_ascii_lowercase() {
+        byte @ b'a'..=b'z' => letters | letter(byte),
+        b'%' | 0x80.. => u32::MAX,
+        _ => letters,
+    });
+    let has = |word: &[u8]| word.iter().all(|byte| letters & letter(*byte) != 0);
+    has(b"method") || has(b"url") || has(b"uri")
+}
 
 /// The fault that it is.
 #[must_use]
-pub fn fault(parameter: String) -> Fault {
+pub fn fault(name: &str) -> Fault {
+    /// A name can be as long as a body.
+    const SHOWN: usize = 100;
+    let parameter = name.chars().take(SHOWN).flat_map(char::escape_debug).collect();
     let detail = "could make another call of this one; send the method and the path that are meant".to_owned();
     Fault { parameter, pointer: String::new(), detail }
+}
+
+/// A name as servers decode it, those that know `%uXXXX` among them. What is broken stays as it is.
+fn decoded(name: &[u8]) -> Vec<u8> {
+    let hex = |digits: Option<&[u8]>| {
+        let digits = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut out = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match first {
+            b'+' => out.push(b' '),
+            b'%' => {
+                if let Some(byte) = hex(after.get(..2)).and_then(|code| u8::try_from(code).ok()) {
+                    out.push(byte);
+                    rest = &after[2..];
+                } else if let (Some(b'u' | b'U'), Some(code)) = (after.first(), hex(after.get(1..5))) {
+                    let letter = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+                    out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+                    rest = &after[5..];
+                } else {
+                    out.push(b'%');
+                }
+            }
+            other => out.push(*other),
+        }
+    }
+    out
+}
+
+/// Whether one of the names stands in a name, which may be of several parts: `request[_method]`, `a._method`.
+fn is_in(name: &str) -> bool {
+    let name = name.trim_start_matches(char::is_whitespace);
+    let plain = name.bytes().all(|byte| byte.is_ascii_graphic());
+    found(&skeleton(name, None)) || (!plain && found(&skeleton(name, Some(OTHER))))
+}
+
+// A skeleton has the letters and digits of a name, and these.
+
+/// `_` and `-`, and what could be decoded to one.
+const JOINER: char = '-';
+/// What PHP makes `_` of where a name begins.
+const LOOSE: char = '.';
+/// All other separators.
+const OTHER: char = ':';
+/// A letter that is none of ASCII's.
+const FOREIGN: char = '~';
+
+/// A name without its spelling; `unseen` stands for what nobody sees, for servers that end a name there.
+fn skeleton(name: &str, unseen: Option<char>) -> String {
+    let mut out = String::with_capacity(name.len());
+    for letter in name.chars() {
+        decompose_compatible(letter, |letter| {
+            out.extend(match letter {
+                'a'..='z' | '0'..='9' => Some(letter),
+                'A'..='Z' => Some(letter.to_ascii_lowercase()),
+                '-' | '_' | char::REPLACEMENT_CHARACTER => Some(JOINER),
+                '.' | '[' | ' ' | '+' => Some(LOOSE),
+                _ if is_unseen(letter) => unseen,
+                _ if letter.is_whitespace() => Some(LOOSE),
+                _ if letter.is_alphanumeric() => Some(FOREIGN),
+                _ => Some(OTHER),
+            });
+        });
+    }
+    out
+}
+
+/// Controls, marks that change the letter before them, and what Unicode calls default ignorable.
+fn is_unseen(letter: char) -> bool {
+    letter.is_control()
+        || is_combining_mark(letter)
+        || matches!(
+            letter,
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        )
+        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}')
+        || matches!(letter, '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}')
+        || matches!(letter, '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Looks at each run of words that is a part of its own: with nothing or a separator of parts before and behind it.
+fn found(skeleton: &str) -> bool {
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == FOREIGN;
+    let word_from = |at: usize| skeleton[at..].find(is_word).map_or(skeleton.len(), |offset| at + offset);
+    let ends_part = |gap: &str| gap.contains(|separator| separator != JOINER);
+    let mut words: VecDeque<(&str, Range<usize>)> = VecDeque::with_capacity(MOST_WORDS + 1);
+    let (mut behind, mut start) = (0, word_from(0));
+    while start < skeleton.len() {
+        let end = skeleton[start..].find(|letter| !is_word(letter)).map_or(skeleton.len(), |offset| start + offset);
+        let next = word_from(end);
+        words.push_front((&skeleton[behind..start], start..end));
+        words.truncate(MOST_WORDS);
+        if next == skeleton.len() || ends_part(&skeleton[end..next]) {
+            if skeleton[start..end] == *METHOD && marks_method(&skeleton[behind..start], behind == 0) {
+                return true;
+            }
+            let mut joined = String::new();
+            for (gap, word) in &words {
+                joined.insert_str(0, &skeleton[word.clone()]);
+                let begins_part = word.start == gap.len() || ends_part(gap);
+                if begins_part && NAMES.contains(&joined.as_str()) {
+                    return true;
+                }
+                if joined.len() > skeleton.len().min(20) {
+                    break;
+                }
+            }
+        }
+        (behind, start) = (end, next);
+    }
+    false
+}
+
+/// Whether what stands before the word makes `_method` of it.
+fn marks_method(gap: &str, at_start: bool) -> bool {
+    let joined = gap.ends_with(JOINER);
+    match at_start {
+        true => joined || (!gap.is_empty() && gap.chars().all(|separator| matches!(separator, LOOSE | JOINER))),
+        false => joined && gap.contains(|separator| separator != JOINER),
+    }
 }
 
 #[cfg(test)]
@@ -64,25 +237,110 @@ mod tests {
             "_method=DELETE",
             "a=1&_METHOD=x",
             "%5fmethod=x",
+            "%255fmethod=x",
+            "%u005fmethod=x",
             "_method[]=x",
             "_method%5B0%5D=x",
             "_method%00=x",
+            "_method%00x=x",
             "+_method=x",
             "%20_method%20=x",
             "a=1;_method=x",
             "x-http-method-override=x",
             "X_Http_Method_Override",
+            "XHTTPMethodOverride=x",
+            "x_original_url=x",
             "%09_method%0a=x",
             "%EF%BB%BF_method=x",
             ".method=x",
             "[method=x",
+            "_.method=x",
+            "__method=x",
+            "_method.=x",
+            "_method_=x",
+            "_method[=x",
+            "_method.0=x",
             "X.HTTP.Method.Override=x",
             "X+HTTP+Method=x",
+            "request[_method]=x",
+            "request%5B_method%5D=x",
+            "request[a][_method]=x",
+            "a._method=x",
+            "a[x-http-method]=x",
+            // A zero-width space, a soft hyphen, a word joiner, a variation selector, a control and a combining mark.
+            "_met%E2%80%8Bhod=x",
+            "_%C2%ADmethod=x",
+            "%E2%81%A0_method=x",
+            "_method%EF%B8%8F=x",
+            "_me%07thod=x",
+            "_m%CC%81ethod=x",
+            "_%00m%00e%00t%00h%00o%00d%00=x",
+            // Full-width letters, a line that is one only after normalisation, and an overlong one.
+            "%EF%BC%BF%EF%BD%8D%EF%BD%85%EF%BD%94%EF%BD%88%EF%BD%8F%EF%BD%84=x",
+            "%EF%B8%B3method=x",
+            "%C1%9Fmethod=x",
+            "_ﬁ=1&_ⓜethod=x",
         ] {
-            assert!(in_parameters(pairs).is_some(), "{pairs}");
+            assert!(in_parameters(pairs.as_bytes()).is_some(), "{pairs}");
         }
-        for pairs in ["", "a=_method", "method=x", "x_method=x", "_methods=x", "shareData={\"_method\":1}", "_=1&a"] {
-            assert!(in_parameters(pairs).is_none(), "{pairs}");
+        for pairs in [
+            "",
+            "a=_method",
+            "method=x",
+            "+method=x",
+            "x_method=x",
+            "payment-method=x",
+            "sort[method]=x",
+            "a.method=x",
+            "_methods=x",
+            "_method_type=x",
+            "_methodé=x",
+            "x-http-method-overrides=x",
+            "data-x-http-method=x",
+            "shareData={\"_method\":1}",
+            // Bodies without a type are searched too, and may be JSON.
+            "{\"method\":\"x\"}",
+            "[{\"a\":1,\"method\":2}]",
+            "_=1&a",
+        ] {
+            assert!(in_parameters(pairs.as_bytes()).is_none(), "{pairs}");
         }
+    }
+
+    #[test]
+    fn parts_are_found_by_their_names() {
+        let part = |name: &str| format!("--x\r\nContent-Disposition: form-data; {name}\r\n\r\nDELETE\r\n--x--\r\n");
+        for name in
+            ["name=\"_method\"", "NAME = _method", "name*=utf-8''_method", "name=\"a\"; name=\"request[_method]\""]
+        {
+            assert!(in_parts(part(name).as_bytes()).is_some(), "{name}");
+        }
+        for name in ["name=\"method\"", "name=\"file\"; filename=\"a.txt\"", "name=", "name"] {
+            assert!(in_parts(part(name).as_bytes()).is_none(), "{name}");
+        }
+        assert!(in_parts(part("name=\"a\"").replace("DELETE", "name=\"\r\n; name=\"_method\"").as_bytes()).is_some());
+        // Megabytes of names take no longer than other megabytes.
+        for pattern in ["name=", "name=\"", "name", "name=\"name="] {
+            assert!(in_parts(pattern.repeat(200_000).as_bytes()).is_none(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn fields_are_found_in_every_spelling() {
+        for name in ["x-http-method-override", "x_http_method_override", "x-original-url", "_method", "x-http_method"] {
+            assert!(is_override(name), "{name}");
+        }
+        for name in ["accept", "x-method", "method", "x-http-methods", "x-original-urls", "x-forwarded-host"] {
+            assert!(!is_override(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_read_whole_and_shown_short() {
+        let hidden = format!("_met{}hod=x", "%E2%80%8B".repeat(100_000));
+        let found = in_parameters(hidden.as_bytes()).expect("it is one");
+        assert!(found.parameter.len() < 1000, "{}", found.parameter.len());
+        assert!(in_parameters("a.".repeat(1_000_000).as_bytes()).is_none());
+        assert!(in_parameters(".".repeat(2_000_000).as_bytes()).is_none());
     }
 }

@@ -94,8 +94,13 @@ pub enum Cause {
     },
     /// The caller broke off while sending its body.
     BodyIncomplete,
-    /// The body is compressed or in another charset than UTF-8, so that what stands in it cannot be judged.
-    BodyEncoded,
+    /// The body is compressed, or in a charset in which it may say something else than in UTF-8.
+    BodyEncoded {
+        /// How it is encoded.
+        encoding: Encoding,
+        /// Why it is read at all.
+        reader: Reader,
+    },
     /// No slot comes free within the caller's wait.
     ThresholdSaturated {
         /// Until the call could succeed.
@@ -182,7 +187,7 @@ impl Cause {
             | Self::CallerLimit { .. }
             | Self::UnknownRoute { .. }
             | Self::UnknownAccount { .. }
-            | Self::BodyEncoded
+            | Self::BodyEncoded { .. }
             | Self::ThresholdSaturated { .. }
             | Self::ThresholdLocked { .. }
             | Self::QueueFull { .. }
@@ -223,7 +228,7 @@ impl Cause {
             | Self::UnknownRoute { .. }
             | Self::UnknownAccount { .. }
             | Self::BodyIncomplete
-            | Self::BodyEncoded
+            | Self::BodyEncoded { .. }
             | Self::BodyTooLarge { .. }
             | Self::WrongDataCenter { .. }
             | Self::ScopeMissing { .. }
@@ -251,6 +256,8 @@ impl From<Refused> for Cause {
 pub enum Unauthenticated {
     /// The request has neither a key nor a token, and its connection no certificate.
     NothingShown,
+    /// What it shows is a token of Zoho's.
+    ZohoToken,
     /// `Authorization` says `Bearer` in a way that cannot be read.
     Malformed,
     /// The key is nobody's.
@@ -300,6 +307,24 @@ impl From<Unauthenticated> for Cause {
     fn from(why: Unauthenticated) -> Self {
         Self::CallerUnauthenticated(why)
     }
+}
+
+/// How a body is encoded that the gateway cannot read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Encoding {
+    /// By `Content-Encoding`.
+    Compressed,
+    /// By `charset`, named as it is shown.
+    Charset(String),
+}
+
+/// Why the gateway reads a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// The route has rules for its parameters.
+    Rules,
+    /// A parameter of a form could make another call of this one.
+    Overrides,
 }
 
 /// By which field a web page shows itself.

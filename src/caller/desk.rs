@@ -43,6 +43,8 @@ pub(super) enum Found {
 enum Shown<'a> {
     /// Nothing; other schemes are not for us.
     Nothing,
+    /// A token in one of Zoho's own schemes, which is not for us either.
+    ZohoToken,
     /// The key or token of `Bearer ...`.
     Bearer(&'a [u8]),
     /// A `Bearer` that is none, or one beside something else.
@@ -63,12 +65,18 @@ impl Desk {
             return Ok(Found::Caller(Caller::anonymous(), None));
         }
         match shown(headers) {
-            Shown::Bearer(bearer) => match token::looks_like_one(bearer).filter(|_| !self.issuers.is_empty()) {
-                Some(text) => self.by_token(text),
-                None => self.admit(&*self.callers.by_key(bearer).ok_or(Unauthenticated::UnknownKey)?),
-            },
+            Shown::Bearer(bearer) => {
+                match token::looks_like_one(bearer).filter(|_| !self.issuers.is_empty() && !is_zohos(bearer)) {
+                    Some(text) => self.by_token(text),
+                    None => self.admit(&*self.callers.by_key(bearer).ok_or_else(|| unknown_key(bearer))?),
+                }
+            }
             Shown::Malformed => Err(Unauthenticated::Malformed.into()),
             Shown::Nothing => self.admit(self.by_certificate(peer)?),
+            Shown::ZohoToken => self.admit(self.by_certificate(peer).map_err(|cause| match cause {
+                Cause::CallerUnauthenticated(Unauthenticated::NothingShown) => Unauthenticated::ZohoToken.into(),
+                other => other,
+            })?),
         }
     }
 
@@ -117,9 +125,38 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
         if scheme.eq_ignore_ascii_case(b"bearer") {
             let bearer = rest.trim_ascii();
             found = if bearer.is_empty() { Shown::Malformed } else { Shown::Bearer(bearer) };
+        } else if found == Shown::Nothing
+            && (is_zohos_scheme(scheme) || is_zohos(scheme) || is_zohos(rest.trim_ascii()))
+        {
+            found = Shown::ZohoToken;
         }
     }
-    if fields > 1 && found != Shown::Nothing { Shown::Malformed } else { found }
+    match found {
+        Shown::Bearer(_) if fields > 1 => Shown::Malformed,
+        found => found,
+    }
+}
+
+/// `Zoho-oauthtoken`, and `Zoho-authtoken` of before OAuth.
+fn is_zohos_scheme(scheme: &[u8]) -> bool {
+    scheme.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"zoho-"))
+}
+
+/// Whether a token has the form of Zoho's: `1000.` and two numbers.
+fn is_zohos(token: &[u8]) -> bool {
+    token.starts_with(b"1000.")
+}
+
+fn unknown_key(bearer: &[u8]) -> Unauthenticated {
+    if is_zohos(bearer) { Unauthenticated::ZohoToken } else { Unauthenticated::UnknownKey }
+}
+
+/// Whether a query has a token of Zoho's: as calls of before OAuth do, or as RFC 6750 section 2.3 has it.
+pub(super) fn has_zoho_token(query: &str) -> bool {
+    query.split('&').filter_map(|pair| pair.split_once('=')).any(|(name, value)| {
+        name.eq_ignore_ascii_case("authtoken")
+            || (name.to_ascii_lowercase().ends_with("token") && is_zohos(value.as_bytes()))
+    })
 }
 
 #[cfg(test)]
@@ -144,7 +181,15 @@ mod tests {
             (&["Bearer abc", "Basic abc"], Shown::Malformed),
             (&["Basic abc"], Shown::Nothing),
             (&["Bearerabc"], Shown::Nothing),
-            (&["Zoho-oauthtoken abc"], Shown::Nothing),
+            (&["Zoho-oauthtoken abc"], Shown::ZohoToken),
+            (&["zoho-authtoken abc"], Shown::ZohoToken),
+            (&["Zoho-oauthtoken"], Shown::ZohoToken),
+            (&["1000.abc.def"], Shown::ZohoToken),
+            (&["Token 1000.abc.def"], Shown::ZohoToken),
+            (&["Token 100.abc.def"], Shown::Nothing),
+            (&["Zoho"], Shown::Nothing),
+            (&["Zoho-oauthtoken abc", "Bearer abc"], Shown::Malformed),
+            (&["Basic abc", "Zoho-oauthtoken abc"], Shown::ZohoToken),
             (&[], Shown::Nothing),
         ] {
             let mut headers = HeaderMap::new();
@@ -229,6 +274,11 @@ mod tests {
             assert_eq!(identified(&desk, Some(authorization), reports), expected, "{authorization}");
         }
         assert_eq!(identified(&desk, Some("Basic abc"), &[]), "CallerUnauthenticated(NothingShown)");
+        for zohos in ["Zoho-oauthtoken 1000.a.b", "ZOHO-AUTHTOKEN a", "Bearer 1000.a.b", "bearer 1000.abc"] {
+            assert_eq!(identified(&desk, Some(zohos), &[]), "CallerUnauthenticated(ZohoToken)", "{zohos}");
+        }
+        let stranger = identified(&desk, Some("Zoho-oauthtoken 1000.a.b"), &["x.example.org"]);
+        assert_eq!(stranger, "CallerUnauthenticated(UnknownCertificate)");
     }
 
     #[test]

@@ -12,14 +12,14 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::{
     Callers, Issuers,
-    desk::{Desk, Found},
+    desk::{Desk, Found, has_zoho_token},
     fetch::Flight,
 };
 use crate::{
     body::Body,
     boxed::BoxFuture,
     call::Identified,
-    refusal::{Cause, Refusal},
+    refusal::{Cause, Refusal, Unauthenticated},
 };
 
 /// Hangs the room.
@@ -99,6 +99,14 @@ where
 
 impl Desk {
     fn look(&self, request: &Request<Incoming>) -> Result<Found, Cause> {
-        self.identify(request.headers(), request.extensions().get())
+        let found = self.identify(request.headers(), request.extensions().get());
+        found.map_err(|cause| match cause {
+            Cause::CallerUnauthenticated(Unauthenticated::NothingShown)
+                if request.uri().query().is_some_and(has_zoho_token) =>
+            {
+                Unauthenticated::ZohoToken.into()
+            }
+            other => other,
+        })
     }
 }

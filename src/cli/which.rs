@@ -10,7 +10,8 @@ use crate::{
     account::Account,
     catalogue::{Catalogue, Product, Route},
     config::UnknownRoute,
-    endpoint::DataCenter,
+    endpoint::ZohoHost,
+    host,
     route::{Matcher, Path, of_gateway_path},
 };
 
@@ -50,11 +51,11 @@ fn asked(target: &str, accounts: &[Account]) -> Result<(Product, String), Failur
     };
     let uri: Uri = target.parse().map_err(|_| usage())?;
     let path = uri.path();
-    let host = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-    let configured = || accounts.iter().find_map(|account| account.product_of(host));
-    let published = || {
-        let every = DataCenter::ALL.into_iter().flat_map(|center| Product::ALL.map(|product| (center, product)));
-        every.into_iter().find(|(center, product)| center.host(*product).eq_ignore_ascii_case(host)).map(|(_, it)| it)
+    let asked = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    let configured = || accounts.iter().find_map(|account| account.product_of(asked));
+    let published = || match ZohoHost::of(&host::name(asked))? {
+        ZohoHost::Product(product, _) => Some(product),
+        ZohoHost::Accounts | ZohoHost::Other => None,
     };
     if let Some(product) = configured().or_else(published) {
         return Ok((product, path.to_owned()));

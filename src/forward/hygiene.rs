@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 
+use super::tracing_fields;
 use crate::{hop::take_connection_options, overrides};
 
 /// Takes from a request what must not reach Zoho.
@@ -43,13 +44,10 @@ fn is_not_for_zoho(name: &str) -> bool {
         // Answered by the gateway's own listener (RFC 9110 section 10.1.1).
         "expect" => true,
         // Where the caller is.
-        "forwarded" | "x-real-ip" => true,
-        // Tracing.
-        "b3" | "baggage" | "grpc-trace-bin" | "sentry-trace" | "traceparent" | "tracestate" | "uber-trace-id" => true,
-        "x-amzn-trace-id" | "x-cloud-trace-context" | "x-correlation-id" | "x-ot-span-context" | "x-request-id" => true,
-        _ => ["gateway-", "x-forwarded-", "x-b3-", "x-datadog-", "uberctx-"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix)),
+        "forwarded" | "x-real-ip" | "x-client-ip" | "x-cluster-client-ip" | "true-client-ip" | "cf-connecting-ip" => {
+            true
+        }
+        _ => name.starts_with("gateway-") || name.starts_with("x-forwarded-") || tracing_fields::is_one(name),
     }
 }
 
@@ -111,6 +109,13 @@ mod tests {
             ("traceparent", "00-a-b-01"),
             ("tracestate", "a=b"),
             ("x-b3-traceid", "a"),
+            ("elastic-apm-traceparent", "a"),
+            ("newrelic", "a"),
+            ("x-instana-t", "a"),
+            ("sap_passport", "a"),
+            ("adrum_0", "a"),
+            ("x_dynatrace", "a"),
+            ("true-client-ip", "1.2.3.4"),
             ("connection", "close, x-private"),
             ("x-private", "1"),
             ("keep-alive", "timeout=5"),

@@ -14,6 +14,7 @@ pub mod hygiene;
 mod peek;
 mod service;
 mod signs;
+mod tracing_fields;
 
 pub use service::Forward;
 

@@ -14,7 +14,7 @@ use crate::{
     fault::Fault,
     protocol::ProtocolFault,
     ratelimit,
-    refusal::{Cause, Refusal, Unauthenticated},
+    refusal::{Cause, Encoding, Refusal, Unauthenticated},
 };
 
 /// An account that Zoho no longer takes needs a person; asking more often than this does not help.
@@ -50,7 +50,7 @@ fn kind(cause: &Cause) -> (StatusCode, &'static str, &'static str) {
         Cause::UnknownRoute { .. } => (StatusCode::NOT_FOUND, "unknown-route", NOT_FOUND),
         Cause::UnknownAccount { .. } => (StatusCode::NOT_FOUND, "unknown-account", NOT_FOUND),
         Cause::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", BAD),
-        Cause::BodyEncoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding", BAD),
+        Cause::BodyEncoded { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding", BAD),
         Cause::ThresholdSaturated { .. } => (StatusCode::TOO_MANY_REQUESTS, "threshold-saturated", DENIED),
         Cause::ThresholdLocked { .. } => (StatusCode::TOO_MANY_REQUESTS, "threshold-locked", DENIED),
         Cause::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue-full", DENIED),
@@ -192,7 +192,7 @@ pub fn respond(refusal: &Refusal, request_id: &str) -> Response<Body> {
     if let Some(seconds) = problem.retry_after {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
-    if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+    if matches!(*refusal.cause, Cause::BodyEncoded { encoding: Encoding::Compressed, .. }) {
         // RFC 9110 section 12.5.3: which codings a request may have.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }

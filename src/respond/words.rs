@@ -4,7 +4,7 @@ use super::protocol;
 use crate::{
     ledger::Limit,
     ratelimit::whole_seconds,
-    refusal::{BadToken, Cause, Forbidden, Foreign, ScopeEvidence, Unauthenticated, UpstreamFault},
+    refusal::{BadToken, Cause, Encoding, Forbidden, Foreign, Reader, ScopeEvidence, Unauthenticated, UpstreamFault},
 };
 
 pub(super) fn title(cause: &Cause) -> &'static str {
@@ -20,7 +20,7 @@ pub(super) fn title(cause: &Cause) -> &'static str {
         Cause::UnknownRoute { .. } => "The gateway serves no such call",
         Cause::UnknownAccount { .. } => "No such account is configured",
         Cause::BodyTooLarge { .. } => "The body is larger than the gateway accepts",
-        Cause::BodyEncoded => "The body cannot be read here",
+        Cause::BodyEncoded { .. } => "The gateway cannot read the body",
         Cause::ThresholdSaturated { daily: true, .. } => "The account's calls of this day are spent",
         Cause::ThresholdSaturated { daily: false, .. } => "No slot comes free within the caller's wait",
         Cause::ThresholdLocked { .. } => "Zoho has locked this API",
@@ -60,9 +60,7 @@ pub(super) fn detail(cause: &Cause) -> String {
         }
         Cause::UnknownRoute { detail } | Cause::UnknownAccount { detail } => detail.clone(),
         Cause::BodyTooLarge { limit } => format!("the limit is {limit} bytes (proxy.max_body)"),
-        Cause::BodyEncoded => "this call's payload is checked, and one that is compressed or in another charset than \
-                               UTF-8 cannot be; send it without Content-Encoding and charset"
-            .to_owned(),
+        Cause::BodyEncoded { encoding, reader } => encoded(encoding, *reader),
         Cause::ThresholdSaturated { retry_after, daily } => format!(
             "{}the earliest could be in {} s; wait longer (Prefer: wait=N) or come back then",
             if *daily { "of the account's limit for any 24 hours (daily_calls) nothing is left; " } else { "" },
@@ -100,6 +98,21 @@ pub(super) fn detail(cause: &Cause) -> String {
     }
 }
 
+fn encoded(encoding: &Encoding, reader: Reader) -> String {
+    let why = match reader {
+        Reader::Rules => "the gateway checks the parameters of this call",
+        Reader::Overrides => "the gateway checks forms for parameters that could make another call of this one",
+    };
+    match encoding {
+        Encoding::Compressed => format!("{why}, and does not decompress bodies; send it without Content-Encoding"),
+        Encoding::Charset(charset) => {
+            format!(
+                "{why}, and in the charset {charset} the body may say something else than in UTF-8; send it in UTF-8"
+            )
+        }
+    }
+}
+
 fn foreign(field: Foreign) -> &'static str {
     match field {
         Foreign::Site => "Sec-Fetch-Site says that a page of another site made it; no web pages are served here",
@@ -111,8 +124,13 @@ fn foreign(field: Foreign) -> &'static str {
 fn unauthenticated(why: &Unauthenticated) -> String {
     match why {
         Unauthenticated::NothingShown => {
-            "callers are configured, and the request shows none of what they are known by: a key or a token \
-             (Authorization: Bearer ...), or a client certificate"
+            "the request has neither a key or a token (Authorization: Bearer ...) nor a client certificate, and the gateway \
+             serves known callers only"
+        }
+        Unauthenticated::ZohoToken => {
+            "the request carries a Zoho token (in Authorization or in the query), and the gateway signs \
+             calls with the account's own; drop it, and send the key that the operator of the gateway gave you \
+             (Authorization: Bearer KEY)"
         }
         Unauthenticated::Malformed => "Authorization has to stand there once, as Bearer and one key or token",
         Unauthenticated::UnknownKey => "the key in Authorization is no caller's",

@@ -55,11 +55,13 @@ pub fn target(data: &[u8]) {
     assert_eq!(again, Ok(route.map(|route| route.id.clone())), "the same path, written otherwise: {plain}");
 }
 
-/// Path and query are the caller's byte for byte, but for the product's segment.
+/// Path and query are the caller's byte for byte, but for the product's segment and a second slash behind it.
 fn is_the_callers_own(target: &PathAndQuery, uri: &Uri) {
     let own = uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default();
     let without_product = |product: Product| {
         let rest = own.strip_prefix('/')?.strip_prefix(product.as_str())?;
+        let rest =
+            rest.strip_prefix('/').filter(|rest| rest.starts_with('/') && !rest.starts_with("//")).unwrap_or(rest);
         Some(if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") })
     };
     let sent = target.as_str();

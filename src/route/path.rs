@@ -10,7 +10,7 @@ pub struct Path(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathFault {
     /// `//`
-    #[error("has an empty segment (//); servers disagree on whether it counts")]
+    #[error("has two slashes in a row, which servers read differently")]
     EmptySegment,
     /// `.` or `..`, encoded or not.
     #[error("has a dot segment; send the path that is meant")]

@@ -112,13 +112,14 @@ impl Routing {
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let (product, target) =
             target::resolve(&account, &head.uri, host).map_err(|cause| named(Refusal::from(cause)))?;
-        let path = Path::parse(target.path()).map_err(|fault| named(ambiguous(fault)))?;
+        let path = Path::parse(target.path()).map_err(|fault| named(ambiguous(target.path(), fault)))?;
         let route = self.route(product, &head.method, &path).map_err(named)?;
+        let read_only = permissions.as_ref().is_some_and(|own| own.read_only);
         if let Some(what) = permissions.and_then(|own| forbidden(&caller, &own, &route, &head)) {
             let refusal = named(Cause::CallerForbidden(what).into());
             return Err(Refusal { route: Some(route.id.clone()), ..refusal });
         }
-        Ok(Matched { subject: Subject { caller, account, route }, target, head, body })
+        Ok(Matched { subject: Subject { caller, account, route }, target, head, body, read_only })
     }
 
     /// The account that the request names, or the one for callers who name none.
@@ -175,13 +176,27 @@ fn forbidden(caller: &Caller, own: &Permissions, route: &Route, head: &Parts) ->
 /// What could make another call of it.
 fn overridden(head: &Parts) -> Option<Fault> {
     let field = head.headers.keys().find(|name| overrides::is_override(name.as_str()));
-    let field = field.map(|name| overrides::fault(name.as_str().to_owned()));
-    field.or_else(|| overrides::in_parameters(head.uri.query()?))
+    let field = field.map(|name| overrides::fault(name.as_str()));
+    field.or_else(|| overrides::in_parameters(head.uri.query()?.as_bytes()))
 }
 
 /// What two servers could read differently is refused.
-fn ambiguous(fault: PathFault) -> Refusal {
-    let detail = format!("the path {fault}");
+fn ambiguous(path: &str, fault: PathFault) -> Refusal {
+    let advice = match fault {
+        PathFault::EmptySegment => {
+            format!(" (`{}`); write one, and end a base URL without a slash", around_two_slashes(path))
+        }
+        _ => String::new(),
+    };
+    let detail = format!("the path {fault}{advice}");
     let fault = Fault { parameter: "path".to_owned(), pointer: String::new(), detail };
     Cause::InvalidPayload(vec![fault]).into()
+}
+
+/// The place in a path: enough to recognise it, too little to repeat a long path.
+fn around_two_slashes(path: &str) -> &str {
+    const AROUND: usize = 20;
+    let at = path.find("//").unwrap_or_default();
+    // A target is ASCII.
+    path.get(at.saturating_sub(AROUND)..path.len().min(at + AROUND)).unwrap_or_default()
 }

@@ -140,6 +140,8 @@ impl Model {
                 for (name, required, model) in fields {
                     if *required || dice.below(2) == 0 {
                         object.insert((*name).to_owned(), model.good(dice));
+                    } else if dice.below(2) == 0 {
+                        object.insert((*name).to_owned(), Value::Null);
                     }
                 }
                 object.into()
@@ -148,7 +150,8 @@ impl Model {
                 json!({"type": "user", "mail": "rebecca@zylker.com", "level": "high"}),
                 json!({"type": "group", "level": "low"}),
                 json!({"type": "group", "mail": "team@zylker.com"}),
-            ][dice.below(3)]
+                json!({"type": "group", "mail": null, "level": null}),
+            ][dice.below(4)]
             .clone(),
         }
     }
@@ -195,7 +198,7 @@ impl Model {
             (Self::Object(fields), Value::Object(object)) => {
                 let mut broken = vec![here(json!("text")), here(json!([]))];
                 for (name, required, model) in fields {
-                    let Some(value) = object.get(*name) else { continue };
+                    let Some(value) = object.get(*name).filter(|value| !value.is_null()) else { continue };
                     let step = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
                     if *required {
                         let mut without = object.clone();
@@ -203,6 +206,10 @@ impl Model {
                         broken.push((without.into(), step.clone()));
                     }
                     for (bad, pointer) in model.broken(value) {
+                        // That is how typed clients leave it out.
+                        if bad.is_null() && !required {
+                            continue;
+                        }
                         let mut object = object.clone();
                         object.insert((*name).to_owned(), bad);
                         broken.push((object.into(), format!("{step}{pointer}")));
@@ -215,7 +222,9 @@ impl Model {
                 (json!({"type": "users", "level": "high"}), "/type"),
                 (json!({"type": "user"}), "/mail"),
                 (json!({"type": "group", "level": "high"}), "/level"),
-                (json!({"type": "group", "level": null}), "/level"),
+                (json!({"type": null}), "/type"),
+                (json!({"type": "user", "mail": null}), "/mail"),
+                (json!({"type": "group", "level": 3, "mail": null}), "/level"),
                 (json!([]), ""),
             ]
             .map(|(value, pointer)| (value, pointer.to_owned()))
@@ -233,7 +242,7 @@ impl Model {
                 let mut all = vec![(odd.into(), "/x~1y".to_owned())];
                 if let Self::Object(fields) = self {
                     for (name, _, model) in fields {
-                        let Some(value) = object.get(*name) else { continue };
+                        let Some(value) = object.get(*name).filter(|value| !value.is_null()) else { continue };
                         for (odd, pointer) in model.with_unknown_key(value) {
                             let mut object = object.clone();
                             object.insert((*name).to_owned(), odd);
@@ -271,7 +280,7 @@ fn read(keys: &str) -> Parameters {
     struct File {
         parameters: Parameters,
     }
-    let text = format!("parameters = [{{ name = 'p', in = ['form'], {keys} }}]");
+    let text = format!("parameters = [{{ name = 'p', in = ['form'], required = true, {keys} }}]");
     toml::from_str::<File>(&text).unwrap_or_else(|error| panic!("{text}: {error}")).parameters
 }
 

@@ -82,7 +82,8 @@ fn look_at(parameter: &Parameter, siblings: &[Parameter], all: &ByName<'_, '_>, 
         Some(Times::Once(given)) if parameter.places.contains(&given.place) => {
             // What could not be decoded has been reported where it was read.
             let Some(value) = &given.value else { return };
-            look_into(&parameter.kind, value, Context { strict, had_plus: given.had_plus }, &mut about);
+            let optional = !parameter.terms.demands(value_of);
+            look_into(&parameter.kind, value, optional, Context { strict, had_plus: given.had_plus }, &mut about);
             if let (Some(except), Kind::Plain(scalar)) = (&parameter.terms.except, &parameter.kind)
                 && let Some(detail) = wording::excepted(scalar.words(), except, value, value_of)
             {
@@ -111,10 +112,10 @@ fn value_of<'g>(parameter: &Parameter, all: &'g ByName<'_, '_>) -> Option<&'g st
     }
 }
 
-fn look_into(kind: &Kind, value: &str, context: Context, about: &mut About<'_>) {
+fn look_into(kind: &Kind, value: &str, optional: bool, context: Context, about: &mut About<'_>) {
     match kind {
         Kind::Plain(scalar) => scalar::check_text(scalar, value, context.had_plus, about),
-        Kind::Json(shape) => shape::check(shape, value, context, about),
+        Kind::Json(shape) => shape::check(shape, value, optional, context, about),
     }
 }
 

@@ -11,11 +11,14 @@ use http::{HeaderMap, Response, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::task::spawn_blocking;
 use tower::{Layer, Service, ServiceExt};
 
 use super::{
-    check,
+    charset::Charsets,
+    check, form,
     reading::{Part, Reading},
+    wording::quoted,
 };
 use crate::{
     body::Body,
@@ -25,7 +28,7 @@ use crate::{
     clock,
     ledger::Entrance,
     overrides,
-    refusal::{Cause, Refusal},
+    refusal::{Cause, Encoding, Reader, Refusal},
     trail::Trail,
 };
 
@@ -92,27 +95,29 @@ where
     }
 }
 
-async fn visit(Matched { subject, target, head, body }: Matched, room: &ValidateLayer) -> Result<Call, Cause> {
-    let (route, max_body) = (&subject.route, room.max_body);
-    // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first. A form
-    // is on any call: a parameter of it could make another call of this one.
-    let reads = route.validation != Validation::Off && (looks_inside(route) || is_marked_as_form(&head.headers));
-    let held = if reads { max_body } else { HELD.min(max_body) };
+async fn visit(
+    Matched { subject, target, head, body, read_only }: Matched,
+    room: &ValidateLayer,
+) -> Result<Call, Cause> {
+    let kind = BodyKind::of(&head.headers, &subject.route, read_only);
+    if kind.is_read && !body.is_end_stream() {
+        kind.readable(&head.headers)?;
+    }
+    // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first.
+    let held = if kind.is_read { room.max_body } else { HELD.min(room.max_body) };
     let expects = head.headers.contains_key(header::EXPECT);
-    if reads && is_encoded(&head.headers) && !body.is_end_stream() {
-        return Err(Cause::BodyEncoded);
-    }
     let mut part = room.reading.begin();
-    let payload = read(body, held, max_body, expects, &mut part).await?;
-    let form = match &payload {
-        Payload::Held { bytes, .. } if is_form(&head.headers) => Some(&bytes[..]),
-        _ => None,
-    };
-    if let Some(fault) = form.and_then(|form| overrides::in_parameters(&String::from_utf8_lossy(form))) {
-        return Err(Cause::InvalidPayload(vec![fault]));
-    }
-    if has_rules(route) {
-        check(&route.parameters, route.validation, target.query(), form).map_err(Cause::InvalidPayload)?;
+    let payload = read(body, held, room.max_body, expects, &mut part).await?;
+    let (route, query) = (Arc::clone(&subject.route), target.clone());
+    match &payload {
+        Payload::Held { bytes, .. } if bytes.len() as u64 > HELD => {
+            let bytes = bytes.clone();
+            // Megabytes take a moment, in which the other callers of this worker would wait.
+            let judged = spawn_blocking(move || judge(&route, query.query(), &kind, Some(&bytes)));
+            judged.await.unwrap_or(Err(Cause::Internal))?;
+        }
+        Payload::Held { bytes, .. } => judge(&route, query.query(), &kind, Some(bytes))?,
+        Payload::Streamed(_) => judge(&route, query.query(), &kind, None)?,
     }
     Ok(Call {
         subject,
@@ -125,6 +130,67 @@ async fn visit(Matched { subject, target, head, body }: Matched, room: &Validate
         departure: Departure::default(),
         trail: Trail::default(),
     })
+}
+
+/// What a body is by its head, and what that means on its route.
+struct BodyKind {
+    content_type: String,
+    is_form: bool,
+    /// Whether its parts are looked for as well.
+    in_parts: bool,
+    /// Whether the gateway reads all of it.
+    is_read: bool,
+    /// Why it does.
+    reader: Reader,
+}
+
+impl BodyKind {
+    /// What may be a form is read on any call: a parameter of it could make another call of this one. A caller that may
+    /// only read gets that past no route, and not in parts either; others upload files in those, which stream.
+    fn of(headers: &HeaderMap, route: &Route, read_only: bool) -> Self {
+        let content_type = headers.get(header::CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
+        let is_form = form::may_be_one(content_type.as_deref());
+        let (is_off, has_rules) = (route.validation == Validation::Off, looks_inside(route));
+        let in_parts = read_only && content_type.as_deref().is_some_and(form::may_be_multipart);
+        let is_read = (is_form && (read_only || !is_off)) || in_parts || has_rules;
+        let reader = if has_rules { Reader::Rules } else { Reader::Overrides };
+        Self { content_type: content_type.unwrap_or_default().into_owned(), is_form, in_parts, is_read, reader }
+    }
+
+    /// Refuses what no body of its kind can be read in.
+    fn readable(&self, headers: &HeaderMap) -> Result<(), Cause> {
+        if is_compressed(headers) {
+            return Err(Cause::BodyEncoded { encoding: Encoding::Compressed, reader: self.reader });
+        }
+        Charsets::named(&self.content_type).map(drop).map_err(|charset| self.unreadable(charset))
+    }
+
+    /// Refuses a body that says something else in its charset than in UTF-8.
+    fn agrees_on(&self, body: &[u8]) -> Result<(), Cause> {
+        let charsets = Charsets::named(&self.content_type);
+        let agreed = charsets.and_then(|charsets| charsets.agree_on(body, self.is_form));
+        agreed.map_err(|charset| self.unreadable(charset))
+    }
+
+    fn unreadable(&self, charset: &str) -> Cause {
+        Cause::BodyEncoded { encoding: Encoding::Charset(quoted(charset)), reader: self.reader }
+    }
+}
+
+/// Holds a call to what can be known before it is sent; `body`: all of it, where it is held.
+fn judge(route: &Route, query: Option<&str>, kind: &BodyKind, body: Option<&[u8]>) -> Result<(), Cause> {
+    if let Some(body) = body.filter(|body| kind.is_read && !body.is_empty()) {
+        kind.agrees_on(body)?;
+    }
+    let form = body.filter(|_| kind.is_form);
+    let parts = body.filter(|_| kind.in_parts);
+    if let Some(fault) = form.and_then(overrides::in_parameters).or_else(|| overrides::in_parts(parts?)) {
+        return Err(Cause::InvalidPayload(vec![fault]));
+    }
+    if has_rules(route) {
+        check(&route.parameters, route.validation, query, form).map_err(Cause::InvalidPayload)?;
+    }
+    Ok(())
 }
 
 /// Whether anything can be wrong with a payload.
@@ -145,29 +211,11 @@ fn looks_inside(route: &Route) -> bool {
     }
 }
 
-/// A form, or unmarked: then the sample calls of Zoho's pages mean a form.
-fn is_form(headers: &HeaderMap) -> bool {
-    !headers.contains_key(header::CONTENT_TYPE) || is_marked_as_form(headers)
-}
-
-/// What every server reads as a form.
-fn is_marked_as_form(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split([';', ',']).next().unwrap_or_default();
-    kind.trim().trim_matches('"').eq_ignore_ascii_case("application/x-www-form-urlencoded")
-}
-
-/// Whether a body is compressed or in a charset of its own, so that Zoho would see another one than the rules.
-fn is_encoded(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let charset = |parameter: &str| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_ascii_lowercase())
-    };
-    let mut charsets = kind.split(';').skip(1).filter_map(charset);
-    codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-        || charsets.any(|charset| !matches!(charset.as_str(), "utf-8" | "utf8" | "us-ascii"))
+/// Whether a body is compressed, so that Zoho would see another one than the gateway.
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let codings = codings.flat_map(|codings| codings.as_bytes().split(|byte| *byte == b','));
+    codings.map(<[u8]>::trim_ascii).any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// Reads up to `held` bytes; what is longer streams on, up to `max_body`. Who `expects` to be told before it sends is not

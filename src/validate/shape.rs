@@ -23,10 +23,12 @@ pub(super) struct Context {
     pub(super) had_plus: bool,
 }
 
-/// Holds a parameter's text to be JSON of this shape.
-pub(super) fn check(shape: &Shape, text: &str, context: Context, about: &mut About<'_>) {
+/// Holds a parameter's text to be JSON of this shape; `null` will do for a parameter that may be left out.
+pub(super) fn check(shape: &Shape, text: &str, optional: bool, context: Context, about: &mut About<'_>) {
     let value = json::read(text, shape, about);
-    look_at(&value, shape, &Path::Root, context, about);
+    if !(optional && value == Value::Null) {
+        look_at(&value, shape, &Path::Root, context, about);
+    }
 }
 
 fn look_at(value: &Value<'_>, shape: &Shape, path: &Path<'_>, context: Context, about: &mut About<'_>) {
@@ -84,10 +86,12 @@ fn look_at_object(
     };
     for Field { name, terms, shape } in fields {
         let path = Path::Key(path, name);
-        let Some(value) = object.get(name) else {
+        // Typed clients write null for what they leave out. Where anything may stand, it is a value like others.
+        let Some(value) = object.get(name).filter(|value| **value != Value::Null || *shape == Shape::Any) else {
             if terms.demands(value_of) && !about.is_full() {
                 let what = terms.missing.as_deref().map_or_else(|| missing(shape), Cow::Borrowed);
-                about.add(path.pointer(), format!("expected {what}, but {name} is missing"));
+                let found = if object.contains_key(name) { "null" } else { "missing" };
+                about.add(path.pointer(), format!("expected {what}, but {name} is {found}"));
             }
             continue;
         };

@@ -50,6 +50,33 @@ async fn only_known_callers_are_let_in_and_their_keys_stay_here() {
     assert!(seen.header("authorization").iter().all(|value| value.starts_with("Zoho-oauthtoken ")), "{seen:?}");
 }
 
+/// A service that was moved behind the gateway and still does what Zoho wanted of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zoho_token_is_told_from_a_missing_key() {
+    let zoho = Sandbox::boundless();
+    let gateway = with_callers(Gateway::before(&zoho)).start();
+    let shows = |value: &str| get(COURSE).header("authorization", value);
+    for call in [
+        shows("Zoho-oauthtoken 1000.0123456789abcdef0123456789abcdef.0123456789abcdef0123456789abcdef"),
+        shows("zoho-oauthtoken 1000.a.b"),
+        shows("Zoho-authtoken 0123456789abcdef0123456789abcdef"),
+        shows("Bearer 1000.0123456789abcdef0123456789abcdef.0123456789abcdef0123456789abcdef"),
+        shows("1000.0123456789.0123456789"),
+        shows("OAuth 1000.0123456789.0123456789"),
+        get(&format!("{COURSE}?authtoken=0123456789abcdef&startIndex=1")),
+        get(&format!("{COURSE}?startIndex=1&access_token=1000.0123456789.0123456789")),
+    ] {
+        let answer = gateway.send(&call).await;
+        let body = answer.problem(401, "caller-unauthenticated");
+        let detail = body["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("drop it, and send the key") && !detail.contains("0123456789"), "{detail}");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"zoho-gateway\""));
+    }
+    let body = gateway.send(&get(COURSE)).await.problem(401, "caller-unauthenticated");
+    assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("neither a key or a token")), "{body}");
+    assert_eq!((zoho.requests().await.len(), zoho.token_calls().await), (0, 0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_allowed_is_denied() {
     let zoho = Sandbox::boundless();

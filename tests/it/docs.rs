@@ -51,6 +51,16 @@ fn every_metric_is_documented_and_no_other() {
 }
 
 #[test]
+fn every_field_that_ends_here_is_documented_and_no_other() {
+    let told = named("docs/reference.md", "## Fields that end here", 2);
+    // Whose they are is written with capitals.
+    let is_field = |text: &String| !text.chars().any(char::is_uppercase);
+    let had: BTreeSet<_> = texts(&code("src/forward/tracing_fields.rs")).filter(is_field).collect();
+    assert!(had.len() > 100, "{had:?}");
+    assert_eq!(told, had);
+}
+
+#[test]
 fn every_link_leads_somewhere() {
     let pages = fs::read_dir(root().join("docs")).expect("docs/").map(|entry| entry.expect("an entry").path());
     let pages =

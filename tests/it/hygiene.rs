@@ -3,7 +3,7 @@
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
 
-use crate::support::{COURSE, Gateway, REFRESH_TOKEN, Reply, SHARE, Sandbox, Upstream, get, put};
+use crate::support::{COURSE, Gateway, REFRESH_TOKEN, Reply, SHARE, Sandbox, Upstream, exchange, get, put};
 
 const CROSSES: [(&str, &str); 9] = [
     ("accept", "application/json"),
@@ -62,6 +62,67 @@ async fn end_to_end_headers_cross_and_the_others_end_here() {
     // Nothing was added but what HTTP needs.
     let expected = CROSSES.len() + ["authorization", "host", "content-length"].len();
     assert_eq!(received.headers.len(), expected, "{:#?}", received.headers);
+}
+
+/// As the agents of monitoring vendors add them, in their own spelling.
+const TRACING: [&str; 34] = [
+    "elastic-apm-traceparent",
+    "newrelic",
+    "X-NewRelic-ID",
+    "X-NewRelic-Transaction",
+    "x-dynatrace",
+    "x-dtpc",
+    "dtdTraceTagInfo",
+    "X-INSTANA-T",
+    "X-INSTANA-SYNTHETIC",
+    "Request-Id",
+    "Request-Context",
+    "Correlation-Context",
+    "x-ms-request-root-id",
+    "x-ms-client-request-id",
+    "sap-passport",
+    "X-Correlation-ID",
+    "b3",
+    "X-B3-Sampled",
+    "uber-trace-id",
+    "uberctx-user",
+    "jaeger-debug-id",
+    "x-datadog-parent-id",
+    "X-Amzn-Trace-Id",
+    "X-Cloud-Trace-Context",
+    "grpc-trace-bin",
+    "sentry-trace",
+    "ot-tracer-traceid",
+    "x-ot-span-context",
+    "sw8-correlation",
+    "Pinpoint-pSpanID",
+    "singularityheader",
+    "X-Trace-Options",
+    "X-Request-Start",
+    "l5d-ctx-trace",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_follows_a_request_from_service_to_service_ends_here() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).route("people.other.any-call", "throttle", "off").start();
+    let underscored = TRACING.iter().map(|name| name.replace('-', "_"));
+    let names: Vec<_> = TRACING.iter().map(|name| (*name).to_owned()).chain(underscored).collect();
+    let fields: String = names.iter().map(|name| format!("{name}: 1\r\n")).collect();
+    let request = format!(
+        "POST /people/api/x HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nETag: \"1\"\r\nX-Trace-Of-Changes: 1\r\n\
+         {fields}Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, {}\r\n\r\n2\r\nab\r\n0\r\n\
+         {fields}X-Sum: 1\r\n\r\n",
+        names.join(", ")
+    );
+    let answer = exchange(gateway.address(), request).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    // The headers and, behind the body, the trailers.
+    let received = upstream.only();
+    let crossed: Vec<_> = names.iter().filter(|name| !received.header(name).is_empty()).collect();
+    assert!(crossed.is_empty(), "{crossed:?}");
+    assert_eq!((received.header("etag"), received.header("x-trace-of-changes")), (vec!["\"1\""], vec!["1"]));
+    assert_eq!(received.trailers.iter().map(|line| line.to_lowercase()).collect::<Vec<_>>(), ["x-sum: 1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,16 +7,18 @@ async fn a_request_that_names_zohos_host_is_taken_there() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     let course = "/api/v1/courses/588882000000289003/share";
-    for host in ["people.zoho.com", "PEOPLE.zoho.com", "people.zoho.com:443"] {
+    let hosts =
+        ["people.zoho.com", "PEOPLE.zoho.com", "people.zoho.com:443", "people.zoho.com:8080", "people.zoho.com."];
+    for host in hosts {
         gateway.send(&get(course).header("host", host)).await.is_zohos(200);
     }
     let calendar = "/api/v1/calendars/1683be4ab6c74d2ab02e6440a0b34d4a/share";
     gateway.send(&get(calendar).header("host", "calendar.zoho.com")).await.is_zohos(200);
-    for scheme in ["http", "https"] {
-        gateway.send(&get(&format!("{scheme}://people.zoho.com{course}"))).await.is_zohos(200);
+    for base in ["http://people.zoho.com", "https://people.zoho.com", "http://people.zoho.com.:8080"] {
+        gateway.send(&get(&format!("{base}{course}"))).await.is_zohos(200);
     }
     let targets: Vec<_> = zoho.requests().await.into_iter().map(|seen| seen.target).collect();
-    assert_eq!(targets, [course, course, course, calendar, course, course]);
+    assert_eq!(targets, [course, course, course, course, course, calendar, course, course, course]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,6 +26,87 @@ async fn the_gateways_own_address_in_absolute_form_is_no_other_host() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     gateway.send(&get(&format!("{}{COURSE}", gateway.url()))).await.is_zohos(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zohos_other_hosts_are_refused_in_words_that_say_which_to_use() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    for (host, words) in [
+        ("people.zoho.eu", "is in Zoho's data centre eu, and account main is in us; use people.zoho.com, or"),
+        ("calendar.zoho.in:8080", "is in Zoho's data centre in, and account main is in us; use calendar.zoho.com, or"),
+        ("PEOPLE.zohocloud.ca.", "people.zohocloud.ca is in Zoho's data centre ca"),
+        ("accounts.zoho.com", "drop that request"),
+        ("crm.zoho.com", "is a host of another Zoho product; the gateway serves Zoho People (people.zoho.com)"),
+        ("www.zohoapis.com", "is a host of another Zoho product"),
+    ] {
+        // By a path of the gateway's too: the name says that another server is meant.
+        for call in
+            [get("/api/x").header("host", host), get(COURSE).header("host", host), get(&format!("http://{host}/api/x"))]
+        {
+            let body = gateway.send(&call).await.problem(404, "unknown-route");
+            assert!(body["detail"].as_str().is_some_and(|detail| detail.contains(words)), "{host}: {body}");
+        }
+    }
+    assert_eq!(zoho.requests().await, []);
+}
+
+/// On loopback, and reserved for private use, so that no page can be of such a name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_names_by_which_containers_reach_their_host_are_taken() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    let page = "Mozilla/5.0 (X11; Linux x86_64)";
+    for host in [
+        "host.docker.internal",
+        "host.containers.internal:8080",
+        "host.lima.internal",
+        "gateway.default.svc.cluster.local",
+    ] {
+        gateway.send(&get(COURSE).header("host", host)).await.is_zohos(200);
+        let browsers = get(COURSE).header("host", host).header("user-agent", page);
+        gateway.send(&browsers).await.problem(403, "foreign-origin");
+    }
+    for host in ["host.docker.internal.evil.example", "internal.example", "gateway.lan"] {
+        gateway.send(&get(COURSE).header("host", host)).await.problem(403, "foreign-origin");
+    }
+    assert_eq!(zoho.requests().await.len(), 4);
+}
+
+/// A base URL that ends in a slash, and a path that begins with one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_more_slash_after_the_prefix_is_dropped_and_any_other_is_explained() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    for (prefix, path) in [
+        ("/people/", "/api/v1/courses/588882000000289003/share"),
+        ("/calendar/", "/api/v1/calendars/1683be4ab6c74d2ab02e6440a0b34d4a/share"),
+        ("/people/", "/people/api/v1/courses/588882000000289003/share"),
+    ] {
+        gateway.send(&get(&format!("{prefix}{path}"))).await.is_zohos(200);
+        assert_eq!(zoho.requests().await.last().map(|seen| seen.target.clone()).as_deref(), Some(path));
+    }
+    let sent = zoho.requests().await.len();
+    for (path, words) in [
+        ("/people/api/v1//courses/1/share", "(`/api/v1//courses/1/share`); write one"),
+        ("/people///api/v1/courses/1/share", "(`///api/v1/courses/1/`); write one"),
+        ("/calendar//api//v1/calendars", "(`/api//v1/calendars`); write one"),
+    ] {
+        let body = gateway.send(&get(path)).await.problem(400, "invalid-payload");
+        let detail = body["errors"][0]["detail"].as_str().unwrap_or_default();
+        assert!(
+            detail.contains("two slashes in a row")
+                && detail.contains("end a base URL without a slash")
+                && detail.contains(words),
+            "{path}: {body}"
+        );
+    }
+    let body = gateway.send(&get("//people/api/v1/courses/1/share")).await.problem(404, "unknown-route");
+    assert!(
+        body["detail"].as_str().is_some_and(|detail| detail.contains("end the base URL without a slash")),
+        "{body}"
+    );
+    assert_eq!(zoho.requests().await.len(), sent);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -33,6 +33,8 @@ pub(crate) struct Received {
     pub(crate) line: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+    /// The lines behind a body in chunks.
+    pub(crate) trailers: Vec<String>,
 }
 
 /// What to do with a request.
@@ -197,14 +199,18 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Received> 
     let line = lines.next()?.to_owned();
     let headers: Vec<(String, String)> =
         lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.into(), value.into())).collect();
-    let mut request = Received { line, headers, body: Vec::new() };
+    let mut request = Received { line, headers, body: Vec::new(), trailers: Vec::new() };
     if request.header("transfer-encoding") == ["chunked"] {
         loop {
             let size = take_until(stream, buffer, b"\r\n").await?;
             let size = usize::from_str_radix(std::str::from_utf8(&size).ok()?.trim_end(), 16).ok()?;
             if size == 0 {
-                while take_until(stream, buffer, b"\r\n").await? != b"\r\n" {}
-                return Some(request);
+                loop {
+                    match take_until(stream, buffer, b"\r\n").await? {
+                        end if end == b"\r\n" => return Some(request),
+                        line => request.trailers.push(String::from_utf8_lossy(&line).trim_end().to_owned()),
+                    }
+                }
             }
             request.body.extend(take(stream, buffer, size).await?);
             take(stream, buffer, 2).await?;

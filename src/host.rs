@@ -1,0 +1,92 @@
+//! The name of a host, as it stands in `Host`, in an absolute target and in the configuration.
+
+/// The suffixes that are reserved for private use. The public DNS never answers for a name under them, so no page of the
+/// internet can have one as its origin and make it lead here: RFC 6761 (`localhost`, `test`), RFC 6762 (`local`), RFC 8375
+/// (`home.arpa`), and ICANN's resolution 2024.07.29.06 (`internal`).
+const PRIVATE: [&str; 5] = ["home.arpa", "internal", "local", "localhost", "test"];
+
+/// The name alone, by which two spellings of a host are compared: in lower case, without its port, and without the dot
+/// that ends a fully qualified name. An IPv6 address keeps its brackets.
+#[must_use]
+pub fn name(authority: &str) -> String {
+    let name = without_port(authority);
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// Whether an authority names a port.
+#[must_use]
+pub fn has_port(authority: &str) -> bool {
+    without_port(authority).len() < authority.len()
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => authority,
+    }
+}
+
+/// Whether a name is for private use: one label, or under a reserved suffix.
+#[must_use]
+pub fn is_private(name: &str) -> bool {
+    let under = |suffix: &str| name.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    !name.is_empty() && (!name.contains('.') || PRIVATE.iter().any(|suffix| under(suffix)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_spelling() {
+        for (authority, expected) in [
+            ("people.zoho.com", "people.zoho.com"),
+            ("People.ZOHO.com:8080", "people.zoho.com"),
+            ("people.zoho.com.", "people.zoho.com"),
+            ("people.zoho.com.:443", "people.zoho.com"),
+            ("people.zoho.com:", "people.zoho.com"),
+            ("[::1]:8080", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("127.0.0.1:80", "127.0.0.1"),
+            // These are other names.
+            ("people.zoho.com..", "people.zoho.com."),
+            ("people.zoho.com:x", "people.zoho.com:x"),
+            ("evil@people.zoho.com:80", "evil@people.zoho.com"),
+            ("", ""),
+            (":80", ""),
+        ] {
+            assert_eq!(name(authority), expected, "{authority}");
+        }
+        assert!(has_port("a:1") && has_port("[::1]:1") && !has_port("a") && !has_port("[::1]"));
+    }
+
+    #[test]
+    fn private_names_are_those_that_the_public_dns_never_has() {
+        for name in [
+            "gateway",
+            "localhost",
+            "app.localhost",
+            "upstream.test",
+            "host.docker.internal",
+            "host.containers.internal",
+            "host.lima.internal",
+            "internal",
+            "gateway.team.svc.cluster.local",
+            "nas.home.arpa",
+        ] {
+            assert!(is_private(name), "{name}");
+        }
+        for name in [
+            "",
+            "evil.example",
+            "evil-internal.example",
+            "host.docker.internal.evil.example",
+            "evilhome.arpa",
+            "arpa.home",
+            "printer.lan",
+            "files.corp",
+        ] {
+            assert!(!is_private(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Whether a server may read a body as a form.
+//!
+//! Servers cut a media type at a semicolon, a comma or a blank, take the first or the last of a list, or look for the
+//! words alone, and take a body without a type for what they expect. So suspicion is generous here: what one of them may
+//! read as a form is checked like one. What names another type is none: JSON, multipart, a file.
+
+/// Whether a server may read a body of this `Content-Type` as an urlencoded form; `None`: it has none.
+pub(super) fn may_be_one(content_type: Option<&str>) -> bool {
+    let Some(content_type) = content_type else { return true };
+    let lower = content_type.to_ascii_lowercase();
+    lower.contains("urlencoded")
+        || lower.contains("url-encoded")
+        || lower.contains("x-www-form")
+        || !names_a_type(&lower)
+}
+
+/// Whether a server may read a body of this `Content-Type` as a form in parts.
+pub(super) fn may_be_multipart(content_type: &str) -> bool {
+    content_type.to_ascii_lowercase().contains("multipart")
+}
+
+/// Whether it begins with a type and a subtype (RFC 9110 section 8.3.1); what does not is read as if it were absent.
+fn names_a_type(content_type: &str) -> bool {
+    let kind = content_type.trim_start_matches([' ', '\t', '"']);
+    let kind = kind.split([';', ',', ' ', '\t', '"']).next().unwrap_or_default();
+    let token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+    };
+    kind.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_may_be_read_as_a_form_is_one() {
+        assert!(may_be_one(None));
+        for content_type in [
+            "application/x-www-form-urlencoded",
+            "Application/X-WWW-Form-URLEncoded",
+            "application/x-www-form-urlencoded; charset=utf-8",
+            "application/x-www-form-urlencoded;",
+            "application/x-www-form-urlencoded foo",
+            "application/x-www-form-urlencoded\tfoo",
+            "application/x-www-form-urlencoded,text/plain",
+            "text/plain, application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x, application/x-www-form-urlencoded",
+            "text/plain; a=application/x-www-form-urlencoded",
+            "\"application/x-www-form-urlencoded\"",
+            " application/x-www-form-urlencoded ",
+            "x-www-form-urlencoded",
+            "application/www-form-urlencoded",
+            "application/x-url-encoded",
+            // No type at all.
+            "",
+            " ",
+            ";charset=utf-8",
+            ", text/plain",
+            "json",
+            "application/",
+            "/json",
+            "*/*",
+            "application/*",
+            "\u{fffd}/\u{fffd}",
+        ] {
+            assert!(may_be_one(Some(content_type)), "{content_type}");
+        }
+        for content_type in [
+            "application/json",
+            "application/json; charset=utf-8",
+            "application/problem+json",
+            "multipart/form-data; boundary=----x",
+            "multipart/form-data boundary=x",
+            "application/octet-stream",
+            "text/plain;charset=UTF-8",
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            "image/svg+xml",
+        ] {
+            assert!(!may_be_one(Some(content_type)), "{content_type}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Bodies that a server may read as a form, by what their `Content-Type` says and in which charset.
+
+use serde_json::{Value, json};
+
+use crate::support::{COURSE, Call, Gateway, HASH_OF_ONE, Reply, SHARE, Setup, Upstream, put};
+
+/// A call that the catalogue does not know, so that it has no rules.
+const UNKNOWN: &str = "/people/api/x";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+fn before(upstream: &Upstream) -> Setup {
+    Gateway::before_upstream(upstream)
+        .route("people.other.any-call", "throttle", "off")
+        .route("people.lms.share-course", "throttle", "off")
+        .route("people.lms.get-shared-users", "throttle", "off")
+}
+
+async fn zoho() -> Upstream {
+    Upstream::start(|_| Reply::json(200, "{}")).await
+}
+
+fn details(problem: &Value) -> String {
+    problem["errors"].as_array().expect("errors").iter().map(Value::to_string).collect()
+}
+
+/// Apache HttpClient marks its forms so by default.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_says_the_same_in_its_charset_and_in_utf_8_crosses_byte_for_byte() {
+    let upstream = zoho().await;
+    let gateway = before(&upstream).start();
+    let mut sent = 0;
+    for charset in [
+        "ISO-8859-1",
+        "windows-1252",
+        "iso-8859-15",
+        "us-ascii",
+        "latin1",
+        "Cp1252",
+        "\"iso-8859-1\"",
+        "'latin-1'",
+        "utf-8",
+        "KOI8-R",
+        "Shift_JIS",
+        "iso-8859-1; charset=utf-8",
+    ] {
+        for (target, body) in [(COURSE, SHARE), (UNKNOWN, "a=%5B1%5D&b=c+d")] {
+            let kind = format!("{FORM}; charset={charset}");
+            gateway.send(&put(target).header("content-type", &kind).body(body)).await.is_zohos(200);
+            let received = upstream.received();
+            sent += 1;
+            assert_eq!(received.len(), sent);
+            let last = received.last().expect("one more");
+            assert_eq!((last.header("content-type"), last.body.as_slice()), (vec![kind.as_str()], body.as_bytes()));
+        }
+    }
+    // Where the rules are, JSON and text are held to the same.
+    for kind in ["application/json; charset=ISO-8859-1", "text/plain; charset=us-ascii"] {
+        let call = put(&format!("{COURSE}?{SHARE}")).header("content-type", kind).body(r#"{"a":"\u00e9"}"#);
+        gateway.send(&call).await.is_zohos(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_may_say_something_else_in_its_charset_is_refused_in_words_that_fit() {
+    let upstream = zoho().await;
+    let gateway = before(&upstream).start();
+    for (charset, body) in [
+        ("ISO-8859-1", "erecnosList=[1]&a=%E9"),
+        ("windows-1252", "erecnosList=[1]&a=%C3%A9"),
+        ("latin1", "erecnosList=[1]&a=\u{e9}"),
+        ("us-ascii", "erecnosList=[1]&a=%80"),
+        ("utf-8; charset=iso-8859-1", "erecnosList=[1]&a=%E9"),
+        ("Shift_JIS", "erecnosList=[1]&a=%5C"),
+        // Even ASCII is something else here.
+        ("utf-16", SHARE),
+        ("UTF-16LE", SHARE),
+        ("utf-7", SHARE),
+        ("utf-32", SHARE),
+        ("IBM037", SHARE),
+        ("cp1047", SHARE),
+        ("ISO-2022-JP", SHARE),
+        ("hz-gb-2312", SHARE),
+        ("nobody-knows-it", SHARE),
+    ] {
+        for (target, why) in [(COURSE, "checks the parameters of this call"), (UNKNOWN, "checks forms for parameters")]
+        {
+            let call = put(target).header("content-type", &format!("{FORM}; charset={charset}")).body(body);
+            let problem = gateway.send(&call).await.problem(415, "unsupported-encoding");
+            let detail = problem["detail"].as_str().unwrap_or_default();
+            assert!(detail.contains(why) && detail.ends_with("send it in UTF-8"), "{charset} {target}: {detail}");
+            assert!(!detail.contains("Content-Encoding"), "{detail}");
+        }
+    }
+    let packed = put(UNKNOWN).header("content-encoding", "gzip").form(SHARE);
+    let answer = gateway.send(&packed).await;
+    let detail = answer.problem(415, "unsupported-encoding")["detail"].to_string();
+    assert!(detail.contains("send it without Content-Encoding") && !detail.contains("charset"), "{detail}");
+    assert_eq!(answer.header("accept-encoding"), Some("identity"));
+    assert_eq!(upstream.received().len(), 0);
+}
+
+/// Each is read as a form by some server, or by none; that is for the server to say.
+const ODD_TYPES: [Option<&str>; 12] = [
+    None,
+    Some(""),
+    Some("application/x-www-form-urlencoded foo"),
+    Some("application/x-www-form-urlencoded\tfoo"),
+    Some("text/plain, application/x-www-form-urlencoded"),
+    Some("application/x-www-form-urlencoded, text/plain"),
+    Some("APPLICATION/X-WWW-FORM-URLENCODED ;x=y"),
+    Some("\"application/x-www-form-urlencoded\""),
+    Some("x-www-form-urlencoded"),
+    Some("multipart/form-data; boundary=x, application/x-www-form-urlencoded"),
+    Some("; charset=utf-8"),
+    Some("*/*"),
+];
+
+fn typed(call: Call, kind: Option<&str>) -> Call {
+    kind.map_or(call.clone(), |kind| call.header("content-type", kind))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_odd_type_takes_no_form_past_the_checks() {
+    let upstream = zoho().await;
+    let gateway = before(&upstream).start();
+    let padding = format!("a={}&", "x".repeat(100 * 1024));
+    for kind in ODD_TYPES {
+        for padding in ["", &padding] {
+            let override_ = typed(put(UNKNOWN).body(format!("{padding}_method=DELETE")), kind);
+            let problem = gateway.send(&override_).await.problem(400, "invalid-payload");
+            assert!(details(&problem).contains("could make another call"), "{kind:?}: {problem}");
+            let twice = typed(put(COURSE).body(format!("{padding}{SHARE}&{SHARE}")), kind);
+            let problem = gateway.send(&twice).await.problem(400, "invalid-payload");
+            assert!(details(&problem).contains("given twice in the form body"), "{kind:?}: {problem}");
+            let broken = typed(put(COURSE).body(format!("{padding}erecnosList=[true]")), kind).chunked();
+            gateway.send(&broken).await.problem(400, "invalid-payload");
+        }
+    }
+    assert_eq!(upstream.received().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn good_bodies_of_any_type_cross_byte_for_byte() {
+    let upstream = zoho().await;
+    let gateway = before(&upstream).start();
+    let mut expected = Vec::new();
+    for kind in ODD_TYPES {
+        gateway.send(&typed(put(COURSE).body(SHARE), kind)).await.is_zohos(200);
+        expected.push(SHARE.as_bytes().to_vec());
+    }
+    // What clients send without a type: a buffer, a file, JSON.
+    let bytes: Vec<u8> = (0..300 * 1024_u32).map(|index| (index * 7 % 251) as u8).collect();
+    for body in [bytes, br#"{"method":"cash","a":["x&y=1"]}"#.to_vec(), b"\0\0\0".to_vec()] {
+        gateway.send(&put(UNKNOWN).body(body.clone())).await.is_zohos(200);
+        gateway.send(&put(UNKNOWN).body(body.clone()).chunked()).await.is_zohos(200);
+        expected.extend([body.clone(), body]);
+    }
+    // Other types are nobody's form.
+    for kind in ["application/json", "multipart/form-data; boundary=x", "application/octet-stream", "text/plain"] {
+        let body = format!("_method=DELETE&{}", "x".repeat(100 * 1024));
+        gateway.send(&put(UNKNOWN).header("content-type", kind).body(body.clone())).await.is_zohos(200);
+        expected.push(body.into_bytes());
+    }
+    let received: Vec<_> = upstream.received().into_iter().map(|received| received.body).collect();
+    assert!(received == expected, "{} of {}", received.len(), expected.len());
+}
+
+/// The body of a read could make a write of it; so it is read on a route that is not validated too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_spelling_of_an_override_passes_for_a_caller_that_may_only_read() {
+    let upstream = zoho().await;
+    let gateway = before(&upstream)
+        .route("people.lms.get-shared-users", "validate", "off")
+        .set("callers.one.key_sha256", HASH_OF_ONE)
+        .set("callers.one.accounts", json!(["main"]))
+        .set("callers.one.allow", json!(["*"]))
+        .set("callers.one.read_only", true)
+        .start();
+    let read = |query: &str| {
+        let separator = if query.is_empty() { "" } else { "?" };
+        Call::new("GET", &format!("{COURSE}{separator}{query}")).header("authorization", "Bearer one")
+    };
+    for name in [
+        "_method",
+        "_METHOD",
+        "_method.",
+        "_.method",
+        ".method",
+        "_method%5B%5D",
+        "request%5B_method%5D",
+        "data%5B_method%5D",
+        "+_method",
+        "%5Fmethod",
+        "%255Fmethod",
+        "_met%E2%80%8Bhod",
+        "%EF%BB%BF_method",
+        "_method%C2%AD",
+        "_me%01thod",
+        "_method%00",
+        "%EF%BC%BF%EF%BD%8D%EF%BD%85%EF%BD%94%EF%BD%88%EF%BD%8F%EF%BD%84",
+        "X-HTTP-Method-Override",
+        "x_http_method_override",
+        "X.HTTP.Method",
+    ] {
+        let pair = format!("{name}=DELETE");
+        for call in [read(&pair), read("").body(pair.clone()), read("").form(format!("a=1&{pair}"))] {
+            gateway.send(&call).await.problem(400, "invalid-payload");
+        }
+    }
+    let large = read("").form(format!("a={}&_method=DELETE", "x".repeat(100 * 1024)));
+    gateway.send(&large).await.problem(400, "invalid-payload");
+    for name in ["\"_method\"", "\"request[_method]\"", "_method"] {
+        let part = format!("--x\r\nContent-Disposition: form-data; name={name}\r\n\r\nDELETE\r\n--x--\r\n");
+        let parts = read("").header("content-type", "multipart/form-data; boundary=x").body(part);
+        gateway.send(&parts).await.problem(400, "invalid-payload");
+    }
+    let packed = read("").header("content-encoding", "gzip").form("not looked at");
+    gateway.send(&packed).await.problem(415, "unsupported-encoding");
+    assert_eq!(upstream.received().len(), 0);
+    for query in ["", "startIndex=1", "method=x", "sort%5Bmethod%5D=x", "payment_method=x", "_methods=x"] {
+        gateway.send(&read(query)).await.is_zohos(200);
+    }
+    gateway.send(&read("").form("payment_method=x&method=y")).await.is_zohos(200);
+}
