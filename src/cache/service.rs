@@ -15,7 +15,7 @@ use tokio::{
 use tower::{Layer, Service, ServiceExt};
 
 use super::{
-    epochs::{Epochs, Place, Write},
+    epochs::{Epochs, Place},
     flights::{Boarded, Flights, Ride},
     kept::{Circumstances, Kept, NotKept},
     key::Key,
@@ -109,11 +109,15 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         if !call.changes_nothing() {
-            let write = self.room.epochs.write(&call);
+            let (write, call) = self.room.epochs.write(call);
             let executed = self.inner.call(call);
             return Box::pin(async move {
                 let outcome = executed.await;
-                end(write, &outcome);
+                match &outcome {
+                    // Also a report of failure: half of it may be executed. Behind a server's error it may go on.
+                    Ok(response) if !response.status().is_server_error() => write.settled(),
+                    Ok(_) | Err(_) => drop(write),
+                }
                 outcome
             });
         }
@@ -132,18 +136,6 @@ where
             metrics.cache(told.unwrap_or(CacheOutcome::Miss));
             outcome
         })
-    }
-}
-
-/// What a write's outcome means for what is kept of its path.
-fn end(write: Write, outcome: &Result<Response<Body>, Refusal>) {
-    match outcome {
-        // Behind a server's error it may go on.
-        Ok(response) if response.status().is_server_error() => drop(write),
-        // Also one that reports a failure: half of it may have been executed.
-        Ok(_) => write.answered(),
-        Err(refusal) if refusal.cause.may_be_executed() => drop(write),
-        Err(_) => write.not_executed(),
     }
 }
 

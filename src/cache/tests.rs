@@ -37,8 +37,9 @@ const GOOD: &str = r#"{"code":"200","sharedUsers":[]}"#;
 fn room(body: &'static str) -> (Room, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
-    let zoho = service_fn(move |_: Call| {
+    let zoho = service_fn(move |Call { trail, .. }: Call| {
         let call = counted.fetch_add(1, Ordering::SeqCst) + 1;
+        trail.sends();
         let answer: BoxFuture<_, _> = Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
             if body == "refused" {
@@ -300,6 +301,7 @@ async fn no_more_is_kept_than_the_bound_allows() {
     let mut kept = 0;
     for number in 0..40 {
         let read = get(&format!("/a?{number}"), &[("cache-control", "only-if-cached")]);
+            call.trail.sends();
         kept += usize::from(room.clone().oneshot(read).await.is_ok());
     }
     assert!((1..=10).contains(&kept), "{kept} of 100 kB in 1 MiB");
