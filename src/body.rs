@@ -26,8 +26,6 @@ pub struct Body {
     trailers: Option<HeaderMap>,
     /// Takes from trailers what must not cross, as from headers.
     clean: Option<fn(&mut HeaderMap)>,
-    /// It ended before its end.
-    broken: bool,
     /// How many more bytes `rest` may bring; `None`: any number.
     allowed: Option<u64>,
     /// Gives up on a rest that does not go on.
@@ -36,6 +34,10 @@ pub struct Body {
     in_flight: Option<TaskTrackerToken>,
     /// Sees what passes.
     witness: Option<Arc<dyn Witness>>,
+    /// A pause comes before an error.
+    pauses: bool,
+    /// Why the body ended, until the pause is over.
+    error: Option<BodyError>,
 }
 
 /// Somebody who sees a body pass without holding it up.
@@ -58,12 +60,6 @@ impl Body {
     #[must_use]
     pub fn streamed(head: Bytes, rest: Incoming) -> Self {
         Self { head, rest: Some(rest), ..Self::default() }
-    }
-
-    /// What came of a body before it broke off; whoever reads it sees it break off as well.
-    #[must_use]
-    pub fn broken(bytes: Bytes) -> Self {
-        Self { head: bytes, broken: true, ..Self::default() }
     }
 
     /// The rest of a body of which `bytes` were taken already, whole again.
@@ -108,6 +104,14 @@ impl Body {
         self
     }
 
+    /// The same body, with one pause before it ends in an error. hyper writes out what it has whenever a body pauses, and
+    /// at an error it drops that: without a pause a caller could get an end of the connection and not even a status line.
+    #[must_use]
+    pub fn pausing_before_an_error(mut self) -> Self {
+        self.pauses = true;
+        self
+    }
+
     /// How much of it is held in memory by now, in bytes.
     #[must_use]
     pub fn at_hand(&self) -> usize {
@@ -127,9 +131,6 @@ impl Body {
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.head.has_remaining() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.head)))));
-        }
-        if std::mem::take(&mut self.broken) {
-            return Poll::Ready(Some(Err(BodyError::Incomplete)));
         }
         let Some(rest) = &mut self.rest else {
             let trailers = self.trailers.take().map(Frame::trailers);
@@ -182,9 +183,6 @@ pub enum BodyError {
     /// Nothing came for too long.
     #[error("the sender stalled")]
     Stalled,
-    /// It had broken off when it was first read.
-    #[error("the body is incomplete")]
-    Incomplete,
     /// It grew over its limit.
     #[error("the body is larger than allowed")]
     TooLarge,
@@ -212,7 +210,17 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = self.next(context);
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let frame = match self.next(context) {
+            Poll::Ready(Some(Err(error))) if std::mem::take(&mut self.pauses) => {
+                self.error = Some(error);
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            frame => frame,
+        };
         if let (Some(witness), Poll::Ready(frame)) = (&self.witness, &frame) {
             if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
                 witness.passes(data);
@@ -231,7 +239,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         !self.head.has_remaining()
             && self.trailers.is_none()
-            && !self.broken
+            && self.error.is_none()
             && self.rest.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
@@ -241,7 +249,7 @@ impl HttpBody for Body {
         let mut hint = SizeHint::new();
         hint.set_lower(head + rest.lower());
         // A body with trailers has to be chunked, so it does not tell its exact size.
-        if let (Some(upper), None, false) = (rest.upper(), &self.trailers, self.broken) {
+        if let (Some(upper), None) = (rest.upper(), &self.trailers) {
             hint.set_upper(head + upper);
         }
         hint

@@ -19,7 +19,7 @@ use super::{
     flights::{Boarded, Flights, Ride},
     kept::{Circumstances, Kept, NotKept},
     key::Key,
-    read::{Brought, Read, marked},
+    read::{self, Brought, Read, marked},
 };
 use crate::{
     body::Body,
@@ -281,7 +281,7 @@ impl Room {
     where
         S: Service<Call, Response = Response<Body>, Error = Refusal>,
     {
-        let epoch = circumstances.epoch;
+        let subject = call.subject.clone();
         let mut response = match inner.oneshot(call).await {
             Ok(response) => response,
             Err(refusal) => {
@@ -292,20 +292,24 @@ impl Room {
         match Kept::keep(response, circumstances).await {
             Ok(kept) => {
                 // What a write has overtaken is of use to nobody who comes now.
-                if self.epochs.keeps(place, epoch) {
+                if self.epochs.keeps(place, kept.epoch) {
                     self.store.insert(key, Arc::clone(&kept)).await;
                     self.store.run_pending_tasks().await;
                     self.metrics.cache_bytes(self.store.weighted_size());
                 }
                 (Landed::Kept(Arc::clone(&kept)), Brought::Kept(kept, visit))
             }
-            Err(NotKept { mut response, success }) => {
-                let landed = match success {
-                    true => Landed::Unfit,
-                    false => Landed::failed(is_passing(response.status())),
-                };
+            Err(NotKept::Broken(error)) => {
+                let refusal = read::broken(&subject, &error);
+                (Landed::failed(refusal.cause.is_passing()), Brought::Other(Box::new(Err(refusal))))
+            }
+            Err(NotKept::Unfit(mut response)) => {
                 visit.map(|visit| response.extensions_mut().insert(visit));
-                (landed, Brought::Other(Box::new(Ok(response))))
+                (Landed::Unfit, Brought::Other(Box::new(Ok(response))))
+            }
+            Err(NotKept::Failure(mut response)) => {
+                visit.map(|visit| response.extensions_mut().insert(visit));
+                (Landed::failed(is_passing(response.status())), Brought::Other(Box::new(Ok(response))))
             }
         }
     }

@@ -25,6 +25,8 @@ mod catalogue;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod cut_answers;
+#[cfg(test)]
 mod daily;
 #[cfg(test)]
 mod docs;
