@@ -31,8 +31,13 @@ pub(super) struct Read {
 pub(super) enum Brought {
     /// It did not fly: in the meantime an answer was kept.
     Found(Arc<Kept>),
-    /// An answer that is now kept.
-    Kept(Arc<Kept>, Option<Visit>),
+    /// A good answer, for everybody who waits for it.
+    Good {
+        kept: Arc<Kept>,
+        /// Later reads can have it too.
+        stored: bool,
+        visit: Option<Visit>,
+    },
     /// Anything else.
     Other(Box<Result<Response<Body>, Refusal>>),
 }
@@ -73,8 +78,9 @@ impl Read {
     pub(super) fn brought(&self, brought: Option<Brought>, why: &str) -> Result<Response<Body>, Refusal> {
         match brought {
             Some(Brought::Found(kept)) => Ok(self.hit(&kept)),
-            Some(Brought::Kept(kept, visit)) => {
-                let mut response = self.served(&kept, &format!("fwd={why}; stored"), CacheOutcome::Miss);
+            Some(Brought::Good { kept, stored, visit }) => {
+                let stored = if stored { "; stored" } else { "" };
+                let mut response = self.served(&kept, &format!("fwd={why}{stored}"), CacheOutcome::Miss);
                 kept.tell_limits(response.headers_mut());
                 visit.map(|visit| response.extensions_mut().insert(visit));
                 Ok(response)

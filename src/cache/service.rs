@@ -291,13 +291,8 @@ impl Room {
         let visit = response.extensions_mut().remove::<Visit>();
         match Kept::keep(response, circumstances).await {
             Ok(kept) => {
-                // What a write has overtaken is of use to nobody who comes now.
-                if self.epochs.keeps(place, kept.epoch) {
-                    self.store.insert(key, Arc::clone(&kept)).await;
-                    self.store.run_pending_tasks().await;
-                    self.metrics.cache_bytes(self.store.weighted_size());
-                }
-                (Landed::Kept(Arc::clone(&kept)), Brought::Kept(kept, visit))
+                let stored = self.store(key, place, &kept).await;
+                (Landed::Kept(Arc::clone(&kept)), Brought::Good { kept, stored, visit })
             }
             Err(NotKept::Broken(error)) => {
                 let refusal = read::broken(&subject, &error);
@@ -312,6 +307,18 @@ impl Room {
                 (Landed::failed(is_passing(response.status())), Brought::Other(Box::new(Ok(response))))
             }
         }
+    }
+
+    /// Whether later reads can have the answer: no write has overtaken it, and there was room for it.
+    async fn store(&self, key: Key, place: Place, kept: &Arc<Kept>) -> bool {
+        if !self.epochs.keeps(place, kept.epoch) {
+            return false;
+        }
+        self.store.insert(key.clone(), Arc::clone(kept)).await;
+        // The store decides now what gives way, which may be the newcomer.
+        self.store.run_pending_tasks().await;
+        self.metrics.cache_bytes(self.store.weighted_size());
+        self.store.contains_key(&key)
     }
 
     /// The last answer, when Zoho cannot be asked and the operator and the caller allow it.
