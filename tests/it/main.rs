@@ -43,6 +43,8 @@ mod hygiene;
 #[cfg(test)]
 mod jwt;
 #[cfg(test)]
+mod locations;
+#[cfg(test)]
 mod locks;
 #[cfg(test)]
 mod login;
