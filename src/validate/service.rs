@@ -41,6 +41,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct ValidateLayer {
     max_body: u64,
+    max_form: u64,
     reading: Arc<Reading>,
 }
 
@@ -52,11 +53,11 @@ pub struct Validate<S> {
 }
 
 impl ValidateLayer {
-    /// Bodies over `max_body` bytes are refused, and so is what would make all that are being read hold more than
-    /// `max_held` bytes.
+    /// Bodies over `max_body` bytes are refused, forms over `max_form`, and what would make all that are being read hold
+    /// more than `max_held` bytes.
     #[must_use]
-    pub fn new(max_body: u64, max_held: u64) -> Self {
-        Self { max_body, reading: Reading::new(max_held) }
+    pub fn new(max_body: u64, max_form: u64, max_held: u64) -> Self {
+        Self { max_body, max_form, reading: Reading::new(max_held) }
     }
 }
 
@@ -93,17 +94,21 @@ where
 }
 
 async fn visit(Matched { subject, target, head, body }: Matched, room: &ValidateLayer) -> Result<Call, Cause> {
-    let (route, max_body) = (&subject.route, room.max_body);
+    let route = &subject.route;
     // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first. A form
     // is on any call: a parameter of it could make another call of this one.
     let reads = route.validation != Validation::Off && (looks_inside(route) || is_marked_as_form(&head.headers));
-    let held = if reads { max_body } else { HELD.min(max_body) };
+    // Only a form is looked into, so everything else streams, whatever the route's rules.
+    let bounds = match reads && is_form(&head.headers) {
+        true => Bounds::whole(room.max_form.min(room.max_body), room.max_form < room.max_body),
+        false => Bounds { held: HELD.min(room.max_body), longest: room.max_body, form: false },
+    };
     let expects = head.headers.contains_key(header::EXPECT);
     if reads && is_encoded(&head.headers) && !body.is_end_stream() {
         return Err(Cause::BodyEncoded);
     }
     let mut part = room.reading.begin();
-    let payload = read(body, held, max_body, expects, &mut part).await?;
+    let payload = read(body, bounds, expects, &mut part).await?;
     let form = match &payload {
         Payload::Held { bytes, .. } if is_form(&head.headers) => Some(&bytes[..]),
         _ => None,
@@ -170,24 +175,36 @@ fn is_encoded(headers: &HeaderMap) -> bool {
         || charsets.any(|charset| !matches!(charset.as_str(), "utf-8" | "utf8" | "us-ascii"))
 }
 
-/// Reads up to `held` bytes; what is longer streams on, up to `max_body`. Who `expects` to be told before it sends is not
-/// sending yet.
-async fn read(
-    mut incoming: Incoming,
+/// How much of a body is taken, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// So much is read before the call queues; what is longer streams.
     held: u64,
-    max_body: u64,
-    expects: bool,
-    part: &mut Part,
-) -> Result<Payload, Cause> {
-    let too_large = Cause::BodyTooLarge { limit: max_body };
-    if incoming.size_hint().lower() > max_body {
+    /// More is refused.
+    longest: u64,
+    /// That is because it is a form.
+    form: bool,
+}
+
+impl Bounds {
+    /// Of a body that is read whole.
+    fn whole(longest: u64, form: bool) -> Self {
+        Self { held: longest, longest, form }
+    }
+}
+
+/// Reads what is held of a body. Who `expects` to be told before it sends is not sending yet.
+async fn read(mut incoming: Incoming, bounds: Bounds, expects: bool, part: &mut Part) -> Result<Payload, Cause> {
+    let Bounds { held, longest, form } = bounds;
+    let too_large = Cause::BodyTooLarge { limit: longest, form };
+    if incoming.size_hint().lower() > longest {
         if !expects {
             drain(incoming).await;
         }
         return Err(too_large);
     }
     if incoming.size_hint().lower() > held {
-        return Ok(Payload::Streamed(Body::from(incoming).at_most(max_body)));
+        return Ok(Payload::Streamed(Body::from(incoming).at_most(longest)));
     }
     let mut first: Option<Bytes> = None;
     let mut collected = BytesMut::new();
@@ -204,13 +221,13 @@ async fn read(
         }
         let length = (collected.len() + first.as_ref().map_or(0, Bytes::len)) as u64;
         part.grow_to(length)?;
-        if length > max_body {
+        if length > longest {
             drain(incoming).await;
             return Err(too_large);
         }
         if length > held {
             let head = first.unwrap_or_else(|| collected.freeze());
-            return Ok(Payload::Streamed(Body::streamed(head, incoming).at_most(max_body - length)));
+            return Ok(Payload::Streamed(Body::streamed(head, incoming).at_most(longest - length)));
         }
     }
 }

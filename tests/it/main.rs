@@ -79,4 +79,6 @@ mod tokens;
 #[cfg(test)]
 mod unix_socket;
 #[cfg(test)]
+mod uploads;
+#[cfg(test)]
 mod upstream_faults;
