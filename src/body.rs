@@ -255,3 +255,60 @@ impl HttpBody for Body {
         hint
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use http_body_util::BodyExt;
+    use hyper::{client, server, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use parking_lot::Mutex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// An answer of which the first piece has come and the next thing is its early end.
+    async fn breaking_off() -> Body {
+        let (ours, mut theirs) = duplex(64 * 1024);
+        tokio::spawn(async move {
+            let mut request = [0; 1024];
+            theirs.read(&mut request).await.unwrap();
+            theirs.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n").await.unwrap();
+        });
+        let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(connection);
+        let mut rest = sender.send_request(Request::new(Body::default())).await.unwrap().into_body();
+        let first = rest.frame().await.unwrap().unwrap().into_data().unwrap();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        Body::streamed(first, rest)
+    }
+
+    /// What a caller gets on its connection.
+    async fn served(body: Body) -> String {
+        let (server, mut caller) = duplex(64 * 1024);
+        let body = Mutex::new(Some(body));
+        let service = service_fn(move |_| {
+            let body = body.lock().take().unwrap_or_default();
+            async move { Ok::<_, Infallible>(Response::new(body)) }
+        });
+        caller.write_all(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n").await.unwrap();
+        let end = server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service).await;
+        assert!(end.is_err(), "it broke off");
+        let mut answer = String::new();
+        caller.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// The end of an answer may come in the same moment as the bytes before it.
+    #[tokio::test]
+    async fn a_caller_gets_what_came_before_an_answer_broke_off() {
+        assert_eq!(served(breaking_off().await).await, "", "so hyper does it by itself");
+        let answer = served(breaking_off().await.pausing_before_an_error()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("first"), "{answer}");
+        assert!(!answer.ends_with("0\r\n\r\n"), "its caller sees that it is cut: {answer}");
+    }
+}
