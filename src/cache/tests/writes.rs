@@ -85,7 +85,8 @@ async fn only_a_write_that_zoho_may_have_executed_makes_answers_stale() {
 /// A caller that hangs up in the queue has not written, and one that hangs up later may have.
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_hangs_up_has_written_once_its_call_is_sent() {
-    let steps: [(fn(&Trail), bool); 4] = [
+    type Step = fn(&Trail);
+    let steps: [(Step, bool); 4] = [
         (|_| {}, false),
         (refused, false),
         (Trail::sends, true),
