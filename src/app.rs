@@ -106,6 +106,7 @@ impl App {
             max_wait: config.queue.max_wait,
             timeout: config.upstream.timeout,
             max_body: config.proxy.max_body,
+            max_form: config.proxy.max_form,
             max_held: config.queue.limits.bytes as u64,
             cache_bytes: config.cache.max_bytes,
             shutdown: Shutdown::default(),

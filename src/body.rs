@@ -26,8 +26,6 @@ pub struct Body {
     trailers: Option<HeaderMap>,
     /// Takes from trailers what must not cross, as from headers.
     clean: Option<fn(&mut HeaderMap)>,
-    /// It ended before its end.
-    broken: bool,
     /// How many more bytes `rest` may bring; `None`: any number.
     allowed: Option<u64>,
     /// Gives up on a rest that does not go on.
@@ -36,6 +34,10 @@ pub struct Body {
     in_flight: Option<TaskTrackerToken>,
     /// Sees what passes.
     witness: Option<Arc<dyn Witness>>,
+    /// A pause comes before an error.
+    pauses: bool,
+    /// Why the body ended, until the pause is over.
+    error: Option<BodyError>,
 }
 
 /// Somebody who sees a body pass without holding it up.
@@ -58,12 +60,6 @@ impl Body {
     #[must_use]
     pub fn streamed(head: Bytes, rest: Incoming) -> Self {
         Self { head, rest: Some(rest), ..Self::default() }
-    }
-
-    /// What came of a body before it broke off; whoever reads it sees it break off as well.
-    #[must_use]
-    pub fn broken(bytes: Bytes) -> Self {
-        Self { head: bytes, broken: true, ..Self::default() }
     }
 
     /// The rest of a body of which `bytes` were taken already, whole again.
@@ -108,6 +104,14 @@ impl Body {
         self
     }
 
+    /// The same body, with one pause before it ends in an error. hyper writes out what it has whenever a body pauses, and
+    /// at an error it drops that: without a pause a caller could get an end of the connection and not even a status line.
+    #[must_use]
+    pub fn pausing_before_an_error(mut self) -> Self {
+        self.pauses = true;
+        self
+    }
+
     /// How much of it is held in memory by now, in bytes.
     #[must_use]
     pub fn at_hand(&self) -> usize {
@@ -127,9 +131,6 @@ impl Body {
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.head.has_remaining() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.head)))));
-        }
-        if std::mem::take(&mut self.broken) {
-            return Poll::Ready(Some(Err(BodyError::Incomplete)));
         }
         let Some(rest) = &mut self.rest else {
             let trailers = self.trailers.take().map(Frame::trailers);
@@ -182,9 +183,6 @@ pub enum BodyError {
     /// Nothing came for too long.
     #[error("the sender stalled")]
     Stalled,
-    /// It had broken off when it was first read.
-    #[error("the body is incomplete")]
-    Incomplete,
     /// It grew over its limit.
     #[error("the body is larger than allowed")]
     TooLarge,
@@ -212,7 +210,17 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = self.next(context);
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let frame = match self.next(context) {
+            Poll::Ready(Some(Err(error))) if std::mem::take(&mut self.pauses) => {
+                self.error = Some(error);
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            frame => frame,
+        };
         if let (Some(witness), Poll::Ready(frame)) = (&self.witness, &frame) {
             if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
                 witness.passes(data);
@@ -231,7 +239,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         !self.head.has_remaining()
             && self.trailers.is_none()
-            && !self.broken
+            && self.error.is_none()
             && self.rest.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
@@ -241,9 +249,68 @@ impl HttpBody for Body {
         let mut hint = SizeHint::new();
         hint.set_lower(head + rest.lower());
         // A body with trailers has to be chunked, so it does not tell its exact size.
-        if let (Some(upper), None, false) = (rest.upper(), &self.trailers, self.broken) {
+        if let (Some(upper), None) = (rest.upper(), &self.trailers) {
             hint.set_upper(head + upper);
         }
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use http_body_util::BodyExt;
+    use hyper::{client, server, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use parking_lot::Mutex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// An answer of which the first piece has come and the next thing is its early end.
+    async fn breaking_off() -> Body {
+        let (ours, mut theirs) = duplex(64 * 1024);
+        tokio::spawn(async move {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(theirs.read_u8().await.unwrap());
+            }
+            theirs.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n").await.unwrap();
+        });
+        let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(connection);
+        let mut rest = sender.send_request(Request::new(Body::default())).await.unwrap().into_body();
+        let first = rest.frame().await.unwrap().unwrap().into_data().unwrap();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        Body::streamed(first, rest)
+    }
+
+    /// What a caller gets on its connection.
+    async fn served(body: Body) -> String {
+        let (server, mut caller) = duplex(64 * 1024);
+        let body = Mutex::new(Some(body));
+        let service = service_fn(move |_| {
+            let body = body.lock().take().unwrap_or_default();
+            async move { Ok::<_, Infallible>(Response::new(body)) }
+        });
+        caller.write_all(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n").await.unwrap();
+        let end = server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service).await;
+        assert!(end.is_err(), "it broke off");
+        let mut answer = String::new();
+        caller.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// The end of an answer may come in the same moment as the bytes before it.
+    #[tokio::test]
+    async fn a_caller_gets_what_came_before_an_answer_broke_off() {
+        assert_eq!(served(breaking_off().await).await, "", "so hyper does it by itself");
+        let answer = served(breaking_off().await.pausing_before_an_error()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("first"), "{answer}");
+        assert!(!answer.ends_with("0\r\n\r\n"), "its caller sees that it is cut: {answer}");
     }
 }

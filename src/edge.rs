@@ -119,7 +119,7 @@ where
                 took_ms = milliseconds(took),
                 "answered"
             );
-            Ok(response.map(|body| body.in_flight(in_flight)))
+            Ok(response.map(|body| body.in_flight(in_flight).pausing_before_an_error()))
         })
     }
 }

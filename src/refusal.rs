@@ -87,10 +87,12 @@ pub enum Cause {
         /// What to do about it.
         detail: String,
     },
-    /// The body is larger than `proxy.max_body`.
+    /// The body is larger than it may be.
     BodyTooLarge {
         /// The limit in bytes.
         limit: u64,
+        /// It is a form, and the limit is `proxy.max_form`; else it is `proxy.max_body`.
+        form: bool,
     },
     /// The caller broke off while sending its body.
     BodyIncomplete,

@@ -63,6 +63,8 @@ pub struct Rooms {
     pub timeout: Duration,
     /// Largest body, in bytes.
     pub max_body: u64,
+    /// Largest form, in bytes: it is read whole.
+    pub max_form: u64,
     /// How much all bodies that are being read may hold, in bytes.
     pub max_held: u64,
     /// How much all kept answers together may hold, in bytes.
@@ -90,6 +92,7 @@ pub fn stack(
         max_wait,
         timeout,
         max_body,
+        max_form,
         max_held,
         cache_bytes,
         shutdown,
@@ -111,7 +114,7 @@ pub fn stack(
         // Whose call, and which: everything below is decided per account and route.
         .layer(RouteLayer::new(routing))
         // Before all that costs: a bad payload spends no slot, no token and no connection.
-        .layer(ValidateLayer::new(max_body, max_held))
+        .layer(ValidateLayer::new(max_body, max_form, max_held))
         // Before a slot is spent: what the login was not granted, Zoho would refuse all the same.
         .layer(ScopeLayer::new(check_scopes.then(|| Arc::clone(&sources))))
         // What is only asked, not called, ends here: it is never cached, queued or sent.

@@ -5,36 +5,49 @@
 
 use serde_json::Value;
 
-/// Whether a whole body says that the call was executed.
+mod report;
+
+pub use report::{codes, error_codes};
+
+/// What `status` says of a failure, in any case.
+const BAD: [&str; 3] = ["failure", "failed", "error"];
+
+/// Whether a whole body says that the call was executed: JSON without any mark of a failure.
 #[must_use]
 pub fn tells_of_success(body: &[u8]) -> bool {
-    judge(body) == Some(true)
+    parsed(body).is_some_and(|body| has_good_code(&body) && !is_marked(&body, |_| true))
 }
 
-/// Whether a whole body says that the call was not executed, or not all of it. One that is no JSON says nothing.
+/// Whether a whole body says that the call was not executed, or not all of it: a report with the mark of a failure. A
+/// record may have a member of the same name, so it says nothing.
 #[must_use]
 pub fn tells_of_failure(body: &[u8]) -> bool {
-    judge(body) == Some(false)
+    let has_bad_code = |body: &Value| !has_good_code(body) && report::is_bare_error(body);
+    parsed(body).is_some_and(|body| has_bad_code(&body) || is_marked(&body, report::is_report))
 }
 
-fn judge(body: &[u8]) -> Option<bool> {
+/// Zoho's answers are objects or lists; anything else says nothing.
+fn parsed(body: &[u8]) -> Option<Value> {
     // Some servers put a byte order mark before JSON.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    Some(match serde_json::from_slice::<Value>(body).ok()? {
-        Value::Array(entries) => !entries.iter().any(bears_an_error),
-        Value::Object(members) => {
-            // Calendar's answers are one list under one name.
-            let lists = members.values().filter_map(Value::as_array).flatten();
-            let body = Value::Object(members.clone());
-            let response = match &body["response"] {
-                Value::Array(entries) => entries.iter().any(fails),
-                one => fails(one),
-            };
-            has_good_code(&body) && !fails(&body) && !response && !lists.into_iter().any(bears_an_error)
-        }
-        // Zoho's answers are objects or lists; anything else is a message.
-        _ => return None,
-    })
+    serde_json::from_slice::<Value>(body).ok().filter(|body| body.is_object() || body.is_array())
+}
+
+/// Whether something in the body that `counts` has the mark of a failure.
+fn is_marked(body: &Value, counts: fn(&Value) -> bool) -> bool {
+    let bad = |entry: &Value| counts(entry) && bears_an_error(entry);
+    let members = match body {
+        Value::Array(entries) => return entries.iter().any(bad),
+        Value::Object(members) => members,
+        _ => return false,
+    };
+    let response = || match &body["response"] {
+        Value::Array(entries) => entries.iter().any(fails),
+        one => fails(one),
+    };
+    // Calendar's answers are one list under one name.
+    let mut lists = members.values().filter_map(Value::as_array).flatten();
+    (counts(body) && (fails(body) || response())) || ((counts(body) || members.len() == 1) && lists.any(bad))
 }
 
 /// Whether an object is one of Zoho's reports, and a bad one.
@@ -53,10 +66,9 @@ fn fails(report: &Value) -> bool {
 
 /// Whether an object says by name that something went wrong.
 fn bears_an_error(report: &Value) -> bool {
-    let bad = ["failure", "failed", "error"];
     let status = report["status"].as_str().unwrap_or_default();
     ["error", "errors", "error_code"].iter().any(|name| filled(report.get(*name)))
-        || bad.iter().any(|word| status.eq_ignore_ascii_case(word))
+        || BAD.iter().any(|word| status.eq_ignore_ascii_case(word))
 }
 
 fn filled(value: Option<&Value>) -> bool {
@@ -69,7 +81,7 @@ fn filled(value: Option<&Value>) -> bool {
     }
 }
 
-/// The learning pages' code is 200 as a text or a number; elsewhere there is none, or the name of an error.
+/// The learning pages' code is 200 as a text or a number; elsewhere there is none, or that of an error or a record.
 fn has_good_code(body: &Value) -> bool {
     match body.get("code") {
         None => true,
@@ -120,12 +132,28 @@ mod tests {
             r#"{"share":[{"message":"x","status":"failure"}]}"#,
             r#"{"code":"NOT_FOUND","message":"x"}"#,
             r#"{"code":"403","message":"x"}"#,
-            r#"{"code":404}"#,
-            r#"{"code":null}"#,
             r#"{"message":"x","status":"Failure"}"#,
+            r#"{"data":[{"error":{"code":1}},{"id":"1"}],"message":"x"}"#,
             r#"{"status":"error"}"#,
         ] {
             assert!(!tells_of_success(body.as_bytes()) && tells_of_failure(body.as_bytes()), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_record_says_nothing_by_the_names_of_its_members() {
+        for body in [
+            r#"{"code":7209,"name":"x","recordId":"1"}"#,
+            r#"[{"code":"7209","name":"x","error":"none"}]"#,
+            r#"[{"id":"1","status":"failed"}]"#,
+            r#"{"id":"1","status":"failed","message":"x"}"#,
+            r#"{"id":"1","response":{"errors":{"code":1},"status":1}}"#,
+            r#"{"id":"1","runs":[{"message":"x","status":"failure"}],"error":"x"}"#,
+            r#"{"code":"7209","message":"Record added successfully"}"#,
+            r#"{"code":404}"#,
+            r#"{"code":null}"#,
+        ] {
+            assert!(!tells_of_success(body.as_bytes()) && !tells_of_failure(body.as_bytes()), "{body}");
         }
     }
 

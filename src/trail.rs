@@ -20,6 +20,8 @@ pub struct Steps {
     pub status: Option<StatusCode>,
     /// Whether that answer says that the call was executed; `None` where it broke off before it could say so.
     pub executed: Option<bool>,
+    /// Zoho may have executed an attempt, all of it or a part: it was sent, and Zoho did not refuse it unexecuted.
+    pub may_be_executed: bool,
 }
 
 impl Trail {
@@ -27,6 +29,12 @@ impl Trail {
     #[must_use]
     pub fn kept() -> Self {
         Self(Some(Arc::default()))
+    }
+
+    /// The same trail, kept from here on.
+    #[must_use]
+    pub fn or_kept(self) -> Self {
+        Self(self.0.or_else(|| Some(Arc::default())))
     }
 
     /// How things stand; nothing of a call whose trail is not kept.
@@ -40,6 +48,7 @@ impl Trail {
         self.step(|steps| {
             steps.attempts += 1;
             steps.under_way = true;
+            steps.may_be_executed = true;
         });
     }
 
@@ -48,7 +57,13 @@ impl Trail {
         self.step(|steps| {
             steps.attempts = steps.attempts.saturating_sub(1);
             steps.under_way = false;
+            steps.may_be_executed = false;
         });
+    }
+
+    /// The answer says that Zoho refused this attempt unexecuted. Only after such an answer there is another attempt.
+    pub fn refused(&self) {
+        self.step(|steps| steps.may_be_executed = false);
     }
 
     /// The answer's head is there. A status other than 2xx says already that the call was not executed.
@@ -81,11 +96,13 @@ mod tests {
         let trail = Trail::kept();
         trail.sends();
         trail.answered(StatusCode::TOO_MANY_REQUESTS);
+        trail.refused();
         trail.sends();
-        assert!(trail.steps().under_way);
+        assert!(trail.steps().under_way && trail.steps().may_be_executed);
         trail.not_sent();
         let status = Some(StatusCode::TOO_MANY_REQUESTS);
-        assert_eq!(trail.steps(), Steps { attempts: 1, under_way: false, status, executed: Some(false) });
+        let left = Steps { attempts: 1, status, executed: Some(false), ..Steps::default() };
+        assert_eq!(trail.steps(), left);
     }
 
     #[test]
@@ -99,5 +116,26 @@ mod tests {
         trail.answered(StatusCode::BAD_GATEWAY);
         trail.judged(|| true);
         assert_eq!(trail.steps().executed, Some(false));
+    }
+
+    #[test]
+    fn who_keeps_a_trail_shares_it_with_those_who_keep_it_already() {
+        let outer = Trail::default().or_kept();
+        let inner = outer.clone().or_kept();
+        inner.sends();
+        assert!(outer.steps().may_be_executed);
+        assert_eq!(Trail::default().steps(), Steps::default());
+    }
+
+    #[test]
+    fn what_zoho_refused_it_did_not_execute() {
+        let trail = Trail::kept();
+        assert!(!trail.steps().may_be_executed);
+        trail.sends();
+        assert!(trail.steps().may_be_executed, "no answer is no refusal");
+        trail.answered(StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(trail.steps().may_be_executed, "a part of it may be");
+        trail.refused();
+        assert!(!trail.steps().may_be_executed);
     }
 }

@@ -45,7 +45,7 @@ impl Entry {
             target: call.target.clone(),
             request_id,
             body,
-            trail: Trail::kept(),
+            trail: call.trail.or_kept(),
             began: clock::now(),
         };
         let call = Call { payload, trail: entry.trail.clone(), ..call };
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_verdict_is_what_the_newest_attempt_left() {
-        let steps = Steps { attempts: 1, under_way: false, status: Some(StatusCode::OK), executed: Some(true) };
+        let steps = Steps { attempts: 1, status: Some(StatusCode::OK), executed: Some(true), ..Steps::default() };
         for (steps, expected) in [
             (Steps::default(), None),
             (steps, Some(Verdict::Executed)),

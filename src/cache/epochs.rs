@@ -1,7 +1,8 @@
 //! Which kept answers a write has made stale.
 //!
-//! A write raises the epoch of its path when it is answered; an answer counts only in the epoch in which its call began.
-//! So a read that began before the write's end is not served after it, whether it was kept or still on its way. Paths
+//! A write that Zoho may have executed raises the epoch of its path when it ends; an answer counts only in the epoch in
+//! which its call began. So a read that began before the write's end is not served after it, whether it was kept or still
+//! on its way. A write that was never sent, or that Zoho refused unexecuted, changes nothing ([`Trail`]). Paths
 //! share a fixed number of epochs by hash: memory stays bounded, and two paths that meet only lose an answer too many.
 
 use std::{
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
-use crate::{call::Call, catalogue::Product, clock};
+use crate::{call::Call, catalogue::Product, clock, trail::Trail};
 
 /// Enough that unrelated paths seldom meet; 128 KiB.
 const EPOCHS: usize = 4096;
@@ -65,9 +66,11 @@ impl Epochs {
         epoch.now() == number && epoch.ends.is_none()
     }
 
-    /// A write begins. Dropped without a word of its outcome, it may have been executed, or may yet be.
-    pub(super) fn write(&self, call: &Call) -> Write {
-        Write { epochs: Arc::clone(&self.epochs), place: self.place(call), told: false }
+    /// A write begins; the call goes on with its trail kept.
+    pub(super) fn write(&self, call: Call) -> (Write, Call) {
+        let call = Call { trail: call.trail.clone().or_kept(), ..call };
+        let (epochs, place, trail) = (Arc::clone(&self.epochs), self.place(&call), call.trail.clone());
+        (Write { epochs, place, trail, settled: false }, call)
     }
 
     /// By server and decoded path: neither the query nor the login, nor the way it is written, nor which of the two roots
@@ -86,38 +89,31 @@ impl Epochs {
     }
 }
 
-/// A write under way.
+/// A write under way. Dropping it is its end, also where its caller has gone.
 #[derive(Debug)]
 pub(super) struct Write {
     epochs: Arc<[Mutex<Epoch>]>,
     place: Place,
-    told: bool,
+    trail: Trail,
+    settled: bool,
 }
 
 impl Write {
-    /// Zoho has answered it.
-    pub(super) fn answered(mut self) {
-        self.told = true;
-        self.epoch(|epoch| epoch.number += 1);
-    }
-
-    /// It was not executed and never will be.
-    pub(super) fn not_executed(mut self) {
-        self.told = true;
-    }
-
-    fn epoch(&self, change: impl FnOnce(&mut Epoch)) {
-        change(&mut self.epochs[self.place.0].lock());
+    /// Zoho has answered it: what it changes is changed by now.
+    pub(super) fn settled(mut self) {
+        self.settled = true;
     }
 }
 
 impl Drop for Write {
     fn drop(&mut self) {
-        if !self.told {
-            self.epoch(|epoch| {
-                epoch.number += 1;
-                epoch.ends = Some(clock::now() + SETTLES);
-            });
+        if !self.trail.steps().may_be_executed {
+            return;
+        }
+        let mut epoch = self.epochs[self.place.0].lock();
+        epoch.number += 1;
+        if !self.settled {
+            epoch.ends = Some(clock::now() + SETTLES);
         }
     }
 }

@@ -14,7 +14,11 @@ use super::{
     key::{NEGOTIATED, joined},
     list::{Quotes, members},
 };
-use crate::{body::Body, clock, hex, ratelimit, success::tells_of_success};
+use crate::{
+    body::{Body, BodyError},
+    clock, hex, ratelimit,
+    success::tells_of_success,
+};
 
 /// A larger answer streams through and is not kept.
 const LARGEST: usize = 1024 * 1024;
@@ -50,12 +54,15 @@ pub(super) struct Circumstances {
     pub(super) patience: Duration,
 }
 
-/// An answer that is not kept, as it was.
+/// An answer that is not kept.
 #[derive(Debug)]
-pub(super) struct NotKept {
-    pub(super) response: Response<Body>,
-    /// A successful one; it is only too large, or not for everybody.
-    pub(super) success: bool,
+pub(super) enum NotKept {
+    /// A successful one, as it was; it is only too large, or not for everybody.
+    Unfit(Response<Body>),
+    /// A failure, as it was.
+    Failure(Response<Body>),
+    /// It broke off before its end.
+    Broken(BodyError),
 }
 
 impl Kept {
@@ -64,38 +71,35 @@ impl Kept {
         response: Response<Body>,
         Circumstances { request, epoch, lifetime, patience }: Circumstances,
     ) -> Result<Arc<Self>, NotKept> {
-        let failure = |response| NotKept { response, success: false };
-        let unfit = |response| NotKept { response, success: true };
         if response.status() != StatusCode::OK {
-            return Err(failure(response));
+            return Err(NotKept::Failure(response));
         }
         let (mut head, mut body) = response.into_parts();
-        let at = clock::now();
-        let at = at.checked_sub(age_of(&head.headers)).unwrap_or(at);
+        let began = clock::now();
+        let at = began.checked_sub(age_of(&head.headers)).unwrap_or(began);
         let mut collected = BytesMut::new();
         while let Some(frame) = body.frame().await {
             match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(data)) => collected.extend_from_slice(&data),
-                // Broken off: what came is handed on, and the caller sees it break off as well.
-                Err(_) => return Err(failure(Response::from_parts(head, Body::broken(collected.freeze())))),
+                Err(error) => return Err(NotKept::Broken(error)),
                 Ok(Err(trailers)) => {
                     let body = Body::full(collected.freeze());
                     let body = body.with_trailers(trailers.into_trailers().unwrap_or_default());
-                    return Err(unfit(Response::from_parts(head, body)));
+                    return Err(NotKept::Unfit(Response::from_parts(head, body)));
                 }
             }
-            if collected.len() > LARGEST || clock::now().saturating_duration_since(at) > patience {
-                return Err(unfit(Response::from_parts(head, body.behind(collected.freeze()))));
+            if collected.len() > LARGEST || clock::now().saturating_duration_since(began) > patience {
+                return Err(NotKept::Unfit(Response::from_parts(head, body.behind(collected.freeze()))));
             }
         }
         let body = collected.freeze();
         let varied = varied(&head.headers, &request);
         // What is compressed all the same cannot be told from a failure here.
         let (Some(varied), false) = (varied, head.headers.contains_key(header::CONTENT_ENCODING)) else {
-            return Err(unfit(Response::from_parts(head, Body::full(body))));
+            return Err(NotKept::Unfit(Response::from_parts(head, Body::full(body))));
         };
         if !tells_of_success(&body) {
-            return Err(failure(Response::from_parts(head, Body::full(body))));
+            return Err(NotKept::Failure(Response::from_parts(head, Body::full(body))));
         }
         let limits = ratelimit::FIELDS.into_iter();
         let limits = limits.filter_map(|name| Some((name.clone(), head.headers.remove(name)?))).collect();

@@ -11,8 +11,8 @@ use super::{
     key::Key,
 };
 use crate::{
-    body::Body,
-    call::{CacheOutcome, Call, Payload, Visit},
+    body::{Body, BodyError},
+    call::{CacheOutcome, Call, Payload, Subject, Visit},
     refusal::{Cause, Refusal, UpstreamFault},
 };
 
@@ -31,8 +31,13 @@ pub(super) struct Read {
 pub(super) enum Brought {
     /// It did not fly: in the meantime an answer was kept.
     Found(Arc<Kept>),
-    /// An answer that is now kept.
-    Kept(Arc<Kept>, Option<Visit>),
+    /// A good answer, for everybody who waits for it.
+    Good {
+        kept: Arc<Kept>,
+        /// Later reads can have it too.
+        stored: bool,
+        visit: Option<Visit>,
+    },
     /// Anything else.
     Other(Box<Result<Response<Body>, Refusal>>),
 }
@@ -73,8 +78,9 @@ impl Read {
     pub(super) fn brought(&self, brought: Option<Brought>, why: &str) -> Result<Response<Body>, Refusal> {
         match brought {
             Some(Brought::Found(kept)) => Ok(self.hit(&kept)),
-            Some(Brought::Kept(kept, visit)) => {
-                let mut response = self.served(&kept, &format!("fwd={why}; stored"), CacheOutcome::Miss);
+            Some(Brought::Good { kept, stored, visit }) => {
+                let stored = if stored { "; stored" } else { "" };
+                let mut response = self.served(&kept, &format!("fwd={why}{stored}"), CacheOutcome::Miss);
                 kept.tell_limits(response.headers_mut());
                 visit.map(|visit| response.extensions_mut().insert(visit));
                 Ok(response)
@@ -100,12 +106,25 @@ impl Read {
 
     /// Nobody brought an answer within the time that one's own call would have had.
     pub(super) fn overdue(&self) -> Refusal {
-        let subject = &self.call.subject;
-        let server = subject.account.endpoints.product(subject.route.product).authority().to_string();
         let log = "the call that was shared brought no answer in time".to_owned();
-        let fault = UpstreamFault { error: "http_response_timeout", server, log, before_the_call: false };
-        Refusal::from(Cause::UpstreamTimeout(fault)).of(subject)
+        let fault = fault(&self.call.subject, "http_response_timeout", log);
+        Refusal::from(Cause::UpstreamTimeout(fault)).of(&self.call.subject)
     }
+}
+
+/// Zoho's answer broke off while it was read, and nothing of it has reached a caller.
+pub(super) fn broken(subject: &Subject, error: &BodyError) -> Refusal {
+    let log = error.to_string();
+    let cause = match error {
+        BodyError::Stalled => Cause::UpstreamTimeout(fault(subject, "http_response_timeout", log)),
+        _ => Cause::UpstreamInvalidResponse(fault(subject, "http_response_incomplete", log)),
+    };
+    Refusal::from(cause).of(subject)
+}
+
+fn fault(subject: &Subject, error: &'static str, log: String) -> UpstreamFault {
+    let server = subject.account.endpoints.product(subject.route.product).authority().to_string();
+    UpstreamFault { error, server, log, before_the_call: false }
 }
 
 /// `Cache-Status` (RFC 9211): ours stands behind those of caches nearer to Zoho.

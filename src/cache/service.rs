@@ -15,11 +15,11 @@ use tokio::{
 use tower::{Layer, Service, ServiceExt};
 
 use super::{
-    epochs::{Epochs, Place, Write},
+    epochs::{Epochs, Place},
     flights::{Boarded, Flights, Ride},
     kept::{Circumstances, Kept, NotKept},
     key::Key,
-    read::{Brought, Read, marked},
+    read::{self, Brought, Read, marked},
 };
 use crate::{
     body::Body,
@@ -109,11 +109,15 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         if !call.changes_nothing() {
-            let write = self.room.epochs.write(&call);
+            let (write, call) = self.room.epochs.write(call);
             let executed = self.inner.call(call);
             return Box::pin(async move {
                 let outcome = executed.await;
-                end(write, &outcome);
+                match &outcome {
+                    // Also a report of failure: half of it may be executed. Behind a server's error it may go on.
+                    Ok(response) if !response.status().is_server_error() => write.settled(),
+                    Ok(_) | Err(_) => drop(write),
+                }
                 outcome
             });
         }
@@ -132,18 +136,6 @@ where
             metrics.cache(told.unwrap_or(CacheOutcome::Miss));
             outcome
         })
-    }
-}
-
-/// What a write's outcome means for what is kept of its path.
-fn end(write: Write, outcome: &Result<Response<Body>, Refusal>) {
-    match outcome {
-        // Behind a server's error it may go on.
-        Ok(response) if response.status().is_server_error() => drop(write),
-        // Also one that reports a failure: half of it may have been executed.
-        Ok(_) => write.answered(),
-        Err(refusal) if refusal.cause.may_be_executed() => drop(write),
-        Err(_) => write.not_executed(),
     }
 }
 
@@ -289,7 +281,7 @@ impl Room {
     where
         S: Service<Call, Response = Response<Body>, Error = Refusal>,
     {
-        let epoch = circumstances.epoch;
+        let subject = call.subject.clone();
         let mut response = match inner.oneshot(call).await {
             Ok(response) => response,
             Err(refusal) => {
@@ -299,23 +291,34 @@ impl Room {
         let visit = response.extensions_mut().remove::<Visit>();
         match Kept::keep(response, circumstances).await {
             Ok(kept) => {
-                // What a write has overtaken is of use to nobody who comes now.
-                if self.epochs.keeps(place, epoch) {
-                    self.store.insert(key, Arc::clone(&kept)).await;
-                    self.store.run_pending_tasks().await;
-                    self.metrics.cache_bytes(self.store.weighted_size());
-                }
-                (Landed::Kept(Arc::clone(&kept)), Brought::Kept(kept, visit))
+                let stored = self.store(key, place, &kept).await;
+                (Landed::Kept(Arc::clone(&kept)), Brought::Good { kept, stored, visit })
             }
-            Err(NotKept { mut response, success }) => {
-                let landed = match success {
-                    true => Landed::Unfit,
-                    false => Landed::failed(is_passing(response.status())),
-                };
+            Err(NotKept::Broken(error)) => {
+                let refusal = read::broken(&subject, &error);
+                (Landed::failed(refusal.cause.is_passing()), Brought::Other(Box::new(Err(refusal))))
+            }
+            Err(NotKept::Unfit(mut response)) => {
                 visit.map(|visit| response.extensions_mut().insert(visit));
-                (landed, Brought::Other(Box::new(Ok(response))))
+                (Landed::Unfit, Brought::Other(Box::new(Ok(response))))
+            }
+            Err(NotKept::Failure(mut response)) => {
+                visit.map(|visit| response.extensions_mut().insert(visit));
+                (Landed::failed(is_passing(response.status())), Brought::Other(Box::new(Ok(response))))
             }
         }
+    }
+
+    /// Whether later reads can have the answer: no write has overtaken it, and there was room for it.
+    async fn store(&self, key: Key, place: Place, kept: &Arc<Kept>) -> bool {
+        if !self.epochs.keeps(place, kept.epoch) {
+            return false;
+        }
+        self.store.insert(key.clone(), Arc::clone(kept)).await;
+        // The store decides now what gives way, which may be the newcomer.
+        self.store.run_pending_tasks().await;
+        self.metrics.cache_bytes(self.store.weighted_size());
+        self.store.contains_key(&key)
     }
 
     /// The last answer, when Zoho cannot be asked and the operator and the caller allow it.

@@ -37,8 +37,9 @@ const GOOD: &str = r#"{"code":"200","sharedUsers":[]}"#;
 fn room(body: &'static str) -> (Room, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
-    let zoho = service_fn(move |_: Call| {
+    let zoho = service_fn(move |Call { trail, .. }: Call| {
         let call = counted.fetch_add(1, Ordering::SeqCst) + 1;
+        trail.sends();
         let answer: BoxFuture<_, _> = Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
             if body == "refused" {
@@ -95,6 +96,38 @@ async fn a_repeated_read_is_answered_without_a_call() {
     tokio::time::advance(Duration::from_secs(50)).await;
     assert_eq!(status(&ask(&room, get("/a?x=1", &[])).await), "zoho-gateway; fwd=stale; stored");
     assert_eq!(calls.load(Ordering::SeqCst), 2);
+}
+
+/// `Cache-Status` says `stored` only of what later reads can have (RFC 9211 section 2.5).
+#[tokio::test(start_paused = true)]
+async fn what_there_is_no_room_for_is_not_said_to_be_stored() {
+    let cramped = CacheLayer::new(100, Duration::from_secs(30), Duration::from_secs(60), Arc::new(Metrics::new()));
+    let zoho = service_fn(|_: Call| {
+        let answer: BoxFuture<_, _> = Box::pin(async { Ok(Response::new(Body::full(GOOD))) });
+        answer
+    });
+    let room: Room = BoxCloneSyncService::new(cramped.layer(zoho));
+    for _ in 0..2 {
+        assert_eq!(status(&ask(&room, get("/a", &[])).await), "zoho-gateway; fwd=uri-miss");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_write_has_overtaken_is_not_said_to_be_stored() {
+    let (room, _) = room(GOOD);
+    let read = tokio::spawn({
+        let room = room.clone();
+        async move { ask(&room, get("/a", &[])).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let write = tokio::spawn(room.clone().oneshot(call(Method::PUT, "main", "/a", &[])));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    write.abort();
+    assert!(write.await.unwrap_err().is_cancelled());
+    assert_eq!(status(&read.await.unwrap()), "zoho-gateway; fwd=uri-miss");
+    assert_eq!(status(&ask(&room, get("/a", &[])).await), "zoho-gateway; fwd=uri-miss", "the write may still go on");
+    tokio::time::advance(seconds(61)).await;
+    assert_eq!(status(&ask(&room, get("/a", &[])).await), "zoho-gateway; fwd=uri-miss; stored");
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,6 +301,7 @@ async fn in_an_outage_a_stale_answer_costs_one_attempt_for_all() {
         let failing = now.load(Ordering::SeqCst) == 1;
         let answer: BoxFuture<_, _> = Box::pin(async move {
             call.departure.departs();
+            call.trail.sends();
             tokio::time::sleep(seconds(1)).await;
             if failing { Err(silent().into()) } else { Ok(Response::new(Body::full(GOOD))) }
         });

@@ -21,8 +21,12 @@ pub(super) fn admin_listen() -> ListenAddress {
     ListenAddress::Tcp { host: "127.0.0.1".to_owned(), port: 9090 }
 }
 
-/// Far more than any documented call takes, and little enough to hold in memory for each of many callers.
-pub(super) const MAX_BODY: u64 = 1024 * 1024;
+/// A file in People and an attachment in Calendar have up to 10 MB; beside it there is room for the form around it. What
+/// is no form streams, so memory does not follow.
+pub(super) const MAX_BODY: u64 = 16 * 1024 * 1024;
+
+/// Far more than any documented form takes, and little enough to hold in memory for each of many callers.
+pub(super) const MAX_FORM: u64 = 1024 * 1024;
 
 /// What Kubernetes grants between SIGTERM and SIGKILL unless told otherwise.
 pub(super) const DRAIN: Duration = Duration::from_secs(30);

@@ -117,6 +117,8 @@ pub struct Proxy {
     pub unix: SocketAccess,
     /// The longest body that is taken, in bytes.
     pub max_body: u64,
+    /// The longest form that is taken and read whole, in bytes.
+    pub max_form: u64,
     /// How long work in flight may take to end on SIGTERM.
     pub drain: Duration,
     /// How large a head may be, and how long callers may take.

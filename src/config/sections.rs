@@ -85,6 +85,7 @@ pub(super) fn proxy(section: &mut Section<'_>, anonymous: bool, around: &Surroun
         tls: tls::read(section, around),
         unix: section.section("unix", unix::access),
         max_body: section.size("max_body", BODIES).unwrap_or(defaults::MAX_BODY),
+        max_form: section.size("max_form", BODIES).unwrap_or(defaults::MAX_FORM),
         drain: section.duration("drain", PATIENCE).unwrap_or(defaults::DRAIN),
         patience: patience(section),
         max_connections: section.integer("max_connections", CONNECTIONS).unwrap_or(defaults::MAX_CONNECTIONS) as usize,

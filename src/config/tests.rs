@@ -63,7 +63,7 @@ fn an_account_is_all_it_takes() {
     let config = good(ACCOUNT, &[]);
     assert_eq!(config.proxy.listen, ["127.0.0.1:8080".parse::<ListenAddress>().unwrap()]);
     assert_eq!(config.proxy.unix, SocketAccess { mode: 0o600, owner: None, group: None });
-    assert_eq!(config.proxy.max_body, 1 << 20);
+    assert_eq!((config.proxy.max_body, config.proxy.max_form), (16 << 20, 1 << 20));
     assert_eq!(config.proxy.drain, Duration::from_secs(30));
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9090");
     assert_eq!(config.queue.max_wait, Duration::from_secs(30));
@@ -89,7 +89,7 @@ fn every_key_is_taken() {
     let config = good(
         &with_account(
             r#"
-            proxy = { listen = ["[::1]:80", "unix:/run/p.sock", "localhost:0"], max_body = "64KiB", drain = "0s", unix = { mode = "0660", owner = "1000", group = "root" } }
+            proxy = { listen = ["[::1]:80", "unix:/run/p.sock", "localhost:0"], max_body = "64KiB", max_form = "32KiB", drain = "0s", unix = { mode = "0660", owner = "1000", group = "root" } }
             admin.listen = "0.0.0.0:9000"
             queue.max_wait = "250ms"
             queue.max_waiting = 0
@@ -172,7 +172,8 @@ fn every_key_is_taken() {
     );
     let listen: Vec<String> = config.proxy.listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["[::1]:80", "unix:/run/p.sock", "localhost:0"]);
-    assert_eq!((config.proxy.max_body, config.proxy.drain), (65_536, Duration::ZERO));
+    assert_eq!((config.proxy.max_body, config.proxy.max_form), (65_536, 32_768));
+    assert_eq!(config.proxy.drain, Duration::ZERO);
     assert_eq!(config.proxy.unix, SocketAccess { mode: 0o660, owner: Some(1000), group: Some(0) });
     let limits = Limits { calls: 0, bytes: 1 << 20, calls_per_caller: 3 };
     assert_eq!((config.queue.max_wait, config.queue.limits), (Duration::from_millis(250), limits));

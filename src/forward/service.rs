@@ -72,6 +72,7 @@ impl Way {
         if head.status == StatusCode::TOO_MANY_REQUESTS
             && let Some(met) = permit.as_mut().and_then(|permit| permit.locked(retry_after(&head)))
         {
+            trail.refused();
             return Ok(answer(head, body.into(), Some(Unexecuted::Locked(met))));
         }
         // Without a permit there is no lock to be kept, so only a refused token is of interest.
@@ -83,6 +84,9 @@ impl Way {
         let (seen, peeked) = self.peek(body, endpoint).await;
         let seen = decoded(&head, &seen);
         let sign = signs::read(head.status, &head.headers, &seen, clock::wall());
+        if sign.is_some() {
+            trail.refused();
+        }
         // Also in an answer that broke off, or that nobody can hand on: the lock is there all the same.
         let met = match (&sign, &mut permit) {
             (Some(Sign::Locked(retry_after)), Some(permit)) => permit.locked(*retry_after),
@@ -112,33 +116,27 @@ impl Way {
     ) -> Result<Sent, Cause> {
         let failed = |error: &_| Failure::of(error, endpoint.authority().as_str(), self.max_body);
         let timed_out = || Failure::timeout(endpoint.authority().as_str());
-        let connection = capture_connection(&mut request);
         let Some(permit) = permit else {
-            trail.sends();
+            let attempt = Attempt::begin(trail, &mut request);
             let outcome = tokio::time::timeout(self.timeout, self.client.request(request)).await;
             let failure = match outcome {
-                Ok(Ok(response)) => return received(response, &connection, endpoint),
+                Ok(Ok(response)) => return received(response, &attempt.connection, endpoint),
                 Ok(Err(error)) => failed(&error),
                 Err(_) => timed_out(),
             };
-            if failure.never_sent {
-                trail.not_sent();
-            }
             return Err(failure.cause);
         };
         if let Err(until) = permit.sending() {
             return Ok(Sent::Overtaken(until));
         }
-        trail.sends();
-        // Until the request has a connection, none of it was written, and it can still be held back from a lock.
-        let unsent = || connection.connection_metadata().is_none();
+        let attempt = Attempt::begin(trail, &mut request);
         let mut exchange = pin!(tokio::time::timeout(self.timeout, self.client.request(request)));
         let outcome = tokio::select! {
             outcome = &mut exchange => outcome,
             until = permit.overtaken() => {
-                if unsent() {
+                // It can still be held back from the lock.
+                if attempt.is_unsent() {
                     permit.not_sent();
-                    trail.not_sent();
                     return Ok(Sent::Overtaken(until));
                 }
                 exchange.await
@@ -147,14 +145,13 @@ impl Way {
         let failure = match outcome {
             Ok(Ok(response)) => {
                 permit.answered();
-                return received(response, &connection, endpoint);
+                return received(response, &attempt.connection, endpoint);
             }
             Ok(Err(error)) => failed(&error),
             Err(_) => timed_out(),
         };
-        if failure.never_sent || unsent() {
+        if failure.never_sent || attempt.is_unsent() {
             permit.not_sent();
-            trail.not_sent();
         }
         Err(failure.cause)
     }
@@ -209,6 +206,33 @@ fn request(call: Call, endpoint: &Endpoint, token: &Token) -> Option<Request<Bod
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     Some(request)
+}
+
+/// One exchange on a call's trail. Dropped before the request has a connection, it takes itself back: the connection
+/// failed, a lock came first, or the caller has hung up.
+struct Attempt<'a> {
+    trail: &'a Trail,
+    connection: CaptureConnection,
+}
+
+impl<'a> Attempt<'a> {
+    fn begin(trail: &'a Trail, request: &mut Request<Body>) -> Self {
+        trail.sends();
+        Self { trail, connection: capture_connection(request) }
+    }
+
+    /// Until the request has a connection, none of it is written.
+    fn is_unsent(&self) -> bool {
+        self.connection.connection_metadata().is_none()
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if self.is_unsent() {
+            self.trail.not_sent();
+        }
+    }
 }
 
 /// How an exchange ended that did not fail.

@@ -1,12 +1,19 @@
 //! Zoho's signs that a call was not executed: a lock, and a dead token.
 //!
-//! Both can stand under any status, 200 included, and in three shapes: People's `response.errors` as an object or an
-//! array, People's bare `error`, Calendar's `error` array (zoho-facts, sections 1 to 3).
+//! A lock can stand under any status, 200 included, and in four shapes: People's `response.errors` as an object or an
+//! array, People's bare `error`, Calendar's `error` array, and an object of `code` and `message` (zoho-facts, sections 1
+//! to 3).
+//!
+//! An answer below 400 may as well be a record with a member named `code`. What is taken for a lock is sent again, so
+//! there the whole body has to be an error report ([`success::error_codes`]): a lock that is missed costs one more
+//! answer, a write that is sent twice costs the user's data.
 
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
+
+use crate::success;
 
 /// People's code for a locked call.
 const LOCKED: &str = "7209";
@@ -35,7 +42,12 @@ pub(super) enum Sign {
 pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], now: std::time::SystemTime) -> Option<Sign> {
     // Some servers put a byte order mark before JSON.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let codes = serde_json::from_slice::<Value>(body).map(|body| codes(&body)).unwrap_or_default();
+    let failed = status.is_client_error() || status.is_server_error();
+    let codes = match serde_json::from_slice::<Value>(body) {
+        Ok(body) if failed => codes(&body),
+        Ok(body) => success::error_codes(&body),
+        Err(_) => Vec::new(),
+    };
     if status == StatusCode::TOO_MANY_REQUESTS || codes.iter().any(|code| code == LOCKED) {
         return Some(Sign::Locked(retry_after(headers, now)));
     }
@@ -48,20 +60,14 @@ pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], now: st
     codes.into_iter().find(|code| SCOPE_MISSING.contains(&code.as_str())).map(Sign::ScopeMissing)
 }
 
-/// Every error code of an answer, from the places where Zoho puts them.
+/// Every error code of an answer whose status says that it failed, from the places where Zoho puts them.
 fn codes(body: &Value) -> Vec<String> {
     let places = [body, &body["error"], &body["errors"], &body["response"], &body["response"]["errors"]];
     let entries = places.into_iter().flat_map(|place| match place {
-        Value::Array(entries) => entries.iter().collect(),
-        one => vec![one],
+        Value::Array(entries) => entries.as_slice(),
+        one => std::slice::from_ref(one),
     });
-    let fields = entries.flat_map(|entry| [entry.get("code"), entry.get("error_code")]);
-    let code = |field: Option<&Value>| match field {
-        Some(Value::String(code)) => Some(code.clone()),
-        Some(Value::Number(code)) => Some(code.to_string()),
-        _ => None,
-    };
-    fields.filter_map(code).collect()
+    entries.flat_map(success::codes).collect()
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date.
@@ -94,7 +100,9 @@ mod tests {
             (403, r#"{"error":[{"error_code":"7209","message":"x"}]}"#),
             (403, r#"{"error":[{"code":null,"error_code":"7209","message":"x"}]}"#),
             (400, r#"{"code":"7209","message":"x"}"#),
-            (200, "\u{feff}{\"code\":\"7209\"}"),
+            (400, r#"{"code":"7209","name":"x"}"#),
+            (500, r#"[{"code":7209}]"#),
+            (200, "\u{feff}{\"code\":\"7209\",\"message\":\"x\"}"),
         ] {
             assert_eq!(sign(status, body), Some(Sign::Locked(None)), "{status} {body}");
         }
@@ -126,15 +134,21 @@ mod tests {
     }
 
     #[test]
-    fn a_number_elsewhere_is_no_lock() {
+    fn a_record_is_no_lock() {
         for body in [
+            r#"[{"code":"7209","name":"x"}]"#,
+            r#"{"code":7209,"name":"x","recordId":"1"}"#,
+            r#"{"name":"x","error":{"code":7209}}"#,
+            r#"{"id":"1","response":{"errors":{"code":7209},"status":1}}"#,
             r#"{"sharedUsers":[{"erecno":"7209"}],"code":"200","message":"success"}"#,
             r#"{"response":{"result":[{"code":7209}],"status":0}}"#,
             r#"{"data":{"code":7209}}"#,
             "7209",
             "[7209]",
         ] {
-            assert_eq!(sign(200, body), None, "{body}");
+            for status in [200, 201, 202, 207, 303] {
+                assert_eq!(sign(status, body), None, "{status} {body}");
+            }
         }
     }
 

@@ -59,7 +59,10 @@ pub(super) fn detail(cause: &Cause) -> String {
             format!("its own limit (callers.NAME.limit) has room again in {} s", whole_seconds(*retry_after))
         }
         Cause::UnknownRoute { detail } | Cause::UnknownAccount { detail } => detail.clone(),
-        Cause::BodyTooLarge { limit } => format!("the limit is {limit} bytes (proxy.max_body)"),
+        Cause::BodyTooLarge { limit, form: false } => format!("the limit is {limit} bytes (proxy.max_body)"),
+        Cause::BodyTooLarge { limit, form: true } => {
+            format!("the limit for a form is {limit} bytes (proxy.max_form)")
+        }
         Cause::BodyEncoded { encoding, reader } => encoded(encoding, *reader),
         Cause::ThresholdSaturated { retry_after, daily } => format!(
             "{}the earliest could be in {} s; wait longer (Prefer: wait=N) or come back then",

@@ -4,10 +4,13 @@
 //! target that is none of the account's hosts, a path that two servers could read differently, and, with
 //! `routing.unknown = "deny"`, a call that the catalogue does not know.
 //!
+//! On the way back it rewrites Zoho's redirects to the form in which the caller calls (`location`).
+//!
 //! Guards: no request leaves for a host that is not its account's, and none is counted as one call and served as another.
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod location;
 mod matcher;
 mod path;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
 use http::{Method, Response, header, request::Parts};
 use tower::{Layer, Service};
 
-use super::{Matcher, Path, PathFault, target};
+use super::{Matcher, Path, PathFault, location::Locations, target};
 use crate::{
     account::{Account, AccountName},
     body::Body,
@@ -80,14 +80,21 @@ where
 
     fn call(&mut self, identified: Identified) -> Self::Future {
         match self.routing.visit(identified) {
-            Ok(matched) => self.inner.call(matched),
+            Ok((matched, locations)) => {
+                let visit = self.inner.call(matched);
+                Box::pin(async move {
+                    let mut response = visit.await?;
+                    locations.rewrite(response.headers_mut());
+                    Ok(response)
+                })
+            }
             Err(refusal) => Box::pin(ready(Err(refusal))),
         }
     }
 }
 
 impl Routing {
-    fn visit(&self, Identified { caller, permissions, request }: Identified) -> Result<Matched, Refusal> {
+    fn visit(&self, Identified { caller, permissions, request }: Identified) -> Result<(Matched, Locations), Refusal> {
         let (mut head, body) = request.into_parts();
         // What the caller asks of the gateway itself is asked of whoever receives it, and that is here.
         take_connection_options(&mut head.headers, |name| name.starts_with("gateway-"));
@@ -119,7 +126,8 @@ impl Routing {
             let refusal = named(Cause::CallerForbidden(what).into());
             return Err(Refusal { route: Some(route.id.clone()), ..refusal });
         }
-        Ok(Matched { subject: Subject { caller, account, route }, target, head, body, read_only })
+        let locations = Locations::new(&account, product, &target, &head.uri, host);
+        Ok((Matched { subject: Subject { caller, account, route }, target, head, body, read_only }, locations))
     }
 
     /// The account that the request names, or the one for callers who name none.

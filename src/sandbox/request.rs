@@ -8,8 +8,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
-/// The largest body that is read. Zoho states none for these calls; this one keeps a mistake from filling the memory.
-const MOST_BODY: usize = 4 * 1024 * 1024;
+/// The largest body that is read: a file of 10 MB with what stands around it. It keeps a mistake from filling the memory.
+const MOST_BODY: usize = 16 * 1024 * 1024;
 
 /// The authorization schemes Zoho takes; its pages show the first, and the second works too.
 const SCHEMES: [&str; 2] = ["Zoho-oauthtoken", "Bearer"];

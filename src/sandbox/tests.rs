@@ -478,7 +478,7 @@ async fn refuses_a_body_above_its_bound() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;
     let mut stream = TcpStream::connect(zoho.address).await.unwrap();
-    let length = 4 * 1024 * 1024 + 1;
+    let length = 16 * 1024 * 1024 + 1;
     let head = format!(
         "PUT {COURSE} HTTP/1.1\r\nHost: zoho.test\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
     );

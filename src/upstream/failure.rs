@@ -38,7 +38,7 @@ impl Failure {
     pub fn of(error: &legacy::Error, server: &str, max_body: u64) -> Self {
         let log = chain(error);
         if let Some(BodyError::TooLarge) = find(error) {
-            return Self { cause: Cause::BodyTooLarge { limit: max_body }, never_sent: false };
+            return Self { cause: Cause::BodyTooLarge { limit: max_body, form: false }, never_sent: false };
         }
         if find::<BodyError>(error).is_some() {
             return Self { cause: Cause::BodyIncomplete, never_sent: false };

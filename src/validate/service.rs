@@ -44,6 +44,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct ValidateLayer {
     max_body: u64,
+    max_form: u64,
     reading: Arc<Reading>,
 }
 
@@ -55,11 +56,11 @@ pub struct Validate<S> {
 }
 
 impl ValidateLayer {
-    /// Bodies over `max_body` bytes are refused, and so is what would make all that are being read hold more than
-    /// `max_held` bytes.
+    /// Bodies over `max_body` bytes are refused, forms over `max_form`, and what would make all that are being read hold
+    /// more than `max_held` bytes.
     #[must_use]
-    pub fn new(max_body: u64, max_held: u64) -> Self {
-        Self { max_body, reading: Reading::new(max_held) }
+    pub fn new(max_body: u64, max_form: u64, max_held: u64) -> Self {
+        Self { max_body, max_form, reading: Reading::new(max_held) }
     }
 }
 
@@ -103,11 +104,16 @@ async fn visit(
     if kind.is_read && !body.is_end_stream() {
         kind.readable(&head.headers)?;
     }
-    // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first.
-    let held = if kind.is_read { room.max_body } else { HELD.min(room.max_body) };
+    // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first. Only
+    // forms are looked into, so everything else streams, whatever the route's rules.
+    let bounds = if kind.is_whole() {
+        Bounds::whole(room.max_form.min(room.max_body), room.max_form < room.max_body)
+    } else {
+        Bounds { held: HELD.min(room.max_body), longest: room.max_body, form: false }
+    };
     let expects = head.headers.contains_key(header::EXPECT);
     let mut part = room.reading.begin();
-    let payload = read(body, held, room.max_body, expects, &mut part).await?;
+    let payload = read(body, bounds, expects, &mut part).await?;
     let (route, query) = (Arc::clone(&subject.route), target.clone());
     match &payload {
         Payload::Held { bytes, .. } if bytes.len() as u64 > HELD => {
@@ -138,7 +144,7 @@ struct BodyKind {
     is_form: bool,
     /// Whether its parts are looked for as well.
     in_parts: bool,
-    /// Whether the gateway reads all of it.
+    /// Whether the gateway has to understand it.
     is_read: bool,
     /// Why it does.
     reader: Reader,
@@ -155,6 +161,11 @@ impl BodyKind {
         let is_read = (is_form && (read_only || !is_off)) || in_parts || has_rules;
         let reader = if has_rules { Reader::Rules } else { Reader::Overrides };
         Self { content_type: content_type.unwrap_or_default().into_owned(), is_form, in_parts, is_read, reader }
+    }
+
+    /// Whether all of it is held before it is judged.
+    fn is_whole(&self) -> bool {
+        self.is_read && (self.is_form || self.in_parts)
     }
 
     /// Refuses what no body of its kind can be read in.
@@ -218,24 +229,36 @@ fn is_compressed(headers: &HeaderMap) -> bool {
     codings.map(<[u8]>::trim_ascii).any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
-/// Reads up to `held` bytes; what is longer streams on, up to `max_body`. Who `expects` to be told before it sends is not
-/// sending yet.
-async fn read(
-    mut incoming: Incoming,
+/// How much of a body is taken, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// So much is read before the call queues; what is longer streams.
     held: u64,
-    max_body: u64,
-    expects: bool,
-    part: &mut Part,
-) -> Result<Payload, Cause> {
-    let too_large = Cause::BodyTooLarge { limit: max_body };
-    if incoming.size_hint().lower() > max_body {
+    /// More is refused.
+    longest: u64,
+    /// That is because it is a form.
+    form: bool,
+}
+
+impl Bounds {
+    /// Of a body that is read whole.
+    fn whole(longest: u64, form: bool) -> Self {
+        Self { held: longest, longest, form }
+    }
+}
+
+/// Reads what is held of a body. Who `expects` to be told before it sends is not sending yet.
+async fn read(mut incoming: Incoming, bounds: Bounds, expects: bool, part: &mut Part) -> Result<Payload, Cause> {
+    let Bounds { held, longest, form } = bounds;
+    let too_large = Cause::BodyTooLarge { limit: longest, form };
+    if incoming.size_hint().lower() > longest {
         if !expects {
             drain(incoming).await;
         }
         return Err(too_large);
     }
     if incoming.size_hint().lower() > held {
-        return Ok(Payload::Streamed(Body::from(incoming).at_most(max_body)));
+        return Ok(Payload::Streamed(Body::from(incoming).at_most(longest)));
     }
     let mut first: Option<Bytes> = None;
     let mut collected = BytesMut::new();
@@ -252,13 +275,13 @@ async fn read(
         }
         let length = (collected.len() + first.as_ref().map_or(0, Bytes::len)) as u64;
         part.grow_to(length)?;
-        if length > max_body {
+        if length > longest {
             drain(incoming).await;
             return Err(too_large);
         }
         if length > held {
             let head = first.unwrap_or_else(|| collected.freeze());
-            return Ok(Payload::Streamed(Body::streamed(head, incoming).at_most(max_body - length)));
+            return Ok(Payload::Streamed(Body::streamed(head, incoming).at_most(longest - length)));
         }
     }
 }

@@ -12,9 +12,11 @@ use std::{
 
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
+use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use crate::support::{
-    CALENDAR, COURSE, Call, Gateway, Process, Reply, SHARE, Setup, Upstream, delete, exchange, get, put, shell, until,
+    CALENDAR, COURSE, Call, Gateway, Process, Reply, SHARE, Setup, Upstream, delete, exchange, get, ms, put, shell,
+    until,
 };
 
 const ROUTE: &str = "people.lms.share-course";
@@ -232,6 +234,26 @@ async fn a_write_that_met_a_lock_and_does_not_wait_has_failed() {
     gateway.send(&share().header("prefer", "wait=1")).await.problem(429, "threshold-locked");
     let line = only(&gateway).await;
     assert_eq!((&line["verdict"], &line["status"]), (&json!("failed"), &json!(429)), "{line:#}");
+}
+
+/// The caller hangs up while the gateway still connects: not a byte of the call was written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_whose_caller_hung_up_before_it_had_a_connection_makes_no_line() {
+    let accounts = Upstream::start(|_| Reply::json(200, "{}")).await;
+    // It accepts, and never answers the handshake.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let people = format!("https://{}", listener.local_addr().expect("it is bound"));
+    let setup = Gateway::before_upstream(&accounts).set("accounts.main.endpoints.people", people);
+    let gateway = setup.set("upstream.connect_timeout", "25s").start();
+    let write = tokio::spawn(share().sending(gateway.address()));
+    let (mut stream, _) = listener.accept().await.expect("the gateway connects");
+    write.abort();
+    let mut greeting = Vec::new();
+    let end = stream.read_to_end(&mut greeting);
+    assert!(tokio::time::timeout(ms(20_000), end).await.is_ok(), "the connection goes with the call");
+    gateway.send(&get("/nowhere").header("x-request-id", "settle")).await.problem(404, "unknown-route");
+    gateway.process().logs("settle");
+    assert_eq!(entries(&gateway), Vec::<Value>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

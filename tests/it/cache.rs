@@ -52,6 +52,92 @@ async fn a_write_makes_what_was_kept_of_its_path_stale() {
     assert!(gateway.send(&get(COURSE)).await.text().contains("588882000000212025"));
 }
 
+/// A write that was never sent changes nothing: its caller hung up in the queue, or the gateway refused it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_was_never_sent_leaves_what_is_kept() {
+    const WRITE: &str = "people.lms.share-course";
+    let upstream = Upstream::start(|request| match request.body.is_empty() || request.line.contains("289009") {
+        true => Reply::json(200, r#"{"code":"200"}"#),
+        false => Reply::Close,
+    })
+    .await;
+    let setup = Gateway::before_upstream(&upstream).route(ROUTE, "cache", "5m").route(WRITE, "requests", 2);
+    let gateway = setup.route(WRITE, "window", "5m").set("queue.max_wait", "10m").start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    let unsent = async |what: &str| {
+        cache_status(&gateway.send(&get(COURSE)).await, "hit");
+        assert_eq!(upstream.received().len(), 2, "{what}");
+    };
+    let write = put(COURSE).form(SHARE);
+    // One of the two slots, on another path.
+    gateway.send(&put(&COURSE.replace("289003", "289009")).form(SHARE)).await.is_zohos(200);
+    unsent("another path").await;
+    gateway.send(&put(COURSE).form("erecnosList=x")).await.problem(400, "invalid-payload");
+    unsent("refused for its payload").await;
+    gateway.send(&write.clone().header("gateway-dry-run", "?1")).await;
+    unsent("a dry run").await;
+
+    // This one is sent, and its outcome is unknown.
+    gateway.send(&write).await.problem(502, "upstream-invalid-response");
+    let other = get(&format!("{COURSE}?startIndex=1"));
+    for _ in 0..2 {
+        cache_status(&gateway.send(&other).await, "fwd=uri-miss");
+    }
+}
+
+/// The same of a caller that hangs up while it waits, and of one that cannot wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_left_the_queue_leaves_what_is_kept() {
+    const WRITE: &str = "people.lms.share-course";
+    let upstream = Upstream::start(|_| Reply::json(200, r#"{"code":"200"}"#)).await;
+    let setup = Gateway::before_upstream(&upstream).route(ROUTE, "cache", "5m").route(WRITE, "requests", 1);
+    let gateway = setup.route(WRITE, "window", "5m").set("queue.max_wait", "10m").start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    gateway.send(&put(&COURSE.replace("289003", "289009")).form(SHARE)).await.is_zohos(200);
+    let write = put(COURSE).form(SHARE);
+    gateway.send(&write.clone().header("prefer", "wait=0")).await.problem_of(429, "threshold-saturated", WRITE);
+    cache_status(&gateway.send(&get(COURSE)).await, "hit");
+    let waiting = tokio::spawn(write.sending(gateway.address()));
+    gateway.until_waiting(1).await;
+    waiting.abort();
+    assert!(waiting.await.is_err());
+    gateway.until_waiting(0).await;
+    cache_status(&gateway.send(&get(COURSE)).await, "hit");
+    assert_eq!(upstream.received().len(), 2);
+}
+
+/// Zoho refused the write unexecuted, with a lock that the cache is to bridge.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_met_a_lock_leaves_what_is_kept() {
+    let zoho = Sandbox::start(&["--requests", "100000", "--lock-answer", "200"]);
+    let gateway = Gateway::before(&zoho).route(ROUTE, "cache", "5m").start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    zoho.lock("PUT /api/v1/courses/{id}/share", 300.0).await;
+    let write = put(COURSE).form(SHARE);
+    gateway.send(&write.clone().header("prefer", "wait=0")).await.problem(429, "threshold-locked");
+    cache_status(&gateway.send(&get(COURSE)).await, "hit");
+    // Hangs up while it waits for the end of the lock.
+    let waiting = tokio::spawn(write.header("prefer", "wait=600").sending(gateway.address()));
+    gateway.until_waiting(1).await;
+    waiting.abort();
+    gateway.until_waiting(0).await;
+    cache_status(&gateway.send(&get(COURSE)).await, "hit");
+}
+
+/// Zoho takes none of the account's tokens: it refused the write unexecuted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_with_a_dead_token_leaves_what_is_kept() {
+    let upstream = Upstream::start(|request| match request.line.starts_with("GET") {
+        true => Reply::json(200, r#"{"code":"200"}"#),
+        false => Reply::json(401, r#"{"response":{"errors":{"code":7213,"message":"x"},"status":1}}"#),
+    })
+    .await;
+    let gateway = Gateway::before_upstream(&upstream).route(ROUTE, "cache", "5m").start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    gateway.send(&put(COURSE).form(SHARE)).await.is_zohos(401);
+    cache_status(&gateway.send(&get(COURSE)).await, "hit");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_identical_reads_at_once_share_one_call() {
     let zoho = Sandbox::start(&["--requests", "100000", "--delay", "100ms"]);

@@ -144,3 +144,56 @@ async fn a_lock_told_by_an_answer_that_is_none_is_kept() {
         assert_eq!(upstream.received().len(), 1, "{rest}");
     }
 }
+
+/// Answers of 2xx to a write that was executed. What is taken for a lock is sent again, and the data is there twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_with_the_code_of_a_lock_reaches_its_caller_and_is_written_once() {
+    let padding = "x".repeat(3000);
+    for record in [
+        r#"[{"code":"7209","name":"Ada"}]"#,
+        r#"{"code":7209,"name":"Ada","recordId":"588882000000212025"}"#,
+        r#"{"code":"7209"}"#,
+        r#"{"code":"7209","message":"Record added successfully"}"#,
+        r#"{"error_code":"7209","id":"1"}"#,
+        r#"{"id":"1","error":{"code":7209,"message":"none"}}"#,
+        r#"{"id":"1","response":{"errors":{"code":7209,"message":"x"},"status":1}}"#,
+        r#"{"data":{"code":7209,"message":"x"},"message":"x","status":"success"}"#,
+        r#"{"response":{"result":[{"code":7209}],"message":"x","status":0}}"#,
+        r#"{"response":{"result":[{"id":"1"}],"errors":{"code":7209,"message":"x"},"status":2}}"#,
+        &format!(r#"{{"code":7209,"name":"{padding}"}}"#),
+    ] {
+        for status in [200, 201] {
+            let body = record.to_owned();
+            let upstream = Upstream::start(move |_| Reply::json(status, &body)).await;
+            let gateway = Gateway::before_upstream(&upstream).route("people.lms.share-course", "lock", "100ms").start();
+            let answer = gateway.send(&put(COURSE).form(SHARE)).await;
+            answer.is_zohos(status);
+            assert_eq!(answer.text(), record);
+            upstream.only();
+            gateway.send(&put(COURSE).form(SHARE).header("prefer", "wait=0")).await.is_zohos(status);
+        }
+    }
+}
+
+/// The same codes in the shape of an error are a lock, whatever the status.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_is_met_once_in_each_shape() {
+    for lock in [
+        r#"{"response":{"message":"x","errors":{"code":7209,"message":"API access blocked"},"status":1}}"#,
+        r#"{"response":{"message":"x","errors":[{"code":"7209","message":"x"}],"status":1}}"#,
+        r#"{"error":{"code":7209,"message":"x"},"uri":"/api/x"}"#,
+        r#"{"error":[{"description":"x","error_code":"7209","message":"x"}]}"#,
+        r#"{"code":7209,"message":"API access blocked since threshold limit exceeded."}"#,
+        r#"{"code":"7209","message":"x","status":"error"}"#,
+    ] {
+        for status in [200, 202, 400, 500] {
+            let upstream = Upstream::start(move |_| Reply::json(status, lock)).await;
+            let gateway = Gateway::before_upstream(&upstream).start();
+            for _ in 0..2 {
+                let answer = gateway.send(&put(COURSE).form(SHARE).header("prefer", "wait=0")).await;
+                answer.problem(429, "threshold-locked");
+            }
+            upstream.only();
+        }
+    }
+}

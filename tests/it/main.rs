@@ -25,6 +25,8 @@ mod catalogue;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod cut_answers;
+#[cfg(test)]
 mod daily;
 #[cfg(test)]
 mod docs;
@@ -42,6 +44,8 @@ mod hostile;
 mod hygiene;
 #[cfg(test)]
 mod jwt;
+#[cfg(test)]
+mod locations;
 #[cfg(test)]
 mod locks;
 #[cfg(test)]
@@ -76,5 +80,7 @@ mod token_life;
 mod tokens;
 #[cfg(test)]
 mod unix_socket;
+#[cfg(test)]
+mod uploads;
 #[cfg(test)]
 mod upstream_faults;

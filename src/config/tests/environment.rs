@@ -82,7 +82,7 @@ fn mistakes_in_the_environment_name_the_variable() {
         (
             ACCOUNT,
             &[("ZOHO_GATEWAY__PROXY__LISTN", "x")],
-            "environment ZOHO_GATEWAY__PROXY__LISTN: proxy.listn: unknown key; did you mean listen? (known here: body_timeout, drain, header_timeout, hosts, idle_timeout, listen, max_body, max_connections, max_header_bytes, max_headers, send_timeout, tls, unix)",
+            "environment ZOHO_GATEWAY__PROXY__LISTN: proxy.listn: unknown key; did you mean listen? (known here: body_timeout, drain, header_timeout, hosts, idle_timeout, listen, max_body, max_connections, max_form, max_header_bytes, max_headers, send_timeout, tls, unix)",
         ),
         (
             ACCOUNT,

@@ -13,7 +13,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[proxy]\ntlc = {}",
-            "2:1: proxy.tlc: unknown key; did you mean tls? (known here: body_timeout, drain, header_timeout, hosts, idle_timeout, listen, max_body, max_connections, max_header_bytes, max_headers, send_timeout, tls, unix)",
+            "2:1: proxy.tlc: unknown key; did you mean tls? (known here: body_timeout, drain, header_timeout, hosts, idle_timeout, listen, max_body, max_connections, max_form, max_header_bytes, max_headers, send_timeout, tls, unix)",
         ),
         (
             "[routing]\n\"un\\nknown\" = 1",

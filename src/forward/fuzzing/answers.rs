@@ -1,4 +1,4 @@
-//! Any answer of Zoho's: a lock is seen whatever stands around it, and a small answer unfolds into no large one.
+//! Any answer of Zoho's: a lock is seen, a record is not taken for one, and a small answer unfolds into no large one.
 
 use std::{io::Write, time::SystemTime};
 
@@ -36,6 +36,7 @@ pub fn answers(data: &[u8]) {
         judged(status, &headers, body);
         if let Ok(Value::Object(members)) = serde_json::from_slice(body) {
             a_lock_is_seen(status, &headers, &members);
+            a_record_is_no_lock(status, &headers, &members);
         }
     }
 }
@@ -64,8 +65,47 @@ fn judged(status: StatusCode, headers: &HeaderMap, body: &[u8]) {
     }
 }
 
-/// In each of Zoho's shapes and whatever else the answer says, compressed too; and it is no success.
+/// In each of Zoho's shapes, whatever else an answer of a bad status says, and alone in an answer of a good one;
+/// compressed too.
 fn a_lock_is_seen(status: StatusCode, headers: &HeaderMap, members: &Map<String, Value>) {
+    let surroundings = if status.as_u16() < 400 { Map::new() } else { members.clone() };
+    for shape in locks(&surroundings) {
+        let mut members = surroundings.clone();
+        members.extend(shape.clone());
+        let body = Value::Object(members).to_string().into_bytes();
+        assert!(is_locked(status, headers, &body), "{status} {}", String::from_utf8_lossy(&body));
+        let alone = Value::Object(shape).to_string().into_bytes();
+        assert!(!success::tells_of_success(&body) && success::tells_of_failure(&alone));
+        if body.len() < LARGEST {
+            let mut gzip = write::GzEncoder::new(Vec::new(), Compression::fast());
+            let written = gzip.write_all(&body).and_then(|()| gzip.finish());
+            let compressed = written.expect("memory does not fail");
+            assert_eq!(coding::decode("gzip", &compressed).as_ref(), Some(&body));
+        }
+    }
+}
+
+/// Under a good status, an object with a member that reports do not have, and a list of anything.
+fn a_record_is_no_lock(status: StatusCode, headers: &HeaderMap, members: &Map<String, Value>) {
+    if status.as_u16() >= 400 {
+        return;
+    }
+    for shape in locks(members) {
+        let mut record = members.clone();
+        record.extend(shape.clone());
+        record.insert("recordId".to_owned(), json!("1"));
+        for body in [Value::Object(record), json!([shape])] {
+            assert!(!is_locked(status, headers, body.to_string().as_bytes()), "{status} {body}");
+        }
+    }
+}
+
+fn is_locked(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
+    matches!(signs::read(status, headers, body, SystemTime::UNIX_EPOCH), Some(Sign::Locked(_)))
+}
+
+/// A lock in each of Zoho's shapes, beside what an answer with these members says in the same place.
+fn locks(members: &Map<String, Value>) -> Vec<Map<String, Value>> {
     let listed = |there: &Value, entry: Value| match there {
         Value::Array(entries) => Value::Array(entries.iter().cloned().chain([entry]).collect()),
         _ => json!([entry]),
@@ -79,24 +119,12 @@ fn a_lock_is_seen(status: StatusCode, headers: &HeaderMap, members: &Map<String,
         response.insert("errors".to_owned(), errors);
         Value::Object(response)
     };
-    for (name, value) in [
-        ("response", within(json!({ "code": 7209, "message": "x" }))),
-        ("response", within(listed(errors, json!({ "code": "7209" })))),
-        ("error", json!({ "code": 7209 })),
-        ("error", listed(error, json!({ "error_code": "7209" }))),
-        ("code", json!("7209")),
-    ] {
-        let mut members = members.clone();
-        members.insert(name.to_owned(), value);
-        let body = Value::Object(members).to_string().into_bytes();
-        let sign = |body: &[u8]| signs::read(status, headers, body, SystemTime::UNIX_EPOCH);
-        let locked = |body: &[u8]| matches!(sign(body), Some(Sign::Locked(_)));
-        assert!(locked(&body) && success::tells_of_failure(&body), "{}", String::from_utf8_lossy(&body));
-        if body.len() < LARGEST {
-            let mut gzip = write::GzEncoder::new(Vec::new(), Compression::fast());
-            let written = gzip.write_all(&body).and_then(|()| gzip.finish());
-            let compressed = written.expect("memory does not fail");
-            assert_eq!(coding::decode("gzip", &compressed).as_ref(), Some(&body));
-        }
-    }
+    let shapes = [
+        json!({ "response": within(json!({ "code": 7209, "message": "x" })) }),
+        json!({ "response": within(listed(errors, json!({ "code": "7209" }))) }),
+        json!({ "error": { "code": 7209 } }),
+        json!({ "error": listed(error, json!({ "error_code": "7209" })) }),
+        json!({ "code": "7209", "message": "x" }),
+    ];
+    shapes.into_iter().filter_map(|shape| shape.as_object().cloned()).collect()
 }

@@ -48,6 +48,8 @@ pub(crate) enum Reply {
     Late(Duration, Vec<u8>),
     /// Wait until the gate opens, then send these bytes. An opened gate lets one through.
     Gated(Arc<Notify>, Vec<u8>),
+    /// The same, and close.
+    GatedLast(Arc<Notify>, Vec<u8>),
     /// Close without a word.
     Close,
     /// Say nothing for as long as the caller stays.
@@ -182,6 +184,11 @@ async fn converse(mut stream: TcpStream, script: Script, record: Arc<Mutex<Recor
                 stream.write_all(&bytes).await.ok()?;
             }
             Reply::Last(bytes) => {
+                stream.write_all(&bytes).await.ok()?;
+                return stream.shutdown().await.ok();
+            }
+            Reply::GatedLast(gate, bytes) => {
+                gate.notified().await;
                 stream.write_all(&bytes).await.ok()?;
                 return stream.shutdown().await.ok();
             }
