@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use answers::answers;
 
-use super::hygiene;
+use super::{hygiene, tracing_fields};
+use crate::overrides;
 
 /// RFC 9110 section 7.6.1, and what stands for a connection by custom.
 const OF_THE_CONNECTION: [&str; 10] = [
@@ -22,33 +23,28 @@ const OF_THE_CONNECTION: [&str; 10] = [
     "upgrade",
 ];
 
-const OF_THE_CALLER: [&str; 24] = [
+const OF_THE_CALLER: [&str; 14] = [
     "authorization",
-    "b3",
-    "baggage",
+    "cf-connecting-ip",
     "cookie",
     "cookie2",
     "expect",
     "forwarded",
-    "grpc-trace-bin",
     "host",
     "prefer",
     "priority",
-    "sentry-trace",
-    "traceparent",
-    "tracestate",
-    "uber-trace-id",
-    "x-amzn-trace-id",
-    "x-cloud-trace-context",
-    "x-correlation-id",
-    "x-ot-span-context",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "x-real-ip",
-    "x-request-id",
-    // Beginnings.
-    "gateway-",
-    "x-forwarded-",
-    "x-b3-",
+    // Of all vendors' agents; the table itself is data, and read here too.
+    "traceparent",
 ];
+
+const BEGINNINGS: [&str; 4] = ["gateway-", "x-forwarded-", "x-b3-", "uberctx-"];
+
+/// Which the gateway writes, or has judged.
+const OF_THE_BODY: [&str; 4] = ["accept-encoding", "content-encoding", "content-length", "content-type"];
 
 const OF_ZOHOS_OWN: [&str; 6] =
     ["proxy-status", "ratelimit", "ratelimit-policy", "set-cookie", "set-cookie2", "x-request-id"];
@@ -65,15 +61,16 @@ pub fn headers(data: &[u8]) {
     let named = named_by_connection(&fields);
     let stays = |name: &str| OF_THE_CONNECTION.contains(&name) || named.iter().any(|named| named == name);
     let private = |name: &str| {
-        OF_THE_CALLER.iter().any(|own| *own == name || (own.ends_with('-') && name.starts_with(own)))
-            || name.starts_with("x-datadog-")
-            || name.starts_with("uberctx-")
+        OF_THE_CALLER.contains(&name)
+            || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+            || tracing_fields::is_one(name)
     };
     // Some servers take `_` for `-`.
     let taken_for = |name: &str| name.contains('_').then(|| name.replace('_', "-"));
-    let ends_here = |name: &str| OF_THE_CONNECTION.contains(&name) || name == "content-length" || private(name);
+    let ends_here = |name: &str| OF_THE_CONNECTION.contains(&name) || OF_THE_BODY.contains(&name) || private(name);
     crosses(&fields, hygiene::outbound, |name| {
-        !stays(name) && !private(name) && !taken_for(name).is_some_and(|name| ends_here(&name))
+        let is_taken_for_another = || taken_for(name).is_some_and(|name| ends_here(&name));
+        !stays(name) && !private(name) && !is_taken_for_another() && !overrides::is_override(name)
     });
     crosses(&fields, hygiene::inbound, |name| {
         !stays(name) && !OF_ZOHOS_OWN.contains(&name) && !name.starts_with("access-control-")
