@@ -25,6 +25,7 @@ use crate::{
     clock,
     ledger::Entrance,
     overrides,
+    protocol::Reception,
     refusal::{Cause, Refusal},
     trail::Trail,
 };
@@ -104,6 +105,9 @@ async fn visit(Matched { subject, target, head, body }: Matched, room: &Validate
     }
     let mut part = room.reading.begin();
     let payload = read(body, held, max_body, expects, &mut part).await?;
+    if let Some(reception) = head.extensions.get::<Reception>() {
+        reception.waits();
+    }
     let form = match &payload {
         Payload::Held { bytes, .. } if is_form(&head.headers) => Some(&bytes[..]),
         _ => None,

@@ -35,6 +35,8 @@ mod dry_run;
 #[cfg(test)]
 mod foreign_use;
 #[cfg(test)]
+mod hangups;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod hygiene;
