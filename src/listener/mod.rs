@@ -6,6 +6,7 @@
 
 mod address;
 mod connection;
+mod failures;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod idle;

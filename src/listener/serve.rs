@@ -22,6 +22,7 @@ use tower::Service;
 use super::{
     Arrival, Listener, Patience, Places, Stream,
     connection::Watch,
+    failures::AcceptFailures,
     idle::IdleConnections,
     wire::{Answering, Conversation, Wire},
 };
@@ -34,9 +35,6 @@ use crate::{
 
 /// How many fields hyper has room for without being told.
 const HYPERS_FIELDS: usize = 100;
-
-/// After accept(2) failed for want of files or memory, trying again at once would only burn the processor.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is already answered gets this long to be written out at the end of a drain.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -166,6 +164,7 @@ async fn accept_until(
     serve: impl Fn(Arrival, Option<OwnedSemaphorePermit>),
 ) -> Option<Arrival> {
     tokio::pin!(end);
+    let mut failures = AcceptFailures::default();
     loop {
         let accepted = tokio::select! {
             () = &mut end => return None,
@@ -173,14 +172,14 @@ async fn accept_until(
         };
         match accepted {
             // The place is taken for who has come: a listener that waits holds none.
-            Ok(arrival) => tokio::select! {
-                () = &mut end => return Some(arrival),
-                place = places.take() => serve(arrival, place),
-            },
-            Err(error) => {
-                tracing::warn!(%error, "could not accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+            Ok(arrival) => {
+                failures.succeeded();
+                tokio::select! {
+                    () = &mut end => return Some(arrival),
+                    place = places.take() => serve(arrival, place),
+                }
             }
+            Err(error) => tokio::time::sleep(failures.failed(&error)).await,
         }
     }
 }
