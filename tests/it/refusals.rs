@@ -230,7 +230,9 @@ async fn an_upload_that_is_refused_hears_why() {
         assert_eq!(python(PYTHON_UPLOADS, &[&url, &headers]), expected);
         for expect in ["Expect:", "Expect: 100-continue"] {
             let field = format!("{field}: {value}");
-            let upload = format!("head -c 20000000 /dev/zero | curl -sS -o /dev/null -w '%{{http_code}}' -H '{expect}' -H '{field}' -H 'content-type: a/b' --data-binary @- {url}");
+            let upload = format!(
+                "head -c 20000000 /dev/zero | curl -sS -o /dev/null -w '%{{http_code}}' -H '{expect}' -H '{field}' -H 'content-type: a/b' --data-binary @- {url}"
+            );
             assert_eq!(shell(&upload), status.to_string(), "{expect}");
         }
     }
