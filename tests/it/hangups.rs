@@ -139,6 +139,39 @@ async fn who_hangs_up_over_tls_leaves_the_queue_whatever_is_unread() {
     only_who_stayed_is_served(&upstream, &gateway, &gate).await;
 }
 
+/// Their end does not even reach this machine while so much is unread: it shows when the gateway reads on, and that is
+/// before a slot is spent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_of_any_size_whose_clients_are_gone_spend_nothing() {
+    let (upstream, gateway, gate) = one_slot_taken(|setup| setup.set("proxy.max_body", "16MiB"), |call| call).await;
+    let mut waiting = 0;
+    for megabytes in [1, 3, 10] {
+        for fields in [format!("Content-Length: {}", megabytes << 20), "Transfer-Encoding: chunked".to_owned()] {
+            let head = format!("GET {COURSE}?startIndex=1 HTTP/1.1\r\nHost: gateway\r\n{fields}\r\n\r\n");
+            let body = if fields.contains("chunked") {
+                format!("{}0\r\n\r\n", chunk().repeat(100 * megabytes))
+            } else {
+                "x".repeat(megabytes << 20)
+            };
+            let mut stream = TcpStream::connect(gateway.address()).await.expect("it listens");
+            stream.write_all(head.as_bytes()).await.expect("the kernel takes it");
+            // Of the largest the kernel takes a part.
+            let _ = tokio::time::timeout(Duration::from_millis(200), stream.write_all(body.as_bytes())).await;
+            waiting += 1;
+            gateway.until_waiting(waiting).await;
+        }
+    }
+    let body = vec![b'x'; 8 << 20];
+    let staying = tokio::spawn(get(&format!("{COURSE}?startIndex=2")).body(body.clone()).sending(gateway.address()));
+    gateway.until_waiting(waiting + 1).await;
+    gate.notify_one();
+    staying.await.expect("no panic").is_zohos(200);
+    let received = upstream.received();
+    let lines: Vec<_> = received.iter().map(|received| &received.line).collect();
+    assert!(lines.len() == 2 && lines[1].contains("startIndex=2"), "{lines:?}");
+    assert!(received[1].body == body, "{} bytes arrived, or others", received[1].body.len());
+}
+
 fn on_a_unix_socket(setup: Setup) -> Setup {
     let path = format!("unix:{}", setup.path("proxy.sock").display());
     setup.set("proxy.listen", json!([path, "127.0.0.1:0"]))
