@@ -33,7 +33,7 @@ impl AcceptFailures {
         }
         self.unlogged += 1;
         if let Some(failures) = self.to_log() {
-            tracing::warn!(%error, failures, "could not accept connections");
+            tracing::warn!(%error, failures, "could not accept a connection");
         }
         let pause = self.pause.map_or(SHORTEST_PAUSE, |pause| (2 * pause).min(LONGEST_PAUSE));
         self.pause = Some(pause);

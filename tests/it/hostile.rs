@@ -501,7 +501,7 @@ async fn a_process_without_free_files_does_not_fill_its_log() {
     let (soft, hard) = limits.trim().split_once(char::is_whitespace).expect("two limits");
     prlimit(gateway.process().id(), &format!("--nofile=5:{}", hard.trim()));
     let waiting = tokio::spawn(get("/people/api/x").sending(gateway.address()));
-    gateway.process().logs("could not accept connections");
+    gateway.process().logs("could not accept a connection");
     // Many failures are over by then.
     tokio::time::sleep(ms(1500)).await;
     prlimit(gateway.process().id(), &format!("--nofile={soft}:{}", hard.trim()));
