@@ -32,7 +32,7 @@ impl AcceptFailures {
             return Duration::ZERO;
         }
         self.unlogged += 1;
-        if let Some(failures) = self.to_log() {
+        if let Some(failures) = self.due_line() {
             tracing::warn!(%error, failures, "could not accept a connection");
         }
         let pause = self.pause.map_or(SHORTEST_PAUSE, |pause| (2 * pause).min(LONGEST_PAUSE));
@@ -46,7 +46,7 @@ impl AcceptFailures {
     }
 
     /// How many failures a line has to tell of, if there is to be one now.
-    fn to_log(&mut self) -> Option<u64> {
+    fn due_line(&mut self) -> Option<u64> {
         let now = clock::now();
         if self.logged.is_some_and(|logged| now < logged + BETWEEN_LINES) {
             return None;

@@ -52,7 +52,7 @@ impl Linger {
     pub(super) fn takes(&mut self, bytes: &[u8]) -> bool {
         let length = bytes.len() as u64;
         if let Some(rest) = &mut self.rest
-            && !(rest.follow(bytes, self.limits).is_ok() && !rest.is_done())
+            && (rest.follow(bytes, self.limits).is_err() || rest.is_done())
         {
             // What comes behind a body has no declared end.
             (self.rest, self.left, self.end) = (None, BYTES, clock::now() + LINGER);
