@@ -4,7 +4,8 @@
 //! streamed request body keeps count of its size, because nobody measured it before.
 
 use std::{
-    future::Future,
+    collections::VecDeque,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -15,13 +16,16 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Sleep;
+use tokio::{sync::OwnedSemaphorePermit, time::Sleep};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Bytes already at hand, then whatever still comes from a connection.
 #[derive(Debug, Default)]
 pub struct Body {
     head: Bytes,
+    /// What of the rest was read ahead, and what counts it.
+    ahead: VecDeque<Bytes>,
+    counted: Option<OwnedSemaphorePermit>,
     rest: Option<Incoming>,
     trailers: Option<HeaderMap>,
     /// Takes from trailers what must not cross, as from headers.
@@ -115,7 +119,33 @@ impl Body {
     /// How much of it is held in memory by now, in bytes.
     #[must_use]
     pub fn at_hand(&self) -> usize {
-        self.head.len() + self.trailers.as_ref().map_or(0, weight)
+        let ahead: usize = self.ahead.iter().map(Bytes::len).sum();
+        self.head.len() + ahead + self.trailers.as_ref().map_or(0, weight)
+    }
+
+    /// Reads on until so many bytes are at hand or the body has ended; says whether it has. What was read stays when this
+    /// is dropped half-way. `counted` is kept as long as any of it is here.
+    ///
+    /// # Errors
+    /// The body ends early.
+    pub async fn read_ahead(&mut self, bytes: u64, counted: OwnedSemaphorePermit) -> Result<bool, BodyError> {
+        self.counted = Some(counted);
+        let mut at_hand = self.at_hand() as u64;
+        while at_hand < bytes && self.rest.is_some() {
+            let frame = poll_fn(|context| self.next_of_the_rest(context)).await.transpose()?;
+            match frame.map(Frame::into_data) {
+                None => self.rest = None,
+                Some(Ok(data)) => {
+                    at_hand += data.len() as u64;
+                    self.ahead.push_back(data);
+                }
+                Some(Err(trailers)) => {
+                    self.trailers = trailers.into_trailers().ok();
+                    self.rest = None;
+                }
+            }
+        }
+        Ok(self.rest.as_ref().is_none_or(HttpBody::is_end_stream))
     }
 
     /// Keeps `token` until the body is done or dropped.
@@ -132,10 +162,19 @@ impl Body {
         if self.head.has_remaining() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.head)))));
         }
-        let Some(rest) = &mut self.rest else {
+        if let Some(data) = self.ahead.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        self.counted = None;
+        if self.rest.is_none() {
             let trailers = self.trailers.take().map(Frame::trailers);
             return Poll::Ready(trailers.map(|frame| Ok(self.cleaned(frame))));
-        };
+        }
+        self.next_of_the_rest(context)
+    }
+
+    fn next_of_the_rest(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
         let frame = match Pin::new(rest).poll_frame(context) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
@@ -238,13 +277,14 @@ impl HttpBody for Body {
 
     fn is_end_stream(&self) -> bool {
         !self.head.has_remaining()
+            && self.ahead.is_empty()
             && self.trailers.is_none()
             && self.error.is_none()
             && self.rest.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let head = self.head.len() as u64;
+        let head = self.head.len() as u64 + self.ahead.iter().map(|data| data.len() as u64).sum::<u64>();
         let rest = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(head + rest.lower());

@@ -16,7 +16,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, Request, Response, header, uri::Authority};
+use http::{HeaderMap, HeaderValue, Request, Response, header, uri::Authority};
 use hyper::body::Incoming;
 use tower::{Layer, Service};
 
@@ -55,6 +55,20 @@ impl KnownHosts {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Makes origin form of an absolute form that names the gateway itself. Its authority takes the place of `Host`, which
+    /// does not count then (RFC 9112 section 3.2.2). Other absolute forms stay as they are.
+    fn as_origin_form<B>(&self, request: &mut Request<B>) {
+        let (Some(authority), Some(path)) = (request.uri().authority(), request.uri().path_and_query()) else { return };
+        let (name, path) = (authority.as_str(), path.clone());
+        // A user's name before the host may hide which server is meant.
+        if name.contains('@') || !self.knows(name, is_a_browsers(request.headers())) {
+            return;
+        }
+        let Ok(host) = HeaderValue::from_str(name) else { return };
+        request.headers_mut().insert(header::HOST, host);
+        *request.uri_mut() = path.into();
     }
 
     /// Other addresses are beyond the DNS, and so are private names.
@@ -141,7 +155,8 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        self.hosts.as_origin_form(&mut request);
         let zohos = || host_field(request.headers()).is_some_and(|host| ZohoHost::of(&host::name(host)).is_some());
         let checked = check_origin(request.headers()).and_then(|()| match request.uri().authority() {
             // Whose host this is, the route room judges.

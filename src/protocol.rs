@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
 /// A request that is answered with its fault, and whose connection ends with the answer.
@@ -43,6 +43,7 @@ pub struct Receptions {
 pub struct Reception {
     number: usize,
     all: Arc<Receptions>,
+    waiting: Arc<AtomicBool>,
 }
 
 impl Receptions {
@@ -61,7 +62,19 @@ impl Reception {
     /// Of the request with this number.
     #[must_use]
     pub fn new(number: usize, all: Arc<Receptions>) -> Self {
-        Self { number, all }
+        Self { number, all, waiting: Arc::default() }
+    }
+
+    /// All of the request is read that is read before the call is sent. From here on only the connection tells that its
+    /// caller is gone: until now reading told it, and a body that ended too early still gets an answer.
+    pub fn waits(&self) {
+        self.waiting.store(true, Relaxed);
+    }
+
+    /// Whether [`waits`](Self::waits) was called.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.load(Relaxed)
     }
 
     /// What the request has against HTTP, as far as is known by now.

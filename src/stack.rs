@@ -126,7 +126,7 @@ pub fn stack(
         // Above the throttle: a second attempt asks for a second permit.
         .layer(RetryLayer)
         // Before the token: none is fetched for a call that waits, none goes stale in the queue.
-        .layer(ThrottleLayer::new(lines, max_wait, metrics))
+        .layer(ThrottleLayer::new(lines, max_wait, max_body, metrics))
         // One token for all callers of an account.
         .layer(SignLayer::new(sources, check_scopes))
         // Out to Zoho.

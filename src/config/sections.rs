@@ -80,14 +80,15 @@ pub(super) fn proxy(section: &mut Section<'_>, anonymous: bool, around: &Surroun
     if let Some(origin) = section.whereabouts("tls").filter(|_| addresses.iter().all(is_unix)) {
         section.wrong("tls", &origin, "is for TCP, and proxy.listen has only Unix sockets");
     }
+    let max_body = section.size("max_body", BODIES).unwrap_or(defaults::MAX_BODY);
     Proxy {
         listen: addresses,
         tls: tls::read(section, around),
         unix: section.section("unix", unix::access),
-        max_body: section.size("max_body", BODIES).unwrap_or(defaults::MAX_BODY),
+        max_body,
         max_form: section.size("max_form", BODIES).unwrap_or(defaults::MAX_FORM),
         drain: section.duration("drain", PATIENCE).unwrap_or(defaults::DRAIN),
-        patience: patience(section),
+        patience: patience(section, max_body),
         max_connections: section.integer("max_connections", CONNECTIONS).unwrap_or(defaults::MAX_CONNECTIONS) as usize,
         hosts: hosts(section),
     }
@@ -104,12 +105,13 @@ fn address(text: &str, folder: &Path) -> Result<ListenAddress, String> {
     }
 }
 
-fn patience(section: &mut Section<'_>) -> Patience {
+fn patience(section: &mut Section<'_>, max_body: u64) -> Patience {
     let bytes = section.size("max_header_bytes", HEAD_BYTES).unwrap_or(defaults::MAX_HEADER_BYTES);
     let fields = section.integer("max_headers", HEAD_FIELDS).unwrap_or(defaults::MAX_HEADERS);
     Patience {
         // Within the range, which any machine's usize holds.
         head: HeadLimits { bytes: usize::try_from(bytes).unwrap_or(usize::MAX), fields: fields as usize },
+        max_body,
         header_timeout: section.duration("header_timeout", TIMEOUTS).unwrap_or(defaults::HEADER_TIMEOUT),
         body_timeout: section.duration("body_timeout", TIMEOUTS).unwrap_or(defaults::BODY_TIMEOUT),
         send_timeout: section.duration("send_timeout", TIMEOUTS).unwrap_or(defaults::SEND_TIMEOUT),

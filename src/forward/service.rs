@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header, response::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, response::Parts};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
@@ -192,12 +192,18 @@ fn request(call: Call, endpoint: &Endpoint, token: &Token) -> Option<Request<Bod
         .build()
         .ok()?;
     let mut headers: HeaderMap = call.headers;
+    // Without a length, an empty body of these would have no framing at all, and strict servers answer 411 (RFC 9110
+    // section 8.6).
+    let declares = headers.contains_key(header::TRANSFER_ENCODING) || headers.contains_key(header::CONTENT_LENGTH);
+    let has_length = declares || matches!(call.method, Method::POST | Method::PUT | Method::PATCH);
     hygiene::outbound(&mut headers);
     coding::without_unreadable(&mut headers);
     headers.insert(header::HOST, HeaderValue::from_str(endpoint.authority().as_str()).ok()?);
     headers.insert(header::AUTHORIZATION, token.header.clone());
     let body = Body::from(call.payload).with_clean_trailers(hygiene::outbound);
-    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+    if body.is_end_stream() && has_length {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    } else if !body.is_end_stream() && body.size_hint().exact().is_none() {
         // hyper leaves out a body of unknown length on methods that seldom have one, such as GET, unless told.
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }

@@ -12,6 +12,7 @@ use crate::protocol::Reception;
 
 const PATIENCE: Patience = Patience {
     head: HeadLimits { bytes: 2048, fields: 20 },
+    max_body: 1024 * 1024,
     header_timeout: std::time::Duration::from_secs(3600),
     body_timeout: std::time::Duration::from_secs(3600),
     send_timeout: std::time::Duration::from_secs(3600),

@@ -5,6 +5,8 @@
 //! comes in passes a wire, which examines each request before hyper does.
 
 mod address;
+mod connection;
+mod failures;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod idle;
@@ -16,6 +18,7 @@ mod unix;
 mod wire;
 
 pub use address::{ListenAddress, ListenAddressError};
+pub use connection::Socket;
 pub use places::Places;
 pub use serve::serve;
 pub use socket::{Arrival, BindError, Listener, Stream};

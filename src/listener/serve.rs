@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -21,20 +21,20 @@ use tower::Service;
 
 use super::{
     Arrival, Listener, Patience, Places, Stream,
+    connection::Watch,
+    failures::AcceptFailures,
     idle::IdleConnections,
     wire::{Answering, Conversation, Wire},
 };
 use crate::{
     body::Body,
     peer::{Peer, SubjectName},
+    protocol::Reception,
     shutdown::Shutdown,
 };
 
 /// How many fields hyper has room for without being told.
 const HYPERS_FIELDS: usize = 100;
-
-/// After accept(2) failed for want of files or memory, trying again at once would only burn the processor.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is already answered gets this long to be written out at the end of a drain.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -57,8 +57,9 @@ where
         let (http, service, idle) = (http.clone(), service.clone(), places.idle());
         move |stream: Stream, names: Arc<[SubjectName]>| {
             let conversation = Arc::<Conversation>::default();
+            let watch = stream.watch();
             let wire = Wire::new(stream, patience, idle, Arc::clone(&conversation));
-            let service = OfConnection { service, peer: Peer { reach, names }, conversation };
+            let service = OfConnection { service, peer: Peer { reach, names }, conversation, watch };
             http.serve_connection(TokioIo::new(wire), TowerToHyperService::new(service))
         }
     };
@@ -86,43 +87,65 @@ struct OfConnection<S> {
     service: S,
     peer: Peer,
     conversation: Arc<Conversation>,
+    watch: Watch,
 }
+
+/// Ends the connection, and with it the call that waits.
+#[derive(Debug, thiserror::Error)]
+#[error("the caller hung up before its answer")]
+struct HungUp;
 
 impl<S> Service<Request<Incoming>> for OfConnection<S>
 where
-    S: Service<Request<Incoming>, Response = Response<Body>>,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
 {
     type Response = Response<Answering>;
-    type Error = S::Error;
+    type Error = HungUp;
     type Future = Answered<S::Future>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.service.poll_ready(context)
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), HungUp>> {
+        self.service.poll_ready(context).map_err(|never| match never {})
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.conversation.begins());
+        let reception = self.conversation.begins();
+        request.extensions_mut().insert(reception.clone());
         request.extensions_mut().insert(self.peer.clone());
-        Answered { answer: self.service.call(request), conversation: Arc::clone(&self.conversation) }
+        let (conversation, watch) = (Arc::clone(&self.conversation), self.watch.clone());
+        Answered { answer: self.service.call(request), conversation, reception, watch, hung_up: None }
     }
 }
 
 pin_project_lite::pin_project! {
-    /// An answer, whose end its conversation is told.
+    /// An answer, whose end its conversation is told; or the caller's hang-up, where it waits for the answer.
     struct Answered<F> {
         #[pin]
         answer: F,
         conversation: Arc<Conversation>,
+        reception: Reception,
+        watch: Watch,
+        // Made at the first pause: an answer that is there at once is not kept from a caller that sends nothing more.
+        hung_up: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     }
 }
 
-impl<F: Future<Output = Result<Response<Body>, E>>, E> Future for Answered<F> {
-    type Output = Result<Response<Answering>, E>;
+impl<F: Future<Output = Result<Response<Body>, Infallible>>> Future for Answered<F> {
+    type Output = Result<Response<Answering>, HungUp>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answer = ready!(this.answer.poll(context));
-        Poll::Ready(answer.map(|answer| answer.map(|body| Answering::new(body, Arc::clone(this.conversation)))))
+        // Before the answer: a call that was given its slot in this moment does not go out for nobody.
+        if this.hung_up.as_mut().is_some_and(|hung_up| hung_up.as_mut().poll(context).is_ready()) {
+            return Poll::Ready(Err(HungUp));
+        }
+        if let Poll::Ready(Ok(answer)) = this.answer.poll(context) {
+            return Poll::Ready(Ok(answer.map(|body| Answering::new(body, Arc::clone(this.conversation)))));
+        }
+        if this.hung_up.is_none() && this.reception.is_waiting() {
+            let hung_up = this.hung_up.insert(Box::pin(this.watch.clone().hung_up()));
+            return hung_up.as_mut().poll(context).map(|()| Err(HungUp));
+        }
+        Poll::Pending
     }
 }
 
@@ -141,6 +164,7 @@ async fn accept_until(
     serve: impl Fn(Arrival, Option<OwnedSemaphorePermit>),
 ) -> Option<Arrival> {
     tokio::pin!(end);
+    let mut failures = AcceptFailures::default();
     loop {
         let accepted = tokio::select! {
             () = &mut end => return None,
@@ -148,14 +172,14 @@ async fn accept_until(
         };
         match accepted {
             // The place is taken for who has come: a listener that waits holds none.
-            Ok(arrival) => tokio::select! {
-                () = &mut end => return Some(arrival),
-                place = places.take() => serve(arrival, place),
-            },
-            Err(error) => {
-                tracing::warn!(%error, "could not accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+            Ok(arrival) => {
+                failures.succeeded();
+                tokio::select! {
+                    () = &mut end => return Some(arrival),
+                    place = places.take() => serve(arrival, place),
+                }
             }
+            Err(error) => tokio::time::sleep(failures.failed(&error)).await,
         }
     }
 }

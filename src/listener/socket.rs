@@ -12,12 +12,13 @@ use std::{
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    net::{TcpListener, UnixListener},
 };
 use tokio_rustls::server::TlsStream;
 
 use super::{
     ListenAddress, SocketAccess, Tls,
+    connection::{Socket, Watch},
     idle::IdleConnections,
     unix::{self, NoSocket, SocketFile},
 };
@@ -134,11 +135,11 @@ impl Listener {
                 #[cfg(target_os = "linux")]
                 let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
                 Ok(match tls {
-                    None => Arrival::Plain(Stream::Tcp(stream)),
-                    Some(tls) => Arrival::Tls(stream, Arc::clone(tls)),
+                    None => Arrival::Plain(stream.into()),
+                    Some(tls) => Arrival::Tls(stream.into(), Arc::clone(tls)),
                 })
             }
-            Self::Unix(_, listener) => Ok(Arrival::Plain(Stream::Unix(listener.accept().await?.0))),
+            Self::Unix(_, listener) => Ok(Arrival::Plain(listener.accept().await?.0.into())),
         }
     }
 }
@@ -160,9 +161,9 @@ impl fmt::Display for Listener {
 #[derive(Debug)]
 pub enum Arrival {
     /// Nothing stands before HTTP.
-    Plain(Stream),
+    Plain(Socket),
     /// A TLS handshake does.
-    Tls(TcpStream, Arc<Tls>),
+    Tls(Socket, Arc<Tls>),
 }
 
 impl Arrival {
@@ -172,12 +173,12 @@ impl Arrival {
     /// Those of the handshake, and of one that takes its time while others need the place.
     pub(super) async fn greet(self, idle: &IdleConnections) -> io::Result<(Stream, Arc<[SubjectName]>)> {
         match self {
-            Self::Plain(stream) => Ok((stream, Arc::default())),
-            Self::Tls(stream, tls) => {
+            Self::Plain(socket) => Ok((Stream::Plain(socket), Arc::default())),
+            Self::Tls(socket, tls) => {
                 let handshake = async {
                     tokio::select! {
                         biased;
-                        outcome = tls.handshake(stream) => outcome,
+                        outcome = tls.handshake(socket) => outcome,
                         () = idle.slow(SLOW_HANDSHAKE) => Err(io::Error::other("gave way to others")),
                     }
                 };
@@ -192,20 +193,26 @@ impl Arrival {
 /// A connection.
 #[derive(Debug)]
 pub enum Stream {
-    /// TCP.
-    Tcp(TcpStream),
-    /// TLS over TCP; boxed, since it is many times larger than the others.
-    Tls(Box<TlsStream<TcpStream>>),
-    /// A unix domain socket.
-    Unix(UnixStream),
+    /// In the clear.
+    Plain(Socket),
+    /// Over TLS; boxed, since it is many times larger.
+    Tls(Box<TlsStream<Socket>>),
+}
+
+impl Stream {
+    pub(super) fn watch(&self) -> Watch {
+        match self {
+            Self::Plain(socket) => socket.watch(),
+            Self::Tls(stream) => stream.get_ref().0.watch(),
+        }
+    }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -213,9 +220,8 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -225,9 +231,8 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Self::Plain(socket) => Pin::new(socket).poll_write_vectored(context, slices),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
@@ -237,17 +242,15 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Self::Plain(socket) => Pin::new(socket).poll_flush(context),
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(context),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! Guards: nothing is forwarded to a throttled route without a permit of its line.
 
+mod ahead;
 mod service;
 
 pub use service::{Throttle, ThrottleLayer};

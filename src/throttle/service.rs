@@ -9,6 +9,7 @@ use std::{
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 
+use super::ahead::Ahead;
 use crate::{
     boxed::BoxFuture,
     call::{Answer, Call, Permitted, Unexecuted, Visit},
@@ -34,14 +35,15 @@ pub struct Throttle<S> {
 struct Room {
     lines: Arc<Lines>,
     max_wait: Duration,
+    ahead: Ahead,
     metrics: Arc<Metrics>,
 }
 
 impl ThrottleLayer {
-    /// Callers that prefer nothing else wait at most `max_wait`.
+    /// Callers that prefer nothing else wait at most `max_wait`; bodies have at most `max_body` bytes.
     #[must_use]
-    pub fn new(lines: Arc<Lines>, max_wait: Duration, metrics: Arc<Metrics>) -> Self {
-        Self(Arc::new(Room { lines, max_wait, metrics }))
+    pub fn new(lines: Arc<Lines>, max_wait: Duration, max_body: u64, metrics: Arc<Metrics>) -> Self {
+        Self(Arc::new(Room { lines, max_wait, ahead: Ahead::new(max_body), metrics }))
     }
 }
 
@@ -66,7 +68,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, mut call: Call) -> Self::Future {
         let room = Arc::clone(&self.room);
         let inner = self.inner.clone();
         Box::pin(async move {
@@ -80,6 +82,7 @@ where
             };
             call.departure.queues();
             let permit = room.permit(&line, &call, deadline).await?;
+            room.ahead.read(&mut call.payload).await.map_err(|cause| Refusal::from(cause).of(&call.subject))?;
             call.departure.departs();
             let waited = clock::now().saturating_duration_since(call.ready_at);
             let mut answer = inner.oneshot(Permitted { call, permit: Some(permit), deadline }).await?;
@@ -132,7 +135,7 @@ mod tests {
             }
             Ok(Answer { response, unexecuted: None })
         });
-        let layer = ThrottleLayer::new(Arc::clone(&lines), Duration::from_secs(30), Arc::new(Metrics::new()));
+        let layer = ThrottleLayer::new(Arc::clone(&lines), Duration::from_secs(30), 1024, Arc::new(Metrics::new()));
         (BoxCloneSyncService::new(layer.layer(zoho)), lines)
     }
 

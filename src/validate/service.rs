@@ -28,6 +28,7 @@ use crate::{
     clock,
     ledger::Entrance,
     overrides,
+    protocol::Reception,
     refusal::{Cause, Encoding, Reader, Refusal},
     trail::Trail,
 };
@@ -114,6 +115,9 @@ async fn visit(
     let expects = head.headers.contains_key(header::EXPECT);
     let mut part = room.reading.begin();
     let payload = read(body, bounds, expects, &mut part).await?;
+    if let Some(reception) = head.extensions.get::<Reception>() {
+        reception.waits();
+    }
     let (route, query) = (Arc::clone(&subject.route), target.clone());
     match &payload {
         Payload::Held { bytes, .. } if bytes.len() as u64 > HELD => {

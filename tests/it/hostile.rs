@@ -8,7 +8,7 @@
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Gateway, Reply, Setup, Upstream, all, exchange, get, ms};
+use crate::support::{Gateway, Reply, Setup, Upstream, all, exchange, get, ms, prlimit, shell};
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +85,25 @@ const REQUESTS: &[(&str, Outcome)] = &[
     ("GET ftp://people.zoho.com/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
     ("GET HTTP://people.zoho.com/api/x HTTP/1.1\r\n{h}\r\n", Sent(PLAIN, "")),
     ("GET http:///people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
+    // The gateway's own names in absolute form (section 3.2.2), which go before Host.
+    ("GET http://zoho-gateway:8080/people/api/x HTTP/1.1\r\n{h}\r\n", Sent(PLAIN, "")),
+    ("GET http://Gateway.Example/people/api/x HTTP/1.1\r\n{h}\r\n", Sent(PLAIN, "")),
+    (
+        "GET https://gateway.example:8443/people/api/x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+        Sent(PLAIN, ""),
+    ),
+    ("GET http://localhost:8080/people/api/x HTTP/1.1\r\n{h}\r\n", Sent(PLAIN, "")),
+    ("GET http://[::1]:8080/people/api/x HTTP/1.1\r\n{h}\r\n", Sent(PLAIN, "")),
+    ("GET http://app.localhost/people/api/x HTTP/1.1\r\n{h}\r\n", Sent(PLAIN, "")),
+    ("GET http://gateway/people/api/x HTTP/1.1\r\nOrigin: http://gateway\r\n{h}\r\n", Sent(PLAIN, "")),
+    (
+        "GET http://gateway/people/api/x HTTP/1.1\r\nOrigin: http://evil\r\nHost: evil\r\nConnection: close\r\n\r\n",
+        FOREIGN,
+    ),
+    ("GET http://gateway/api/x HTTP/1.1\r\nHost: people.zoho.com\r\nConnection: close\r\n\r\n", UNKNOWN),
+    ("GET http://user@gateway/people/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
+    ("GET http://evil.example/people/api/x HTTP/1.1\r\nHost: gateway.example\r\nConnection: close\r\n\r\n", UNKNOWN),
+    ("GET http://sub.gateway.example/people/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
     ("GET //evil.example/people/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
     ("GET http://people.zoho.com/api/x HTTP/1.1\r\n{h}\r\n", Sent(PLAIN, "")),
     ("GET http://people.zoho.com/api/x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", Sent(PLAIN, "")),
@@ -214,7 +233,21 @@ const REQUESTS: &[(&str, Outcome)] = &[
         "POST /people/api/x HTTP/1.1\r\nExpect: magic\r\nContent-Length: 2\r\n{h}\r\nab",
         Refused(417, "malformed-request"),
     ),
+    (
+        "POST /people/api/x HTTP/1.1\r\nExpect: 100-continue\r\nExpect: magic\r\nContent-Length: 2\r\n{h}\r\nab",
+        Refused(417, "malformed-request"),
+    ),
     ("POST /people/api/x HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n{h}\r\nab", Sent(POSTED, "ab")),
+    ("POST /people/api/x HTTP/1.1\r\nExpect:\r\nContent-Length: 2\r\n{h}\r\nab", Sent(POSTED, "ab")),
+    ("POST /people/api/x HTTP/1.1\r\nExpect: ,\r\nContent-Length: 2\r\n{h}\r\nab", Sent(POSTED, "ab")),
+    (
+        "POST /people/api/x HTTP/1.1\r\nExpect: 100-continue, 100-Continue\r\nContent-Length: 2\r\n{h}\r\nab",
+        Sent(POSTED, "ab"),
+    ),
+    (
+        "POST /people/api/x HTTP/1.1\r\nExpect:\r\nExpect: , 100-continue\r\nContent-Length: 2\r\n{h}\r\nab",
+        Sent(POSTED, "ab"),
+    ),
     (
         "GET /people/api/x HTTP/1.1\r\nUpgrade: websocket\r\nHost: gateway\r\nConnection: upgrade, close\r\n\r\n",
         Sent(PLAIN, ""),
@@ -276,7 +309,7 @@ fn before(upstream: &Upstream) -> Setup {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_hostile_request_has_the_outcome_that_is_expected_of_it() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
-    let gateway = before(&upstream).start();
+    let gateway = before(&upstream).set("proxy.hosts", json!(["gateway.example"])).start();
     let mut seen = 0;
     for (request, outcome) in REQUESTS {
         let bytes = request.replace("{h}", "Host: gateway\r\nConnection: close\r\n");
@@ -469,4 +502,23 @@ async fn bodies_together_hold_no_more_than_they_may() {
     assert!((6..=7).contains(&refused), "{refused} of ten");
     drop(reading);
     get("/people/api/x").send(gateway.address()).await.is_zohos(200);
+}
+
+/// Without a free file nobody can be accepted. The log says so now and then, and whoever waits is served in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_without_free_files_does_not_fill_its_log() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = before(&upstream).start();
+    get("/people/api/x").send(gateway.address()).await.is_zohos(200);
+    let limits = shell(&format!("prlimit --pid {} --nofile --noheadings --output SOFT,HARD", gateway.process().id()));
+    let (soft, hard) = limits.trim().split_once(char::is_whitespace).expect("two limits");
+    prlimit(gateway.process().id(), &format!("--nofile=5:{}", hard.trim()));
+    let waiting = tokio::spawn(get("/people/api/x").sending(gateway.address()));
+    gateway.process().logs("could not accept a connection");
+    // Many failures are over by then.
+    tokio::time::sleep(ms(1500)).await;
+    prlimit(gateway.process().id(), &format!("--nofile={soft}:{}", hard.trim()));
+    waiting.await.expect("no panic").is_zohos(200);
+    let lines = gateway.process().log().into_iter().filter(|line| line.contains("could not accept")).count();
+    assert_eq!(lines, 1);
 }

@@ -39,6 +39,8 @@ mod foreign_use;
 #[cfg(test)]
 mod forms;
 #[cfg(test)]
+mod hangups;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod hygiene;

@@ -5,7 +5,11 @@
 //! `threshold-locked` in `locks.rs`, `state-unavailable` in `restarts.rs`, `shutting-down` in `drain.rs`, the faults of
 //! Zoho's side in `upstream_faults.rs`; what is no HTTP is in `hostile.rs`.
 
-use crate::support::{COURSE, Call, Gateway, Reply, SHARE, Sandbox, Upstream, all, exchange_half, get, put};
+use serde_json::json;
+
+use crate::support::{
+    COURSE, Call, Gateway, Reply, SHARE, Sandbox, Upstream, all, exchange_half, get, node, put, python, shell,
+};
 
 const SHARED_USERS: &str = "people.lms.get-shared-users";
 const SHARE_COURSE: &str = "people.lms.share-course";
@@ -185,4 +189,52 @@ async fn the_eleventh_token_call_in_ten_minutes_is_not_made() {
     }
     gateway.send(&get(COURSE)).await.problem_of(503, "token-throttled", SHARED_USERS);
     assert_eq!(zoho.token_calls().await, 10);
+}
+
+/// Each sends 20 MB with these fields, five times, and prints the statuses that it gets.
+const NODE_UPLOADS: &str = r"
+    const [url, headers] = process.argv.slice(1);
+    (async () => {
+        for (let i = 0; i < 5; i++) {
+            const body = new Uint8Array(20e6);
+            const answer = await fetch(url, { method: 'POST', body, headers: JSON.parse(headers) })
+                .then(async answer => `${answer.status} ${(await answer.json()).type}`, error => String(error.cause));
+            console.log(answer);
+        }
+    })();";
+
+const PYTHON_UPLOADS: &str = r"
+import json, sys, requests
+for _ in range(5):
+    answer = requests.post(sys.argv[1], data=bytes(20_000_000), headers=json.loads(sys.argv[2]))
+    print(answer.status_code, answer.json()['type'])
+";
+
+/// Many clients look for an answer only when all of their upload is sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_is_refused_hears_why() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let any = "people.other.any-call";
+    let setup = Gateway::before_upstream(&upstream).set("proxy.max_body", "64MiB").route(any, "requests", 1);
+    let gateway = setup.route(any, "window", "10m").start();
+    gateway.send(&get("/people/api/x")).await.is_zohos(200);
+    let url = format!("{}/people/api/upload", gateway.url());
+    for (field, value, status, problem) in [
+        ("prefer", "wait=0", 429, "threshold-saturated"),
+        ("gateway-account", "nobody", 404, "unknown-account"),
+        ("sec-fetch-site", "cross-site", 403, "foreign-origin"),
+    ] {
+        let headers = json!({ field: value, "content-type": "application/octet-stream" }).to_string();
+        let expected = format!("{status} urn:zoho-gateway:problem:{problem}\n").repeat(5);
+        assert_eq!(node(NODE_UPLOADS, &[&url, &headers]), expected);
+        assert_eq!(python(PYTHON_UPLOADS, &[&url, &headers]), expected);
+        for expect in ["Expect:", "Expect: 100-continue"] {
+            let field = format!("{field}: {value}");
+            let upload = format!(
+                "head -c 20000000 /dev/zero | curl -sS -o /dev/null -w '%{{http_code}}' -H '{expect}' -H '{field}' -H 'content-type: a/b' --data-binary @- {url}"
+            );
+            assert_eq!(shell(&upload), status.to_string(), "{expect}");
+        }
+    }
+    assert_eq!(upstream.received().len(), 1);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::support::{COURSE, Call, Gateway, Reply, Upstream, delete, exchange, get};
+use crate::support::{COURSE, Call, Gateway, Reply, Upstream, delete, exchange, get, shell};
 
 /// Bytes that repeat nowhere soon, so that nothing lost or swapped goes unseen.
 fn noise(length: usize) -> Vec<u8> {
@@ -154,4 +154,43 @@ async fn an_answer_that_switches_protocols_is_none() {
     .await;
     let gateway = Gateway::before_upstream(&upstream).start();
     gateway.send(&get(COURSE)).await.problem(502, "upstream-invalid-response");
+}
+
+/// A server may refuse a POST whose length nobody states (411). Whatever the caller's framing was, Zoho gets one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_body_has_a_length() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).route("people.other.any-call", "throttle", "off").start();
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    for (method, fields, body, length) in [
+        ("POST", chunked, "0\r\n\r\n", &["0"][..]),
+        ("PUT", chunked, "0\r\n\r\n", &["0"]),
+        ("PATCH", chunked, "000;a=b\r\n\r\n", &["0"]),
+        ("DELETE", chunked, "0\r\n\r\n", &["0"]),
+        ("GET", chunked, "0\r\n\r\n", &["0"]),
+        ("POST", "", "", &["0"]),
+        ("PUT", "Content-Length: 0\r\n", "", &["0"]),
+        ("POST", "Content-Length: 000\r\n", "", &["0"]),
+        ("POST", chunked, "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n", &["3"]),
+        ("DELETE", "", "", &[]),
+        ("GET", "", "", &[]),
+        ("DELETE", "Content-Length: 0\r\n", "", &["0"]),
+    ] {
+        let request =
+            format!("{method} /people/api/x HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n{fields}\r\n{body}");
+        let answer = exchange(gateway.address(), request).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let received = upstream.received().pop().expect("it was sent");
+        assert_eq!(received.header("content-length"), length, "{method} {fields}{body}");
+        assert_eq!(received.header("transfer-encoding"), [""; 0], "{method} {fields}{body}");
+    }
+    // Trailers need chunks, and those have an end too.
+    let request = format!(
+        "POST /people/api/x HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nTrailer: X-Sum\r\n{chunked}\r\n0\r\nX-Sum: 1\r\n\r\n"
+    );
+    assert!(exchange(gateway.address(), request).await.starts_with("HTTP/1.1 200 "));
+    assert_eq!(upstream.received().pop().expect("it was sent").header("transfer-encoding"), ["chunked"]);
+    let url = format!("{}/people/api/x", gateway.url());
+    assert_eq!(shell(&format!("curl -sS -T - {url} </dev/null")), "{}");
+    assert_eq!(upstream.received().pop().expect("it was sent").header("content-length"), ["0"]);
 }

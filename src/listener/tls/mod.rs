@@ -20,13 +20,13 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 pub use files::{TlsFile, Unusable};
 pub use follow::follow_tls;
 
 use self::contents::{Contents, Ready};
+use super::Socket;
 use crate::{
     clock,
     peer::SubjectName,
@@ -159,12 +159,9 @@ impl Tls {
     ///
     /// # Errors
     /// Those of a handshake that failed or took too long.
-    pub(super) async fn handshake(
-        &self,
-        stream: TcpStream,
-    ) -> io::Result<(Box<TlsStream<TcpStream>>, Arc<[SubjectName]>)> {
+    pub(super) async fn handshake(&self, socket: Socket) -> io::Result<(Box<TlsStream<Socket>>, Arc<[SubjectName]>)> {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.state.lock().ready.config));
-        let Ok(outcome) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await else {
+        let Ok(outcome) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await else {
             return Err(io::Error::new(io::ErrorKind::TimedOut, format!("no handshake within {HANDSHAKE_TIMEOUT:?}")));
         };
         let stream = Box::new(outcome?);

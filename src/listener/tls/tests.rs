@@ -123,7 +123,7 @@ async fn handshake(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let inside = async {
-        let (mut stream, names) = tls.handshake(listener.accept().await.unwrap().0).await?;
+        let (mut stream, names) = tls.handshake(listener.accept().await.unwrap().0.into()).await?;
         // With it go the session tickets, for a client that waits for them.
         stream.write_all(b"!").await?;
         Ok(names)
@@ -230,7 +230,7 @@ async fn who_does_not_shake_hands_is_not_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let before = clock::now();
-    let error = tls.handshake(listener.accept().await.unwrap().0).await.unwrap_err();
+    let error = tls.handshake(listener.accept().await.unwrap().0.into()).await.unwrap_err();
     assert_eq!((error.kind(), error.to_string().as_str()), (io::ErrorKind::TimedOut, "no handshake within 10s"));
     assert_eq!(clock::now() - before, HANDSHAKE_TIMEOUT);
 }

@@ -32,8 +32,17 @@ pub(super) struct Head {
     pub(super) length: usize,
     /// How its body ends.
     pub(super) framing: Framing,
-    /// Where its request line ends, if a `"` stands in it.
+    /// What is not handed on as it came.
+    pub(super) rewrite: Rewrite,
+}
+
+/// What is handed on in another form, since hyper would refuse it or pass over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Rewrite {
+    /// Where the request line ends, if a `"` stands in it.
     pub(super) quoted: Option<usize>,
+    /// The Expect fields are a list, and whether `100-continue` is in it: hyper knows that one value alone.
+    pub(super) expects: Option<bool>,
 }
 
 /// Examines one head, of which more and more may be known: what was looked at once is not looked at again.
@@ -47,7 +56,8 @@ pub(super) struct Examiner {
     stage: Stage,
     fields: usize,
     http_10: bool,
-    quoted: Option<usize>,
+    rewrite: Rewrite,
+    has_expect: bool,
     has_host: bool,
     has_content_type: bool,
     length: Option<u64>,
@@ -77,12 +87,12 @@ impl Examiner {
                 Stage::RequestLine if line.is_empty() && self.empty_lines < EMPTY_LINES => self.empty_lines += 1,
                 Stage::RequestLine => {
                     self.request_line(line)?;
-                    self.quoted = line.contains(&b'"').then_some(end);
+                    self.rewrite.quoted = line.contains(&b'"').then_some(end);
                     self.stage = Stage::Fields;
                 }
                 Stage::Fields if line.is_empty() => {
                     let framing = self.framing()?;
-                    return Ok(Some(Head { length: self.line, framing, quoted: self.quoted }));
+                    return Ok(Some(Head { length: self.line, framing, rewrite: self.rewrite }));
                 }
                 Stage::Fields => self.field(line, limits)?,
             }
@@ -152,9 +162,7 @@ impl Examiner {
             name if name.eq_ignore_ascii_case(b"content-type") => self.content_type(),
             name if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
             name if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
-            name if name.eq_ignore_ascii_case(b"expect") && !value.eq_ignore_ascii_case(b"100-continue") => {
-                Err(Expectation)
-            }
+            name if name.eq_ignore_ascii_case(EXPECT) => self.expect(value),
             _ => Ok(()),
         }
     }
@@ -165,6 +173,26 @@ impl Examiner {
             return Err(Malformed("expected one Host field, found several"));
         }
         if is_host(value) { Ok(()) } else { Err(Malformed("the Host field holds no host")) }
+    }
+
+    /// A list of expectations (RFC 9110 sections 10.1.1 and 5.6.1), perhaps over several lines; empty members mean nothing.
+    fn expect(&mut self, value: &[u8]) -> Result<(), ProtocolFault> {
+        let is_known = |member: &[u8]| {
+            let name = member.split(|&byte| byte == b';').next().unwrap_or_default();
+            without_blanks(name).eq_ignore_ascii_case(CONTINUE)
+        };
+        let mut members = value.split(|&byte| byte == b',').map(without_blanks).filter(|member| !member.is_empty());
+        let continues = members.clone().next().is_some();
+        if !members.all(is_known) {
+            return Err(Expectation);
+        }
+        let had_one = std::mem::replace(&mut self.has_expect, true);
+        if had_one || !value.eq_ignore_ascii_case(CONTINUE) {
+            // A single plain one, which this may follow, stands in no list yet.
+            let earlier = self.rewrite.expects.unwrap_or(had_one);
+            self.rewrite.expects = Some(earlier || continues);
+        }
+        Ok(())
     }
 
     /// One only: of several, servers take different ones.
@@ -215,6 +243,9 @@ impl Examiner {
     }
 }
 
+const EXPECT: &[u8] = b"expect";
+const CONTINUE: &[u8] = b"100-continue";
+
 const BARE_LF: ProtocolFault = Malformed("a line ends with a bare LF instead of CRLF");
 
 /// A target of a rare form or with rare bytes: so that hyper has nothing left to refuse without a word.
@@ -241,8 +272,29 @@ fn unusual_target(method: &[u8], target: &[u8]) -> Result<(), ProtocolFault> {
     if uri.scheme_str().is_none_or(known) { Ok(()) } else { Err(NO_TARGET) }
 }
 
+impl Rewrite {
+    /// A whole head as hyper gets it.
+    pub(super) fn of(self, head: &[u8]) -> Vec<u8> {
+        let (line, fields) = head.split_at(self.quoted.unwrap_or_default());
+        let line = line.iter().flat_map(encoded).copied();
+        let Some(continues) = self.expects else { return line.chain(fields.iter().copied()).collect() };
+        let mut head: Vec<u8> = line.collect();
+        let is_expect =
+            |line: &[u8]| memchr(b':', line).is_some_and(|colon| line[..colon].eq_ignore_ascii_case(EXPECT));
+        let fields = fields.strip_suffix(b"\r\n").unwrap_or(fields);
+        for line in fields.split_inclusive(|&byte| byte == b'\n').filter(|line| !is_expect(line)) {
+            head.extend_from_slice(line);
+        }
+        if continues {
+            head.extend_from_slice(b"Expect: 100-continue\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+}
+
 /// A byte of a request line as hyper gets it.
-pub(super) fn encoded(byte: &u8) -> &[u8] {
+fn encoded(byte: &u8) -> &[u8] {
     if *byte == b'"' { b"%22" } else { std::slice::from_ref(byte) }
 }
 
@@ -270,13 +322,41 @@ mod tests {
             ("Host:\r\nExpect: 100-Continue", Framing::Length(0)),
         ] {
             let head = format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n");
-            let expected = Head { length: head.len(), framing, quoted: None };
+            let expected = Head { length: head.len(), framing, rewrite: Rewrite::default() };
             assert_eq!(passed(&format!("{head}body")), expected, "{head}");
         }
         assert_eq!(passed("GET / HTTP/1.0\r\n\r\n").length, 18);
         assert_eq!(passed("\r\n\r\nGET / HTTP/1.0\r\n\r\n").length, 22);
-        assert_eq!(passed("\r\nGET /?a={\"b\":1} HTTP/1.0\r\n\r\n").quoted, Some(27));
-        assert_eq!(passed("GET / HTTP/1.0\r\nX: \"\r\n\r\n").quoted, None);
+        assert_eq!(passed("\r\nGET /?a={\"b\":1} HTTP/1.0\r\n\r\n").rewrite.quoted, Some(27));
+        assert_eq!(passed("GET / HTTP/1.0\r\nX: \"\r\n\r\n").rewrite.quoted, None);
+    }
+
+    #[test]
+    fn expectations_are_a_list_that_hyper_gets_as_one() {
+        for (fields, continues) in [
+            ("Expect:", false),
+            ("Expect: ", false),
+            ("Expect: , ,", false),
+            ("Expect:\r\nExpect:", false),
+            ("Expect: 100-continue, 100-continue", true),
+            ("Expect: ,100-continue", true),
+            ("Expect: 100-Continue ,\t", true),
+            ("Expect: 100-continue;a=b", true),
+            ("Expect: 100-continue\r\nexpect: 100-continue", true),
+            ("Expect: 100-continue\r\nExpect:", true),
+            ("Expect:\r\nExpect: 100-continue", true),
+        ] {
+            let head = format!("POST /a HTTP/1.1\r\nHost: a\r\n{fields}\r\nX-Expect: 1\r\n\r\n");
+            let rewrite = Examiner::default().examine(head.as_bytes(), HeadLimits { fields: 9, ..LIMITS });
+            let rewrite = rewrite.unwrap().unwrap().rewrite;
+            assert_eq!(rewrite, Rewrite { quoted: None, expects: Some(continues) }, "{fields}");
+            let one = if continues { "Expect: 100-continue\r\n" } else { "" };
+            let expected = format!("POST /a HTTP/1.1\r\nHost: a\r\nX-Expect: 1\r\n{one}\r\n");
+            assert_eq!(String::from_utf8(rewrite.of(head.as_bytes())).unwrap(), expected);
+        }
+        let head = "GET /\"a\" HTTP/1.1\r\nHost: \r\nExpect:\r\n\r\n";
+        let seen = passed(head).rewrite.of(head.as_bytes());
+        assert_eq!(String::from_utf8(seen).unwrap(), "GET /%22a%22 HTTP/1.1\r\nHost: \r\n\r\n");
     }
 
     #[test]
@@ -363,7 +443,10 @@ mod tests {
     fn what_is_merely_not_spoken_here_is_told_apart() {
         let of_fields = |fields: &str| examined(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"));
         assert_eq!(of_fields("Transfer-Encoding: gzip, chunked"), Err(TransferCoding));
-        assert_eq!(of_fields("Expect: magic"), Err(Expectation));
+        for expectation in ["magic", "100-continue, magic", ",magic,", "100-continue=1", "100", "100-continue x", ";"] {
+            assert_eq!(of_fields(&format!("Expect: {expectation}")), Err(Expectation), "{expectation}");
+        }
+        assert_eq!(of_fields("Expect: 100-continue\r\nEXPECT: magic"), Err(Expectation));
         assert_eq!(examined("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Err(Version));
         assert_eq!(examined("GET / HTTP/1.2\r\nHost: a\r\n\r\n"), Err(Version));
     }

@@ -13,7 +13,7 @@ use super::{
     At, PIECE, Patience, Wire,
     conversation::Busy,
     framing::{Framing, NotChunked},
-    head::{self, Examiner, Head},
+    head::{Examiner, Head, Rewrite},
     pause::Pause,
 };
 use crate::{clock, listener::idle::IDLE_AFTER, protocol::ProtocolFault};
@@ -46,13 +46,15 @@ impl<S> Wire<S> {
     }
 
     /// A head at the front of `ahead`; how long it is as it is handed on.
-    fn accept(&mut self, Head { length, framing, quoted }: Head) -> usize {
+    fn accept(&mut self, Head { length, framing, rewrite }: Head) -> usize {
         self.asked(framing);
-        let Some(end) = quoted else { return length };
-        let line: Vec<u8> = self.ahead[..end].iter().flat_map(head::encoded).copied().collect();
-        let length = length - end + line.len();
-        self.ahead.splice(..end, line);
-        length
+        if rewrite == Rewrite::default() {
+            return length;
+        }
+        let head = rewrite.of(&self.ahead[..length]);
+        let rewritten = head.len();
+        self.ahead.splice(..length, head);
+        rewritten
     }
 
     /// A head is handed on, and this is the body that comes behind it.
@@ -91,7 +93,7 @@ impl<S> Wire<S> {
         let keep = match &mut self.at {
             At::Head(examiner) => match examiner.examine(read, self.patience.head) {
                 // Nearly every request comes here: whole, at once and with nothing to be copied.
-                Ok(Some(Head { length, mut framing, quoted: None })) => {
+                Ok(Some(Head { length, mut framing, rewrite: Rewrite { quoted: None, expects: None } })) => {
                     match framing.follow(&read[length..], self.patience.head) {
                         Ok(body) => {
                             self.asked(framing);

@@ -13,13 +13,14 @@ mod framing;
 mod grammar;
 mod head;
 mod incoming;
+mod linger;
 mod outgoing;
 mod pause;
 mod timer;
 
 use std::{sync::Arc, time::Duration};
 
-use self::{framing::Framing, head::Examiner, outgoing::Linger, pause::Pause};
+use self::{framing::Framing, head::Examiner, linger::Linger, pause::Pause};
 use super::idle::{IdleConnections, Idler};
 
 pub(super) use conversation::{Answering, Conversation};
@@ -38,6 +39,8 @@ pub struct HeadLimits {
 pub struct Patience {
     /// How large a head may be.
     pub head: HeadLimits,
+    /// How large a body may be, in bytes.
+    pub max_body: u64,
     /// How long a head may take, from its first byte on.
     pub header_timeout: Duration,
     /// How long the gateway waits for the bytes of one body, all pauses together.

@@ -2,34 +2,22 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{At, PIECE, Wire};
-use crate::clock;
+use super::{At, Wire, linger::Linger};
 
 /// Of an answer, so much has to be taken within `send_timeout`; a write takes up to the double, since the system tells of
 /// what was taken in large steps.
 const PIECE_OF_AN_ANSWER: usize = 64 * 1024;
 
-/// Closing a connection with bytes unread would take the answer away that is on its way (RFC 9112 section 9.6), so that
-/// much is still taken, for that long.
-const LINGER_BYTES: usize = 1024 * 1024;
-pub(super) const LINGER: Duration = Duration::from_millis(500);
-
-/// The end of a connection that may still be sending.
-#[derive(Debug)]
-pub(super) struct Linger {
-    left: usize,
-    until: Instant,
-}
+/// How much is read at a time of what is dropped.
+const DROPPED_PIECE: usize = 16 * 1024;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -91,17 +79,26 @@ impl<S> Wire<S> {
 }
 
 impl<S: AsyncRead + Unpin> Wire<S> {
-    /// Takes what still comes, until the other side has heard the end, or for a while.
+    /// Reads what still comes and drops it, until nothing more is to come or it takes too long.
     fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let linger = self.lingering.get_or_insert_with(|| Linger { left: LINGER_BYTES, until: clock::now() + LINGER });
+        let Self { at, ahead, examined, patience, lingering, read_pause, stream, .. } = self;
+        let linger = lingering.get_or_insert_with(|| {
+            let rest = if let At::Body(framing) = at { Some(*framing) } else { None };
+            let mut linger = Linger::new(rest, patience);
+            linger.takes(&ahead[*examined..]);
+            linger
+        });
         loop {
-            let mut piece = [0; PIECE];
-            let mut piece = ReadBuf::new(&mut piece);
-            match Pin::new(&mut self.stream).poll_read(context, &mut piece) {
-                Poll::Pending => return self.read_pause.timer.poll(linger.until, context),
-                Poll::Ready(Ok(())) if !piece.filled().is_empty() && linger.left > piece.filled().len() => {
-                    linger.left -= piece.filled().len();
+            let mut piece = [MaybeUninit::uninit(); DROPPED_PIECE];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            match Pin::new(&mut *stream).poll_read(context, &mut piece) {
+                Poll::Pending => {
+                    ready!(read_pause.timer.poll(linger.moment(), context));
+                    if !linger.goes_on() {
+                        return Poll::Ready(());
+                    }
                 }
+                Poll::Ready(Ok(())) if !piece.filled().is_empty() && linger.takes(piece.filled()) => {}
                 Poll::Ready(_) => return Poll::Ready(()),
             }
         }

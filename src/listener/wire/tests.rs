@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::{
     incoming::{NOT_CHUNKED, STANDS_FOR_A_FAULT},
-    outgoing::LINGER,
+    linger::{LEAST, LINGER, PERIOD},
     *,
 };
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
 
 pub(in crate::listener) const PATIENCE: Patience = Patience {
     head: HeadLimits { bytes: 1024, fields: 10 },
+    max_body: 1024,
     header_timeout: Duration::from_secs(10),
     body_timeout: Duration::from_secs(30),
     send_timeout: Duration::from_secs(20),
@@ -297,4 +298,55 @@ async fn what_is_still_being_sent_is_taken_for_a_while_at_the_end() {
     let began = clock::now();
     assert_eq!(outside.read(&mut [0]).await.unwrap(), 0);
     assert!(clock::now() - began <= LINGER);
+}
+
+/// How much of a body is read after its answer, of a client that goes on sending so many bytes at such intervals, and how
+/// long that takes.
+async fn lingers(head: &str, bytes: usize, interval: Duration) -> (usize, Duration) {
+    let mut line = Line::new();
+    line.pass(head, 4096).await;
+    let mut outside = line.outside;
+    let sending = tokio::spawn(async move {
+        let mut taken = 0;
+        while bytes > 0 && outside.write_all(&vec![b'x'; bytes]).await.is_ok() {
+            taken += bytes;
+            tokio::time::sleep(interval).await;
+        }
+        // It stays, whether it sends or not.
+        (taken, outside)
+    });
+    let began = clock::now();
+    line.wire.shutdown().await.unwrap();
+    drop(line.wire);
+    let took = clock::now() - began;
+    (sending.await.unwrap().0, took)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_body_is_read_to_its_declared_end() {
+    let declared = 2_000_000;
+    let fields = format!("Content-Length: {declared}");
+    let head = |fields: &str| format!("PUT /a HTTP/1.1\r\nHost: b\r\n{fields}\r\n\r\n");
+    let steadily = Duration::from_millis(400);
+    let (taken, took) = lingers(&head(&fields), 50_000, steadily).await;
+    assert!(taken >= declared && took > 39 * steadily, "{taken} in {took:?}");
+    // Behind it stands what was not declared.
+    assert!(took < 39 * steadily + 2 * LINGER, "{took:?}");
+    // A chunk of 2,000,000 bytes.
+    let (taken, _) = lingers(&(head("Transfer-Encoding: chunked") + "1E8480\r\n"), 50_000, steadily).await;
+    assert!(taken >= declared, "{taken}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_trickles_is_not_listened_to_for_long() {
+    let head = |length: u64| HEAD.replace("3\r\n", &format!("{length}\r\n"));
+    let (_, took) = lingers(&head(1 << 40), 10, Duration::from_millis(20)).await;
+    assert_eq!(took, PERIOD);
+    let (_, took) = lingers(&head(1 << 40), 0, Duration::from_millis(20)).await;
+    assert_eq!(took, PERIOD, "nothing comes, as after an expectation that was not met");
+    // Nor to one that declares more than anybody reads.
+    let (_, took) = lingers(&head(1 << 40), LEAST as usize, Duration::from_millis(500)).await;
+    assert!(took > 20 * PERIOD && took <= PATIENCE.body_timeout, "{took:?}");
+    let (taken, took) = lingers(&head(1 << 40), 1 << 20, Duration::from_millis(10)).await;
+    assert!((64 << 20..=66 << 20).contains(&taken) && took < PATIENCE.body_timeout, "{taken} in {took:?}");
 }
