@@ -70,6 +70,7 @@ where
                     }
                     (None | Some(Unexecuted::DeadToken), _) => return Ok(answer.response),
                 };
+                call.trail.repeats();
             }
         })
     }

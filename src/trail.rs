@@ -1,11 +1,12 @@
-//! What became of a call at Zoho, for whoever keeps a record of it. It is shared by all attempts of the call.
+//! What became of a call at Zoho, for the audit, and for the answer to a call that is cut off. It is shared by all attempts
+//! of the call.
 
 use std::sync::Arc;
 
 use http::StatusCode;
 use parking_lot::Mutex;
 
-/// The trail that a call leaves. Nobody looks at that of most calls, and they keep none.
+/// The trail that a call leaves. The edge keeps one for each request.
 #[derive(Debug, Clone, Default)]
 pub struct Trail(Option<Arc<Mutex<Steps>>>);
 
@@ -20,6 +21,32 @@ pub struct Steps {
     pub status: Option<StatusCode>,
     /// Whether that answer says that the call was executed; `None` where it broke off before it could say so.
     pub executed: Option<bool>,
+    /// That answer is certain to mean "not executed": the call is about to be sent again.
+    pub repeats: bool,
+}
+
+/// What is known of a call that ends without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// No byte of it left.
+    NotSent,
+    /// It was sent, and Zoho answered that it did not execute it.
+    NotExecuted,
+    /// It was sent, and Zoho may have executed it.
+    Unknown,
+}
+
+impl Steps {
+    /// What becomes of the call if it ends here.
+    #[must_use]
+    pub fn fate(&self) -> Fate {
+        match self {
+            Self { attempts: 0, .. } => Fate::NotSent,
+            Self { under_way: false, repeats: true, .. } => Fate::NotExecuted,
+            // A server's error does not tell how far the server came.
+            _ => Fate::Unknown,
+        }
+    }
 }
 
 impl Trail {
@@ -35,6 +62,12 @@ impl Trail {
         self.0.as_ref().map(|steps| *steps.lock()).unwrap_or_default()
     }
 
+    /// What becomes of the call if it ends now.
+    #[must_use]
+    pub fn fate(&self) -> Fate {
+        self.steps().fate()
+    }
+
     /// To be called just before the first byte may leave.
     pub fn sends(&self) {
         self.step(|steps| {
@@ -43,10 +76,15 @@ impl Trail {
         });
     }
 
-    /// It is certain that no byte of this attempt left after all.
+    /// Zoho did not execute the newest attempt, and the call is to be sent again.
+    pub fn repeats(&self) {
+        self.step(|steps| steps.repeats = true);
+    }
+
+    /// It is certain that no byte of this attempt left after all; may be told twice.
     pub fn not_sent(&self) {
         self.step(|steps| {
-            steps.attempts = steps.attempts.saturating_sub(1);
+            steps.attempts = steps.attempts.saturating_sub(u32::from(steps.under_way));
             steps.under_way = false;
         });
     }
@@ -55,6 +93,7 @@ impl Trail {
     pub fn answered(&self, status: StatusCode) {
         self.step(|steps| {
             steps.under_way = false;
+            steps.repeats = false;
             steps.status = Some(status);
             steps.executed = (!status.is_success()).then_some(false);
         });
@@ -85,7 +124,30 @@ mod tests {
         assert!(trail.steps().under_way);
         trail.not_sent();
         let status = Some(StatusCode::TOO_MANY_REQUESTS);
-        assert_eq!(trail.steps(), Steps { attempts: 1, under_way: false, status, executed: Some(false) });
+        let steps = Steps { attempts: 1, status, executed: Some(false), ..Steps::default() };
+        assert_eq!(trail.steps(), steps);
+    }
+
+    #[test]
+    fn the_fate_of_a_call_follows_its_newest_attempt() {
+        let trail = Trail::kept();
+        assert_eq!(trail.fate(), Fate::NotSent);
+        trail.sends();
+        assert_eq!(trail.fate(), Fate::Unknown, "no answer yet");
+        trail.not_sent();
+        assert_eq!(trail.fate(), Fate::NotSent, "there was no connection");
+        trail.sends();
+        trail.answered(StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(trail.fate(), Fate::Unknown, "its body is still to come");
+        trail.repeats();
+        assert_eq!(trail.fate(), Fate::NotExecuted, "its body told of a lock");
+        trail.sends();
+        assert_eq!(trail.fate(), Fate::Unknown, "the second attempt has no answer yet");
+        trail.not_sent();
+        assert_eq!(trail.fate(), Fate::NotExecuted, "the second attempt did not leave either");
+        trail.sends();
+        trail.answered(StatusCode::OK);
+        assert_eq!(trail.fate(), Fate::Unknown);
     }
 
     #[test]

@@ -26,7 +26,8 @@ use crate::{
     ledger::Entrance,
     overrides,
     refusal::{Cause, Refusal},
-    trail::Trail,
+    shutdown::Shutdown,
+    trail::{Fate, Trail},
 };
 
 /// A body up to this size is read before the call queues, even where nobody looks inside: then a slow caller does not
@@ -42,6 +43,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub struct ValidateLayer {
     max_body: u64,
     reading: Arc<Reading>,
+    shutdown: Shutdown,
 }
 
 /// The room.
@@ -53,10 +55,10 @@ pub struct Validate<S> {
 
 impl ValidateLayer {
     /// Bodies over `max_body` bytes are refused, and so is what would make all that are being read hold more than
-    /// `max_held` bytes.
+    /// `max_held` bytes. During a drain no body is waited for longer than a moment.
     #[must_use]
-    pub fn new(max_body: u64, max_held: u64) -> Self {
-        Self { max_body, reading: Reading::new(max_held) }
+    pub fn new(max_body: u64, max_held: u64, shutdown: Shutdown) -> Self {
+        Self { max_body, reading: Reading::new(max_held), shutdown }
     }
 }
 
@@ -92,7 +94,7 @@ where
     }
 }
 
-async fn visit(Matched { subject, target, head, body }: Matched, room: &ValidateLayer) -> Result<Call, Cause> {
+async fn visit(Matched { subject, target, mut head, body }: Matched, room: &ValidateLayer) -> Result<Call, Cause> {
     let (route, max_body) = (&subject.route, room.max_body);
     // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first. A form
     // is on any call: a parameter of it could make another call of this one.
@@ -103,7 +105,11 @@ async fn visit(Matched { subject, target, head, body }: Matched, room: &Validate
         return Err(Cause::BodyEncoded);
     }
     let mut part = room.reading.begin();
-    let payload = read(body, held, max_body, expects, &mut part).await?;
+    let payload = tokio::select! {
+        biased;
+        payload = read(body, held, max_body, expects, &mut part) => payload?,
+        () = room.shutdown.impatient() => return Err(Cause::CutOff(Fate::NotSent)),
+    };
     let form = match &payload {
         Payload::Held { bytes, .. } if is_form(&head.headers) => Some(&bytes[..]),
         _ => None,
@@ -123,7 +129,7 @@ async fn visit(Matched { subject, target, head, body }: Matched, room: &Validate
         ready_at: clock::now(),
         entrance: Entrance::Newcomer,
         departure: Departure::default(),
-        trail: Trail::default(),
+        trail: head.extensions.remove::<Trail>().unwrap_or_default(),
     })
 }
 
