@@ -22,7 +22,7 @@ pub(crate) use raw::{all_that_comes, exchange, exchange_half};
 pub(crate) use sandbox::{Sandbox, Seen};
 pub(crate) use slot::one_slot_taken;
 pub(crate) use tls::{Authority, Issued, Terminator};
-pub(crate) use tools::{curl, libfaketime, node, prlimit, python, shell};
+pub(crate) use tools::{curl, libfaketime, node, prlimit, python, shell, unshare_time};
 pub(crate) use upstream::{Reply, Upstream};
 
 /// Where the sample calls of Zoho's pages go, by the gateway.
