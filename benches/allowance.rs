@@ -78,7 +78,7 @@ async fn gateway(zoho: &str, state: &str) -> String {
     let config = config::parse("benchmark", &text, []).expect("a valid configuration");
     let app = App::bind(config).await.expect("free ports");
     let address = app.proxy_addresses().remove(0);
-    tokio::spawn(app.run(std::future::pending()));
+    tokio::spawn(app.run(std::future::pending));
     address
 }
 

@@ -1,6 +1,6 @@
 //! The gateway as a whole: built from a configuration, run until it is told to stop.
 
-use std::{collections::BTreeMap, future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
@@ -130,9 +130,9 @@ impl App {
         self.admin.to_string()
     }
 
-    /// Serves until `stop` resolves, then drains: no new work, what is in flight ends, at the latest after the
-    /// configured time.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    /// Serves until it is `asked` to stop, then drains: no new work, what is in flight ends, at the latest after the
+    /// configured time or when it is asked again.
+    pub async fn run(self, mut asked: impl AsyncFnMut()) {
         let Self { proxy, admin, tls, rooms, patience, max_connections, drain } = self;
         let shutdown = rooms.shutdown.clone();
         let admin_service = Admin {
@@ -147,7 +147,7 @@ impl App {
             tracing::info!(address = %listener, "the proxy listens");
         }
         tracing::info!(address = %admin, "the admin listener listens");
-        let journal = rooms.lines.books().journal.clone();
+        let lines = Arc::clone(&rooms.lines);
         let sources = Arc::clone(&rooms.sources);
         let (callers, issuers, metrics) = (rooms.callers.clone(), rooms.issuers.clone(), Arc::clone(&rooms.metrics));
         let service = stack(rooms);
@@ -164,16 +164,24 @@ impl App {
         }
         listeners.spawn(caller::follow_files(callers, issuers.clone(), shutdown.clone()));
         listeners.spawn(caller::fetch_keys(issuers, shutdown.clone()));
-        stop.await;
+        asked().await;
         shutdown.drain();
-        tracing::info!(longest_s = drain.as_secs(), "draining: no new work, what is in flight ends");
-        if tokio::time::timeout(drain, shutdown.drained()).await.is_err() {
-            tracing::warn!("the drain's time is up; what is still in flight is cut off");
-            shutdown.cut();
+        // Who waits for a slot and gets none before the end is told so, and does not hold it up.
+        if let Some(end) = clock::now().checked_add(drain) {
+            lines.close(end);
         }
+        tracing::info!(longest_s = drain.as_secs(), "draining: no new work, what is in flight ends");
+        tokio::select! {
+            () = shutdown.drained() => {}
+            () = tokio::time::sleep(drain) => {
+                tracing::warn!("the drain's time is up; what is still in flight is cut off");
+            }
+            () = asked() => tracing::warn!("asked again to stop; what is still in flight is cut off"),
+        }
+        shutdown.cut();
         while listeners.join_next().await.is_some() {}
         // The last answers are written down, or the next process would count their calls as unanswered.
-        journal.close().await;
+        lines.books().journal.close().await;
         tracing::info!("drained");
     }
 }

@@ -34,9 +34,11 @@ pub struct Anchor {
     after: i64,
 }
 
-/// A life of CLOCK_MONOTONIC: one boot of one machine, in one time namespace.
+/// A life of CLOCK_MONOTONIC: one boot of one machine, and by how much the process's time namespace moves its clock.
 ///
-/// Numbers of one era can be compared; between two eras they say nothing.
+/// Numbers of one era can be compared; between two eras they say nothing. The namespace's own number tells nothing: the
+/// kernel gives it to the next namespace when the last process of the one before has ended. Two namespaces that move the
+/// clock by the same time have the same clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Era(String);
 
@@ -102,10 +104,21 @@ impl Era {
     #[must_use]
     pub fn current() -> Option<Self> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        // A container may have a clock of its own, shifted against that of its host.
-        let namespace = fs::read_link("/proc/self/ns/time").ok()?;
+        let own = fs::read_link("/proc/self/ns/time").ok()?;
+        // The offsets are those of the namespace that children are born in.
+        let of_children = fs::read_link("/proc/self/ns/time_for_children").ok()?;
+        let offsets = fs::read_to_string("/proc/self/timens_offsets").ok()?;
+        if own == of_children { Self::of(&boot, &offsets) } else { None }
+    }
+
+    /// The era of this boot, in a namespace with these offsets: a line for each clock, with its name, seconds and
+    /// nanoseconds.
+    fn of(boot: &str, offsets: &str) -> Option<Self> {
         let boot = boot.trim();
-        (!boot.is_empty()).then(|| Self(format!("{boot} {}", namespace.display())))
+        let mut lines = offsets.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+        let [_, seconds, nanos] = lines.find(|fields| fields.first() == Some(&"monotonic"))?.try_into().ok()?;
+        let (seconds, nanos) = (seconds.parse::<i64>().ok()?, nanos.parse::<u32>().ok()?);
+        (!boot.is_empty()).then(|| Self(format!("{boot} monotonic {seconds} {nanos}")))
     }
 
     /// An era of a test's own making.
@@ -171,8 +184,45 @@ mod tests {
         }
     }
 
+    /// The second of two time namespaces had the number of the first, and a kill -9 in the one was followed by a start in
+    /// the other: times were compared that had nothing to do with each other, and one call too many arrived.
+    #[test]
+    fn another_offset_is_another_era() {
+        let offsets = |monotonic| format!("monotonic  {monotonic}\nboottime  5  0\n");
+        let era = |boot, monotonic| Era::of(boot, &offsets(monotonic));
+        let here = era("a\n", "0         0");
+        assert!(here.is_some());
+        assert_eq!(here, era("a", "0 0"), "spaces mean nothing");
+        for (boot, monotonic) in [("b", "0 0"), ("a", "61 0"), ("a", "-61 0"), ("a", "0 1")] {
+            assert!(era(boot, monotonic).is_some_and(|other| Some(other) != here), "{boot} {monotonic}");
+        }
+        let (one, other) = (era("a", "-1 500"), Era::of("a", "boottime 7 0\nmonotonic -1 500\n"));
+        assert!(one.is_some() && one == other, "no other clock counts");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_era() {
+        for offsets in
+            ["", "boottime 0 0", "monotonic", "monotonic 0", "monotonic 0 0 0", "monotonic x 0", "monotonic 0 -1"]
+        {
+            assert_eq!(Era::of("a", offsets), None, "{offsets:?}");
+        }
+        assert_eq!(Era::of(" \n", "monotonic 0 0"), None);
+    }
+
+    /// What an earlier version wrote names the namespace by its number, and has to count as another era.
+    #[test]
+    fn an_era_of_the_former_form_is_another() {
+        let boot = "6f8c2c1e-0000-4000-8000-000000000000";
+        let here = Era::of(boot, "monotonic 0 0").map(|era| era.as_str().to_owned());
+        assert_ne!(here, Some(format!("{boot} time:[4026531834]")));
+        assert!(here.is_some_and(|era| era.starts_with(boot)));
+    }
+
     #[test]
     fn an_era_is_the_same_for_as_long_as_it_lasts() {
-        assert_eq!(Era::current(), Era::current());
+        let current = Era::current();
+        assert!(current.is_some(), "the kernel has time namespaces (Linux 5.6)");
+        assert_eq!(current, Era::current());
     }
 }

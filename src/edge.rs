@@ -27,6 +27,7 @@ use crate::{
     respond,
     shutdown::Shutdown,
     telemetry::{Metrics, milliseconds},
+    trail::Trail,
 };
 
 /// Hangs the room.
@@ -73,7 +74,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         let room = self.room.clone();
         let inner = self.inner.clone();
         Box::pin(async move {
@@ -82,6 +83,8 @@ where
             let method = request.method().clone();
             let id = request.extensions().get::<RequestId>().map(|id| id.header_value().clone());
             let reception = request.extensions().get::<Reception>().cloned();
+            let trail = Trail::default();
+            request.extensions_mut().insert(trail.clone());
             let fault = || reception.as_ref().and_then(Reception::fault);
             let outcome = if let Some(fault) = fault() {
                 Err(Cause::Protocol(fault).into())
@@ -91,7 +94,7 @@ where
                 let visit = AssertUnwindSafe(inner.oneshot(request)).catch_unwind();
                 tokio::select! {
                     outcome = visit => outcome.unwrap_or_else(|_| Err(Cause::Internal.into())),
-                    () = room.shutdown.cut_off() => Err(Cause::CutOff.into()),
+                    () = room.shutdown.cut_off() => Err(Cause::CutOff(trail.fate()).into()),
                 }
             };
             // Only the listener knows why a body broke off.

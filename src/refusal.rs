@@ -14,6 +14,7 @@ use crate::{
     fault::Fault,
     ledger::{Allowance, Caller, Limit, Refused},
     protocol::ProtocolFault,
+    trail::Fate,
 };
 
 /// A call that is not answered by Zoho.
@@ -158,8 +159,8 @@ pub enum Cause {
     NotCached,
     /// The gateway takes no new work.
     ShuttingDown,
-    /// The drain's time was up before the call was answered.
-    CutOff,
+    /// The gateway stops before the call is answered.
+    CutOff(Fate),
     /// A defect of the gateway.
     Internal,
 }
@@ -200,10 +201,11 @@ impl Cause {
             | Self::ScopeMissing { .. }
             | Self::TokenThrottled { .. }
             | Self::NotCached
-            | Self::ShuttingDown => false,
+            | Self::ShuttingDown
+            | Self::CutOff(Fate::NotSent | Fate::NotExecuted) => false,
             Self::UpstreamInvalidResponse(fault) | Self::UpstreamTimeout(fault) => !fault.before_the_call,
             // A part of the body was sent.
-            Self::BodyIncomplete | Self::BodyTooLarge { .. } | Self::CutOff | Self::Internal => true,
+            Self::BodyIncomplete | Self::BodyTooLarge { .. } | Self::CutOff(Fate::Unknown) | Self::Internal => true,
         }
     }
 
@@ -219,7 +221,8 @@ impl Cause {
             | Self::UpstreamInvalidResponse(_)
             | Self::UpstreamTimeout(_)
             | Self::AccountUnauthorised { .. }
-            | Self::TokenThrottled { .. } => true,
+            | Self::TokenThrottled { .. }
+            | Self::CutOff(_) => true,
             Self::Protocol(_)
             | Self::ForeignOrigin(_)
             | Self::InvalidPayload(_)
@@ -236,7 +239,6 @@ impl Cause {
             | Self::ScopeMissing { .. }
             | Self::NotCached
             | Self::ShuttingDown
-            | Self::CutOff
             | Self::Internal => false,
         }
     }
@@ -249,6 +251,7 @@ impl From<Refused> for Cause {
             Refused::Locked { retry_after } => Self::ThresholdLocked { retry_after },
             Refused::Full { retry_after, limit } => Self::QueueFull { retry_after, limit },
             Refused::Unrecorded => Self::StateUnavailable,
+            Refused::Closing => Self::CutOff(Fate::NotSent),
         }
     }
 }
@@ -383,6 +386,6 @@ pub struct UpstreamFault {
     pub server: String,
     /// The cause chain, for the log.
     pub log: String,
-    /// It was a token request that failed, so the call itself was not sent.
+    /// The call itself was not sent: a token request failed, or no connection came about.
     pub before_the_call: bool,
 }

@@ -1,9 +1,14 @@
 //! The way out: first no new work, then, when the drain's time is up, no work at all.
 
+use std::time::Duration;
+
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
+
+/// How long a drain waits for what a call needs before it can wait for its turn or be sent.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// The state of a shutdown; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +34,13 @@ impl Shutdown {
     /// Resolves when the drain begins.
     pub async fn draining(&self) {
         self.draining.cancelled().await;
+    }
+
+    /// Resolves when a drain is under way and has had a moment for what usually takes no longer: the rest of a body, a
+    /// token. Asked later, it gives that moment from then on.
+    pub async fn impatient(&self) {
+        self.draining().await;
+        tokio::time::sleep(MOMENT).await;
     }
 
     /// Ends what is still under way.

@@ -106,7 +106,7 @@ pub fn stack(
         .set_request_id(X_REQUEST_ID, TimeOrdered)
         .propagate_request_id(X_REQUEST_ID)
         // Infallible from here outward: refusals and panics become answers.
-        .layer(EdgeLayer::new(shutdown, Arc::clone(&metrics)))
+        .layer(EdgeLayer::new(shutdown.clone(), Arc::clone(&metrics)))
         // Before anybody is asked for a key: no web page gets further.
         .layer(GuardLayer::new(hosts))
         // Before anything is looked up for it: who is calling.
@@ -114,7 +114,7 @@ pub fn stack(
         // Whose call, and which: everything below is decided per account and route.
         .layer(RouteLayer::new(routing))
         // Before all that costs: a bad payload spends no slot, no token and no connection.
-        .layer(ValidateLayer::new(max_body, max_form, max_held))
+        .layer(ValidateLayer::new(max_body, max_form, max_held, shutdown.clone()))
         // Before a slot is spent: what the login was not granted, Zoho would refuse all the same.
         .layer(ScopeLayer::new(check_scopes.then(|| Arc::clone(&sources))))
         // What is only asked, not called, ends here: it is never cached, queued or sent.
@@ -128,7 +128,7 @@ pub fn stack(
         // Before the token: none is fetched for a call that waits, none goes stale in the queue.
         .layer(ThrottleLayer::new(lines, max_wait, max_body, metrics))
         // One token for all callers of an account.
-        .layer(SignLayer::new(sources, check_scopes))
+        .layer(SignLayer::new(sources, check_scopes, shutdown))
         // Out to Zoho.
         .service(Forward::new(client, timeout, max_body))
 }

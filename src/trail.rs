@@ -1,46 +1,109 @@
-//! What became of a call at Zoho, for whoever keeps a record of it. It is shared by all attempts of the call.
+//! What became of a call at Zoho: for the audit, for the cache, and for the answer to a call that is cut off. It is shared
+//! by all attempts of the call.
 
-use std::sync::Arc;
+use std::{
+    fmt::Debug,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
 
 use http::StatusCode;
 use parking_lot::Mutex;
 
-/// The trail that a call leaves. Nobody looks at that of most calls, and they keep none.
+/// The trail that a call leaves. The edge makes one for each request.
 #[derive(Debug, Clone, Default)]
-pub struct Trail(Option<Arc<Mutex<Steps>>>);
+pub struct Trail(Arc<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    steps: Mutex<Steps>,
+    recorder: OnceLock<Arc<dyn Recorder>>,
+}
+
+/// Who records each attempt before it is sent.
+pub trait Recorder: Debug + Send + Sync {
+    /// Resolves when it is recorded that attempt number `attempt` is about to be sent.
+    fn sending(&self, attempt: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>>;
+}
+
+/// The attempt could not be recorded, so it must not be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unrecorded;
 
 /// The attempts so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Steps {
+    /// An attempt was recorded before it was sent.
+    pub announced: bool,
     /// How often it was sent.
     pub attempts: u32,
     /// The newest attempt has no answer.
     pub under_way: bool,
     /// The status of the newest answer, whatever became of its body.
     pub status: Option<StatusCode>,
-    /// Whether that answer says that the call was executed; `None` where it broke off before it could say so.
+    /// Whether that answer says that the call was executed; `None` where it broke off before it could say so, and where
+    /// nobody records the call.
     pub executed: Option<bool>,
     /// Zoho may have executed an attempt, all of it or a part: it was sent, and Zoho did not refuse it unexecuted.
     pub may_be_executed: bool,
 }
 
+/// What is known of a call that ends without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// No byte of it left.
+    NotSent,
+    /// It was sent, and Zoho answered that it did not execute it.
+    NotExecuted,
+    /// It was sent, and Zoho may have executed it.
+    Unknown,
+}
+
+impl Steps {
+    /// What becomes of the call if it ends here.
+    #[must_use]
+    pub fn fate(&self) -> Fate {
+        match self {
+            Self { attempts: 0, .. } => Fate::NotSent,
+            Self { may_be_executed: false, .. } => Fate::NotExecuted,
+            // A server's error does not tell how far the server came.
+            Self { may_be_executed: true, .. } => Fate::Unknown,
+        }
+    }
+}
+
 impl Trail {
-    /// One that somebody looks at.
-    #[must_use]
-    pub fn kept() -> Self {
-        Self(Some(Arc::default()))
+    /// Has each attempt recorded before it is sent, by the first recorder that is named.
+    pub fn record(&self, recorder: Arc<dyn Recorder>) {
+        // A second one would be a defect of the stack's order, and the first is there.
+        let _ = self.0.recorder.set(recorder);
     }
 
-    /// The same trail, kept from here on.
-    #[must_use]
-    pub fn or_kept(self) -> Self {
-        Self(self.0.or_else(|| Some(Arc::default())))
-    }
-
-    /// How things stand; nothing of a call whose trail is not kept.
+    /// How things stand.
     #[must_use]
     pub fn steps(&self) -> Steps {
-        self.0.as_ref().map(|steps| *steps.lock()).unwrap_or_default()
+        *self.0.steps.lock()
+    }
+
+    /// What becomes of the call if it ends now.
+    #[must_use]
+    pub fn fate(&self) -> Fate {
+        self.steps().fate()
+    }
+
+    /// To be awaited before an attempt is sent: it resolves when the attempt is recorded.
+    ///
+    /// # Errors
+    /// [`Unrecorded`], when it must not be sent.
+    pub async fn announced(&self) -> Result<(), Unrecorded> {
+        let Some(recorder) = self.0.recorder.get() else { return Ok(()) };
+        let attempt = {
+            let mut steps = self.0.steps.lock();
+            steps.announced = true;
+            steps.attempts.saturating_add(1)
+        };
+        recorder.sending(attempt).await
     }
 
     /// To be called just before the first byte may leave.
@@ -52,12 +115,13 @@ impl Trail {
         });
     }
 
-    /// It is certain that no byte of this attempt left after all.
+    /// It is certain that no byte of this attempt left after all; may be told twice.
     pub fn not_sent(&self) {
         self.step(|steps| {
-            steps.attempts = steps.attempts.saturating_sub(1);
-            steps.under_way = false;
-            steps.may_be_executed = false;
+            if std::mem::take(&mut steps.under_way) {
+                steps.attempts = steps.attempts.saturating_sub(1);
+                steps.may_be_executed = false;
+            }
         });
     }
 
@@ -75,15 +139,15 @@ impl Trail {
         });
     }
 
-    /// Whether the body of a 2xx answer says that the call was executed; asked only where somebody wants to know.
+    /// Whether the body of a 2xx answer says that the call was executed; asked only where somebody records the call.
     pub fn judged(&self, executed: impl FnOnce() -> bool) {
-        self.step(|steps| steps.executed = Some(steps.executed.unwrap_or_else(executed)));
+        if self.0.recorder.get().is_some() {
+            self.step(|steps| steps.executed = Some(steps.executed.unwrap_or_else(executed)));
+        }
     }
 
     fn step(&self, change: impl FnOnce(&mut Steps)) {
-        if let Some(steps) = &self.0 {
-            change(&mut steps.lock());
-        }
+        change(&mut self.0.steps.lock());
     }
 }
 
@@ -91,14 +155,46 @@ impl Trail {
 mod tests {
     use super::*;
 
+    /// Records which attempts it was told of.
+    #[derive(Debug, Default)]
+    struct Attempts(Mutex<Vec<u32>>);
+
+    impl Recorder for Attempts {
+        fn sending(&self, attempt: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>> {
+            self.0.lock().push(attempt);
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    fn recorded() -> (Trail, Arc<Attempts>) {
+        let (trail, attempts) = (Trail::default(), Arc::new(Attempts::default()));
+        trail.record(attempts.clone());
+        (trail, attempts)
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_was_not_sent_gives_its_number_to_the_next() {
+        let (trail, attempts) = recorded();
+        for sent in [false, true, true] {
+            trail.announced().await.unwrap();
+            trail.sends();
+            if !sent {
+                trail.not_sent();
+            }
+        }
+        assert_eq!(*attempts.0.lock(), [1, 1, 2]);
+        assert!(Trail::default().announced().await.is_ok());
+    }
+
     #[test]
     fn an_attempt_that_was_not_sent_leaves_the_one_before_standing() {
-        let trail = Trail::kept();
+        let trail = Trail::default();
         trail.sends();
         trail.answered(StatusCode::TOO_MANY_REQUESTS);
         trail.refused();
         trail.sends();
         assert!(trail.steps().under_way && trail.steps().may_be_executed);
+        trail.not_sent();
         trail.not_sent();
         let status = Some(StatusCode::TOO_MANY_REQUESTS);
         let left = Steps { attempts: 1, status, executed: Some(false), ..Steps::default() };
@@ -106,8 +202,30 @@ mod tests {
     }
 
     #[test]
+    fn the_fate_of_a_call_follows_its_newest_attempt() {
+        let trail = Trail::default();
+        assert_eq!(trail.fate(), Fate::NotSent);
+        trail.sends();
+        assert_eq!(trail.fate(), Fate::Unknown, "no answer yet");
+        trail.not_sent();
+        assert_eq!(trail.fate(), Fate::NotSent, "there was no connection");
+        trail.sends();
+        trail.answered(StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(trail.fate(), Fate::Unknown, "its body is still to come");
+        trail.refused();
+        assert_eq!(trail.fate(), Fate::NotExecuted, "its body told of a lock");
+        trail.sends();
+        assert_eq!(trail.fate(), Fate::Unknown, "the second attempt has no answer yet");
+        trail.not_sent();
+        assert_eq!(trail.fate(), Fate::NotExecuted, "the second attempt did not leave either");
+        trail.sends();
+        trail.answered(StatusCode::OK);
+        assert_eq!(trail.fate(), Fate::Unknown);
+    }
+
+    #[test]
     fn only_a_good_status_waits_for_its_body() {
-        let trail = Trail::kept();
+        let (trail, _) = recorded();
         trail.sends();
         trail.answered(StatusCode::OK);
         assert_eq!(trail.steps().executed, None);
@@ -119,17 +237,17 @@ mod tests {
     }
 
     #[test]
-    fn who_keeps_a_trail_shares_it_with_those_who_keep_it_already() {
-        let outer = Trail::default().or_kept();
-        let inner = outer.clone().or_kept();
-        inner.sends();
-        assert!(outer.steps().may_be_executed);
-        assert_eq!(Trail::default().steps(), Steps::default());
+    fn a_body_is_judged_only_for_a_recorder() {
+        let trail = Trail::default();
+        trail.sends();
+        trail.answered(StatusCode::OK);
+        trail.judged(|| unreachable!("nobody asks"));
+        assert_eq!(trail.steps().executed, None);
     }
 
     #[test]
     fn what_zoho_refused_it_did_not_execute() {
-        let trail = Trail::kept();
+        let trail = Trail::default();
         assert!(!trail.steps().may_be_executed);
         trail.sends();
         assert!(trail.steps().may_be_executed, "no answer is no refusal");

@@ -35,7 +35,7 @@ enum Verdict {
 }
 
 impl Entry {
-    /// Begins one; the call goes on with its trail kept and its body watched.
+    /// Begins one; the call goes on with its body watched.
     pub(super) fn begin(call: Call) -> (Self, Call) {
         let request_id = call.request_id().to_owned();
         let (body, payload) = Hashed::watch(call.payload);
@@ -45,11 +45,10 @@ impl Entry {
             target: call.target.clone(),
             request_id,
             body,
-            trail: call.trail.or_kept(),
+            trail: call.trail.clone(),
             began: clock::now(),
         };
-        let call = Call { payload, trail: entry.trail.clone(), ..call };
-        (entry, call)
+        (entry, Call { payload, ..call })
     }
 }
 
@@ -106,7 +105,8 @@ mod tests {
 
     #[test]
     fn a_verdict_is_what_the_newest_attempt_left() {
-        let steps = Steps { attempts: 1, status: Some(StatusCode::OK), executed: Some(true), ..Steps::default() };
+        let status = Some(StatusCode::OK);
+        let steps = Steps { attempts: 1, status, executed: Some(true), ..Steps::default() };
         for (steps, expected) in [
             (Steps::default(), None),
             (steps, Some(Verdict::Executed)),

@@ -66,11 +66,10 @@ impl Epochs {
         epoch.now() == number && epoch.ends.is_none()
     }
 
-    /// A write begins; the call goes on with its trail kept.
-    pub(super) fn write(&self, call: Call) -> (Write, Call) {
-        let call = Call { trail: call.trail.clone().or_kept(), ..call };
-        let (epochs, place, trail) = (Arc::clone(&self.epochs), self.place(&call), call.trail.clone());
-        (Write { epochs, place, trail, settled: false }, call)
+    /// A write begins; its trail tells later whether it may be executed.
+    pub(super) fn write(&self, call: &Call) -> Write {
+        let (epochs, place) = (Arc::clone(&self.epochs), self.place(call));
+        Write { epochs, place, trail: call.trail.clone(), settled: false }
     }
 
     /// By server and decoded path: neither the query nor the login, nor the way it is written, nor which of the two roots

@@ -109,7 +109,7 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         if !call.changes_nothing() {
-            let (write, call) = self.room.epochs.write(call);
+            let write = self.room.epochs.write(&call);
             let executed = self.inner.call(call);
             return Box::pin(async move {
                 let outcome = executed.await;

@@ -34,12 +34,12 @@ pub(super) async fn run_on_sandbox() -> Result<(), Failure> {
 }
 
 async fn serve(config: Config, greeting: &str) -> Result<(), Failure> {
-    let stop = stop::requested().map_err(|error| Failure::Run(format!("cannot listen for signals: {error}")))?;
+    let mut signals = stop::listen().map_err(|error| Failure::Run(format!("cannot listen for signals: {error}")))?;
     let app = App::bind(config).await.map_err(|error| Failure::Run(error.to_string()))?;
     if !greeting.is_empty() {
         print(&format!("{greeting}{}", suggestions(&app)))?;
     }
-    app.run(stop).await;
+    app.run(async || signals.asked().await).await;
     Ok(())
 }
 

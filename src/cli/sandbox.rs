@@ -6,7 +6,7 @@ use super::{Failure, SandboxOptions, print, stop};
 use crate::sandbox::{self, LockAnswer, Settings};
 
 pub(super) async fn sandbox(options: SandboxOptions) -> Result<(), Failure> {
-    let stop = stop::requested().map_err(|error| Failure::Run(format!("cannot listen for signals: {error}")))?;
+    let mut signals = stop::listen().map_err(|error| Failure::Run(format!("cannot listen for signals: {error}")))?;
     let failed = |error| Failure::Run(format!("cannot listen on {}: {error}", options.listen));
     let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -17,7 +17,7 @@ pub(super) async fn sandbox(options: SandboxOptions) -> Result<(), Failure> {
         sandbox::CLIENT_SECRET,
         sandbox::REFRESH_TOKEN
     ))?;
-    sandbox::serve(listener, settings(&options), stop).await;
+    sandbox::serve(listener, settings(&options), signals.asked()).await;
     Ok(())
 }
 

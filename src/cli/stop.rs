@@ -1,20 +1,32 @@
 //! SIGTERM and SIGINT, and what else ends a process that does not listen to it: a call in flight would lose its answer and
 //! its line in the audit.
 
-use std::{fs, future::Future, io};
+use std::{fs, future::poll_fn, io, task::Poll};
 
-use futures_util::future::select_all;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Resolves when the process is asked to stop. Listening starts now, so that no signal is missed.
-pub(super) fn requested() -> io::Result<impl Future<Output = ()>> {
+/// The signals by which the process is asked to stop.
+pub(super) struct Signals(Vec<(SignalKind, Signal)>);
+
+/// Listening starts now, so that no signal is missed.
+pub(super) fn listen() -> io::Result<Signals> {
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()];
     // nohup(1) and shells have processes in the background ignore what is not meant for them.
     let heard = kinds.into_iter().filter(|kind| !is_ignored(*kind));
-    let signals = heard.map(signal).collect::<io::Result<Vec<_>>>()?;
-    Ok(async move {
-        select_all(signals.into_iter().map(|mut signal| Box::pin(async move { signal.recv().await }))).await;
-    })
+    heard.map(|kind| Ok((kind, signal(kind)?))).collect::<io::Result<_>>().map(Signals)
+}
+
+impl Signals {
+    /// Resolves when the process is asked to stop; called again, when it is asked once more. A terminal that closes, or a
+    /// supervisor that sends SIGHUP behind SIGTERM, asks only once.
+    pub(super) async fn asked(&mut self) {
+        poll_fn(|context| {
+            let heard = self.0.iter_mut().any(|(_, signal)| signal.poll_recv(context).is_ready());
+            if heard { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        self.0.retain(|(kind, _)| *kind != SignalKind::hangup());
+    }
 }
 
 /// Whether whoever started the process had it ignore the signal. SIGTERM is always heard, or there would be no end.

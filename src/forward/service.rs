@@ -114,44 +114,36 @@ impl Way {
         permit: Option<&mut Permit>,
         trail: &Trail,
     ) -> Result<Sent, Cause> {
-        let failed = |error: &_| Failure::of(error, endpoint.authority().as_str(), self.max_body);
-        let timed_out = || Failure::timeout(endpoint.authority().as_str());
-        let Some(permit) = permit else {
-            let attempt = Attempt::begin(trail, &mut request);
-            let outcome = tokio::time::timeout(self.timeout, self.client.request(request)).await;
-            let failure = match outcome {
-                Ok(Ok(response)) => return received(response, &attempt.connection, endpoint),
-                Ok(Err(error)) => failed(&error),
-                Err(_) => timed_out(),
-            };
-            return Err(failure.cause);
+        let server = endpoint.authority().as_str();
+        let connection = capture_connection(&mut request);
+        let mut attempt = match Attempt::begin(permit, trail, &connection) {
+            Ok(attempt) => attempt,
+            Err(until) => return Ok(Sent::Overtaken(until)),
         };
-        if let Err(until) = permit.sending() {
-            return Ok(Sent::Overtaken(until));
-        }
-        let attempt = Attempt::begin(trail, &mut request);
+        // Dropped before the attempt, which then sees whether it came to a connection.
         let mut exchange = pin!(tokio::time::timeout(self.timeout, self.client.request(request)));
         let outcome = tokio::select! {
             outcome = &mut exchange => outcome,
-            until = permit.overtaken() => {
-                // It can still be held back from the lock.
+            until = attempt.overtaken() => {
                 if attempt.is_unsent() {
-                    permit.not_sent();
                     return Ok(Sent::Overtaken(until));
                 }
                 exchange.await
             }
         };
-        let failure = match outcome {
+        let mut failure = match outcome {
             Ok(Ok(response)) => {
-                permit.answered();
-                return received(response, &attempt.connection, endpoint);
+                attempt.answered();
+                return received(response, &connection, endpoint);
             }
-            Ok(Err(error)) => failed(&error),
-            Err(_) => timed_out(),
+            Ok(Err(error)) => Failure::of(&error, server, self.max_body),
+            Err(_) => Failure::timeout(server),
         };
-        if failure.never_sent || attempt.is_unsent() {
-            permit.not_sent();
+        if attempt.is_unsent() {
+            failure = failure.without_connection();
+        }
+        if failure.never_sent {
+            attempt.take_back();
         }
         Err(failure.cause)
     }
@@ -214,29 +206,60 @@ fn request(call: Call, endpoint: &Endpoint, token: &Token) -> Option<Request<Bod
     Some(request)
 }
 
-/// One exchange on a call's trail. Dropped before the request has a connection, it takes itself back: the connection
-/// failed, a lock came first, or the caller has hung up.
+/// One attempt, noted in ledger and trail as sent from just before its first byte may leave. Without a connection none of
+/// it was written; if it ends like that, however it ends, it is noted as not sent.
 struct Attempt<'a> {
+    permit: Option<&'a mut Permit>,
     trail: &'a Trail,
-    connection: CaptureConnection,
+    connection: &'a CaptureConnection,
 }
 
 impl<'a> Attempt<'a> {
-    fn begin(trail: &'a Trail, request: &mut Request<Body>) -> Self {
+    /// # Errors
+    /// The end of a lock that came since the permit was given: then nothing may be sent.
+    fn begin(
+        mut permit: Option<&'a mut Permit>,
+        trail: &'a Trail,
+        connection: &'a CaptureConnection,
+    ) -> Result<Self, Instant> {
+        if let Some(permit) = &mut permit {
+            permit.sending()?;
+        }
         trail.sends();
-        Self { trail, connection: capture_connection(request) }
+        Ok(Self { permit, trail, connection })
     }
 
-    /// Until the request has a connection, none of it is written.
+    /// Until the request has a connection, it can still be held back from a lock.
     fn is_unsent(&self) -> bool {
         self.connection.connection_metadata().is_none()
+    }
+
+    /// Resolves when a lock comes that this call may not be sent in, with its end.
+    async fn overtaken(&self) -> Instant {
+        match &self.permit {
+            Some(permit) => permit.overtaken().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn answered(&mut self) {
+        if let Some(permit) = &mut self.permit {
+            permit.answered();
+        }
+    }
+
+    fn take_back(&mut self) {
+        if let Some(permit) = &mut self.permit {
+            permit.not_sent();
+        }
+        self.trail.not_sent();
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if self.is_unsent() {
-            self.trail.not_sent();
+            self.take_back();
         }
     }
 }

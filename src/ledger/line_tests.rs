@@ -104,6 +104,52 @@ async fn a_caller_that_hangs_up_spends_nothing_and_wakes_the_next() {
     assert_eq!(quota.remaining, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn when_the_end_is_known_nobody_waits_beyond_it() {
+    let line = line(1, 100);
+    served(&line, FAR).await.unwrap();
+    let start = clock::now();
+    let waiting: Vec<_> = (0..4)
+        .map(|_| {
+            tokio::spawn({
+                let line = Arc::clone(&line);
+                async move {
+                    served(&line, FAR).await.map(|at| at - start).map_err(|refused| (refused, clock::now() - start))
+                }
+            })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    line.close(start + ms(2000));
+    assert_eq!(served(&line, FAR).await, Err(Refused::Closing), "nor does a newcomer");
+    let mut outcomes = Vec::new();
+    for call in waiting {
+        outcomes.push(call.await.unwrap());
+    }
+    let at_once = Err((Refused::Closing, Duration::ZERO));
+    assert_eq!(outcomes, [Ok(ms(1000)), Ok(ms(2000)), at_once, at_once]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_outlasts_the_end_is_told_when_it_comes() {
+    let line = line(1, 100);
+    served(&line, FAR).await.unwrap();
+    let start = clock::now();
+    line.close(start + ms(5000));
+    let waiting = tokio::spawn({
+        let line = Arc::clone(&line);
+        async move { (served(&line, FAR).await, clock::now() - start) }
+    });
+    tokio::time::sleep(ms(500)).await;
+    line.lock(Some(ms(60_000)));
+    assert_eq!(waiting.await.unwrap(), (Err(Refused::Closing), ms(500)));
+    assert_eq!(
+        served(&line, ms(100)).await,
+        Err(Refused::Locked { retry_after: ms(60_000) }),
+        "its own wait is shorter"
+    );
+}
+
 /// The verdict on each wait is what a call would meet that came now, and asking spends nothing.
 fn verdict_is_true(line: &Arc<Line>, state: &str) {
     for wait in [0, 1, 999, 1000, 2999, 3000, 3_600_000] {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
+use tokio::time::Instant;
 
 use super::{
     Bucket, Journal, Limits, Line, Past, Recorder, Standing, WaitingRoom,
@@ -47,13 +48,15 @@ pub struct Lines {
     dailies: Mutex<HashMap<AccountName, Arc<Daily>>>,
     past: Arc<Past>,
     books: Books,
+    /// When the gateway stops, once it is known.
+    closes: Mutex<Option<Instant>>,
 }
 
 impl Lines {
     /// No lines yet; those to come begin where the past ended.
     #[must_use]
     pub fn new(past: Arc<Past>, books: Books) -> Self {
-        Self { lines: RwLock::default(), dailies: Mutex::default(), past, books }
+        Self { lines: RwLock::default(), dailies: Mutex::default(), past, books, closes: Mutex::default() }
     }
 
     /// Of a ledger that is forgotten with the process.
@@ -75,7 +78,11 @@ impl Lines {
         let new = || {
             let key = Key { account: account.name.to_string(), meter: route.id.to_string() };
             let bucket = self.past.bucket(&key, threshold, clock::now());
-            Line::new(key, bucket, daily, self.books.clone())
+            let line = Line::new(key, bucket, daily, self.books.clone());
+            if let Some(at) = *self.closes.lock() {
+                line.close(at);
+            }
+            line
         };
         Some(Arc::clone(self.lines.write().entry(key).or_insert_with(new)))
     }
@@ -96,6 +103,17 @@ impl Lines {
             if let (Some(account), Some(route)) = (account, route) {
                 let _ = self.line(account, route);
             }
+        }
+    }
+
+    /// The gateway stops at this moment. Who waits for a slot of a route and cannot have one before is told so at once, or
+    /// as soon as it shows. A token is still asked for: calls that have their slot need one.
+    pub fn close(&self, at: Instant) {
+        // First this: a line that is made meanwhile sees it, or is among those below.
+        *self.closes.lock() = Some(at);
+        let lines: Vec<_> = self.lines.read().values().map(Arc::clone).collect();
+        for line in lines {
+            line.close(at);
         }
     }
 

@@ -64,7 +64,7 @@ fn kind(cause: &Cause) -> (StatusCode, &'static str, &'static str) {
         Cause::TokenThrottled { .. } => (StatusCode::SERVICE_UNAVAILABLE, "token-throttled", UNAVAILABLE),
         // RFC 9111 section 5.2.1.7 wants this status.
         Cause::NotCached => (StatusCode::GATEWAY_TIMEOUT, "not-cached", NO_ERROR),
-        Cause::ShuttingDown | Cause::CutOff => (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", UNAVAILABLE),
+        Cause::ShuttingDown | Cause::CutOff(_) => (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", UNAVAILABLE),
         Cause::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal-error", OUR_FAULT),
     }
 }
@@ -108,7 +108,7 @@ fn retry_after(cause: &Cause) -> Option<Duration> {
         | Cause::TokenThrottled { retry_after } => Some(*retry_after),
         Cause::AccountUnauthorised { .. } | Cause::WrongDataCenter { .. } => Some(AFTER_A_PERSON),
         Cause::StateUnavailable => Some(AFTER_A_RETRY),
-        Cause::ShuttingDown | Cause::CutOff => Some(AFTER_A_RESTART),
+        Cause::ShuttingDown | Cause::CutOff(_) => Some(AFTER_A_RESTART),
         _ => None,
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     ledger::Limit,
     ratelimit::whole_seconds,
     refusal::{BadToken, Cause, Encoding, Forbidden, Foreign, Reader, ScopeEvidence, Unauthenticated, UpstreamFault},
+    trail::Fate,
 };
 
 pub(super) fn title(cause: &Cause) -> &'static str {
@@ -34,7 +35,7 @@ pub(super) fn title(cause: &Cause) -> &'static str {
         Cause::ScopeMissing { .. } => "The account's login lacks a scope",
         Cause::TokenThrottled { .. } => "No access token may be requested now",
         Cause::NotCached => "The cache has no usable answer",
-        Cause::ShuttingDown | Cause::CutOff => "The gateway is shutting down",
+        Cause::ShuttingDown | Cause::CutOff(_) => "The gateway is shutting down",
         Cause::Internal => "A defect of the gateway",
     }
 }
@@ -93,10 +94,8 @@ pub(super) fn detail(cause: &Cause) -> String {
             whole_seconds(*retry_after)
         ),
         Cause::NotCached => "the request says only-if-cached; without it Zoho is asked".to_owned(),
-        Cause::ShuttingDown => "it takes no new work; the call was not sent".to_owned(),
-        Cause::CutOff => {
-            "its drain (proxy.drain) ended before the call was answered; the call may have been executed".to_owned()
-        }
+        Cause::ShuttingDown => "it takes no new calls; nothing of the call was sent to Zoho".to_owned(),
+        Cause::CutOff(fate) => cut_off(*fate).to_owned(),
         Cause::Internal => "the log has more under this request's id".to_owned(),
     }
 }
@@ -178,6 +177,14 @@ fn forbidden(what: &Forbidden) -> String {
             };
             format!("{} may only read, and {method} {route} {why}", caller.name())
         }
+    }
+}
+
+fn cut_off(fate: Fate) -> &'static str {
+    match fate {
+        Fate::NotSent => "it stops before this call's turn; nothing of the call was sent to Zoho",
+        Fate::NotExecuted => "it stops before this call could be repeated; Zoho has not executed it",
+        Fate::Unknown => "it stopped before Zoho had answered the call; the call may have been executed",
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     boxed::BoxFuture,
     call::{Answer, Call, Permitted, Unexecuted, Visit},
     clock,
-    ledger::{Line, Lines, Permit},
+    ledger::{Line, Lines, Permit, Refused},
     ratelimit,
     refusal::{Cause, Refusal},
     telemetry::Metrics,
@@ -104,7 +104,12 @@ where
 
 impl Room {
     async fn permit(&self, line: &Arc<Line>, call: &Call, deadline: Instant) -> Result<Permit, Refusal> {
-        let refusal = |refused| Refusal::from(Cause::from(refused)).with_allowance(line.allowance()).of(&call.subject);
+        let cause = |refused| match refused {
+            // One that met a lock was sent before, and is told so.
+            Refused::Closing => Cause::CutOff(call.trail.fate()),
+            refused => Cause::from(refused),
+        };
+        let refusal = |refused| Refusal::from(cause(refused)).with_allowance(line.allowance()).of(&call.subject);
         line.permit(call.claim(deadline)).await.map_err(refusal)
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     boxed::BoxFuture,
     call::{Answer, Permitted, Signed, Unexecuted},
     refusal::{Cause, Refusal},
+    shutdown::Shutdown,
 };
 
 /// Hangs the room.
@@ -21,6 +22,7 @@ use crate::{
 pub struct SignLayer {
     sources: Arc<HashMap<AccountName, Arc<Source>>>,
     check_scopes: bool,
+    shutdown: Shutdown,
 }
 
 /// The room.
@@ -32,9 +34,10 @@ pub struct Sign<S> {
 
 impl SignLayer {
     /// With the token sources of all accounts; `check_scopes`: a token that lacks the call's scope is not spent on it.
+    /// During a drain nobody waits for a token for longer than a moment.
     #[must_use]
-    pub fn new(sources: Arc<HashMap<AccountName, Arc<Source>>>, check_scopes: bool) -> Self {
-        Self { sources, check_scopes }
+    pub fn new(sources: Arc<HashMap<AccountName, Arc<Source>>>, check_scopes: bool, shutdown: Shutdown) -> Self {
+        Self { sources, check_scopes, shutdown }
     }
 }
 
@@ -61,15 +64,17 @@ where
 
     fn call(&mut self, Permitted { call, permit, deadline }: Permitted) -> Self::Future {
         let source = self.room.sources.get(&call.subject.account.name).cloned();
-        let check_scopes = self.room.check_scopes;
+        let (check_scopes, shutdown) = (self.room.check_scopes, self.room.shutdown.clone());
         let inner = self.inner.clone();
         Box::pin(async move {
             // The same configuration makes accounts and sources, so one without the other is a defect of ours.
             let Some(source) = source else { return Err(Refusal::from(Cause::Internal).of(&call.subject)) };
-            let token = source
-                .token(deadline)
-                .await
-                .map_err(|cause| Refusal::from(cause.before_the_call()).of(&call.subject))?;
+            let token = tokio::select! {
+                biased;
+                token = source.token(deadline) => token.map_err(Cause::before_the_call),
+                () = shutdown.impatient() => Err(Cause::CutOff(call.trail.fate())),
+            };
+            let token = token.map_err(|cause| Refusal::from(cause).of(&call.subject))?;
             // The first calls of all came before anything was granted, and are looked at here; their slots come back.
             if check_scopes && let Err(cause) = source.authorises(&call.subject.route) {
                 source.lacks_scope(&call.subject.route.id, &cause);

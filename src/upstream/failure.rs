@@ -33,6 +33,23 @@ impl Failure {
         Self { cause: Cause::UpstreamInvalidResponse(fault(server, error, log)), never_sent: false }
     }
 
+    fn connection_timeout(fault: UpstreamFault) -> Self {
+        let fault = UpstreamFault { error: "connection_timeout", before_the_call: true, ..fault };
+        Self { cause: Cause::UpstreamTimeout(fault), never_sent: true }
+    }
+
+    /// The same of an exchange that had no connection by its end.
+    #[must_use]
+    pub fn without_connection(self) -> Self {
+        match self.cause {
+            Cause::UpstreamTimeout(fault) => Self::connection_timeout(fault),
+            Cause::UpstreamInvalidResponse(fault) => {
+                Self { cause: Cause::UpstreamUnreachable(fault), never_sent: true }
+            }
+            cause => Self { cause, never_sent: true },
+        }
+    }
+
     /// Reads hyper's error. `max_body` is the limit that a streamed request body may have broken.
     #[must_use]
     pub fn of(error: &legacy::Error, server: &str, max_body: u64) -> Self {
@@ -45,8 +62,7 @@ impl Failure {
         }
         if error.is_connect() {
             if find::<Elapsed>(error).is_some() {
-                let cause = Cause::UpstreamTimeout(fault(server, "connection_timeout", log));
-                return Self { cause, never_sent: true };
+                return Self::connection_timeout(fault(server, "connection_timeout", log));
             }
             let cause = Cause::UpstreamUnreachable(fault(server, connect_error(error), log));
             return Self { cause, never_sent: true };

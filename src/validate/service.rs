@@ -30,7 +30,8 @@ use crate::{
     overrides,
     protocol::Reception,
     refusal::{Cause, Encoding, Reader, Refusal},
-    trail::Trail,
+    shutdown::Shutdown,
+    trail::{Fate, Trail},
 };
 
 /// A body up to this size is read before the call queues, even where nobody looks inside: then a slow caller does not
@@ -47,6 +48,7 @@ pub struct ValidateLayer {
     max_body: u64,
     max_form: u64,
     reading: Arc<Reading>,
+    shutdown: Shutdown,
 }
 
 /// The room.
@@ -58,10 +60,10 @@ pub struct Validate<S> {
 
 impl ValidateLayer {
     /// Bodies over `max_body` bytes are refused, forms over `max_form`, and what would make all that are being read hold
-    /// more than `max_held` bytes.
+    /// more than `max_held` bytes. During a drain no body is waited for longer than a moment.
     #[must_use]
-    pub fn new(max_body: u64, max_form: u64, max_held: u64) -> Self {
-        Self { max_body, max_form, reading: Reading::new(max_held) }
+    pub fn new(max_body: u64, max_form: u64, max_held: u64, shutdown: Shutdown) -> Self {
+        Self { max_body, max_form, reading: Reading::new(max_held), shutdown }
     }
 }
 
@@ -98,7 +100,7 @@ where
 }
 
 async fn visit(
-    Matched { subject, target, head, body, read_only }: Matched,
+    Matched { subject, target, mut head, body, read_only }: Matched,
     room: &ValidateLayer,
 ) -> Result<Call, Cause> {
     let kind = BodyKind::of(&head.headers, &subject.route, read_only);
@@ -114,7 +116,11 @@ async fn visit(
     };
     let expects = head.headers.contains_key(header::EXPECT);
     let mut part = room.reading.begin();
-    let payload = read(body, bounds, expects, &mut part).await?;
+    let payload = tokio::select! {
+        biased;
+        payload = read(body, bounds, expects, &mut part) => payload?,
+        () = room.shutdown.impatient() => return Err(Cause::CutOff(Fate::NotSent)),
+    };
     if let Some(reception) = head.extensions.get::<Reception>() {
         reception.waits();
     }
@@ -138,7 +144,7 @@ async fn visit(
         ready_at: clock::now(),
         entrance: Entrance::Newcomer,
         departure: Departure::default(),
-        trail: Trail::default(),
+        trail: head.extensions.remove::<Trail>().unwrap_or_default(),
     })
 }
 

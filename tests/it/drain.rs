@@ -2,9 +2,40 @@
 
 use std::{fs, sync::Arc};
 
-use tokio::sync::Notify;
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Notify};
 
-use crate::support::{COURSE, Gateway, Process, Reply, Sandbox, Upstream, get, ms};
+use crate::support::{
+    Answer, COURSE, Call, Gateway, Mute, Process, Reply, SHARE, Sandbox, Setup, Upstream, all_that_comes, get, ms,
+    one_slot_taken, put, until,
+};
+
+const ROUTE: &str = "people.lms.get-shared-users";
+
+/// Longer than a test has patience: a drain that lasts until then fails it.
+const FOR_EVER: &str = "5m";
+
+const NOTHING_SENT: &str = "nothing of the call was sent";
+const NOT_EXECUTED: &str = "Zoho has not executed it";
+const MAY_BE_EXECUTED: &str = "may have been executed";
+
+/// The gateway's last answer to a caller, and the whole truth about its call.
+#[track_caller]
+fn tells(answer: &Answer, truth: &str) {
+    let body = answer.problem(503, "shutting-down");
+    let detail = body["detail"].as_str().unwrap_or_default();
+    for known in [NOTHING_SENT, NOT_EXECUTED, MAY_BE_EXECUTED] {
+        assert_eq!(detail.contains(known), known == truth, "{body}");
+    }
+    assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
+}
+
+/// A gateway whose route has one slot in ten minutes, which is spent.
+async fn spent(zoho: &Sandbox, more: impl FnOnce(Setup) -> Setup) -> Gateway {
+    let setup = Gateway::before(zoho).route(ROUTE, "requests", 1).route(ROUTE, "window", "10m");
+    let gateway = more(setup.set("queue.max_wait", "1h").set("proxy.drain", FOR_EVER)).start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    gateway
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_in_flight_is_answered_and_a_new_one_is_told() {
@@ -19,12 +50,13 @@ async fn a_call_in_flight_is_answered_and_a_new_one_is_told() {
 
     gateway.drain().await;
     let late = gateway.send(&get(COURSE)).await;
-    late.problem(503, "shutting-down");
-    assert_eq!(late.header("connection"), Some("close"));
+    tells(&late, NOTHING_SENT);
     assert_eq!(gateway.admin("/readyz").await.status, 503);
 
     gate.notify_one();
-    in_flight.await.expect("no panic").is_zohos(200);
+    let answer = in_flight.await.expect("no panic");
+    answer.is_zohos(200);
+    assert_eq!(answer.header("connection"), Some("close"), "its connection ends too");
     assert_eq!(gateway.wait(), Some(0));
     upstream.only();
 }
@@ -90,23 +122,175 @@ async fn what_does_not_end_in_time_is_cut_off() {
     let in_flight = tokio::spawn(get(COURSE).sending(gateway.address()));
     silent.until_received(1).await;
     gateway.terminate();
-    in_flight.await.expect("no panic").problem(503, "shutting-down");
+    tells(&in_flight.await.expect("no panic"), MAY_BE_EXECUTED);
     assert_eq!(gateway.wait(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_a_slot_is_not_left_without_an_answer() {
+async fn who_waits_and_gets_no_slot_within_the_drain_hears_so_at_once() {
     let zoho = Sandbox::boundless();
-    let route = "people.lms.get-shared-users";
-    let setup = Gateway::before(&zoho).route(route, "requests", 1).set("proxy.drain", "300ms");
-    let mut gateway = setup.set("queue.max_wait", "5m").start();
-    gateway.send(&get(COURSE)).await.is_zohos(200);
-    let waiting = tokio::spawn(get(COURSE).sending(gateway.address()));
+    let mut gateway = spent(&zoho, |setup| setup).await;
+    let mut kept = gateway.connect().await;
+    let waiting: Vec<_> = (0..3).map(|_| tokio::spawn(get(COURSE).sending(gateway.address()))).collect();
+    let kept = tokio::spawn(async move { kept.send(&get(COURSE)).await });
+    gateway.until_waiting(4).await;
+    gateway.terminate();
+    for waiting in waiting.into_iter().chain([kept]) {
+        tells(&waiting.await.expect("no panic"), NOTHING_SENT);
+    }
+    assert_eq!(gateway.wait(), Some(0), "nothing is in flight, so nothing is waited for");
+    assert_eq!(zoho.requests().await.len(), 1);
+}
+
+/// Identical reads share one call that waits for its slot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_anothers_call_hears_so_too() {
+    let zoho = Sandbox::boundless();
+    let mut gateway = spent(&zoho, |setup| setup.route(ROUTE, "cache", "1m")).await;
+    let read = get(&format!("{COURSE}?startIndex=1"));
+    let waiting: Vec<_> = (0..5).map(|_| tokio::spawn(read.sending(gateway.address()))).collect();
     gateway.until_waiting(1).await;
     gateway.terminate();
-    waiting.await.expect("no panic").problem(503, "shutting-down");
+    for waiting in waiting {
+        tells(&waiting.await.expect("no panic"), NOTHING_SENT);
+    }
     assert_eq!(gateway.wait(), Some(0));
     assert_eq!(zoho.requests().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_gets_a_slot_within_the_drain_is_served() {
+    let (upstream, mut gateway, gate) = one_slot_taken(|setup| setup.set("proxy.drain", FOR_EVER), |call| call).await;
+    let waiting = tokio::spawn(get(COURSE).sending(gateway.address()));
+    gateway.until_waiting(1).await;
+    gateway.drain().await;
+    gate.notify_one();
+    waiting.await.expect("no panic").is_zohos(200);
+    assert_eq!(gateway.wait(), Some(0));
+    assert_eq!(upstream.received().len(), 2);
+}
+
+/// The one who waits could be served until the call before it is lost, or tells of a lock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_loses_its_slot_during_the_drain_hears_so_then() {
+    let locked = r#"{"response":{"status":1,"errors":{"code":7209,"message":"locked"}}}"#;
+    for (end, met_a_lock) in [(Reply::json(429, "{}"), true), (Reply::json(200, locked), true), (Reply::Close, false)] {
+        let gate = Arc::new(Notify::new());
+        let closed = Arc::clone(&gate);
+        let upstream = Upstream::start(move |request| match (request.line.contains("startIndex=0 "), &end) {
+            (true, Reply::Close) => Reply::Gated(Arc::clone(&closed), Vec::new()),
+            (true, end) => end.clone().behind(&closed),
+            (false, _) => Reply::json(200, "{}"),
+        })
+        .await;
+        let setup = Gateway::before_upstream(&upstream).route(ROUTE, "requests", 1).route(ROUTE, "window", "5s");
+        let setup = setup.set("queue.max_wait", "1h").set("proxy.drain", "8s").set("upstream.timeout", "1s");
+        let mut gateway = setup.start();
+        let first = tokio::spawn(get(&format!("{COURSE}?startIndex=0")).sending(gateway.address()));
+        upstream.until_received(1).await;
+        let waiting = tokio::spawn(get(COURSE).sending(gateway.address()));
+        gateway.until_waiting(1).await;
+        gateway.drain().await;
+        if met_a_lock {
+            gate.notify_one();
+            tells(&first.await.expect("no panic"), NOT_EXECUTED);
+        } else {
+            first.await.expect("no panic").problem(504, "upstream-timeout");
+        }
+        tells(&waiting.await.expect("no panic"), NOTHING_SENT);
+        assert_eq!(gateway.wait(), Some(0));
+        upstream.only();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_token_does_not_hold_the_end_up() {
+    let silent = Upstream::bare(|_| Reply::Never).await;
+    let mut gateway = Gateway::before_upstream(&silent).set("proxy.drain", FOR_EVER).start();
+    let waiting = tokio::spawn(put(COURSE).form(SHARE).sending(gateway.address()));
+    until("a token is asked for", async || silent.token_calls() == 1).await;
+    gateway.terminate();
+    tells(&waiting.await.expect("no panic"), NOTHING_SENT);
+    assert_eq!(gateway.wait(), Some(0));
+    assert!(silent.received().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_still_sends_its_body_does_not_hold_the_end_up() {
+    let zoho = Sandbox::boundless();
+    let mut gateway = Gateway::before(&zoho).set("proxy.drain", FOR_EVER).start();
+    let mut stream = TcpStream::connect(gateway.address()).await.expect("it listens");
+    let head = format!(
+        "PUT {COURSE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        SHARE.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("it is taken");
+    // The gateway asks for the body, so it waits for it.
+    stream.readable().await.expect("100 Continue");
+    stream.write_all(&SHARE.as_bytes()[..10]).await.expect("it is taken");
+    gateway.terminate();
+    let answer = all_that_comes(stream).await;
+    let (proceed, answer) = answer.split_once("\r\n\r\n").expect("100 Continue and the answer");
+    assert!(proceed.starts_with("HTTP/1.1 100"), "{proceed}");
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains(NOTHING_SENT), "{answer}");
+    assert!(answer.to_lowercase().contains("connection: close") && answer.contains("retry-after:"), "{answer}");
+    assert_eq!(gateway.wait(), Some(0));
+    assert!(zoho.requests().await.is_empty());
+}
+
+/// Its slot is taken and its token there, but no byte of it has left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_connection_to_zoho_was_not_sent() {
+    let accounts = Upstream::start(|_| Reply::Never).await;
+    for (route, signals) in [("1", 1), ("off", 1), ("1", 2)] {
+        let people = Mute::start();
+        let setup = Gateway::before_upstream(&accounts).set("accounts.main.endpoints.people", people.url());
+        let setup = match route {
+            "off" => setup.route(ROUTE, "throttle", "off"),
+            _ => setup,
+        };
+        let drain = if signals == 1 { "300ms" } else { FOR_EVER };
+        let mut gateway = setup.set("upstream.connect_timeout", "10m").set("proxy.drain", drain).start();
+        let connecting = tokio::spawn(get(COURSE).sending(gateway.address()));
+        people.until_tried().await;
+        gateway.drain().await;
+        for _ in 1..signals {
+            gateway.terminate();
+        }
+        tells(&connecting.await.expect("no panic"), NOTHING_SENT);
+        assert_eq!(gateway.wait(), Some(0));
+    }
+}
+
+/// `upstream.timeout` counts from the moment at which the call wants to leave.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_timed_out_before_its_connection_was_not_sent() {
+    let people = Mute::start();
+    let accounts = Upstream::start(|_| Reply::Never).await;
+    let setup = Gateway::before_upstream(&accounts).set("accounts.main.endpoints.people", people.url());
+    let gateway = setup.set("upstream.connect_timeout", "10m").set("upstream.timeout", "300ms").start();
+    let body = gateway.send(&put(COURSE).form(SHARE)).await.problem(504, "upstream-timeout");
+    let detail = body["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("was not sent") && !detail.contains(MAY_BE_EXECUTED), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_cuts_off_what_is_in_flight() {
+    for (first, second) in [("TERM", "TERM"), ("TERM", "INT"), ("INT", "TERM"), ("INT", "INT")] {
+        let silent = Upstream::start(|_| Reply::Never).await;
+        let mut gateway = Gateway::before_upstream(&silent).set("proxy.drain", FOR_EVER).start();
+        let write = Call::new("PUT", COURSE).form(SHARE);
+        let in_flight = tokio::spawn(write.sending(gateway.address()));
+        silent.until_received(1).await;
+        gateway.process().signal(first);
+        gateway.process().logs("draining");
+        gateway.process().signal(second);
+        tells(&in_flight.await.expect("no panic"), MAY_BE_EXECUTED);
+        assert_eq!(gateway.wait(), Some(0), "{first}, {second}");
+        // The next process knows of the call: its slot is still charged.
+        gateway.process().logs("drained");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use zoho_gateway::clock;
 
-use crate::support::{self, Answer, COURSE, Call, Gateway, Sandbox, Setup, Upstream, all, get, ms};
+use crate::support::{self, Answer, COURSE, Call, Gateway, Mute, Reply, Sandbox, Setup, Upstream, all, get, ms};
 
 const ROUTE: &str = "people.lms.get-shared-users";
 const API: &str = "GET /api/v1/courses/{id}/share";
@@ -32,6 +32,19 @@ async fn a_caller_that_hangs_up_while_waiting_spends_nothing() {
     staying.await.expect("no panic").is_zohos(200);
     let lines: Vec<_> = upstream.received().into_iter().map(|received| received.line).collect();
     assert!(lines.len() == 2 && lines[1].contains("startIndex=2"), "{lines:?}");
+}
+
+/// Its slot is taken, and the connection to Zoho on which it would go is being made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_hangs_up_before_its_call_has_a_connection_spends_nothing() {
+    let people = Mute::start();
+    let accounts = Upstream::start(|_| Reply::Never).await;
+    let setup = Gateway::before_upstream(&accounts).set("accounts.main.endpoints.people", people.url());
+    let gateway = setup.route(ROUTE, "requests", 1).set("upstream.connect_timeout", "10m").start();
+    let leaving = tokio::spawn(numbered(0).sending(gateway.address()));
+    people.until_tried().await;
+    leaving.abort();
+    gateway.until_free(ROUTE, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

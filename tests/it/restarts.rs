@@ -17,7 +17,7 @@ use zoho_gateway::clock;
 
 use crate::support::{
     Answer, COURSE, Call, Gateway, Process, Reply, SHARE, Sandbox, Setup, Upstream, all, delete, get, libfaketime, ms,
-    prlimit, put,
+    prlimit, put, unshare_time,
 };
 
 const ROUTE: &str = "people.lms.share-course";
@@ -203,6 +203,54 @@ async fn no_step_of_the_wall_clock_frees_a_slot() {
     }
     setup = setup.set("queue.max_wait", "1s");
     nothing_is_left(&setup.start(), &zoho, 65).await;
+}
+
+/// One time namespace ends and the next has its number, as the kernel gives numbers again, but a clock of its own. How far
+/// ahead that of the first and of the second is, in seconds.
+const CLOCKS: [(u32, u32); 4] = [(1000, 1120), (1000, 2000), (2000, 0), (1000, 1000)];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clock_of_another_time_namespace_frees_no_slot() {
+    let Some(unshare) = unshare_time() else { return };
+    for (first, second) in CLOCKS {
+        let zoho = zoho();
+        let setup = Gateway::before(&zoho).route(ROUTE, "requests", 1).route(ROUTE, "window", "1m");
+        let gateway = setup.in_time_namespace(unshare, first).start();
+        gateway.send(&share()).await.is_zohos(200);
+        until_recorded(&gateway).await;
+        let setup = gateway.kill_in_time_namespace().await;
+        let gateway = setup.in_time_namespace(unshare, second).start();
+        let answer = gateway.send(&now_or_never(share())).await;
+        let body = answer.problem_of(429, "threshold-saturated", ROUTE);
+        // The whole window, less what passed before the kill, and at most what that took to be written down.
+        assert!(
+            body["retry_after"].as_u64().is_some_and(|seconds| (20..=61).contains(&seconds)),
+            "{first}, {second}: {body}"
+        );
+        gateway.kill_in_time_namespace().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clock_of_another_time_namespace_ends_no_lock() {
+    let Some(unshare) = unshare_time() else { return };
+    for (first, second) in CLOCKS {
+        let upstream = Upstream::start(|request| match request.line.starts_with("PUT") {
+            true => Reply::json(429, "{}"),
+            false => Reply::json(200, "{}"),
+        })
+        .await;
+        let setup = Gateway::before_upstream(&upstream).route(ROUTE, "lock", "90s");
+        let gateway = setup.in_time_namespace(unshare, first).start();
+        gateway.send(&now_or_never(share())).await.problem_of(429, "threshold-locked", ROUTE);
+        until_recorded(&gateway).await;
+        let setup = gateway.kill_in_time_namespace().await;
+        let gateway = setup.in_time_namespace(unshare, second).start();
+        gateway.send(&now_or_never(share())).await.problem_of(429, "threshold-locked", ROUTE);
+        gateway.kill_in_time_namespace().await;
+        let writes = upstream.received().into_iter().filter(|request| request.line.starts_with("PUT"));
+        assert_eq!(writes.count(), 1, "{first}, {second}");
+    }
 }
 
 /// Shows that the tests above would notice: this is what it looks like when a gateway forgets.

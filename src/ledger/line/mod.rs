@@ -64,6 +64,8 @@ pub enum Refused {
     },
     /// The state store cannot be written to, and nothing is sent unrecorded.
     Unrecorded,
+    /// The gateway stops, and no slot comes free before its end.
+    Closing,
 }
 
 /// A lock that an answer told of.
@@ -149,6 +151,15 @@ impl Line {
                 () = sleep_until(until) => {}
             }
         }
+    }
+
+    /// Nobody waits beyond this moment any more: the gateway stops then. Those who cannot be served before hear so at once,
+    /// or as soon as it shows.
+    pub fn close(self: &Arc<Self>, at: Instant) {
+        let now = clock::now();
+        let mut state = self.state.lock();
+        state.close(at, now);
+        state.wake_head();
     }
 
     /// What is left for newcomers. Whoever waits comes first, so then nothing is left of the route's threshold.

@@ -35,6 +35,8 @@ pub(super) struct State {
     /// The store has been told that something changed.
     pub(super) noted: bool,
     pub(super) foreign_locks: u64,
+    /// The gateway's end, once it is known.
+    closes: Option<Instant>,
     review: Review,
 }
 
@@ -60,6 +62,7 @@ struct Outlook {
     locked_until: Option<Instant>,
     /// The next slot depends on a call on its way, and nobody knows how long that will take.
     unanswered: bool,
+    closes: Option<Instant>,
 }
 
 impl Outlook {
@@ -68,6 +71,15 @@ impl Outlook {
         let route = self.route.at(ahead);
         let day = self.day.as_ref().map(|day| day.at(ahead)).filter(|day| *day > route);
         (day.unwrap_or(route), day.is_some())
+    }
+
+    /// Whether the caller is served in time that has `ahead` others before it.
+    fn admits(&self, ahead: usize, deadline: Instant) -> Result<(), Refused> {
+        let expected = self.at(ahead).0;
+        if expected > deadline {
+            return Err(self.refused(ahead));
+        }
+        if self.closes.is_some_and(|closes| expected > closes) { Err(Refused::Closing) } else { Ok(()) }
     }
 
     /// What the caller is told that has `ahead` others before it and cannot wait for its turn.
@@ -90,6 +102,7 @@ impl State {
             told: HashMap::new(),
             noted: false,
             foreign_locks: 0,
+            closes: None,
             review: Review::default(),
         }
     }
@@ -126,10 +139,16 @@ impl State {
     pub(super) fn admits(&mut self, claim: &Claim, now: Instant) -> Result<(), Refused> {
         let ahead = self.queue.position(&claim.caller, claim.entrance, claim.urgency, now);
         let outlook = self.outlook(now);
-        if outlook.at(ahead).0 > claim.deadline || claim.deadline <= now {
+        if claim.deadline <= now {
             return Err(outlook.refused(ahead));
         }
-        Ok(())
+        outlook.admits(ahead, claim.deadline)
+    }
+
+    /// Nobody is served after `at`.
+    pub(super) fn close(&mut self, at: Instant, now: Instant) {
+        self.closes = Some(at);
+        self.review(now);
     }
 
     pub(super) fn join(&mut self, claim: &Claim, bell: Arc<Bell>, now: Instant) -> Ticket {
@@ -184,14 +203,12 @@ impl State {
         let mut staying = 0;
         let mut hopeless = Vec::new();
         for (ticket, waiter) in self.queue.in_order() {
-            if outlook.at(staying).0 > waiter.deadline {
-                hopeless.push((ticket, staying));
-            } else {
-                staying += 1;
+            match outlook.admits(staying, waiter.deadline) {
+                Ok(()) => staying += 1,
+                Err(refused) => hopeless.push((ticket, refused)),
             }
         }
-        for (ticket, ahead) in hopeless {
-            let refused = outlook.refused(ahead);
+        for (ticket, refused) in hopeless {
             if let Some(waiter) = self.queue.leave(ticket) {
                 self.told.insert(ticket, refused);
                 waiter.bell.ring();
@@ -221,6 +238,7 @@ impl State {
             day,
             locked_until: self.bucket.locked_until(now),
             unanswered: self.bucket.is_unanswered(),
+            closes: self.closes,
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     folder: Arc<TempDir>,
     sandbox: Option<String>,
     file_size_signal_ignored: bool,
+    /// What a shell does to start the program in a time namespace.
+    time_namespace: Option<String>,
 }
 
 /// A running gateway.
@@ -46,7 +48,8 @@ impl Setup {
     pub(crate) fn before_all(accounts: &str, people: &str, calendar: &str) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         let (settings, env) = (BTreeMap::new(), Vec::new());
-        let setup = Self { settings, env, folder, sandbox: None, file_size_signal_ignored: false };
+        let (sandbox, time_namespace) = (None, None);
+        let setup = Self { settings, env, folder, sandbox, file_size_signal_ignored: false, time_namespace };
         setup
             .set("proxy.listen", json!(["127.0.0.1:0"]))
             .set("admin.listen", "127.0.0.1:0")
@@ -95,6 +98,14 @@ impl Setup {
         self
     }
 
+    /// The program starts in a time namespace of its own, whose monotonic clock is ahead by so many seconds. It has to be
+    /// ended by `kill`: a signal to end is not handed on to it.
+    pub(crate) fn in_time_namespace(mut self, unshare: &str, ahead: u32) -> Self {
+        self.time_namespace =
+            Some(format!("exec {unshare} --monotonic {ahead} --fork --kill-child=KILL \"$0\" \"$@\""));
+        self
+    }
+
     /// A file of the state.
     pub(crate) fn state(&self, name: &str) -> PathBuf {
         self.path("zoho-gateway-state").join(name)
@@ -118,9 +129,10 @@ impl Setup {
         let config = self.write();
         let env: Vec<_> = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let arguments = [Path::new("run"), Path::new("--config"), &config];
-        let process = match self.file_size_signal_ignored {
-            true => Process::start_after(r#"trap "" XFSZ"#, &arguments, &env),
-            false => Process::start(&arguments, &env),
+        let process = match (self.file_size_signal_ignored, &self.time_namespace) {
+            (true, _) => Process::start_after(r#"trap "" XFSZ"#, &arguments, &env),
+            (false, Some(first)) => Process::start_after(first, &arguments, &env),
+            (false, None) => Process::start(&arguments, &env),
         };
         let proxy = process.logged(|line| address(line, "the proxy listens"));
         let admin = process.logged(|line| address(line, "the admin listener listens"));
@@ -224,6 +236,14 @@ impl Gateway {
         self.process.kill();
         self.killed = true;
         self.setup.clone()
+    }
+
+    /// The same of one in a time namespace, which is the child of the process that was started.
+    pub(crate) async fn kill_in_time_namespace(self) -> Setup {
+        let address = self.proxy.clone();
+        let setup = self.kill();
+        until("nobody listens any more", async || TcpStream::connect(&address).is_err()).await;
+        setup
     }
 
     /// Ends it as a supervisor does, so that it can be started again on the same folder.

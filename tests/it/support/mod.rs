@@ -2,6 +2,7 @@
 
 mod gateway;
 mod http;
+mod mute;
 mod problem;
 mod process;
 mod raw;
@@ -15,12 +16,13 @@ use std::{fmt::Display, time::Duration};
 
 pub(crate) use gateway::{CLIENT_SECRET, Gateway, REFRESH_TOKEN, Setup};
 pub(crate) use http::{Answer, Call, Connection, all, delete, get, put};
+pub(crate) use mute::Mute;
 pub(crate) use process::{Ended, Process};
-pub(crate) use raw::{exchange, exchange_half};
+pub(crate) use raw::{all_that_comes, exchange, exchange_half};
 pub(crate) use sandbox::{Sandbox, Seen};
 pub(crate) use slot::one_slot_taken;
 pub(crate) use tls::{Authority, Issued, Terminator};
-pub(crate) use tools::{curl, libfaketime, node, prlimit, python, shell};
+pub(crate) use tools::{curl, libfaketime, node, prlimit, python, shell, unshare_time};
 pub(crate) use upstream::{Reply, Upstream};
 
 /// Where the sample calls of Zoho's pages go, by the gateway.

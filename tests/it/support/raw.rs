@@ -25,7 +25,8 @@ async fn sent(address: &str, bytes: impl AsRef<[u8]>) -> TcpStream {
     stream
 }
 
-async fn all_that_comes(mut stream: TcpStream) -> String {
+/// Everything up to the other side's end.
+pub(crate) async fn all_that_comes(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
     assert!(read.is_ok(), "the connection does not end");

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    io::{self, Write},
     process::{Command, Output, Stdio},
 };
 
@@ -41,6 +42,23 @@ pub(crate) fn prlimit(process: u32, limit: &str) {
 pub(crate) fn libfaketime() -> String {
     let found = shell("ls /usr/lib/*/faketime/libfaketime.so.1 2>/dev/null || true");
     found.lines().next().unwrap_or_else(|| panic!("{}", missing("libfaketime"))).to_owned()
+}
+
+/// The command that starts a program in a time namespace of its own. `None` where the kernel permits it to nobody like us;
+/// then the run says so, whatever is captured.
+pub(crate) fn unshare_time() -> Option<&'static str> {
+    let mut refusals = String::new();
+    for command in ["unshare --time", "unshare --user --map-root-user --time"] {
+        let output = Command::new("sh").args(["-c", &format!("{command} --fork true")]).stdin(Stdio::null()).output();
+        let Output { status, stderr, .. } = output.expect("sh runs");
+        if status.success() {
+            return Some(command);
+        }
+        refusals.push_str(&String::from_utf8_lossy(&stderr));
+    }
+    assert!(refusals.contains("not permitted"), "{}: {refusals}", missing("unshare of util-linux 2.36"));
+    let _ = io::stderr().write_all(b"time namespaces are not permitted here: what needs one is NOT tested\n");
+    None
 }
 
 fn run<A: AsRef<OsStr>>(program: &str, arguments: &[A]) -> String {
