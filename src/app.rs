@@ -68,9 +68,14 @@ impl App {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        if let Some(path) = config.audit.file {
-            telemetry::audit_to(&path).map_err(|error| StartError::Audit { path, error })?;
+        if config.audit.required && !tracing::enabled!(target: telemetry::AUDIT, tracing::Level::INFO) {
+            tracing::warn!("audit.required is set, and RUST_LOG turns the audit off: nothing is recorded");
         }
+        let config::Audit { file, fsync, required: audit_required } = config.audit;
+        telemetry::audit_to(file.as_deref(), fsync).map_err(|error| StartError::Audit {
+            path: file.clone().unwrap_or_else(|| PathBuf::from("standard error")),
+            error,
+        })?;
         let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
         let matcher = Matcher::new(&config.catalogue)?;
         let metrics = Arc::new(Metrics::new());
@@ -108,6 +113,7 @@ impl App {
             max_body: config.proxy.max_body,
             max_held: config.queue.limits.bytes as u64,
             cache_bytes: config.cache.max_bytes,
+            audit_required,
             shutdown: Shutdown::default(),
             metrics,
         };
@@ -139,6 +145,7 @@ impl App {
             lines: Arc::clone(&rooms.lines),
             sources: Arc::clone(&rooms.sources),
             issuers: rooms.issuers.clone(),
+            audit_required: rooms.audit_required,
             shutdown: shutdown.clone(),
             hosts: rooms.hosts.clone(),
         };

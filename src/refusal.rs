@@ -117,6 +117,8 @@ pub enum Cause {
     },
     /// The state store cannot be written to, and nothing is sent unrecorded.
     StateUnavailable,
+    /// The audit cannot be written to, and no write is sent without its line.
+    AuditUnavailable,
     /// No connection to Zoho could be had; nothing was sent.
     UpstreamUnreachable(UpstreamFault),
     /// Zoho's answer was no HTTP, or broke off before its head was complete.
@@ -187,6 +189,7 @@ impl Cause {
             | Self::ThresholdLocked { .. }
             | Self::QueueFull { .. }
             | Self::StateUnavailable
+            | Self::AuditUnavailable
             | Self::UpstreamUnreachable(_)
             | Self::AccountUnauthorised { .. }
             | Self::WrongDataCenter { .. }
@@ -208,6 +211,7 @@ impl Cause {
             | Self::ThresholdLocked { .. }
             | Self::QueueFull { .. }
             | Self::StateUnavailable
+            | Self::AuditUnavailable
             | Self::UpstreamUnreachable(_)
             | Self::UpstreamInvalidResponse(_)
             | Self::UpstreamTimeout(_)

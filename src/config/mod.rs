@@ -184,6 +184,10 @@ pub struct Cache {
 pub struct Audit {
     /// The file to which its lines go; `None`: where the log goes.
     pub file: Option<PathBuf>,
+    /// Whether a line counts as written only when it would outlive a power failure.
+    pub fsync: bool,
+    /// Whether a write that cannot be recorded is not sent.
+    pub required: bool,
 }
 
 /// `[routing]`.

@@ -218,6 +218,7 @@ pub(super) fn cache(section: &mut Section<'_>) -> Cache {
 
 /// Reads `[audit]`.
 pub(super) fn audit(section: &mut Section<'_>, around: &Surroundings<'_>) -> Audit {
+    let fsync_alone = section.whereabouts("fsync").filter(|_| section.whereabouts("file").is_none());
     let file = section.parsed("file", "a path", |path| {
         let file = around.folder.join(path);
         match path {
@@ -227,7 +228,12 @@ pub(super) fn audit(section: &mut Section<'_>, around: &Surroundings<'_>) -> Aud
             _ => Ok(file),
         }
     });
-    Audit { file: file.map(|found| found.value) }
+    let fsync = section.boolean("fsync").unwrap_or(defaults::AUDIT_FSYNC);
+    if let Some(origin) = fsync_alone.filter(|_| fsync) {
+        section.wrong("fsync", &origin, "is for a file: set audit.file too");
+    }
+    let required = section.boolean("required").unwrap_or(defaults::AUDIT_REQUIRED);
+    Audit { file: file.map(|found| found.value), fsync, required }
 }
 
 /// Reads `[routing]`.

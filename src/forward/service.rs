@@ -29,7 +29,7 @@ use crate::{
     ledger::{Met, Permit},
     refusal::{Cause, Refusal, ScopeEvidence},
     success,
-    trail::Trail,
+    trail::{Trail, Unrecorded},
     upstream::{Client, Failure},
 };
 
@@ -113,6 +113,8 @@ impl Way {
         let failed = |error: &_| Failure::of(error, endpoint.authority().as_str(), self.max_body);
         let timed_out = || Failure::timeout(endpoint.authority().as_str());
         let connection = capture_connection(&mut request);
+        // Before the slot is charged: the record may take its time, and a lock may come meanwhile.
+        trail.announced().await.map_err(|Unrecorded| Cause::AuditUnavailable)?;
         let Some(permit) = permit else {
             trail.sends();
             let outcome = tokio::time::timeout(self.timeout, self.client.request(request)).await;

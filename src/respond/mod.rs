@@ -55,6 +55,7 @@ fn kind(cause: &Cause) -> (StatusCode, &'static str, &'static str) {
         Cause::ThresholdLocked { .. } => (StatusCode::TOO_MANY_REQUESTS, "threshold-locked", DENIED),
         Cause::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue-full", DENIED),
         Cause::StateUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "state-unavailable", OUR_FAULT),
+        Cause::AuditUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "audit-unavailable", OUR_FAULT),
         Cause::UpstreamUnreachable(fault) => (StatusCode::BAD_GATEWAY, "upstream-unreachable", fault.error),
         Cause::UpstreamInvalidResponse(fault) => (StatusCode::BAD_GATEWAY, "upstream-invalid-response", fault.error),
         Cause::UpstreamTimeout(fault) => (StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", fault.error),
@@ -107,7 +108,7 @@ fn retry_after(cause: &Cause) -> Option<Duration> {
         | Cause::QueueFull { retry_after, .. }
         | Cause::TokenThrottled { retry_after } => Some(*retry_after),
         Cause::AccountUnauthorised { .. } | Cause::WrongDataCenter { .. } => Some(AFTER_A_PERSON),
-        Cause::StateUnavailable => Some(AFTER_A_RETRY),
+        Cause::StateUnavailable | Cause::AuditUnavailable => Some(AFTER_A_RETRY),
         Cause::ShuttingDown | Cause::CutOff => Some(AFTER_A_RESTART),
         _ => None,
     }

@@ -26,6 +26,7 @@ pub(super) fn title(cause: &Cause) -> &'static str {
         Cause::ThresholdLocked { .. } => "Zoho has locked this API",
         Cause::QueueFull { .. } => "As many callers wait as may",
         Cause::StateUnavailable => "The gateway cannot write down what it sends",
+        Cause::AuditUnavailable => "The gateway cannot write its audit",
         Cause::UpstreamUnreachable(_) => "No connection to Zoho",
         Cause::UpstreamInvalidResponse(_) => "Zoho's answer was unusable",
         Cause::UpstreamTimeout(_) => "Zoho did not answer in time",
@@ -75,6 +76,11 @@ pub(super) fn detail(cause: &Cause) -> String {
         Cause::StateUnavailable => "its state store (state.dir) cannot be written to, and a call that is not recorded \
                                     could break the threshold after a restart; the call was not sent"
             .to_owned(),
+        Cause::AuditUnavailable => {
+            "the audit cannot be written, and audit.required says that no write is sent without \
+                                    its line; the call was not sent"
+                .to_owned()
+        }
         Cause::UpstreamUnreachable(fault) => format!("{} could not be reached; the call was not sent", fault.server),
         Cause::UpstreamInvalidResponse(fault) => invalid_response(fault),
         Cause::UpstreamTimeout(fault) => timeout(fault),

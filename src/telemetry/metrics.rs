@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::log;
+use super::{audit_writer, log};
 use crate::{
     account::AccountName,
     call::{CacheOutcome, Visit},
@@ -41,6 +41,7 @@ pub struct Metrics {
     state_available: Gauge,
     waiting: Gauge,
     dropped_lines: Counter,
+    audit_unconfirmed: Counter,
     /// No number at all where there is no certificate: zero would be one that ended long ago.
     certificate_end: Family<NoLabels, Gauge>,
 }
@@ -129,6 +130,9 @@ impl Metrics {
         let dropped =
             "Lines of log and audit that were not written, because whoever reads them stalls or the disk is full";
         registry.register("log_lines_dropped", dropped, dropped_lines.clone());
+        let audit_unconfirmed = Counter::default();
+        let unconfirmed = "Lines of the audit for which a call did not wait until they were written";
+        registry.register("audit_unconfirmed", unconfirmed, audit_unconfirmed.clone());
         let certificate_end = Family::default();
         let (name, help) = ("tls_certificate_expiry_timestamp", "The end of the certificate that callers are shown");
         registry.register_with_unit(name, help, Unit::Seconds, certificate_end.clone());
@@ -147,6 +151,7 @@ impl Metrics {
             state_available,
             waiting,
             dropped_lines,
+            audit_unconfirmed,
             certificate_end,
         }
     }
@@ -226,8 +231,9 @@ impl Metrics {
     pub fn expose(&self, waiting: usize, state_available: bool, openmetrics: bool) -> Exposition {
         self.state_available.set(state_available.into());
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        // The logger keeps the count.
+        // The logger keeps the counts.
         self.dropped_lines.inner().store(log::dropped_lines(), Ordering::Relaxed);
+        self.audit_unconfirmed.inner().store(audit_writer::unconfirmed_lines(), Ordering::Relaxed);
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = text::encode(&mut text, &self.registry);

@@ -14,6 +14,7 @@ mod admin;
 mod architecture;
 #[cfg(test)]
 mod audit;
+mod audit_kept;
 #[cfg(test)]
 mod burst;
 #[cfg(test)]

@@ -219,6 +219,13 @@ impl Gateway {
         self.process.wait()
     }
 
+    /// Ends it as `kill -9` does, and leaves what it printed to be read.
+    pub(crate) fn kill_now(&mut self) {
+        self.process.kill();
+        self.process.wait();
+        self.killed = true;
+    }
+
     /// Ends it as `kill -9` does, so that it can be started again on the same folder.
     pub(crate) fn kill(mut self) -> Setup {
         self.process.kill();
