@@ -76,7 +76,11 @@ impl App {
             path: file.clone().unwrap_or_else(|| PathBuf::from("standard error")),
             error,
         })?;
-        let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
+        let config::Upstream { connect_timeout, extra_roots, egress, .. } = &config.upstream;
+        if let Some(egress) = egress.description() {
+            tracing::info!(egress, "connections to Zoho and to issuers go through a proxy");
+        }
+        let client = upstream::client(upstream::tls(extra_roots), egress, *connect_timeout);
         let matcher = Matcher::new(&config.catalogue)?;
         let metrics = Arc::new(Metrics::new());
         let grants = Grants::new(client.clone(), config.upstream.timeout);
@@ -102,7 +106,7 @@ impl App {
         let rooms = Rooms {
             hosts: known_hosts(&config.proxy, &accounts),
             callers: config.callers,
-            issuers: Issuers::new(config.issuers, &metrics),
+            issuers: Issuers::new(config.issuers, egress, &metrics),
             routing: Routing { accounts, matcher, deny_unknown },
             lines: Arc::new(lines),
             check_scopes: config.routing.scopes == ScopeCheck::Check,

@@ -362,4 +362,6 @@ pub struct UpstreamFault {
     pub log: String,
     /// It was a token request that failed, so the call itself was not sent.
     pub before_the_call: bool,
+    /// The proxy's part in it, in words for callers; `None` without one.
+    pub proxy: Option<String>,
 }

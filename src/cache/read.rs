@@ -103,7 +103,7 @@ impl Read {
         let subject = &self.call.subject;
         let server = subject.account.endpoints.product(subject.route.product).authority().to_string();
         let log = "the call that was shared brought no answer in time".to_owned();
-        let fault = UpstreamFault { error: "http_response_timeout", server, log, before_the_call: false };
+        let fault = UpstreamFault { error: "http_response_timeout", server, log, before_the_call: false, proxy: None };
         Refusal::from(Cause::UpstreamTimeout(fault)).of(subject)
     }
 }

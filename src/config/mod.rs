@@ -16,6 +16,7 @@ mod callers;
 mod calls;
 mod credential;
 mod defaults;
+mod egress;
 mod environment;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -55,7 +56,7 @@ use crate::{
     listener::{ListenAddress, Patience, SocketAccess, Tls},
     reread,
     token::TokenLimits,
-    upstream::ExtraRoots,
+    upstream::{Egress, ExtraRoots},
 };
 
 /// Room for ten thousands of callers.
@@ -168,6 +169,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// How connections get out.
+    pub egress: Egress,
     /// The trust roots of `ca_file`.
     pub extra_roots: ExtraRoots,
 }

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, ops::RangeInclusive, os::unix::net::SocketAddr, path:
 
 use super::{
     Admin, Audit, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, ScopeCheck, State, UnknownRoute, Upstream,
-    credential::Surroundings, defaults, reader::Section, tls, unix,
+    credential::Surroundings, defaults, egress, reader::Section, tls, unix,
 };
 use crate::{
     ledger::Limits,
@@ -201,6 +201,7 @@ pub(super) fn upstream(section: &mut Section<'_>, around: &Surroundings<'_>) -> 
     Upstream {
         connect_timeout: section.duration("connect_timeout", TIMEOUTS).unwrap_or(defaults::CONNECT_TIMEOUT),
         timeout: section.duration("timeout", TIMEOUTS).unwrap_or(defaults::TIMEOUT),
+        egress: egress::read(section, around),
         extra_roots: extra_roots(section, around),
     }
 }

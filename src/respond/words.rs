@@ -81,7 +81,10 @@ pub(super) fn detail(cause: &Cause) -> String {
                                     its line; the call was not sent"
                 .to_owned()
         }
-        Cause::UpstreamUnreachable(fault) => format!("{} could not be reached; the call was not sent", fault.server),
+        Cause::UpstreamUnreachable(fault) => {
+            let proxy = fault.proxy.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
+            format!("{} could not be reached{proxy}; the call was not sent", fault.server)
+        }
         Cause::UpstreamInvalidResponse(fault) => invalid_response(fault),
         Cause::UpstreamTimeout(fault) => timeout(fault),
         Cause::AccountUnauthorised { reason } => format!(
@@ -188,10 +191,11 @@ fn invalid_response(UpstreamFault { server, before_the_call, .. }: &UpstreamFaul
     }
 }
 
-fn timeout(UpstreamFault { error, server, before_the_call, .. }: &UpstreamFault) -> String {
+fn timeout(UpstreamFault { error, server, before_the_call, proxy, .. }: &UpstreamFault) -> String {
     match *error {
         "connection_timeout" => {
-            format!("no connection to {server} in time (upstream.connect_timeout); the call was not sent")
+            let proxy = proxy.as_ref().map(|words| format!(" {words}")).unwrap_or_default();
+            format!("no connection to {server}{proxy} in time (upstream.connect_timeout); the call was not sent")
         }
         _ if *before_the_call => format!("{server} did not answer a token request in time; the call was not sent"),
         _ => format!("{server} did not answer in time (upstream.timeout); the call may have been executed"),

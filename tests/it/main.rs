@@ -33,6 +33,7 @@ mod docs;
 mod drain;
 #[cfg(test)]
 mod dry_run;
+mod egress;
 #[cfg(test)]
 mod foreign_use;
 #[cfg(test)]

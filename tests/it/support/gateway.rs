@@ -89,6 +89,11 @@ impl Setup {
         self
     }
 
+    /// The environment variables that are set.
+    pub(crate) fn environment(&self) -> &[(String, String)] {
+        &self.env
+    }
+
     /// The program is to hear of a file that may not grow by an error, as on a full disk, and not by a signal.
     pub(crate) fn ignoring_the_file_size_signal(mut self) -> Self {
         self.file_size_signal_ignored = true;
