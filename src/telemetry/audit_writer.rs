@@ -72,6 +72,12 @@ struct Work {
     ended: bool,
 }
 
+/// What is written in one go, and who waits for it.
+struct Batch {
+    lines: Vec<Vec<u8>>,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
 /// From here on the audit's lines go to the end of this file, or to standard error. The file is made where it is not
 /// there, for its owner alone; renamed or removed, as logrotate does, it is opened anew.
 ///
@@ -208,7 +214,7 @@ impl Writer {
     fn write_all(&self, mut sink: Sink) {
         // Whatever ends the thread, nobody may wait for it any more.
         let _ended = Ended(self);
-        while let Some((lines, waiting)) = self.next() {
+        while let Some(Batch { lines, waiting }) = self.next() {
             let began = clock::now();
             let outcome = sink.write(&lines);
             let in_time = clock::now().saturating_duration_since(began) < PATIENCE;
@@ -224,7 +230,7 @@ impl Writer {
     }
 
     /// Waits for something to write; `None` at the end.
-    fn next(&self) -> Option<(Vec<Vec<u8>>, Vec<oneshot::Sender<()>>)> {
+    fn next(&self) -> Option<Batch> {
         let mut work = self.work.lock();
         while work.lines.is_empty() && work.waiting.is_empty() {
             if work.closing {
@@ -234,7 +240,7 @@ impl Writer {
         }
         work.busy = true;
         work.bytes = 0;
-        Some((mem::take(&mut work.lines), mem::take(&mut work.waiting)))
+        Some(Batch { lines: mem::take(&mut work.lines), waiting: mem::take(&mut work.waiting) })
     }
 
     fn learn(&self, outcome: Result<(), Failed>, in_time: bool) {
@@ -325,7 +331,7 @@ mod tests {
             let writer = Arc::clone(&writer);
             async move { writer.written(|| writer.push(b"one\n")).await }
         });
-        let (lines, landings) = tokio::task::spawn_blocking({
+        let Batch { lines, waiting: landings } = tokio::task::spawn_blocking({
             let writer = Arc::clone(&writer);
             move || writer.next().unwrap()
         })
