@@ -7,17 +7,18 @@ use tokio::task::JoinSet;
 use crate::{
     account::{Account, AccountName},
     admin::Admin,
-    caller::{self, Issuers},
+    caller::{self, Issuers, KeySource},
     clock,
     config::{self, Config, MissingState, Proxy, ScopeCheck, UnknownRoute},
     guard::KnownHosts,
     ledger::{Books, Journal, Limits, Lines, Past, Recorder, WaitingRoom},
     listener::{self, BindError, ListenAddress, Listener, Patience, Places, Tls},
+    respond,
     route::{AmbiguousRoutes, Matcher, Routing},
     shutdown::Shutdown,
     stack::{Rooms, stack},
     store::{KeptToken, Memory, OpenError, Opened, Store},
-    telemetry::{self, Metrics},
+    telemetry::{self, Foreseen, Metrics},
     token::{self, Grants, Source, TokenLedger},
     upstream,
 };
@@ -71,7 +72,7 @@ impl App {
         if config.audit.required && !tracing::enabled!(target: telemetry::AUDIT, tracing::Level::INFO) {
             tracing::warn!("audit.required is set, and RUST_LOG turns the audit off: nothing is recorded");
         }
-        let config::Audit { file, fsync, required: audit_required } = config.audit;
+        let config::Audit { file, fsync, required: audit_required } = config.audit.clone();
         telemetry::audit_to(file.as_deref(), fsync).map_err(|error| StartError::Audit {
             path: file.clone().unwrap_or_else(|| PathBuf::from("standard error")),
             error,
@@ -83,6 +84,7 @@ impl App {
         let client = upstream::client(upstream::tls(extra_roots), egress, *connect_timeout);
         let matcher = Matcher::new(&config.catalogue)?;
         let metrics = Arc::new(Metrics::new());
+        metrics.foresee(&foreseen(&config));
         let grants = Grants::new(client.clone(), config.upstream.timeout);
         let accounts = by_name(config.accounts);
         let deny_unknown = config.routing.unknown == UnknownRoute::Deny;
@@ -213,6 +215,23 @@ fn ledger(state: &config::State, limits: Limits) -> Result<(Lines, BTreeMap<Stri
     let journal = Journal::keep(store, Arc::clone(&past)).map_err(StartError::Journal)?;
     let recorder = Arc::new(Recorder::with(&incidents));
     Ok((Lines::new(past, Books { room: WaitingRoom::new(limits), journal, recorder }), tokens))
+}
+
+/// What may happen, for the metrics.
+fn foreseen(config: &Config) -> Foreseen<'static> {
+    let accounts: Vec<_> = config.accounts.iter().map(|account| account.name.clone()).collect();
+    let calls = accounts
+        .iter()
+        .flat_map(|account| config.throttled_routes_of(account).map(|route| (account.clone(), route.id.clone())));
+    let calls = calls.collect();
+    // Only those that are asked for their keys.
+    let issuers = config.issuers.iter().filter(|issuer| matches!(issuer.keys, KeySource::Url { .. }));
+    Foreseen {
+        problems: &respond::NAMES,
+        issuers: issuers.map(|issuer| issuer.name.clone()).collect(),
+        accounts,
+        calls,
+    }
 }
 
 /// The names that requests may have in `Host`: Zoho's, those that were listened on, and those that the operator adds.

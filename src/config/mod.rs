@@ -98,12 +98,21 @@ impl Config {
     /// of its callers is allowed.
     #[must_use]
     pub fn routes_of(&self, account: &AccountName) -> Vec<Route> {
-        let allowed = |route: &&Route| {
-            let mut callers = self.callers.callers();
-            self.callers.is_empty()
-                || callers.any(|caller| caller.permissions.covers(account) && caller.permissions.allows(&route.id))
-        };
-        self.catalogue.routes.iter().filter(allowed).cloned().collect()
+        self.catalogue.routes.iter().filter(|route| self.may_be_called(account, route)).cloned().collect()
+    }
+
+    /// The calls that may meet a lock with this account: those that can be made and have a threshold, with what stands
+    /// for unknown calls.
+    pub fn throttled_routes_of(&self, account: &AccountName) -> impl Iterator<Item = &Route> {
+        let others = if self.routing.unknown == UnknownRoute::Limit { self.catalogue.others.as_slice() } else { &[] };
+        let routes = self.catalogue.routes.iter().chain(others).filter(|route| route.threshold.is_some());
+        routes.filter(|route| self.may_be_called(account, route))
+    }
+
+    fn may_be_called(&self, account: &AccountName, route: &Route) -> bool {
+        let mut callers = self.callers.callers();
+        self.callers.is_empty()
+            || callers.any(|caller| caller.permissions.covers(account) && caller.permissions.allows(&route.id))
     }
 }
 

@@ -34,6 +34,37 @@ const UNAVAILABLE: &str = "destination_unavailable";
 const OUR_FAULT: &str = "proxy_internal_error";
 const NO_ERROR: &str = "";
 
+/// The names of all problems, for those who count them; a test holds them to the table.
+pub const NAMES: [&str; 27] = [
+    "account-unauthorised",
+    "audit-unavailable",
+    "body-too-large",
+    "caller-forbidden",
+    "caller-limit",
+    "caller-unauthenticated",
+    "foreign-origin",
+    "internal-error",
+    "invalid-payload",
+    "issuer-unavailable",
+    "malformed-request",
+    "not-cached",
+    "queue-full",
+    "request-timeout",
+    "scope-missing",
+    "shutting-down",
+    "state-unavailable",
+    "threshold-locked",
+    "threshold-saturated",
+    "token-throttled",
+    "unknown-account",
+    "unknown-route",
+    "unsupported-encoding",
+    "upstream-invalid-response",
+    "upstream-timeout",
+    "upstream-unreachable",
+    "wrong-data-center",
+];
+
 /// The table of problems: status, name, and error type.
 fn kind(cause: &Cause) -> (StatusCode, &'static str, &'static str) {
     match cause {

@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{audit_writer, log};
+use super::{audit_writer, log, plain};
 use crate::{
     account::AccountName,
     call::{CacheOutcome, Visit},
@@ -84,6 +84,27 @@ struct CacheLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NoLabels {}
+
+/// Of how many accounts' routes the series of rare events are made at the start: those of five accounts that may make
+/// every call. The others are made when their route is called first.
+const MOST_FORESEEN: usize = 2_500;
+
+/// What a token request may end with.
+const TOKEN_OUTCOMES: [&str; 8] =
+    ["granted", "unauthorised", "wrong_data_center", "throttled", "unreachable", "timeout", "unintelligible", "failed"];
+
+/// What may happen, as far as the configuration tells.
+#[derive(Debug)]
+pub struct Foreseen<'a> {
+    /// The names of all problems.
+    pub problems: &'a [&'static str],
+    /// The names of the issuers of callers' tokens.
+    pub issuers: Vec<String>,
+    /// The accounts.
+    pub accounts: Vec<AccountName>,
+    /// With which account which call may be made.
+    pub calls: Vec<(AccountName, RouteId)>,
+}
 
 /// A rendered page of metrics.
 #[derive(Debug)]
@@ -154,6 +175,37 @@ impl Metrics {
             audit_unconfirmed,
             certificate_end,
         }
+    }
+
+    /// Makes the series of rare events, with the value 0: of a series that first appears with 1, `increase()` does not
+    /// see the first event.
+    pub fn foresee(&self, foreseen: &Foreseen<'_>) {
+        for &problem in foreseen.problems {
+            self.refusals.get_or_create(&RefusalLabels { problem }).inc_by(0);
+        }
+        for issuer in &foreseen.issuers {
+            for outcome in ["given", "failed"] {
+                self.issuers.get_or_create(&IssuerLabels { issuer: issuer.clone(), outcome }).inc_by(0);
+            }
+        }
+        for account in &foreseen.accounts {
+            for outcome in TOKEN_OUTCOMES {
+                self.tokens.get_or_create(&TokenLabels { account: account.to_string(), outcome }).inc_by(0);
+            }
+        }
+        for outcome in CacheOutcome::ALL {
+            self.cache.get_or_create(&CacheLabels { outcome: outcome.as_str() }).inc_by(0);
+        }
+        for (account, route) in foreseen.calls.iter().take(MOST_FORESEEN) {
+            self.called(account, route);
+        }
+    }
+
+    /// A call is about to be made that may meet a lock.
+    pub fn called(&self, account: &AccountName, route: &RouteId) {
+        let labels = RouteLabels { account: account.to_string(), route: route.to_string() };
+        self.locks.get_or_create(&labels).inc_by(0);
+        self.foreign_locks.get_or_create(&labels).inc_by(0);
     }
 
     /// A request was answered.
@@ -240,8 +292,6 @@ impl Metrics {
         if openmetrics {
             return Exposition { content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8", text };
         }
-        // The plain format knows no end mark; otherwise it reads the same lines.
-        let text = text.strip_suffix("# EOF\n").map(str::to_owned).unwrap_or(text);
-        Exposition { content_type: "text/plain; version=0.0.4; charset=utf-8", text }
+        Exposition { content_type: "text/plain; version=0.0.4; charset=utf-8", text: plain::plain(&text) }
     }
 }

@@ -78,6 +78,7 @@ where
                 answer.response.extensions_mut().insert(Visit { account, route, waited: None });
                 return Ok(answer);
             };
+            room.metrics.called(&account, &route);
             call.departure.queues();
             let permit = room.permit(&line, &call, deadline).await?;
             call.departure.departs();

@@ -46,6 +46,7 @@ mod jwt;
 mod locks;
 #[cfg(test)]
 mod login;
+mod metrics;
 #[cfg(test)]
 mod payloads;
 #[cfg(test)]
