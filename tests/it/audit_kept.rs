@@ -84,7 +84,9 @@ async fn kills_lose_nothing(
     for life in 0..kills {
         let mut gateway = setup.start();
         let before = known.executed.lock().expect("no caller panics").len();
-        until("writes are answered", async || known.executed.lock().expect("no caller panics").len() > before).await;
+        // A kill that hits nobody shows nothing.
+        let answered = async || known.executed.lock().expect("no caller panics").len() >= before + 10;
+        until("writes are answered", answered).await;
         tokio::time::sleep(ms(life * 37 % 200)).await;
         gateway.kill_now();
         lines = [lines, audit(&gateway)].concat();
@@ -95,7 +97,6 @@ async fn kills_lose_nothing(
     }
 
     let executed = known.executed.lock().expect("no caller panics").clone();
-    assert!(executed.len() > 10 * usize::try_from(kills).expect("few"), "{} writes show nothing", executed.len());
     let told = |message: &str, field: &str| -> BTreeSet<String> {
         let lines = lines.iter().filter(|line| line["message"] == message);
         lines.filter_map(|line| line[field].as_str().map(str::to_owned)).collect()
