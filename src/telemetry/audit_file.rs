@@ -35,11 +35,12 @@ impl AuditFile {
         outcome
     }
 
-    /// Resolves when what was appended would outlive a power failure.
+    /// Makes what was appended outlive a power failure.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         match &self.file {
-            Some(file) => file.sync_data(),
-            None => Ok(()),
+            // A device has nothing to be synced, and says so by an error.
+            Some(file) if file.metadata()?.is_file() => file.sync_data(),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -98,6 +99,13 @@ mod tests {
             assert_eq!(fs::read(&path).unwrap(), b"two\n");
             fs::remove_file(&path).unwrap();
         }
+    }
+
+    #[test]
+    fn a_device_is_taken_for_synced() {
+        let mut file = AuditFile::open(Path::new("/dev/null"), true).unwrap();
+        file.append(b"one\n").unwrap();
+        file.sync().unwrap();
     }
 
     /// An intact line after a torn one has to stay readable.
