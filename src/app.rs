@@ -7,17 +7,18 @@ use tokio::task::JoinSet;
 use crate::{
     account::{Account, AccountName},
     admin::Admin,
-    caller::{self, Issuers},
+    caller::{self, Issuers, KeySource},
     clock,
     config::{self, Config, MissingState, Proxy, ScopeCheck, UnknownRoute},
     guard::KnownHosts,
     ledger::{Books, Journal, Limits, Lines, Past, Recorder, WaitingRoom},
     listener::{self, BindError, ListenAddress, Listener, Patience, Places, Tls},
+    respond,
     route::{AmbiguousRoutes, Matcher, Routing},
     shutdown::Shutdown,
     stack::{Rooms, stack},
     store::{KeptToken, Memory, OpenError, Opened, Store},
-    telemetry::{self, Metrics},
+    telemetry::{self, Foreseen, Metrics},
     token::{self, Grants, Source, TokenLedger},
     upstream,
 };
@@ -68,12 +69,22 @@ impl App {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        if let Some(path) = config.audit.file {
-            telemetry::audit_to(&path).map_err(|error| StartError::Audit { path, error })?;
+        if config.audit.required && !tracing::enabled!(target: telemetry::AUDIT, tracing::Level::INFO) {
+            tracing::warn!("audit.required is set, and RUST_LOG turns the audit off: nothing is recorded");
         }
-        let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
+        let config::Audit { file, fsync, required: audit_required } = config.audit.clone();
+        telemetry::audit_to(file.as_deref(), fsync).map_err(|error| StartError::Audit {
+            path: file.clone().unwrap_or_else(|| PathBuf::from("standard error")),
+            error,
+        })?;
+        let config::Upstream { connect_timeout, extra_roots, egress, .. } = &config.upstream;
+        if let Some(egress) = egress.description() {
+            tracing::info!(egress, "connections to Zoho and to issuers go through a proxy");
+        }
+        let client = upstream::client(upstream::tls(extra_roots), egress, *connect_timeout);
         let matcher = Matcher::new(&config.catalogue)?;
         let metrics = Arc::new(Metrics::new());
+        metrics.foresee(&foreseen(&config));
         let grants = Grants::new(client.clone(), config.upstream.timeout);
         let accounts = by_name(config.accounts);
         let deny_unknown = config.routing.unknown == UnknownRoute::Deny;
@@ -97,7 +108,7 @@ impl App {
         let rooms = Rooms {
             hosts: known_hosts(&config.proxy, &accounts),
             callers: config.callers,
-            issuers: Issuers::new(config.issuers, &metrics),
+            issuers: Issuers::new(config.issuers, egress, &metrics),
             routing: Routing { accounts, matcher, deny_unknown },
             lines: Arc::new(lines),
             check_scopes: config.routing.scopes == ScopeCheck::Check,
@@ -109,6 +120,7 @@ impl App {
             max_form: config.proxy.max_form,
             max_held: config.queue.limits.bytes as u64,
             cache_bytes: config.cache.max_bytes,
+            audit_required,
             shutdown: Shutdown::default(),
             metrics,
         };
@@ -140,6 +152,7 @@ impl App {
             lines: Arc::clone(&rooms.lines),
             sources: Arc::clone(&rooms.sources),
             issuers: rooms.issuers.clone(),
+            audit_required: rooms.audit_required,
             shutdown: shutdown.clone(),
             hosts: rooms.hosts.clone(),
         };
@@ -211,6 +224,23 @@ fn ledger(state: &config::State, limits: Limits) -> Result<(Lines, BTreeMap<Stri
     let journal = Journal::keep(store, Arc::clone(&past)).map_err(StartError::Journal)?;
     let recorder = Arc::new(Recorder::with(&incidents));
     Ok((Lines::new(past, Books { room: WaitingRoom::new(limits), journal, recorder }), tokens))
+}
+
+/// What may happen, for the metrics.
+fn foreseen(config: &Config) -> Foreseen<'static> {
+    let accounts: Vec<_> = config.accounts.iter().map(|account| account.name.clone()).collect();
+    let calls = accounts
+        .iter()
+        .flat_map(|account| config.throttled_routes_of(account).map(|route| (account.clone(), route.id.clone())));
+    let calls = calls.collect();
+    // Only those that are asked for their keys.
+    let issuers = config.issuers.iter().filter(|issuer| matches!(issuer.keys, KeySource::Url { .. }));
+    Foreseen {
+        problems: &respond::NAMES,
+        issuers: issuers.map(|issuer| issuer.name.clone()).collect(),
+        accounts,
+        calls,
+    }
 }
 
 /// The names that requests may have in `Host`: Zoho's, those that were listened on, and those that the operator adds.

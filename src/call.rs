@@ -290,6 +290,9 @@ pub enum CacheOutcome {
 }
 
 impl CacheOutcome {
+    /// All there are.
+    pub const ALL: [Self; 6] = [Self::Hit, Self::Stale, Self::Miss, Self::Collapsed, Self::Bypass, Self::NotCached];
+
     /// As log and metrics write it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -125,6 +125,8 @@ pub enum Cause {
     },
     /// The state store cannot be written to, and nothing is sent unrecorded.
     StateUnavailable,
+    /// The audit cannot be written to, and no write is sent without its line.
+    AuditUnavailable,
     /// No connection to Zoho could be had; nothing was sent.
     UpstreamUnreachable(UpstreamFault),
     /// Zoho's answer was no HTTP, or broke off before its head was complete.
@@ -195,6 +197,7 @@ impl Cause {
             | Self::ThresholdLocked { .. }
             | Self::QueueFull { .. }
             | Self::StateUnavailable
+            | Self::AuditUnavailable
             | Self::UpstreamUnreachable(_)
             | Self::AccountUnauthorised { .. }
             | Self::WrongDataCenter { .. }
@@ -217,6 +220,7 @@ impl Cause {
             | Self::ThresholdLocked { .. }
             | Self::QueueFull { .. }
             | Self::StateUnavailable
+            | Self::AuditUnavailable
             | Self::UpstreamUnreachable(_)
             | Self::UpstreamInvalidResponse(_)
             | Self::UpstreamTimeout(_)
@@ -388,4 +392,6 @@ pub struct UpstreamFault {
     pub log: String,
     /// The call itself was not sent: a token request failed, or no connection came about.
     pub before_the_call: bool,
+    /// The proxy's part in it, in words for callers; `None` without one.
+    pub proxy: Option<String>,
 }

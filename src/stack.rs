@@ -69,6 +69,8 @@ pub struct Rooms {
     pub max_held: u64,
     /// How much all kept answers together may hold, in bytes.
     pub cache_bytes: u64,
+    /// Whether a write that cannot be recorded in the audit is not sent.
+    pub audit_required: bool,
     /// The way out.
     pub shutdown: Shutdown,
     /// What is counted.
@@ -95,6 +97,7 @@ pub fn stack(
         max_form,
         max_held,
         cache_bytes,
+        audit_required,
         shutdown,
         metrics,
     } = rooms;
@@ -121,8 +124,8 @@ pub fn stack(
         .layer(DryRunLayer::new(Arc::clone(&lines), max_wait))
         // Before the throttle: what the cache can answer spends no slot.
         .layer(CacheLayer::new(cache_bytes, max_wait, timeout, Arc::clone(&metrics)))
-        // Below the cache, since what that answers changes nothing; above the retries: a call is one line.
-        .layer(AuditLayer)
+        // Below the cache, since what that answers changes nothing; above the retries: a call has one outcome.
+        .layer(AuditLayer::new(audit_required))
         // Above the throttle: a second attempt asks for a second permit.
         .layer(RetryLayer)
         // Before the token: none is fetched for a call that waits, none goes stale in the queue.

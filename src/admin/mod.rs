@@ -24,7 +24,7 @@ use crate::{
     protocol::Reception,
     respond,
     shutdown::Shutdown,
-    telemetry::Metrics,
+    telemetry::{self, Metrics},
     token::{Source, Standing},
 };
 
@@ -39,6 +39,8 @@ pub struct Admin {
     pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
     /// How the issuers of callers' tokens stand.
     pub issuers: Issuers,
+    /// Whether a write that cannot be recorded in the audit is not sent.
+    pub audit_required: bool,
     /// Whether a drain is under way.
     pub shutdown: Shutdown,
     /// Under which names it may be asked.
@@ -79,7 +81,7 @@ impl Admin {
         !matches!(self.lines.books().journal.health(), Health::Failing(_))
     }
 
-    /// Ready: takes new work, can write down what it sends, and Zoho takes at least one account. A dead account beside a
+    /// Ready: takes new work, can record what it sends, and Zoho takes at least one account. A dead account beside a
     /// living one is shown, but does not take the living one's callers away.
     fn readiness(&self) -> Response<Body> {
         let mut checks = BTreeMap::new();
@@ -98,7 +100,14 @@ impl Admin {
         }
         // Shown, and nothing more: callers with keys are served all the same.
         checks.extend(self.issuers.standings().map(|(name, words)| (format!("issuer {name}"), words)));
-        let ready = served && !draining && self.records();
+        let audit = telemetry::audit_trouble();
+        let audited = audit.is_none() || !self.audit_required;
+        if let Some(trouble) = audit {
+            checks.insert("audit".to_owned(), format!("audit-unavailable: {trouble}"));
+        } else if self.audit_required {
+            checks.insert("audit".to_owned(), "ok".to_owned());
+        }
+        let ready = served && !draining && self.records() && audited;
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let word = if ready { "ready" } else { "not ready" };
         json_answer(status, &json!({ "status": word, "checks": checks }))
@@ -139,5 +148,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Respo
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A browser takes the pages for what they say they are, also those that repeat others' words.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -1,6 +1,6 @@
 //! SHA-256 of what must not be written itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest::{self, Context, SHA256};
 use bytes::Bytes;
@@ -16,8 +16,8 @@ pub(super) fn of(bytes: &[u8]) -> Option<String> {
 /// A body, as far as its hash is concerned.
 #[derive(Debug)]
 pub(super) enum Hashed {
-    /// At hand. It is hashed when the line is written, since many calls are never sent.
-    Held(Bytes),
+    /// At hand. It is hashed when the first line is written, since many calls are never sent.
+    Held(Bytes, OnceLock<Option<String>>),
     /// Hashed while it passes.
     Passing(Arc<Passing>),
 }
@@ -26,7 +26,9 @@ impl Hashed {
     /// The payload goes on as it was, watched where it streams.
     pub(super) fn watch(payload: Payload) -> (Self, Payload) {
         match payload {
-            Payload::Held { bytes, trailers } => (Self::Held(bytes.clone()), Payload::Held { bytes, trailers }),
+            Payload::Held { bytes, trailers } => {
+                (Self::Held(bytes.clone(), OnceLock::new()), Payload::Held { bytes, trailers })
+            }
             Payload::Streamed(body) => {
                 let passing = Arc::new(Passing::default());
                 let witness: Arc<dyn Witness> = passing.clone();
@@ -38,7 +40,7 @@ impl Hashed {
     /// `None` of an empty body, and of one that did not pass whole.
     pub(super) fn hash(&self) -> Option<String> {
         match self {
-            Self::Held(bytes) => of(bytes),
+            Self::Held(bytes, hash) => hash.get_or_init(|| of(bytes)).clone(),
             Self::Passing(passing) => passing.0.lock().hash.clone(),
         }
     }

@@ -10,19 +10,30 @@ use crate::{body::Body, boxed::BoxFuture, call::Call, refusal::Refusal};
 
 /// Hangs the room.
 #[derive(Debug, Clone, Copy)]
-pub struct AuditLayer;
+pub struct AuditLayer {
+    required: bool,
+}
 
 /// The room.
 #[derive(Debug, Clone)]
 pub struct Audit<S> {
+    room: AuditLayer,
     inner: S,
+}
+
+impl AuditLayer {
+    /// `required`: a write that cannot be recorded is not sent.
+    #[must_use]
+    pub fn new(required: bool) -> Self {
+        Self { required }
+    }
 }
 
 impl<S> Layer<S> for AuditLayer {
     type Service = Audit<S>;
 
     fn layer(&self, inner: S) -> Audit<S> {
-        Audit { inner }
+        Audit { room: *self, inner }
     }
 }
 
@@ -42,12 +53,13 @@ where
         if call.changes_nothing() {
             return self.inner.call(call);
         }
-        let (entry, call) = Entry::begin(call);
+        let (entry, call) = Entry::begin(call, self.room.required);
         let visit = self.inner.call(call);
         Box::pin(async move {
-            // Its line is written when this is dropped: also without an outcome, when the caller has gone.
-            let _entry = entry;
-            visit.await
+            // When the caller has gone, this is dropped here, and with it the line is written all the same.
+            let outcome = visit.await;
+            entry.finish().await;
+            outcome
         })
     }
 }

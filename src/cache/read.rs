@@ -124,7 +124,7 @@ pub(super) fn broken(subject: &Subject, error: &BodyError) -> Refusal {
 
 fn fault(subject: &Subject, error: &'static str, log: String) -> UpstreamFault {
     let server = subject.account.endpoints.product(subject.route.product).authority().to_string();
-    UpstreamFault { error, server, log, before_the_call: false }
+    UpstreamFault { error, server, log, before_the_call: false, proxy: None }
 }
 
 /// `Cache-Status` (RFC 9211): ours stands behind those of caches nearer to Zoho.

@@ -20,11 +20,11 @@ use crate::{
     clock,
     refusal::Cause,
     telemetry::Metrics,
-    upstream::{self, Client, ExtraRoots, Failure},
+    upstream::{Client, Failure},
 };
 
 /// How long a fetch may take, and so how long a request waits for one.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Between two fetches for keys that are not there: whoever makes up key ids must not make the gateway fetch.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(30);
@@ -87,14 +87,7 @@ pub(super) enum Beyond {
 }
 
 impl Published {
-    pub(super) fn new(
-        issuer: &str,
-        url: Uri,
-        extra_roots: &ExtraRoots,
-        refresh: Duration,
-        metrics: &Arc<Metrics>,
-    ) -> Arc<Self> {
-        let client = upstream::client(upstream::tls(extra_roots), PATIENCE);
+    pub(super) fn new(issuer: &str, url: Uri, client: Client, refresh: Duration, metrics: &Arc<Metrics>) -> Arc<Self> {
         let (issuer, metrics) = (issuer.to_owned(), Arc::clone(metrics));
         Arc::new(Self { issuer, url, refresh, client, state: Mutex::default(), metrics })
     }

@@ -12,12 +12,17 @@ use jsonwebtoken::Algorithm;
 use tokio::task::JoinSet;
 
 use super::{
-    fetch::{Beyond, Flight, NoKeys, Published},
+    fetch::{Beyond, Flight, NoKeys, PATIENCE, Published},
     files::SetInFile,
     jwks::{Choice, KeySet},
     token::Token,
 };
-use crate::{refusal::BadToken, shutdown::Shutdown, telemetry::Metrics, upstream::ExtraRoots};
+use crate::{
+    refusal::BadToken,
+    shutdown::Shutdown,
+    telemetry::Metrics,
+    upstream::{self, Egress, ExtraRoots},
+};
 
 /// An issuer as it is configured.
 #[derive(Debug, Clone)]
@@ -93,14 +98,18 @@ pub(super) enum Verdict {
 // === impl Issuers ===
 
 impl Issuers {
-    /// With the keys that stand in files; the others are yet to be fetched.
+    /// With the keys that stand in files; the others are yet to be fetched, by the way of `egress`.
     #[must_use]
-    pub fn new(settings: Vec<IssuerSettings>, metrics: &Arc<Metrics>) -> Self {
+    pub fn new(settings: Vec<IssuerSettings>, egress: &Egress, metrics: &Arc<Metrics>) -> Self {
         let issuer = |IssuerSettings { name, issuer, audiences, algorithms, keys }| {
             let keys = match keys {
-                KeySource::Url { url, extra_roots, refresh } => {
-                    Keys::Published(Published::new(&name, url, &extra_roots, refresh, metrics))
-                }
+                KeySource::Url { url, extra_roots, refresh } => Keys::Published(Published::new(
+                    &name,
+                    url,
+                    upstream::client(upstream::tls(&extra_roots), egress, PATIENCE),
+                    refresh,
+                    metrics,
+                )),
                 KeySource::File { path, keys } => Keys::InFile(SetInFile::new(&name, path, keys)),
             };
             (issuer, Issuer { name, audiences, algorithms, keys })

@@ -86,7 +86,7 @@ fn issuers(keys: &[&Signer], algorithms: &[Algorithm]) -> Issuers {
         algorithms: algorithms.to_vec(),
         keys: KeySource::File { path: "/nowhere".into(), keys: KeySet::parse(keys.to_string().as_bytes()).unwrap() },
     };
-    Issuers::new(vec![settings], &Arc::new(Metrics::new()))
+    Issuers::new(vec![settings], &crate::upstream::Egress::direct(), &Arc::new(Metrics::new()))
 }
 
 fn every_algorithm() -> Vec<Algorithm> {

@@ -15,7 +15,11 @@ pub(super) async fn check(path: &Path, online: bool) -> Result<(), Failure> {
     if !online {
         return Ok(());
     }
-    let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
+    let client = upstream::client(
+        upstream::tls(&config.upstream.extra_roots),
+        &config.upstream.egress,
+        config.upstream.connect_timeout,
+    );
     let grants = Grants::new(client, config.upstream.timeout);
     let mut faults = Vec::new();
     for account in &config.accounts {
@@ -53,6 +57,9 @@ fn summary(config: &Config) -> String {
     let _ = writeln!(text, "admin    {}", config.admin.listen);
     if let Some(dir) = &config.state.dir {
         let _ = writeln!(text, "state    {}", dir.display());
+    }
+    if let Some(egress) = config.upstream.egress.description() {
+        let _ = writeln!(text, "upstream {egress}");
     }
     for account in &config.accounts {
         let endpoints = &account.endpoints;

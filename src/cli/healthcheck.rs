@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use super::{Failure, print};
 use crate::{
     body::Body,
-    upstream::{self, ExtraRoots},
+    upstream::{self, Egress, ExtraRoots},
 };
 
 /// A probe that takes longer than this has failed.
@@ -21,7 +21,10 @@ pub(super) async fn healthcheck(admin: &str) -> Result<(), Failure> {
     *request.uri_mut() = uri;
     let tls = upstream::tls(&ExtraRoots::default());
     let answer = async {
-        let response = upstream::client(tls, PATIENCE).request(request).await.map_err(|error| failed(&error))?;
+        let response = upstream::client(tls, &Egress::direct(), PATIENCE)
+            .request(request)
+            .await
+            .map_err(|error| failed(&error))?;
         let status = response.status();
         let body = response.into_body().collect().await.map_err(|error| failed(&error))?.to_bytes();
         Ok::<_, Failure>((status, String::from_utf8_lossy(&body).trim_end().to_owned()))

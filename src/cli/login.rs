@@ -31,7 +31,11 @@ pub(super) async fn login(options: LoginOptions) -> Result<(), Failure> {
     let LoginOptions { config: path, account: name, code, scopes, print, redirect_port } = options;
     let config = load_for_login(&path)?;
     let place = Place::of(account(&config.accounts, &name)?, print)?;
-    let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
+    let client = upstream::client(
+        upstream::tls(&config.upstream.extra_roots),
+        &config.upstream.egress,
+        config.upstream.connect_timeout,
+    );
     let grants = Grants::new(client, config.upstream.timeout);
     let desk = Desk {
         account: account(&config.accounts, &name)?,

@@ -15,7 +15,11 @@ pub(super) async fn logout(path: &Path, name: &str) -> Result<(), Failure> {
     if token.expose().is_empty() {
         return Err(Failure::Usage(format!("account {name}: there is no refresh token to revoke")));
     }
-    let client = upstream::client(upstream::tls(&config.upstream.extra_roots), config.upstream.connect_timeout);
+    let client = upstream::client(
+        upstream::tls(&config.upstream.extra_roots),
+        &config.upstream.egress,
+        config.upstream.connect_timeout,
+    );
     let revoked = revoke(&client, config.upstream.timeout, account, &token).await;
     revoked.map_err(|error| Failure::Run(format!("account {name}: {error}")))?;
     let Some(file) = account.refresh_token.file() else {

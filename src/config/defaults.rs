@@ -85,6 +85,12 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 /// Some ten thousands of usual answers, on a machine where nobody thought of it.
 pub(super) const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
+/// What write(2) has taken outlives the process; a power failure is rarer, and an fsync costs milliseconds.
+pub(super) const AUDIT_FSYNC: bool = false;
+
+/// A full disk should not end all work, unless the operator says that it should.
+pub(super) const AUDIT_REQUIRED: bool = false;
+
 /// Issuers publish a new key some time before they sign with it, and one that is not known is asked for at once; this is
 /// how long a key that was withdrawn is still believed.
 pub(super) const JWKS_REFRESH: Duration = Duration::from_secs(10 * 60);

@@ -16,6 +16,7 @@ mod callers;
 mod calls;
 mod credential;
 mod defaults;
+mod egress;
 mod environment;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -55,7 +56,7 @@ use crate::{
     listener::{ListenAddress, Patience, SocketAccess, Tls},
     reread,
     token::TokenLimits,
-    upstream::ExtraRoots,
+    upstream::{Egress, ExtraRoots},
 };
 
 /// Room for ten thousands of callers.
@@ -97,12 +98,21 @@ impl Config {
     /// of its callers is allowed.
     #[must_use]
     pub fn routes_of(&self, account: &AccountName) -> Vec<Route> {
-        let allowed = |route: &&Route| {
-            let mut callers = self.callers.callers();
-            self.callers.is_empty()
-                || callers.any(|caller| caller.permissions.covers(account) && caller.permissions.allows(&route.id))
-        };
-        self.catalogue.routes.iter().filter(allowed).cloned().collect()
+        self.catalogue.routes.iter().filter(|route| self.may_be_called(account, route)).cloned().collect()
+    }
+
+    /// The calls that may meet a lock with this account: those that can be made and have a threshold, with what stands
+    /// for unknown calls.
+    pub fn throttled_routes_of(&self, account: &AccountName) -> impl Iterator<Item = &Route> {
+        let others = if self.routing.unknown == UnknownRoute::Limit { self.catalogue.others.as_slice() } else { &[] };
+        let routes = self.catalogue.routes.iter().chain(others).filter(|route| route.threshold.is_some());
+        routes.filter(|route| self.may_be_called(account, route))
+    }
+
+    fn may_be_called(&self, account: &AccountName, route: &Route) -> bool {
+        let mut callers = self.callers.callers();
+        self.callers.is_empty()
+            || callers.any(|caller| caller.permissions.covers(account) && caller.permissions.allows(&route.id))
     }
 }
 
@@ -170,6 +180,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// How connections get out.
+    pub egress: Egress,
     /// The trust roots of `ca_file`.
     pub extra_roots: ExtraRoots,
 }
@@ -186,6 +198,10 @@ pub struct Cache {
 pub struct Audit {
     /// The file to which its lines go; `None`: where the log goes.
     pub file: Option<PathBuf>,
+    /// Whether a line counts as written only when it would outlive a power failure.
+    pub fsync: bool,
+    /// Whether a write that cannot be recorded is not sent.
+    pub required: bool,
 }
 
 /// `[routing]`.

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, ops::RangeInclusive, os::unix::net::SocketAddr, path:
 
 use super::{
     Admin, Audit, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, ScopeCheck, State, UnknownRoute, Upstream,
-    credential::Surroundings, defaults, reader::Section, tls, unix,
+    credential::Surroundings, defaults, egress, reader::Section, tls, unix,
 };
 use crate::{
     ledger::Limits,
@@ -204,6 +204,7 @@ pub(super) fn upstream(section: &mut Section<'_>, around: &Surroundings<'_>) -> 
     Upstream {
         connect_timeout: section.duration("connect_timeout", TIMEOUTS).unwrap_or(defaults::CONNECT_TIMEOUT),
         timeout: section.duration("timeout", TIMEOUTS).unwrap_or(defaults::TIMEOUT),
+        egress: egress::read(section, around),
         extra_roots: extra_roots(section, around),
     }
 }
@@ -221,6 +222,7 @@ pub(super) fn cache(section: &mut Section<'_>) -> Cache {
 
 /// Reads `[audit]`.
 pub(super) fn audit(section: &mut Section<'_>, around: &Surroundings<'_>) -> Audit {
+    let fsync_alone = section.whereabouts("fsync").filter(|_| section.whereabouts("file").is_none());
     let file = section.parsed("file", "a path", |path| {
         let file = around.folder.join(path);
         match path {
@@ -230,7 +232,12 @@ pub(super) fn audit(section: &mut Section<'_>, around: &Surroundings<'_>) -> Aud
             _ => Ok(file),
         }
     });
-    Audit { file: file.map(|found| found.value) }
+    let fsync = section.boolean("fsync").unwrap_or(defaults::AUDIT_FSYNC);
+    if let Some(origin) = fsync_alone.filter(|_| fsync) {
+        section.wrong("fsync", &origin, "is for a file: set audit.file too");
+    }
+    let required = section.boolean("required").unwrap_or(defaults::AUDIT_REQUIRED);
+    Audit { file: file.map(|found| found.value), fsync, required }
 }
 
 /// Reads `[routing]`.

@@ -97,10 +97,10 @@ fn every_key_is_taken() {
             queue.max_waiting_bytes = "1MiB"
             queue.max_waiting_per_caller = 3
             state = { dir = "/var/lib/gateway", missing = "lost" }
-            upstream = { connect_timeout = "1s", timeout = "2m" }
+            upstream = { connect_timeout = "1s", timeout = "2m", proxy = "https://proxy:1", proxy_user = "u", proxy_password = "p4ss", no_proxy = [".a", "b:1"] }
             routing = { unknown = "deny", scopes = "off" }
             cache.max_bytes = "1MiB"
-            audit.file = "/var/log/audit.log"
+            audit = { file = "/var/log/audit.log", fsync = true, required = true }
             [callers.payroll]
             key_sha256 = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
             weight = 3
@@ -179,6 +179,11 @@ fn every_key_is_taken() {
     assert_eq!((config.queue.max_wait, config.queue.limits), (Duration::from_millis(250), limits));
     assert_eq!(config.state.dir.as_deref(), Some(Path::new("/var/lib/gateway")));
     assert_eq!(config.audit.file.as_deref(), Some(Path::new("/var/log/audit.log")));
+    assert!(config.audit.fsync && config.audit.required);
+    assert_eq!(
+        config.upstream.egress.description().as_deref(),
+        Some("through the proxy https://proxy:1 (upstream.proxy, with a password); directly: loopback, .a, b:1")
+    );
     assert_eq!(config.state.missing, MissingState::Lost);
     assert_eq!((config.token.requests.get(), config.token.reserve), (2, 1));
     let callers = ["key", "foo", "bar"].map(|key| config.callers.by_key(key.as_bytes()));
@@ -269,6 +274,8 @@ fn the_example_loads_and_states_the_defaults() {
                 "#throttle",
                 "#hosts",
                 "#ca_file",
+                "#proxy",
+                "#no_proxy",
                 "#file",
                 "#daily_calls",
                 "#[callers",

@@ -29,7 +29,7 @@ use crate::{
     ledger::{Met, Permit},
     refusal::{Cause, Refusal, ScopeEvidence},
     success,
-    trail::Trail,
+    trail::{Trail, Unrecorded},
     upstream::{Client, Failure},
 };
 
@@ -116,6 +116,8 @@ impl Way {
     ) -> Result<Sent, Cause> {
         let server = endpoint.authority().as_str();
         let connection = capture_connection(&mut request);
+        // Before the slot is charged: the record may take its time, and a lock may come meanwhile.
+        trail.announced().await.map_err(|Unrecorded| Cause::AuditUnavailable)?;
         let mut attempt = match Attempt::begin(permit, trail, &connection) {
             Ok(attempt) => attempt,
             Err(until) => return Ok(Sent::Overtaken(until)),

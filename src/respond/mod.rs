@@ -34,6 +34,37 @@ const UNAVAILABLE: &str = "destination_unavailable";
 const OUR_FAULT: &str = "proxy_internal_error";
 const NO_ERROR: &str = "";
 
+/// The names of all problems, for those who count them; a test holds them to the table.
+pub const NAMES: [&str; 27] = [
+    "account-unauthorised",
+    "audit-unavailable",
+    "body-too-large",
+    "caller-forbidden",
+    "caller-limit",
+    "caller-unauthenticated",
+    "foreign-origin",
+    "internal-error",
+    "invalid-payload",
+    "issuer-unavailable",
+    "malformed-request",
+    "not-cached",
+    "queue-full",
+    "request-timeout",
+    "scope-missing",
+    "shutting-down",
+    "state-unavailable",
+    "threshold-locked",
+    "threshold-saturated",
+    "token-throttled",
+    "unknown-account",
+    "unknown-route",
+    "unsupported-encoding",
+    "upstream-invalid-response",
+    "upstream-timeout",
+    "upstream-unreachable",
+    "wrong-data-center",
+];
+
 /// The table of problems: status, name, and error type.
 fn kind(cause: &Cause) -> (StatusCode, &'static str, &'static str) {
     match cause {
@@ -55,6 +86,7 @@ fn kind(cause: &Cause) -> (StatusCode, &'static str, &'static str) {
         Cause::ThresholdLocked { .. } => (StatusCode::TOO_MANY_REQUESTS, "threshold-locked", DENIED),
         Cause::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue-full", DENIED),
         Cause::StateUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "state-unavailable", OUR_FAULT),
+        Cause::AuditUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "audit-unavailable", OUR_FAULT),
         Cause::UpstreamUnreachable(fault) => (StatusCode::BAD_GATEWAY, "upstream-unreachable", fault.error),
         Cause::UpstreamInvalidResponse(fault) => (StatusCode::BAD_GATEWAY, "upstream-invalid-response", fault.error),
         Cause::UpstreamTimeout(fault) => (StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", fault.error),
@@ -107,7 +139,7 @@ fn retry_after(cause: &Cause) -> Option<Duration> {
         | Cause::QueueFull { retry_after, .. }
         | Cause::TokenThrottled { retry_after } => Some(*retry_after),
         Cause::AccountUnauthorised { .. } | Cause::WrongDataCenter { .. } => Some(AFTER_A_PERSON),
-        Cause::StateUnavailable => Some(AFTER_A_RETRY),
+        Cause::StateUnavailable | Cause::AuditUnavailable => Some(AFTER_A_RETRY),
         Cause::ShuttingDown | Cause::CutOff(_) => Some(AFTER_A_RESTART),
         _ => None,
     }

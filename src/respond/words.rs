@@ -27,6 +27,7 @@ pub(super) fn title(cause: &Cause) -> &'static str {
         Cause::ThresholdLocked { .. } => "Zoho has locked this API",
         Cause::QueueFull { .. } => "As many callers wait as may",
         Cause::StateUnavailable => "The gateway cannot write down what it sends",
+        Cause::AuditUnavailable => "The gateway cannot write its audit",
         Cause::UpstreamUnreachable(_) => "No connection to Zoho",
         Cause::UpstreamInvalidResponse(_) => "Zoho's answer was unusable",
         Cause::UpstreamTimeout(_) => "Zoho did not answer in time",
@@ -77,7 +78,15 @@ pub(super) fn detail(cause: &Cause) -> String {
         Cause::StateUnavailable => "its state store (state.dir) cannot be written to, and a call that is not recorded \
                                     could break the threshold after a restart; the call was not sent"
             .to_owned(),
-        Cause::UpstreamUnreachable(fault) => format!("{} could not be reached; the call was not sent", fault.server),
+        Cause::AuditUnavailable => {
+            "the audit cannot be written, and audit.required says that no write is sent without \
+                                    its line; the call was not sent"
+                .to_owned()
+        }
+        Cause::UpstreamUnreachable(fault) => {
+            let proxy = fault.proxy.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
+            format!("{} could not be reached{proxy}; the call was not sent", fault.server)
+        }
         Cause::UpstreamInvalidResponse(fault) => invalid_response(fault),
         Cause::UpstreamTimeout(fault) => timeout(fault),
         Cause::AccountUnauthorised { reason } => format!(
@@ -210,10 +219,11 @@ fn invalid_response(UpstreamFault { server, before_the_call, .. }: &UpstreamFaul
     }
 }
 
-fn timeout(UpstreamFault { error, server, before_the_call, .. }: &UpstreamFault) -> String {
+fn timeout(UpstreamFault { error, server, before_the_call, proxy, .. }: &UpstreamFault) -> String {
     match *error {
         "connection_timeout" => {
-            format!("no connection to {server} in time (upstream.connect_timeout); the call was not sent")
+            let proxy = proxy.as_ref().map(|words| format!(" {words}")).unwrap_or_default();
+            format!("no connection to {server}{proxy} in time (upstream.connect_timeout); the call was not sent")
         }
         _ if *before_the_call => format!("{server} did not answer a token request in time; the call was not sent"),
         _ => format!("{server} did not answer in time (upstream.timeout); the call may have been executed"),

@@ -1,137 +1,125 @@
-//! The audit in a file of its own.
+//! The file of the audit, which somebody else may take away.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
     io::{self, Write},
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
 };
 
-use parking_lot::Mutex;
-use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
-use tracing_subscriber::fmt::{MakeWriter, writer::OptionalWriter};
-
-use super::AUDIT;
-
-/// There is one audit in a process, and its file is known only after the logger was installed.
-static OPEN: OnceLock<(NonBlocking, Mutex<Option<WorkerGuard>>)> = OnceLock::new();
-
-/// Lines that the file did not take.
-static UNWRITTEN: AtomicU64 = AtomicU64::new(0);
-
-/// From here on the audit's lines go to the end of this file, as JSON, and no longer to standard error. It is made where
-/// it is not there, for its owner alone; renamed or removed, as logrotate does, it is opened anew.
-///
-/// # Errors
-/// When it cannot be opened now. Later failures lose lines, and never hold up a call.
-pub fn open(path: &Path) -> io::Result<()> {
-    let file = append_to(path)?;
-    OPEN.get_or_init(|| {
-        let (writer, guard) = NonBlocking::new(Rotated { path: path.to_owned(), file: Some(file), failing: false });
-        (writer, Mutex::new(Some(guard)))
-    });
-    Ok(())
-}
-
-/// Writes what is still to be written.
-pub(super) fn close() {
-    drop(OPEN.get().and_then(|(_, guard)| guard.lock().take()));
-}
-
-/// How many lines did not get into the file.
-pub(super) fn lost_lines() -> u64 {
-    let dropped = OPEN.get().map_or(0, |(writer, _)| writer.error_counter().dropped_lines() as u64);
-    dropped + UNWRITTEN.load(Ordering::Relaxed)
-}
-
-/// For standard error: everything but the audit, where that has a file.
+/// A file that lines are appended to.
 #[derive(Debug)]
-pub(super) struct Rest(pub(super) NonBlocking);
-
-impl<'a> MakeWriter<'a> for Rest {
-    type Writer = OptionalWriter<NonBlocking>;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        OptionalWriter::some(self.0.clone())
-    }
-
-    fn make_writer_for(&'a self, meta: &tracing::Metadata<'_>) -> Self::Writer {
-        if meta.target() == AUDIT && OPEN.get().is_some() { OptionalWriter::none() } else { self.make_writer() }
-    }
-}
-
-/// For the audit: its file, where it has one.
-#[derive(Debug)]
-pub(super) struct ToFile;
-
-impl<'a> MakeWriter<'a> for ToFile {
-    type Writer = OptionalWriter<NonBlocking>;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        OPEN.get().map_or_else(OptionalWriter::none, |(writer, _)| OptionalWriter::some(writer.clone()))
-    }
-}
-
-/// A file that somebody else may take away. It never reports an error: nobody could do anything about it.
-#[derive(Debug)]
-struct Rotated {
+pub(super) struct AuditFile {
     path: PathBuf,
     file: Option<File>,
-    failing: bool,
+    /// Its folder is synced too when it is made, so that its name outlives a power failure.
+    fsync: bool,
+    /// A line may have left its beginning at the end of the file.
+    torn: bool,
 }
 
-impl Write for Rotated {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self.append(line) {
-            Ok(()) if self.failing => {
-                self.failing = false;
-                tracing::info!("the audit's file can be written to again");
-            }
-            Ok(()) => {}
-            Err(error) => {
-                UNWRITTEN.fetch_add(1, Ordering::Relaxed);
-                self.file = None;
-                if !std::mem::replace(&mut self.failing, true) {
-                    tracing::error!(file = %self.path.display(), %error, "the audit's file cannot be written to; its lines are lost until it can");
-                }
-            }
+impl AuditFile {
+    /// The file at this path, made if it is not there, for its owner alone.
+    pub(super) fn open(path: &Path, fsync: bool) -> io::Result<Self> {
+        let file = append_to(path, fsync)?;
+        Ok(Self { path: path.to_owned(), file: Some(file), fsync, torn: false })
+    }
+
+    /// Appends a line; a file that was renamed or removed is opened anew first.
+    pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        let outcome = self.try_append(line);
+        if outcome.is_err() {
+            self.file = None;
+            self.torn = true;
         }
-        Ok(line.len())
+        outcome
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    /// Makes what was appended outlive a power failure.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        match &self.file {
+            // A device has nothing to be synced, and says so by an error.
+            Some(file) if file.metadata()?.is_file() => file.sync_data(),
+            Some(_) | None => Ok(()),
+        }
     }
-}
 
-impl Rotated {
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+    fn try_append(&mut self, line: &[u8]) -> io::Result<()> {
         if !self.file.as_ref().is_some_and(|file| is_at(file, &self.path)) {
-            self.file = Some(append_to(&self.path)?);
+            // Lines of this turn may have gone to the file that was taken away.
+            if self.fsync {
+                self.sync()?;
+            }
+            self.file = Some(append_to(&self.path, self.fsync)?);
         }
         let Some(file) = &mut self.file else { return Ok(()) };
-        if self.failing {
-            // The line that failed may have left its beginning there.
+        if self.torn {
             file.write_all(b"\n")?;
+            self.torn = false;
         }
         file.write_all(line)
     }
 }
 
-fn append_to(path: &Path) -> io::Result<File> {
+fn append_to(path: &Path, fsync: bool) -> io::Result<File> {
     // A pipe would be opened only when somebody reads it, and a folder not at all.
     if path.metadata().is_ok_and(|there| !there.is_file() && !there.file_type().is_char_device()) {
         return Err(io::Error::other("it is no regular file"));
     }
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    if fsync && let Some(folder) = path.parent() {
+        File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all()?;
+    }
+    Ok(file)
 }
 
 /// Whether the path still leads to this file.
 fn is_at(file: &File, path: &Path) -> bool {
     let identity = |meta: &Metadata| (meta.dev(), meta.ino());
     matches!((file.metadata(), path.metadata()), (Ok(open), Ok(there)) if identity(&open) == identity(&there))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_taken_away_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        for fsync in [false, true] {
+            let mut file = AuditFile::open(&path, fsync).unwrap();
+            file.append(b"one\n").unwrap();
+            fs::rename(&path, folder.path().join("audit.log.1")).unwrap();
+            file.append(b"two\n").unwrap();
+            file.sync().unwrap();
+            assert_eq!(fs::read(folder.path().join("audit.log.1")).unwrap(), b"one\n");
+            assert_eq!(fs::read(&path).unwrap(), b"two\n");
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_device_is_taken_for_synced() {
+        let mut file = AuditFile::open(Path::new("/dev/null"), true).unwrap();
+        file.append(b"one\n").unwrap();
+        file.sync().unwrap();
+    }
+
+    /// An intact line after a torn one has to stay readable.
+    #[test]
+    fn a_line_after_one_that_failed_begins_on_a_line_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let mut file = AuditFile::open(&path, false).unwrap();
+        fs::rename(&path, folder.path().join("gone")).unwrap();
+        fs::create_dir(&path).unwrap();
+        file.append(b"one\n").unwrap_err();
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "on").unwrap();
+        file.append(b"two\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"on\ntwo\n");
+    }
 }

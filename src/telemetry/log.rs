@@ -10,11 +10,17 @@ use std::{
 };
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
-use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::filter_fn,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use super::{
     AUDIT,
-    audit_file::{self, Rest, ToFile},
+    audit_writer::{self, Writer},
 };
 
 /// Our own reports, and of the libraries only what went wrong.
@@ -34,7 +40,7 @@ pub struct Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        audit_file::close();
+        audit_writer::close();
     }
 }
 
@@ -47,12 +53,12 @@ pub fn init() -> Log {
     // A second installation, as in tests, keeps the first.
     let _ = DROPPED.set(writer.error_counter());
     let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok();
-    let lines = fmt::layer().with_writer(Rest(writer));
+    let lines = fmt::layer().with_writer(ToStderr(writer));
     let lines = match io::stderr().is_terminal() {
         true => lines.with_ansi(true).compact().boxed(),
         false => lines.json().flatten_event(true).boxed(),
     };
-    let audit = fmt::layer().json().flatten_event(true).with_writer(ToFile);
+    let audit = fmt::layer().json().flatten_event(true).with_writer(ToAuditFile);
     let audit = audit.with_filter(filter_fn(|meta| meta.target() == AUDIT));
     let filter = filter(asked.as_deref().unwrap_or_default());
     let _ = tracing_subscriber::registry().with(filter).with(lines).with(audit).try_init();
@@ -62,7 +68,65 @@ pub fn init() -> Log {
 /// How many lines were lost so far: whoever reads them stalled, or nobody took them.
 pub(super) fn dropped_lines() -> u64 {
     let dropped = DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64);
-    dropped + UNWRITTEN.load(Ordering::Relaxed) + audit_file::lost_lines()
+    dropped + UNWRITTEN.load(Ordering::Relaxed) + audit_writer::lost_lines()
+}
+
+/// For standard error: everything but the audit, where that has a file. The audit has a writer of its own there too,
+/// because calls wait for its lines.
+#[derive(Debug)]
+struct ToStderr(NonBlocking);
+
+impl<'a> MakeWriter<'a> for ToStderr {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        Line::Log(self.0.clone())
+    }
+
+    fn make_writer_for(&'a self, meta: &tracing::Metadata<'_>) -> Line {
+        match audit_writer::writer().filter(|_| meta.target() == AUDIT) {
+            Some(writer) if writer.is_to_file() => Line::Nowhere,
+            Some(writer) => Line::Audit(writer),
+            None => self.make_writer(),
+        }
+    }
+}
+
+/// For the audit: its file, where it has one.
+#[derive(Debug)]
+struct ToAuditFile;
+
+impl<'a> MakeWriter<'a> for ToAuditFile {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        audit_writer::writer().filter(|writer| writer.is_to_file()).map_or(Line::Nowhere, |writer| Line::Audit(writer))
+    }
+}
+
+/// Where a line goes.
+#[derive(Debug)]
+enum Line {
+    Nowhere,
+    Log(NonBlocking),
+    Audit(&'static Writer),
+}
+
+impl Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Nowhere => Ok(line.len()),
+            Self::Log(writer) => writer.write(line),
+            Self::Audit(writer) => {
+                writer.push(line);
+                Ok(line.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Standard error, which never reports an error: nobody could do anything about it but count the line.

@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::log;
+use super::{audit_writer, log, plain};
 use crate::{
     account::AccountName,
     call::{CacheOutcome, Visit},
@@ -41,6 +41,7 @@ pub struct Metrics {
     state_available: Gauge,
     waiting: Gauge,
     dropped_lines: Counter,
+    audit_unconfirmed: Counter,
     /// No number at all where there is no certificate: zero would be one that ended long ago.
     certificate_end: Family<NoLabels, Gauge>,
 }
@@ -83,6 +84,27 @@ struct CacheLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NoLabels {}
+
+/// Of how many accounts' routes the series of rare events are made at the start: those of five accounts that may make
+/// every call. The others are made when their route is called first.
+const MOST_FORESEEN: usize = 2_500;
+
+/// What a token request may end with.
+const TOKEN_OUTCOMES: [&str; 8] =
+    ["granted", "unauthorised", "wrong_data_center", "throttled", "unreachable", "timeout", "unintelligible", "failed"];
+
+/// What may happen, as far as the configuration tells.
+#[derive(Debug)]
+pub struct Foreseen<'a> {
+    /// The names of all problems.
+    pub problems: &'a [&'static str],
+    /// The names of the issuers of callers' tokens.
+    pub issuers: Vec<String>,
+    /// The accounts.
+    pub accounts: Vec<AccountName>,
+    /// With which account which call may be made.
+    pub calls: Vec<(AccountName, RouteId)>,
+}
 
 /// A rendered page of metrics.
 #[derive(Debug)]
@@ -129,6 +151,9 @@ impl Metrics {
         let dropped =
             "Lines of log and audit that were not written, because whoever reads them stalls or the disk is full";
         registry.register("log_lines_dropped", dropped, dropped_lines.clone());
+        let audit_unconfirmed = Counter::default();
+        let unconfirmed = "Lines of the audit for which a call did not wait until they were written";
+        registry.register("audit_unconfirmed", unconfirmed, audit_unconfirmed.clone());
         let certificate_end = Family::default();
         let (name, help) = ("tls_certificate_expiry_timestamp", "The end of the certificate that callers are shown");
         registry.register_with_unit(name, help, Unit::Seconds, certificate_end.clone());
@@ -147,8 +172,40 @@ impl Metrics {
             state_available,
             waiting,
             dropped_lines,
+            audit_unconfirmed,
             certificate_end,
         }
+    }
+
+    /// Makes the series of rare events, with the value 0: of a series that first appears with 1, `increase()` does not
+    /// see the first event.
+    pub fn foresee(&self, foreseen: &Foreseen<'_>) {
+        for &problem in foreseen.problems {
+            self.refusals.get_or_create(&RefusalLabels { problem }).inc_by(0);
+        }
+        for issuer in &foreseen.issuers {
+            for outcome in ["given", "failed"] {
+                self.issuers.get_or_create(&IssuerLabels { issuer: issuer.clone(), outcome }).inc_by(0);
+            }
+        }
+        for account in &foreseen.accounts {
+            for outcome in TOKEN_OUTCOMES {
+                self.tokens.get_or_create(&TokenLabels { account: account.to_string(), outcome }).inc_by(0);
+            }
+        }
+        for outcome in CacheOutcome::ALL {
+            self.cache.get_or_create(&CacheLabels { outcome: outcome.as_str() }).inc_by(0);
+        }
+        for (account, route) in foreseen.calls.iter().take(MOST_FORESEEN) {
+            self.called(account, route);
+        }
+    }
+
+    /// A call is about to be made that may meet a lock.
+    pub fn called(&self, account: &AccountName, route: &RouteId) {
+        let labels = RouteLabels { account: account.to_string(), route: route.to_string() };
+        self.locks.get_or_create(&labels).inc_by(0);
+        self.foreign_locks.get_or_create(&labels).inc_by(0);
     }
 
     /// A request was answered.
@@ -226,16 +283,15 @@ impl Metrics {
     pub fn expose(&self, waiting: usize, state_available: bool, openmetrics: bool) -> Exposition {
         self.state_available.set(state_available.into());
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        // The logger keeps the count.
+        // The logger keeps the counts.
         self.dropped_lines.inner().store(log::dropped_lines(), Ordering::Relaxed);
+        self.audit_unconfirmed.inner().store(audit_writer::unconfirmed_lines(), Ordering::Relaxed);
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = text::encode(&mut text, &self.registry);
         if openmetrics {
             return Exposition { content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8", text };
         }
-        // The plain format knows no end mark; otherwise it reads the same lines.
-        let text = text.strip_suffix("# EOF\n").map(str::to_owned).unwrap_or(text);
-        Exposition { content_type: "text/plain; version=0.0.4; charset=utf-8", text }
+        Exposition { content_type: "text/plain; version=0.0.4; charset=utf-8", text: plain::plain(&text) }
     }
 }

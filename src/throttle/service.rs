@@ -80,6 +80,7 @@ where
                 answer.response.extensions_mut().insert(Visit { account, route, waited: None });
                 return Ok(answer);
             };
+            room.metrics.called(&account, &route);
             call.departure.queues();
             let permit = room.permit(&line, &call, deadline).await?;
             room.ahead.read(&mut call.payload).await.map_err(|cause| Refusal::from(cause).of(&call.subject))?;

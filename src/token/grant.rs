@@ -228,5 +228,6 @@ fn invalid(server: &str, log: String) -> Cause {
         server: server.to_owned(),
         log,
         before_the_call: true,
+        proxy: None,
     })
 }

@@ -357,6 +357,7 @@ impl Source {
                 server: self.account.endpoints.accounts.authority().to_string(),
                 log: "an access token that no header can carry".into(),
                 before_the_call: true,
+                proxy: None,
             })
         })?;
         header.set_sensitive(true);
@@ -407,6 +408,7 @@ impl Source {
             server: self.account.endpoints.accounts.authority().to_string(),
             log: "the token request was broken off".into(),
             before_the_call: true,
+            proxy: None,
         })
     }
 }

@@ -72,7 +72,11 @@ fn source_of(account: Account, lines: &Lines, kept: Option<&KeptToken>) -> Arc<S
 }
 
 fn grants() -> Grants {
-    let client = upstream::client(upstream::tls(&upstream::ExtraRoots::default()), Duration::from_secs(5));
+    let client = upstream::client(
+        upstream::tls(&upstream::ExtraRoots::default()),
+        &upstream::Egress::direct(),
+        Duration::from_secs(5),
+    );
     Grants::new(client, Duration::from_secs(5))
 }
 

@@ -1,4 +1,4 @@
-//! One deadline for a whole connection: name, TCP and TLS.
+//! One deadline for a whole connection: name, TCP, tunnel and TLS.
 
 use std::{
     future::Future,
@@ -10,22 +10,29 @@ use std::{
 use http::Uri;
 use tower::{BoxError, Service};
 
+use super::Egress;
+
 /// A connector that gives up after a while.
 #[derive(Debug, Clone)]
 pub struct ConnectTimeout<C> {
     inner: C,
+    egress: Egress,
     timeout: Duration,
 }
 
 /// The connection was not there in time.
 #[derive(Debug, thiserror::Error)]
-#[error("no connection within {0:?}")]
-pub struct Elapsed(Duration);
+#[error("no connection within {timeout:?}")]
+pub struct Elapsed {
+    timeout: Duration,
+    /// Through which proxy it was to go.
+    pub(super) proxy: Option<String>,
+}
 
 impl<C> ConnectTimeout<C> {
     /// Gives `inner` at most `timeout`.
-    pub(super) fn new(inner: C, timeout: Duration) -> Self {
-        Self { inner, timeout }
+    pub(super) fn new(inner: C, egress: Egress, timeout: Duration) -> Self {
+        Self { inner, egress, timeout }
     }
 }
 
@@ -45,9 +52,11 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (connecting, timeout) = (self.inner.call(uri), self.timeout);
+        let timeout = self.timeout;
+        let proxy = self.egress.proxy_for(&uri).map(ToString::to_string);
+        let connecting = self.inner.call(uri);
         Box::pin(async move {
-            tokio::time::timeout(timeout, connecting).await.map_err(|_| Elapsed(timeout))?.map_err(Into::into)
+            tokio::time::timeout(timeout, connecting).await.map_err(|_| Elapsed { timeout, proxy })?.map_err(Into::into)
         })
     }
 }

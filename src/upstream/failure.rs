@@ -4,7 +4,7 @@ use std::{error::Error, io};
 
 use hyper_util::client::legacy;
 
-use super::Elapsed;
+use super::{Elapsed, NoTunnel};
 use crate::{
     body::BodyError,
     refusal::{Cause, UpstreamFault},
@@ -61,11 +61,14 @@ impl Failure {
             return Self { cause: Cause::BodyIncomplete, never_sent: false };
         }
         if error.is_connect() {
-            if find::<Elapsed>(error).is_some() {
-                return Self::connection_timeout(fault(server, "connection_timeout", log));
+            if let Some(Elapsed { proxy, .. }) = find(error) {
+                let proxy = proxy.as_ref().map(|proxy| format!("through the proxy {proxy}"));
+                return Self::connection_timeout(UpstreamFault { proxy, ..fault(server, "connection_timeout", log) });
             }
-            let cause = Cause::UpstreamUnreachable(fault(server, connect_error(error), log));
-            return Self { cause, never_sent: true };
+            let no_tunnel = find::<NoTunnel>(error);
+            let kind = no_tunnel.and_then(NoTunnel::kind).unwrap_or_else(|| connect_error(error));
+            let fault = UpstreamFault { proxy: no_tunnel.map(ToString::to_string), ..fault(server, kind, log) };
+            return Self { cause: Cause::UpstreamUnreachable(fault), never_sent: true };
         }
         let kind = match find::<hyper::Error>(error) {
             Some(hyper) if hyper.is_parse() => "http_protocol_error",
@@ -93,7 +96,7 @@ fn connect_error(error: &legacy::Error) -> &'static str {
 }
 
 fn fault(server: &str, error: &'static str, log: String) -> UpstreamFault {
-    UpstreamFault { error, server: server.to_owned(), log, before_the_call: false }
+    UpstreamFault { error, server: server.to_owned(), log, before_the_call: false, proxy: None }
 }
 
 /// The first error of type `E` in the chain; io errors hide theirs inside.

@@ -1,5 +1,6 @@
 //! The only place that opens a connection to Zoho: one pooled HTTP/1.1 client over TLS, for calls and tokens alike.
-//! Issuers of callers' tokens are asked for their keys by clients of the same make.
+//! Issuers of callers' tokens are asked for their keys by clients of the same make. All of them go out by the same
+//! [`Egress`]: directly, or through a proxy.
 //!
 //! hyper-util's pool re-sends a request by itself only when hyper hands it back unwritten, because the idle connection
 //! it was queued on had already closed. Not a byte of it left, so the one slot charged for it still covers it. A request
@@ -7,8 +8,11 @@
 //! like a server that does not answer, it ends at `upstream.timeout`.
 
 mod connect;
+mod egress;
 mod failure;
+mod no_proxy;
 mod roots;
+mod tunnel;
 
 use std::time::Duration;
 
@@ -24,8 +28,11 @@ use tokio::net::TcpStream;
 use tower::{ServiceExt, util::MapResponse};
 
 pub use connect::{ConnectTimeout, Elapsed};
+pub use egress::{Egress, NoProxyUrl, Proxy};
 pub use failure::Failure;
+pub use no_proxy::{NoProxy, NoRule, Rule};
 pub use roots::{ExtraRoots, tls};
+pub use tunnel::{Connector, NoTunnel};
 
 use crate::{body::Body, ledger::NO_ANSWER_GRACE};
 
@@ -46,29 +53,32 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 const _: () = assert!(UNACKNOWLEDGED.as_secs() < NO_ANSWER_GRACE.as_secs());
 
 /// A pooled client; clones share the pool.
-pub type Client = legacy::Client<ConnectTimeout<HttpsConnector<Tcp>>, Body>;
+pub type Client = legacy::Client<ConnectTimeout<HttpsConnector<Connector>>, Body>;
 
 /// TCP connections that give up what is not acknowledged.
 type Tcp = MapResponse<HttpConnector, fn(TokioIo<TcpStream>) -> TokioIo<TcpStream>>;
 
-/// Builds the client. `connect_timeout` covers name resolution, TCP and TLS together.
+/// Builds the client. `connect_timeout` covers name resolution, TCP, a proxy's tunnel and TLS together.
 #[must_use]
-pub fn client(tls: ClientConfig, connect_timeout: Duration) -> Client {
+pub fn client(tls: ClientConfig, egress: &Egress, connect_timeout: Duration) -> Client {
     let mut tcp = HttpConnector::new();
     // The scheme is the endpoint's, which the configuration has checked.
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(TCP_KEEPALIVE));
-    let https = HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp.map_response(giving_up as fn(_) -> _));
+    let tcp = tcp.map_response(giving_up as fn(_) -> _);
+    let to_proxy = over_tls(tls.clone(), tcp.clone());
+    let https = over_tls(tls, Connector::new(egress.clone(), tcp, to_proxy));
     legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE)
         .http1_max_buf_size(BUFFER)
-        .build(ConnectTimeout::new(https, connect_timeout))
+        .build(ConnectTimeout::new(https, egress.clone(), connect_timeout))
+}
+
+/// TLS where the address says https, on connections of any make.
+fn over_tls<C>(tls: ClientConfig, connector: C) -> HttpsConnector<C> {
+    HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector)
 }
 
 /// Not set on the connector, which would have the kernel give up connecting too, before `upstream.connect_timeout`.

@@ -33,13 +33,23 @@ fn sha256(text: &str) -> String {
     hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The lines of the audit so far.
-fn entries(gateway: &Gateway) -> Vec<Value> {
+/// All lines of the audit so far.
+fn lines(gateway: &Gateway) -> Vec<Value> {
     let lines = gateway.process().log().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
     lines.filter(|line| line["target"] == "zoho_gateway::audit").collect()
 }
 
-/// The only line, when there has been time for more.
+/// Those that tell of an outcome.
+fn entries(gateway: &Gateway) -> Vec<Value> {
+    lines(gateway).into_iter().filter(|line| line["message"] == "audit").collect()
+}
+
+/// Those that were written before an attempt left.
+fn sendings(gateway: &Gateway) -> Vec<Value> {
+    lines(gateway).into_iter().filter(|line| line["message"] == "sending").collect()
+}
+
+/// The only outcome, when there has been time for more.
 async fn only(gateway: &Gateway) -> Value {
     until("there is a line of the audit", async || !entries(gateway).is_empty()).await;
     // What is logged after it has been written after it.
@@ -141,9 +151,10 @@ async fn reads_and_what_was_never_sent_make_no_line() {
     assert_eq!((&line["caller"], &line["route"]), (&json!("one"), &json!(ROUTE)));
 }
 
-/// Nothing listens where Zoho should be, and a token request fails: neither call was sent.
+/// Nothing listens where Zoho should be: that shows only after the line that comes before the first byte. Where no token
+/// could be had, no attempt came so far.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_reached_nobody_makes_no_line() {
+async fn a_write_that_reached_nobody_was_not_sent() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = Gateway::before_upstream(&upstream).set("accounts.main.endpoints.people", "http://127.0.0.1:1");
     let gateway = gateway.start();
@@ -151,10 +162,12 @@ async fn a_write_that_reached_nobody_makes_no_line() {
     let without = Setup::before_all("http://127.0.0.1:1", &upstream.url(), &upstream.url());
     let without = without.set("queue.max_wait", "1s").start();
     without.send(&share()).await.problem(502, "upstream-unreachable");
-    for gateway in [&gateway, &without] {
-        settle(gateway).await;
-        assert_eq!(entries(gateway), Vec::<Value>::new());
-    }
+    settle(&without).await;
+    assert_eq!(lines(&without), Vec::<Value>::new());
+    let line = only(&gateway).await;
+    assert_eq!((&line["verdict"], &line["attempts"]), (&json!("not_sent"), &json!(0)), "{line:#}");
+    assert!(line.get("status").is_none(), "{line:#}");
+    assert_eq!(sendings(&gateway).len(), 1);
     assert_eq!(upstream.received().len(), 0);
 }
 
@@ -220,6 +233,13 @@ async fn two_attempts_are_one_line() {
     let line = only(&gateway).await;
     let told = (&line["attempts"], &line["verdict"], &line["status"]);
     assert_eq!(told, (&json!(2), &json!("executed"), &json!(200)), "{line:#}");
+    let sendings = sendings(&gateway);
+    assert_eq!(sendings.iter().map(|line| &line["attempt"]).collect::<Vec<_>>(), [1, 2]);
+    for sending in sendings {
+        for field in ["audit_id", "request_id", "caller", "account", "route", "method", "path", "body_sha256"] {
+            assert!(sending.get(field).is_some() && sending[field] == line[field], "{field}: {sending:#} {line:#}");
+        }
+    }
 }
 
 /// Zoho answered it, but it was refused before it could be sent again.
@@ -292,16 +312,20 @@ async fn the_audit_may_have_a_file_that_is_rotated() {
     let gateway = Gateway::before_upstream(&upstream).set("audit.file", "audit.log").start();
     let (file, rotated) = (gateway.setup().path("audit.log"), gateway.setup().path("audit.log.1"));
     gateway.send(&share()).await.is_zohos(200);
-    let first = lines_of(&file, 1).await;
-    assert_eq!((&first[0]["message"], &first[0]["route"]), (&json!("audit"), &json!(ROUTE)));
+    let first = lines_of(&file, 2).await;
+    let told = |line: &Value| (line["message"].clone(), line["route"].clone());
+    assert_eq!(
+        first.iter().map(told).collect::<Vec<_>>(),
+        ["sending", "audit"].map(|word| (json!(word), json!(ROUTE)))
+    );
     fs::rename(&file, &rotated).expect("renamed");
     for _ in 0..2 {
         gateway.send(&share()).await.is_zohos(200);
     }
-    assert_eq!((lines_of(&file, 2).await.len(), lines_of(&rotated, 1).await.len()), (2, 1));
+    assert_eq!((lines_of(&file, 4).await.len(), lines_of(&rotated, 2).await.len()), (4, 2));
     assert_eq!(fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, 0o600);
     settle(&gateway).await;
-    assert_eq!(entries(&gateway), Vec::<Value>::new(), "not on standard error too");
+    assert_eq!(lines(&gateway), Vec::<Value>::new(), "not on standard error too");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -311,12 +335,16 @@ async fn a_full_disk_holds_up_no_call_and_is_told_once() {
     for _ in 0..3 {
         gateway.send(&share()).await.is_zohos(200);
     }
-    let lost = "zoho_gateway_log_lines_dropped_total 3";
-    until(lost, async || gateway.has_metric(lost).await).await;
+    // A line before each call and one behind it.
+    for metric in ["zoho_gateway_log_lines_dropped_total 6", "zoho_gateway_audit_unconfirmed_total 6"] {
+        until(metric, async || gateway.has_metric(metric).await).await;
+    }
     settle(&gateway).await;
-    let told =
-        gateway.process().log().into_iter().filter(|line| line.contains("the audit's file cannot be written to"));
+    let told = gateway.process().log().into_iter().filter(|line| line.contains("the audit cannot be written"));
     assert_eq!(told.count(), 1);
+    let ready = gateway.admin("/readyz").await;
+    assert_eq!(ready.status, 200, "it is shown, and callers are served");
+    assert!(ready.json()["checks"]["audit"].as_str().is_some_and(|words| words.contains("No space")), "{ready:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,7 @@ mod admin;
 mod architecture;
 #[cfg(test)]
 mod audit;
+mod audit_kept;
 #[cfg(test)]
 mod burst;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod docs;
 mod drain;
 #[cfg(test)]
 mod dry_run;
+mod egress;
 #[cfg(test)]
 mod foreign_use;
 #[cfg(test)]
@@ -52,6 +54,7 @@ mod locations;
 mod locks;
 #[cfg(test)]
 mod login;
+mod metrics;
 #[cfg(test)]
 mod payloads;
 #[cfg(test)]

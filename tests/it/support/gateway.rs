@@ -92,6 +92,11 @@ impl Setup {
         self
     }
 
+    /// The environment variables that are set.
+    pub(crate) fn environment(&self) -> &[(String, String)] {
+        &self.env
+    }
+
     /// The program is to hear of a file that may not grow by an error, as on a full disk, and not by a signal.
     pub(crate) fn ignoring_the_file_size_signal(mut self) -> Self {
         self.file_size_signal_ignored = true;
@@ -229,6 +234,13 @@ impl Gateway {
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         self.process.wait()
+    }
+
+    /// Ends it as `kill -9` does, and leaves what it printed to be read.
+    pub(crate) fn kill_now(&mut self) {
+        self.process.kill();
+        self.process.wait();
+        self.killed = true;
     }
 
     /// Ends it as `kill -9` does, so that it can be started again on the same folder.

@@ -65,7 +65,8 @@ impl Process {
     fn spawn<A: AsRef<OsStr>>(mut command: Command, arguments: &[A], env: &[(&str, &str)]) -> Self {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if text.starts_with("ZOHO_") || text == "RUST_LOG" || text == "RUST_BACKTRACE" {
+            let proxies = text.to_ascii_uppercase().ends_with("_PROXY");
+            if text.starts_with("ZOHO_") || proxies || text == "RUST_LOG" || text == "RUST_BACKTRACE" {
                 command.env_remove(&name);
             }
         }

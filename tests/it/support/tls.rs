@@ -130,8 +130,13 @@ pub(crate) struct Terminator {
 impl Terminator {
     /// Before the server at `address`.
     pub(crate) async fn before(address: &str) -> Self {
+        Self::before_as(address, &["localhost"]).await
+    }
+
+    /// The same, with a certificate for these names.
+    pub(crate) async fn before_as(address: &str, names: &[&str]) -> Self {
         let authority = Authority::new();
-        let issued = authority.issue(&["localhost"]);
+        let issued = authority.issue(names);
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .expect("TLS 1.2 and 1.3")
@@ -147,6 +152,16 @@ impl Terminator {
 
     pub(crate) fn url(&self) -> String {
         format!("https://localhost:{}", self.port)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Writes the certificates of its authority and of others'.
+    pub(crate) fn write_authorities(&self, others: &[&Self], path: &Path) {
+        let pems = others.iter().fold(self.authority.pem(), |pems, other| pems + &other.authority.pem());
+        fs::write(path, pems).expect("the folder can be written to");
     }
 
     /// Writes the authority's certificate.

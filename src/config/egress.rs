@@ -1,0 +1,97 @@
+//! `upstream.proxy` and what belongs to it, or the variables that stand for it: `HTTPS_PROXY` and `NO_PROXY`.
+//!
+//! No message repeats a proxy's address: there may be a password in it.
+
+use super::{
+    credential::{self, Surroundings},
+    problem::Origin,
+    reader::{Section, some_text},
+};
+use crate::{
+    secret::Secret,
+    upstream::{Egress, NoProxy, Proxy, Rule},
+};
+
+/// The word for no proxy at all, whatever the environment says.
+const NONE: &str = "none";
+
+const A_PROXY: &str = "a URL such as \"http://proxy.example:3128\", or \"none\"";
+const A_USER: &str = "a user's name";
+const A_HOST: &str = "a host such as \"example.com\", \".internal\" or \"10.0.0.0/8\"";
+
+/// A proxy, and the key or the variable that names it.
+struct Named {
+    proxy: Proxy,
+    source: String,
+    origin: Origin,
+}
+
+/// Reads how connections get out.
+pub(super) fn read(section: &mut Section<'_>, around: &Surroundings<'_>) -> Egress {
+    let user = section.parsed("proxy_user", A_USER, |text| match text.contains(':') {
+        true => Err("expected a user's name without a colon"),
+        false => some_text(text),
+    });
+    let password_at = section.whereabouts("proxy_password");
+    let password = match &password_at {
+        Some(_) => credential::read(section, "proxy_password", around),
+        // So that it counts as a key that there is.
+        None => section.take("proxy_password").and(None),
+    };
+    let listed = section.list("no_proxy", A_HOST, |text| text.parse::<Rule>());
+    let without = match listed {
+        Some(rules) => rules.into_iter().map(|rule| rule.value).collect(),
+        None => NoProxy::lenient(variable(around, ["NO_PROXY", "no_proxy"]).map_or("", |(_, value)| value)),
+    };
+    let configured = section.whereabouts("proxy").is_some();
+    let named = if configured { of_key(section) } else { of_variable(section, around) };
+    let Some(Named { mut proxy, source, origin }) = named else {
+        if let Some(user) = user.filter(|_| !configured) {
+            section.wrong("proxy_user", &user.origin, "is for a proxy, and neither proxy nor HTTPS_PROXY names one");
+        }
+        return Egress::direct();
+    };
+    match (user, password) {
+        (Some(_), _) if proxy.has_credentials() => {
+            section.wrong("proxy_user", &origin, "the proxy's address already has a user; leave one of the two out");
+        }
+        (Some(user), password) => {
+            let password = password.map_or_else(|| Secret::from(""), |password| password.current());
+            proxy = proxy.with_credentials(&user.value, &password);
+        }
+        (None, Some(_)) => {
+            section.wrong("proxy_password", &password_at.unwrap_or(origin), "is for a user: set proxy_user too");
+        }
+        (None, None) => {}
+    }
+    Egress::through(proxy, without, source)
+}
+
+/// The proxy that the key names; none for "none", and for a mistake.
+fn of_key(section: &mut Section<'_>) -> Option<Named> {
+    let parse = |text: &str| if text == NONE { Ok(None) } else { Proxy::parse(text).map(Some) };
+    let found = section.parsed("proxy", A_PROXY, parse)?;
+    Some(Named { proxy: found.value?, source: "upstream.proxy".to_owned(), origin: found.origin })
+}
+
+/// The proxy that the environment names.
+fn of_variable(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Named> {
+    // So that it counts as a key that there is.
+    let _ = section.take("proxy");
+    let (name, value) = variable(around, ["HTTPS_PROXY", "https_proxy"])?;
+    let origin = Origin::Environment { variable: name.into() };
+    match Proxy::parse(value) {
+        Ok(proxy) => Some(Named { proxy, source: name.to_owned(), origin }),
+        Err(error) => {
+            let message = format!("{error}; upstream.proxy goes before the variable, and \"none\" is no proxy");
+            section.wrong("proxy", &origin, message);
+            None
+        }
+    }
+}
+
+/// The first of these variables that says anything.
+fn variable<'a>(around: &'a Surroundings<'_>, names: [&'static str; 2]) -> Option<(&'static str, &'a str)> {
+    let value = |name: &'static str| Some((name, around.variables.value(name)?.to_str()?.trim()));
+    names.into_iter().filter_map(value).find(|(_, value)| !value.is_empty())
+}
