@@ -241,14 +241,21 @@ impl Source {
         }
     }
 
+    /// Whose token it is.
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// Reads the credentials' files again. A change is tried at once; until it has brought a token the one there is
-    /// serves on.
-    pub fn reread(self: &Arc<Self>) {
-        let credentials =
-            [("client_secret", &self.account.client_secret), ("refresh_token", &self.account.refresh_token)];
+    /// serves on. `owner` tells which other account has a refresh token.
+    pub(super) fn reread(self: &Arc<Self>, owner: impl Fn(&Secret) -> Option<String>) {
+        let Account { client_secret, refresh_token, .. } = &*self.account;
         let mut changed = false;
-        for (key, credential) in credentials {
-            match credential.reread() {
+        for (key, credential, outcome) in [
+            ("client_secret", client_secret, client_secret.reread(|_| None)),
+            ("refresh_token", refresh_token, refresh_token.reread(owner)),
+        ] {
+            match outcome {
                 Reread::Quiet => {}
                 Reread::Replaced => changed = true,
                 Reread::Unusable(error) => {

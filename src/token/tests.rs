@@ -362,7 +362,7 @@ async fn changed_credentials_are_tried_at_once_and_the_old_token_serves_meanwhil
     assert_eq!(token(&source).await.unwrap().generation, 1);
 
     std::fs::write(&file, "1000.second").unwrap();
-    source.reread();
+    source.reread(|_| None);
     while source.standing() == Standing::Good {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -371,7 +371,7 @@ async fn changed_credentials_are_tried_at_once_and_the_old_token_serves_meanwhil
     assert!(matches!(token(&source).await, Err(Cause::AccountUnauthorised { .. })));
 
     std::fs::write(&file, "1000.third\n").unwrap();
-    source.reread();
+    source.reread(|_| None);
     assert_eq!(token(&source).await.unwrap().generation, 2);
     assert_eq!(source.standing(), Standing::Good);
 }
