@@ -124,6 +124,7 @@ async fn visit(Matched { subject, target, head, body }: Matched, room: &Validate
         entrance: Entrance::Newcomer,
         departure: Departure::default(),
         trail: Trail::default(),
+        token_refused: false,
     })
 }
 
