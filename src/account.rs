@@ -47,6 +47,12 @@ impl Account {
         Product::ALL.into_iter().find(spelled_out).or_else(|| Product::ALL.into_iter().find(named))
     }
 
+    /// Whether it is the same login as another account: a refresh token stands for one user of one client.
+    #[must_use]
+    pub fn shares_its_login_with(&self, other: &Self) -> bool {
+        self.refresh_token.current().expose() == other.refresh_token.current().expose()
+    }
+
     /// The hosts by which [`product_of`](Self::product_of) finds a product.
     pub fn hosts(&self) -> impl Iterator<Item = String> {
         let hosts = |product: Product| {

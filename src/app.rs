@@ -161,7 +161,7 @@ impl App {
         }
         tracing::info!(address = %admin, "the admin listener listens");
         let lines = Arc::clone(&rooms.lines);
-        let sources = Arc::clone(&rooms.sources);
+        let (sources, leaving) = (Arc::clone(&rooms.sources), Arc::clone(&rooms.sources));
         let (callers, issuers, metrics) = (rooms.callers.clone(), rooms.issuers.clone(), Arc::clone(&rooms.metrics));
         let service = stack(rooms);
         let places = Places::for_callers(max_connections);
@@ -193,6 +193,7 @@ impl App {
         }
         shutdown.cut();
         while listeners.join_next().await.is_some() {}
+        leaving.values().for_each(|source| source.ended_on_purpose());
         // The last answers are written down, or the next process would count their calls as unanswered.
         lines.books().journal.close().await;
         tracing::info!("drained");

@@ -87,6 +87,8 @@ pub struct Call {
     pub departure: Departure,
     /// What became of it at Zoho, for the audit.
     pub trail: Trail,
+    /// It comes a second time, because Zoho refused the token that it had at first.
+    pub token_refused: bool,
 }
 
 impl Call {
@@ -155,6 +157,7 @@ impl Call {
             entrance: self.entrance,
             departure: self.departure.clone(),
             trail: self.trail.clone(),
+            token_refused: self.token_refused,
         }
     }
 }
@@ -241,6 +244,8 @@ pub struct Token {
     pub header: HeaderValue,
     /// Counts the tokens of its account, so that the same dead token is reported dead once.
     pub generation: u64,
+    /// Until then it is too young to have died of age: half of its life.
+    pub fresh_until: Instant,
 }
 
 /// Zoho's answer, with what the gateway read between its lines.
@@ -255,10 +260,19 @@ pub struct Answer {
 /// Why Zoho did not execute a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unexecuted {
-    /// Its token is dead.
-    DeadToken,
+    /// It was not let in with its token.
+    TokenRefused(TokenRefusal),
     /// The call is locked, as the ledger keeps it.
     Locked(Met),
+}
+
+/// What an answer that lets a call not in says of its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRefusal {
+    /// It has one of the codes by which Zoho says that a token is dead.
+    Dead,
+    /// A 401 of a shape that is not known, which may mean the same; answers of one shape have the same number.
+    Unclear(u64),
 }
 
 /// For the log: what became of a request. Travels in the answer's extensions.
@@ -341,6 +355,7 @@ pub(crate) mod tests {
             entrance: Entrance::Newcomer,
             departure: Departure::default(),
             trail: Trail::default(),
+            token_refused: false,
         }
     }
 

@@ -36,6 +36,9 @@ pub enum Unusable {
     /// RFC 6749, appendix A: visible ASCII characters, no spaces.
     #[error("holds white space or other characters that no credential has; a stray newline is the usual mistake")]
     Characters,
+    /// It is somebody else's too.
+    #[error("holds the refresh token of accounts.{0} too; two accounts with one login would exceed its thresholds")]
+    Taken(String),
     /// The file cannot be read.
     #[error(transparent)]
     Unread(#[from] Unread),
@@ -78,16 +81,27 @@ impl Credential {
         self.0.file.as_deref()
     }
 
-    /// Reads its file again, if it stands in one. While that cannot be used, what was there before goes on.
-    pub fn reread(&self) -> Reread<Unusable> {
+    /// Reads its file again, if it stands in one. While that cannot be used, or holds what `taken` knows as somebody
+    /// else's, what was there before goes on.
+    pub fn reread(&self, taken: impl FnOnce(&Secret) -> Option<String>) -> Reread<Unusable> {
         let Some(path) = &self.0.file else { return Reread::Quiet };
-        let replaced = read(path).map(|secret| {
-            let mut current = self.0.current.write();
-            let replaced = secret.expose() != current.expose();
-            *current = secret;
-            replaced
+        let replaced = read(path).and_then(|secret| {
+            if secret.expose() == self.current().expose() {
+                return Ok(false);
+            }
+            if let Some(owner) = taken(&secret) {
+                return Err(Unusable::Taken(owner));
+            }
+            *self.0.current.write() = secret;
+            Ok(true)
         });
         self.0.trouble.lock().judge(replaced)
+    }
+
+    /// As its file has it now, where it stands in one that can be used; otherwise as it is.
+    #[must_use]
+    pub fn newest(&self) -> Secret {
+        self.0.file.as_deref().and_then(|path| read(path).ok()).unwrap_or_else(|| self.current())
     }
 
     fn new(file: Option<PathBuf>, secret: Secret) -> Self {
@@ -124,6 +138,26 @@ mod tests {
 
     use super::*;
 
+    /// Nobody else has it.
+    fn free(_: &Secret) -> Option<String> {
+        None
+    }
+
+    #[test]
+    fn what_is_somebody_elses_is_not_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        fs::write(&path, "first").unwrap();
+        let credential = Credential::in_file(path.clone()).unwrap();
+        fs::write(&path, "second").unwrap();
+        let taken = |secret: &Secret| (secret.expose() == "second").then(|| "other".to_owned());
+        assert!(matches!(credential.reread(taken), Reread::Quiet));
+        let Reread::Unusable(error) = credential.reread(taken) else { panic!("told when it stays") };
+        assert!(error.to_string().contains("accounts.other") && !error.to_string().contains("second"), "{error}");
+        assert_eq!((credential.current().expose(), credential.newest().expose()), ("first", "second"));
+        assert!(matches!(credential.reread(free), Reread::Replaced));
+    }
+
     #[test]
     fn a_file_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
@@ -132,26 +166,26 @@ mod tests {
         let credential = Credential::in_file(path.clone()).unwrap();
         let shared = credential.clone();
         assert_eq!((credential.current().expose(), credential.file()), ("first", Some(path.as_path())));
-        assert!(matches!(credential.reread(), Reread::Quiet));
+        assert!(matches!(credential.reread(free), Reread::Quiet));
         fs::write(&path, "second").unwrap();
-        assert!(matches!(credential.reread(), Reread::Replaced));
+        assert!(matches!(credential.reread(free), Reread::Replaced));
         assert_eq!(shared.current().expose(), "second");
         fs::write(&path, "").unwrap();
-        assert!(matches!(credential.reread(), Reread::Quiet), "a moment without one is no event");
-        assert!(matches!(shared.reread(), Reread::Unusable(Unusable::Empty)));
+        assert!(matches!(credential.reread(free), Reread::Quiet), "a moment without one is no event");
+        assert!(matches!(shared.reread(free), Reread::Unusable(Unusable::Empty)));
         fs::write(&path, b"\xff").unwrap();
-        assert!(matches!(credential.reread(), Reread::Quiet));
-        assert!(matches!(credential.reread(), Reread::Unusable(Unusable::Characters)));
+        assert!(matches!(credential.reread(free), Reread::Quiet));
+        assert!(matches!(credential.reread(free), Reread::Unusable(Unusable::Characters)));
         fs::remove_file(&path).unwrap();
-        assert!(matches!(credential.reread(), Reread::Quiet));
-        assert!(matches!(credential.reread(), Reread::Unusable(Unusable::Unread(_))));
+        assert!(matches!(credential.reread(free), Reread::Quiet));
+        assert!(matches!(credential.reread(free), Reread::Unusable(Unusable::Unread(_))));
         assert_eq!(shared.current().expose(), "second", "what was there before goes on");
     }
 
     #[test]
     fn what_is_written_down_does_not_change() {
         let credential = Credential::written(Secret::from("abc")).unwrap();
-        assert!(matches!(credential.reread(), Reread::Quiet));
+        assert!(matches!(credential.reread(free), Reread::Quiet));
         assert_eq!(format!("{credential:?} {}", credential.current().expose()), "[redacted] abc");
         assert!(Credential::written(Secret::from("a b")).is_err() && Credential::written(Secret::from("")).is_err());
     }

@@ -53,6 +53,7 @@ pub mod ratelimit;
 pub mod refusal;
 pub mod reread;
 pub mod respond;
+pub mod retry_after;
 pub mod secret;
 pub mod shutdown;
 pub mod store;

@@ -1,7 +1,7 @@
 //! The retry room: a call that Zoho did not execute is sent again, under a permit of its own.
 //!
-//! It stands above the throttle, so every attempt asks for a slot. Two answers mean "not executed": a dead token, after
-//! which the call goes once more with a fresh one, and a lock, after which it returns to the front of the queue if its
+//! It stands above the throttle, so every attempt asks for a slot. Two answers mean "not executed": a refused token, after
+//! which the call goes once more if the token room has a fresh one, and a lock, after which it returns to the front of the queue if its
 //! caller can still wait. Every other answer, and every fault, goes to the caller: what Zoho may have executed is never
 //! sent twice.
 
@@ -53,14 +53,12 @@ where
     fn call(&mut self, mut call: Call) -> Self::Future {
         let mut inner = self.inner.clone();
         Box::pin(async move {
-            let mut token_replaced = false;
             loop {
-                let (again, subject) = (call.again(), call.subject.clone());
+                let (again, subject, token_refused) = (call.again(), call.subject.clone(), call.token_refused);
                 let answer = inner.ready().await?.call(call).await?;
                 call = match (answer.unexecuted, again) {
-                    (Some(Unexecuted::DeadToken), Some(again)) if !token_replaced => {
-                        token_replaced = true;
-                        again
+                    (Some(Unexecuted::TokenRefused(_)), Some(again)) if !token_refused => {
+                        Call { token_refused: true, ..again }
                     }
                     // It had its turn, so it does not queue up behind those who came later.
                     (Some(Unexecuted::Locked(_)), Some(again)) => Call { entrance: Entrance::Returning, ..again },
@@ -68,7 +66,7 @@ where
                         let retry_after = met.until.saturating_duration_since(clock::now());
                         return Err(Refusal::from(Cause::ThresholdLocked { retry_after }).of(&subject));
                     }
-                    (None | Some(Unexecuted::DeadToken), _) => return Ok(answer.response),
+                    (None | Some(Unexecuted::TokenRefused(_)), _) => return Ok(answer.response),
                 };
             }
         })
@@ -86,7 +84,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        call::{Payload, tests::call},
+        call::{Payload, TokenRefusal, tests::call},
         ledger::Met,
     };
 
@@ -112,7 +110,7 @@ mod tests {
     }
 
     fn dead() -> Unexecuted {
-        Unexecuted::DeadToken
+        Unexecuted::TokenRefused(TokenRefusal::Dead)
     }
 
     async fn asked(

@@ -19,6 +19,9 @@ pub fn is_all(scope: &str) -> bool {
     scope.rsplit_once('.').is_some_and(|(_, operation)| operation.eq_ignore_ascii_case("ALL"))
 }
 
+/// How many scopes a message names.
+const MOST_SHOWN: usize = 24;
+
 /// What a login was granted, as an answer of Zoho's tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scopes(Box<[Box<str>]>);
@@ -39,7 +42,9 @@ impl Scopes {
 
 impl std::fmt::Display for Scopes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.join(" "))
+        let (shown, rest) = self.0.split_at(self.0.len().min(MOST_SHOWN));
+        f.write_str(&shown.join(" "))?;
+        if rest.is_empty() { Ok(()) } else { write!(f, " and {} more", rest.len()) }
     }
 }
 
@@ -63,6 +68,13 @@ mod tests {
         ] {
             assert_eq!(Scopes::parse(granted).suffice(&wanted), expected, "{granted}");
         }
+    }
+
+    #[test]
+    fn a_long_list_is_shown_in_part() {
+        let text = |scopes: usize| Scopes::parse(&"P.a.ALL ".repeat(scopes)).to_string();
+        assert_eq!(text(MOST_SHOWN), ["P.a.ALL"; MOST_SHOWN].join(" "));
+        assert_eq!(text(MOST_SHOWN + 7), ["P.a.ALL"; MOST_SHOWN].join(" ") + " and 7 more");
     }
 
     #[test]

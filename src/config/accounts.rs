@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, ops::RangeInclusive};
 
 use super::{
-    credential::{self, Surroundings},
+    credential::{self, REFRESH_TOKEN, RefreshTokens, Surroundings},
     defaults,
     reader::Section,
 };
@@ -21,15 +21,33 @@ const DAILY_CALLS: RangeInclusive<u32> = 1..=1_000_000;
 /// Reads every account, in the order of the file.
 pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> Vec<Account> {
     let mut found = 0;
-    let accounts = root.sections("accounts", |name, section| {
+    let mut logins: Vec<Account> = Vec::new();
+    root.sections("accounts", |name, section| {
         found += 1;
-        account(name, section, around)
+        let place = section.whereabouts(REFRESH_TOKEN);
+        let Some(account) = account(name, section, around) else { return };
+        if let Some(place) = place
+            && around.refresh_tokens == RefreshTokens::Needed
+            && let Some(twin) = logins.iter().find(|other| account.shares_its_login_with(other))
+        {
+            section.wrong(REFRESH_TOKEN, &place, one_login(&account, twin));
+        }
+        logins.push(account);
     });
     if found == 0 {
         let message = "expected at least one account: [accounts.NAME] with client_id, client_secret and refresh_token";
         root.missing("accounts", message);
     }
-    accounts.into_iter().flatten().collect()
+    logins
+}
+
+/// Neither the token nor where it comes from is told: two sources may hold the same one.
+fn one_login(account: &Account, twin: &Account) -> String {
+    let (name, twin) = (&account.name, &twin.name);
+    format!(
+        "is the refresh token of accounts.{twin} too; accounts.{name} and accounts.{twin} would be one login, whose calls \
+         Zoho counts together, so that its thresholds would be exceeded; log in again for one of them, or remove it"
+    )
 }
 
 fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Account> {

@@ -18,7 +18,7 @@ use crate::{
 const A_CREDENTIAL: &str = "a string, { env = \"NAME\" } or { file = \"PATH\" }";
 
 /// The one credential that the program can get by itself.
-const REFRESH_TOKEN: &str = "refresh_token";
+pub(super) const REFRESH_TOKEN: &str = "refresh_token";
 
 /// Where references lead.
 pub(super) struct Surroundings<'a> {

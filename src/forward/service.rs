@@ -102,7 +102,10 @@ impl Way {
             let scopes = subject.route.scopes.clone();
             return Err(refuse(Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Code(code) }));
         }
-        let unexecuted = (sign == Some(Sign::DeadToken)).then_some(Unexecuted::DeadToken);
+        let unexecuted = match sign {
+            Some(Sign::TokenRefused(refusal)) => Some(Unexecuted::TokenRefused(refusal)),
+            _ => None,
+        };
         Ok(answer(head, body.patient(self.timeout), unexecuted))
     }
 

@@ -8,12 +8,16 @@
 //! there the whole body has to be an error report ([`success::error_codes`]): a lock that is missed costs one more
 //! answer, a write that is sent twice costs the user's data.
 
-use std::time::Duration;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::success;
+use crate::{call::TokenRefusal, retry_after, success};
 
 /// People's code for a locked call.
 const LOCKED: &str = "7209";
@@ -30,8 +34,8 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// What an answer says beside its content.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// The access token is dead.
-    DeadToken,
+    /// The call was not let in: the access token is dead, or may be.
+    TokenRefused(TokenRefusal),
     /// The access token lives but has not the scope that the call needs; the code.
     ScopeMissing(String),
     /// The call is locked, for at least this long if Zoho says so.
@@ -54,10 +58,32 @@ pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], now: st
     if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return None;
     }
-    if status == StatusCode::UNAUTHORIZED && codes.iter().any(|code| DEAD_TOKEN.contains(&code.as_str())) {
-        return Some(Sign::DeadToken);
+    let unauthorised = status == StatusCode::UNAUTHORIZED;
+    if unauthorised && codes.iter().any(|code| DEAD_TOKEN.contains(&code.as_str())) {
+        return Some(Sign::TokenRefused(TokenRefusal::Dead));
     }
-    codes.into_iter().find(|code| SCOPE_MISSING.contains(&code.as_str())).map(Sign::ScopeMissing)
+    if let Some(code) = codes.iter().find(|code| SCOPE_MISSING.contains(&code.as_str())) {
+        return Some(Sign::ScopeMissing(code.clone()));
+    }
+    if !codes.is_empty() && codes.iter().all(|code| is_of_the_application(code)) {
+        return None;
+    }
+    // RFC 9110 section 15.5.2: the request was not applied for want of valid credentials. Other statuses do not say so:
+    // 400 with 7202 or INVALID_TICKET is Zoho's answer to a call without a token, and 403 to one without permission.
+    unauthorised.then(|| Sign::TokenRefused(TokenRefusal::Unclear(shape(body, &codes))))
+}
+
+/// Whether a code is one of People's forms, leave or timesheets, which look at a call after its token was taken.
+fn is_of_the_application(code: &str) -> bool {
+    let documented = |code: &u32| matches!(code, 7010..=7199 | 8000..=8099 | 9000..=9099);
+    code.parse().is_ok_and(|code| documented(&code))
+}
+
+/// The same number for answers of the same shape: by their codes, which do not change from call to call as texts do.
+fn shape(body: &[u8], codes: &[String]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (body.trim_ascii().is_empty(), serde_json::from_slice::<IgnoredAny>(body).is_ok(), codes).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Every error code of an answer whose status says that it failed, from the places where Zoho puts them.
@@ -70,14 +96,9 @@ fn codes(body: &Value) -> Vec<String> {
     entries.flat_map(success::codes).collect()
 }
 
-/// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date.
+/// `Retry-After`, within reason.
 pub(super) fn retry_after(headers: &HeaderMap, now: std::time::SystemTime) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let span = match value.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
-    };
-    Some(span.min(LONGEST_RETRY_AFTER))
+    retry_after::read(headers, now).map(|span| span.min(LONGEST_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -112,10 +133,28 @@ mod tests {
     fn sees_a_dead_token_under_401_only() {
         let people = r#"{"response":{"message":"Error occurred","errors":{"code":7213,"message":"The provided OAuth token is invalid."},"status":1}}"#;
         let calendar = r#"{"error":[{"description":"Invalid OAuth token.","error_code":"INVALID_OAUTHTOKEN","message":"INVALID_OAUTHTOKEN"}]}"#;
-        assert_eq!(sign(401, people), Some(Sign::DeadToken));
-        assert_eq!(sign(401, calendar), Some(Sign::DeadToken));
+        assert_eq!(sign(401, people), Some(Sign::TokenRefused(TokenRefusal::Dead)));
+        assert_eq!(sign(401, calendar), Some(Sign::TokenRefused(TokenRefusal::Dead)));
         assert_eq!(sign(200, people), None);
-        assert_eq!(sign(401, "not json"), None);
+    }
+
+    #[test]
+    fn an_unknown_401_has_the_shape_of_its_codes() {
+        let shape = |body: &str| match sign(401, body) {
+            Some(Sign::TokenRefused(TokenRefusal::Unclear(shape))) => shape,
+            other => panic!("{body}: {other:?}"),
+        };
+        let shapes = ["<html>1</html>", "", "{}", r#"{"code":1}"#, r#"{"error":[{"error_code":"NO"}]}"#].map(shape);
+        for (index, one) in shapes.iter().enumerate() {
+            assert!(!shapes[..index].contains(one), "{index}");
+        }
+        assert_eq!(shape("<html>1</html>"), shape("Unauthorized, request 2"));
+        assert_eq!(shape(r#"{"code":1,"id":"a"}"#), shape(r#"{"message":"x","code":"1"}"#));
+        assert_eq!(sign(401, r#"{"response":{"errors":{"code":7048,"message":"No such user"},"status":1}}"#), None);
+        assert_eq!(sign(401, r#"{"error":[{"code":9000}]}"#), None);
+        shape(r#"{"errors":[{"code":9000},{"code":7200}]}"#);
+        let no_token = r#"{"response":{"errors":{"code":7202,"message":"x"},"status":1}}"#;
+        assert_eq!((sign(400, no_token), sign(403, "<html>"), sign(400, "")), (None, None, None));
     }
 
     #[test]
@@ -164,7 +203,7 @@ mod tests {
             ("-1", None),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, value.parse().unwrap());
+            headers.insert(http::header::RETRY_AFTER, value.parse().unwrap());
             let locked = read(StatusCode::TOO_MANY_REQUESTS, &headers, b"", now);
             assert_eq!(locked, Some(Sign::Locked(expected.map(Duration::from_secs))), "{value}");
         }

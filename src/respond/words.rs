@@ -210,7 +210,7 @@ fn full(limit: Limit) -> &'static str {
 
 fn invalid_response(UpstreamFault { server, before_the_call, .. }: &UpstreamFault) -> String {
     match before_the_call {
-        true => format!("{server} answered a token request with something that is none; the call was not sent"),
+        true => format!("{server} gave no usable answer to a token request; the call was not sent"),
         false => {
             format!(
                 "{server} answered with something else than a complete HTTP answer; the call may have been executed"

@@ -1,95 +1,187 @@
 //! Zoho's token answers, made into what RFC 6749 says they should be.
 //!
 //! Zoho reports errors under HTTP 200, throttles with a localised `error`, and has given lifetimes in milliseconds
-//! (zoho-facts, section 4). Answers are therefore told apart by their shape and by the identifiers in them, never by
-//! their words or their status alone.
+//! (zoho-facts, section 4). So the status alone decides little. An answer says something of the credentials, or of how
+//! often tokens are requested, only if it is known to: [`WORDS`] and [`is_throttled`] list what is. Every other answer
+//! without a token is a passing fault of the server or of something on the way to it.
 
 use std::time::Duration;
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Zoho's documented lifetime of an access token, and the longest we believe.
 const HOUR: u64 = 60 * 60;
 
 /// A lifetime above this many "seconds" is in milliseconds: no token of Zoho's lives longer than an hour.
-const SURELY_MILLISECONDS: u64 = 24 * HOUR;
+const SURELY_MILLISECONDS: f64 = 24.0 * 3600.0;
+
+/// The longest error text that is repeated; Zoho's words are shorter.
+const LONGEST_WORD: usize = 64;
+
+/// The longest name of a scope, and the longest list of them; Zoho's are shorter by far.
+const LONGEST_SCOPE: usize = 100;
+const LONGEST_SCOPES: usize = 8 * 1024;
 
 /// What a token answer says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TokenAnswer {
     /// A token; the body is a well-formed answer by RFC 6749 section 5.1.
     Granted(Vec<u8>),
-    /// The credentials are not (or no longer) valid; Zoho's identifier for why.
-    Unauthorised(String),
+    /// The credentials are not (or no longer) valid; Zoho's word for why, one of [`WORDS`].
+    Unauthorised(&'static str),
     /// Too many token requests.
     Throttled,
-    /// Neither; in words for the log, without the body.
-    Unintelligible(String),
+    /// None of these: a passing fault. In words for the log, short and without anything secret.
+    Unusable(String),
+}
+
+/// What a known error word means.
+#[derive(Debug, Clone, Copy)]
+enum Meaning {
+    Unauthorised,
+    Throttled,
+}
+
+/// Every error word whose meaning has a source. No other one says anything of the credentials.
+const WORDS: [(&str, Meaning); 9] = [
+    // At Zoho under HTTP 200: asciisd/zoho#18. In RFC 6749 section 5.2 too.
+    ("invalid_client", Meaning::Unauthorised),
+    // At Zoho under HTTP 200: guanguans/notify, ZohoCliq/Authenticator.php.
+    ("invalid_client_secret", Meaning::Unauthorised),
+    // At Zoho under HTTP 200: of a code that was used, and of a refresh token that was revoked.
+    ("invalid_code", Meaning::Unauthorised),
+    // Of codes only; Zoho's users know it, no page lists it.
+    ("invalid_redirect_uri", Meaning::Unauthorised),
+    // RFC 6749 section 5.2: what other servers say for `invalid_code`, and of a client that may not use this grant.
+    ("invalid_grant", Meaning::Unauthorised),
+    ("unauthorized_client", Meaning::Unauthorised),
+    // Zoho CRM v8, token-validity: too many requests.
+    ("access_denied", Meaning::Throttled),
+    // Zoho's page on devices, and RFC 8628 section 3.5.
+    ("slow_down", Meaning::Throttled),
+    // Kaizen #43: under HTTP 200, without more.
+    ("Access Denied", Meaning::Throttled),
+];
+
+/// Texts that tell of a server's own failure, in the shape that Zoho uses for throttling too.
+const SERVER_FAILURES: [&str; 8] =
+    ["error", "server", "unavailable", "gateway", "timeout", "timed out", "maintenance", "overload"];
+
+/// Whether a reason that was kept is one of Zoho's words for refused credentials.
+pub(super) fn is_unauthorised(reason: &str) -> bool {
+    WORDS.iter().any(|(word, meaning)| *word == reason && matches!(meaning, Meaning::Unauthorised))
+}
+
+/// Whether the status alone says that there are too many requests, whatever the body holds and whether it can be read.
+pub(super) fn is_throttling(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS
 }
 
 /// Reads an answer of the token endpoint.
 pub(super) fn read(status: StatusCode, body: &[u8]) -> TokenAnswer {
-    let Ok(Value::Object(fields)) = serde_json::from_slice::<Value>(body) else {
-        return TokenAnswer::Unintelligible(format!(
-            "status {status}, a body of {} bytes that is no JSON object",
-            body.len()
-        ));
+    // Some servers put a byte order mark before JSON.
+    let json = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let fields = match serde_json::from_slice::<Value>(json) {
+        Ok(Value::Object(fields)) => fields,
+        _ if is_throttling(status) => return TokenAnswer::Throttled,
+        _ => {
+            let length = body.len();
+            return TokenAnswer::Unusable(format!("status {status}, a body of {length} bytes that is no JSON object"));
+        }
     };
-    let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    if let Some(token) = text("access_token") {
-        // It goes into a field, where a space would end it (RFC 6750 section 2.1).
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return TokenAnswer::Unintelligible(format!("status {status}, an access_token that is none"));
-        }
-        let mut clean = json!({
-            "access_token": token,
-            "token_type": "Bearer",
-            "expires_in": lifetime(&fields).as_secs(),
-        });
-        if let Some(token) = text("refresh_token") {
-            clean["refresh_token"] = token.into();
-        }
-        if let Some(scopes) = text("scope").and_then(scopes) {
-            clean["scope"] = scopes.into();
-        }
-        return TokenAnswer::Granted(clean.to_string().into_bytes());
+    if let Some(token) = text(&fields, "access_token") {
+        return granted(status, token, &fields);
     }
-    let error = fields.get("error").and_then(Value::as_str).unwrap_or_default();
-    let failure = fields.get("status").and_then(Value::as_str) == Some("failure");
-    // Error codes are identifiers; "Access Denied" and its translations are sentences.
-    let identifier = !error.is_empty() && error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    match error {
-        "access_denied" | "slow_down" => TokenAnswer::Throttled,
-        "general_error" | "server_error" | "temporarily_unavailable" => {
-            TokenAnswer::Unintelligible(format!("status {status}, error {error}"))
-        }
-        _ if identifier => TokenAnswer::Unauthorised(error.to_owned()),
-        _ if failure || status == StatusCode::TOO_MANY_REQUESTS || !error.is_empty() => TokenAnswer::Throttled,
-        _ => TokenAnswer::Unintelligible(format!("status {status}, neither access_token nor error")),
+    let error = text(&fields, "error").unwrap_or_default();
+    let known = WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(error));
+    match known {
+        _ if is_throttling(status) => TokenAnswer::Throttled,
+        // A server that fails has not judged anything, whatever stands in its answer.
+        _ if status.is_server_error() => TokenAnswer::Unusable(told(status, error)),
+        Some((word, Meaning::Unauthorised)) => TokenAnswer::Unauthorised(word),
+        Some((_, Meaning::Throttled)) => TokenAnswer::Throttled,
+        None if is_throttled(&fields, error) => TokenAnswer::Throttled,
+        None => TokenAnswer::Unusable(told(status, error)),
     }
 }
 
-/// Scopes as RFC 6749 parts them. They are shown to callers and in logs, so what is no scope of Zoho's is passed over.
+/// Zoho's answer to too many requests, by its shape: its texts are translated into the language of the login. Words in
+/// the form of an identifier are not translated, so they are another error.
+fn is_throttled(fields: &Map<String, Value>, error: &str) -> bool {
+    let identifier = !error.bytes().any(|byte| byte == b' ') && error.is_ascii();
+    let lower = error.to_ascii_lowercase();
+    text(fields, "status") == Some("failure")
+        && text(fields, "error_description").is_some()
+        && !identifier
+        && !SERVER_FAILURES.iter().any(|failure| lower.contains(failure))
+}
+
+fn granted(status: StatusCode, token: &str, fields: &Map<String, Value>) -> TokenAnswer {
+    // It goes into a field, where a space would end it (RFC 6750 section 2.1).
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return TokenAnswer::Unusable(format!("status {status}, an access_token that no header can carry"));
+    }
+    let mut clean = json!({
+        "access_token": token,
+        "token_type": "Bearer",
+        "expires_in": lifetime(fields).as_secs(),
+    });
+    if let Some(token) = text(fields, "refresh_token") {
+        clean["refresh_token"] = token.into();
+    }
+    if let Some(scopes) = text(fields, "scope").and_then(scopes) {
+        clean["scope"] = scopes.into();
+    }
+    TokenAnswer::Granted(clean.to_string().into_bytes())
+}
+
+fn text<'f>(fields: &'f Map<String, Value>, name: &str) -> Option<&'f str> {
+    fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// A fault for log and `/readyz`. The error text is the server's: it is repeated only where it is short and of letters,
+/// so that neither a page nor a secret gets there.
+fn told(status: StatusCode, error: &str) -> String {
+    let letters = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-' | b' ');
+    match error {
+        "" => format!("status {status}, neither access_token nor error"),
+        word if word.len() <= LONGEST_WORD && word.bytes().all(letters) => format!("status {status}, error \"{word}\""),
+        long => format!("status {status}, an error text of {} bytes", long.len()),
+    }
+}
+
+/// Scopes as RFC 6749 separates them. They are shown to callers and in logs, so what is no scope of Zoho's is left out,
+/// and a list that is longer than any of Zoho's says nothing.
 fn scopes(text: &str) -> Option<String> {
     let fits = |scope: &&str| {
-        !scope.is_empty()
+        (1..=LONGEST_SCOPE).contains(&scope.len())
             && scope.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
     };
+    if text.len() > LONGEST_SCOPES {
+        return None;
+    }
     let scopes: Vec<_> = text.split([',', ' ']).filter(fits).collect();
     (!scopes.is_empty()).then(|| scopes.join(" "))
 }
 
-/// How long the token lives: `expires_in_sec` before `expires_in`, numbers as text accepted, an hour when in doubt.
-fn lifetime(fields: &serde_json::Map<String, Value>) -> Duration {
-    let seconds = |name: &str| match fields.get(name) {
-        Some(Value::Number(number)) => number.as_u64(),
-        Some(Value::String(text)) => text.parse().ok(),
-        _ => None,
+/// How long the token lives: `expires_in_sec` before `expires_in`, numbers as text accepted. What is no span of time
+/// (0, negative, absent, no number) leaves the documented hour; a token that ends before is replaced when Zoho refuses it.
+fn lifetime(fields: &Map<String, Value>) -> Duration {
+    let seconds = |name: &str| {
+        let stated = match fields.get(name) {
+            Some(Value::Number(number)) => number.as_f64(),
+            Some(Value::String(text)) => text.trim().parse().ok(),
+            _ => None,
+        };
+        stated.filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0)
     };
-    let stated = seconds("expires_in_sec").or_else(|| seconds("expires_in")).unwrap_or(HOUR);
-    let stated = if stated > SURELY_MILLISECONDS { stated / 1000 } else { stated };
-    Duration::from_secs(stated.min(HOUR))
+    let Some(stated) = seconds("expires_in_sec").or_else(|| seconds("expires_in")) else {
+        return Duration::from_secs(HOUR);
+    };
+    let stated = if stated > SURELY_MILLISECONDS { stated / 1000.0 } else { stated };
+    // Whole seconds, as RFC 6749 writes them; the conversion saturates.
+    Duration::from_secs((stated.ceil() as u64).min(HOUR))
 }
 
 #[cfg(test)]
@@ -110,7 +202,7 @@ mod tests {
 
     #[test]
     fn knows_zohos_answers_by_their_shape() {
-        let unauthorised = |error: &str| TokenAnswer::Unauthorised(error.into());
+        let unauthorised = TokenAnswer::Unauthorised;
         for (status, body, expected) in [
             (
                 200,
@@ -149,16 +241,42 @@ mod tests {
                 r#"{"error_description":"您已连续发出太多请求。请稍后再试。","error":"拒绝访问","status":"failure"}"#,
                 TokenAnswer::Throttled,
             ),
+            (
+                400,
+                r#"{"error_description":"Zu viele Anfragen.","error":"Zugriff verweigert","status":"failure"}"#,
+                TokenAnswer::Throttled,
+            ),
             (200, r#"{"error":"access_denied"}"#, TokenAnswer::Throttled),
+            (200, r#"{"error":"Access Denied"}"#, TokenAnswer::Throttled),
             (429, r#"{}"#, TokenAnswer::Throttled),
+            (429, "<html>Too Many Requests</html>", TokenAnswer::Throttled),
+            (429, "", TokenAnswer::Throttled),
+            (429, r#"{"error":"invalid_client"}"#, TokenAnswer::Throttled),
+            (400, r#"{"error":"invalid_grant","error_description":"x"}"#, unauthorised("invalid_grant")),
+            (401, r#"{"error":"invalid_client"}"#, unauthorised("invalid_client")),
         ] {
             assert_eq!(read(StatusCode::from_u16(status).unwrap(), body.as_bytes()), expected, "{status} {body}");
         }
     }
 
+    /// One bad answer made an account unauthorised or throttled for up to ten minutes.
     #[test]
-    fn what_is_no_token_answer_is_said_to_be_none() {
-        for body in [
+    fn an_answer_of_unknown_meaning_is_a_passing_fault() {
+        let bodies = [
+            r#"{"error":"Internal Server Error"}"#,
+            r#"{"error":"service_unavailable"}"#,
+            r#"{"error":"internal_error"}"#,
+            r#"{"error":"server_error"}"#,
+            r#"{"error":"temporarily_unavailable"}"#,
+            r#"{"error":"general_error"}"#,
+            r#"{"error":"invalid_request"}"#,
+            r#"{"error":"Internal Server Error","error_description":"Please try again later","status":"failure"}"#,
+            r#"{"error":"Service Unavailable","error_description":"x","status":"failure"}"#,
+            r#"{"error":"Bad Gateway","status":502}"#,
+            r#"{"error":"some_new_word","error_description":"x","status":"failure"}"#,
+            r#"{"status":"failure"}"#,
+            r#"{"error":{"code":"invalid_client"}}"#,
+            r#"{"message":"Internal Server Error"}"#,
             "<html>Bad Gateway</html>",
             "",
             "[]",
@@ -169,17 +287,63 @@ mod tests {
             r#"{"access_token":"é"}"#,
             // Found by fuzzing: every call was signed with nothing until Zoho had refused one.
             r#"{"access_token":"","expires_in":3600}"#,
-            r#"{"error":"general_error"}"#,
             "\u{feff}{}",
-        ] {
-            let answer = read(StatusCode::OK, body.as_bytes());
-            assert!(matches!(answer, TokenAnswer::Unintelligible(_)), "{body}: {answer:?}");
+        ];
+        for status in [200, 302, 400, 401, 403, 404, 500, 502, 503, 504, 599] {
+            for body in bodies {
+                let answer = read(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+                assert!(matches!(answer, TokenAnswer::Unusable(_)), "{status} {body}: {answer:?}");
+            }
+        }
+        for body in [r#"{"error":"invalid_client"}"#, r#"{"error":"invalid_code"}"#, r#"{"error":"access_denied"}"#] {
+            let answer = read(StatusCode::INTERNAL_SERVER_ERROR, body.as_bytes());
+            assert!(matches!(answer, TokenAnswer::Unusable(_)), "{body}: {answer:?}");
         }
     }
 
     #[test]
-    fn never_repeats_the_body() {
-        let TokenAnswer::Unintelligible(words) = read(StatusCode::OK, b"1000.secret") else { panic!() };
+    fn a_life_that_is_no_span_of_time_leaves_the_hour() {
+        for (fields, expected) in [
+            (r#""expires_in":0"#, 3600),
+            (r#""expires_in":"0""#, 3600),
+            (r#""expires_in":-1"#, 3600),
+            (r#""expires_in":null"#, 3600),
+            (r#""expires_in":true"#, 3600),
+            (r#""expires_in":"soon""#, 3600),
+            (r#""expires_in":"inf""#, 3600),
+            (r#""expires_in":0.0"#, 3600),
+            (r#""expires_in_sec":0,"expires_in":0"#, 3600),
+            (r#""expires_in_sec":0,"expires_in":1800000"#, 1800),
+            (r#""expires_in_sec":null,"expires_in":900"#, 900),
+            (r#""expires_in":1e300"#, 3600),
+            (r#""expires_in":18446744073709551615"#, 3600),
+            (r#""expires_in":7200"#, 3600),
+            (r#""expires_in":1800.5"#, 1801),
+            (r#""expires_in":0.5"#, 1),
+            (r#""expires_in":" 1800 ""#, 1800),
+            (r#""expires_in":1"#, 1),
+        ] {
+            let body = format!(r#"{{"access_token":"1000.a.b",{fields}}}"#);
+            assert_eq!(read(StatusCode::OK, body.as_bytes()), granted(expected), "{fields}");
+        }
+    }
+
+    #[test]
+    fn repeats_no_text_that_is_long_or_secret() {
+        let told = |error: &str| {
+            let body = json!({ "error": error }).to_string();
+            let TokenAnswer::Unusable(words) = read(StatusCode::BAD_GATEWAY, body.as_bytes()) else { panic!() };
+            words
+        };
+        assert!(told("Internal Server Error").contains("\"Internal Server Error\""));
+        for error in ["x".repeat(60_000), "a\u{1b}[31mred".into(), "line\nbreak".into(), "1000.ab12.cd34".into()] {
+            let words = told(&error);
+            assert!(words.len() < 100 && words.contains("an error text of"), "{words}");
+        }
+        let TokenAnswer::Unusable(words) = read(StatusCode::OK, b"1000.secret") else { panic!() };
         assert!(!words.contains("secret"));
+        let long = "ZOHOPEOPLE.forms.ALL,".repeat(3000);
+        let body = json!({ "access_token": "1000.a.b", "scope": long }).to_string();
+        assert_eq!(read(StatusCode::OK, body.as_bytes()), granted(3600), "a list that long says nothing");
     }
 }

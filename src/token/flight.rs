@@ -28,13 +28,13 @@ const LONGEST_HOPE: Duration = Duration::from_secs(10);
 pub(super) enum Progress {
     /// Its first attempt is under way.
     Flying,
-    /// An attempt did not reach the accounts server; another follows if somebody waits for it.
+    /// An attempt did not reach the accounts server, or got no usable answer; another follows if somebody waits for it.
     Delayed(Cause),
     /// It has ended.
     Landed(Result<Token, Cause>),
 }
 
-/// Tries until the accounts server was reached, or nobody waits any more.
+/// Tries until the accounts server was reached and gave an answer, or nobody waits any more.
 pub(super) async fn fly(source: &Arc<Source>, progress: &watch::Sender<Progress>, landing: Landing<'_>) {
     let mut retry = FIRST_RETRY;
     loop {
@@ -46,6 +46,18 @@ pub(super) async fn fly(source: &Arc<Source>, progress: &watch::Sender<Progress>
                 tokio::time::sleep(retry + jitter(retry)).await;
                 retry = (retry * 2).min(LONGEST_RETRY);
             }
+            // This one cost a request, so the next comes after the source's pause, and only for somebody.
+            Err(cause @ Cause::UpstreamInvalidResponse(_))
+                if progress.receiver_count() > 1 && is_near(source.pause_end()) =>
+            {
+                progress.send_replace(Progress::Delayed(cause.clone()));
+                tokio::time::sleep_until(source.pause_end()).await;
+                if progress.receiver_count() == 1 {
+                    drop(landing);
+                    progress.send_replace(Progress::Landed(Err(cause)));
+                    return;
+                }
+            }
             outcome => {
                 // Whoever comes from here on starts a flight of its own.
                 drop(landing);
@@ -54,6 +66,11 @@ pub(super) async fn fly(source: &Arc<Source>, progress: &watch::Sender<Progress>
             }
         }
     }
+}
+
+/// Whether somebody may still wait at that moment.
+fn is_near(moment: Instant) -> bool {
+    moment <= clock::now() + LONGEST_HOPE
 }
 
 /// What a flight brings. Waits for the first attempt for a moment or until `deadline`, and for further ones until

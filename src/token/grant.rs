@@ -3,7 +3,7 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderValue, Request, Response, header::CONTENT_TYPE, response::Parts};
 use http_body_util::{BodyExt, Limited};
 use oauth2::{
     AsyncHttpClient, AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RedirectUrl,
@@ -23,6 +23,7 @@ use crate::{
     endpoint::Endpoint,
     ledger::Permit,
     refusal::{Cause, UpstreamFault},
+    retry_after,
     secret::Secret,
     upstream::{Client, Failure},
 };
@@ -30,8 +31,14 @@ use crate::{
 /// Zoho's token answers are a few hundred bytes; a larger one is not one of them.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
-/// How long Zoho blocks a refresh token after too many token requests (accounts: "access token expiry").
-pub(super) const BLOCKED: Duration = Duration::from_secs(10 * 60);
+/// How long Zoho blocks a refresh token after too many token requests (accounts: "access token expiry"), where its answer
+/// does not say.
+const BLOCKED: Duration = Duration::from_secs(10 * 60);
+
+/// What an answer may say instead: developers report blocks of up to half an hour, and more would be a mistake that costs
+/// an account its token.
+const SHORTEST_BLOCK: Duration = Duration::from_secs(1);
+const LONGEST_BLOCK: Duration = Duration::from_secs(60 * 60);
 
 /// Exchanges refresh tokens for access tokens, and codes for refresh tokens.
 #[derive(Debug, Clone)]
@@ -67,6 +74,14 @@ pub struct Admission {
     pub refresh_token: Option<Secret>,
     /// What it may be used for, parted by spaces.
     pub scope: Option<String>,
+}
+
+impl Granted {
+    /// The same token, good for at least this long: Zoho refuses it when it dies sooner.
+    pub(super) fn at_least(self, life: Duration) -> Self {
+        let more = life.saturating_sub(self.lifetime);
+        Self { expires_at: self.expires_at + more, lifetime: self.lifetime + more, ..self }
+    }
 }
 
 impl Grants {
@@ -179,22 +194,24 @@ impl Exchange<'_> {
         if let Some(Err(until)) = self.book(Permit::sending) {
             return Err(Cause::TokenThrottled { retry_after: until.saturating_duration_since(clock::now()) });
         }
-        let (status, body) = tokio::time::timeout(self.grants.timeout, self.answer(request))
+        let (head, body) = tokio::time::timeout(self.grants.timeout, self.answer(request))
             .await
             .map_err(|_| Failure::timeout(self.server).cause)??;
-        match answer::read(status, &body) {
+        match answer::read(head.status, &body) {
             TokenAnswer::Granted(clean) => {
                 let mut response = Response::new(clean);
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 Ok(response)
             }
-            TokenAnswer::Unauthorised(reason) => Err(Cause::AccountUnauthorised { reason }),
+            TokenAnswer::Unauthorised(reason) => Err(Cause::AccountUnauthorised { reason: reason.to_owned() }),
             TokenAnswer::Throttled => {
-                let met = self.book(|permit| permit.locked(Some(BLOCKED))).flatten();
+                let stated = retry_after::read(&head.headers, clock::wall());
+                let blocked = stated.map_or(BLOCKED, |stated| stated.clamp(SHORTEST_BLOCK, LONGEST_BLOCK));
+                let met = self.book(|permit| permit.locked(Some(blocked))).flatten();
                 let left = met.map(|met| met.until.saturating_duration_since(clock::now()));
-                Err(Cause::TokenThrottled { retry_after: left.unwrap_or(BLOCKED) })
+                Err(Cause::TokenThrottled { retry_after: left.unwrap_or(blocked) })
             }
-            TokenAnswer::Unintelligible(words) => Err(invalid(self.server, words)),
+            TokenAnswer::Unusable(words) => Err(invalid(self.server, words)),
         }
     }
 
@@ -203,7 +220,8 @@ impl Exchange<'_> {
         self.permit.as_ref().map(|permit| entry(&mut permit.lock()))
     }
 
-    async fn answer(&self, request: Request<Body>) -> Result<(StatusCode, bytes::Bytes), Cause> {
+    /// The answer's head, and its body unless the head says all.
+    async fn answer(&self, request: Request<Body>) -> Result<(Parts, bytes::Bytes), Cause> {
         let response = self.grants.client.request(request).await.map_err(|error| {
             let failure = Failure::of(&error, self.server, u64::MAX);
             if failure.never_sent {
@@ -212,13 +230,16 @@ impl Exchange<'_> {
             failure.cause
         })?;
         self.book(Permit::answered);
-        let status = response.status();
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
+        let (head, body) = response.into_parts();
+        if answer::is_throttling(head.status) {
+            return Ok((head, bytes::Bytes::new()));
+        }
+        let body = Limited::new(body, LARGEST_ANSWER).collect().await;
         let body = body.map_err(|error| {
             Failure::invalid(self.server, "http_response_incomplete", format!("reading the token answer: {error}"))
                 .cause
         })?;
-        Ok((status, body.to_bytes()))
+        Ok((head, body.to_bytes()))
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Before it, where slots are not yet spent, `scope` refuses a [`Call`] that the account's login was not granted.
 //! In comes a [`Permitted`], on goes a [`Signed`]. One token serves all callers of an account; it is renewed a little
-//! early by one flight for everybody who waits, and replaced once when Zoho says that it is dead. Refused is a call
+//! early by one flight for everybody who waits, and replaced when Zoho says that it is dead, as far as that is the reason
+//! (`rejections`). Refused is a call
 //! whose account Zoho no longer takes, or may not be asked about for now.
 //!
 //! Guards: the token endpoint sees at most ten calls in ten minutes, by the same ledger that guards the calls, and for
@@ -16,10 +17,12 @@ mod flight;
 pub mod fuzzing;
 mod grant;
 mod limits;
+mod rejections;
 mod scope;
 mod seal;
 mod service;
 mod source;
+mod state;
 #[cfg(test)]
 mod tests;
 

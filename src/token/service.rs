@@ -8,11 +8,12 @@ use std::{
 
 use tower::{Layer, Service, ServiceExt};
 
-use super::Source;
+use super::{Source, rejections::Rejection};
 use crate::{
     account::AccountName,
     boxed::BoxFuture,
-    call::{Answer, Permitted, Signed, Unexecuted},
+    call::{Answer, Payload, Permitted, Signed, Unexecuted},
+    clock,
     refusal::{Cause, Refusal},
     shutdown::Shutdown,
 };
@@ -81,11 +82,13 @@ where
                 return Err(Refusal::from(cause).of(&call.subject));
             }
             let (generation, route) = (token.generation, call.subject.route.id.clone());
+            let (second, repeatable) = (call.token_refused, matches!(call.payload, Payload::Held { .. }));
+            let (since, fresh_until) = (clock::now(), token.fresh_until);
             let mut answer = match inner.oneshot(Signed { call, permit, token }).await {
                 Ok(answer) => answer,
                 Err(refusal) => {
                     if let Cause::ScopeMissing { .. } = *refusal.cause {
-                        source.alive(generation);
+                        source.accepted(&route, generation, second);
                         source.lacks_scope(&route, &refusal.cause);
                     }
                     return Err(refusal);
@@ -93,12 +96,21 @@ where
             };
             match answer.unexecuted {
                 None => {
-                    source.alive(generation);
+                    // Another status may have been given before anybody looked at the token.
+                    if answer.response.status().is_success() {
+                        source.accepted(&route, generation, second);
+                    }
                     source.has_scope(&route);
                 }
-                // Without another token a second attempt would end like the first.
-                Some(Unexecuted::DeadToken) if !source.dead(generation) => answer.unexecuted = None,
-                Some(Unexecuted::DeadToken | Unexecuted::Locked(_)) => {}
+                Some(Unexecuted::TokenRefused(refusal)) => {
+                    let fresh = clock::now() < fresh_until;
+                    let rejection = Rejection { generation, fresh, route: &route, refusal, since, second };
+                    // Without another token a second attempt would end like the first.
+                    if !source.rejected(&rejection, repeatable).await {
+                        answer.unexecuted = None;
+                    }
+                }
+                Some(Unexecuted::Locked(_)) => {}
             }
             Ok(answer)
         })

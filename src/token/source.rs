@@ -1,10 +1,9 @@
 //! The access token of one account: fetched once for everybody who waits, renewed a little early.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -14,11 +13,13 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    elsewhere,
+    answer, elsewhere,
     flight::{self, Progress},
     grant::{Granted, Grants},
     limits::{Purpose, TokenLedger},
+    rejections::{Rejection, Rejections, Remedy},
     seal::{Seal, Unsealed},
+    state::{Current, State},
 };
 use crate::{
     account::Account,
@@ -34,23 +35,14 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// After a failed early renewal the old token serves on and the next attempt waits this long.
-const RENEWAL_PAUSE: Duration = Duration::from_secs(20);
-
-/// After a request that was spent on no answer or a senseless one, the next waits: first this long, then each time twice
-/// as long. Otherwise a moment's outage would cost all ten requests, and with them ten minutes.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2 * 60);
-
 /// A token this close to its end may die on the way to Zoho and is no longer handed out.
 const LAST_MOMENTS: Duration = Duration::from_secs(10);
 
-/// When even a new token is called dead before it ever worked, the fault is elsewhere (a wrong data centre, say), and
-/// replacing each would only spend the ten requests. Then one is replaced in this span.
-const DOUBT_PAUSE: Duration = Duration::from_secs(60);
-
 /// For how long processes to come believe a refusal: as long as Zoho counts token requests.
 const REFUSAL_KEPT: Duration = Duration::from_secs(10 * 60);
+
+/// So many routes without a scope are named on one line.
+const MOST_LACKING: usize = 10;
 
 /// One account's token.
 #[derive(Debug)]
@@ -60,42 +52,9 @@ pub struct Source {
     ledger: TokenLedger,
     journal: Journal,
     state: Mutex<State>,
-    /// The newest generation that Zoho took.
-    proven: AtomicU64,
     /// Somebody asked since the token was granted. What nobody uses need not be kept fresh.
     used: AtomicBool,
     metrics: Arc<Metrics>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    current: Option<Current>,
-    generation: u64,
-    flight: Option<watch::Receiver<Progress>>,
-    /// The token before the next one was called dead.
-    replacing: bool,
-    /// Until then no token is replaced that never worked.
-    doubt_until: Option<Instant>,
-    /// Failed requests in a row, and until when none is made after the last of them.
-    failures: u32,
-    pause: Option<(Instant, Cause)>,
-    /// Zoho does not take the credentials: it is not asked again until they change.
-    refused: Option<Cause>,
-    /// Until when that holds, where an earlier process was told: a person who starts anew may mean to try anew.
-    refused_until: Option<Instant>,
-    /// Why the last request brought no token.
-    trouble: Option<Cause>,
-    /// The routes that its token lacks a scope for, by what is known of it.
-    lacking: BTreeMap<RouteId, Cause>,
-    /// What the newest token may be used for; `None` before the first, and where Zoho does not say.
-    granted: Option<Scopes>,
-}
-
-#[derive(Debug)]
-struct Current {
-    token: Token,
-    renew_at: Instant,
-    expires_at: Instant,
 }
 
 /// How an account stands, for readiness.
@@ -121,16 +80,8 @@ impl Source {
         kept: Option<&KeptToken>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let source = Arc::new(Self {
-            account,
-            grants,
-            ledger,
-            journal,
-            state: Mutex::default(),
-            proven: AtomicU64::new(0),
-            used: AtomicBool::new(false),
-            metrics,
-        });
+        let state = Mutex::new(State::new(&account.name, ledger.limits()));
+        let source = Arc::new(Self { account, grants, ledger, journal, state, used: AtomicBool::new(false), metrics });
         if let Some(kept) = kept
             && let Some(unsealed) = Seal::of(&source.account).and_then(|seal| seal.open(&kept.sealed))
         {
@@ -140,6 +91,8 @@ impl Source {
                     // What no header can carry was never kept.
                     let _ = source.adopt(&mut state, &Granted { access_token, expires_at, lifetime, scope });
                 }
+                // Earlier versions kept any word of the accounts server.
+                Unsealed::Refused(reason) if !answer::is_unauthorised(&reason) => {}
                 Unsealed::Refused(reason) => {
                     state.refused = Some(Cause::AccountUnauthorised { reason });
                     state.refused_until = Some(expires_at);
@@ -166,46 +119,64 @@ impl Source {
         }
     }
 
-    /// Zoho took the token of this generation.
-    pub fn alive(&self, generation: u64) {
-        self.proven.fetch_max(generation, Ordering::Relaxed);
+    /// Zoho let a call of this route in with the token of this generation; `second`: after it had not with another.
+    pub(super) fn accepted(&self, route: &RouteId, generation: u64, second: bool) {
+        self.state.lock().rejections.accepted(route, generation, second, clock::now());
     }
 
-    /// Zoho said that the token of this generation is dead. Said again of the same token, it changes nothing.
-    /// Whether there is another token to try.
-    pub fn dead(&self, generation: u64) -> bool {
+    /// Zoho did not let a call in. Said of the same token again, it changes nothing. Returns whether there is another
+    /// token to try; with `waits`, after one was fetched.
+    pub(super) async fn rejected(self: &Arc<Self>, rejection: &Rejection<'_>, waits: bool) -> bool {
+        let Some(flight) = self.weigh(rejection) else { return false };
+        let Some(flight) = flight else { return true };
+        let server = self.account.endpoints.accounts.authority().as_str();
+        // The caller has an answer already, so it waits for no second request.
+        let landed = if waits { flight::landing(flight, clock::now(), server).await } else { None };
+        matches!(landed, Some(Ok(token)) if token.generation > rejection.generation)
+    }
+
+    /// `None`: no other token; `Some(None)`: one that is there or that [`Self::token`] waits for; or the flight that
+    /// brings it.
+    fn weigh(self: &Arc<Self>, rejection: &Rejection<'_>) -> Option<Option<watch::Receiver<Progress>>> {
         let now = clock::now();
         let mut state = self.state.lock();
-        if state.current.as_ref().is_none_or(|current| current.token.generation != generation) {
-            return true;
+        let newest = state.current.as_ref().is_some_and(|current| current.token.generation == rejection.generation);
+        // Said of an older token it changes nothing, unless it tells of the route.
+        let of_the_route = rejection.second && rejection.fresh;
+        if !newest && !of_the_route {
+            return Some(None);
         }
-        if self.proven.load(Ordering::Relaxed) < generation {
-            if state.doubt_until.is_some_and(|until| now < until) {
-                tracing::warn!(account = %self.account.name, generation, "Zoho takes no token of this account; is data_center right?");
-                return false;
+        let remedy = state.rejections.weigh(rejection, now);
+        if remedy != Remedy::Keep {
+            tracing::info!(account = %self.account.name, route = %rejection.route, generation = rejection.generation, "Zoho answers 401: another access token is fetched");
+        }
+        match remedy {
+            Remedy::Keep => None,
+            Remedy::Replace => {
+                state.current = None;
+                state.replacing = true;
+                Some(None)
             }
-            state.doubt_until = Some(now + DOUBT_PAUSE);
+            Remedy::Renew if state.refusal(now).is_some() || state.paused(now).is_some() => None,
+            Remedy::Renew => Some(Some(self.flight(&mut state))),
         }
-        state.current = None;
-        state.replacing = true;
-        tracing::info!(account = %self.account.name, generation, "Zoho says the access token is dead");
-        true
     }
 
     /// How the account stands.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        let state = self.state.lock();
+        let (state, now) = (self.state.lock(), clock::now());
         let words = |cause: &Cause| format!("{}: {}", respond::name(cause), respond::for_operators(cause));
         // While a token lives, calls go: that no other could be had is a trouble to come.
-        let serves = state.current.as_ref().is_some_and(|current| clock::now() < current.expires_at);
-        if let Some(cause) = &state.refused
-            && !serves
+        if let Some(cause) = state.refusal(now)
+            && state.serving(now).is_none()
         {
             return Standing::Refused(words(cause));
         }
         let lacking = state.lacking.iter().map(|(route, cause)| format!("{route}: {}", words(cause)));
-        let troubles: Vec<_> = state.trouble.iter().map(words).chain(lacking).collect();
+        let more = state.lacking.len().saturating_sub(MOST_LACKING);
+        let more = (more > 0).then(|| format!("scope-missing: and {more} routes more"));
+        let troubles: Vec<_> = state.trouble.iter().map(words).chain(lacking.take(MOST_LACKING)).chain(more).collect();
         if troubles.is_empty() { Standing::Good } else { Standing::Troubled(troubles.join("; ")) }
     }
 
@@ -241,14 +212,21 @@ impl Source {
         }
     }
 
+    /// Whose token it is.
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// Reads the credentials' files again. A change is tried at once; until it has brought a token the one there is
-    /// serves on.
-    pub fn reread(self: &Arc<Self>) {
-        let credentials =
-            [("client_secret", &self.account.client_secret), ("refresh_token", &self.account.refresh_token)];
+    /// serves on. `owner` tells which other account has a refresh token.
+    pub(super) fn reread(self: &Arc<Self>, owner: impl Fn(&Secret) -> Option<String>) {
+        let Account { client_secret, refresh_token, .. } = &*self.account;
         let mut changed = false;
-        for (key, credential) in credentials {
-            match credential.reread() {
+        for (key, credential, outcome) in [
+            ("client_secret", client_secret, client_secret.reread(|_| None)),
+            ("refresh_token", refresh_token, refresh_token.reread(owner)),
+        ] {
+            match outcome {
                 Reread::Quiet => {}
                 Reread::Replaced => changed = true,
                 Reread::Unusable(error) => {
@@ -260,8 +238,8 @@ impl Source {
         if changed {
             tracing::info!(account = %self.account.name, "the credentials have changed");
             let mut state = self.state.lock();
-            (state.refused, state.pause, state.doubt_until, state.trouble) = (None, None, None, None);
-            state.refused_until = None;
+            (state.refused, state.refused_until, state.pause, state.trouble) = (None, None, None, None);
+            state.rejections = Rejections::new(self.account.name.clone(), self.ledger.limits());
             state.lacking.clear();
             // Another login may have been granted more; until it has brought a token, Zoho decides.
             state.granted = None;
@@ -272,22 +250,22 @@ impl Source {
     fn look(self: &Arc<Self>) -> Look {
         let now = clock::now();
         let mut state = self.state.lock();
-        let serving = state.current.as_ref().filter(|current| now < current.expires_at);
-        if let Some((token, due)) = serving.map(|current| (current.token.clone(), now >= current.renew_at)) {
-            if due && state.refused.is_none() {
+        if let Some(current) = state.serving(now) {
+            let (token, due) = (current.token.clone(), now >= current.renew_at);
+            if due && state.refusal(now).is_none() {
                 self.flight(&mut state);
             }
             return Look::Token(token);
         }
-        if state.refused_until.is_some_and(|until| until <= now) {
-            (state.refused, state.refused_until) = (None, None);
-        }
-        if let Some(cause) = &state.refused {
+        if let Some(cause) = state.refusal(now) {
             return Look::Refused(cause.clone());
         }
-        match &state.pause {
-            Some((until, cause)) if now < *until => Look::Refused(cause.clone()),
-            _ => Look::Flight(self.flight(&mut state)),
+        if let Some(flight) = &state.flight {
+            return Look::Flight(flight.clone());
+        }
+        match state.paused(now) {
+            Some(cause) => Look::Refused(cause),
+            None => Look::Flight(self.flight(&mut state)),
         }
     }
 
@@ -314,11 +292,12 @@ impl Source {
         let asked = permit.is_ok();
         let granted = match permit {
             Ok(permit) => self.grants.refresh(&self.account, permit).await,
-            Err(cause) => Err(cause),
+            Err(cause) => Err(self.state.lock().spent(cause, clock::now())),
         };
         let granted = match granted {
+            // Tokens of a life too short would cost one request after the other until none is left.
+            Ok(granted) => Ok(granted.at_least(self.ledger.shortest_life())),
             Err(cause) => Err(self.grants.diagnose(&self.account, cause, &elsewhere::others(&self.account)).await),
-            granted => granted,
         };
         if asked {
             self.metrics.token_request(&self.account.name, granted.as_ref().err());
@@ -327,8 +306,8 @@ impl Source {
             let mut state = self.state.lock();
             let adopted = granted.and_then(|granted| self.adopt(&mut state, &granted).map(|token| (token, granted)));
             match &adopted {
-                Ok(_) => (state.failures, state.pause, state.trouble, state.replacing) = (0, None, None, false),
-                Err(cause) => state.failed(cause),
+                Ok(_) => state.succeeded(),
+                Err(cause) => state.failed(cause, asked, self.ledger.limits(), clock::now()),
             }
             adopted
         };
@@ -362,7 +341,8 @@ impl Source {
         })?;
         header.set_sensitive(true);
         state.generation += 1;
-        let token = Token { header, generation: state.generation };
+        let fresh_until = granted.expires_at.checked_sub(granted.lifetime / 2).unwrap_or(granted.expires_at);
+        let token = Token { header, generation: state.generation, fresh_until };
         let last_moments = LAST_MOMENTS.min(granted.lifetime / 20);
         // A tenth of its life before the end, and up to half as much earlier: many accounts that began together part.
         let early = granted.lifetime / 10 + flight::jitter(granted.lifetime / 20);
@@ -394,12 +374,29 @@ impl Source {
         self.leave(sealed, now + REFUSAL_KEPT).await;
     }
 
+    /// The process ends because it was told to. Whoever starts the next one may have changed something at Zoho, so that
+    /// one tries refused credentials at once; after a crash it does not.
+    pub fn ended_on_purpose(&self) {
+        let now = clock::now();
+        let state = self.state.lock();
+        if let (Some(Cause::AccountUnauthorised { reason }), None) = (&state.refused, state.serving(now))
+            && let Some(sealed) = Seal::of(&self.account).and_then(|seal| seal.seal_refusal(reason))
+        {
+            self.journal.keep_token(self.account.name.as_str(), KeptToken { sealed, expires_at: now });
+        }
+    }
+
     async fn leave(&self, sealed: Option<Vec<u8>>, expires_at: Instant) {
         if let Some(sealed) = sealed {
             self.journal.keep_token(self.account.name.as_str(), KeptToken { sealed, expires_at });
             // Calls go out before it is certain only if the store fails.
             let _ = self.journal.recorded().await;
         }
+    }
+
+    /// When the next request may be made after one that failed.
+    pub(super) fn pause_end(&self) -> Instant {
+        self.state.lock().pause.as_ref().map_or_else(clock::now, |pause| pause.until)
     }
 
     fn interrupted(&self) -> Cause {
@@ -413,37 +410,12 @@ impl Source {
     }
 }
 
-impl State {
-    /// What was granted with a token. Whatever it suffices for is lacking no more, unless it was Zoho who said so.
-    fn granted_now(&mut self, granted: Option<Scopes>) {
-        if let Some(granted) = &granted {
-            self.lacking.retain(|_, cause| match cause {
-                Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Granted(_) } => !granted.suffice(scopes),
-                _ => true,
-            });
-        }
-        self.granted = granted;
-    }
-
-    fn failed(&mut self, cause: &Cause) {
-        self.trouble = Some(cause.clone());
-        if let Cause::AccountUnauthorised { .. } | Cause::WrongDataCenter { .. } = cause {
-            // The old token, if there is one, serves on until it ends.
-            (self.refused, self.refused_until) = (Some(cause.clone()), None);
-        }
-        if let Cause::UpstreamInvalidResponse(_) | Cause::UpstreamTimeout(_) = cause {
-            let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
-            self.failures += 1;
-            self.pause = Some((clock::now() + pause, cause.clone()));
-        }
-        if let Some(current) = &mut self.current {
-            current.renew_at = clock::now() + RENEWAL_PAUSE;
-        }
-    }
-}
-
 #[cfg(test)]
 impl Source {
+    pub(super) fn serves_at(&self, moment: Instant) -> bool {
+        self.state.lock().serving(moment).is_some()
+    }
+
     pub(super) fn pretend_that_renewal_is_due(&self) {
         if let Some(current) = &mut self.state.lock().current {
             current.renew_at = clock::now();
@@ -472,7 +444,7 @@ async fn renew(source: Weak<Source>, generation: u64, renew_at: Instant) {
     let Some(source) = source.upgrade() else { return };
     let mut state = source.state.lock();
     let newest = state.current.as_ref().is_some_and(|current| current.token.generation == generation);
-    if newest && state.refused.is_none() && source.used.load(Ordering::Relaxed) {
+    if newest && state.refusal(clock::now()).is_none() && source.used.load(Ordering::Relaxed) {
         source.flight(&mut state);
     }
 }

@@ -14,10 +14,11 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::{limits::TokenLimits, *};
+use super::{limits::TokenLimits, rejections::Rejection, *};
 use crate::{
     account::{Account, AccountName},
-    call::Token,
+    call::{Token, TokenRefusal},
+    catalogue::RouteId,
     clock,
     credential::Credential,
     endpoint::DataCenter,
@@ -66,7 +67,11 @@ const LIMITS: TokenLimits =
     TokenLimits { requests: NonZeroU32::new(10).expect("not zero"), window: Duration::from_secs(600), reserve: 2 };
 
 fn source_of(account: Account, lines: &Lines, kept: Option<&KeptToken>) -> Arc<Source> {
-    let ledger = TokenLedger::new(lines, &account, LIMITS);
+    source_held_to(LIMITS, account, lines, kept)
+}
+
+fn source_held_to(limits: TokenLimits, account: Account, lines: &Lines, kept: Option<&KeptToken>) -> Arc<Source> {
+    let ledger = TokenLedger::new(lines, &account, limits);
     let journal = lines.books().journal.clone();
     Source::new(Arc::new(account), grants(), ledger, journal, kept, Arc::new(Metrics::new()))
 }
@@ -83,6 +88,20 @@ fn grants() -> Grants {
 /// A token for a caller that waits for one attempt.
 async fn token(source: &Arc<Source>) -> Result<Token, Cause> {
     source.token(clock::now()).await
+}
+
+/// A call of a route was not let in with the token of this generation.
+async fn refused(source: &Arc<Source>, route: &str, generation: u64, refusal: TokenRefusal, second: bool) -> bool {
+    let route = RouteId::new(route);
+    source
+        .rejected(&Rejection { generation, fresh: true, route: &route, refusal, since: clock::now(), second }, true)
+        .await
+}
+
+/// A token that was good for a route has died.
+async fn dies(source: &Arc<Source>, generation: u64) -> bool {
+    source.accepted(&RouteId::new("a"), generation, generation > 1);
+    refused(source, "a", generation, TokenRefusal::Dead, false).await
 }
 
 async fn all(source: &Arc<Source>, callers: usize) -> Vec<Result<u64, Cause>> {
@@ -104,11 +123,12 @@ async fn one_request_serves_all_who_wait_and_all_who_come_later() {
 async fn a_dead_token_is_replaced_once_however_often_it_is_reported() {
     let (source, asked) = source(&[GRANTED], Duration::from_millis(5)).await;
     token(&source).await.unwrap();
+    assert!(dies(&source, 1).await);
     for _ in 0..3 {
-        source.dead(1);
+        assert!(refused(&source, "a", 1, TokenRefusal::Dead, false).await);
     }
     assert!(all(&source, 50).await.iter().all(|token| matches!(token, Ok(2))));
-    source.dead(1);
+    assert!(refused(&source, "b", 1, TokenRefusal::Unclear(1), false).await, "the new one is there");
     assert!(matches!(token(&source).await, Ok(token) if token.generation == 2), "the new one is not the dead one");
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
@@ -153,24 +173,64 @@ async fn the_eleventh_request_in_ten_minutes_is_not_made() {
     let (source, asked) = source(&[GRANTED], Duration::ZERO).await;
     for generation in 1..=10 {
         assert_eq!(token(&source).await.unwrap().generation, generation);
-        source.alive(generation);
-        source.dead(generation);
+        assert!(dies(&source, generation).await);
     }
     assert!(matches!(token(&source).await, Err(Cause::TokenThrottled { .. })));
     assert_eq!(asked.load(Ordering::SeqCst), 10);
 }
 
+/// A route that always answers 401 made the gateway renew per call, until every route of the account got 503.
 #[tokio::test]
-async fn tokens_that_never_work_are_not_replaced_one_after_the_other() {
+async fn a_route_that_takes_no_token_costs_one_request_and_nobody_else_a_token() {
+    for refusal in [TokenRefusal::Dead, TokenRefusal::Unclear(7)] {
+        let (source, asked) = source(&[GRANTED], Duration::from_millis(20)).await;
+        token(&source).await.unwrap();
+        let storm = (0..20).map(|_| refused(&source, "broken", 1, refusal, false));
+        assert!(futures_util::future::join_all(storm).await.into_iter().all(|again| again));
+        for _ in 0..20 {
+            assert!(!refused(&source, "broken", 2, refusal, true).await);
+            assert!(!refused(&source, "broken", 2, refusal, false).await);
+        }
+        assert_eq!(token(&source).await.unwrap().generation, 2, "it serves on");
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        for route in 0..50 {
+            let route = format!("r{route}");
+            let generation = token(&source).await.unwrap().generation;
+            if refused(&source, &route, generation, refusal, false).await {
+                assert!(!refused(&source, &route, generation + 1, refusal, true).await);
+            }
+        }
+        assert!(asked.load(Ordering::SeqCst) <= 4, "{refusal:?}: {}", asked.load(Ordering::SeqCst));
+        let generation = token(&source).await.unwrap().generation;
+        assert!(dies(&source, generation).await, "a token that does die is replaced");
+        assert_eq!(token(&source).await.unwrap().generation, generation + 1);
+    }
+}
+
+#[tokio::test]
+async fn without_another_token_the_one_there_serves_on() {
+    let answers: &[&str] = Box::leak(Box::new([GRANTED, r#"{"error":"internal_error"}"#]));
+    let (source, asked) = source(answers, Duration::ZERO).await;
+    token(&source).await.unwrap();
+    for _ in 0..10 {
+        assert!(!refused(&source, "broken", 1, TokenRefusal::Dead, false).await);
+        assert_eq!(token(&source).await.unwrap().generation, 1);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "the next attempt waits");
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_be_sent_again_waits_for_no_token() {
     let (source, asked) = source(&[GRANTED], Duration::ZERO).await;
     token(&source).await.unwrap();
-    assert!(source.dead(1), "the first may have died before its first call");
-    token(&source).await.unwrap();
-    assert!(!source.dead(2), "the second is not to blame");
-    assert_eq!(token(&source).await.unwrap().generation, 2);
-    source.alive(2);
-    assert!(source.dead(2), "it worked, so now it did die");
-    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    let route = RouteId::new("a");
+    let refusal = TokenRefusal::Dead;
+    let rejection =
+        Rejection { generation: 1, fresh: true, route: &route, refusal, since: clock::now(), second: false };
+    assert!(!source.rejected(&rejection, false).await);
+    while asked.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
@@ -230,6 +290,46 @@ async fn a_moments_outage_does_not_cost_all_requests() {
     while token(&source).await.is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+/// An accounts server that always answers the same, and how often it was asked.
+async fn counting(answer: &'static str) -> (crate::endpoint::Endpoint, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let endpoint = server(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        answer.into()
+    });
+    (endpoint.await, asked)
+}
+
+/// A token of no life at all cost a request per call.
+#[tokio::test]
+async fn a_life_that_is_none_does_not_cost_a_request_per_call() {
+    for life in ["0", "-1", "null", "\"\"", "[]"] {
+        let answer = format!(r#"{{"access_token":"1000.a.b","expires_in":{life},"token_type":"Bearer"}}"#);
+        let (endpoint, asked) = counting(Box::leak(answer.into_boxed_str())).await;
+        let source = source_of(account_at(endpoint), &Lines::in_memory(Limits::NOBODY), None);
+        for _ in 0..50 {
+            assert_eq!(token(&source).await.unwrap().generation, 1, "{life}");
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "{life}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_token_that_may_be_requested_lasts_until_another_may() {
+    let short = r#"{"access_token":"1000.a.b","expires_in":1,"token_type":"Bearer"}"#;
+    let (endpoint, asked) = counting(short).await;
+    let limits = TokenLimits { requests: NonZeroU32::new(4).expect("not zero"), ..LIMITS };
+    let source = source_held_to(limits, account_at(endpoint), &Lines::in_memory(Limits::NOBODY), None);
+    token(&source).await.unwrap();
+    assert!(!source.serves_at(clock::now() + Duration::from_secs(1)));
+    while token(&source).await.unwrap().generation < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(source.serves_at(clock::now() + Duration::from_secs(550)), "two of four are kept");
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
@@ -366,16 +466,16 @@ async fn changed_credentials_are_tried_at_once_and_the_old_token_serves_meanwhil
     assert_eq!(token(&source).await.unwrap().generation, 1);
 
     std::fs::write(&file, "1000.second").unwrap();
-    source.reread();
+    source.reread(|_| None);
     while source.standing() == Standing::Good {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(token(&source).await.unwrap().generation, 1, "the old one serves on");
-    assert!(source.dead(1));
+    assert!(dies(&source, 1).await);
     assert!(matches!(token(&source).await, Err(Cause::AccountUnauthorised { .. })));
 
     std::fs::write(&file, "1000.third\n").unwrap();
-    source.reread();
+    source.reread(|_| None);
     assert_eq!(token(&source).await.unwrap().generation, 2);
     assert_eq!(source.standing(), Standing::Good);
 }

@@ -10,6 +10,9 @@ use crate::{
     refusal::{Cause, UpstreamFault},
 };
 
+/// The longest account of an error; a chain of messages takes some two hundred characters.
+const LONGEST_LOG: usize = 500;
+
 /// An exchange that brought no answer.
 #[derive(Debug)]
 pub struct Failure {
@@ -96,7 +99,18 @@ fn connect_error(error: &legacy::Error) -> &'static str {
 }
 
 fn fault(server: &str, error: &'static str, log: String) -> UpstreamFault {
-    UpstreamFault { error, server: server.to_owned(), log, before_the_call: false, proxy: None }
+    UpstreamFault { error, server: server.to_owned(), log: excerpt(&log), before_the_call: false, proxy: None }
+}
+
+/// An error for log and `/readyz`. Parts of it can be the server's, such as the names in its certificate, so that it is
+/// cut where it is too long, and holds nothing that a terminal obeys.
+fn excerpt(log: &str) -> String {
+    let printable = |char: char| if char.is_ascii_graphic() || char == ' ' { char } else { '?' };
+    let mut excerpt: String = log.chars().take(LONGEST_LOG).map(printable).collect();
+    if log.chars().nth(LONGEST_LOG).is_some() {
+        excerpt.push_str("...");
+    }
+    excerpt
 }
 
 /// The first error of type `E` in the chain; io errors hide theirs inside.
@@ -125,4 +139,21 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         next = error.source();
     }
     log
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_part_of_an_error_is_short_and_printable() {
+        for (log, expected) in [
+            ("connection refused (os error 111)".to_owned(), "connection refused (os error 111)".to_owned()),
+            ("a\u{1b}[31m\r\nb\u{202e}".to_owned(), "a?[31m??b?".to_owned()),
+            ("x".repeat(60_000), format!("{}...", "x".repeat(LONGEST_LOG))),
+        ] {
+            let Cause::UpstreamInvalidResponse(fault) = Failure::invalid("zoho", "x", log).cause else { panic!() };
+            assert_eq!(fault.log, expected);
+        }
+    }
 }

@@ -145,6 +145,7 @@ async fn visit(
         entrance: Entrance::Newcomer,
         departure: Departure::default(),
         trail: head.extensions.remove::<Trail>().unwrap_or_default(),
+        token_refused: false,
     })
 }
 

@@ -1,6 +1,8 @@
 //! Several Zoho logins behind one gateway: each with its own token, its own counts and its own standing.
 
-use crate::support::{COURSE, Gateway, Sandbox, Setup, get};
+use std::fs;
+
+use crate::support::{COURSE, Gateway, Sandbox, Setup, get, until};
 
 const ROUTE: &str = "people.lms.get-shared-users";
 
@@ -42,4 +44,35 @@ async fn a_dead_account_does_not_take_the_living_ones_callers_away() {
     let ready = gateway.admin("/readyz").await;
     let standing = ready.json()["checks"]["account second"].to_string();
     assert!(ready.status == 200 && standing.contains("invalid_code"), "{ready:?}");
+}
+
+/// Files may come to hold one login while the gateway runs. Files that are swapped do not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_with_the_login_of_another_account_is_not_used() {
+    let zoho = Sandbox::boundless();
+    let setup = with_second(&zoho, "").without("accounts.second.refresh_token").without("accounts.main.refresh_token");
+    let setup =
+        setup.set("accounts.main.refresh_token.file", "./one").set("accounts.second.refresh_token.file", "./two");
+    let (one, two) = ("1000.sandbox.login-one", "1000.sandbox.login-two");
+    fs::write(setup.path("one"), one).expect("written");
+    fs::write(setup.path("two"), two).expect("written");
+    let gateway = setup.route(ROUTE, "throttle", "off").start();
+    let second = get(COURSE).header("gateway-account", "second");
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    gateway.send(&second).await.is_zohos(200);
+
+    fs::write(gateway.setup().path("two"), one).expect("written");
+    let told = |line: &str| line.contains("a credential's file cannot be used").then(|| line.to_owned());
+    let line = gateway.process().logged(told);
+    for part in ["\"account\":\"second\"", "accounts.main", "/two"] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert!(!line.contains("login-one") && !line.contains("login-two"), "{line}");
+    assert_eq!(zoho.token_calls().await, 2, "no token was fetched with it");
+    gateway.send(&second).await.is_zohos(200);
+
+    fs::write(gateway.setup().path("one"), two).expect("written");
+    until("both logins are used anew", async || zoho.token_calls().await == 4).await;
+    gateway.send(&second).await.is_zohos(200);
+    gateway.send(&get(COURSE)).await.is_zohos(200);
 }

@@ -27,8 +27,21 @@ const FLOORS: [&[&str]; 14] = [
     &["endpoint", "credential", "pem"],
     &["catalogue", "overrides", "reread"],
     &[
-        "body", "boxed", "clock", "fault", "gcra", "hex", "hop", "host", "peer", "protocol", "secret", "shutdown",
-        "success", "trail",
+        "body",
+        "boxed",
+        "clock",
+        "fault",
+        "gcra",
+        "hex",
+        "hop",
+        "host",
+        "peer",
+        "protocol",
+        "retry_after",
+        "secret",
+        "shutdown",
+        "success",
+        "trail",
     ],
 ];
 

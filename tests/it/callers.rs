@@ -5,8 +5,8 @@ use std::fs;
 use serde_json::json;
 
 use crate::support::{
-    CALENDAR, CLIENT_SECRET, COURSE, Call, Gateway, HASH_OF_ONE, Process, REFRESH_TOKEN, Reply, Sandbox, Setup,
-    Upstream, get, ms, one_slot_taken, shell, until,
+    CALENDAR, CLIENT_SECRET, COURSE, Call, Gateway, HASH_OF_ONE, Process, Reply, Sandbox, Setup, Upstream, get, ms,
+    one_slot_taken, shell, until,
 };
 
 const HASH_OF_THREE: &str = "8b5b9db0c13db24256c829aa364aa90c6d2eba318b9232a4ab9313b954d3555f";
@@ -83,7 +83,7 @@ async fn what_is_not_allowed_is_denied() {
     let setup = with_callers(Gateway::before(&zoho))
         .set("accounts.other.client_id", "1000.SANDBOX")
         .set("accounts.other.client_secret", CLIENT_SECRET)
-        .set("accounts.other.refresh_token", REFRESH_TOKEN);
+        .set("accounts.other.refresh_token", "1000.sandbox.other");
     let gateway = setup.start();
     gateway.send(&of("one", COURSE)).await.is_zohos(200);
     let forbidden = gateway.send(&of("one", CALENDAR)).await;

@@ -76,6 +76,22 @@ fn every_mistake_in_a_configuration_is_told_at_once() {
 }
 
 #[test]
+fn two_accounts_with_one_login_do_not_start() {
+    let setup = offline()
+        .set("accounts.second.client_id", "1000.SANDBOX")
+        .set("accounts.second.client_secret", CLIENT_SECRET)
+        .set("accounts.second.refresh_token.file", "./refresh-token");
+    std::fs::write(setup.path("refresh-token"), format!("{REFRESH_TOKEN}\n")).expect("written");
+    for arguments in [["run"], ["check"]] {
+        let told = command(&arguments, &setup).failed(2);
+        assert!(told.contains("accounts.main") && told.contains("accounts.second.refresh_token"), "{told}");
+        assert!(!told.contains(REFRESH_TOKEN), "{told}");
+    }
+    std::fs::write(setup.path("refresh-token"), "1000.sandbox.second-login").expect("written");
+    command(&["check"], &setup).succeeded();
+}
+
+#[test]
 fn a_mistake_is_told_with_line_and_column() {
     let setup = offline();
     let path = setup.path("broken.toml");

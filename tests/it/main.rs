@@ -80,9 +80,13 @@ mod tls;
 #[cfg(test)]
 mod tls_inbound;
 #[cfg(test)]
+mod token_faults;
+#[cfg(test)]
 mod token_life;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod unauthorized;
 #[cfg(test)]
 mod unix_socket;
 #[cfg(test)]

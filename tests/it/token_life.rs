@@ -142,7 +142,7 @@ async fn hundreds_of_accounts_do_not_feel_each_other() {
         setup = setup
             .set(&key("client_id"), "1000.SANDBOX")
             .set(&key("client_secret"), CLIENT_SECRET)
-            .set(&key("refresh_token"), REFRESH_TOKEN)
+            .set(&key("refresh_token"), format!("1000.refresh.{number}"))
             .set(&key("endpoints.accounts"), accounts)
             .set(&key("endpoints.people"), zoho.url());
     }

@@ -67,7 +67,8 @@ fn a_secret_from_the_environment_replaces_every_form_in_the_file() {
 
 #[test]
 fn mistakes_in_the_environment_name_the_variable() {
-    let two = with_account(&ACCOUNT.replace("main", "a-b")) + &ACCOUNT.replace("main", "a_b");
+    let named = |name: &str| ACCOUNT.replace("main", name).replace("8ef2", name);
+    let two = with_account(&named("a-b")) + &named("a_b");
     for (text, pairs, expected) in [
         (
             ACCOUNT,

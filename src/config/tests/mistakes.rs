@@ -299,6 +299,45 @@ fn every_mistake_in_an_account_is_told_with_its_place() {
     }
 }
 
+/// Their counts add up at Zoho, so that the threshold was exceeded.
+#[test]
+fn two_accounts_with_one_login_are_a_mistake_that_names_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    fs::write(&file, format!("{CANARY}\n")).unwrap();
+    let file = format!("{{ file = \"{}\" }}", file.display());
+    let sources = [format!("\"{CANARY}\""), file, "{ env = \"TOKEN\" }".to_owned()];
+    let account = |name: &str, client: &str, token: &str| {
+        format!("[accounts.{name}]\nclient_id = \"{client}\"\nclient_secret = \"s\"\nrefresh_token = {token}\n")
+    };
+    let variables = [("TOKEN", CANARY)];
+    for one in &sources {
+        for other in &sources {
+            for client in ["1000.A", "1000.B"] {
+                let text = format!("{}{ACCOUNT}{}", account("first", "1000.A", one), account("second", client, other));
+                let told = lines(&bad(&text, &variables)).join("\n");
+                assert!(
+                    told.starts_with(
+                        "gateway.toml:13:1: accounts.second.refresh_token: is the refresh token of accounts.first too"
+                    ),
+                    "{told}"
+                );
+                assert!(told.contains("accounts.second") && !told.contains(CANARY) && !told.contains("main"), "{told}");
+            }
+        }
+    }
+    let three: String = ["a", "b", "c"].map(|name| account(name, "1000.A", "\"1000.x\"")).concat();
+    assert_eq!(bad(&three, &[]).problems().len(), 2);
+    let elsewhere = account("eu", "1000.A", "\"1000.x\"") + "data_center = \"eu\"\n";
+    bad(&format!("{}{elsewhere}", account("us", "1000.A", "\"1000.x\"")), &[]);
+    // By the environment alone, too.
+    let overlaid = [("ZOHO_GATEWAY__ACCOUNTS__OTHER__REFRESH_TOKEN", "1000.8ef2")];
+    let told = lines(&bad(&with_account(&account("other", "1000.A", "\"1000.y\"")), &overlaid)).join("\n");
+    assert!(told.contains("accounts.main") && told.contains("accounts.other"), "{told}");
+    // One client has many logins, and one user may have several.
+    good(&format!("{ACCOUNT}{}", account("other", "1000.ABC", "\"1000.y\"")), &[]);
+}
+
 #[test]
 fn all_mistakes_are_told_at_once_and_in_order() {
     let text = "[queue]\nmax_wait = 3\nmax_wating = 1\n[accounts.main]\nclient_id = \"\"\nclient_secret = \"c11e27\"\n[proxy]\ndrain = \"x\"\n";
