@@ -34,7 +34,9 @@ pub(super) async fn run_on_sandbox() -> Result<(), Failure> {
 }
 
 async fn serve(config: Config, greeting: &str) -> Result<(), Failure> {
-    let stop = stop::requested().map_err(|error| Failure::Run(format!("cannot listen for signals: {error}")))?;
+    let unheard = |error| Failure::Run(format!("cannot listen for signals: {error}"));
+    let stop = stop::requested().map_err(unheard)?;
+    stop::ignore_requests().map_err(unheard)?;
     let app = App::bind(config).await.map_err(|error| Failure::Run(error.to_string()))?;
     if !greeting.is_empty() {
         print(&format!("{greeting}{}", suggestions(&app)))?;

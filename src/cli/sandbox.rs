@@ -6,7 +6,8 @@ use super::{Failure, SandboxOptions, print, stop};
 use crate::sandbox::{self, LockAnswer, Settings};
 
 pub(super) async fn sandbox(options: SandboxOptions) -> Result<(), Failure> {
-    let stop = stop::requested().map_err(|error| Failure::Run(format!("cannot listen for signals: {error}")))?;
+    let stop =
+        stop::requested_or_hung_up().map_err(|error| Failure::Run(format!("cannot listen for signals: {error}")))?;
     let failed = |error| Failure::Run(format!("cannot listen on {}: {error}", options.listen));
     let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
