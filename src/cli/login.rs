@@ -10,7 +10,7 @@ use std::{
 
 use tokio::net::TcpListener;
 
-use super::{Failure, LoginOptions, account, load_for_login, print, tell};
+use super::{Failure, LoginOptions, account, load_for_login, print_once, tell};
 use crate::{
     account::{Account, AccountName},
     catalogue::Route,
@@ -158,7 +158,7 @@ impl Desk<'_> {
                 tell(&format!("account {name}: logged in; the refresh token stands in {file}\n"))?;
             }
             Place::Output => {
-                print(&format!("{}\n", token.expose()))?;
+                print_once(&format!("{}\n", token.expose()))?;
                 tell(&format!(
                     "account {name}: logged in; the refresh token was printed once. Put it where refresh_token of \
                      [accounts.{name}] leads.\n"

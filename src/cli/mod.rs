@@ -82,11 +82,15 @@ enum Command {
     },
     /// Runs the simulated Zoho alone.
     Sandbox(SandboxOptions),
-    /// Exits with 0 when the gateway is ready: a probe for images without a shell.
+    /// Exits with 0 when the gateway is ready: a probe for images without a shell. It asks the admin listener of the
+    /// configuration and the environment (ZOHO_GATEWAY__ADMIN__LISTEN), by default http://127.0.0.1:9090.
     Healthcheck {
-        /// The admin listener.
-        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
-        admin: String,
+        /// The configuration file that names the admin listener.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The admin listener, whatever the configuration says.
+        #[arg(long, value_name = "URL")]
+        admin: Option<String>,
     },
 }
 
@@ -202,7 +206,7 @@ impl Cli {
             Command::Key { hash: false } => key::make(),
             Command::Key { hash: true } => key::hash(),
             Command::Sandbox(options) => sandbox::sandbox(options).await,
-            Command::Healthcheck { admin } => healthcheck::healthcheck(&admin).await,
+            Command::Healthcheck { config, admin } => healthcheck::healthcheck(config.as_deref(), admin).await,
         }
     }
 }
@@ -224,8 +228,14 @@ fn account<'a>(accounts: &'a [Account], name: &str) -> Result<&'a Account, Failu
     })
 }
 
-/// Prints a result; unlike `println!` it does not panic when the reader has gone.
+/// Prints a result. A reader that has read enough, such as `head`, is not an error: the command goes on, and its exit
+/// code says how it ended.
 fn print(text: &str) -> io::Result<()> {
+    unless_reader_left(print_once(text))
+}
+
+/// Prints a result that exists nowhere else, so a reader that left is an error.
+fn print_once(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
@@ -234,8 +244,12 @@ fn print(text: &str) -> io::Result<()> {
 /// Prints what is for a person, where standard output is for a result.
 fn tell(text: &str) -> io::Result<()> {
     let mut out = io::stderr().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    unless_reader_left(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// Rust programs ignore SIGPIPE, so a closed pipe is an error here.
+fn unless_reader_left(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
 fn span(text: &str) -> Result<Duration, String> {

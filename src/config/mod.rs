@@ -61,6 +61,9 @@ use crate::{
 /// Room for ten thousands of callers.
 const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
+/// The variable that sets `admin.listen`.
+const ADMIN_LISTEN: &str = "ZOHO_GATEWAY__ADMIN__LISTEN";
+
 /// Everything the gateway is told before it runs.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -244,6 +247,36 @@ pub fn parse(
     env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Config, ConfigErrors> {
     validated(name, Path::new(name).parent().unwrap_or(Path::new("")), text, env, RefreshTokens::Needed)
+}
+
+/// Where the admin listener listens, by the file's `admin.listen` and the environment. The rest of the file is not
+/// judged: a probe looks at the gateway that runs, and not at what the next one would make of the file.
+///
+/// # Errors
+/// What is wrong with that address, or text that is no TOML.
+pub fn admin_listen(
+    path: Option<&Path>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<ListenAddress, ConfigErrors> {
+    let (name, text) = match path {
+        Some(path) => read(path)?,
+        None => ("the configuration".to_owned(), String::new()),
+    };
+    let name = Arc::from(name);
+    let mut findings = Findings::default();
+    let mut tree = source::parse(&name, &text, &mut findings);
+    let variables = Variables::new(env.into_iter().filter(|(name, _)| name == ADMIN_LISTEN));
+    variables.overlay(&mut tree, &[], &findings);
+    let listen = reader::read_root(&name, tree, &findings, |root| {
+        let listen = root.section("admin", |section| {
+            let listen = sections::admin_listen(section);
+            section.discard();
+            listen
+        });
+        root.discard();
+        listen
+    });
+    findings.into_result().map(|()| listen.map_or_else(defaults::admin_listen, |found| found.value))
 }
 
 fn read(path: &Path) -> Result<(String, String), Problem> {

@@ -5,7 +5,10 @@ use std::{num::NonZeroU32, ops::RangeInclusive, os::unix::net::SocketAddr, path:
 
 use super::{
     Admin, Audit, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, ScopeCheck, State, UnknownRoute, Upstream,
-    credential::Surroundings, defaults, reader::Section, tls, unix,
+    credential::Surroundings,
+    defaults,
+    reader::{Located, Section},
+    tls, unix,
 };
 use crate::{
     ledger::Limits,
@@ -128,14 +131,7 @@ fn hosts(section: &mut Section<'_>) -> Vec<String> {
 
 /// Reads `[admin]`, which may not share an address with the proxy.
 pub(super) fn admin(section: &mut Section<'_>, proxy: &Proxy) -> Admin {
-    let found = section.parsed("listen", "an address such as \"127.0.0.1:9090\"", |text| {
-        let address: ListenAddress = text.parse().map_err(|error| format!("{error}"))?;
-        match address {
-            ListenAddress::Tcp { .. } => Ok(address),
-            ListenAddress::Unix(_) => Err("expected a TCP address such as \"127.0.0.1:9090\"".to_owned()),
-        }
-    });
-    let (listen, origin) = match found {
+    let (listen, origin) = match admin_listen(section) {
         Some(found) => (found.value, found.origin),
         None => (defaults::admin_listen(), section.origin().clone()),
     };
@@ -143,6 +139,17 @@ pub(super) fn admin(section: &mut Section<'_>, proxy: &Proxy) -> Admin {
         section.wrong("listen", &origin, "expected an address of its own: the proxy listens there");
     }
     Admin { listen }
+}
+
+/// Reads the address of `[admin]`.
+pub(super) fn admin_listen(section: &mut Section<'_>) -> Option<Located<ListenAddress>> {
+    section.parsed("listen", "an address such as \"127.0.0.1:9090\"", |text| {
+        let address: ListenAddress = text.parse().map_err(|error| format!("{error}"))?;
+        match address {
+            ListenAddress::Tcp { .. } => Ok(address),
+            ListenAddress::Unix(_) => Err("expected a TCP address such as \"127.0.0.1:9090\"".to_owned()),
+        }
+    })
 }
 
 /// Whether listening there twice is listening at one place: port 0 is a new port each time.

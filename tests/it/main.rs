@@ -45,6 +45,8 @@ mod locks;
 #[cfg(test)]
 mod login;
 #[cfg(test)]
+mod output;
+#[cfg(test)]
 mod payloads;
 #[cfg(test)]
 mod queue;
