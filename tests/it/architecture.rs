@@ -28,7 +28,7 @@ const FLOORS: [&[&str]; 14] = [
     &["catalogue", "overrides", "reread"],
     &[
         "body", "boxed", "clock", "fault", "gcra", "hex", "hop", "peer", "protocol", "secret", "shutdown", "success",
-        "trail",
+        "trail", "trial",
     ],
 ];
 
