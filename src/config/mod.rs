@@ -22,6 +22,7 @@ pub mod fuzzing;
 mod issuers;
 mod nearest;
 mod overrides;
+mod placeholder;
 mod problem;
 mod quantity;
 mod reader;
@@ -93,6 +94,8 @@ pub struct Config {
     pub issuers: Vec<IssuerSettings>,
     /// The published catalogue with `[routes]` applied and `[[extra_routes]]` added.
     pub catalogue: Catalogue,
+    /// Values that are valid and probably not what was meant, in words for the operator.
+    pub doubtful: Vec<String>,
 }
 
 impl Config {
@@ -276,7 +279,7 @@ pub fn admin_listen(
         root.discard();
         listen
     });
-    findings.into_result().map(|()| listen.map_or_else(defaults::admin_listen, |found| found.value))
+    findings.into_result().map(|_| listen.map_or_else(defaults::admin_listen, |found| found.value))
 }
 
 fn read(path: &Path) -> Result<(String, String), Problem> {
@@ -350,7 +353,8 @@ fn validated(
             callers,
             issuers,
             catalogue,
+            doubtful: Vec::new(),
         }
     });
-    findings.into_result().map(|()| config)
+    findings.into_result().map(|doubtful| Config { doubtful, ..config })
 }

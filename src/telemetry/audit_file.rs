@@ -16,6 +16,7 @@ use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::fmt::{MakeWriter, writer::OptionalWriter};
 
 use super::AUDIT;
+use crate::trial;
 
 /// There is one audit in a process, and its file is known only after the logger was installed.
 static OPEN: OnceLock<(NonBlocking, Mutex<Option<WorkerGuard>>)> = OnceLock::new();
@@ -35,6 +36,17 @@ pub fn open(path: &Path) -> io::Result<()> {
         (writer, Mutex::new(Some(guard)))
     });
     Ok(())
+}
+
+/// Whether the file could be opened, found out without making it.
+///
+/// # Errors
+/// When it could not.
+pub fn probe(path: &Path) -> io::Result<()> {
+    if path.try_exists()? {
+        return append_to(path).map(drop);
+    }
+    trial::file_in(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }
 
 /// Writes what is still to be written.

@@ -4,7 +4,7 @@ mod audit_file;
 mod log;
 mod metrics;
 
-pub use audit_file::open as audit_to;
+pub use audit_file::{open as audit_to, probe as probe_audit};
 pub use log::{Log, init as init_logging, milliseconds};
 pub use metrics::{Exposition, Metrics};
 

@@ -23,6 +23,8 @@ mod callers;
 #[cfg(test)]
 mod catalogue;
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod daily;
