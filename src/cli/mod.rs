@@ -95,8 +95,17 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
 struct RunOptions {
+    #[command(flatten)]
+    zoho: RunZoho,
+    /// Let calls of the simulated Zoho succeed that no page of Zoho documents, instead of answering 404.
+    #[arg(long, requires = "sandbox")]
+    lenient: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct RunZoho {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -157,6 +166,9 @@ struct SandboxOptions {
     /// How long a token answer takes.
     #[arg(long, value_name = "SPAN", value_parser = span)]
     token_delay: Option<Duration>,
+    /// Let calls succeed that no page of Zoho documents, instead of answering 404.
+    #[arg(long)]
+    lenient: bool,
 }
 
 /// Why the program ends with something else than success.
@@ -194,8 +206,8 @@ impl Cli {
     /// [`Failure`], with the message that the operator is to see.
     pub async fn execute(self) -> Result<(), Failure> {
         match self.command {
-            Command::Run(RunOptions { config: Some(path), .. }) => run::run(&path).await,
-            Command::Run(RunOptions { config: None, .. }) => run::run_on_sandbox().await,
+            Command::Run(RunOptions { zoho: RunZoho { config: Some(path), .. }, .. }) => run::run(&path).await,
+            Command::Run(RunOptions { lenient, .. }) => run::run_on_sandbox(lenient).await,
             Command::Check { config, online } => check::check(&config, online).await,
             Command::Routes { config, json, method: Some(method), path: Some(path) } => {
                 which::which(config.as_deref(), json, &method, &path)

@@ -17,7 +17,7 @@ pub(super) async fn run(path: &Path) -> Result<(), Failure> {
     serve(load(path)?, "").await
 }
 
-pub(super) async fn run_on_sandbox() -> Result<(), Failure> {
+pub(super) async fn run_on_sandbox(lenient: bool) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::Run(format!("cannot start the sandbox: {error}"));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
     let zoho = format!("http://{}", listener.local_addr().map_err(failed)?);
@@ -27,7 +27,8 @@ pub(super) async fn run_on_sandbox() -> Result<(), Failure> {
         // The simulated Zoho forgets with the process too, and a try should leave nothing behind.
         config.state.dir = None;
     }
-    let serving = tokio::spawn(sandbox::serve(listener, sandbox::Settings::default(), std::future::pending()));
+    let settings = sandbox::Settings { lenient, ..sandbox::Settings::default() };
+    let serving = tokio::spawn(sandbox::serve(listener, settings, std::future::pending()));
     let outcome = serve(config, &format!("A simulated Zoho listens on {zoho}.\n")).await;
     serving.abort();
     outcome

@@ -33,6 +33,7 @@ fn settings(options: &SandboxOptions) -> Settings {
         token_requests: options.token_requests.unwrap_or(default.token_requests),
         token_life: options.token_life.unwrap_or(default.token_life),
         token_delay: options.token_delay.unwrap_or(default.token_delay),
+        lenient: options.lenient,
     }
 }
 
