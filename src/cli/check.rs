@@ -4,13 +4,13 @@ use std::{fmt::Write, os::unix::fs::FileTypeExt, path::Path};
 
 use rustix::process::getuid;
 
-use super::{Failure, load, login::lacking, print, tell};
+use super::{Failure, load, login::scopes_told, print, tell};
 use crate::{
     config::Config, listener::ListenAddress, login::scopes, respond, route::Matcher, store::Store, telemetry,
     token::Grants, upstream,
 };
 
-pub(super) async fn check(path: &Path, online: bool) -> Result<(), Failure> {
+pub(super) async fn check(path: &Path, online: bool, list_scopes: bool) -> Result<(), Failure> {
     let config = load(path)?;
     Matcher::new(&config.catalogue).map_err(|error| Failure::Run(error.to_string()))?;
     print(&summary(&config))?;
@@ -34,15 +34,8 @@ pub(super) async fn check(path: &Path, online: bool) -> Result<(), Failure> {
             }
             Ok(Some(granted)) => {
                 print(&format!("account {name}: {server} granted an access token for {granted}\n"))?;
-                let lacking = lacking(name.as_str(), &config.routes_of(name), &granted);
                 // No fault: hardly any login is meant for every call of two products.
-                if !lacking.is_empty() {
-                    let path = path.display();
-                    tell(&format!(
-                        "{lacking}account {name}: zoho-gateway login --config {path} --account {name} asks for all that is \
-                         needed\n"
-                    ))?;
-                }
+                tell(&scopes_told(account, &config.routes_of(name), &granted, path, list_scopes))?;
             }
             Err(cause) => faults.push(format!("account {name}: {server}: {}", respond::for_operators(&cause))),
         }

@@ -43,9 +43,12 @@ enum Command {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Also fetches each account's token once, and names the scopes that it lacks.
+        /// Also fetches each account's token once, and counts the calls for which it lacks a scope.
         #[arg(long)]
         online: bool,
+        /// Lists each missing scope with the calls that need it.
+        #[arg(long, requires = "online")]
+        missing_scopes: bool,
     },
     /// Prints the catalogue in force, or which of its routes one call belongs to, with its limit and why.
     Routes {
@@ -128,6 +131,9 @@ struct LoginOptions {
     /// Ask for these scopes only, parted by commas, instead of for all that the catalogue's routes need.
     #[arg(long, value_name = "LIST", conflicts_with = "code", value_delimiter = ',', value_parser = login::scope)]
     scopes: Vec<String>,
+    /// List each scope that was not granted with the calls that need it.
+    #[arg(long)]
+    missing_scopes: bool,
     /// Print the refresh token, once and alone on standard output, instead of writing it to its file.
     #[arg(long)]
     print: bool,
@@ -208,7 +214,7 @@ impl Cli {
         match self.command {
             Command::Run(RunOptions { zoho: RunZoho { config: Some(path), .. }, .. }) => run::run(&path).await,
             Command::Run(RunOptions { lenient, .. }) => run::run_on_sandbox(lenient).await,
-            Command::Check { config, online } => check::check(&config, online).await,
+            Command::Check { config, online, missing_scopes } => check::check(&config, online, missing_scopes).await,
             Command::Routes { config, json, method: Some(method), path: Some(path) } => {
                 which::which(config.as_deref(), json, &method, &path)
             }

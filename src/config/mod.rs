@@ -100,13 +100,16 @@ pub struct Config {
 
 impl Config {
     /// The known calls that can be made with this account: all of them, or where callers are told apart, those that one
-    /// of its callers is allowed.
+    /// of its callers is allowed. One that is read_only makes no call that may change something.
     #[must_use]
     pub fn routes_of(&self, account: &AccountName) -> Vec<Route> {
         let allowed = |route: &&Route| {
             let mut callers = self.callers.callers();
             self.callers.is_empty()
-                || callers.any(|caller| caller.permissions.covers(account) && caller.permissions.allows(&route.id))
+                || callers.any(|caller| {
+                    let own = &caller.permissions;
+                    own.covers(account) && own.allows(&route.id) && (!own.read_only || route.may_change_nothing())
+                })
         };
         self.catalogue.routes.iter().filter(allowed).cloned().collect()
     }
