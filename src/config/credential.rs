@@ -21,6 +21,9 @@ use crate::{
 /// What a credential looks like, for messages.
 const A_CREDENTIAL: &str = "a string, { env = \"NAME\" } or { file = \"PATH\" }";
 
+/// Where systemd hands credentials to a service, as long as it runs.
+const OF_SYSTEMD: &str = "/run/credentials/";
+
 /// The one credential that the program can get by itself.
 const REFRESH_TOKEN: &str = "refresh_token";
 
@@ -143,6 +146,11 @@ fn follow(reference: &mut Section<'_>, key: &str, around: &Surroundings<'_>, awa
             Err(Unusable::Unread(error)) if key == REFRESH_TOKEN && error.is_absent() => {
                 Err(format!("{} is not there; `zoho-gateway login` writes it", around.named(path)))
             }
+            Err(Unusable::Unread(error)) if error.is_absent() && path.starts_with(OF_SYSTEMD) => Err(format!(
+                "{} is not there; {OF_SYSTEMD} exists only inside the service. Name the file that LoadCredential \
+                             reads, and let a variable of the service lead to its copy",
+                around.named(path)
+            )),
             outcome => outcome.map_err(|message| format!("{} {message}", around.named(path))),
         }
     });

@@ -1,7 +1,14 @@
 //! The tables with fixed keys: `[proxy]`, `[admin]`, `[state]`, `[token]`, `[queue]`, `[upstream]`, `[cache]`, `[audit]`,
 //! `[routing]`.
 
-use std::{num::NonZeroU32, ops::RangeInclusive, os::unix::net::SocketAddr, path::Path, time::Duration};
+use std::{
+    ffi::OsStr,
+    num::NonZeroU32,
+    ops::RangeInclusive,
+    os::unix::net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     Admin, Audit, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, ScopeCheck, State, UnknownRoute, Upstream,
@@ -165,9 +172,17 @@ pub(super) fn state(section: &mut Section<'_>, around: &Surroundings<'_>) -> Sta
     });
     let words = [("unused", MissingState::Unused), ("lost", MissingState::Lost)];
     State {
-        dir: Some(dir.map_or_else(|| around.folder.join(defaults::STATE_DIR), |found| found.value)),
+        dir: Some(dir.map_or_else(|| default_state_dir(around), |found| found.value)),
         missing: section.choice("missing", &words).unwrap_or(defaults::MISSING),
     }
+}
+
+/// Where the supervisor says that state belongs (systemd's StateDirectory=, the container image), otherwise beside the
+/// configuration. The file wins over both, so that what it says is what holds.
+fn default_state_dir(around: &Surroundings<'_>) -> PathBuf {
+    let given = around.variables.value(defaults::STATE_DIRECTORY).and_then(OsStr::to_str);
+    let given = given.and_then(|paths| paths.split(':').next()).map(Path::new).filter(|path| path.is_absolute());
+    given.map_or_else(|| around.folder.join(defaults::STATE_DIR), Path::to_owned)
 }
 
 /// Reads `[token]`.

@@ -29,6 +29,8 @@ mod cli;
 #[cfg(test)]
 mod daily;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod drain;
