@@ -224,6 +224,17 @@ impl Endpoint {
         self.authority.host()
     }
 
+    /// Whether what is sent there can be read on its way: not by `https`, and beyond this machine.
+    #[must_use]
+    pub fn is_in_the_clear(&self) -> bool {
+        let host = self.host().trim_start_matches('[').trim_end_matches(']');
+        let here = match host.parse::<std::net::IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => host == "localhost" || host.ends_with(".localhost"),
+        };
+        self.scheme == Scheme::HTTP && !here
+    }
+
     /// Whether the host is a name of the DNS, neither an address nor `localhost`.
     #[must_use]
     pub fn is_named(&self) -> bool {
@@ -346,6 +357,25 @@ mod tests {
             ("HTTP://[::1]:80/", "http://[::1]:80"),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn knows_what_crosses_a_network_in_the_clear() {
+        for (text, in_the_clear) in [
+            ("http://accounts.zoho.com", true),
+            ("http://10.0.0.1:9300", true),
+            ("http://[2001:db8::1]", true),
+            ("http://localhost.example.org", true),
+            ("https://accounts.zoho.com", false),
+            ("http://127.0.0.1:9300", false),
+            ("http://127.8.8.8", false),
+            ("http://[::1]:9300", false),
+            ("http://[::ffff:127.0.0.1]:9300", false),
+            ("http://LOCALHOST:9300", false),
+            ("http://zoho.localhost", false),
+        ] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().is_in_the_clear(), in_the_clear, "{text}");
         }
     }
 

@@ -60,5 +60,6 @@ pub mod store;
 pub mod success;
 pub mod telemetry;
 pub mod trail;
+pub mod trial;
 pub mod upstream;
 pub mod wait;

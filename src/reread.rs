@@ -5,7 +5,7 @@ use std::{
     fmt::Display,
     fs::{File, OpenOptions},
     io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -33,6 +33,9 @@ pub enum Unread {
     /// It is longer than any file of its kind.
     #[error("is too long: more than {0} bytes")]
     TooLong(u64),
+    /// A pipe, a socket, a device or a folder stands where a file belongs.
+    #[error("is no regular file")]
+    Irregular,
 }
 
 /// What another look at a file has brought.
@@ -60,8 +63,10 @@ pub struct Trouble(Option<(String, u32)>);
 /// # Errors
 /// [`Unread`], when there is no such file or it holds more.
 pub fn read(path: &Path, longest: u64) -> Result<SecretBytes, Unread> {
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if path.metadata()?.file_type().is_socket() {
+        return Err(Unread::Irregular);
+    }
+    let file = OpenOptions::new().read(true).custom_flags(without_waiting()).open(path)?;
     if file.metadata()?.is_dir() {
         return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
     }
@@ -69,6 +74,35 @@ pub fn read(path: &Path, longest: u64) -> Result<SecretBytes, Unread> {
     let length = Patient { file, left: PIPE_PATIENCE }.take(longest + 1).read_to_end(&mut contents);
     let contents = SecretBytes::new(contents);
     if length? as u64 > longest { Err(Unread::TooLong(longest)) } else { Ok(contents) }
+}
+
+/// What a file of the gateway's own holds. People hand secrets in by pipes, but nobody hands in the gateway's state.
+///
+/// # Errors
+/// [`Unread`], when there is no such file, it is no regular one, or it holds more than `longest` bytes.
+pub fn read_regular(path: &Path, longest: u64) -> Result<Vec<u8>, Unread> {
+    let file = open_regular(OpenOptions::new().read(true), path)?;
+    let mut contents = Vec::new();
+    let length = file.take(longest + 1).read_to_end(&mut contents)?;
+    if length as u64 > longest { Err(Unread::TooLong(longest)) } else { Ok(contents) }
+}
+
+/// Opens a file, and nothing that only has a file's name: a pipe or a device may hold up whoever uses it, or never end.
+///
+/// # Errors
+/// [`Unread`], when it cannot be opened or is no regular file.
+pub fn open_regular(options: &mut OpenOptions, path: &Path) -> Result<File, Unread> {
+    // Some devices do something when they are opened, so the path is looked at first; it may change in between.
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        return Err(Unread::Irregular);
+    }
+    let file = options.custom_flags(without_waiting()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(Unread::Irregular) }
+}
+
+/// So that opening a pipe does not wait for its other end. It means nothing for regular files.
+fn without_waiting() -> i32 {
+    OFlags::NONBLOCK.bits().cast_signed()
 }
 
 /// Reads a pipe that is still being written to, for a while. Files never make it wait.
@@ -113,6 +147,15 @@ pub async fn until_draining(shutdown: Shutdown, look: impl Fn() + Send + Sync + 
             outcome = looking => if outcome.is_err() {
                 tracing::error!("a look at files that may have changed has failed, a fault of the gateway's; the next is tried all the same");
             },
+        }
+    }
+}
+
+impl From<Unread> for io::Error {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Failed(error) => error,
+            other => Self::new(io::ErrorKind::InvalidInput, other.to_string()),
         }
     }
 }
@@ -181,6 +224,26 @@ mod tests {
         assert_eq!(told(Path::new("/dev/zero")), "is too long: more than 4 bytes");
         assert_eq!(told(folder.path()), "cannot be read: is a directory");
         assert!(read(&folder.path().join("none"), 4).unwrap_err().is_absent());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("link")).unwrap();
+        std::fs::create_dir(path("folder")).unwrap();
+        for name in ["pipe", "socket", "link", "folder"] {
+            assert!(matches!(read_regular(&path(name), 9), Err(Unread::Irregular)), "{name}");
+            let opened = open_regular(OpenOptions::new().read(true).write(true), &path(name));
+            assert!(matches!(opened, Err(Unread::Irregular)), "{name}");
+        }
+        assert!(matches!(read(&path("socket"), 9), Err(Unread::Irregular)));
+        std::fs::write(path("file"), "123456789").unwrap();
+        assert_eq!(read_regular(&path("file"), 9).unwrap(), b"123456789");
+        assert!(matches!(read_regular(&path("file"), 8), Err(Unread::TooLong(8))));
+        assert!(read_regular(&path("none"), 8).unwrap_err().is_absent());
     }
 
     #[test]

@@ -20,6 +20,12 @@ impl Route {
         self.reads && (is_safe(method) || self.methods.contains(method))
     }
 
+    /// Whether any request of the route changes nothing at Zoho.
+    #[must_use]
+    pub fn may_change_nothing(&self) -> bool {
+        self.methods.iter().any(|method| self.changes_nothing(method)) || (self.methods.is_empty() && self.reads)
+    }
+
     /// Whether the id's verb says that the call only looks, and its methods do not contradict.
     #[must_use]
     pub fn reads_by_its_name(id: &RouteId, methods: &[Method]) -> bool {
@@ -105,7 +111,9 @@ mod tests {
         assert!(reads(old, Method::GET) && reads(old, Method::HEAD) && !reads(old, Method::POST));
         let insert = catalogue.find("people.forms.insert-record").unwrap();
         assert!(insert.methods.is_empty() && !reads(insert, Method::GET) && !reads(insert, Method::POST));
+        assert!(old.may_change_nothing() && !insert.may_change_nothing());
         let query = Route { methods: vec![Method::POST], reads: true, ..old.clone() };
+        assert!(query.may_change_nothing());
         assert!(reads(&query, Method::POST) && !reads(&query, Method::PUT));
     }
 }

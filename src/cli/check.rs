@@ -1,19 +1,28 @@
 //! `check`: everything about a configuration that can be known without running it.
 
-use std::{fmt::Write, path::Path};
+use std::{fmt::Write, os::unix::fs::FileTypeExt, path::Path};
 
-use super::{Failure, load, login::lacking, print, tell};
-use crate::{config::Config, login::scopes, respond, route::Matcher, token::Grants, upstream};
+use rustix::process::getuid;
 
-pub(super) async fn check(path: &Path, online: bool) -> Result<(), Failure> {
+use super::{Failure, load, login::scopes_told, print, tell};
+use crate::{
+    config::Config, listener::ListenAddress, login::scopes, respond, route::Matcher, store::Store, telemetry,
+    token::Grants, upstream,
+};
+
+pub(super) async fn check(path: &Path, online: bool, list_scopes: bool) -> Result<(), Failure> {
     let config = load(path)?;
     Matcher::new(&config.catalogue).map_err(|error| Failure::Run(error.to_string()))?;
     print(&summary(&config))?;
     for warning in config.warnings() {
         tell(&format!("warning: {warning}\n"))?;
     }
+    for missing in missing_socket_folders(&config) {
+        tell(&format!("warning: {missing}\n"))?;
+    }
+    let mut faults = faults_of_paths(&config);
     if !online {
-        return Ok(());
+        return ended(&faults);
     }
     let client = upstream::client(
         upstream::tls(&config.upstream.extra_roots),
@@ -21,7 +30,6 @@ pub(super) async fn check(path: &Path, online: bool) -> Result<(), Failure> {
         config.upstream.connect_timeout,
     );
     let grants = Grants::new(client, config.upstream.timeout);
-    let mut faults = Vec::new();
     for account in &config.accounts {
         let (name, server) = (&account.name, &account.endpoints.accounts);
         match grants.try_out(account).await {
@@ -30,20 +38,51 @@ pub(super) async fn check(path: &Path, online: bool) -> Result<(), Failure> {
             }
             Ok(Some(granted)) => {
                 print(&format!("account {name}: {server} granted an access token for {granted}\n"))?;
-                let lacking = lacking(name.as_str(), &config.routes_of(name), &granted);
                 // No fault: hardly any login is meant for every call of two products.
-                if !lacking.is_empty() {
-                    let path = path.display();
-                    tell(&format!(
-                        "{lacking}account {name}: zoho-gateway login --config {path} --account {name} asks for all that is \
-                         needed\n"
-                    ))?;
-                }
+                tell(&scopes_told(account, &config.routes_of(name), &granted, path, list_scopes))?;
             }
             Err(cause) => faults.push(format!("account {name}: {server}: {}", respond::for_operators(&cause))),
         }
     }
+    ended(&faults)
+}
+
+fn ended(faults: &[String]) -> Result<(), Failure> {
     if faults.is_empty() { Ok(()) } else { Err(Failure::Run(faults.join("\n"))) }
+}
+
+/// What would keep a gateway from starting with these paths. Nothing is left behind, and a gateway that runs is not
+/// disturbed.
+fn faults_of_paths(config: &Config) -> Vec<String> {
+    let state = config.state.dir.iter().filter_map(|dir| Some(format!("state.dir: {}", Store::probe(dir).err()?)));
+    let audit = config.audit.file.iter().filter_map(|file| {
+        let error = telemetry::probe_audit(file).err()?;
+        Some(format!("audit.file: cannot open {}: {error}", file.display()))
+    });
+    let sockets =
+        sockets(config).filter(|path| path.symlink_metadata().is_ok_and(|there| !there.file_type().is_socket()));
+    let sockets = sockets
+        .map(|path| format!("proxy.listen: {} is no socket; move it away or choose another path", path.display()));
+    let faults: Vec<String> = state.chain(audit).chain(sockets).collect();
+    let user = getuid().as_raw();
+    let hint = (!faults.is_empty() && user != 0)
+        .then(|| format!("this is what the user {user} finds: run check as the user that the gateway runs as"));
+    faults.into_iter().chain(hint).collect()
+}
+
+/// Folders of sockets that are not there. A supervisor often makes them for as long as the gateway runs.
+fn missing_socket_folders(config: &Config) -> impl Iterator<Item = String> {
+    let folders = sockets(config).filter_map(Path::parent).filter(|folder| !folder.is_dir());
+    folders.map(|folder| {
+        format!("proxy.listen: the folder {} is not there; it has to be when the gateway starts", folder.display())
+    })
+}
+
+fn sockets(config: &Config) -> impl Iterator<Item = &Path> {
+    config.proxy.listen.iter().filter_map(|address| match address {
+        ListenAddress::Unix(path) => Some(path.as_path()),
+        ListenAddress::Tcp { .. } => None,
+    })
 }
 
 fn summary(config: &Config) -> String {

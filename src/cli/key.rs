@@ -5,7 +5,7 @@
 
 use std::io::{self, Read};
 
-use super::{Failure, print, tell};
+use super::{Failure, print, print_once, tell};
 use crate::caller::{KeyHash, new_key};
 
 /// Longer than any key; something else was piped in by mistake.
@@ -20,7 +20,7 @@ pub(super) fn make() -> Result<(), Failure> {
          The gateway knows only its SHA-256, for [callers.NAME] or the file that it names:\n\
          key_sha256 = \"{hash}\"\n"
     ))?;
-    Ok(print(&format!("{}\n", key.expose()))?)
+    Ok(print_once(&format!("{}\n", key.expose()))?)
 }
 
 /// Prints the hash of the key on standard input, which stands in no process listing.

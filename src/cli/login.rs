@@ -5,12 +5,12 @@
 use std::{
     io::{self, BufRead},
     net::Ipv4Addr,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use tokio::net::TcpListener;
 
-use super::{Failure, LoginOptions, account, load_for_login, print, tell};
+use super::{Failure, LoginOptions, account, load_for_login, print_once, tell};
 use crate::{
     account::{Account, AccountName},
     catalogue::Route,
@@ -28,7 +28,7 @@ use crate::{
 };
 
 pub(super) async fn login(options: LoginOptions) -> Result<(), Failure> {
-    let LoginOptions { config: path, account: name, code, scopes, print, redirect_port } = options;
+    let LoginOptions { config: path, account: name, code, scopes, missing_scopes, print, redirect_port } = options;
     let config = load_for_login(&path)?;
     let place = Place::of(account(&config.accounts, &name)?, print)?;
     let client = upstream::client(
@@ -43,6 +43,7 @@ pub(super) async fn login(options: LoginOptions) -> Result<(), Failure> {
         grants,
         place,
         path,
+        list_scopes: missing_scopes,
     };
     match code {
         Some(code) => desk.self_client(code).await,
@@ -64,6 +65,8 @@ struct Desk<'a> {
     grants: Grants,
     place: Place,
     path: PathBuf,
+    /// Whether every scope that is missing is listed.
+    list_scopes: bool,
 }
 
 impl Place {
@@ -162,7 +165,7 @@ impl Desk<'_> {
                 tell(&format!("account {name}: logged in; the refresh token stands in {file}\n"))?;
             }
             Place::Output => {
-                print(&format!("{}\n", token.expose()))?;
+                print_once(&format!("{}\n", token.expose()))?;
                 tell(&format!(
                     "account {name}: logged in; the refresh token was printed once. Put it where refresh_token of \
                      [accounts.{name}] leads.\n"
@@ -184,18 +187,39 @@ impl Desk<'_> {
         let name = &self.account.name;
         let told = match granted {
             None => format!("account {name}: Zoho does not say which scopes it granted\n"),
-            Some(granted) => lacking(name.as_str(), &self.routes, granted),
+            Some(granted) => scopes_told(self.account, &self.routes, granted, &self.path, self.list_scopes),
         };
         Ok(tell(&told)?)
     }
 }
 
+/// What a grant does not allow: one line with counts, or a line for each set of scopes where that is asked for; empty when
+/// it allows every route. A login is often meant for a part of the calls, and its owner knows.
+pub(super) fn scopes_told(account: &Account, routes: &[Route], granted: &str, config: &Path, list: bool) -> String {
+    let missing = scopes::missing(routes, granted);
+    if missing.is_empty() {
+        return String::new();
+    }
+    let (name, config) = (&account.name, config.display());
+    let listed = if list { lacking(name.as_str(), &missing) } else { String::new() };
+    let refused: usize = missing.iter().map(|missing| missing.routes.len()).sum();
+    let how = match list {
+        true => format!("zoho-gateway login --config {config} --account {name} asks for all that is needed"),
+        false => format!("zoho-gateway check --config {config} --online --missing-scopes lists them"),
+    };
+    format!(
+        "{listed}account {name}: {refused} of {} calls need a scope that this login lacks ({} {} missing); {how}\n",
+        routes.len(),
+        missing.len(),
+        if missing.len() == 1 { "is" } else { "are" }
+    )
+}
+
 /// How many routes a line names: a login for LMS alone lacks scopes of hundreds.
 const NAMED: usize = 3;
 
-/// What a grant does not allow, a line for each set of scopes; empty when it allows every route.
-pub(super) fn lacking(name: &str, routes: &[Route], granted: &str) -> String {
-    let line = |missing: scopes::Missing<'_>| {
+fn lacking(name: &str, missing: &[scopes::Missing<'_>]) -> String {
+    let line = |missing: &scopes::Missing<'_>| {
         let routes: Vec<_> = missing.routes.iter().map(|id| id.as_str()).collect();
         let more = match routes.len().saturating_sub(NAMED) {
             0 => String::new(),
@@ -204,7 +228,7 @@ pub(super) fn lacking(name: &str, routes: &[Route], granted: &str) -> String {
         let named = routes[..routes.len().min(NAMED)].join(", ");
         format!("account {name}: {} is missing for {named}{more}\n", missing.any_of.join(" or "))
     };
-    scopes::missing(routes, granted).into_iter().map(line).collect()
+    missing.iter().map(line).collect()
 }
 
 /// A scope as a person writes it.

@@ -43,9 +43,12 @@ enum Command {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Also fetches each account's token once, and names the scopes that it lacks.
+        /// Also fetches each account's token once, and counts the calls for which it lacks a scope.
         #[arg(long)]
         online: bool,
+        /// Lists each missing scope with the calls that need it.
+        #[arg(long, requires = "online")]
+        missing_scopes: bool,
     },
     /// Prints the catalogue in force, or which of its routes one call belongs to, with its limit and why.
     Routes {
@@ -82,17 +85,30 @@ enum Command {
     },
     /// Runs the simulated Zoho alone.
     Sandbox(SandboxOptions),
-    /// Exits with 0 when the gateway is ready: a probe for images without a shell.
+    /// Exits with 0 when the gateway is ready: a probe for images without a shell. It asks the admin listener of the
+    /// configuration and the environment (ZOHO_GATEWAY__ADMIN__LISTEN), by default http://127.0.0.1:9090.
     Healthcheck {
-        /// The admin listener.
-        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
-        admin: String,
+        /// The configuration file that names the admin listener.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The admin listener, whatever the configuration says.
+        #[arg(long, value_name = "URL")]
+        admin: Option<String>,
     },
 }
 
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
 struct RunOptions {
+    #[command(flatten)]
+    zoho: RunZoho,
+    /// Let calls of the simulated Zoho succeed that no page of Zoho documents, instead of answering 404.
+    #[arg(long, requires = "sandbox")]
+    lenient: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct RunZoho {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -115,6 +131,9 @@ struct LoginOptions {
     /// Ask for these scopes only, parted by commas, instead of for all that the catalogue's routes need.
     #[arg(long, value_name = "LIST", conflicts_with = "code", value_delimiter = ',', value_parser = login::scope)]
     scopes: Vec<String>,
+    /// List each scope that was not granted with the calls that need it.
+    #[arg(long)]
+    missing_scopes: bool,
     /// Print the refresh token, once and alone on standard output, instead of writing it to its file.
     #[arg(long)]
     print: bool,
@@ -153,6 +172,9 @@ struct SandboxOptions {
     /// How long a token answer takes.
     #[arg(long, value_name = "SPAN", value_parser = span)]
     token_delay: Option<Duration>,
+    /// Let calls succeed that no page of Zoho documents, instead of answering 404.
+    #[arg(long)]
+    lenient: bool,
 }
 
 /// Why the program ends with something else than success.
@@ -190,9 +212,9 @@ impl Cli {
     /// [`Failure`], with the message that the operator is to see.
     pub async fn execute(self) -> Result<(), Failure> {
         match self.command {
-            Command::Run(RunOptions { config: Some(path), .. }) => run::run(&path).await,
-            Command::Run(RunOptions { config: None, .. }) => run::run_on_sandbox().await,
-            Command::Check { config, online } => check::check(&config, online).await,
+            Command::Run(RunOptions { zoho: RunZoho { config: Some(path), .. }, .. }) => run::run(&path).await,
+            Command::Run(RunOptions { lenient, .. }) => run::run_on_sandbox(lenient).await,
+            Command::Check { config, online, missing_scopes } => check::check(&config, online, missing_scopes).await,
             Command::Routes { config, json, method: Some(method), path: Some(path) } => {
                 which::which(config.as_deref(), json, &method, &path)
             }
@@ -202,7 +224,7 @@ impl Cli {
             Command::Key { hash: false } => key::make(),
             Command::Key { hash: true } => key::hash(),
             Command::Sandbox(options) => sandbox::sandbox(options).await,
-            Command::Healthcheck { admin } => healthcheck::healthcheck(&admin).await,
+            Command::Healthcheck { config, admin } => healthcheck::healthcheck(config.as_deref(), admin).await,
         }
     }
 }
@@ -224,8 +246,14 @@ fn account<'a>(accounts: &'a [Account], name: &str) -> Result<&'a Account, Failu
     })
 }
 
-/// Prints a result; unlike `println!` it does not panic when the reader has gone.
+/// Prints a result. A reader that has read enough, such as `head`, is not an error: the command goes on, and its exit
+/// code says how it ended.
 fn print(text: &str) -> io::Result<()> {
+    unless_reader_left(print_once(text))
+}
+
+/// Prints a result that exists nowhere else, so a reader that left is an error.
+fn print_once(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
@@ -234,8 +262,12 @@ fn print(text: &str) -> io::Result<()> {
 /// Prints what is for a person, where standard output is for a result.
 fn tell(text: &str) -> io::Result<()> {
     let mut out = io::stderr().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    unless_reader_left(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// Rust programs ignore SIGPIPE, so a closed pipe is an error here.
+fn unless_reader_left(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
 fn span(text: &str) -> Result<Duration, String> {

@@ -17,7 +17,7 @@ pub(super) async fn run(path: &Path) -> Result<(), Failure> {
     serve(load(path)?, "").await
 }
 
-pub(super) async fn run_on_sandbox() -> Result<(), Failure> {
+pub(super) async fn run_on_sandbox(lenient: bool) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::Run(format!("cannot start the sandbox: {error}"));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
     let zoho = format!("http://{}", listener.local_addr().map_err(failed)?);
@@ -27,14 +27,17 @@ pub(super) async fn run_on_sandbox() -> Result<(), Failure> {
         // The simulated Zoho forgets with the process too, and a try should leave nothing behind.
         config.state.dir = None;
     }
-    let serving = tokio::spawn(sandbox::serve(listener, sandbox::Settings::default(), std::future::pending()));
+    let settings = sandbox::Settings { lenient, ..sandbox::Settings::default() };
+    let serving = tokio::spawn(sandbox::serve(listener, settings, std::future::pending()));
     let outcome = serve(config, &format!("A simulated Zoho listens on {zoho}.\n")).await;
     serving.abort();
     outcome
 }
 
 async fn serve(config: Config, greeting: &str) -> Result<(), Failure> {
-    let mut signals = stop::listen().map_err(|error| Failure::Run(format!("cannot listen for signals: {error}")))?;
+    let unheard = |error| Failure::Run(format!("cannot listen for signals: {error}"));
+    let mut signals = stop::listen().map_err(unheard)?;
+    stop::ignore_requests().map_err(unheard)?;
     let app = App::bind(config).await.map_err(|error| Failure::Run(error.to_string()))?;
     if !greeting.is_empty() {
         print(&format!("{greeting}{}", suggestions(&app)))?;

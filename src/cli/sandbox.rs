@@ -6,7 +6,8 @@ use super::{Failure, SandboxOptions, print, stop};
 use crate::sandbox::{self, LockAnswer, Settings};
 
 pub(super) async fn sandbox(options: SandboxOptions) -> Result<(), Failure> {
-    let mut signals = stop::listen().map_err(|error| Failure::Run(format!("cannot listen for signals: {error}")))?;
+    let unheard = |error| Failure::Run(format!("cannot listen for signals: {error}"));
+    let mut signals = stop::listen_with_the_terminal().map_err(unheard)?;
     let failed = |error| Failure::Run(format!("cannot listen on {}: {error}", options.listen));
     let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -32,6 +33,7 @@ fn settings(options: &SandboxOptions) -> Settings {
         token_requests: options.token_requests.unwrap_or(default.token_requests),
         token_life: options.token_life.unwrap_or(default.token_life),
         token_delay: options.token_delay.unwrap_or(default.token_delay),
+        lenient: options.lenient,
     }
 }
 

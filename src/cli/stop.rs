@@ -1,32 +1,61 @@
-//! SIGTERM and SIGINT, and what else ends a process that does not listen to it: a call in flight would lose its answer and
-//! its line in the audit.
+//! The signals that ask the program to stop. Those that end a process which does not listen to them are among them: a
+//! call in flight would lose its answer and its line in the audit. SIGHUP does not stop the gateway.
 
 use std::{fs, future::poll_fn, io, task::Poll};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals by which the process is asked to stop.
-pub(super) struct Signals(Vec<(SignalKind, Signal)>);
+pub(super) struct Signals(Vec<Signal>);
 
 /// Listening starts now, so that no signal is missed.
 pub(super) fn listen() -> io::Result<Signals> {
-    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()];
-    // nohup(1) and shells have processes in the background ignore what is not meant for them.
-    let heard = kinds.into_iter().filter(|kind| !is_ignored(*kind));
-    heard.map(|kind| Ok((kind, signal(kind)?))).collect::<io::Result<_>>().map(Signals)
+    Signals::of(&[SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()])
+}
+
+/// The same for a program that ends with its terminal.
+pub(super) fn listen_with_the_terminal() -> io::Result<Signals> {
+    Signals::of(&[SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::hangup()])
 }
 
 impl Signals {
-    /// Resolves when the process is asked to stop; called again, when it is asked once more. A terminal that closes, or a
-    /// supervisor that sends SIGHUP behind SIGTERM, asks only once.
+    fn of(kinds: &[SignalKind]) -> io::Result<Self> {
+        // nohup(1) and shells have processes in the background ignore what is not meant for them.
+        let heard = kinds.iter().copied().filter(|kind| !is_ignored(*kind));
+        heard.map(signal).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Resolves when the process is asked to stop; called again, when it is asked once more.
     pub(super) async fn asked(&mut self) {
         poll_fn(|context| {
-            let heard = self.0.iter_mut().any(|(_, signal)| signal.poll_recv(context).is_ready());
+            let heard = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
             if heard { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        self.0.retain(|(kind, _)| *kind != SignalKind::hangup());
     }
+}
+
+/// What other services take for "read the configuration again" and "open the log anew" must not end the gateway, which
+/// can do neither. It says so, and goes on.
+pub(super) fn ignore_requests() -> io::Result<()> {
+    let requests = [
+        (
+            SignalKind::hangup(),
+            "SIGHUP",
+            "the configuration is read at the start only; restart the gateway to apply a change",
+        ),
+        (SignalKind::user_defined1(), "SIGUSR1", "an audit file that was renamed is made anew by itself"),
+        (SignalKind::user_defined2(), "SIGUSR2", "it has no meaning here"),
+    ];
+    for (kind, name, why) in requests.into_iter().filter(|(kind, ..)| !is_ignored(*kind)) {
+        let mut received = signal(kind)?;
+        tokio::spawn(async move {
+            while received.recv().await.is_some() {
+                tracing::warn!("{name} is ignored: {why}");
+            }
+        });
+    }
+    Ok(())
 }
 
 /// Whether whoever started the process had it ignore the signal. SIGTERM is always heard, or there would be no end.

@@ -88,6 +88,15 @@ pub(super) fn is_a_name(name: &str) -> bool {
 fn endpoint(section: &mut Section<'_>, key: &'static str, endpoint: &mut Endpoint) {
     let parse = |text: &str| -> Result<Endpoint, EndpointError> { text.parse() };
     if let Some(found) = section.parsed(key, "a URL such as \"https://people.zoho.com\"", parse) {
+        if found.value.is_in_the_clear() {
+            let what =
+                if key == "accounts" { "client secret and refresh token cross" } else { "the access token crosses" };
+            section.doubtful(
+                key,
+                &found.origin,
+                format!("{what} the network in the clear; write https:// instead of http://"),
+            );
+        }
         *endpoint = found.value;
     }
 }

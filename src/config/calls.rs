@@ -1,6 +1,10 @@
 //! What makes a call the call it is: its methods, paths and scopes, for `[routes."ID"]` and `[[extra_routes]]`.
 
-use std::{collections::HashMap, num::NonZeroU32, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroU32,
+    time::Duration,
+};
 
 use http::Method;
 
@@ -67,9 +71,10 @@ pub(super) fn identity(section: &mut Section<'_>, route: &mut Route) {
 /// Reads `[[extra_routes]]` and adds them to the catalogue.
 pub(super) fn extra(root: &mut Section<'_>, catalogue: &mut Catalogue, whereabouts: &mut Whereabouts) {
     let mut routes: Vec<Route> = Vec::new();
+    let mut ids: HashSet<RouteId> = catalogue.iter().map(|route| route.id.clone()).collect();
     root.tables("extra_routes", |section| {
         let Some(route) = extra_route(section) else { return };
-        if catalogue.iter().chain(&routes).any(|other| other.id == route.id) {
+        if !ids.insert(route.id.clone()) {
             section.refuse(format!("there is a call {} already", route.id));
             return;
         }

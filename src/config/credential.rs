@@ -1,14 +1,18 @@
 //! A credential: written out, or `{ env = "NAME" }`, or `{ file = "PATH" }`.
 //!
-//! People paste a secret where its file's or variable's name belongs, so a message repeats no variable's name, and no
-//! file's name unless it holds a slash, which Zoho's credentials do not. The position says which line is meant.
+//! People paste a secret where its file's or variable's name belongs, so a message repeats such a name only where it does
+//! not look like a secret. The position says which line is meant.
 
 use std::{
     fmt::Display,
     path::{Path, PathBuf},
 };
 
-use super::{environment::Variables, reader::Section};
+use super::{
+    environment::Variables,
+    placeholder::{Placeholder, may_be_a_secret},
+    reader::{Located, Section},
+};
 use crate::{
     credential::{Credential, Unusable},
     secret::Secret,
@@ -16,6 +20,9 @@ use crate::{
 
 /// What a credential looks like, for messages.
 const A_CREDENTIAL: &str = "a string, { env = \"NAME\" } or { file = \"PATH\" }";
+
+/// Where systemd hands credentials to a service, as long as it runs.
+const OF_SYSTEMD: &str = "/run/credentials/";
 
 /// The one credential that the program can get by itself.
 pub(super) const REFRESH_TOKEN: &str = "refresh_token";
@@ -55,7 +62,7 @@ impl Surroundings<'_> {
 
     /// A file for messages: by its path, unless the path might be a secret.
     fn named(&self, path: &str) -> String {
-        if path.contains('/') {
+        if path.contains('/') || !may_be_a_secret(path) {
             return format!("the file {}", self.folder.join(path).display());
         }
         format!("the file of that name in the folder {}", self.folder.display())
@@ -85,8 +92,33 @@ fn read_or(
     if !awaited {
         section.required(key, A_CREDENTIAL);
     }
-    let written = section.parsed(key, A_CREDENTIAL, |text| Credential::written(Secret::from(text)));
-    if awaited && absent { Some(Credential::awaited(None)) } else { written.map(|found| found.value) }
+    let written = section.parsed(key, A_CREDENTIAL, |text| written(key, text));
+    if awaited && absent { Some(Credential::awaited(None)) } else { judged(section, key, key, written) }
+}
+
+/// A credential from its text; for what is none and looks like a placeholder, with what to write.
+fn written(key: &str, text: &str) -> Result<Credential, String> {
+    Credential::written(Secret::from(text)).map_err(|error| match Placeholder::of(text) {
+        Some(placeholder) => format!("{error}; it {}", placeholder.advice(key)),
+        None => error.to_string(),
+    })
+}
+
+/// The credential, with a warning where it looks like a placeholder. `at` is the key where it was found.
+fn judged(section: &Section<'_>, key: &str, at: &str, found: Option<Located<Credential>>) -> Option<Credential> {
+    let Located { value, origin } = found?;
+    if let Some(placeholder) = Placeholder::of(value.current().expose()) {
+        section.doubtful(at, &origin, placeholder.advice(key));
+    }
+    Some(value)
+}
+
+/// A variable for messages: by its name, unless that might be a secret.
+fn variable(name: &str) -> String {
+    if may_be_a_secret(name) {
+        return "the environment variable of that name".to_owned();
+    }
+    format!("the environment variable {name}")
 }
 
 /// Follows a reference to where the credential is.
@@ -97,9 +129,14 @@ fn follow(reference: &mut Section<'_>, key: &str, around: &Surroundings<'_>, awa
         if value.is_none() && awaited {
             return Ok(Credential::awaited(None));
         }
-        let value = value.ok_or("names an environment variable that is not set")?;
-        let value = value.to_str().ok_or("names an environment variable that is not UTF-8 text")?;
-        Credential::written(Secret::from(value)).map_err(|message| message.to_string())
+        let value = value.ok_or_else(|| match Placeholder::of(name) {
+            Some(Placeholder::Variable(bare)) if bare != name => {
+                format!("expected the name alone; write env = \"{bare}\"")
+            }
+            _ => format!("{} is not set", variable(name)),
+        })?;
+        let value = value.to_str().ok_or_else(|| format!("{} is not UTF-8 text", variable(name)))?;
+        written(key, value).map_err(|message| format!("{} {message}", variable(name)))
     });
     let of_file = reference.parsed("file", "a path", |path| {
         let resolved = around.folder.join(path);
@@ -109,11 +146,17 @@ fn follow(reference: &mut Section<'_>, key: &str, around: &Surroundings<'_>, awa
             Err(Unusable::Unread(error)) if key == REFRESH_TOKEN && error.is_absent() => {
                 Err(format!("{} is not there; `zoho-gateway login` writes it", around.named(path)))
             }
+            Err(Unusable::Unread(error)) if error.is_absent() && path.starts_with(OF_SYSTEMD) => Err(format!(
+                "{} is not there; {OF_SYSTEMD} exists only inside the service. Name the file that LoadCredential \
+                             reads, and let a variable of the service lead to its copy",
+                around.named(path)
+            )),
             outcome => outcome.map_err(|message| format!("{} {message}", around.named(path))),
         }
     });
     if places != 1 {
         reference.refuse(format!("expected {A_CREDENTIAL}"));
     }
-    of_env.or(of_file).map(|found| found.value)
+    let at = if of_env.is_some() { "env" } else { "file" };
+    judged(reference, key, at, of_env.or(of_file))
 }

@@ -69,6 +69,9 @@ pub(super) const TOKEN_WINDOW: Duration = Duration::from_secs(10 * 60);
 /// needs.
 pub(super) const TOKEN_RESERVE: u32 = 2;
 
+/// systemd's own variable for the folders of StateDirectory=, separated by colons.
+pub(super) const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
+
 /// Beside the configuration, so that a gateway started by hand leaves its files where they are looked for.
 pub(super) const STATE_DIR: &str = "zoho-gateway-state";
 

@@ -23,6 +23,7 @@ pub mod fuzzing;
 mod issuers;
 mod nearest;
 mod overrides;
+mod placeholder;
 mod problem;
 mod quantity;
 mod reader;
@@ -62,6 +63,9 @@ use crate::{
 /// Room for ten thousands of callers.
 const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
+/// The variable that sets `admin.listen`.
+const ADMIN_LISTEN: &str = "ZOHO_GATEWAY__ADMIN__LISTEN";
+
 /// Everything the gateway is told before it runs.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -91,11 +95,13 @@ pub struct Config {
     pub issuers: Vec<IssuerSettings>,
     /// The published catalogue with `[routes]` applied and `[[extra_routes]]` added.
     pub catalogue: Catalogue,
+    /// Values that are valid and probably not what was meant, in words for the operator.
+    pub doubtful: Vec<String>,
 }
 
 impl Config {
     /// The known calls that can be made with this account: all of them, or where callers are told apart, those that one
-    /// of its callers is allowed.
+    /// of its callers is allowed. One that is read_only makes no call that may change something.
     #[must_use]
     pub fn routes_of(&self, account: &AccountName) -> Vec<Route> {
         self.catalogue.routes.iter().filter(|route| self.may_be_called(account, route)).cloned().collect()
@@ -112,7 +118,10 @@ impl Config {
     fn may_be_called(&self, account: &AccountName, route: &Route) -> bool {
         let mut callers = self.callers.callers();
         self.callers.is_empty()
-            || callers.any(|caller| caller.permissions.covers(account) && caller.permissions.allows(&route.id))
+            || callers.any(|caller| {
+                let own = &caller.permissions;
+                own.covers(account) && own.allows(&route.id) && (!own.read_only || route.may_change_nothing())
+            })
     }
 }
 
@@ -264,6 +273,36 @@ pub fn parse(
     validated(name, Path::new(name).parent().unwrap_or(Path::new("")), text, env, RefreshTokens::Needed)
 }
 
+/// Where the admin listener listens, by the file's `admin.listen` and the environment. The rest of the file is not
+/// judged: a probe looks at the gateway that runs, and not at what the next one would make of the file.
+///
+/// # Errors
+/// What is wrong with that address, or text that is no TOML.
+pub fn admin_listen(
+    path: Option<&Path>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<ListenAddress, ConfigErrors> {
+    let (name, text) = match path {
+        Some(path) => read(path)?,
+        None => ("the configuration".to_owned(), String::new()),
+    };
+    let name = Arc::from(name);
+    let mut findings = Findings::default();
+    let mut tree = source::parse(&name, &text, &mut findings);
+    let variables = Variables::new(env.into_iter().filter(|(name, _)| name == ADMIN_LISTEN));
+    variables.overlay(&mut tree, &[], &findings);
+    let listen = reader::read_root(&name, tree, &findings, |root| {
+        let listen = root.section("admin", |section| {
+            let listen = sections::admin_listen(section);
+            section.discard();
+            listen
+        });
+        root.discard();
+        listen
+    });
+    findings.into_result().map(|_| listen.map_or_else(defaults::admin_listen, |found| found.value))
+}
+
 fn read(path: &Path) -> Result<(String, String), Problem> {
     let name = path.display().to_string();
     let problem = |message| {
@@ -335,7 +374,8 @@ fn validated(
             callers,
             issuers,
             catalogue,
+            doubtful: Vec::new(),
         }
     });
-    findings.into_result().map(|()| config)
+    findings.into_result().map(|doubtful| Config { doubtful, ..config })
 }

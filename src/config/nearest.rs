@@ -5,8 +5,14 @@ use super::environment::flattened;
 /// How many edits a name may be away from a known one to be taken for a slip of it.
 pub(super) const SLIP: usize = 2;
 
+/// What is longer than any name, in bytes, is no typo of one; comparing it would take long.
+const LONGEST: usize = 200;
+
 /// The candidates that a misspelt name may have meant, written in either form, for a message; empty if there is none.
 pub(super) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    if name.len() > LONGEST {
+        return String::new();
+    }
     let name = flattened(name);
     let candidates: Vec<&str> = candidates.into_iter().collect();
     let flat: Vec<String> = candidates.iter().map(|candidate| flattened(candidate)).collect();
@@ -24,6 +30,9 @@ pub(super) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = 
 
 /// The candidates within `reach` edits of `name`, the closest first.
 pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>, reach: usize) -> Vec<&'a str> {
+    if name.len() > LONGEST {
+        return Vec::new();
+    }
     let measured = candidates.into_iter().map(|candidate| (distance(name, candidate), candidate));
     let mut near: Vec<(usize, &str)> = measured.filter(|(edits, _)| *edits <= reach).collect();
     near.sort();

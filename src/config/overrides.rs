@@ -39,7 +39,7 @@ pub(super) fn apply(root: &mut Section<'_>, catalogue: &mut Catalogue, whereabou
             whereabouts.insert(route.id.clone(), section.origin().clone());
         }
         None => {
-            section.refuse(unknown(id, section, &ids));
+            section.refuse_by(|| unknown(id, section, &ids));
             section.discard();
         }
     });

@@ -2,32 +2,47 @@
 //!
 //! No message repeats a value, because any value may be a secret in the wrong place. Keys are repeated.
 
-use std::{cell::RefCell, fmt, sync::Arc};
+use std::{cell::RefCell, collections::BTreeSet, fmt, sync::Arc};
+
+/// How many problems are shown. Nobody reads more at once, and a file that is something else altogether has one on every
+/// line.
+const MOST_SHOWN: usize = 50;
+
+/// How much of a key and of a message is shown, in characters. The longest messages list the keys of a table.
+const LONGEST_KEY: usize = 200;
+const LONGEST_MESSAGE: usize = 1000;
 
 /// Everything that is wrong with a configuration: at least one problem, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct ConfigErrors(Vec<Problem>);
+pub struct ConfigErrors {
+    shown: Vec<Problem>,
+    /// How many more there are.
+    more: usize,
+}
 
 impl ConfigErrors {
-    /// The problems: those without a line first, then by position, those of the environment last.
+    /// The first problems: those without a line first, then by position, those of the environment last.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
-        &self.0
+        &self.shown
     }
 }
 
 impl From<Problem> for ConfigErrors {
     fn from(problem: Problem) -> Self {
-        Self(vec![problem])
+        Self { shown: vec![problem], more: 0 }
     }
 }
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in &self.0 {
+        for problem in &self.shown {
             writeln!(f, "{problem}")?;
         }
-        match self.0.len() {
+        if self.more > 0 {
+            writeln!(f, "... and {} more", self.more)?;
+        }
+        match self.shown.len() + self.more {
             1 => write!(f, "1 problem in the configuration"),
             count => write!(f, "{count} problems in the configuration"),
         }
@@ -94,7 +109,9 @@ pub struct Position {
 /// Collects problems while the reading goes on.
 #[derive(Default)]
 pub(super) struct Findings {
-    problems: RefCell<Vec<Problem>>,
+    problems: RefCell<First>,
+    /// What is valid, and probably not what was meant.
+    doubts: RefCell<First>,
     /// The first line that is no TOML. What the parser made of the text from there on is a guess.
     broken: Option<usize>,
 }
@@ -104,39 +121,89 @@ impl Findings {
     pub(super) fn malformed(&mut self, name: &Arc<str>, position: Position, message: &str) {
         self.broken = Some(self.broken.map_or(position.line, |line| line.min(position.line)));
         let origin = Origin::File { name: Arc::clone(name), position: Some(position) };
-        self.problems.get_mut().push(Problem { origin, key: String::new(), message: message.to_owned() });
+        self.problems.get_mut().note(&origin, "", message);
     }
 
     /// Notes something that stands there and should not; unless it stands where the text is a guess.
-    pub(super) fn wrong(&self, origin: &Origin, key: impl Into<String>, message: impl Into<String>) {
-        if let (Some(broken), Origin::File { position: Some(position), .. }) = (self.broken, origin)
-            && position.line >= broken
-        {
+    pub(super) fn wrong(&self, origin: &Origin, key: impl AsRef<str>, message: impl AsRef<str>) {
+        if !self.is_a_guess(origin) {
+            self.problems.borrow_mut().note(origin, key.as_ref(), message.as_ref());
+        }
+    }
+
+    /// The same, for messages that take work: of a problem that is not shown there is none.
+    pub(super) fn wrong_by<K: AsRef<str>, M: AsRef<str>>(&self, origin: &Origin, tell: impl FnOnce() -> (K, M)) {
+        if self.is_a_guess(origin) {
             return;
         }
-        self.push(origin, key.into(), message.into());
+        let mut problems = self.problems.borrow_mut();
+        if problems.has_room_for(origin) {
+            let (key, message) = tell();
+            problems.note(origin, key.as_ref(), message.as_ref());
+        } else {
+            problems.more += 1;
+        }
+    }
+
+    /// Notes something that is valid and probably not what was meant.
+    pub(super) fn doubtful(&self, origin: &Origin, key: impl AsRef<str>, message: impl AsRef<str>) {
+        self.doubts.borrow_mut().note(origin, key.as_ref(), message.as_ref());
+    }
+
+    fn is_a_guess(&self, origin: &Origin) -> bool {
+        let Origin::File { position: Some(position), .. } = origin else { return false };
+        self.broken.is_some_and(|broken| position.line >= broken)
     }
 
     /// Notes something that should stand there and does not; unless it may hide in text that could not be read.
-    pub(super) fn missing(&self, origin: &Origin, key: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn missing(&self, origin: &Origin, key: impl AsRef<str>, message: impl AsRef<str>) {
         if self.broken.is_none() {
-            self.push(origin, key.into(), message.into());
+            self.problems.borrow_mut().note(origin, key.as_ref(), message.as_ref());
         }
     }
 
-    /// Fails if there was anything to note.
-    pub(super) fn into_result(self) -> Result<(), ConfigErrors> {
-        let mut problems = self.problems.into_inner();
-        if problems.is_empty() {
-            return Ok(());
+    /// Fails if there was anything wrong; otherwise tells what is doubtful.
+    pub(super) fn into_result(self) -> Result<Vec<String>, ConfigErrors> {
+        let First { kept, more } = self.problems.into_inner();
+        if kept.is_empty() {
+            let First { kept, more } = self.doubts.into_inner();
+            let more = (more > 0).then(|| format!("... and {more} more"));
+            return Ok(kept.iter().map(Problem::to_string).chain(more).collect());
         }
-        problems.sort();
-        problems.dedup();
-        Err(ConfigErrors(problems))
+        Err(ConfigErrors { shown: kept.into_iter().collect(), more })
+    }
+}
+
+/// The first problems in the order of [`Problem`], and how many others there were. They come in the order of reading, so
+/// what is last at the moment gives way. That bounds memory, whatever the file holds.
+#[derive(Default)]
+struct First {
+    kept: BTreeSet<Problem>,
+    more: usize,
+}
+
+impl First {
+    fn note(&mut self, origin: &Origin, key: &str, message: &str) {
+        let key = shortened(key, LONGEST_KEY);
+        let message = shortened(message, LONGEST_MESSAGE);
+        self.kept.insert(Problem { origin: origin.clone(), key, message });
+        if self.kept.len() > MOST_SHOWN {
+            self.kept.pop_last();
+            self.more += 1;
+        }
     }
 
-    fn push(&self, origin: &Origin, key: String, message: String) {
-        self.problems.borrow_mut().push(Problem { origin: origin.clone(), key, message });
+    /// Whether a problem there may be shown.
+    fn has_room_for(&self, origin: &Origin) -> bool {
+        self.kept.len() < MOST_SHOWN || self.kept.last().is_some_and(|last| *origin <= last.origin)
+    }
+}
+
+/// The beginning of a text that is too long.
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

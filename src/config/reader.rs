@@ -96,8 +96,13 @@ impl<'f> Section<'f> {
     }
 
     /// Notes something wrong with this table as a whole.
-    pub(super) fn refuse(&self, message: impl Into<String>) {
+    pub(super) fn refuse(&self, message: impl AsRef<str>) {
         self.findings.wrong(&self.origin, dotted(&self.path), message);
+    }
+
+    /// The same, for messages that take work.
+    pub(super) fn refuse_by(&self, message: impl FnOnce() -> String) {
+        self.findings.wrong_by(&self.origin, || (dotted(&self.path), message()));
     }
 
     /// Leaves the rest of this table unread: what belongs to an unknown name cannot be judged.
@@ -182,11 +187,13 @@ impl<'f> Section<'f> {
     /// Notes every key that nobody asked for.
     fn finish(self) {
         for Entry { key, key_origin, .. } in &self.table.0 {
-            let near = nearest(key, self.known.iter().copied(), SLIP);
-            let guess = near.first().map(|known| format!("; did you mean {known}?")).unwrap_or_default();
-            let known: Vec<&str> = self.known.iter().copied().collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            self.findings.wrong(key_origin, self.key(key), format!("unknown key{guess} (known here: {known})"));
+            self.findings.wrong_by(key_origin, || {
+                let near = nearest(key, self.known.iter().copied(), SLIP);
+                let guess = near.first().map(|known| format!("; did you mean {known}?")).unwrap_or_default();
+                let known: Vec<&str> = self.known.iter().copied().collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                (self.key(key), format!("unknown key{guess} (known here: {known})"))
+            });
         }
     }
 }
@@ -331,8 +338,13 @@ impl Section<'_> {
     }
 
     /// Notes something wrong with a key of this table.
-    pub(super) fn wrong(&self, key: &str, origin: &Origin, message: impl Into<String>) {
+    pub(super) fn wrong(&self, key: &str, origin: &Origin, message: impl AsRef<str>) {
         self.findings.wrong(origin, self.key(key), message);
+    }
+
+    /// Notes a value that is valid and probably not what was meant.
+    pub(super) fn doubtful(&self, key: &str, origin: &Origin, message: impl AsRef<str>) {
+        self.findings.doubtful(origin, self.key(key), message);
     }
 
     /// Notes a value of the wrong kind. The value itself is never shown.

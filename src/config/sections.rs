@@ -1,11 +1,21 @@
 //! The tables with fixed keys: `[proxy]`, `[admin]`, `[state]`, `[token]`, `[queue]`, `[upstream]`, `[cache]`, `[audit]`,
 //! `[routing]`.
 
-use std::{num::NonZeroU32, ops::RangeInclusive, os::unix::net::SocketAddr, path::Path, time::Duration};
+use std::{
+    ffi::OsStr,
+    num::NonZeroU32,
+    ops::RangeInclusive,
+    os::unix::net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     Admin, Audit, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, ScopeCheck, State, UnknownRoute, Upstream,
-    credential::Surroundings, defaults, egress, reader::Section, tls, unix,
+    credential::Surroundings,
+    defaults, egress,
+    reader::{Located, Section},
+    tls, unix,
 };
 use crate::{
     ledger::Limits,
@@ -131,14 +141,7 @@ fn hosts(section: &mut Section<'_>) -> Vec<String> {
 
 /// Reads `[admin]`, which may not share an address with the proxy.
 pub(super) fn admin(section: &mut Section<'_>, proxy: &Proxy) -> Admin {
-    let found = section.parsed("listen", "an address such as \"127.0.0.1:9090\"", |text| {
-        let address: ListenAddress = text.parse().map_err(|error| format!("{error}"))?;
-        match address {
-            ListenAddress::Tcp { .. } => Ok(address),
-            ListenAddress::Unix(_) => Err("expected a TCP address such as \"127.0.0.1:9090\"".to_owned()),
-        }
-    });
-    let (listen, origin) = match found {
+    let (listen, origin) = match admin_listen(section) {
         Some(found) => (found.value, found.origin),
         None => (defaults::admin_listen(), section.origin().clone()),
     };
@@ -146,6 +149,17 @@ pub(super) fn admin(section: &mut Section<'_>, proxy: &Proxy) -> Admin {
         section.wrong("listen", &origin, "expected an address of its own: the proxy listens there");
     }
     Admin { listen }
+}
+
+/// Reads the address of `[admin]`.
+pub(super) fn admin_listen(section: &mut Section<'_>) -> Option<Located<ListenAddress>> {
+    section.parsed("listen", "an address such as \"127.0.0.1:9090\"", |text| {
+        let address: ListenAddress = text.parse().map_err(|error| format!("{error}"))?;
+        match address {
+            ListenAddress::Tcp { .. } => Ok(address),
+            ListenAddress::Unix(_) => Err("expected a TCP address such as \"127.0.0.1:9090\"".to_owned()),
+        }
+    })
 }
 
 /// Whether listening there twice is listening at one place: port 0 is a new port each time.
@@ -161,9 +175,17 @@ pub(super) fn state(section: &mut Section<'_>, around: &Surroundings<'_>) -> Sta
     });
     let words = [("unused", MissingState::Unused), ("lost", MissingState::Lost)];
     State {
-        dir: Some(dir.map_or_else(|| around.folder.join(defaults::STATE_DIR), |found| found.value)),
+        dir: Some(dir.map_or_else(|| default_state_dir(around), |found| found.value)),
         missing: section.choice("missing", &words).unwrap_or(defaults::MISSING),
     }
+}
+
+/// Where the supervisor says that state belongs (systemd's StateDirectory=, the container image), otherwise beside the
+/// configuration. The file wins over both, so that what it says is what holds.
+fn default_state_dir(around: &Surroundings<'_>) -> PathBuf {
+    let given = around.variables.value(defaults::STATE_DIRECTORY).and_then(OsStr::to_str);
+    let given = given.and_then(|paths| paths.split(':').next()).map(Path::new).filter(|path| path.is_absolute());
+    given.map_or_else(|| around.folder.join(defaults::STATE_DIR), Path::to_owned)
 }
 
 /// Reads `[token]`.

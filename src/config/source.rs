@@ -74,10 +74,45 @@ pub(super) fn parse(name: &Arc<str>, text: &str, findings: &mut Findings) -> Tab
     for error in errors {
         let position = lines.position(error.span().map_or(0, |span| span.start));
         if last.replace(position.line) != Some(position.line) {
-            findings.malformed(name, position, error.message());
+            let start = error.span().map_or(0, |span| span.start);
+            findings.malformed(name, position, &unquoted(text, start).unwrap_or_else(|| error.message().to_owned()));
         }
     }
     lines.table(document.get_ref())
+}
+
+/// What to write where a value stands without quotes, if that is what is wrong at `at`. The value itself may be a secret.
+fn unquoted(text: &str, at: usize) -> Option<String> {
+    let line = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
+    let before = text.get(line..at)?;
+    // Behind the last sign of TOML that a value can follow.
+    let value = before.rfind(['=', '[', ',', '{']).map_or(0, |sign| sign + 1);
+    let found = text.get(line + value..)?.lines().next()?.trim();
+    let key = before[..value].strip_suffix('=').map(|key| key.rsplit(['[', ',', '{']).next().unwrap_or(key).trim());
+    let is_bare = |key: &str| key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    let key = key.filter(|key| !key.is_empty() && key.len() <= LONGEST_SHOWN && is_bare(key));
+    if !before.contains('=') && !within_list(&text[..line]) {
+        return None;
+    }
+    let example = key.map_or_else(|| "\"...\"".to_owned(), |key| format!("{key} = \"...\""));
+    match found.chars().next()? {
+        '"' | '\'' => None,
+        '#' => Some(format!("the value is missing; expected one such as {example}")),
+        '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{2018}' | '\u{2019}' | '\u{ab}' | '\u{bb}' => {
+            Some(format!("these are no quotes of TOML; expected straight ones: {example}"))
+        }
+        ']' | '}' | ',' => None,
+        _ => Some(format!("the quotes are missing: expected {example}")),
+    }
+}
+
+/// Keys that are longer are not shown.
+const LONGEST_SHOWN: usize = 100;
+
+/// Whether a list is open at the end of a text, so that a line may begin with a value.
+fn within_list(before: &str) -> bool {
+    let last = before.trim_end();
+    last.ends_with([',', '['])
 }
 
 /// Turns offsets into lines and columns.
@@ -86,20 +121,47 @@ struct Lines<'a> {
     text: &'a str,
     /// Where each line begins.
     starts: Vec<usize>,
+    /// How many characters begin before each multiple of [`STRIDE`], so that a column on a long line takes no search
+    /// from its beginning.
+    counts: Vec<usize>,
+}
+
+/// Bytes between two counts: little to search, and little to keep.
+const STRIDE: usize = 256;
+
+/// Whether a character begins with this byte of UTF-8.
+fn begins(byte: &u8) -> bool {
+    byte & 0xc0 != 0x80
 }
 
 impl<'a> Lines<'a> {
     fn new(name: &'a Arc<str>, text: &'a str) -> Self {
         let after_newlines = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self { name, text, starts: [0].into_iter().chain(after_newlines).collect() }
+        let mut before = 0;
+        let count = |part: &[u8]| {
+            let here = before;
+            before += part.iter().filter(|byte| begins(byte)).count();
+            here
+        };
+        let counts = text.as_bytes().chunks(STRIDE).map(count).collect();
+        Self { name, text, starts: [0].into_iter().chain(after_newlines).collect(), counts }
+    }
+
+    /// How many characters begin before an offset.
+    fn characters(&self, offset: usize) -> usize {
+        let bytes = self.text.as_bytes();
+        let offset = offset.min(bytes.len());
+        let stride = (offset / STRIDE).min(self.counts.len().saturating_sub(1));
+        let counted = self.counts.get(stride).copied().unwrap_or_default();
+        counted + bytes[stride * STRIDE..offset].iter().filter(|byte| begins(byte)).count()
     }
 
     fn position(&self, offset: usize) -> Position {
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = self.starts[line - 1];
         // A file may begin with a byte order mark, which is no character of its first line.
-        let before = self.text.get(start..offset).unwrap_or_default().trim_start_matches('\u{feff}');
-        Position { line, column: before.chars().count() + 1 }
+        let mark = usize::from(start == 0 && offset > 0 && self.text.starts_with('\u{feff}'));
+        Position { line, column: (self.characters(offset) - self.characters(start)).saturating_sub(mark) + 1 }
     }
 
     fn origin(&self, offset: usize) -> Origin {
@@ -151,6 +213,49 @@ mod tests {
         assert_eq!(at("x"), (2, 3));
         let Position { line, column } = lines.position(text.len());
         assert_eq!((line, column), (3, 1));
+    }
+
+    #[test]
+    fn counts_characters_across_strides() {
+        let name = Arc::from("f");
+        for filler in ["a", "ä", "€", "😀"] {
+            let text = format!("first\n{}x", filler.repeat(3 * STRIDE + 7));
+            let Position { line, column } = Lines::new(&name, &text).position(text.len() - 1);
+            assert_eq!((line, column), (2, 3 * STRIDE + 8), "{filler}");
+        }
+        let Position { line, column } = Lines::new(&name, "").position(0);
+        assert_eq!((line, column), (1, 1));
+    }
+
+    #[test]
+    fn says_where_quotes_are_missing() {
+        let told = |text: &str| {
+            let mut findings = Findings::default();
+            parse(&Arc::from("f"), text, &mut findings);
+            findings.into_result().unwrap_err().problems()[0].to_string()
+        };
+        for (text, expected) in [
+            ("[proxy]\nlisten = 127.0.0.1:8080", "the quotes are missing: expected listen = \"...\""),
+            ("[proxy]\nlisten = localhost:8080", "the quotes are missing: expected listen = \"...\""),
+            ("[proxy]\nlisten = [127.0.0.1:8080]", "the quotes are missing: expected \"...\""),
+            ("[proxy]\nlisten = [\n  127.0.0.1:8080,\n]", "the quotes are missing: expected \"...\""),
+            ("[proxy]\nlisten = [\n  \"[::1]:1\",\n  [::1]:8080,\n]", "the quotes are missing"),
+            ("[admin]\nlisten = :9090", "the quotes are missing: expected listen = \"...\""),
+            ("[accounts.main]\ndata_center = us", "the quotes are missing: expected data_center = \"...\""),
+            ("[accounts.main]\nclient_id = 1000.ABC", "the quotes are missing: expected client_id = \"...\""),
+            ("[accounts.main]\nclient_id = ${ID}", "the quotes are missing: expected client_id = \"...\""),
+            ("[accounts.main]\nclient_secret = { env = ID }", "the quotes are missing: expected env = \"...\""),
+            ("[queue]\nmax_wait = 30s # half a minute", "the quotes are missing: expected max_wait = \"...\""),
+            ("[state]\ndir = /var/lib/x", "the quotes are missing: expected dir = \"...\""),
+            ("proxy.tls.cert = /etc/x.pem", "the quotes are missing: expected proxy.tls.cert = \"...\""),
+            ("[state]\ndir = \u{201c}/var/lib/x\u{201d}", "expected straight ones: dir = \"...\""),
+            ("[state]\ndir = # none yet", "the value is missing"),
+        ] {
+            assert!(told(text).contains(expected), "{text}: {}", told(text));
+        }
+        for text in ["[state]\ndir = \"/var", "[state]\ndir: x", "[state\n", "a = \"x\" y", "a = 'x", "= 1", "x"] {
+            assert!(!told(text).contains("quotes are missing"), "{text}: {}", told(text));
+        }
     }
 
     #[test]

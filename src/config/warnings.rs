@@ -2,6 +2,9 @@
 
 use super::Config;
 
+/// How many warnings are given. Nobody reads more at once.
+const MOST: usize = 100;
+
 impl Config {
     /// Whatever may have been meant differently, in words for the operator.
     #[must_use]
@@ -13,25 +16,35 @@ impl Config {
             "there are issuers of tokens, and no caller: everybody on this machine may call; configure [callers.NAME]"
                 .to_owned()
         });
-        in_the_clear
+        let doubtful = self.doubtful.iter().cloned();
+        let mut warnings: Vec<String> = doubtful
+            .chain(in_the_clear)
             .chain(open)
             .chain(self.proxy.tls.as_ref().and_then(|tls| tls.warning()))
             .chain(self.of_callers())
-            .collect()
+            .take(MOST + 1)
+            .collect();
+        if warnings.len() > MOST {
+            warnings.truncate(MOST);
+            warnings.push(format!("there are more than these {MOST} warnings"));
+        }
+        warnings
     }
 
-    /// Permissions that permit nothing: a slip of the pen, or one that was forgotten.
+    /// Permissions that permit nothing: a typo, or one that was forgotten.
     fn of_callers(&self) -> impl Iterator<Item = String> {
-        self.callers.callers().flat_map(|caller| {
+        self.callers.callers().flat_map(move |caller| {
             let (name, own) = (caller.who.name(), &caller.permissions);
             let idle = (own.accounts.is_empty() || own.allow.is_empty())
                 .then(|| format!("caller {name} may do nothing: callers.{name} needs accounts and allow"));
-            let unmatched =
-                own.allow.iter().filter(|glob| !self.catalogue.iter().any(|route| glob.matches(route.id.as_str())));
+            let unmatched = own
+                .allow
+                .iter()
+                .filter(move |glob| !self.catalogue.iter().any(|route| glob.matches(route.id.as_str())));
             let unmatched = unmatched.map(move |glob| {
                 format!("callers.{name}.allow: \"{glob}\" matches no route; zoho-gateway routes lists them")
             });
-            idle.into_iter().chain(unmatched).collect::<Vec<_>>()
+            idle.into_iter().chain(unmatched)
         })
     }
 }

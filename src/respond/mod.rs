@@ -215,8 +215,9 @@ pub fn problem<'a>(refusal: &'a Refusal, request_id: &'a str) -> Problem<'a> {
 pub fn respond(refusal: &Refusal, request_id: &str) -> Response<Body> {
     let (status, name, error) = kind(&refusal.cause);
     let problem = problem(refusal, request_id);
-    // A struct of texts and numbers always has a JSON form.
-    let mut response = Response::new(Body::full(serde_json::to_vec(&problem).unwrap_or_default()));
+    // A struct of texts and numbers always has a JSON form. It ends in a newline for people at a terminal.
+    let body = serde_json::to_string(&problem).unwrap_or_default() + "\n";
+    let mut response = Response::new(Body::full(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

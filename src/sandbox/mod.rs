@@ -6,10 +6,11 @@
 //!
 //! - One count per login and API (method and path template), whatever the id in the path says.
 //! - Every call of a known login counts, also one with a dead token, one during a lock, and one whose caller hung up.
+//! - A call that no page documents, by its path or its method, gets 404, unless the sandbox is lenient.
 //! - A call over the threshold is refused and locks its API; calls during a lock are refused and do not prolong it.
 //!
 //! Where to read on: `visit.rs` tells one call's story, `request.rs` decodes it, `tokens.rs` knows whose it is,
-//! `meter.rs` counts it, and `people.rs` or `calendar.rs` answers in the shape of Zoho's page. `accounts.rs` is the token
+//! `meter.rs` counts it, `known.rs` looks it up, and `people.rs` or `calendar.rs` answers in the shape of Zoho's page. `accounts.rs` is the token
 //! endpoint, `consent.rs` the page on which a user lets a client in. `control.rs` is no part of Zoho: under
 //! `/__sandbox/` a test reads the counts and pulls the levers.
 //!
@@ -26,6 +27,7 @@ mod calendar;
 mod codes;
 mod consent;
 mod control;
+mod known;
 mod login;
 mod meter;
 mod meters;

@@ -42,6 +42,22 @@ pub(super) fn locked(product: Product, told: LockAnswer) -> Answer {
     }
 }
 
+/// A path that no page documents. Zoho's code for it is documented; Calendar's words for it are not.
+pub(super) fn unknown_path(product: Product) -> Answer {
+    match product {
+        Product::People => people(StatusCode::NOT_FOUND, 7201, "Invalid URL."),
+        Product::Calendar => calendar(StatusCode::NOT_FOUND, "URL_NOT_FOUND", "Invalid URL."),
+    }
+}
+
+/// A path that is documented with other methods.
+pub(super) fn wrong_method(product: Product) -> Answer {
+    match product {
+        Product::People => people(StatusCode::NOT_FOUND, 7216, "Invalid HTTP method."),
+        Product::Calendar => calendar(StatusCode::NOT_FOUND, "INVALID_METHOD", "Invalid HTTP method."),
+    }
+}
+
 /// A body above the sandbox's bound.
 pub(super) fn too_large(product: Product) -> Answer {
     match product {

@@ -38,6 +38,8 @@ pub struct Settings {
     pub token_delay: Duration,
     /// How a People call is told that its API is locked.
     pub lock_answer: LockAnswer,
+    /// Whether calls that no page documents succeed like others.
+    pub lenient: bool,
 }
 
 impl Settings {
@@ -62,6 +64,7 @@ impl Default for Settings {
             token_life: TOKEN_LIFE,
             token_delay: Duration::ZERO,
             lock_answer: LockAnswer::default(),
+            lenient: false,
         }
     }
 }

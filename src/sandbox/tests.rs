@@ -337,13 +337,33 @@ async fn shares_a_calendar_with_users_and_groups() {
 }
 
 #[tokio::test]
-async fn answers_every_other_path_with_nothing_found() {
+async fn answers_every_other_documented_path_with_nothing_found() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;
     let people = zoho.call("GET /people/api/forms?x=1", &token).await.body;
     assert_eq!(people["response"]["uri"], "/people/api/forms");
-    let calendar = zoho.call("GET /api/v1/events", &token).await.body;
+    let calendar = zoho.call("GET /api/v1/calendars", &token).await.body;
     assert_eq!(calendar, json!({"calendars": []}));
+}
+
+#[tokio::test]
+async fn knows_no_other_calls_unless_it_is_lenient() {
+    for lenient in [false, true] {
+        let zoho = Zoho::start(Settings { lenient, ..Settings::default() }).await;
+        let token = zoho.token().await;
+        for (line, pointer, code) in [
+            ("PUT /api/v1/courses/1/shaer", "/response/errors/code", json!(7201)),
+            ("POST /api/v1/courses/1/share", "/response/errors/code", json!(7216)),
+            ("GET /api/v1/events", "/error/0/error_code", json!("URL_NOT_FOUND")),
+            ("POST /api/v1/calendars/1/share", "/error/0/error_code", json!("INVALID_METHOD")),
+        ] {
+            let reply = zoho.call(line, &token).await;
+            let expected = if lenient { (200, None) } else { (404, Some(&code)) };
+            assert_eq!((reply.status, reply.body.pointer(pointer)), expected, "{line}: {reply:?}");
+        }
+        // Whoever is not known is not told which calls there are.
+        assert_eq!(zoho.call("PUT /api/v1/courses/1/shaer", "1000.nobody").await.status, 401);
+    }
 }
 
 #[tokio::test]

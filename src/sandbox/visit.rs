@@ -9,10 +9,11 @@ use hyper::body::Incoming;
 
 use super::answer::Answer;
 use super::api::{Api, Part, Product};
+use super::known::Known;
 use super::login::Login;
 use super::request::{Arrival, BodyFault};
 use super::world::{Sandbox, World};
-use super::{accounts, calendar, control, people, refusal};
+use super::{accounts, calendar, control, known, people, refusal};
 use crate::clock;
 
 /// Answers `request` as the part of Zoho that its path belongs to.
@@ -64,7 +65,11 @@ fn decide(sandbox: &Sandbox, world: &mut World, product: Product, arrival: &Arri
         Err(BodyFault::TooLarge) => refusal::too_large(product),
         // The caller is gone, and with it whoever could read this.
         Err(BodyFault::Broken) => refusal::broken_body(product),
-        Ok(_) => execute(world, &login, api, arrival, &segments),
+        Ok(_) => match known::look_up(product, &arrival.method, &segments) {
+            Known::Path if !sandbox.settings.lenient => refusal::wrong_method(product),
+            Known::Nothing if !sandbox.settings.lenient => refusal::unknown_path(product),
+            _ => execute(world, &login, api, arrival, &segments),
+        },
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +16,10 @@ use super::{
     row::{Key, Stored},
     timeline::Timeline,
 };
+use crate::reread;
+
+/// Room for every route of a thousand accounts.
+const LONGEST_COPY: u64 = 64 * 1024 * 1024;
 
 /// The locks in force, as this era's numbers, and the file they are copied to.
 #[derive(Debug)]
@@ -49,10 +53,10 @@ impl LockCopy {
 
     /// The locks that the file has, as this era's numbers; `None` when there is no file.
     pub(super) fn read(path: &Path, timeline: &Timeline) -> io::Result<Option<BTreeMap<Key, i64>>> {
-        let text = match fs::read(path) {
+        let text = match reread::read_regular(path, LONGEST_COPY) {
             Ok(text) => text,
-            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+            Err(unread) if unread.is_absent() => return Ok(None),
+            Err(unread) => return Err(unread.into()),
         };
         let Sheet { era, written, locks } = serde_json::from_slice(&text)?;
         let shift = timeline.shift(era.as_deref(), written);

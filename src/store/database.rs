@@ -5,7 +5,8 @@
 //! others altered; here such a panic is damage like any other.
 
 use std::{
-    fs, io,
+    fs::{self, OpenOptions},
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
@@ -19,6 +20,7 @@ use super::{
     files::{self, FileId},
     row::{Key, Stored},
 };
+use crate::reread;
 
 /// An open database.
 #[derive(Debug)]
@@ -94,6 +96,11 @@ impl Database {
 
     /// Opens a database, verifies it and reads all of it.
     pub(super) fn open(path: &Path) -> Result<(Self, Contents), Fault> {
+        let file =
+            reread::open_regular(OpenOptions::new().read(true), path).map_err(|unread| Fault::Failed(unread.into()))?;
+        if file.metadata().map_err(Fault::Failed)?.len() > LARGEST {
+            return Err(Fault::Damaged(format!("it is larger than {LARGEST} bytes")));
+        }
         let (mut database, contents) = Self::open_by(|builder| builder.open(path))?;
         database.file = Some(FileId::of(&fs::metadata(path).map_err(Fault::Failed)?));
         Ok((database, contents))
@@ -299,6 +306,9 @@ const FORMAT: u32 = 1;
 
 /// Enough to tell a story, little enough to read at each start.
 const INCIDENTS_KEPT: u64 = 32;
+
+/// A thousand times what a gateway writes. All of it is read at each start.
+const LARGEST: u64 = 1024 * 1024 * 1024;
 
 /// The whole file fits in; redb's own default would allow a gigabyte.
 const CACHE: usize = 4 * 1024 * 1024;

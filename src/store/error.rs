@@ -9,7 +9,9 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process uses the folder.
-    #[error("{} is in use by {by}; end that process or give this gateway another state.dir", dir.display())]
+    #[error("{} is in use by {by}. One gateway runs per Zoho login, and gateways that share one exceed its thresholds together: end \
+             that process, or let the services of both call one gateway. Only a gateway for another login takes a folder \
+             of its own", dir.display())]
     Held {
         /// The folder.
         dir: PathBuf,
@@ -40,6 +42,7 @@ fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room on the disk",
         io::ErrorKind::ResourceBusy => "; end the program that has it open",
+        io::ErrorKind::InvalidInput => "; it is none of the gateway's files: move it away",
         _ => "; set state.dir to a folder that the gateway may write",
     }
 }

@@ -51,7 +51,12 @@ impl FileId {
 /// Writes a whole file so that a reader after any crash finds the old text or the new.
 pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let draft = path.with_extension("new");
-    let mut file = private().create(true).truncate(true).open(&draft)?;
+    // A process that died may have left one.
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = private().create_new(true).open(&draft)?;
     file.write_all(text)?;
     file.sync_all()?;
     fs::rename(&draft, path)?;

@@ -13,7 +13,7 @@ use super::{
     error::OpenError,
     files::{self, FileId},
 };
-use crate::clock;
+use crate::{clock, reread};
 
 /// The hold on a folder, for as long as it lives.
 ///
@@ -39,8 +39,8 @@ impl Holder {
     /// Takes hold of the folder.
     pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join("holder");
-        let open = || files::private().create(true).truncate(false).open(&path);
-        let mut file = open().map_err(OpenError::unusable("open", &path))?;
+        let file = reread::open_regular(files::private().create(true).truncate(false), &path);
+        let mut file = file.map_err(|unread| OpenError::unusable("open", &path)(unread.into()))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -28,6 +28,8 @@ mod files;
 mod holder;
 mod newest;
 mod opening;
+#[cfg(test)]
+mod path_tests;
 mod row;
 mod service;
 #[cfg(test)]

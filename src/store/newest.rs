@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::files;
+use crate::reread;
 
 /// The file with the number.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(super) struct Newest {
 impl Newest {
     /// Opens the file, or makes it.
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
-        let file = files::private().create(true).truncate(false).open(&path)?;
+        let file = reread::open_regular(files::private().create(true).truncate(false), &path)?;
         let mut text = [0; LENGTH];
         let number = match file.read_exact_at(&mut text, 0) {
             Ok(()) => parse(&text),

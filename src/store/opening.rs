@@ -1,6 +1,6 @@
 //! How a folder is opened: what is found there decides what the gateway remembers.
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{collections::BTreeMap, fs::OpenOptions, io, path::Path};
 
 use super::{
     KeptToken, Memory, Opened, Store,
@@ -13,6 +13,7 @@ use super::{
     row::{Key, Stored},
     timeline::Timeline,
 };
+use crate::{reread, trial};
 
 /// What stands in the database's place.
 pub(super) enum Found {
@@ -31,6 +32,22 @@ impl Store {
         Self::open_in(dir, Timeline::current())
     }
 
+    /// Whether the folder could be opened, found out without making it and without holding it: a gateway may use it.
+    ///
+    /// # Errors
+    /// [`OpenError`] when it could not.
+    pub fn probe(dir: &Path) -> Result<(), OpenError> {
+        trial::folder(dir).map_err(OpenError::unusable("write to the folder", dir))?;
+        for (name, writes) in [("holder", true), ("newest", true), ("ledger.redb", true), ("locks.json", false)] {
+            let path = dir.join(name);
+            match reread::open_regular(OpenOptions::new().read(true).write(writes), &path) {
+                Err(unread) if !unread.is_absent() => return Err(OpenError::unusable("open", &path)(unread.into())),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// [`Store::open`] with the time as a parameter.
     pub(super) fn open_in(dir: &Path, timeline: Timeline) -> Result<Opened, OpenError> {
         files::make_folder(dir).map_err(OpenError::unusable("make the folder", dir))?;
@@ -40,7 +57,16 @@ impl Store {
         let mut holder = Holder::take(dir)?;
         let [path, copy, beside] = ["ledger.redb", "locks.json", "newest"].map(|name| dir.join(name));
         let newest = Newest::open(beside.clone()).map_err(OpenError::unusable("open", &beside))?;
-        let copied = LockCopy::read(&copy, &timeline);
+        let copied = match LockCopy::read(&copy, &timeline) {
+            // Nothing of ours, so whoever put it there is asked.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                return Err(OpenError::unusable("read", &copy)(error));
+            }
+            copied => copied,
+        };
+        if let Err(error) = &copied {
+            tracing::warn!(file = %copy.display(), %error, "the copy of the locks cannot be used and is written anew");
+        }
         let unused = !holder.used() && newest.number() == 0 && matches!(copied, Ok(None));
         let copied = copied.ok().flatten().unwrap_or_default();
 

@@ -7,6 +7,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::trial;
+
+/// Whether the file could be opened, found out without making it.
+///
+/// # Errors
+/// When it could not.
+pub fn probe(path: &Path) -> io::Result<()> {
+    if path.try_exists()? {
+        return append_to(path, false).map(drop);
+    }
+    trial::file_in(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
 /// A file that lines are appended to.
 #[derive(Debug)]
 pub(super) struct AuditFile {

@@ -1,6 +1,7 @@
 //! Logs go to standard error: for people on a terminal, as JSON otherwise.
 
 use std::{
+    ffi::OsString,
     io::{self, IsTerminal, Write},
     sync::{
         OnceLock,
@@ -55,7 +56,7 @@ pub fn init() -> Log {
     let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok();
     let lines = fmt::layer().with_writer(ToStderr(writer));
     let lines = match io::stderr().is_terminal() {
-        true => lines.with_ansi(true).compact().boxed(),
+        true => lines.with_ansi(wants_colours(|name| std::env::var_os(name))).compact().boxed(),
         false => lines.json().flatten_event(true).boxed(),
     };
     let audit = fmt::layer().json().flatten_event(true).with_writer(ToAuditFile);
@@ -63,6 +64,14 @@ pub fn init() -> Log {
     let filter = filter(asked.as_deref().unwrap_or_default());
     let _ = tracing_subscriber::registry().with(filter).with(lines).with(audit).try_init();
     Log { _stderr: guard }
+}
+
+/// Whether a terminal is to have colours: not with a `NO_COLOR` that says something (no-color.org), and not where the
+/// terminal has none.
+fn wants_colours(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = variable("TERM").is_some_and(|value| value == "dumb");
+    !refused && !dumb
 }
 
 /// How many lines were lost so far: whoever reads them stalled, or nobody took them.
@@ -163,6 +172,25 @@ pub fn milliseconds(span: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_have_them_and_people_who_want_them() {
+        for (no_color, term, wanted) in [
+            (None, None, true),
+            (None, Some("xterm-256color"), true),
+            (Some(""), Some("linux"), true),
+            (Some("1"), Some("xterm"), false),
+            (Some("0"), None, false),
+            (None, Some("dumb"), false),
+        ] {
+            let variable = |name: &str| match name {
+                "NO_COLOR" => no_color.map(OsString::from),
+                "TERM" => term.map(OsString::from),
+                other => panic!("{other} says nothing of colours"),
+            };
+            assert_eq!(wants_colours(variable), wanted, "{no_color:?} {term:?}");
+        }
+    }
 
     #[test]
     fn the_audit_is_shown_unless_it_is_named() {

@@ -140,7 +140,8 @@ impl Metrics {
         registry.register("token_requests", "Requests to the accounts server", tokens.clone());
         registry.register("issuer_requests", "Requests for the keys of issuers of callers' tokens", issuers.clone());
         registry.register("locks", "Answers that told of a lock", locks.clone());
-        let foreign = "Locks that came while the ledger showed room: somebody else spends the same quota";
+        let foreign =
+            "Locks that came while the ledger had free slots: another gateway on the login is the likeliest reason";
         registry.register("foreign_locks", foreign, foreign_locks.clone());
         let (cache, cache_bytes) = (Family::default(), Gauge::default());
         registry.register("cache", "Reads of routes whose answers are kept, by what the cache did", cache.clone());

@@ -6,6 +6,7 @@ mod log;
 mod metrics;
 mod plain;
 
+pub use audit_file::probe as probe_audit;
 pub use audit_writer::{Unwritten, open as audit_to, trouble as audit_trouble, written as audited};
 pub use log::{Log, init as init_logging, milliseconds};
 pub use metrics::{Exposition, Foreseen, Metrics};

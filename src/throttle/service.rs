@@ -92,7 +92,7 @@ where
                 tracing::warn!(%account, %route, lasts_s, "Zoho has locked the call; nothing is sent until the lock ends");
                 room.metrics.locked(&account, &route);
                 if met.foreign {
-                    tracing::warn!(%account, %route, "the ledger shows room, so somebody else spends the same quota; /status has the calls of the last window");
+                    tracing::warn!(%account, %route, "Zoho locked this call although the ledger had free slots: another client spends the same quota, most likely another gateway on this login, otherwise a script or another program; /status has the calls of the last window");
                     room.metrics.foreign_lock(&account, &route);
                 }
             }

@@ -42,6 +42,7 @@ const FLOORS: [&[&str]; 14] = [
         "shutdown",
         "success",
         "trail",
+        "trial",
     ],
 ];
 

@@ -62,20 +62,40 @@ async fn a_call_in_flight_is_answered_and_a_new_one_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_terminal_that_closes_costs_nobody_an_answer() {
-    for signal in ["HUP", "QUIT"] {
-        let gate = Arc::new(Notify::new());
-        let closed = Arc::clone(&gate);
-        let upstream = Upstream::start(move |_| Reply::json(200, "{}").behind(&closed)).await;
-        let mut gateway = Gateway::before_upstream(&upstream).set("proxy.drain", "20s").start();
-        let in_flight = tokio::spawn(get(COURSE).sending(gateway.address()));
-        upstream.until_received(1).await;
+async fn a_quit_drains_like_a_termination() {
+    let gate = Arc::new(Notify::new());
+    let closed = Arc::clone(&gate);
+    let upstream = Upstream::start(move |_| Reply::json(200, "{}").behind(&closed)).await;
+    let mut gateway = Gateway::before_upstream(&upstream).set("proxy.drain", "20s").start();
+    let in_flight = tokio::spawn(get(COURSE).sending(gateway.address()));
+    upstream.until_received(1).await;
+    gateway.process().signal("QUIT");
+    gateway.process().logged(|line| line.contains("draining").then_some(()));
+    gate.notify_one();
+    in_flight.await.expect("no panic").is_zohos(200);
+    assert_eq!(gateway.wait(), Some(0));
+}
+
+/// A supervisor's reload ended the gateway with exit code 0, after which systemd did not start it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_to_reload_is_logged_and_ends_nothing() {
+    let gate = Arc::new(Notify::new());
+    let closed = Arc::clone(&gate);
+    let upstream = Upstream::start(move |_| Reply::json(200, "{}").behind(&closed)).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let in_flight = tokio::spawn(get(COURSE).sending(gateway.address()));
+    upstream.until_received(1).await;
+    for (signal, times) in [("HUP", 1), ("USR1", 1), ("USR2", 1), ("HUP", 2)] {
         gateway.process().signal(signal);
-        gateway.process().logged(|line| line.contains("draining").then_some(()));
-        gate.notify_one();
-        in_flight.await.expect("no panic").is_zohos(200);
-        assert_eq!(gateway.wait(), Some(0), "{signal}");
+        let said = format!("SIG{signal} is ignored");
+        let told = || gateway.process().log().iter().filter(|line| line.contains(&said)).count();
+        until("the signal is logged", async || told() == times).await;
+        assert_eq!(gateway.admin("/readyz").await.status, 200, "{signal}");
     }
+    gate.notify_one();
+    in_flight.await.expect("no panic").is_zohos(200);
+    upstream.only();
+    gateway.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

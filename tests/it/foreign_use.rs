@@ -1,4 +1,4 @@
-//! Somebody else spends the same quota: a lock that our own calls cannot explain is reported, with the evidence.
+//! Another client spends the same quota: a lock that our own calls cannot explain is reported, with the evidence.
 
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ async fn a_lock_that_is_none_of_our_doing_is_reported_with_our_own_calls() {
     assert_eq!((count(&gateway, "locks").await, count(&gateway, "foreign_locks").await), (1, 1));
     gateway.process().logged(|line| {
         let line: Value = serde_json::from_str(line).ok()?;
-        let told = line["message"].as_str()?.contains("somebody else spends the same quota");
+        let told = line["message"].as_str()?.contains("most likely another gateway on this login");
         (told && line["account"] == "main" && line["route"] == ROUTE).then_some(())
     });
     let reported = incidents(&gateway).await;

@@ -259,7 +259,7 @@ async fn a_self_clients_code_needs_no_browser() {
     let zoho = Sandbox::boundless();
     let setup = with_file(&zoho);
     let code = self_client_code(&zoho, "ZOHOPEOPLE.training.ALL,ZohoCalendar.calendar.READ").await;
-    let ended = command("login", &setup, &["--account", "main", "--code", &code]).with_code(0);
+    let ended = command("login", &setup, &["--account", "main", "--missing-scopes", "--code", &code]).with_code(0);
     let token = kept(&setup);
     assert!(token.starts_with("1000.sandbox.") && ended.stdout.is_empty(), "{ended:?}");
     assert!(!ended.stderr.contains(&token) && !ended.stderr.contains(&code), "{ended:?}");
@@ -344,7 +344,7 @@ async fn check_online_names_the_scopes_that_are_missing() {
     let scopes = "zohopeople.training.READ,ZohoCalendar.calendar.ALL";
     let code = self_client_code(&zoho, scopes).await;
     command("login", &setup, &["--account", "main", "--code", &code]).with_code(0);
-    let ended = command("check", &setup, &["--online"]).with_code(0);
+    let ended = command("check", &setup, &["--online", "--missing-scopes"]).with_code(0);
     assert!(ended.stdout.contains("granted an access token for zohopeople.training.READ "), "{ended:?}");
     let lines: Vec<_> = ended.stderr.lines().collect();
     for (scope, route) in [
@@ -378,6 +378,61 @@ fn less_can_be_asked_for() {
         let told = command("login", &with_file(&zoho), &["--account", "main", "--scopes", wrong]).with_code(2).stderr;
         assert!(told.contains("expected scopes such as ZOHOPEOPLE.training.ALL"), "{told}");
     }
+}
+
+/// A narrower login is meant, and fifty lines at every check hid what was not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn missing_scopes_are_counted_in_one_line() {
+    let zoho = Sandbox::boundless();
+    for (scopes, lines) in [("ZOHOPEOPLE.training.READ,ZohoCalendar.calendar.ALL", 1), ("ZOHOPEOPLE.training.ALL", 1)] {
+        let setup = with_file(&zoho);
+        let code = self_client_code(&zoho, scopes).await;
+        let told = command("login", &setup, &["--account", "main", "--code", &code]).with_code(0).stderr;
+        assert_eq!(told.lines().filter(|line| line.contains("lacks")).count(), lines, "{told}");
+        assert!(told.lines().count() <= 2, "{told}");
+        let told = command("check", &setup, &["--online"]).with_code(0).stderr;
+        assert_eq!(told.lines().count(), lines, "{told}");
+        assert!(told.contains(" of 449 calls need a scope") && told.contains("--missing-scopes"), "{told}");
+    }
+    // Nothing is missing for those calls that somebody may make.
+    let setup = only_lms(with_file(&zoho), false);
+    let code = self_client_code(&zoho, "ZOHOPEOPLE.training.ALL").await;
+    command("login", &setup, &["--account", "main", "--code", &code]).with_code(0);
+    assert_eq!(command("check", &setup, &["--online"]).with_code(0).stderr, "");
+    let told = command("check", &with_file(&zoho), &["--missing-scopes"]).with_code(2).stderr;
+    assert!(told.contains("--online"), "{told}");
+}
+
+/// A configuration with one caller, who may use the calls of LMS.
+fn only_lms(setup: Setup, read_only: bool) -> Setup {
+    setup
+        .set("callers.payroll.key_sha256", "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683")
+        .set("callers.payroll.accounts", "main")
+        .set("callers.payroll.allow", "people.lms.*")
+        .set("callers.payroll.read_only", read_only)
+}
+
+/// Scopes for writes that nobody may make are rights without a use.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_only_reads_needs_no_scope_for_writes() {
+    let zoho = Sandbox::boundless();
+    let setup = only_lms(with_file(&zoho), true);
+    let login = Login::start(&setup, &[]);
+    assert_eq!(login.asked("scope"), "ZOHOPEOPLE.training.READ");
+    drop(login);
+    let code = self_client_code(&zoho, "ZOHOPEOPLE.training.READ").await;
+    command("login", &setup, &["--account", "main", "--code", &code]).with_code(0);
+    let ended = command("check", &setup, &["--online"]).with_code(0);
+    assert!(ended.stdout.contains("scopes   main needs ZOHOPEOPLE.training.READ\n"), "{ended:?}");
+    assert_eq!(ended.stderr, "", "nothing is missing");
+
+    // Another caller that writes needs more.
+    let both = setup
+        .set("callers.admin.key_sha256", crate::support::HASH_OF_ONE)
+        .set("callers.admin.accounts", "main")
+        .set("callers.admin.allow", "people.lms.share-course");
+    let login = Login::start(&both, &[]);
+    assert!(login.asked("scope").contains("ZOHOPEOPLE.training.ALL"), "{}", login.asked("scope"));
 }
 
 /// What `check` prints for the API console is what a browser is asked for.

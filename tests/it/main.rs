@@ -24,11 +24,15 @@ mod callers;
 #[cfg(test)]
 mod catalogue;
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod cut_answers;
 #[cfg(test)]
 mod daily;
+#[cfg(test)]
+mod deploy;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
@@ -55,6 +59,8 @@ mod locks;
 #[cfg(test)]
 mod login;
 mod metrics;
+#[cfg(test)]
+mod output;
 #[cfg(test)]
 mod payloads;
 #[cfg(test)]

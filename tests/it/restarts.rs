@@ -342,6 +342,7 @@ async fn one_gateway_at_a_time_uses_a_folder() {
     let second = Gateway::before(&zoho).set("state.dir", folder);
     let told = fails_to_start(&second);
     assert!(told.contains(&format!("{folder} is in use by process {} ", first.process().id())), "{told}");
+    assert!(told.contains("Only a gateway for another login") && !told.contains("another state.dir"), "{told}");
     first.send(&get(COURSE)).await.is_zohos(200);
     // Which keeps the folder.
     let _first = first.stop();

@@ -1,6 +1,6 @@
 //! `run --sandbox`: the first minute of a newcomer.
 
-use crate::support::{Process, shell};
+use crate::support::{Process, call, shell};
 
 #[test]
 fn each_suggested_call_is_answered() {
@@ -20,4 +20,48 @@ fn each_suggested_call_is_answered() {
     for left_over in ["panicked", "sandbox-client-secret", "1000.sandbox-refresh-token"] {
         assert!(!printed.contains(left_over), "{printed}");
     }
+}
+
+/// Every typo succeeded in the sandbox, so a service tested there broke at Zoho.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_no_page_documents_is_not_found() {
+    let env = [("ZOHO_GATEWAY__PROXY__LISTEN", "127.0.0.1:0"), ("ZOHO_GATEWAY__ADMIN__LISTEN", "127.0.0.1:0")];
+    let typos = [
+        ("GET", "/people/api/v1/corses/1/shaer", 7201),
+        ("PUT", "/people/api/v1/courses/1/shaer", 7201),
+        ("GET", "/people/people/api/forms/json/employee/insertRecrod", 7201),
+        ("POST", "/people/api/v1/courses/1/share", 7216),
+        ("PATCH", "/people/api/v1/courses/1/share", 7216),
+        ("DELETE", "/calendar/api/v1/calendars/1/share", 0),
+        ("GET", "/calendar/api/v1/calendars/1/shares", 0),
+    ];
+    let documented = [
+        ("GET", "/people/api/v1/courses/1/share"),
+        ("GET", "/people/people/api/v1/courses/1/share"),
+        ("GET", "/people/people/api/forms"),
+        ("POST", "/people/people/api/forms"),
+        ("GET", "/calendar/api/v1/calendars/1/share"),
+    ];
+    for lenient in [false, true] {
+        let options = if lenient { &["run", "--sandbox", "--lenient"][..] } else { &["run", "--sandbox"] };
+        let mut program = Process::start(options, &env);
+        let gateway =
+            program.said(|line| Some(line.split_once("The gateway listens on ")?.1.split_once(',')?.0.to_owned()));
+        for (method, path, code) in typos {
+            let answer = call(method, path).send(&gateway).await;
+            assert_eq!(answer.status, if lenient { 200 } else { 404 }, "{method} {path}: {answer:?}");
+            match code {
+                _ if lenient => {}
+                0 => assert!(answer.json()["error"][0]["error_code"].is_string(), "{answer:?}"),
+                code => assert_eq!(answer.json()["response"]["errors"]["code"], code, "{answer:?}"),
+            }
+        }
+        for (method, path) in documented {
+            assert_eq!(call(method, path).send(&gateway).await.status, 200, "{method} {path}");
+        }
+        program.terminate();
+        assert_eq!(program.wait(), Some(0));
+    }
+    let told = Process::run(&["run", "--config", "x", "--lenient"], &[]);
+    assert_eq!(told.code, Some(2), "{told:?}");
 }

@@ -148,7 +148,7 @@ fn bytes_that_are_no_text_are_an_error() {
     assert_eq!(
         lines(&parse("gateway.toml", &text, pairs).unwrap_err()),
         [
-            "gateway.toml:4:25: accounts.main.client_secret.env: names an environment variable that is not UTF-8 text",
+            "gateway.toml:4:25: accounts.main.client_secret.env: the environment variable SECRET is not UTF-8 text",
             "environment ZOHO_GATEWAY__PROXY__DRAIN: proxy.drain: expected UTF-8 text",
             "environment ZOHO_GATEWAY__\u{fffd}: expected a name such as ZOHO_GATEWAY__PROXY__LISTEN",
         ]

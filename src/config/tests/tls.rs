@@ -66,7 +66,6 @@ fn files_that_belong_together_are_taken() {
 #[test]
 fn what_is_wrong_with_the_files_is_told_by_key_and_file() {
     let folder = folder();
-    let this = "the file of that name in the folder DIR";
     for (tls, expected) in [
         ("{}", vec![
             "1:7: proxy.tls.cert: is missing; expected the path of a PEM file with the certificate".to_owned(),
@@ -79,31 +78,31 @@ fn what_is_wrong_with_the_files_is_told_by_key_and_file() {
             "1:36: proxy.tls.key: the file DIR/other-key is not the key of the first certificate in the file of cert".to_owned(),
         ]),
         ("{ cert = \"nowhere\", key = \"broken-key\", client_ca = \"nothing\" }", vec![
-            format!("1:22: proxy.tls.cert: {this} cannot be read: No such file or directory (os error 2)"),
-            format!("1:39: proxy.tls.key: {this} is no well-formed PEM text; expected private key (BEGIN PRIVATE KEY)"),
-            format!("1:65: proxy.tls.client_ca: {this} holds no certificates (BEGIN CERTIFICATE)"),
+            "1:22: proxy.tls.cert: the file DIR/nowhere cannot be read: No such file or directory (os error 2)".to_owned(),
+            "1:39: proxy.tls.key: the file DIR/broken-key is no well-formed PEM text; expected private key (BEGIN PRIVATE KEY)".to_owned(),
+            "1:65: proxy.tls.client_ca: the file DIR/nothing holds no certificates (BEGIN CERTIFICATE)".to_owned(),
         ]),
         ("{ cert = \"key\", key = \"cert\", client_ca = \"nonsense-cert\" }", vec![
-            format!("1:22: proxy.tls.cert: {this} holds no certificates (BEGIN CERTIFICATE)"),
-            format!("1:35: proxy.tls.key: {this} holds no private key (BEGIN PRIVATE KEY)"),
-            format!("1:55: proxy.tls.client_ca: {this} holds a certificate that is not usable: invalid peer certificate: BadEncoding"),
+            "1:22: proxy.tls.cert: the file DIR/key holds no certificates (BEGIN CERTIFICATE)".to_owned(),
+            "1:35: proxy.tls.key: the file DIR/cert holds no private key (BEGIN PRIVATE KEY)".to_owned(),
+            "1:55: proxy.tls.client_ca: the file DIR/nonsense-cert holds a certificate that is not usable: invalid peer certificate: BadEncoding".to_owned(),
         ]),
         ("{ cert = \"nonsense-cert\", key = \"nonsense-key\" }", vec![
-            format!("1:22: proxy.tls.cert: {this} holds a certificate that is not usable: invalid peer certificate: BadEncoding"),
-            format!("1:45: proxy.tls.key: {this} holds a key of a kind that is not supported; expected RSA, ECDSA (P-256, P-384, P-521) or Ed25519"),
+            "1:22: proxy.tls.cert: the file DIR/nonsense-cert holds a certificate that is not usable: invalid peer certificate: BadEncoding".to_owned(),
+            "1:45: proxy.tls.key: the file DIR/nonsense-key holds a key of a kind that is not supported; expected RSA, ECDSA (P-256, P-384, P-521) or Ed25519".to_owned(),
         ]),
         ("{ cert = \"cert\", key = \"other-key\", client_ca = \"nothing\" }", vec![
             "1:36: proxy.tls.key: the file DIR/other-key is not the key of the first certificate in the file of cert".to_owned(),
-            format!("1:61: proxy.tls.client_ca: {this} holds no certificates (BEGIN CERTIFICATE)"),
+            "1:61: proxy.tls.client_ca: the file DIR/nothing holds no certificates (BEGIN CERTIFICATE)".to_owned(),
         ]),
         ("{ cert = \"cert\", key = \"cut-key\" }", vec![
-            format!("1:36: proxy.tls.key: {this} is no well-formed PEM text; expected private key (BEGIN PRIVATE KEY)"),
+            "1:36: proxy.tls.key: the file DIR/cut-key is no well-formed PEM text; expected private key (BEGIN PRIVATE KEY)".to_owned(),
         ]),
         ("{ cert = \"cert\", key = \"locked-key\" }", vec![
-            format!("1:36: proxy.tls.key: {this} holds a key with a passphrase; expected one without: openssl pkey -in OLD -out NEW"),
+            "1:36: proxy.tls.key: the file DIR/locked-key holds a key with a passphrase; expected one without: openssl pkey -in OLD -out NEW".to_owned(),
         ]),
         ("{ cert = \"no-text\", key = \"/dev/zero\" }", vec![
-            format!("1:22: proxy.tls.cert: {this} holds no certificates (BEGIN CERTIFICATE)"),
+            "1:22: proxy.tls.cert: the file DIR/no-text holds no certificates (BEGIN CERTIFICATE)".to_owned(),
             "1:39: proxy.tls.key: the file /dev/zero is too long: more than 1048576 bytes".to_owned(),
         ]),
         ("{ cert = \"cert\", key = \"\"\"-----BEGIN PRIVATE KEY-----\ns3cr3tc4n4ry/\"\"\" }", vec![

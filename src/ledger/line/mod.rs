@@ -73,7 +73,7 @@ pub enum Refused {
 pub struct Met {
     /// Its end.
     pub until: Instant,
-    /// It came while the ledger showed room, so somebody else spends the same quota.
+    /// It came while the ledger had free slots, so another client spends the same quota.
     pub foreign: bool,
 }
 

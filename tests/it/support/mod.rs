@@ -16,7 +16,7 @@ mod upstream;
 use std::{fmt::Display, time::Duration};
 
 pub(crate) use gateway::{CLIENT_SECRET, Gateway, REFRESH_TOKEN, Setup};
-pub(crate) use http::{Answer, Call, Connection, all, delete, get, put};
+pub(crate) use http::{Answer, Call, Connection, all, call, delete, get, put};
 pub(crate) use mute::Mute;
 pub(crate) use process::{Ended, Process};
 pub(crate) use proxy::{Proxy, Tunnels};

@@ -1,0 +1,112 @@
+//! What stands where the store's files belong: pipes, devices, sockets, folders, and far too much.
+
+use std::{fs, io, os::unix::fs::symlink, os::unix::net::UnixListener, path::Path, sync::mpsc, thread, time::Duration};
+
+use rustix::fs::{CWD, Mode, mkfifoat};
+
+use super::{Memory, OpenError, Store, tests::Machine};
+
+/// More than an opening takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What may stand there instead of a file.
+const STRANGE: [&str; 5] = ["pipe", "zero", "socket", "folder", "link to a pipe"];
+
+fn put(what: &str, path: &Path) {
+    // A stale one of the last case.
+    let _ = fs::remove_file(path);
+    match what {
+        "pipe" => mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR).expect("a pipe"),
+        "zero" => symlink("/dev/zero", path).expect("a link"),
+        "socket" => drop(UnixListener::bind(path).expect("a socket")),
+        "folder" => fs::create_dir(path).expect("a folder"),
+        _ => {
+            let pipe = path.with_extension("target");
+            mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).expect("a pipe");
+            symlink(pipe, path).expect("a link");
+        }
+    }
+}
+
+/// Opens the folder, which must not take for ever.
+fn opened(dir: &Path, probe: bool) -> Result<Memory, OpenError> {
+    let (told, heard) = mpsc::channel();
+    let dir = dir.to_owned();
+    thread::spawn(move || {
+        let outcome = match probe {
+            true => Store::probe(&dir).map(|()| Memory::Fresh),
+            false => Store::open(&dir).map(|opened| opened.memory),
+        };
+        let _ = told.send(outcome);
+    });
+    heard.recv_timeout(PATIENCE).expect("the opening comes to an end")
+}
+
+/// locks.json as a pipe held up the start for ever, and as /dev/zero it was read until memory ended.
+#[test]
+fn what_is_no_file_keeps_nobody_waiting() {
+    for name in ["locks.json", "holder", "newest", "ledger.redb"] {
+        for what in STRANGE {
+            let machine = Machine::new();
+            let dir = machine.path("state");
+            drop(Store::open(&dir).expect("the store"));
+            fs::remove_file(dir.join(name)).expect("it was there");
+            put(what, &dir.join(name));
+            for probe in [true, false] {
+                let told = opened(&dir, probe).expect_err(what).to_string();
+                assert!(told.contains(name) && told.contains("is no regular file"), "{name} {what}: {told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_without_end_is_not_read_to_it() {
+    for (name, told) in [("locks.json", "is too long"), ("ledger.redb", "")] {
+        let machine = Machine::new();
+        let dir = machine.path("state");
+        drop(Store::open(&dir).expect("the store"));
+        // Sparse: it takes no room on the disk.
+        fs::OpenOptions::new().write(true).open(dir.join(name)).expect("the file").set_len(1 << 40).expect("long");
+        match opened(&dir, false) {
+            Err(error) => assert!(!told.is_empty() && error.to_string().contains(told), "{name}: {error}"),
+            Ok(Memory::Lost { reason, .. }) => assert!(reason.contains("larger than"), "{reason}"),
+            Ok(other) => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+/// What a process that died left of a file it was about to replace must not hold up the next one.
+#[test]
+fn a_strange_draft_is_replaced() {
+    for what in ["pipe", "zero", "socket"] {
+        let machine = Machine::new();
+        let path = machine.path("file");
+        put(what, &path.with_extension("new"));
+        super::files::replace(&path, b"text").expect("replaced");
+        assert_eq!(fs::read(&path).expect("a file"), b"text", "{what}");
+        assert!(fs::metadata(&path).expect("a file").is_file(), "{what}");
+    }
+}
+
+#[test]
+fn a_probe_leaves_everything_as_it_was() {
+    let machine = Machine::new();
+    let dir = machine.path("far/away/state");
+    Store::probe(&dir).expect("it could be made");
+    assert!(!machine.path("far").exists());
+
+    // Neither a gateway that runs nor one that starts meanwhile notices.
+    let held = Store::open(&dir).expect("the store");
+    let names = |dir: &Path| -> io::Result<Vec<_>> { fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect() };
+    let before = names(&dir).expect("readable");
+    Store::probe(&dir).expect("in use, and in order");
+    assert_eq!(names(&dir).expect("readable"), before);
+    drop(held);
+    assert!(matches!(Store::open(&dir).expect("the store").memory, Memory::Kept(_)));
+
+    fs::write(machine.path("file"), "").expect("written");
+    for wrong in ["file", "file/state", "file/far/state"] {
+        assert!(Store::probe(&machine.path(wrong)).is_err(), "{wrong}");
+    }
+}

@@ -1,0 +1,75 @@
+//! Whether files and folders could be made, found out by making them: permissions, read-only mounts and quotas have too
+//! many forms to be read off. What was made is removed at once.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+};
+
+/// Makes a file in a folder that is there, and removes it.
+///
+/// # Errors
+/// What the system says; a path that is no folder is one too.
+pub fn file_in(folder: &Path) -> io::Result<()> {
+    let path = folder.join(format!(".zoho-gateway-check-{}", std::process::id()));
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    match made {
+        Ok(_) => fs::remove_file(&path),
+        // Another process of this number, in a container, tries the same.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a folder that is not there, with those above it and a file in it, and removes all of that.
+///
+/// # Errors
+/// What the system says.
+pub fn folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return file_in(path);
+    }
+    let mut missing: Vec<&Path> =
+        path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.is_dir()).collect();
+    let mut made = Vec::new();
+    let mut outcome = Ok(());
+    while let (Ok(()), Some(path)) = (&outcome, missing.pop()) {
+        outcome = DirBuilder::new().mode(0o700).create(path);
+        made.extend(outcome.is_ok().then_some(path));
+    }
+    let outcome = outcome.and_then(|()| file_in(path));
+    for path in made.into_iter().rev() {
+        // It is not empty when a gateway has begun to use it meanwhile; then it is that one's.
+        let _ = fs::remove_dir(path);
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_nothing_behind() {
+        let place = tempfile::tempdir().unwrap();
+        folder(&place.path().join("a/b/c")).unwrap();
+        folder(&place.path().join("a")).unwrap();
+        folder(place.path()).unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn says_what_keeps_a_folder_from_being_made() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("file"), "").unwrap();
+        for path in ["file", "file/below", "file/far/below"] {
+            assert!(folder(&place.path().join(path)).is_err(), "{path}");
+        }
+        for path in ["/proc/nowhere", "/proc/nowhere/below"] {
+            assert!(folder(Path::new(path)).is_err(), "{path}");
+        }
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,234 @@
+//! The files of deploy/, held to each other and to the program: what they say is run as far as it goes without systemd,
+//! Docker and Kubernetes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::support::{CLIENT_SECRET, COURSE, Ended, Process, REFRESH_TOKEN, Sandbox, call, get, shell, until};
+
+const CONFIG: &str = "/etc/zoho-gateway/gateway.toml";
+
+fn deploy(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)).expect("a file of deploy/")
+}
+
+/// The values of a setting of the unit or the Dockerfile, without comments.
+fn values<'t>(text: &'t str, begin: &str) -> Vec<&'t str> {
+    text.lines().filter_map(|line| line.trim_start().strip_prefix(begin)).collect()
+}
+
+/// A machine with the unit's files, in a folder of its own.
+struct Machine {
+    root: tempfile::TempDir,
+    zoho: Sandbox,
+}
+
+impl Machine {
+    /// With the configuration that the unit's head shows, and the client's secret.
+    fn new() -> Self {
+        let machine = Self { root: tempfile::tempdir().expect("a folder"), zoho: Sandbox::boundless() };
+        let unit = deploy("zoho-gateway.service");
+        let shown: Vec<_> = values(&unit, "#   ").into_iter().take_while(|line| !line.starts_with("sudo ")).collect();
+        let url = machine.zoho.url();
+        let text = format!(
+            "{}\n[proxy]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[accounts.main.endpoints]\n\
+             accounts = \"{url}\"\npeople = \"{url}\"\ncalendar = \"{url}\"\n",
+            shown.join("\n").replace("1000.ABC", "1000.SANDBOX")
+        );
+        fs::create_dir_all(machine.path("/etc/zoho-gateway/secrets")).expect("made");
+        fs::create_dir_all(machine.path("/var/lib")).expect("made");
+        fs::write(machine.path(CONFIG), machine.moved(&text)).expect("written");
+        fs::write(machine.path("/etc/zoho-gateway/secrets/client_secret"), CLIENT_SECRET).expect("written");
+        machine
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.path().join(path.trim_start_matches('/'))
+    }
+
+    /// A text with its paths moved here.
+    fn moved(&self, text: &str) -> String {
+        let root = self.root.path().display();
+        text.replace("/etc/zoho-gateway", &format!("{root}/etc/zoho-gateway"))
+            .replace("/var/lib/zoho-gateway", &format!("{root}/var/lib/zoho-gateway"))
+    }
+
+    /// One of the commands that the unit's head shows, as root runs it.
+    fn root_runs(&self, command: &str, more: &[&str]) -> Ended {
+        let unit = deploy("zoho-gateway.service");
+        let shown = values(&unit, "#   sudo zoho-gateway ");
+        let line = shown.into_iter().find(|line| line.starts_with(command)).expect("the command");
+        let line = self.moved(line);
+        Process::run(&[line.split(' ').collect::<Vec<_>>().as_slice(), more].concat(), &[])
+    }
+
+    /// The service's environment, after systemd has copied the credentials.
+    fn environment(&self) -> Vec<(String, String)> {
+        let unit = deploy("zoho-gateway.service");
+        let handed_in = self.path("/run/credentials/zoho-gateway.service");
+        fs::create_dir_all(&handed_in).expect("made");
+        for credential in values(&unit, "LoadCredential=") {
+            let (name, source) = credential.split_once(':').expect("NAME:PATH");
+            fs::copy(self.path(source), handed_in.join(name)).expect("login has written it");
+        }
+        let variables = values(&unit, "Environment=").into_iter().map(|line| line.split_once('=').expect("NAME=VALUE"));
+        variables
+            .map(|(name, value)| (name.to_owned(), value.replace("%d", handed_in.to_str().expect("UTF-8"))))
+            .collect()
+    }
+}
+
+/// With the unit's own configuration `login` and `check` failed, because the folder of its secrets exists only inside.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn root_logs_in_and_checks_with_the_units_configuration() {
+    let machine = Machine::new();
+    let code =
+        call("POST", "/__sandbox/self-client-code?scope=ZOHOPEOPLE.training.ALL").send(machine.zoho.address()).await;
+    let code = code.json()["code"].as_str().expect("a code").to_owned();
+    let ended = machine.root_runs("login", &["--print", "--code", &code]);
+    assert!(ended.code == Some(0) && ended.stdout.starts_with("1000.sandbox."), "{ended:?}");
+    fs::write(machine.path("/etc/zoho-gateway/secrets/refresh_token"), REFRESH_TOKEN).expect("written");
+    let ended = machine.root_runs("check", &[]);
+    assert!(ended.code == Some(0) && ended.stdout.contains("granted an access token"), "{ended:?}");
+
+    let code =
+        call("POST", "/__sandbox/self-client-code?scope=ZOHOPEOPLE.training.ALL").send(machine.zoho.address()).await;
+    let code = code.json()["code"].as_str().expect("a code").to_owned();
+    let ended = machine.root_runs("login", &["--code", &code]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+
+    // The service cannot read the originals; it is led to the copies.
+    let environment = machine.environment();
+    fs::remove_dir_all(machine.path("/etc/zoho-gateway/secrets")).expect("removed");
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let unit = deploy("zoho-gateway.service");
+    let start = machine.moved(values(&unit, "ExecStart=/usr/local/bin/zoho-gateway ")[0]);
+    let mut service = Process::start(&start.split(' ').collect::<Vec<_>>(), &environment);
+    let address = service.logged(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        (line["message"] == "the proxy listens").then(|| line["address"].as_str().map(str::to_owned)).flatten()
+    });
+    until("the service answers", async || get(COURSE).send(&address).await.status == 200).await;
+    assert!(machine.path("/var/lib/zoho-gateway/ledger.redb").exists());
+    service.terminate();
+    assert_eq!(service.wait(), Some(0));
+}
+
+#[test]
+fn a_path_of_the_service_is_explained() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("gateway.toml");
+    for name in ["client_secret", "tls.key"] {
+        let path = format!("/run/credentials/zoho-gateway.service/{name}");
+        let text = format!(
+            "[accounts.main]\nclient_id = \"1000.A\"\nrefresh_token = \"1000.b\"\nclient_secret = {{ file = \"{path}\" }}\n"
+        );
+        fs::write(&config, text).expect("written");
+        let ended = Process::run(&["check", "--config", config.to_str().expect("UTF-8")], &[]);
+        assert!(ended.code == Some(2) && ended.stderr.contains(&path), "{ended:?}");
+        assert!(
+            ended.stderr.contains("only inside the service") && ended.stderr.contains("LoadCredential"),
+            "{ended:?}"
+        );
+    }
+}
+
+#[test]
+fn the_unit_starts_again_whatever_ended_it() {
+    let unit = deploy("zoho-gateway.service");
+    assert_eq!(values(&unit, "Restart="), ["always"]);
+    assert_eq!(values(&unit, "RestartPreventExitStatus="), ["2"], "a wrong configuration stays wrong");
+    // Each variable leads to a credential that is handed in.
+    let text = unit.replace("\n#LoadCredential", "\nLoadCredential").replace("\n#Environment", "\nEnvironment");
+    let names: Vec<_> =
+        values(&text, "LoadCredential=").into_iter().filter_map(|line| line.split(':').next()).collect();
+    let led: Vec<_> = values(&text, "Environment=").into_iter().filter_map(|line| line.split("%d/").nth(1)).collect();
+    assert_eq!(names, led);
+    if shell("command -v systemd-analyze || true").is_empty() {
+        panic!("systemd-analyze is missing here; tests/run installs everything that the tests need");
+    }
+    // The program need not be installed for it.
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("zoho-gateway.service");
+    fs::write(&path, unit.replace("/usr/local/bin/zoho-gateway", env!("CARGO_BIN_EXE_zoho-gateway"))).expect("written");
+    let said = shell(&format!("systemd-analyze verify --man=no {} 2>&1 || true", path.display()));
+    assert!(!said.lines().any(|line| line.contains("zoho-gateway.service:")), "{said}");
+}
+
+/// The image's environment overrode the manifest's `state.dir`, and their tags differed.
+#[test]
+fn image_and_manifest_agree() {
+    let (image, manifest) = (deploy("Dockerfile"), deploy("kubernetes.yaml"));
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(values(&image, "# docker build ")[0].contains(&format!("-t zoho-gateway:{version} ")));
+    assert_eq!(values(&manifest, "image: zoho-gateway:"), [version]);
+
+    // What the image sets in the environment wins over no key of the file.
+    let variables = values(&image, "ENV ");
+    assert!(variables.iter().all(|variable| !variable.starts_with("ZOHO_GATEWAY__")), "{variables:?}");
+    let indented = manifest.split("gateway.toml: |\n").nth(1).expect("the configuration");
+    let text: String = indented
+        .lines()
+        .map_while(|line| line.strip_prefix("    ").or(line.is_empty().then_some("")))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let config: toml::Table = text.parse().expect("TOML");
+    let dir = config["state"]["dir"].as_str().expect("state.dir");
+    assert_eq!(variables, [format!("STATE_DIRECTORY={dir}")], "without a state.dir of its own it is the same");
+
+    // The volume, and who writes to it.
+    let volume = values(&image, "VOLUME ")[0];
+    assert!(Path::new(dir).starts_with(volume) && values(&manifest, "mountPath: ").contains(&volume), "{volume}");
+    let user = values(&image, "USER ")[0].split(':').next().expect("a number");
+    for key in ["runAsUser: ", "runAsGroup: ", "fsGroup: "] {
+        assert_eq!(values(&manifest, key), [user], "{key}");
+    }
+    assert!(image.contains(&format!("--chown={user}:{user}")));
+
+    // The command, the probes and where the configuration is.
+    let command = format!("[\"run\", \"--config\", \"{CONFIG}\"]");
+    assert_eq!((values(&image, "CMD ")[0], values(&manifest, "args: ")), (command.as_str(), vec![command.as_str()]));
+    let folder = Path::new(CONFIG).parent().and_then(Path::to_str).expect("a folder");
+    assert!(values(&manifest, "mountPath: ").contains(&folder));
+    let program = values(&image, "ENTRYPOINT ")[0].trim_matches(['[', ']']);
+    let probe = format!("[{program}, \"healthcheck\", \"--config\", \"{CONFIG}\"]");
+    assert_eq!(values(&manifest, "command: "), [probe.as_str(); 2]);
+    assert_eq!(values(&image, "CMD ")[1], probe);
+
+    // The file's word holds in the image's environment, and is valid but for the secrets.
+    let place = tempfile::tempdir().expect("a folder");
+    let root = place.path().display();
+    let moved = text.replace("/var/lib", &format!("{root}/lib")).replace("/run/secrets/zoho", &format!("{root}"));
+    fs::write(place.path().join("gateway.toml"), moved).expect("written");
+    for secret in ["client_secret", "refresh_token"] {
+        fs::write(place.path().join(secret), "1000.c11e27").expect("written");
+    }
+    let config = place.path().join("gateway.toml").display().to_string();
+    let ended = Process::run(&["check", "--config", &config], &[("STATE_DIRECTORY", "/nowhere/else")]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(ended.stdout.contains(&format!("state    {root}/lib/zoho-gateway/state")), "{ended:?}");
+}
+
+#[test]
+fn a_supervisors_folder_is_the_default_and_the_file_wins() {
+    let place = tempfile::tempdir().expect("a folder");
+    let config = place.path().join("gateway.toml");
+    let account = "[accounts.main]\nclient_id = \"1000.A\"\nclient_secret = \"c11e27\"\nrefresh_token = \"1000.b\"\n";
+    let state = |text: &str, env: &[(&str, &str)]| {
+        fs::write(&config, format!("{text}{account}")).expect("written");
+        let ended = Process::run(&["check", "--config", config.to_str().expect("UTF-8")], env);
+        let line = ended.stdout.lines().find_map(|line| line.strip_prefix("state    "));
+        line.unwrap_or_else(|| panic!("{ended:?}")).to_owned()
+    };
+    let beside = place.path().join("zoho-gateway-state").display().to_string();
+    let given = place.path().join("given").display().to_string();
+    let own = place.path().join("own").display().to_string();
+    let (several, variable) = (format!("{given}:/var/lib/other"), ("STATE_DIRECTORY", given.as_str()));
+    assert_eq!(state("", &[]), beside);
+    assert_eq!(state("", &[variable]), given);
+    assert_eq!(state("", &[("STATE_DIRECTORY", &several)]), given);
+    assert_eq!(state("", &[("STATE_DIRECTORY", "relative")]), beside);
+    assert_eq!(state("state.dir = \"own\"\n", &[variable]), own);
+    assert_eq!(state("", &[variable, ("ZOHO_GATEWAY__STATE__DIR", &own)]), own);
+}
