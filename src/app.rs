@@ -22,6 +22,9 @@ use crate::{
     upstream,
 };
 
+/// Of what may be held of waiting calls, bodies that are still being read may hold one part in so many besides.
+const READING_PART: u64 = 4;
+
 /// What keeps a gateway from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -106,7 +109,7 @@ impl App {
             max_wait: config.queue.max_wait,
             timeout: config.upstream.timeout,
             max_body: config.proxy.max_body,
-            max_held: config.queue.limits.bytes as u64,
+            max_held: config.queue.limits.bytes as u64 / READING_PART,
             cache_bytes: config.cache.max_bytes,
             shutdown: Shutdown::default(),
             metrics,

@@ -222,7 +222,12 @@ async fn read(
 }
 
 fn held_payload(first: Option<Bytes>, collected: BytesMut, trailers: Option<HeaderMap>) -> Payload {
-    Payload::Held { bytes: first.unwrap_or_else(|| collected.freeze()), trailers }
+    // What doubled on its way takes up to twice its size.
+    let fitting = |collected: BytesMut| match collected.capacity() > collected.len() + collected.len() / 8 {
+        true => Bytes::copy_from_slice(&collected),
+        false => collected.freeze(),
+    };
+    Payload::Held { bytes: first.unwrap_or_else(|| fitting(collected)), trailers }
 }
 
 async fn drain(mut incoming: Incoming) {
