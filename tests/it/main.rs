@@ -44,6 +44,7 @@ mod jwt;
 mod locks;
 #[cfg(test)]
 mod login;
+mod memory;
 #[cfg(test)]
 mod payloads;
 #[cfg(test)]
