@@ -23,6 +23,9 @@ use crate::{
     upstream,
 };
 
+/// Of what may be held of waiting calls, bodies that are still being read may hold one part in so many besides.
+const READING_PART: u64 = 4;
+
 /// What keeps a gateway from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -118,7 +121,7 @@ impl App {
             timeout: config.upstream.timeout,
             max_body: config.proxy.max_body,
             max_form: config.proxy.max_form,
-            max_held: config.queue.limits.bytes as u64,
+            max_held: config.queue.limits.bytes as u64 / READING_PART,
             cache_bytes: config.cache.max_bytes,
             audit_required,
             shutdown: Shutdown::default(),

@@ -91,15 +91,22 @@ pub struct Call {
     pub token_refused: bool,
 }
 
+/// What each waiting call takes beside its own bytes: the buffers of its connection (two of 8 KiB for reading, one for
+/// writing), the tasks that wait, its head as fields and its place in the queue. docs/benchmarks.md has the measurement.
+pub const WAITING_BYTES: usize = 24 * 1024;
+
+/// What is read ahead of a body that streams, while nobody takes it: two pieces as large as hyper's buffer.
+pub const READ_AHEAD_BYTES: usize = 16 * 1024;
+
 impl Call {
     /// About how much memory it takes while it waits, in bytes.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let body = match &self.payload {
             Payload::Held { bytes, trailers } => bytes.len() + trailers.as_ref().map_or(0, body::weight),
-            Payload::Streamed(body) => body.at_hand(),
+            Payload::Streamed(body) => body.at_hand() + READ_AHEAD_BYTES,
         };
-        body + self.target.as_str().len() + body::weight(&self.headers)
+        WAITING_BYTES + body + self.target.as_str().len() + body::weight(&self.headers)
     }
 
     /// By what name logs, answers and the audit know it.
@@ -369,13 +376,13 @@ pub(crate) mod tests {
     fn whatever_a_call_has_at_hand_weighs() {
         let (mut bare, fields) = (call("/a"), HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("x"))]));
         bare.headers = fields.clone();
-        assert_eq!(bare.held_bytes(), "/a".len() + "hostx".len());
+        assert_eq!(bare.held_bytes(), WAITING_BYTES + "/a".len() + "hostx".len());
         let bytes = Bytes::from_static(b"12345");
         for (payload, weight) in [
             (Payload::Held { bytes: bytes.clone(), trailers: None }, 5),
             (Payload::Held { bytes: bytes.clone(), trailers: Some(fields) }, 10),
             // The rest of it is still with the caller.
-            (Payload::Streamed(Body::full(bytes)), 5),
+            (Payload::Streamed(Body::full(bytes)), READ_AHEAD_BYTES + 5),
         ] {
             assert_eq!(bare.with(payload).held_bytes(), bare.held_bytes() + weight);
         }

@@ -22,6 +22,7 @@ use crate::{
     body::Body,
     call::{CacheOutcome, Visit},
     clock,
+    ledger::Limit,
     protocol::Reception,
     refusal::{Cause, Refusal},
     respond,
@@ -102,9 +103,14 @@ where
                 (Cause::BodyIncomplete, Some(fault)) => Refusal { cause: Cause::Protocol(fault).into(), ..refusal },
                 _ => refusal,
             });
+            let memory_is_full = outcome
+                .as_ref()
+                .is_err_and(|refusal| matches!(*refusal.cause, Cause::QueueFull { limit: Limit::Bytes, .. }));
             let mut response = room.answer(outcome, &method, id.as_ref());
-            // A body that is still to come is not waited for, and its connection ends (RFC 9112 section 9.6).
-            if room.shutdown.is_draining() || !reception.is_some_and(|reception| reception.is_whole()) {
+            // A body that is still to come is not waited for, and its connection ends (RFC 9112 section 9.6). So does one
+            // whose call finds no memory to wait in, since the connection takes memory too.
+            let is_whole = reception.is_some_and(|reception| reception.is_whole());
+            if room.shutdown.is_draining() || memory_is_full || !is_whole {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             let took = clock::now().saturating_duration_since(began);

@@ -7,7 +7,12 @@ use std::{
 
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, setrlimit};
+use tikv_jemallocator::Jemalloc;
 use zoho_gateway::{cli::Cli, telemetry};
+
+/// Gives memory back to the system when the load that took it has gone.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     // clap prints usage errors itself and ends with 2.

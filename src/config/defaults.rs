@@ -58,8 +58,8 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Some tens of megabytes of waiting calls. At 30 calls a minute nobody at the far end of it is served in time anyway.
 pub(super) const MAX_WAITING: u32 = 10_000;
 
-/// Some megabytes of bodies in a queue are usual; what goes far beyond is a caller that does not look at its answers.
-pub(super) const MAX_WAITING_BYTES: u64 = 64 * 1024 * 1024;
+/// Room for [`MAX_WAITING`] calls without much of a body, each of which takes some 24 KiB.
+pub(super) const MAX_WAITING_BYTES: u64 = 256 * 1024 * 1024;
 
 /// "10 access tokens per refresh token in ten minutes" (accounts: "access token expiry").
 pub(super) const TOKEN_REQUESTS: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");

@@ -67,7 +67,7 @@ fn an_account_is_all_it_takes() {
     assert_eq!(config.proxy.drain, Duration::from_secs(30));
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9090");
     assert_eq!(config.queue.max_wait, Duration::from_secs(30));
-    let limits = Limits { calls: 10_000, bytes: 64 << 20, calls_per_caller: 10_000 };
+    let limits = Limits { calls: 10_000, bytes: 256 << 20, calls_per_caller: 10_000 };
     assert_eq!(config.queue.limits, limits);
     assert_eq!(config.state.dir.as_deref(), Some(Path::new("./zoho-gateway-state")));
     assert_eq!(config.state.missing, MissingState::Unused);

@@ -109,10 +109,11 @@ async fn visit(
     }
     // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first. Only
     // forms are looked into, so everything else streams, whatever the route's rules.
-    let bounds = if kind.is_whole() {
-        Bounds::whole(room.max_form.min(room.max_body), room.max_form < room.max_body)
-    } else {
-        Bounds { held: HELD.min(room.max_body), longest: room.max_body, form: false }
+    let max_form = room.max_form.min(room.max_body);
+    let bounds = match kind.length() {
+        Length::OfAForm => Bounds { held: max_form, longest: max_form, form: max_form < room.max_body },
+        Length::Unmarked => Bounds { held: max_form, longest: room.max_body, form: false },
+        Length::OfAStream => Bounds { held: HELD.min(room.max_body), longest: room.max_body, form: false },
     };
     let expects = head.headers.contains_key(header::EXPECT);
     let mut part = room.reading.begin();
@@ -157,8 +158,22 @@ struct BodyKind {
     in_parts: bool,
     /// Whether the gateway has to understand it.
     is_read: bool,
+    /// Whether it may pass unseen where it is longer than a form: it names no type, its route has no rules, and its caller
+    /// may write anyway.
+    may_be_a_file: bool,
     /// Why it does.
     reader: Reader,
+}
+
+/// Which bounds a body has.
+enum Length {
+    /// It is held whole: up to `max_form`.
+    OfAForm,
+    /// It is held up to `max_form` and streams beyond: files are uploaded without a type, and forms of that length are
+    /// not.
+    Unmarked,
+    /// It streams, and only its beginning is held.
+    OfAStream,
 }
 
 impl BodyKind {
@@ -170,13 +185,19 @@ impl BodyKind {
         let (is_off, has_rules) = (route.validation == Validation::Off, looks_inside(route));
         let in_parts = read_only && content_type.as_deref().is_some_and(form::may_be_multipart);
         let is_read = (is_form && (read_only || !is_off)) || in_parts || has_rules;
+        let may_be_a_file = content_type.is_none() && !read_only && !has_rules;
         let reader = if has_rules { Reader::Rules } else { Reader::Overrides };
-        Self { content_type: content_type.unwrap_or_default().into_owned(), is_form, in_parts, is_read, reader }
+        let content_type = content_type.unwrap_or_default().into_owned();
+        Self { content_type, is_form, in_parts, is_read, may_be_a_file, reader }
     }
 
-    /// Whether all of it is held before it is judged.
-    fn is_whole(&self) -> bool {
-        self.is_read && (self.is_form || self.in_parts)
+    /// How long it may be, and how much of it is held.
+    fn length(&self) -> Length {
+        match self {
+            Self { is_read: false, .. } | Self { is_form: false, in_parts: false, .. } => Length::OfAStream,
+            Self { may_be_a_file: true, .. } => Length::Unmarked,
+            _ => Length::OfAForm,
+        }
     }
 
     /// Refuses what no body of its kind can be read in.
@@ -251,13 +272,6 @@ struct Bounds {
     form: bool,
 }
 
-impl Bounds {
-    /// Of a body that is read whole.
-    fn whole(longest: u64, form: bool) -> Self {
-        Self { held: longest, longest, form }
-    }
-}
-
 /// Reads what is held of a body. Who `expects` to be told before it sends is not sending yet.
 async fn read(mut incoming: Incoming, bounds: Bounds, expects: bool, part: &mut Part) -> Result<Payload, Cause> {
     let Bounds { held, longest, form } = bounds;
@@ -298,7 +312,12 @@ async fn read(mut incoming: Incoming, bounds: Bounds, expects: bool, part: &mut 
 }
 
 fn held_payload(first: Option<Bytes>, collected: BytesMut, trailers: Option<HeaderMap>) -> Payload {
-    Payload::Held { bytes: first.unwrap_or_else(|| collected.freeze()), trailers }
+    // What doubled on its way takes up to twice its size.
+    let fitting = |collected: BytesMut| match collected.capacity() > collected.len() + collected.len() / 8 {
+        true => Bytes::copy_from_slice(&collected),
+        false => collected.freeze(),
+    };
+    Payload::Held { bytes: first.unwrap_or_else(|| fitting(collected)), trailers }
 }
 
 async fn drain(mut incoming: Incoming) {

@@ -258,7 +258,7 @@ async fn a_write_that_met_a_lock_and_does_not_wait_has_failed() {
 
 /// The caller hangs up while the gateway still connects: not a byte of the call was written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_whose_caller_hung_up_before_it_had_a_connection_makes_no_line() {
+async fn a_write_whose_caller_hung_up_before_it_had_a_connection_was_not_sent() {
     let accounts = Upstream::start(|_| Reply::json(200, "{}")).await;
     // It accepts, and never answers the handshake.
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -273,7 +273,9 @@ async fn a_write_whose_caller_hung_up_before_it_had_a_connection_makes_no_line()
     assert!(tokio::time::timeout(ms(20_000), end).await.is_ok(), "the connection goes with the call");
     gateway.send(&get("/nowhere").header("x-request-id", "settle")).await.problem(404, "unknown-route");
     gateway.process().logs("settle");
-    assert_eq!(entries(&gateway), Vec::<Value>::new());
+    let entries = entries(&gateway);
+    let verdicts: Vec<_> = entries.iter().map(|line| (&line["verdict"], &line["attempts"])).collect();
+    assert_eq!(verdicts, [(&json!("not_sent"), &json!(0))], "{entries:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,8 +20,10 @@ use crate::support::{Authority, COURSE, Gateway, Setup, Upstream, get, one_slot_
 /// What a caller sends before it hangs up: each hides the end of the connection behind bytes that nobody reads.
 fn requests() -> Vec<(&'static str, String)> {
     let head = |fields: &str| format!("GET {COURSE}?startIndex=1 HTTP/1.1\r\nHost: gateway\r\n{fields}\r\n");
-    let body = |sent| format!("{}{}", head("Content-Length: 100000\r\n"), "x".repeat(sent));
-    let chunks = |count| format!("{}{}", head("Transfer-Encoding: chunked\r\n"), chunk().repeat(count));
+    // Of a type that streams.
+    let typed = |fields: &str| head(&format!("Content-Type: application/octet-stream\r\n{fields}"));
+    let body = |sent| format!("{}{}", typed("Content-Length: 100000\r\n"), "x".repeat(sent));
+    let chunks = |count| format!("{}{}", typed("Transfer-Encoding: chunked\r\n"), chunk().repeat(count));
     vec![
         ("nothing behind it", head("")),
         ("a second request", head("").repeat(2)),

@@ -480,11 +480,11 @@ async fn idle_connections_give_way_when_there_is_no_place() {
     drop(silent);
 }
 
-/// Ten forms of 300 KiB where 1 MiB may be held: each is within its limit, and together they are not.
+/// Ten forms of 300 KiB where 1 MiB may be held of those that are being read: each is within its limit, and together they are not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_together_hold_no_more_than_they_may() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
-    let gateway = before(&upstream).set("queue.max_waiting_bytes", "1MiB").start();
+    let gateway = before(&upstream).set("queue.max_waiting_bytes", "4MiB").start();
     let head = "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nHost: gateway\r\nContent-Length: 400000\r\n\r\n";
     let mut reading = Vec::new();
     for _ in 0..10 {

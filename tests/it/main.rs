@@ -58,6 +58,8 @@ mod locations;
 mod locks;
 #[cfg(test)]
 mod login;
+mod memory;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod output;

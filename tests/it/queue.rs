@@ -121,11 +121,13 @@ fn is_turned_away(answer: &Answer, key: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_queue_holds_so_many_bytes() {
     let (upstream, gateway, gate) =
-        one_slot_taken_with(|setup| setup.set("queue.max_waiting_bytes", "2KiB").set("queue.max_waiting", 3)).await;
+        one_slot_taken_with(|setup| setup.set("queue.max_waiting_bytes", "50KiB").set("queue.max_waiting", 3)).await;
     let heavy = numbered(1).header("x-weight", &"x".repeat(1200));
     let first = tokio::spawn(heavy.sending(gateway.address()));
     gateway.until_waiting(1).await;
-    is_turned_away(&gateway.send(&heavy).await, "queue.max_waiting_bytes");
+    let answer = gateway.send(&heavy).await;
+    is_turned_away(&answer, "queue.max_waiting_bytes");
+    assert_eq!(answer.header("connection"), Some("close"), "a connection takes memory too");
     let light = tokio::spawn(numbered(2).sending(gateway.address()));
     gateway.until_waiting(2).await;
     gate.notify_one();
@@ -140,7 +142,7 @@ async fn the_queue_holds_so_many_bytes() {
 /// A body that came without its length is read until it is too long to be held, and that much of it waits here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_at_hand_of_a_long_body_counts_among_the_bytes() {
-    let (_upstream, gateway, gate) = one_slot_taken_with(|setup| setup.set("queue.max_waiting_bytes", "128KiB")).await;
+    let (_upstream, gateway, gate) = one_slot_taken_with(|setup| setup.set("queue.max_waiting_bytes", "200KiB")).await;
     // Of a type that is no form, or all of it would be read first.
     let long = numbered(1).header("content-type", "application/octet-stream").body("x".repeat(100 * 1024));
     let chunked = long.clone().chunked().header("transfer-encoding", "chunked");

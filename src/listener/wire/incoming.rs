@@ -10,7 +10,7 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{
-    At, PIECE, Patience, Wire,
+    At, HYPERS_BUFFER, PIECE, Patience, Wire,
     conversation::Busy,
     framing::{Framing, NotChunked},
     head::{Examiner, Head, Rewrite},
@@ -166,7 +166,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                 wire.examine_ahead();
             }
             if wire.examined > 0 {
-                let fits = wire.examined.min(buffer.remaining());
+                let fits = wire.examined.min(buffer.remaining()).min(HYPERS_BUFFER);
                 buffer.put_slice(&wire.ahead[..fits]);
                 wire.ahead.drain(..fits);
                 wire.examined -= fits;
@@ -215,10 +215,15 @@ impl<S: AsyncRead + Unpin> Wire<S> {
     /// Reads into hyper's buffer, as nearly always nothing has to be held back.
     fn read_through(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<Read>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        if buffer.filled().len() == before {
+        // A buffer that nothing is written to takes no memory yet, so what comes is read beside it.
+        let mut piece = [0; HYPERS_BUFFER];
+        let room = buffer.remaining().min(HYPERS_BUFFER);
+        let mut piece = ReadBuf::new(&mut piece[..room]);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece))?;
+        if piece.filled().is_empty() {
             return Poll::Ready(Ok(Read::Through));
         }
+        buffer.put_slice(piece.filled());
         // The pause of a head begins with its first byte.
         self.read_pause.ends();
         self.idler = None;

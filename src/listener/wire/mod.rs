@@ -54,6 +54,10 @@ pub struct Patience {
 /// How much is read at a time where hyper's own buffer cannot be read into.
 const PIECE: usize = 4096;
 
+/// How much hyper gets at a time. Its buffer doubles each time it is filled, up to 400 KiB, and the pieces of a body that
+/// somebody keeps hold all of it; one byte less than its first size keeps it there.
+const HYPERS_BUFFER: usize = 8 * 1024 - 1;
+
 /// A connection, one message at a time.
 #[derive(Debug)]
 pub(super) struct Wire<S> {
