@@ -81,7 +81,10 @@ async fn answered_as_the_pages_show(samples: Samples, tls: bool) {
         assert_eq!(through.body, straight.body);
         assert_eq!(through.header("content-type"), straight.header("content-type"));
         assert_eq!(through.header("user-agent"), straight.header("user-agent"));
-        assert_eq!(through.header("content-length"), straight.header("content-length"));
+        // The page's PUT without a body says nothing of its length; behind the gateway it does (RFC 9110 section 8.6).
+        let unsaid = straight.method == "PUT" && straight.header("content-length").is_empty();
+        let length = if unsaid { vec!["0"] } else { straight.header("content-length") };
+        assert_eq!(through.header("content-length"), length);
         assert!(straight.header("authorization") == [AUTHORIZATION] && !straight.header("cookie").is_empty());
         assert_signed_by_the_gateway(through);
     }
