@@ -4,7 +4,7 @@
 //! A name is read as the most generous server would: in any case, decoded twice, with full-width letters as plain ones,
 //! with or without what nobody sees, and with any separator, because PHP makes `_` of a dot, a blank and a bracket.
 
-use std::{collections::VecDeque, ops::Range};
+use std::collections::VecDeque;
 
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
@@ -144,32 +144,40 @@ fn is_in(name: &str) -> bool {
 // A skeleton has the letters and digits of a name, and these.
 
 /// `_` and `-`, and what could be decoded to one.
-const JOINER: char = '-';
+const JOINER: u8 = b'-';
 /// What PHP makes `_` of where a name begins.
-const LOOSE: char = '.';
+const LOOSE: u8 = b'.';
 /// All other separators.
-const OTHER: char = ':';
+const OTHER: u8 = b':';
 /// A letter that is none of ASCII's.
-const FOREIGN: char = '~';
+const FOREIGN: u8 = b'~';
 
 /// A name without its spelling; `unseen` stands for what nobody sees, for servers that end a name there.
-fn skeleton(name: &str, unseen: Option<char>) -> String {
-    let mut out = String::with_capacity(name.len());
+fn skeleton(name: &str, unseen: Option<u8>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
     for letter in name.chars() {
-        decompose_compatible(letter, |letter| {
-            out.extend(match letter {
-                'a'..='z' | '0'..='9' => Some(letter),
-                'A'..='Z' => Some(letter.to_ascii_lowercase()),
-                '-' | '_' | char::REPLACEMENT_CHARACTER => Some(JOINER),
-                '.' | '[' | ' ' | '+' => Some(LOOSE),
-                _ if is_unseen(letter) => unseen,
-                _ if letter.is_whitespace() => Some(LOOSE),
-                _ if letter.is_alphanumeric() => Some(FOREIGN),
-                _ => Some(OTHER),
-            });
-        });
+        // What decomposes to itself need not be looked up.
+        if letter.is_ascii() || letter == char::REPLACEMENT_CHARACTER {
+            out.extend(sign(letter, unseen));
+        } else {
+            decompose_compatible(letter, |letter| out.extend(sign(letter, unseen)));
+        }
     }
     out
+}
+
+/// What stands for a letter in a skeleton.
+fn sign(letter: char, unseen: Option<u8>) -> Option<u8> {
+    match letter {
+        'a'..='z' | '0'..='9' | 'A'..='Z' => u8::try_from(letter).ok().map(|letter| letter.to_ascii_lowercase()),
+        '-' | '_' | char::REPLACEMENT_CHARACTER => Some(JOINER),
+        '.' | '[' | ' ' | '+' => Some(LOOSE),
+        '!'..='~' => Some(OTHER),
+        _ if is_unseen(letter) => unseen,
+        _ if letter.is_whitespace() => Some(LOOSE),
+        _ if letter.is_alphanumeric() => Some(FOREIGN),
+        _ => Some(OTHER),
+    }
 }
 
 /// Controls, marks that change the letter before them, and what Unicode calls default ignorable.
@@ -186,45 +194,61 @@ fn is_unseen(letter: char) -> bool {
 }
 
 /// Looks at each run of words that is a part of its own: with nothing or a separator of parts before and behind it.
-fn found(skeleton: &str) -> bool {
-    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == FOREIGN;
-    let word_from = |at: usize| skeleton[at..].find(is_word).map_or(skeleton.len(), |offset| at + offset);
-    let ends_part = |gap: &str| gap.contains(|separator| separator != JOINER);
-    let mut words: VecDeque<(&str, Range<usize>)> = VecDeque::with_capacity(MOST_WORDS + 1);
-    let (mut behind, mut start) = (0, word_from(0));
+fn found(skeleton: &[u8]) -> bool {
+    let from = |at: usize, is_sought: fn(&u8) -> bool| {
+        skeleton[at..].iter().position(is_sought).map_or(skeleton.len(), |offset| at + offset)
+    };
+    let mut words: VecDeque<Word<'_>> = VecDeque::with_capacity(MOST_WORDS + 1);
+    let (mut behind, mut start) = (0, from(0, is_of_a_word));
     while start < skeleton.len() {
-        let end = skeleton[start..].find(|letter| !is_word(letter)).map_or(skeleton.len(), |offset| start + offset);
-        let next = word_from(end);
-        words.push_front((&skeleton[behind..start], start..end));
+        let end = from(start, |sign| !is_of_a_word(sign));
+        let next = from(end, is_of_a_word);
+        let word = Word { is_first: behind == 0, gap: &skeleton[behind..start], text: &skeleton[start..end] };
+        let is_last = next == skeleton.len() || ends_part(&skeleton[end..next]);
+        let found = is_last && word.is_method();
+        let ends_a_name = is_last && NAMES.iter().any(|name| name.as_bytes().ends_with(word.text));
+        words.push_front(word);
         words.truncate(MOST_WORDS);
-        if next == skeleton.len() || ends_part(&skeleton[end..next]) {
-            if skeleton[start..end] == *METHOD && marks_method(&skeleton[behind..start], behind == 0) {
-                return true;
-            }
-            let mut joined = String::new();
-            for (gap, word) in &words {
-                joined.insert_str(0, &skeleton[word.clone()]);
-                let begins_part = word.start == gap.len() || ends_part(gap);
-                if begins_part && NAMES.contains(&joined.as_str()) {
-                    return true;
-                }
-                if joined.len() > skeleton.len().min(20) {
-                    break;
-                }
-            }
+        if found || (ends_a_name && make_a_name(&words)) {
+            return true;
         }
         (behind, start) = (end, next);
     }
     false
 }
 
-/// Whether what stands before the word makes `_method` of it.
-fn marks_method(gap: &str, at_start: bool) -> bool {
-    let joined = gap.ends_with(JOINER);
-    match at_start {
-        true => joined || (!gap.is_empty() && gap.chars().all(|separator| matches!(separator, LOOSE | JOINER))),
-        false => joined && gap.contains(|separator| separator != JOINER),
+/// A word of a skeleton and what stands before it.
+struct Word<'s> {
+    is_first: bool,
+    gap: &'s [u8],
+    text: &'s [u8],
+}
+
+impl Word<'_> {
+    /// Whether it is `_method`.
+    fn is_method(&self) -> bool {
+        let joined = self.gap.ends_with(&[JOINER]);
+        let loose = !self.gap.is_empty() && self.gap.iter().all(|sign| matches!(*sign, LOOSE | JOINER));
+        self.text == METHOD.as_bytes() && if self.is_first { joined || loose } else { joined && ends_part(self.gap) }
     }
+}
+
+/// Whether words make a name, from the last one back to one that begins a part.
+fn make_a_name(words: &VecDeque<Word<'_>>) -> bool {
+    let mut joined = Vec::new();
+    words.iter().any(|word| {
+        joined.splice(..0, word.text.iter().copied());
+        (word.is_first || ends_part(word.gap)) && NAMES.iter().any(|name| name.as_bytes() == joined)
+    })
+}
+
+fn is_of_a_word(sign: &u8) -> bool {
+    sign.is_ascii_alphanumeric() || *sign == FOREIGN
+}
+
+/// Whether what stands between two words parts them for good.
+fn ends_part(gap: &[u8]) -> bool {
+    gap.iter().any(|sign| *sign != JOINER)
 }
 
 #[cfg(test)]
