@@ -2,7 +2,7 @@
 
 /// The suffixes that are reserved for private use. The public DNS never answers for a name under them, so no page of the
 /// internet can have one as its origin and make it lead here: RFC 6761 (`localhost`, `test`), RFC 6762 (`local`), RFC 8375
-/// (`home.arpa`), and ICANN's resolution 2024.07.29.06 (`internal`).
+/// (`home.arpa`), and ICANN's board in 2024 (`internal`).
 const PRIVATE: [&str; 5] = ["home.arpa", "internal", "local", "localhost", "test"];
 
 /// The name alone, by which two spellings of a host are compared: in lower case, without its port, and without the dot
