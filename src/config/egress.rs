@@ -38,7 +38,11 @@ pub(super) fn read(section: &mut Section<'_>, around: &Surroundings<'_>) -> Egre
         // So that it counts as a key that there is.
         None => section.take("proxy_password").and(None),
     };
-    let listed = section.list("no_proxy", A_HOST, |text| text.parse::<Rule>());
+    // An empty list is how NO_PROXY is ignored.
+    let listed = match section.is_empty_list("no_proxy") {
+        true => section.take("no_proxy").map(|_| Vec::new()),
+        false => section.list("no_proxy", A_HOST, |text| text.parse::<Rule>()),
+    };
     let without = match listed {
         Some(rules) => rules.into_iter().map(|rule| rule.value).collect(),
         None => NoProxy::lenient(variable(around, ["NO_PROXY", "no_proxy"]).map_or("", |(_, value)| value)),

@@ -144,6 +144,11 @@ impl<'f> Section<'f> {
         matches!(self.table.find(key), Some(Entry { node: Node { value: Value::Table(table), .. }, .. }) if !table.0.is_empty())
     }
 
+    /// Whether a key holds a list without entries, for keys of which that means something.
+    pub(super) fn is_empty_list(&self, key: &str) -> bool {
+        matches!(self.table.find(key), Some(Entry { node: Node { value: Value::List(nodes), .. }, .. }) if nodes.is_empty())
+    }
+
     /// Whether the table of this key holds that one, for keys that depend on others far away.
     pub(super) fn holds(&self, table: &str, key: &str) -> bool {
         let found = self.table.find(table).map(|entry| &entry.node.value);

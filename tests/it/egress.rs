@@ -136,7 +136,11 @@ async fn loopback_and_no_proxy_are_reached_directly() {
     }
     assert_eq!(proxy.asked(), Vec::<String>::new());
     // A list of the configuration goes before the variable.
-    for setup in [beyond(), beyond().env("NO_PROXY", "*").set("upstream.no_proxy", json!([".other", "0.0.0.0:1"]))] {
+    for setup in [
+        beyond(),
+        beyond().env("NO_PROXY", "*").set("upstream.no_proxy", json!([])),
+        beyond().env("NO_PROXY", "*").set("upstream.no_proxy", json!([".other", "0.0.0.0:1"])),
+    ] {
         let body = setup.start().send(&get(COURSE)).await.problem(502, "upstream-unreachable");
         assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("403 Forbidden")), "{body}");
     }
