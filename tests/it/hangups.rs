@@ -149,7 +149,8 @@ async fn uploads_of_any_size_whose_clients_are_gone_spend_nothing() {
     let mut waiting = 0;
     for megabytes in [1, 3, 10] {
         for fields in [format!("Content-Length: {}", megabytes << 20), "Transfer-Encoding: chunked".to_owned()] {
-            let head = format!("GET {COURSE}?startIndex=1 HTTP/1.1\r\nHost: gateway\r\n{fields}\r\n\r\n");
+            let head = "Host: gateway\r\nContent-Type: application/octet-stream";
+            let head = format!("GET {COURSE}?startIndex=1 HTTP/1.1\r\n{head}\r\n{fields}\r\n\r\n");
             let body = if fields.contains("chunked") {
                 format!("{}0\r\n\r\n", chunk().repeat(100 * megabytes))
             } else {
