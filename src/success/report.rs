@@ -52,7 +52,8 @@ pub(super) fn is_report(value: &Value) -> bool {
     value.as_object().is_some_and(|members| has_only(members, &MEMBERS))
 }
 
-/// Whether the object consists of a `code` and a `message`. A `message` that speaks of success is not an error.
+/// Whether the object consists of a `code` and a `message`. A `message` that speaks of success is not an error. Empty data
+/// beside them could be a record's, unless a `status` says that it failed.
 pub(super) fn is_bare_error(body: &Value) -> bool {
     let Some(members) = body.as_object() else { return false };
     let says_success = |message: &str| message.to_ascii_lowercase().contains("success");
@@ -61,6 +62,7 @@ pub(super) fn is_bare_error(body: &Value) -> bool {
         && members.contains_key("code")
         && message.is_some_and(|message| !says_success(message))
         && may_be_failure(members.get("status"))
+        && (members.len() == 2 || members.get("status").is_some_and(|status| !status.is_null()))
 }
 
 /// The codes below `errors` or `error`; `None` where the object has neither.
@@ -150,6 +152,8 @@ mod tests {
             r#"{"error_code":"7209","name":"x"}"#,
             r#"{"code":7209,"message":"x","id":1}"#,
             r#"{"code":7209,"message":"x","details":{"id":"1"}}"#,
+            r#"{"code":7209,"message":"x","data":{}}"#,
+            r#"{"code":7209,"message":"x","details":null,"status":null}"#,
             r#"{"code":7209,"message":5}"#,
             r#"{"code":{"code":7209},"message":"x"}"#,
             r#"{"code":7209,"message":"x","data":{"id":1}}"#,
