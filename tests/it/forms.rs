@@ -222,3 +222,30 @@ async fn no_spelling_of_an_override_passes_for_a_caller_that_may_only_read() {
     }
     gateway.send(&read("").form("payment_method=x&method=y")).await.is_zohos(200);
 }
+
+/// curl -T and fetch with a buffer name no type for a file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_without_a_type_that_is_too_long_for_a_form_is_a_file() {
+    let upstream = zoho().await;
+    let gateway = before(&upstream).set("proxy.max_form", "128KiB").start();
+    let file = format!("{}&_method=DELETE", "x".repeat(200_000));
+    let form = format!("{}&_method=DELETE", "x".repeat(100_000));
+    for (call, what) in [(put(UNKNOWN), "with a length"), (put(UNKNOWN).chunked(), "in chunks")] {
+        gateway.send(&call.clone().body(form.clone())).await.problem(400, "invalid-payload");
+        let answer = gateway.send(&call.clone().body(file.clone())).await;
+        assert_eq!(answer.status, 200, "{what}");
+        assert!(upstream.received().last().expect("it was sent").body == file.as_bytes(), "{what}");
+        gateway.send(&call.header("content-type", "").body(file.clone())).await.problem(413, "body-too-large");
+    }
+    gateway.send(&put(COURSE).body(file.clone())).await.problem(413, "body-too-large");
+
+    let readers = before(&upstream)
+        .set("proxy.max_form", "128KiB")
+        .set("callers.one.key_sha256", HASH_OF_ONE)
+        .set("callers.one.accounts", json!(["main"]))
+        .set("callers.one.allow", json!(["*"]))
+        .set("callers.one.read_only", true)
+        .start();
+    let read = Call::new("GET", COURSE).header("authorization", "Bearer one").body(file.clone());
+    readers.send(&read).await.problem(413, "body-too-large");
+}
