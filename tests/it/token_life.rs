@@ -22,28 +22,29 @@ async fn a_crash_loop_costs_one_token_call() {
     assert_eq!(zoho.token_calls().await, 1);
 }
 
-/// A thousand callers, a token that dies every second, and a ledger of ten requests in five seconds.
+/// A thousand callers, a token that dies every two seconds, and a ledger of ten requests in five seconds. A call that meets
+/// a dead token has to come back with the next one while that lives, so the machine may be slow, but not as slow as that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_caller_notices_that_tokens_die() {
     let zoho =
-        Sandbox::start(&["--requests", "100000", "--window", "1s", "--token-life", "1s", "--token-requests", "1000"]);
+        Sandbox::start(&["--requests", "100000", "--window", "1s", "--token-life", "2s", "--token-requests", "1000"]);
     let setup = Gateway::before(&zoho).route(ROUTE, "throttle", "off").set("token.window", "5s");
     let gateway = Arc::new(setup.start());
     let caller = |number: u64| {
         let gateway = Arc::clone(&gateway);
         async move {
             let mut connection = gateway.connect().await;
-            tokio::time::sleep(ms(number * 3)).await;
-            for _ in 0..10 {
+            tokio::time::sleep(ms(number * 4)).await;
+            for _ in 0..8 {
                 connection.send(&get(COURSE)).await.is_zohos(200);
-                tokio::time::sleep(ms(3000)).await;
+                tokio::time::sleep(ms(4000)).await;
             }
         }
     };
     all((0..1000).map(caller)).await;
     let calls = zoho.token_calls().await;
-    // Thirty seconds, and about as many lives of a token; the ledger's threshold allows twice as many.
-    assert!((20..=70).contains(&calls), "{calls}");
+    // Thirty seconds, and half as many lives of a token; the ledger's threshold allows four times as many.
+    assert!((10..=70).contains(&calls), "{calls}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
