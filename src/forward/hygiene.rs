@@ -44,9 +44,9 @@ fn is_not_for_zoho(name: &str) -> bool {
         // Answered by the gateway's own listener (RFC 9110 section 10.1.1).
         "expect" => true,
         // Where the caller is.
-        "forwarded" | "x-real-ip" | "x-client-ip" | "x-cluster-client-ip" | "true-client-ip" | "cf-connecting-ip" => {
-            true
-        }
+        "forwarded" | "x-original-forwarded-for" | "x-real-ip" | "x-remote-ip" | "x-client-ip" | "client-ip" => true,
+        "x-cluster-client-ip" | "true-client-ip" | "cf-connecting-ip" | "fastly-client-ip" | "fly-client-ip" => true,
+        "proxy-client-ip" | "wl-proxy-client-ip" | "x-azure-clientip" | "x-azure-socketip" => true,
         _ => name.starts_with("gateway-") || name.starts_with("x-forwarded-") || tracing_fields::is_one(name),
     }
 }

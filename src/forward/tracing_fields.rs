@@ -5,16 +5,16 @@
 
 /// By whom, and the names in lower case. `*` at the end stands for any rest. Names that are written with `_` stand here
 /// with `-`.
-pub(super) const FIELDS: [(&str, &[&str]); 27] = [
+pub(super) const FIELDS: [(&str, &[&str]); 28] = [
     ("W3C Trace Context and Baggage", &["baggage", "correlation-context", "traceparent", "tracestate"]),
     (
         "OpenTracing, OpenCensus, Lightstep",
         &["grpc-tags-bin", "grpc-trace-bin", "ot-baggage-*", "ot-tracer-*", "x-ot-*"],
     ),
-    ("Zipkin, Spring Cloud Sleuth", &["b3", "b3-*", "x-b3-*", "x-span-name", "x-process-id"]),
+    ("Zipkin, Spring Cloud Sleuth", &["b3", "b3-*", "x-b3-*", "x-process-id", "x-span-export", "x-span-name"]),
     ("Jaeger", &["jaeger-*", "uber-trace-id", "uberctx-*"]),
     ("Haystack, Kamon, Hawkular", &["baggage-*", "context-tags", "hwkapm*"]),
-    ("AWS", &["x-amz-cf-id", "x-amzn-requestid", "x-amzn-trace-id"]),
+    ("AWS", &["lambda-runtime-trace-id", "x-amz-cf-id", "x-amzn-requestid", "x-amzn-trace-id"]),
     ("Google Cloud", &["x-appengine-request-log-id", "x-cloud-trace-context"]),
     (
         "Azure, Application Insights",
@@ -31,7 +31,7 @@ pub(super) const FIELDS: [(&str, &[&str]); 27] = [
             "x-ms-routing-request-id",
         ],
     ),
-    ("Datadog", &["x-datadog-*"]),
+    ("Datadog", &["x-datadog-*", "x-dd-*"]),
     ("New Relic", &["newrelic", "newrelic-*", "newrelictransaction", "newrelicid", "x-newrelic-*"]),
     (
         "Dynatrace",
@@ -57,7 +57,10 @@ pub(super) const FIELDS: [(&str, &[&str]); 27] = [
     ("Broadcom, Riverbed", &["corid", "x-opnet-*", "x-wily-*"]),
     ("Mule", &["mule-correlation-*", "x-mule-*"]),
     ("SkyWalking, Pinpoint, Scouter, WhaTap", &["pinpoint-*", "sw3", "sw6", "sw8", "sw8-*", "x-scouter-*", "x-wtap-*"]),
-    ("Alibaba, Tingyun, OneAPM", &["eagleeye-*", "x-eagleeye-*", "x-oneapm-*", "x-tingyun", "x-tingyun-*"]),
+    (
+        "Alibaba, Tingyun, OneAPM",
+        &["eagleeye-*", "sofa-*", "x-ca-request-id", "x-eagleeye-*", "x-oneapm-*", "x-tingyun", "x-tingyun-*"],
+    ),
     (
         "Envoy, Istio, Linkerd, Kong",
         &["kong-debug", "l5d-*", "x-client-trace-id", "x-envoy-*", "x-istio-*", "x-kong-*"],
@@ -75,9 +78,10 @@ pub(super) const FIELDS: [(&str, &[&str]); 27] = [
             "x-vercel-*",
         ],
     ),
+    ("OpenStack, ByteDance", &["x-openstack-request-id", "x-trace-hmac", "x-trace-info", "x-tt-logid", "x-tt-trace-*"]),
     ("Queue times of routers", &["x-middleware-start", "x-queue-start", "x-request-start"]),
     (
-        "Ids of requests, whoever makes them",
+        "Ids of requests in general use",
         &[
             "correlation-id",
             "correlationid",
@@ -87,17 +91,24 @@ pub(super) const FIELDS: [(&str, &[&str]); 27] = [
             "spanid",
             "trace-id",
             "traceid",
+            "tracing-id",
+            "tracingid",
             "x-b3",
+            "x-correlation-context",
             "x-correlation-id",
             "x-correlationid",
+            "x-flow-id",
+            "x-log-id",
             "x-parent-id",
             "x-parent-span-id",
+            "x-req-id",
             "x-request-id",
             "x-requestid",
             "x-span-id",
             "x-spanid",
             "x-trace-id",
             "x-traceid",
+            "x-tracing-id",
             "x-transaction-id",
             "x-vcap-request-id",
         ],
