@@ -14,10 +14,12 @@ const SANDBOX_CONFIG: &str = include_str!("sandbox.toml");
 const STATE_DIR: &str = "ZOHO_GATEWAY__STATE__DIR";
 
 pub(super) async fn run(path: &Path) -> Result<(), Failure> {
+    ignore_requests()?;
     serve(load(path)?, "").await
 }
 
 pub(super) async fn run_on_sandbox(lenient: bool) -> Result<(), Failure> {
+    ignore_requests()?;
     let failed = |error: std::io::Error| Failure::Run(format!("cannot start the sandbox: {error}"));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
     let zoho = format!("http://{}", listener.local_addr().map_err(failed)?);
@@ -35,15 +37,22 @@ pub(super) async fn run_on_sandbox(lenient: bool) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config, greeting: &str) -> Result<(), Failure> {
-    let unheard = |error| Failure::Run(format!("cannot listen for signals: {error}"));
     let mut signals = stop::listen().map_err(unheard)?;
-    stop::ignore_requests().map_err(unheard)?;
     let app = App::bind(config).await.map_err(|error| Failure::Run(error.to_string()))?;
     if !greeting.is_empty() {
         print(&format!("{greeting}{}", suggestions(&app)))?;
     }
     app.run(async || signals.asked().await).await;
     Ok(())
+}
+
+/// Before anything else: reading the configuration may take its time, and a signal must not end the process meanwhile.
+fn ignore_requests() -> Result<(), Failure> {
+    stop::ignore_requests().map_err(unheard)
+}
+
+fn unheard(error: std::io::Error) -> Failure {
+    Failure::Run(format!("cannot listen for signals: {error}"))
 }
 
 /// Three calls to try, as the pages of Zoho show them.
