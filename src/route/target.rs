@@ -12,6 +12,10 @@ pub(super) fn resolve(account: &Account, uri: &Uri, host: Option<&str>) -> Resul
     let Some(target) = uri.path_and_query() else {
         return Err(unknown("a target without a path (CONNECT) is not proxied; call the gateway by its own address"));
     };
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        // RFC 9110 section 4.2.4: a user before the host hides which host is meant.
+        return Err(unknown("the target names a user before its host; write the host alone"));
+    }
     let named = uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
     if let Some(product) = account.product_of(named) {
         return Ok((product, target.clone()));
