@@ -36,6 +36,8 @@ pub struct Body {
     patience: Option<Patience>,
     /// Kept until the body has been written out, so that a drain waits for it.
     in_flight: Option<TaskTrackerToken>,
+    /// May refuse what still comes.
+    screen: Option<Screen>,
     /// Sees what passes.
     witness: Option<Arc<dyn Witness>>,
     /// A pause comes before an error.
@@ -51,6 +53,15 @@ pub trait Witness: std::fmt::Debug + Send + Sync {
 
     /// That was all, to the proper end; may be told twice.
     fn has_passed(&self);
+}
+
+/// Says of each piece of a body's rest whether it may pass.
+struct Screen(Box<dyn FnMut(&[u8]) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Screen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Screen")
+    }
 }
 
 impl Body {
@@ -101,6 +112,13 @@ impl Body {
         self
     }
 
+    /// The same body, ending in [`BodyError::Refused`] before the piece of its rest that `passes` says no to.
+    #[must_use]
+    pub fn screened(mut self, passes: impl FnMut(&[u8]) -> bool + Send + Sync + 'static) -> Self {
+        self.screen = Some(Screen(Box::new(passes)));
+        self
+    }
+
     /// The same body, passing before `witness`.
     #[must_use]
     pub fn before(mut self, witness: Arc<dyn Witness>) -> Self {
@@ -114,6 +132,12 @@ impl Body {
     pub fn pausing_before_an_error(mut self) -> Self {
         self.pauses = true;
         self
+    }
+
+    /// The bytes that were at hand from the beginning.
+    #[must_use]
+    pub fn first(&self) -> &[u8] {
+        &self.head
     }
 
     /// How much of it is held in memory by now, in bytes.
@@ -190,6 +214,11 @@ impl Body {
             let left = allowed.checked_sub(data.len() as u64).ok_or(BodyError::TooLarge)?;
             self.allowed = Some(left);
         }
+        if let (Some(Screen(passes)), Some(data)) = (&mut self.screen, frame.data_ref())
+            && !passes(data)
+        {
+            return Poll::Ready(Some(Err(BodyError::Refused)));
+        }
         Poll::Ready(Some(Ok(self.cleaned(frame))))
     }
 
@@ -225,6 +254,9 @@ pub enum BodyError {
     /// It grew over its limit.
     #[error("the body is larger than allowed")]
     TooLarge,
+    /// What came next may not pass.
+    #[error("the body has something that may not pass")]
+    Refused,
 }
 
 /// How long a sender may pause. The timer is made at the first pause: most bodies have none.

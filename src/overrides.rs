@@ -45,6 +45,42 @@ pub fn in_parameters(pairs: &[u8]) -> Option<Fault> {
     names.filter(|name| name.len() >= SHORTEST && could_be(name)).find_map(of_name)
 }
 
+/// Looks for a parameter that is one in a body that passes in pieces.
+#[derive(Debug, Default)]
+pub struct Screen {
+    /// What came of the name of the parameter that is under way.
+    name: Vec<u8>,
+    /// Its name has ended.
+    in_value: bool,
+}
+
+impl Screen {
+    /// Longer names are read no further: they are bytes of a file.
+    const LONGEST: usize = 64 * 1024;
+
+    /// Whether the next piece ends the name of one.
+    pub fn finds(&mut self, piece: &[u8]) -> bool {
+        let ends = |byte: &u8| matches!(byte, b'&' | b';');
+        piece.split_inclusive(ends).any(|pair| {
+            let has_ended = pair.last().is_some_and(ends);
+            let pair = pair.strip_suffix(b"&").or_else(|| pair.strip_suffix(b";")).unwrap_or(pair);
+            let found = !self.in_value && self.read(pair, has_ended);
+            if has_ended {
+                *self = Self::default();
+            }
+            found
+        })
+    }
+
+    /// Reads on in a name; whether it has ended and is one.
+    fn read(&mut self, pair: &[u8], has_ended: bool) -> bool {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        self.in_value = name.len() < pair.len();
+        self.name.extend(name.iter().take(Self::LONGEST - self.name.len()));
+        (self.in_value || has_ended) && in_parameters(&self.name).is_some()
+    }
+}
+
 fn of_name(name: &[u8]) -> Option<Fault> {
     let once = decoded(name);
     let twice = if once.contains(&b'%') { decoded(&once) } else { Vec::new() };
@@ -329,6 +365,24 @@ mod tests {
         ] {
             assert!(in_parameters(pairs.as_bytes()).is_none(), "{pairs}");
         }
+    }
+
+    #[test]
+    fn a_body_in_pieces_is_read_like_a_whole_one() {
+        for body in ["_method=DELETE", "a=1&_method=x&b=2", "x=1;X-HTTP-Method-Override=PUT", "=&&;_method&a"] {
+            for length in 1..body.len() {
+                let mut screen = Screen::default();
+                assert!(body.as_bytes().chunks(length).any(|piece| screen.finds(piece)), "{body} by {length}");
+            }
+        }
+        for body in ["a=_method&b", "method=DELETE&x==_method=1", "\0\u{1}PNG&;;&_=_method=", "_metho&d=1&x=_method"] {
+            for length in 1..body.len() {
+                let mut screen = Screen::default();
+                assert!(!body.as_bytes().chunks(length).any(|piece| screen.finds(piece)), "{body} by {length}");
+            }
+        }
+        let mut screen = Screen::default();
+        assert!(!(0..100).any(|_| screen.finds(&[0; 10_000])) && screen.name.len() == Screen::LONGEST);
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub enum Cause {
     },
     /// The caller broke off while sending its body.
     BodyIncomplete,
+    /// A body without a type, which streamed, has a parameter that could make another call of this one.
+    BodyOverrides,
     /// The body is compressed, or in a charset in which it may say something else than in UTF-8.
     BodyEncoded {
         /// How it is encoded.
@@ -208,7 +210,8 @@ impl Cause {
             | Self::CutOff(Fate::NotSent | Fate::NotExecuted) => false,
             Self::UpstreamInvalidResponse(fault) | Self::UpstreamTimeout(fault) => !fault.before_the_call,
             // A part of the body was sent.
-            Self::BodyIncomplete | Self::BodyTooLarge { .. } | Self::CutOff(Fate::Unknown) | Self::Internal => true,
+            Self::BodyIncomplete | Self::BodyOverrides | Self::BodyTooLarge { .. } => true,
+            Self::CutOff(Fate::Unknown) | Self::Internal => true,
         }
     }
 
@@ -237,6 +240,7 @@ impl Cause {
             | Self::UnknownRoute { .. }
             | Self::UnknownAccount { .. }
             | Self::BodyIncomplete
+            | Self::BodyOverrides
             | Self::BodyEncoded { .. }
             | Self::BodyTooLarge { .. }
             | Self::WrongDataCenter { .. }

@@ -73,7 +73,9 @@ fn kind(cause: &Cause) -> (StatusCode, &'static str, &'static str) {
         }
         Cause::Protocol(fault) => (protocol(*fault).0, "malformed-request", BAD),
         Cause::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "foreign-origin", DENIED),
-        Cause::InvalidPayload(_) | Cause::BodyIncomplete => (StatusCode::BAD_REQUEST, "invalid-payload", BAD),
+        Cause::InvalidPayload(_) | Cause::BodyIncomplete | Cause::BodyOverrides => {
+            (StatusCode::BAD_REQUEST, "invalid-payload", BAD)
+        }
         Cause::CallerUnauthenticated(_) => (StatusCode::UNAUTHORIZED, "caller-unauthenticated", DENIED),
         Cause::IssuerUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "issuer-unavailable", OUR_FAULT),
         Cause::CallerForbidden(_) => (StatusCode::FORBIDDEN, "caller-forbidden", DENIED),

@@ -14,6 +14,7 @@ pub(super) fn title(cause: &Cause) -> &'static str {
         Cause::ForeignOrigin(_) => "The request looks like a web page's",
         Cause::InvalidPayload(_) => "The payload breaks the route's documented rules",
         Cause::BodyIncomplete => "The body broke off",
+        Cause::BodyOverrides => "The body could make another call of this one",
         Cause::CallerUnauthenticated(_) => "The gateway does not know this caller",
         Cause::IssuerUnavailable { .. } => "The caller's token cannot be judged now",
         Cause::CallerForbidden(_) => "The caller may not do this",
@@ -50,6 +51,11 @@ pub(super) fn detail(cause: &Cause) -> String {
             format!("{} fault{s} found; nothing was sent to Zoho and no slot was spent", faults.len())
         }
         Cause::BodyIncomplete => "the request's body ended before its end, or is malformed".to_owned(),
+        Cause::BodyOverrides => {
+            "the body names no type, and as a form it has a parameter that stands for another method \
+                                 or path; it was not sent whole. Name its type, such as application/octet-stream"
+                .to_owned()
+        }
         Cause::CallerUnauthenticated(why) => unauthenticated(why),
         Cause::IssuerUnavailable { issuer, retry_after } => format!(
             "the keys of its issuer (issuers.{issuer}) could not be had yet, and are asked for again within {} s; \

@@ -55,6 +55,7 @@ impl Ahead {
             Err(_) | Ok(Ok(false)) => {}
             Ok(Ok(true)) => tokio::time::sleep(A_TURN).await,
             Ok(Err(BodyError::TooLarge)) => return Err(Cause::BodyTooLarge { limit: self.max_body, form: false }),
+            Ok(Err(BodyError::Refused)) => return Err(Cause::BodyOverrides),
             Ok(Err(_)) => return Err(Cause::BodyIncomplete),
         }
         Ok(())

@@ -57,6 +57,9 @@ impl Failure {
     #[must_use]
     pub fn of(error: &legacy::Error, server: &str, max_body: u64) -> Self {
         let log = chain(error);
+        if let Some(BodyError::Refused) = find(error) {
+            return Self { cause: Cause::BodyOverrides, never_sent: false };
+        }
         if let Some(BodyError::TooLarge) = find(error) {
             return Self { cause: Cause::BodyTooLarge { limit: max_body, form: false }, never_sent: false };
         }

@@ -20,7 +20,7 @@ pub(super) fn may_be_multipart(content_type: &str) -> bool {
 }
 
 /// Whether it begins with a type and a subtype (RFC 9110 section 8.3.1); what does not is read as if it were absent.
-fn names_a_type(content_type: &str) -> bool {
+pub(super) fn names_a_type(content_type: &str) -> bool {
     let kind = content_type.trim_start_matches([' ', '\t', '"']);
     let kind = kind.split([';', ',', ' ', '\t', '"']).next().unwrap_or_default();
     let token = |part: &str| {

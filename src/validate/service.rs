@@ -125,6 +125,7 @@ async fn visit(
     if let Some(reception) = head.extensions.get::<Reception>() {
         reception.waits();
     }
+    let payload = if kind.may_be_a_file { screened(payload)? } else { payload };
     let (route, query) = (Arc::clone(&subject.route), target.clone());
     match &payload {
         Payload::Held { bytes, .. } if bytes.len() as u64 > HELD => {
@@ -158,8 +159,7 @@ struct BodyKind {
     in_parts: bool,
     /// Whether the gateway has to understand it.
     is_read: bool,
-    /// Whether it may pass unseen where it is longer than a form: it names no type, its route has no rules, and its caller
-    /// may write anyway.
+    /// Whether it may be longer than a form: it names no type, its route has no rules, and its caller may write anyway.
     may_be_a_file: bool,
     /// Why it does.
     reader: Reader,
@@ -169,8 +169,8 @@ struct BodyKind {
 enum Length {
     /// It is held whole: up to `max_form`.
     OfAForm,
-    /// It is held up to `max_form` and streams beyond: files are uploaded without a type, and forms of that length are
-    /// not.
+    /// It is held up to `max_form`. Beyond that it may be a file, since clients send those without a type; it streams, and
+    /// ends where a form would make another call of this one.
     Unmarked,
     /// It streams, and only its beginning is held.
     OfAStream,
@@ -185,7 +185,8 @@ impl BodyKind {
         let (is_off, has_rules) = (route.validation == Validation::Off, looks_inside(route));
         let in_parts = read_only && content_type.as_deref().is_some_and(form::may_be_multipart);
         let is_read = (is_form && (read_only || !is_off)) || in_parts || has_rules;
-        let may_be_a_file = content_type.is_none() && !read_only && !has_rules;
+        let names_none = content_type.as_deref().is_none_or(|kind| !form::names_a_type(kind));
+        let may_be_a_file = is_form && names_none && !read_only && !has_rules;
         let reader = if has_rules { Reader::Rules } else { Reader::Overrides };
         let content_type = content_type.unwrap_or_default().into_owned();
         Self { content_type, is_form, in_parts, is_read, may_be_a_file, reader }
@@ -234,6 +235,16 @@ fn judge(route: &Route, query: Option<&str>, kind: &BodyKind, body: Option<&[u8]
         check(&route.parameters, route.validation, query, form).map_err(Cause::InvalidPayload)?;
     }
     Ok(())
+}
+
+/// Looks for overrides in a body while it streams; what is held already is judged at once.
+fn screened(payload: Payload) -> Result<Payload, Cause> {
+    let Payload::Streamed(body) = payload else { return Ok(payload) };
+    let mut screen = overrides::Screen::default();
+    if screen.finds(body.first()) {
+        return Err(Cause::BodyOverrides);
+    }
+    Ok(Payload::Streamed(body.screened(move |piece| !screen.finds(piece))))
 }
 
 /// Whether anything can be wrong with a payload.

@@ -228,14 +228,26 @@ async fn no_spelling_of_an_override_passes_for_a_caller_that_may_only_read() {
 async fn a_body_without_a_type_that_is_too_long_for_a_form_is_a_file() {
     let upstream = zoho().await;
     let gateway = before(&upstream).set("proxy.max_form", "128KiB").start();
-    let file = format!("{}&_method=DELETE", "x".repeat(200_000));
+    let file = format!("PNG{}&method=DELETE;a==_method=1", "\0".repeat(8 << 20));
     let form = format!("{}&_method=DELETE", "x".repeat(100_000));
     for (call, what) in [(put(UNKNOWN), "with a length"), (put(UNKNOWN).chunked(), "in chunks")] {
         gateway.send(&call.clone().body(form.clone())).await.problem(400, "invalid-payload");
         let answer = gateway.send(&call.clone().body(file.clone())).await;
         assert_eq!(answer.status, 200, "{what}");
         assert!(upstream.received().last().expect("it was sent").body == file.as_bytes(), "{what}");
-        gateway.send(&call.header("content-type", "").body(file.clone())).await.problem(413, "body-too-large");
+        for odd in ["", "garbage"] {
+            assert_eq!(gateway.send(&call.clone().header("content-type", odd).body(file.clone())).await.status, 200);
+        }
+        // Within what is read before the slot is spent, and far behind it.
+        let sent = upstream.received().len();
+        let near = format!("{}&_method=DELETE&a=1", "x".repeat(200_000));
+        gateway.send(&call.clone().body(near)).await.problem(400, "invalid-payload");
+        assert_eq!(upstream.received().len(), sent, "{what}");
+        let far = format!("{}&_method=DELETE&{}", "x".repeat(8 << 20), "y".repeat(100_000));
+        gateway.send(&call.clone().body(far)).await.problem(400, "invalid-payload");
+        assert!(upstream.received().iter().all(|seen| !seen.body.ends_with(b"y")), "{what}");
+        let marked = call.header("content-type", "application/x-www-form-urlencoded foo").body(file.clone());
+        gateway.send(&marked).await.problem(413, "body-too-large");
     }
     gateway.send(&put(COURSE).body(file.clone())).await.problem(413, "body-too-large");
 
