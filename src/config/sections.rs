@@ -75,8 +75,13 @@ pub(super) fn proxy(section: &mut Section<'_>, anonymous: bool, around: &Surroun
     });
     let mut addresses: Vec<ListenAddress> = Vec::new();
     for found in listen.into_iter().flatten() {
-        if shared(&found.value) && addresses.contains(&found.value) {
-            section.wrong("listen", &found.origin, "stands there twice");
+        if let Some(other) = addresses.iter().find(|other| other.overlaps(&found.value)) {
+            let fault = if *other == found.value {
+                "stands there twice"
+            } else {
+                "has the port and an address of another entry: expected a port of its own"
+            };
+            section.wrong("listen", &found.origin, fault);
         }
         addresses.push(found.value);
     }
@@ -145,8 +150,10 @@ pub(super) fn admin(section: &mut Section<'_>, proxy: &Proxy) -> Admin {
         Some(found) => (found.value, found.origin),
         None => (defaults::admin_listen(), section.origin().clone()),
     };
-    if shared(&listen) && proxy.listen.contains(&listen) {
-        section.wrong("listen", &origin, "expected an address of its own: the proxy listens there");
+    if proxy.listen.iter().any(|address| address.overlaps(&listen)) {
+        let message = "expected a port of its own: proxy.listen has this port on the same address, or on one that \
+                       includes the other";
+        section.wrong("listen", &origin, message);
     }
     Admin { listen }
 }
@@ -160,11 +167,6 @@ pub(super) fn admin_listen(section: &mut Section<'_>) -> Option<Located<ListenAd
             ListenAddress::Unix(_) => Err("expected a TCP address such as \"127.0.0.1:9090\"".to_owned()),
         }
     })
-}
-
-/// Whether listening there twice is listening at one place: port 0 is a new port each time.
-fn shared(address: &ListenAddress) -> bool {
-    !matches!(address, ListenAddress::Tcp { port: 0, .. })
 }
 
 /// Reads `[state]`.
