@@ -129,6 +129,26 @@ fn missing_quotes_are_told() {
     }
 }
 
+/// `check` said "valid", and `run` then made a folder of that literal name.
+#[test]
+fn a_path_that_a_shell_would_complete_is_told() {
+    for (key, value) in [
+        ("state.dir", json!("${HOME}/state")),
+        ("state.dir", json!("~/state")),
+        ("state.dir", json!("%HOME%/state")),
+        ("audit.file", json!("$AUDIT")),
+        ("proxy.listen", json!(["unix:${NAME}.sock"])),
+    ] {
+        let ended = check(&offline().set(key, value.clone()));
+        let line = ended.stderr.lines().find(|line| line.contains(&format!("{key}: ")));
+        let line = line.unwrap_or_else(|| panic!("{value}: {ended:?}"));
+        assert!(line.starts_with("warning: ") && line.contains("write the"), "{line}");
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    let ended = check(&offline().set("audit.file", "~/audit/audit.log"));
+    assert!(ended.code == Some(2) && ended.stderr.contains("begins with ~"), "{ended:?}");
+}
+
 /// `check` said "valid", and `run` then ended with code 1.
 #[test]
 fn check_finds_the_paths_that_keep_run_from_starting() {
