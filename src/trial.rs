@@ -8,6 +8,9 @@ use std::{
     path::Path,
 };
 
+/// How many links Linux follows on one path.
+const MOST_LINKS: usize = 40;
+
 /// Makes a file in a folder that is there, and removes it.
 ///
 /// # Errors
@@ -21,6 +24,23 @@ pub fn file_in(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a file could be made at a path where none is. A link that leads nowhere is followed, as the system does when
+/// it makes the file.
+///
+/// # Errors
+/// What the system says.
+pub fn file_at(path: &Path) -> io::Result<()> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match path.read_link() {
+            Ok(target) => path = folder.join(target),
+            Err(_) => return file_in(folder),
+        }
+    }
+    Err(io::Error::other("too many links lead to each other"))
 }
 
 /// Makes a folder that is not there, with those above it and a file in it, and removes all of that.
@@ -49,6 +69,8 @@ pub fn folder(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -58,6 +80,27 @@ mod tests {
         folder(&place.path().join("a")).unwrap();
         folder(place.path()).unwrap();
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn follows_links_that_lead_nowhere() {
+        let place = tempfile::tempdir().unwrap();
+        for (name, target) in [
+            ("good", "to-be-made"),
+            ("chained", "good"),
+            ("bad", "no-folder/file"),
+            ("worse", "bad"),
+            ("round", "round"),
+        ] {
+            symlink(target, place.path().join(name)).unwrap();
+        }
+        for name in ["good", "chained", "no-link"] {
+            file_at(&place.path().join(name)).unwrap();
+        }
+        for name in ["bad", "worse", "round"] {
+            assert!(file_at(&place.path().join(name)).is_err(), "{name}");
+        }
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 5);
     }
 
     #[test]

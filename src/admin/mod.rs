@@ -1,5 +1,6 @@
 //! The admin listener: `/livez`, `/readyz`, `/metrics`, `/status`. Never on the proxy's sockets.
 
+mod accept;
 mod status;
 
 use std::{
@@ -66,8 +67,7 @@ impl Admin {
             "/livez" => json_answer(StatusCode::OK, &json!({ "status": "live" })),
             "/readyz" => self.readiness(),
             "/metrics" => {
-                let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-                let openmetrics = accepts.is_some_and(|accept| accept.contains("application/openmetrics-text"));
+                let openmetrics = accept::wants_openmetrics(request.headers());
                 let page = self.metrics.expose(self.lines.waiting(), self.records(), openmetrics);
                 answer(StatusCode::OK, page.content_type, page.text)
             }

@@ -7,7 +7,7 @@ use rustix::process::getuid;
 use super::{Failure, load, login::scopes_told, print, tell};
 use crate::{
     config::Config, listener::ListenAddress, login::scopes, respond, route::Matcher, store::Store, telemetry,
-    token::Grants, upstream,
+    token::Grants, trial, upstream,
 };
 
 pub(super) async fn check(path: &Path, online: bool, list_scopes: bool) -> Result<(), Failure> {
@@ -63,19 +63,33 @@ fn faults_of_paths(config: &Config) -> Vec<String> {
         sockets(config).filter(|path| path.symlink_metadata().is_ok_and(|there| !there.file_type().is_socket()));
     let sockets = sockets
         .map(|path| format!("proxy.listen: {} is no socket; move it away or choose another path", path.display()));
-    let faults: Vec<String> = state.chain(audit).chain(sockets).collect();
+    let folders = sockets_folders(config).filter(|folder| folder.exists() || !is_of_a_supervisor(folder));
+    let folders = folders.filter_map(|folder| {
+        let error = trial::file_in(folder).err()?;
+        Some(format!("proxy.listen: no socket can be made in the folder {}: {error}", folder.display()))
+    });
+    let faults: Vec<String> = state.chain(audit).chain(sockets).chain(folders).collect();
     let user = getuid().as_raw();
     let hint = (!faults.is_empty() && user != 0)
         .then(|| format!("this is what the user {user} finds: run check as the user that the gateway runs as"));
     faults.into_iter().chain(hint).collect()
 }
 
-/// Folders of sockets that are not there. A supervisor often makes them for as long as the gateway runs.
+/// Folders of sockets that are not there yet, because a supervisor makes them for as long as the gateway runs.
 fn missing_socket_folders(config: &Config) -> impl Iterator<Item = String> {
-    let folders = sockets(config).filter_map(Path::parent).filter(|folder| !folder.is_dir());
+    let folders = sockets_folders(config).filter(|folder| !folder.exists() && is_of_a_supervisor(folder));
     folders.map(|folder| {
         format!("proxy.listen: the folder {} is not there; it has to be when the gateway starts", folder.display())
     })
+}
+
+/// Whether a supervisor makes such folders (RuntimeDirectory= of systemd).
+fn is_of_a_supervisor(folder: &Path) -> bool {
+    folder.starts_with("/run") || folder.starts_with("/var/run")
+}
+
+fn sockets_folders(config: &Config) -> impl Iterator<Item = &Path> {
+    sockets(config).filter_map(Path::parent)
 }
 
 fn sockets(config: &Config) -> impl Iterator<Item = &Path> {

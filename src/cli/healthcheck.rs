@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) async fn healthcheck(config: Option<&Path>, admin: Option<String>) -> Result<(), Failure> {
     let admin = match admin {
-        Some(admin) => admin,
+        Some(admin) => given(&admin)?,
         None => url(&config::admin_listen(config, std::env::vars_os())?)?,
     };
     let failed = |error: &dyn std::fmt::Display| Failure::Run(format!("{admin}: {error}"));
@@ -42,6 +42,27 @@ pub(super) async fn healthcheck(config: Option<&Path>, admin: Option<String>) ->
     Ok(print(&format!("{body}\n"))?)
 }
 
+/// The URL that somebody wrote, with `http://` where the scheme is left out. Then the port has to be there: an address
+/// without both is hardly the admin listener's.
+fn given(text: &str) -> Result<String, Failure> {
+    let wrong = || {
+        let message = "--admin: expected the URL of the admin listener, such as http://127.0.0.1:9090";
+        Failure::Usage(message.to_owned())
+    };
+    let complete = text.contains("://");
+    let written = if complete { text.to_owned() } else { format!("http://{text}") };
+    let uri: Uri = written.parse().map_err(|_| wrong())?;
+    let authority = uri.authority().filter(|authority| !authority.host().is_empty()).ok_or_else(wrong)?;
+    // The port of an authority need not be a number that ports have.
+    let wrong_port = match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => !complete,
+        Some(port) => port.strip_prefix(':').is_none_or(|port| !port.parse::<u16>().is_ok_and(|port| port != 0)),
+        None => true,
+    };
+    let scheme = uri.scheme_str().is_some_and(|scheme| matches!(scheme, "http" | "https"));
+    if wrong_port || !scheme || uri.query().is_some() { Err(wrong()) } else { Ok(written) }
+}
+
 /// Where a listener of this machine is asked. One that listens on all addresses listens on loopback too.
 fn url(listen: &ListenAddress) -> Result<String, Failure> {
     let ListenAddress::Tcp { host, port } = listen else {
@@ -63,6 +84,42 @@ fn url(listen: &ListenAddress) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn takes_a_url_with_and_without_its_scheme() {
+        for (text, asked) in [
+            ("http://127.0.0.1:9090", "http://127.0.0.1:9090"),
+            ("https://gateway.internal", "https://gateway.internal"),
+            ("HTTP://localhost:9090/", "HTTP://localhost:9090/"),
+            ("127.0.0.1:9090", "http://127.0.0.1:9090"),
+            ("localhost:9090/", "http://localhost:9090/"),
+            ("[::1]:9090", "http://[::1]:9090"),
+        ] {
+            assert_eq!(given(text).ok().as_deref(), Some(asked), "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "foo",
+            "9090",
+            ":9090",
+            "http://",
+            "http://:9090",
+            "ftp://127.0.0.1:21",
+            "127.0.0.1:99999",
+            "127.0.0.1:",
+            "127.0.0.1:http",
+            "user@127.0.0.1:9090",
+            "http://127.0.0.1:9090?x",
+            "a b:1",
+            "/readyz",
+        ] {
+            assert!(
+                matches!(given(text), Err(Failure::Usage(words)) if words.contains("http://127.0.0.1:9090")),
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn asks_where_the_admin_listener_listens() {

@@ -46,7 +46,7 @@ enum Command {
         /// Also fetches each account's token once, and counts the calls for which it lacks a scope.
         #[arg(long)]
         online: bool,
-        /// Lists each missing scope with the calls that need it.
+        /// Lists each missing scope with the calls that need it; needs --online.
         #[arg(long, requires = "online")]
         missing_scopes: bool,
     },
@@ -91,7 +91,7 @@ enum Command {
         /// The configuration file that names the admin listener.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// The admin listener, whatever the configuration says.
+        /// The admin listener, whatever the configuration says: a URL, or HOST:PORT.
         #[arg(long, value_name = "URL")]
         admin: Option<String>,
     },

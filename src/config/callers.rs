@@ -81,7 +81,7 @@ fn key_file(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Regis
     if section.whereabouts("file").is_none() {
         section.refuse(format!("expected {A_HASH}, a list of them, or {{ file = \"PATH\" }} with one a line"));
     }
-    let found = section.parsed("file", "a path", |path| around.in_file(path, KeyHash::in_file));
+    let found = section.path("file", "a path", |path| around.in_file(path, KeyHash::in_file));
     if let Some(Located { value: (file, hashes), origin }) = found
         && !callers.add_key_file(file, hashes, caller)
     {

@@ -138,7 +138,7 @@ fn follow(reference: &mut Section<'_>, key: &str, around: &Surroundings<'_>, awa
         let value = value.to_str().ok_or_else(|| format!("{} is not UTF-8 text", variable(name)))?;
         written(key, value).map_err(|message| format!("{} {message}", variable(name)))
     });
-    let of_file = reference.parsed("file", "a path", |path| {
+    let of_file = reference.path("file", "a path", |path| {
         let resolved = around.folder.join(path);
         match Credential::in_file(resolved.clone()) {
             Err(Unusable::Empty) if awaited => Ok(Credential::awaited(Some(resolved))),

@@ -61,7 +61,7 @@ fn algorithms(section: &mut Section<'_>) -> Vec<jsonwebtoken::Algorithm> {
 fn keys(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<KeySource> {
     let places = ["jwks_url", "jwks_file"].map(|key| section.whereabouts(key));
     let url = section.parsed("jwks_url", "an https URL", url);
-    let file = section.parsed("jwks_file", "a path", |path| {
+    let file = section.path("jwks_file", "a path", |path| {
         around
             .in_file(path, |path| KeySet::in_file(path)?.with_a_key())
             .map(|(path, keys)| KeySource::File { path, keys })

@@ -23,6 +23,7 @@ pub mod fuzzing;
 mod issuers;
 mod nearest;
 mod overrides;
+mod path;
 mod placeholder;
 mod problem;
 mod quantity;

@@ -13,7 +13,7 @@ use std::{
 use super::{
     Admin, Audit, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, ScopeCheck, State, UnknownRoute, Upstream,
     credential::Surroundings,
-    defaults, egress,
+    defaults, egress, path,
     reader::{Located, Section},
     tls, unix,
 };
@@ -71,14 +71,23 @@ pub(super) fn proxy(section: &mut Section<'_>, anonymous: bool, around: &Surroun
                         who may call: [callers.NAME]"
                 .to_owned());
         }
-        Ok(address)
+        let advice = text.strip_prefix("unix:").and_then(path::advice);
+        Ok((address, advice))
     });
     let mut addresses: Vec<ListenAddress> = Vec::new();
-    for found in listen.into_iter().flatten() {
-        if shared(&found.value) && addresses.contains(&found.value) {
-            section.wrong("listen", &found.origin, "stands there twice");
+    for Located { value: (address, advice), origin } in listen.into_iter().flatten() {
+        if let Some(advice) = advice {
+            section.doubtful("listen", &origin, advice);
         }
-        addresses.push(found.value);
+        if let Some(other) = addresses.iter().find(|other| other.overlaps(&address)) {
+            let fault = if *other == address {
+                "stands there twice"
+            } else {
+                "has the port and an address of another entry: expected a port of its own"
+            };
+            section.wrong("listen", &origin, fault);
+        }
+        addresses.push(address);
     }
     if addresses.is_empty() {
         addresses.push(defaults::proxy_listen());
@@ -145,8 +154,10 @@ pub(super) fn admin(section: &mut Section<'_>, proxy: &Proxy) -> Admin {
         Some(found) => (found.value, found.origin),
         None => (defaults::admin_listen(), section.origin().clone()),
     };
-    if shared(&listen) && proxy.listen.contains(&listen) {
-        section.wrong("listen", &origin, "expected an address of its own: the proxy listens there");
+    if proxy.listen.iter().any(|address| address.overlaps(&listen)) {
+        let message = "expected a port of its own: proxy.listen has this port on the same address, or on one that \
+                       includes the other";
+        section.wrong("listen", &origin, message);
     }
     Admin { listen }
 }
@@ -162,14 +173,9 @@ pub(super) fn admin_listen(section: &mut Section<'_>) -> Option<Located<ListenAd
     })
 }
 
-/// Whether listening there twice is listening at one place: port 0 is a new port each time.
-fn shared(address: &ListenAddress) -> bool {
-    !matches!(address, ListenAddress::Tcp { port: 0, .. })
-}
-
 /// Reads `[state]`.
 pub(super) fn state(section: &mut Section<'_>, around: &Surroundings<'_>) -> State {
-    let dir = section.parsed("dir", "a path", |path| match path {
+    let dir = section.path("dir", "a path", |path| match path {
         "" => Err("expected the path of a folder"),
         path => Ok(around.folder.join(path)),
     });
@@ -233,7 +239,7 @@ pub(super) fn upstream(section: &mut Section<'_>, around: &Surroundings<'_>) -> 
 
 /// Reads the trust roots of `ca_file`; none without it.
 pub(super) fn extra_roots(section: &mut Section<'_>, around: &Surroundings<'_>) -> ExtraRoots {
-    let roots = section.parsed("ca_file", "a path", |path| around.in_file(path, ExtraRoots::in_file));
+    let roots = section.path("ca_file", "a path", |path| around.in_file(path, ExtraRoots::in_file));
     roots.map(|found| found.value.1).unwrap_or_default()
 }
 
@@ -245,7 +251,7 @@ pub(super) fn cache(section: &mut Section<'_>) -> Cache {
 /// Reads `[audit]`.
 pub(super) fn audit(section: &mut Section<'_>, around: &Surroundings<'_>) -> Audit {
     let fsync_alone = section.whereabouts("fsync").filter(|_| section.whereabouts("file").is_none());
-    let file = section.parsed("file", "a path", |path| {
+    let file = section.path("file", "a path", |path| {
         let file = around.folder.join(path);
         match path {
             "" => Err("expected the path of a file"),

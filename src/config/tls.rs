@@ -45,7 +45,7 @@ fn files(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Arc<Tls
 }
 
 fn file(section: &mut Section<'_>, file: TlsFile, around: &Surroundings<'_>) -> Option<Located<PathBuf>> {
-    section.parsed(file.key(), "the path of a PEM file", |path| {
+    section.path(file.key(), "the path of a PEM file", |path| {
         if path.contains('\n') || path.contains("-----BEGIN") {
             return Err("expected the path of a PEM file, found its text".to_owned());
         }

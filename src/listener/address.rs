@@ -1,6 +1,11 @@
 //! An address to listen on.
 
-use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
+use std::{
+    fmt, fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 /// What a Unix socket's path may take: `sun_path` of Linux, less its closing zero.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -40,6 +45,51 @@ impl ListenAddress {
             },
         }
     }
+
+    /// Whether listening on both cannot succeed: the port is the same, and one address is the other or includes it.
+    /// Port 0 is a new port each time.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unix(one), Self::Unix(another)) => one == another,
+            (Self::Tcp { host: one, port }, Self::Tcp { host: another, port: same }) => {
+                port == same && *port != 0 && hosts_overlap(one, another)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn hosts_overlap(one: &str, another: &str) -> bool {
+    if one.eq_ignore_ascii_case(another) {
+        return true;
+    }
+    let (ones, others) = (addresses(one), addresses(another));
+    // A name may stand for any address of this machine, and only those that mean all addresses surely include it.
+    if ones.is_empty() || others.is_empty() {
+        return ones.iter().chain(&others).any(IpAddr::is_unspecified);
+    }
+    ones.iter().any(|one| others.iter().any(|other| includes(one, other) || includes(other, one)))
+}
+
+/// What a host stands for as far as that is known without asking: nothing for names other than `localhost`.
+fn addresses(host: &str) -> Vec<IpAddr> {
+    match host.parse::<IpAddr>() {
+        Ok(address) => vec![address.to_canonical()],
+        Err(_) if host.eq_ignore_ascii_case("localhost") => {
+            vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        }
+        Err(_) => Vec::new(),
+    }
+}
+
+fn includes(wide: &IpAddr, narrow: &IpAddr) -> bool {
+    wide == narrow || wide.is_unspecified() && (wide.is_ipv4() == narrow.is_ipv4() || wide.is_ipv6() && takes_ipv4())
+}
+
+/// Whether `[::]` takes connections over IPv4 as well, as it does unless the system is told otherwise.
+fn takes_ipv4() -> bool {
+    fs::read_to_string("/proc/sys/net/ipv6/bindv6only").map_or(true, |only| only.trim() != "1")
 }
 
 impl fmt::Display for ListenAddress {
@@ -119,6 +169,47 @@ mod tests {
             assert_eq!(address.to_string(), text);
             assert_eq!(address.is_local(), local, "{text}");
         }
+    }
+
+    #[test]
+    fn tells_addresses_that_overlap() {
+        let overlap = |one: &str, another: &str| {
+            let (one, another): (ListenAddress, ListenAddress) = (one.parse().unwrap(), another.parse().unwrap());
+            assert_eq!(one.overlaps(&another), another.overlaps(&one));
+            one.overlaps(&another)
+        };
+        for (one, another) in [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("127.0.0.1:80", "0.0.0.0:80"),
+            ("10.0.0.7:80", "0.0.0.0:80"),
+            ("[::1]:80", "[::]:80"),
+            ("127.0.0.1:80", "localhost:80"),
+            ("[::1]:80", "LocalHost:80"),
+            ("0.0.0.0:80", "localhost:80"),
+            ("localhost:80", "LOCALHOST:80"),
+            ("127.0.0.1:80", "[::ffff:127.0.0.1]:80"),
+            ("gateway.internal:80", "0.0.0.0:80"),
+            ("gateway.internal:80", "Gateway.Internal:80"),
+            ("unix:/a", "unix:/a"),
+        ] {
+            assert!(overlap(one, another), "{one} {another}");
+        }
+        for (one, another) in [
+            ("127.0.0.1:80", "127.0.0.1:81"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("0.0.0.0:0", "localhost:0"),
+            ("127.0.0.1:80", "127.0.0.2:80"),
+            ("127.0.0.2:80", "localhost:80"),
+            ("127.0.0.1:80", "[::1]:80"),
+            ("[::1]:80", "0.0.0.0:80"),
+            ("10.0.0.7:80", "localhost:80"),
+            ("gateway.internal:80", "127.0.0.1:80"),
+            ("unix:/a", "unix:/b"),
+            ("unix:/a", "127.0.0.1:80"),
+        ] {
+            assert!(!overlap(one, another), "{one} {another}");
+        }
+        assert_eq!(overlap("127.0.0.1:80", "[::]:80"), takes_ipv4());
     }
 
     #[test]

@@ -64,7 +64,9 @@ pub enum BindError {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "; another process has it: end that one or choose another address",
+        io::ErrorKind::AddrInUse => {
+            "; another process, or another address of this gateway, has it: end that process or choose another address"
+        }
         io::ErrorKind::PermissionDenied => "; choose a port above 1023 or a folder this user may write to",
         io::ErrorKind::NotFound => "; the socket's folder has to exist",
         _ => "",

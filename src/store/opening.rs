@@ -42,6 +42,15 @@ impl Store {
             let path = dir.join(name);
             match reread::open_regular(OpenOptions::new().read(true).write(writes), &path) {
                 Err(unread) if !unread.is_absent() => return Err(OpenError::unusable("open", &path)(unread.into())),
+                // The database is made only where nothing is, not even a link.
+                Err(_) if name == "ledger.redb" && path.is_symlink() => {
+                    let error =
+                        io::Error::other("it is a link that leads nowhere: restore what it leads to, or remove it");
+                    return Err(OpenError::unusable("make", &path)(error));
+                }
+                Err(_) if writes && path.is_symlink() => {
+                    trial::file_at(&path).map_err(OpenError::unusable("make", &path))?
+                }
                 _ => {}
             }
         }

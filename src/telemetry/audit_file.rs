@@ -17,7 +17,7 @@ pub fn probe(path: &Path) -> io::Result<()> {
     if path.try_exists()? {
         return append_to(path, false).map(drop);
     }
-    trial::file_in(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    trial::file_at(path)
 }
 
 /// A file that lines are appended to.

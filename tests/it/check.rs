@@ -1,6 +1,10 @@
 //! `check`: what a person wrote and did not mean, what would keep a gateway from starting, and files of any size.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+};
 
 use serde_json::json;
 
@@ -125,6 +129,26 @@ fn missing_quotes_are_told() {
     }
 }
 
+/// `check` said "valid", and `run` then made a folder of that literal name.
+#[test]
+fn a_path_that_a_shell_would_complete_is_told() {
+    for (key, value) in [
+        ("state.dir", json!("${HOME}/state")),
+        ("state.dir", json!("~/state")),
+        ("state.dir", json!("%HOME%/state")),
+        ("audit.file", json!("$AUDIT")),
+        ("proxy.listen", json!(["unix:${NAME}.sock"])),
+    ] {
+        let ended = check(&offline().set(key, value.clone()));
+        let line = ended.stderr.lines().find(|line| line.contains(&format!("{key}: ")));
+        let line = line.unwrap_or_else(|| panic!("{value}: {ended:?}"));
+        assert!(line.starts_with("warning: ") && line.contains("write the"), "{line}");
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    let ended = check(&offline().set("audit.file", "~/audit/audit.log"));
+    assert!(ended.code == Some(2) && ended.stderr.contains("begins with ~"), "{ended:?}");
+}
+
 /// `check` said "valid", and `run` then ended with code 1.
 #[test]
 fn check_finds_the_paths_that_keep_run_from_starting() {
@@ -132,13 +156,24 @@ fn check_finds_the_paths_that_keep_run_from_starting() {
         fs::write(setup.path("file"), "").expect("written");
         fs::create_dir(setup.path("folder")).expect("made");
         rustix_pipe(&setup.path("pipe"));
+        symlink("nowhere/audit.log", setup.path("dangling")).expect("linked");
+        fs::create_dir(setup.path("kept")).expect("made");
+        symlink("elsewhere.redb", setup.path("kept/ledger.redb")).expect("linked");
+        fs::create_dir(setup.path("held")).expect("made");
+        symlink("nowhere/holder", setup.path("held/holder")).expect("linked");
         vec![
             ("state.dir", json!("/proc/nowhere/state"), "/proc/nowhere/state"),
             ("state.dir", json!("file"), "file"),
             ("state.dir", json!("file/state"), "file/state"),
             ("audit.file", json!("/proc/audit.log"), "/proc/audit.log"),
             ("audit.file", json!("pipe"), "pipe"),
+            ("audit.file", json!("dangling"), "dangling"),
+            ("state.dir", json!("kept"), "kept/ledger.redb"),
+            ("state.dir", json!("held"), "held/holder"),
             ("proxy.listen", json!(["unix:file"]), "file"),
+            ("proxy.listen", json!(["unix:nowhere/proxy.sock"]), "nowhere"),
+            ("proxy.listen", json!(["unix:/nope/x.sock"]), "/nope"),
+            ("proxy.listen", json!(["unix:file/x.sock"]), "file"),
         ]
     };
     let count = cases(&offline()).len();
@@ -154,7 +189,7 @@ fn check_finds_the_paths_that_keep_run_from_starting() {
         let ended = check(&setup);
         assert!(ended.stderr.contains(&format!("{key}: ")), "{ended:?}");
     }
-    let ended = check(&offline().set("proxy.listen", json!(["unix:nowhere/proxy.sock"])));
+    let ended = check(&offline().set("proxy.listen", json!(["unix:/run/zoho-gateway-nowhere/proxy.sock"])));
     assert!(ended.code == Some(0) && ended.stderr.contains("nowhere is not there"), "{ended:?}");
 }
 

@@ -288,4 +288,10 @@ async fn healthcheck_tells_ready_not_ready_and_nobody_there() {
     assert!(Process::run(&probe, &[]).failed(1).contains("not ready"));
     let told = Process::run(&["healthcheck", "--admin", "http://127.0.0.1:1"], &[]).failed(1);
     assert!(told.contains("127.0.0.1:1"), "{told}");
+    for wrong in ["", "foo", "ftp://127.0.0.1:1"] {
+        let told = Process::run(&["healthcheck", "--admin", wrong], &[]).failed(2);
+        assert!(told.contains("http://127.0.0.1:9090"), "{wrong}: {told}");
+    }
+    let bare = Process::run(&["healthcheck", "--admin", "127.0.0.1:1"], &[]).failed(1);
+    assert!(bare.contains("http://127.0.0.1:1"), "{bare}");
 }

@@ -82,10 +82,29 @@ fn every_mistake_is_told_with_its_place() {
             "1:16: proxy.listen: expected a loopback address (127.0.0.0/8, ::1, localhost) or a Unix socket: callers are anonymous, and anonymous callers are allowed only there; to listen on a network, configure who may call: [callers.NAME]",
         ),
         ("proxy.listen = [\"[::1]:1\", \"[::1]:1\"]", "1:28: proxy.listen: stands there twice"),
-        ("proxy.listen = \"127.0.0.1:9090\"", "admin.listen: expected an address of its own: the proxy listens there"),
+        (
+            "proxy.listen = [\"127.0.0.1:1\", \"localhost:1\"]",
+            "1:32: proxy.listen: has the port and an address of another entry: expected a port of its own",
+        ),
+        (
+            "proxy.listen = \"127.0.0.1:9090\"",
+            "admin.listen: expected a port of its own: proxy.listen has this port on the same address, or on one that includes the other",
+        ),
         (
             "admin.listen = \"127.0.0.1:8080\"",
-            "1:16: admin.listen: expected an address of its own: the proxy listens there",
+            "1:16: admin.listen: expected a port of its own: proxy.listen has this port on the same address, or on one that includes the other",
+        ),
+        (
+            "admin.listen = \"0.0.0.0:8080\"",
+            "1:16: admin.listen: expected a port of its own: proxy.listen has this port on the same address, or on one that includes the other",
+        ),
+        (
+            "admin.listen = \"localhost:8080\"",
+            "1:16: admin.listen: expected a port of its own: proxy.listen has this port on the same address, or on one that includes the other",
+        ),
+        (
+            "proxy.listen = \"localhost:9090\"",
+            "admin.listen: expected a port of its own: proxy.listen has this port on the same address, or on one that includes the other",
         ),
         ("admin.listen = \"unix:/x\"", "1:16: admin.listen: expected a TCP address such as \"127.0.0.1:9090\""),
         // Unix sockets.

@@ -1,0 +1,73 @@
+//! Paths that a shell would have completed. They are valid as they stand, and make a folder of that literal name.
+
+use std::fmt::Display;
+
+use super::{
+    placeholder::is_a_variable,
+    reader::{Located, Section},
+};
+
+/// What to write instead of a path that holds what only a shell replaces. It repeats no value.
+pub(super) fn advice(path: &str) -> Option<&'static str> {
+    if path.starts_with('~') {
+        return Some("begins with ~, which is not replaced here; write the whole path of the home folder");
+    }
+    let unix = path.split('$').skip(1).any(|rest| {
+        rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') || rest.starts_with('{') && rest.contains('}')
+    });
+    let mut between: Vec<&str> = path.split('%').skip(1).collect();
+    between.pop();
+    let windows = between.into_iter().any(is_a_variable);
+    (unix || windows).then_some(
+        "seems to hold a variable such as ${NAME}, and variables are not replaced here; write the path that it stands for",
+    )
+}
+
+impl Section<'_> {
+    /// A path that `parse` understands; one that a shell would have completed is told.
+    pub(super) fn path<T, E: Display>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<Located<T>> {
+        let mut told = None;
+        let found = self.parsed(key, expected, |path| {
+            told = advice(path);
+            parse(path).map_err(|error| match told {
+                Some(told) => format!("{error}; the path {told}"),
+                None => error.to_string(),
+            })
+        });
+        if let (Some(told), Some(found)) = (told, &found) {
+            self.doubtful(key, &found.origin, told);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sees_what_a_shell_would_replace() {
+        for path in [
+            "${HOME}/state",
+            "$HOME/state",
+            "/var/${NAME:-x}/state",
+            "/var/lib/$name",
+            "%HOME%/state",
+            "/a/%APP_DATA%/b",
+            "~/state",
+            "~",
+            "~zoho/state",
+        ] {
+            assert!(advice(path).is_some(), "{path}");
+        }
+        for path in ["/var/lib/zoho", "./state", "a~/b", "cost$", "5$5", "100%", "%41%20", "a%b c%d", "", "$(x)", "${"]
+        {
+            assert_eq!(advice(path), None, "{path}");
+        }
+    }
+}
