@@ -56,7 +56,9 @@ pub trait Witness: std::fmt::Debug + Send + Sync {
 }
 
 /// Says of each piece of a body's rest whether it may pass.
-struct Screen(Box<dyn FnMut(&[u8]) -> bool + Send + Sync>);
+struct Screen(Box<Passes>);
+
+type Passes = dyn FnMut(&[u8]) -> bool + Send + Sync;
 
 impl std::fmt::Debug for Screen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -23,20 +23,29 @@ const OF_THE_CONNECTION: [&str; 10] = [
     "upgrade",
 ];
 
-const OF_THE_CALLER: [&str; 14] = [
+const OF_THE_CALLER: [&str; 23] = [
     "authorization",
     "cf-connecting-ip",
+    "client-ip",
     "cookie",
     "cookie2",
     "expect",
+    "fastly-client-ip",
+    "fly-client-ip",
     "forwarded",
     "host",
     "prefer",
     "priority",
+    "proxy-client-ip",
     "true-client-ip",
+    "wl-proxy-client-ip",
+    "x-azure-clientip",
+    "x-azure-socketip",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-original-forwarded-for",
     "x-real-ip",
+    "x-remote-ip",
     // Of all vendors' agents; the table itself is data, and read here too.
     "traceparent",
 ];
