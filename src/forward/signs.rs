@@ -46,7 +46,8 @@ pub(super) enum Sign {
 pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], now: std::time::SystemTime) -> Option<Sign> {
     // Some servers put a byte order mark before JSON.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let failed = status.is_client_error() || status.is_server_error();
+    // A status of no class is a failure too (RFC 9110 section 15).
+    let failed = status.as_u16() >= 400;
     let codes = match serde_json::from_slice::<Value>(body) {
         Ok(body) if failed => codes(&body),
         Ok(body) => success::error_codes(&body),
@@ -122,6 +123,7 @@ mod tests {
             (403, r#"{"error":[{"code":null,"error_code":"7209","message":"x"}]}"#),
             (400, r#"{"code":"7209","message":"x"}"#),
             (400, r#"{"code":"7209","name":"x"}"#),
+            (629, r#"{"code":"7209","name":"x"}"#),
             (500, r#"[{"code":7209}]"#),
             (200, "\u{feff}{\"code\":\"7209\",\"message\":\"x\"}"),
         ] {
