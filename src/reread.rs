@@ -87,7 +87,7 @@ pub fn read_regular(path: &Path, longest: u64) -> Result<Vec<u8>, Unread> {
     if length as u64 > longest { Err(Unread::TooLong(longest)) } else { Ok(contents) }
 }
 
-/// Opens a file, and nothing that only has a file's name: a pipe or a device may hold up whoever uses it, or never end.
+/// Opens a regular file only: reading a pipe or a device may block, or never end.
 ///
 /// # Errors
 /// [`Unread`], when it cannot be opened or is no regular file.

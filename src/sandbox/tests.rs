@@ -361,7 +361,7 @@ async fn knows_no_other_calls_unless_it_is_lenient() {
             let expected = if lenient { (200, None) } else { (404, Some(&code)) };
             assert_eq!((reply.status, reply.body.pointer(pointer)), expected, "{line}: {reply:?}");
         }
-        // Whoever is not known is not told which calls there are.
+        // A caller without a valid token learns nothing of the calls that exist.
         assert_eq!(zoho.call("PUT /api/v1/courses/1/shaer", "1000.nobody").await.status, 401);
     }
 }

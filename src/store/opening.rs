@@ -67,7 +67,7 @@ impl Store {
         let [path, copy, beside] = ["ledger.redb", "locks.json", "newest"].map(|name| dir.join(name));
         let newest = Newest::open(beside.clone()).map_err(OpenError::unusable("open", &beside))?;
         let copied = match LockCopy::read(&copy, &timeline) {
-            // Nothing of ours, so whoever put it there is asked.
+            // The gateway did not make it, so a person has to decide what happens to it.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 return Err(OpenError::unusable("read", &copy)(error));
             }
