@@ -89,8 +89,9 @@ fn unquoted(text: &str, at: usize) -> Option<String> {
     let value = before.rfind(['=', '[', ',', '{']).map_or(0, |sign| sign + 1);
     let found = text.get(line + value..)?.lines().next()?.trim();
     let key = before[..value].strip_suffix('=').map(|key| key.rsplit(['[', ',', '{']).next().unwrap_or(key).trim());
-    let is_bare = |key: &str| key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
-    let key = key.filter(|key| !key.is_empty() && key.len() <= LONGEST_SHOWN && is_bare(key));
+    // A secret in base64 that lost its quotes may end in `=` too, so only what looks like a key of ours is repeated.
+    let is_ours = |key: &str| key.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.'));
+    let key = key.filter(|key| !key.is_empty() && key.len() <= LONGEST_SHOWN && is_ours(key));
     if !before.contains('=') && !within_list(&text[..line]) {
         return None;
     }
@@ -244,6 +245,7 @@ mod tests {
             ("[accounts.main]\ndata_center = us", "the quotes are missing: expected data_center = \"...\""),
             ("[accounts.main]\nclient_id = 1000.ABC", "the quotes are missing: expected client_id = \"...\""),
             ("[accounts.main]\nclient_id = ${ID}", "the quotes are missing: expected client_id = \"...\""),
+            ("[callers]\nc3R5bGU2NA==", "the quotes are missing: expected \"...\""),
             ("[accounts.main]\nclient_secret = { env = ID }", "the quotes are missing: expected env = \"...\""),
             ("[queue]\nmax_wait = 30s # half a minute", "the quotes are missing: expected max_wait = \"...\""),
             ("[state]\ndir = /var/lib/x", "the quotes are missing: expected dir = \"...\""),
