@@ -26,7 +26,7 @@ use tokio::{
     task::JoinSet,
 };
 use zoho_gateway::{
-    clock,
+    os::clock,
     sandbox::{self, Settings},
 };
 

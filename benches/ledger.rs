@@ -18,13 +18,13 @@ use std::{
 
 use governor::{Quota, RateLimiter, clock::FakeRelativeClock};
 use zoho_gateway::{
-    account::{Account, AccountName},
-    catalogue::{Catalogue, Pace, Route, RouteId, Threshold},
-    clock,
-    credential::Credential,
-    endpoint::DataCenter,
+    ledger::store::Store,
     ledger::{Books, Bucket, Claim, Journal, Limits, Line, Lines, Past, WaitingRoom},
-    store::Store,
+    os::clock,
+    secret::credential::Credential,
+    zoho::account::{Account, AccountName},
+    zoho::catalogue::{Catalogue, Pace, Route, RouteId, Threshold},
+    zoho::endpoint::DataCenter,
 };
 
 const ROUNDS: usize = 7;

@@ -14,8 +14,8 @@ use std::{
 
 use http::Method;
 use zoho_gateway::{
-    catalogue::{Catalogue, Product, Route},
-    route::{Matcher, Path},
+    middleware::route::{Matcher, Path},
+    zoho::catalogue::{Catalogue, Product, Route},
 };
 
 const ROUNDS: usize = 50;

@@ -4,10 +4,16 @@ use std::{fmt::Write, os::unix::fs::FileTypeExt, path::Path};
 
 use rustix::process::getuid;
 
-use super::{Failure, load, login::scopes_told, print, tell};
+use super::{Failure, load, login::command::scopes_told, print, tell};
 use crate::{
-    config::Config, listener::ListenAddress, login::scopes, respond, route::Matcher, store::Store, telemetry,
-    token::Grants, trial, upstream,
+    cli::login::scopes,
+    config::Config,
+    ledger::store::Store,
+    listener::ListenAddress,
+    middleware::{route::Matcher, token::Grants},
+    os::writable,
+    problem::respond,
+    telemetry, upstream,
 };
 
 pub(super) async fn check(path: &Path, online: bool, list_scopes: bool) -> Result<(), Failure> {
@@ -65,7 +71,7 @@ fn faults_of_paths(config: &Config) -> Vec<String> {
         .map(|path| format!("proxy.listen: {} is no socket; move it away or choose another path", path.display()));
     let folders = sockets_folders(config).filter(|folder| folder.exists() || !is_of_a_supervisor(folder));
     let folders = folders.filter_map(|folder| {
-        let error = trial::file_in(folder).err()?;
+        let error = writable::file_in(folder).err()?;
         Some(format!("proxy.listen: no socket can be made in the folder {}: {error}", folder.display()))
     });
     let faults: Vec<String> = state.chain(audit).chain(sockets).chain(folders).collect();

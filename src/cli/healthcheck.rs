@@ -7,9 +7,9 @@ use http_body_util::BodyExt;
 
 use super::{Failure, print};
 use crate::{
-    body::Body,
     config,
     listener::ListenAddress,
+    message::body::Body,
     upstream::{self, Egress, ExtraRoots},
 };
 

@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 
 use super::{Failure, print, print_once, tell};
-use crate::caller::{KeyHash, new_key};
+use crate::middleware::caller::{KeyHash, new_key};
 
 /// Longer than any key; something else was piped in by mistake.
 const LONGEST_KEY: u64 = 16 * 1024;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Failure, account, load_for_login, tell};
 use crate::{
-    login::{keep::Shelf, revoke::revoke},
+    cli::login::{keep::Shelf, revoke::revoke},
     upstream,
 };
 

@@ -3,7 +3,7 @@
 mod check;
 mod healthcheck;
 mod key;
-mod login;
+pub mod login;
 mod logout;
 mod routes;
 mod run;
@@ -21,9 +21,9 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use crate::{
-    account::Account,
+    cli::login::request::REDIRECT_PORT,
     config::{self, Config, ConfigErrors},
-    login::request::REDIRECT_PORT,
+    zoho::account::Account,
 };
 
 /// An authenticating reverse proxy for Zoho People and Zoho Calendar that never exceeds their call thresholds.
@@ -129,7 +129,7 @@ struct LoginOptions {
     #[arg(long, value_name = "CODE", conflicts_with = "redirect_port", allow_hyphen_values = true)]
     code: Option<String>,
     /// Ask for these scopes only, parted by commas, instead of for all that the catalogue's routes need.
-    #[arg(long, value_name = "LIST", conflicts_with = "code", value_delimiter = ',', value_parser = login::scope)]
+    #[arg(long, value_name = "LIST", conflicts_with = "code", value_delimiter = ',', value_parser = login::command::scope)]
     scopes: Vec<String>,
     /// List each scope that was not granted with the calls that need it.
     #[arg(long)]
@@ -219,7 +219,7 @@ impl Cli {
                 which::which(config.as_deref(), json, &method, &path)
             }
             Command::Routes { config, json, .. } => routes::routes(config.as_deref(), json),
-            Command::Login(options) => login::login(options).await,
+            Command::Login(options) => login::command::login(options).await,
             Command::Logout { config, account } => logout::logout(&config, &account).await,
             Command::Key { hash: false } => key::make(),
             Command::Key { hash: true } => key::hash(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Failure, load, print};
-use crate::{
+use crate::zoho::{
     catalogue::{Catalogue, Route},
     endpoint::DataCenter,
 };

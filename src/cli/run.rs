@@ -5,7 +5,11 @@ use std::path::Path;
 use tokio::net::TcpListener;
 
 use super::{Failure, load, print, stop};
-use crate::{app::App, config, config::Config, sandbox};
+use crate::{
+    app::App,
+    config::{self, Config},
+    sandbox,
+};
 
 /// What `run --sandbox` runs with, beside the sandbox's own address.
 const SANDBOX_CONFIG: &str = include_str!("sandbox.toml");

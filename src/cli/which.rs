@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 
 use super::{Failure, load, print, routes};
 use crate::{
-    account::Account,
-    catalogue::{Catalogue, Product, Route},
     config::UnknownRoute,
-    endpoint::ZohoHost,
-    host,
-    route::{Matcher, Path, of_gateway_path},
+    message::host,
+    middleware::route::{Matcher, Path, of_gateway_path},
+    zoho::{
+        account::Account,
+        catalogue::{Catalogue, Product, Route},
+        endpoint::ZohoHost,
+    },
 };
 
 pub(super) fn which(config: Option<&FilePath>, as_json: bool, method: &str, target: &str) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use super::{
     defaults,
     reader::Section,
 };
-use crate::{
+use crate::zoho::{
     account::{Account, AccountName},
     endpoint::{DataCenter, Endpoint, EndpointError},
 };

@@ -9,11 +9,11 @@ use super::{
     reader::{Located, Section, some_text},
 };
 use crate::{
-    account::{Account, AccountName},
-    caller::{CallerLimit, Callers, KeyHash, Registered},
+    call::permissions::{Permissions, RouteGlob},
     ledger::Caller,
-    peer::SubjectName,
-    permissions::{Permissions, RouteGlob},
+    listener::peer::SubjectName,
+    middleware::caller::{CallerLimit, Callers, KeyHash, Registered},
+    zoho::account::{Account, AccountName},
 };
 
 /// Shares beyond a thousand to one are none any more.

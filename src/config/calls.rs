@@ -10,8 +10,8 @@ use http::Method;
 
 use super::{overrides, problem::Origin, reader::Section};
 use crate::{
-    catalogue::{Catalogue, Pace, Parameters, Product, Route, RouteId, Threshold, Trust, Validation, template},
-    route::Matcher,
+    middleware::route::Matcher,
+    zoho::catalogue::{Catalogue, Pace, Parameters, Product, Route, RouteId, Threshold, Trust, Validation, template},
 };
 
 /// Every method, where a list of methods is expected.

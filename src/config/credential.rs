@@ -13,9 +13,9 @@ use super::{
     placeholder::{Placeholder, may_be_a_secret},
     reader::{Located, Section},
 };
-use crate::{
+use crate::secret::{
+    Secret,
     credential::{Credential, Unusable},
-    secret::Secret,
 };
 
 /// What a credential looks like, for messages.

@@ -11,7 +11,7 @@ use super::{
     reader::{Section, some_text},
     sections,
 };
-use crate::caller::{ALGORITHMS, IssuerSettings, KeySet, KeySource};
+use crate::middleware::caller::{ALGORITHMS, IssuerSettings, KeySet, KeySource};
 
 /// Below a second it would be a flood; a key that was withdrawn should not be believed for more than a day.
 const REFRESHES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);

@@ -51,14 +51,18 @@ use self::{
     problem::Findings,
 };
 use crate::{
-    account::{Account, AccountName},
-    caller::{Callers, IssuerSettings},
-    catalogue::{Catalogue, Route},
     ledger::Limits,
     listener::{ListenAddress, Patience, SocketAccess, Tls},
-    reread,
-    token::TokenLimits,
+    middleware::{
+        caller::{Callers, IssuerSettings},
+        token::TokenLimits,
+    },
+    secret::file_watch,
     upstream::{Egress, ExtraRoots},
+    zoho::{
+        account::{Account, AccountName},
+        catalogue::{Catalogue, Route},
+    },
 };
 
 /// Room for ten thousands of callers.
@@ -310,7 +314,7 @@ fn read(path: &Path) -> Result<(String, String), Problem> {
         let origin = Origin::File { name: Arc::from(name.as_str()), position: None };
         Problem { origin, key: String::new(), message }
     };
-    let contents = reread::read(path, LONGEST_FILE).map_err(|error| problem(error.to_string()))?;
+    let contents = file_watch::read(path, LONGEST_FILE).map_err(|error| problem(error.to_string()))?;
     let text = str::from_utf8(contents.expose()).map_err(|_| problem("is no UTF-8 text".to_owned()))?.to_owned();
     Ok((name, text))
 }

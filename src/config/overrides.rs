@@ -9,7 +9,7 @@ use super::{
     nearest::did_you_mean,
     reader::Section,
 };
-use crate::catalogue::{Catalogue, Pace, Route, Trust, Validation};
+use crate::zoho::catalogue::{Catalogue, Pace, Route, Trust, Validation};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     ledger::Limits,
     listener::{HeadLimits, ListenAddressError, Patience},
-    token::TokenLimits,
+    middleware::token::TokenLimits,
     upstream::ExtraRoots,
 };
 

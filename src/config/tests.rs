@@ -13,11 +13,13 @@ use crate::upstream::ExtraRoots;
 
 use super::{Config, ConfigErrors, ListenAddress, MissingState, ScopeCheck, UnknownRoute, load, parse};
 use crate::{
-    caller::KeySource,
-    catalogue::{Pace, Product, Route, RouteId, Threshold, Trust, Validation},
-    endpoint::DataCenter,
     ledger::Limits,
     listener::{ClientAuth, SocketAccess},
+    middleware::caller::KeySource,
+    zoho::{
+        catalogue::{Pace, Product, Route, RouteId, Threshold, Trust, Validation},
+        endpoint::DataCenter,
+    },
 };
 
 /// The least that is a configuration.

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::{charges::Charges, forecast::Forecast, pacer::Pacer};
 use crate::{
-    catalogue::{Pace, Threshold},
-    store::Row,
+    ledger::store::Row,
+    zoho::catalogue::{Pace, Threshold},
 };
 
 /// How much longer than a window a call without an answer stays charged: bytes already handed to the network may

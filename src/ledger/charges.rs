@@ -82,7 +82,7 @@ impl Charges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::os::clock;
 
     fn second(n: u64) -> Duration {
         Duration::from_secs(n)

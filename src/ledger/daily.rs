@@ -14,8 +14,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{Bucket, Journal, journal::Recorded};
 use crate::{
-    clock,
-    store::{Key, Row},
+    ledger::store::{Key, Row},
+    os::clock,
 };
 
 /// Zoho does not say when its day begins, so any span of this length counts.

@@ -71,9 +71,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        catalogue::{Pace, Threshold},
-        clock,
         ledger::{Bucket, Denied, Taken, tests::threshold_of},
+        os::clock,
+        zoho::catalogue::{Pace, Threshold},
     };
 
     const CALLERS: usize = 60;

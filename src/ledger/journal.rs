@@ -23,7 +23,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::past::Past;
-use crate::store::{KeptToken, Key, Row, Store, WriteError};
+use crate::ledger::store::{KeptToken, Key, Row, Store, WriteError};
 
 /// How long a change may stay unwritten for which nobody waits.
 const LAZY: Duration = Duration::from_millis(100);

@@ -11,9 +11,9 @@ use super::{
     *,
 };
 use crate::{
-    catalogue::{Pace, Threshold},
-    clock,
-    store::{Key, Memory, Row, Store},
+    ledger::store::{Key, Memory, Row, Store},
+    os::clock,
+    zoho::catalogue::{Pace, Threshold},
 };
 
 fn saturated(retry_after: Duration) -> Refused {

@@ -13,10 +13,12 @@ use super::{
     daily::{DAY, Daily},
 };
 use crate::{
-    account::{Account, AccountName},
-    catalogue::{Catalogue, Pace, Product, Route, RouteId, Threshold},
-    clock,
-    store::Key,
+    ledger::store::Key,
+    os::clock,
+    zoho::{
+        account::{Account, AccountName},
+        catalogue::{Catalogue, Pace, Product, Route, RouteId, Threshold},
+    },
 };
 
 /// The name of an account's daily bucket; no route id is without dots.

@@ -14,6 +14,7 @@ mod charges;
 mod claim;
 mod daily;
 mod forecast;
+pub mod gcra;
 mod journal;
 mod line;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod queue;
 mod recorder;
 #[cfg(test)]
 mod simulation;
+pub mod store;
 mod sync;
 #[cfg(test)]
 mod tests;

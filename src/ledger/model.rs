@@ -34,9 +34,9 @@ use tokio::{
 
 use super::{tests::threshold_of, *};
 use crate::{
-    catalogue::{Pace, Threshold},
-    clock,
-    store::Key,
+    ledger::store::Key,
+    os::clock,
+    zoho::catalogue::{Pace, Threshold},
 };
 
 /// For each scheduler, threshold and set of callers.

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{catalogue::Threshold, gcra::Gcra};
+use crate::{ledger::gcra::Gcra, zoho::catalogue::Threshold};
 
 /// Says when the next call may go, beside the ledger and never instead of it.
 #[derive(Debug)]

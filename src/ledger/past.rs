@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::{Bucket, bucket::NO_ANSWER_GRACE, daily::DAY};
 use crate::{
-    catalogue::Threshold,
-    store::{Key, Memory, Row},
+    ledger::store::{Key, Memory, Row},
+    zoho::catalogue::Threshold,
 };
 
 /// Where the buckets of this process begin.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{Claim, Line, bucket::Taken, line::Met};
-use crate::clock;
+use crate::os::clock;
 
 /// One slot. Dropped before [`sending`](Self::sending) it is refunded; dropped after it without an answer it stays
 /// charged until nothing of the call can arrive any more.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{Caller, Claim};
-use crate::{clock, store::Key};
+use crate::{ledger::store::Key, os::clock};
 
 /// How many calls are kept over all buckets: some megabytes, and more than a busy gateway sends in a minute.
 const CALLS: usize = 16_384;

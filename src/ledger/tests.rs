@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use super::{daily::Daily, *};
 use crate::{
-    catalogue::{Pace, Threshold},
-    clock,
-    store::{Key, Memory, Row},
+    ledger::store::{Key, Memory, Row},
+    os::clock,
+    zoho::catalogue::{Pace, Threshold},
 };
 
 pub(super) fn threshold(requests: u32, window_ms: u64, pace: Pace) -> Threshold {

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::clock;
+use crate::os::clock;
 
 /// The first line comes at once, each further one so long after the line before.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);

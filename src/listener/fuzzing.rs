@@ -8,7 +8,7 @@ pub use super::tls::fuzzing::certificate;
 
 use super::idle::IdleConnections;
 use super::wire::{Conversation, HeadLimits, Patience, Wire};
-use crate::protocol::Reception;
+use crate::message::protocol::Reception;
 
 const PATIENCE: Patience = Patience {
     head: HeadLimits { bytes: 2048, fields: 20 },

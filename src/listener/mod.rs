@@ -10,6 +10,7 @@ mod failures;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod idle;
+pub mod peer;
 mod places;
 mod serve;
 mod socket;

@@ -27,10 +27,9 @@ use super::{
     wire::{Answering, Conversation, Wire},
 };
 use crate::{
-    body::Body,
-    peer::{Peer, SubjectName},
-    protocol::Reception,
-    shutdown::Shutdown,
+    listener::peer::{Peer, SubjectName},
+    message::{body::Body, protocol::Reception},
+    os::shutdown::Shutdown,
 };
 
 /// How many fields hyper has room for without being told.

@@ -10,7 +10,7 @@ use super::login::Login;
 use super::request::Arrival;
 use super::world::{Sandbox, World};
 use super::{CLIENT_ID, CLIENT_SECRET};
-use crate::clock;
+use crate::os::clock;
 
 /// The host Zoho names in every token answer; it is neither People's nor Calendar's.
 const API_DOMAIN: &str = "https://www.zohoapis.com";

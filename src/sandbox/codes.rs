@@ -57,7 +57,7 @@ impl Codes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::os::clock;
 
     const HERE: &str = "http://127.0.0.1:9004/callback";
 

@@ -10,7 +10,7 @@ use super::answer::Answer;
 use super::codes::Grant;
 use super::request::Arrival;
 use super::world::Sandbox;
-use crate::clock;
+use crate::os::clock;
 
 /// Where the simulated user lives.
 const LOCATION: &str = "us";

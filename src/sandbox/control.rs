@@ -21,7 +21,7 @@ use super::codes::Grant;
 use super::consent;
 use super::request::Arrival;
 use super::world::{Sandbox, World};
-use crate::clock;
+use crate::os::clock;
 
 /// Answers a call of the control plane.
 pub(super) fn answer(sandbox: &Sandbox, arrival: &Arrival) -> Answer {

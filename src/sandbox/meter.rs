@@ -123,7 +123,7 @@ fn milliseconds_between(from: Duration, to: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::os::clock;
     use proptest::prelude::*;
 
     const RULE: Rule = Rule { requests: 3, window: Duration::from_secs(60), lock: Duration::from_secs(300) };

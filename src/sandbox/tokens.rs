@@ -173,7 +173,7 @@ impl Grants {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::os::clock;
 
     const HOUR: Duration = Duration::from_secs(3600);
 

@@ -14,7 +14,7 @@ use super::login::Login;
 use super::request::{Arrival, BodyFault};
 use super::world::{Sandbox, World};
 use super::{accounts, calendar, control, known, people, refusal};
-use crate::clock;
+use crate::os::clock;
 
 /// Answers `request` as the part of Zoho that its path belongs to.
 pub(super) async fn visit(sandbox: Arc<Sandbox>, request: Request<Incoming>) -> Response<Full<Bytes>> {

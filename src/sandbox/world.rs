@@ -14,7 +14,7 @@ use super::random::Random;
 use super::records::Records;
 use super::settings::Settings;
 use super::tokens::Tokens;
-use crate::clock;
+use crate::os::clock;
 
 /// One simulated Zoho: its settings and its memory.
 pub(super) struct Sandbox {

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::trial;
+use crate::os::writable;
 
 /// Whether the file could be opened, found out without making it.
 ///
@@ -17,7 +17,7 @@ pub fn probe(path: &Path) -> io::Result<()> {
     if path.try_exists()? {
         return append_to(path, false).map(drop);
     }
-    trial::file_at(path)
+    writable::file_at(path)
 }
 
 /// A file that lines are appended to.

@@ -23,7 +23,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::audit_file::AuditFile;
-use crate::clock;
+use crate::os::clock;
 
 /// Longer than a healthy disk ever takes; the ledger's journal has the same.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -195,11 +195,11 @@ mod tests {
     #[test]
     fn the_audit_is_shown_unless_it_is_named() {
         for (asked, expected) in [
-            ("", "zoho_gateway::audit=info,zoho_gateway=info,warn"),
-            ("error", "zoho_gateway::audit=info,error"),
-            ("off", "zoho_gateway::audit=info,off"),
-            ("no filter=at=all", "zoho_gateway::audit=info,zoho_gateway=info,warn"),
-            ("zoho_gateway::audit=off,error", "zoho_gateway::audit=off,error"),
+            ("", "zoho_gateway::middleware::audit=info,zoho_gateway=info,warn"),
+            ("error", "zoho_gateway::middleware::audit=info,error"),
+            ("off", "zoho_gateway::middleware::audit=info,off"),
+            ("no filter=at=all", "zoho_gateway::middleware::audit=info,zoho_gateway=info,warn"),
+            ("zoho_gateway::middleware::audit=off,error", "zoho_gateway::middleware::audit=off,error"),
         ] {
             assert_eq!(filter(asked).to_string(), expected, "{asked}");
         }

@@ -18,10 +18,9 @@ use prometheus_client::{
 
 use super::{audit_writer, log, plain};
 use crate::{
-    account::AccountName,
     call::{CacheOutcome, Visit},
-    catalogue::RouteId,
-    refusal::Cause,
+    problem::Cause,
+    zoho::{account::AccountName, catalogue::RouteId},
 };
 
 /// The counters and their registry.

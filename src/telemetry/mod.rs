@@ -12,4 +12,4 @@ pub use log::{Log, init as init_logging, milliseconds};
 pub use metrics::{Exposition, Foreseen, Metrics};
 
 /// The target of the audit's lines.
-pub const AUDIT: &str = "zoho_gateway::audit";
+pub const AUDIT: &str = "zoho_gateway::middleware::audit";

@@ -6,8 +6,8 @@ use hyper_util::client::legacy;
 
 use super::{Elapsed, NoTunnel};
 use crate::{
-    body::BodyError,
-    refusal::{Cause, UpstreamFault},
+    message::body::BodyError,
+    problem::{Cause, UpstreamFault},
 };
 
 /// The longest account of an error; a chain of messages takes some two hundred characters.

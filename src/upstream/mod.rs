@@ -34,7 +34,7 @@ pub use no_proxy::{NoProxy, NoRule, Rule};
 pub use roots::{ExtraRoots, tls};
 pub use tunnel::{Connector, NoTunnel};
 
-use crate::{body::Body, ledger::NO_ANSWER_GRACE};
+use crate::{ledger::NO_ANSWER_GRACE, message::body::Body};
 
 /// How long an idle connection is kept: below the keep-alive of common front ends, so that we close it first and seldom
 /// write into a connection that Zoho is just closing.

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::TrustAnchor};
 
-use crate::pem::{self, UnusablePem};
+use crate::secret::pem::{self, UnusablePem};
 
 /// Trust roots beside the bundled ones.
 #[derive(Debug, Clone, Default)]

@@ -20,7 +20,7 @@ use tokio::{
 use tower::{BoxError, Service};
 
 use super::{Egress, Proxy, Tcp};
-use crate::boxed::BoxFuture;
+use crate::message::boxed::BoxFuture;
 
 /// More than the head of any proxy's answer takes.
 const LONGEST_HEAD: usize = 16 * 1024;

@@ -36,7 +36,7 @@ fn sha256(text: &str) -> String {
 /// All lines of the audit so far.
 fn lines(gateway: &Gateway) -> Vec<Value> {
     let lines = gateway.process().log().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-    lines.filter(|line| line["target"] == "zoho_gateway::audit").collect()
+    lines.filter(|line| line["target"] == "zoho_gateway::middleware::audit").collect()
 }
 
 /// Those that tell of an outcome.
@@ -283,7 +283,7 @@ async fn no_log_level_hides_the_audit_or_shows_what_is_private() {
     let share = format!(
         "{CALENDAR}?shareData=%7B%22mailid%22%3A%22{WHO}%22%2C%22privilege%22%3A%22view%22%2C%22type%22%3A%22user%22%7D"
     );
-    for (level, shown) in [("error", true), ("trace", true), ("warn,zoho_gateway::audit=off", false)] {
+    for (level, shown) in [("error", true), ("trace", true), ("warn,zoho_gateway::middleware::audit=off", false)] {
         let upstream = Upstream::start(|_| Reply::json(200, r#"{"share":[]}"#)).await;
         let gateway = Gateway::before_upstream(&upstream).env("RUST_LOG", &format!("{level},zoho_gateway::app=info"));
         let mut gateway = gateway.start();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zoho_gateway::clock;
+use zoho_gateway::os::clock;
 
 use crate::support::{COURSE, Gateway, SHARE, Sandbox, all, ms, put};
 

@@ -179,7 +179,7 @@ async fn ten_thousand_identical_reads_cost_one_call() {
     for _ in 0..CONNECTIONS {
         connections.push(gateway.connect().await);
     }
-    let began = zoho_gateway::clock::now();
+    let began = zoho_gateway::os::clock::now();
     let reads = connections.into_iter().map(|mut connection| async move {
         let mut answers = Vec::new();
         for _ in 0..10_000 / CONNECTIONS {
@@ -188,7 +188,7 @@ async fn ten_thousand_identical_reads_cost_one_call() {
         answers
     });
     let answers: Vec<_> = all(reads).await.into_iter().flatten().collect();
-    eprintln!("{} reads took {:?}", answers.len(), zoho_gateway::clock::now() - began);
+    eprintln!("{} reads took {:?}", answers.len(), zoho_gateway::os::clock::now() - began);
     assert!(answers.len() == 10_000 && answers.iter().all(|answer| answer.status == 200));
     assert_eq!(zoho.requests().await.len(), 1);
     let page = gateway.admin("/metrics").await.text();

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use http::Method;
 use zoho_gateway::{
-    catalogue::{Catalogue, Product, Route, Trust},
-    route::{Matcher, Path},
+    middleware::route::{Matcher, Path},
+    zoho::catalogue::{Catalogue, Product, Route, Trust},
 };
 
 /// Rows whose number is not the one in force: name, requests in force, why.

@@ -29,7 +29,7 @@ fn every_problem_is_documented_and_no_other() {
     assert_eq!(told, named("docs/calling.md", "## Errors", 2));
     // They are the only texts of this shape there, but for what goes into two header fields.
     let is_name = |text: &str| text.contains('-') && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase());
-    let had: BTreeSet<_> = texts(&code("src/respond/mod.rs"))
+    let had: BTreeSet<_> = texts(&code("src/problem/respond/mod.rs"))
         .filter(|text| is_name(text) && !["no-store", "proxy-status"].contains(&text.as_str()))
         .collect();
     assert_eq!(told, had);
@@ -55,7 +55,7 @@ fn every_field_that_ends_here_is_documented_and_no_other() {
     let told = named("docs/reference.md", "## Fields that end here", 2);
     // Whose they are is written with capitals.
     let is_field = |text: &String| !text.chars().any(char::is_uppercase);
-    let had: BTreeSet<_> = texts(&code("src/forward/tracing_fields.rs")).filter(is_field).collect();
+    let had: BTreeSet<_> = texts(&code("src/middleware/forward/tracing_fields.rs")).filter(is_field).collect();
     assert!(had.len() > 100, "{had:?}");
     assert_eq!(told, had);
 }

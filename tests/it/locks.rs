@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Notify;
-use zoho_gateway::clock;
+use zoho_gateway::os::clock;
 
 use crate::support::{CALENDAR, COURSE, Call, Gateway, Reply, SHARE, SHARE_DATA, Sandbox, Upstream, get, ms, put};
 

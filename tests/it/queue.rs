@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Notify;
-use zoho_gateway::clock;
+use zoho_gateway::os::clock;
 
 use crate::support::{self, Answer, COURSE, Call, Gateway, Mute, Reply, Sandbox, Setup, Upstream, all, get, ms};
 

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use zoho_gateway::clock;
+use zoho_gateway::os::clock;
 
 use crate::support::{
     Answer, COURSE, Call, Gateway, Process, Reply, SHARE, Sandbox, Setup, Upstream, all, delete, get, libfaketime, ms,
@@ -198,7 +198,7 @@ async fn no_step_of_the_wall_clock_frees_a_slot() {
         nothing_is_left(&gateway, &zoho, 65).await;
         let date = now_or_never(share()).send(gateway.address()).await.header("date").map(str::to_owned);
         gateway.kill();
-        let here = httpdate::fmt_http_date(zoho_gateway::clock::wall());
+        let here = httpdate::fmt_http_date(zoho_gateway::os::clock::wall());
         assert_ne!(date.map(|date| date[..16].to_owned()), Some(here[..16].to_owned()), "its clock was stepped");
     }
     setup = setup.set("queue.max_wait", "1s");

@@ -146,7 +146,7 @@ async fn a_429_holds_for_as_long_as_it_says() {
 }
 
 fn httpdate_in(seconds: u64) -> String {
-    let then = zoho_gateway::clock::wall() + std::time::Duration::from_secs(seconds);
+    let then = zoho_gateway::os::clock::wall() + std::time::Duration::from_secs(seconds);
     format!("Retry-After: {}\r\n", httpdate::fmt_http_date(then))
 }
 

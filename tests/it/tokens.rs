@@ -1,6 +1,6 @@
 //! One token for all callers: fetched once, replaced once, renewed before it dies.
 
-use zoho_gateway::clock;
+use zoho_gateway::os::clock;
 
 use crate::support::{Answer, CALENDAR, COURSE, Call, Gateway, SHARE, SHARE_DATA, Sandbox, all, get, ms, put};
 

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| zoho_gateway::forward::fuzzing::answers(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zoho_gateway::middleware::forward::fuzzing::answers(data));

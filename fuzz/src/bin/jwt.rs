@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| zoho_gateway::caller::fuzzing::jwt(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zoho_gateway::middleware::caller::fuzzing::jwt(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| zoho_gateway::validate::fuzzing::payload(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zoho_gateway::middleware::validate::fuzzing::payload(data));

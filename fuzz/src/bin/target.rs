@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| zoho_gateway::route::fuzzing::target(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zoho_gateway::middleware::route::fuzzing::target(data));

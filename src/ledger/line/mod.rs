@@ -25,9 +25,9 @@ use super::{
     waiting_room::Limit,
 };
 use crate::{
-    catalogue::Threshold,
-    clock,
-    store::{Key, Row},
+    ledger::store::{Key, Row},
+    os::clock,
+    zoho::catalogue::Threshold,
 };
 
 /// The queue and the slots of one account and route.

@@ -14,7 +14,7 @@ use super::{
     },
     Line, Refused,
 };
-use crate::clock;
+use crate::os::clock;
 
 pub(super) enum Entered {
     Served(Permit),

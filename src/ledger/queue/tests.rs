@@ -7,7 +7,7 @@ use std::{num::NonZeroU32, time::Duration};
 use tokio::time::Instant;
 
 use super::*;
-use crate::clock;
+use crate::os::clock;
 
 pub(super) fn caller(name: &str, weight: u32) -> Caller {
     Caller::new(name, NonZeroU32::new(weight).unwrap())

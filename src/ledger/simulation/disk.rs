@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 use super::{dice::Dice, flaw::Flaw, known::Known};
-use crate::{
-    ledger::NO_ANSWER_GRACE,
+use crate::ledger::{
+    NO_ANSWER_GRACE,
     store::{Key, Memory, Row},
 };
 

@@ -11,9 +11,13 @@ use super::{
     plan::{Plan, Rule},
 };
 use crate::{
-    catalogue::{Pace, Threshold},
-    ledger::{Bucket, Denied, Journal, Past, Taken, daily::Daily, tests::threshold_of},
-    store::{Key, Memory, Row},
+    ledger::{
+        Bucket, Denied, Journal, Past, Taken,
+        daily::Daily,
+        store::{Key, Memory, Row},
+        tests::threshold_of,
+    },
+    zoho::catalogue::{Pace, Threshold},
 };
 
 #[derive(Debug)]

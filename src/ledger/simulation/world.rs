@@ -14,8 +14,8 @@ use super::{
     zoho::{Lock, Meter, TooMany, Verdict},
 };
 use crate::{
-    clock,
     ledger::{Denied, Taken},
+    os::clock,
 };
 
 /// How long a change stays unwritten for which nobody waits.

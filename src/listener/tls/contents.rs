@@ -12,9 +12,9 @@ use rustls::{
 };
 
 use super::{ClientAuth, TlsFault, TlsFile, TlsFiles, Unusable, certificate, files};
-use crate::{
+use crate::secret::{
+    SecretBytes,
     pem::{self, UnusablePem},
-    secret::SecretBytes,
 };
 
 /// The one protocol that is spoken over it, as ALPN names it (RFC 7301).

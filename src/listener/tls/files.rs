@@ -12,9 +12,9 @@ use rustls::{
     sign::SigningKey,
 };
 
-use crate::{
+use crate::secret::{
+    SecretBytes,
     pem::{self, UnusablePem},
-    secret::SecretBytes,
 };
 
 /// One of the files, by the key that names it.

@@ -8,9 +8,8 @@ use tokio::time::Instant;
 
 use super::Tls;
 use crate::{
-    clock,
-    reread::{self, Reread},
-    shutdown::Shutdown,
+    os::{clock, shutdown::Shutdown},
+    secret::file_watch::{self, Reread},
     telemetry::Metrics,
 };
 
@@ -21,7 +20,7 @@ const REMINDER: Duration = Duration::from_secs(24 * 3600);
 pub async fn follow_tls(tls: Arc<Tls>, metrics: Arc<Metrics>, shutdown: Shutdown) {
     metrics.certificate_ends(tls.end());
     let reminded = Mutex::new(clock::now());
-    reread::until_draining(shutdown, move || {
+    file_watch::until_draining(shutdown, move || {
         let outcome = tls.reread();
         let replaced = matches!(outcome, Reread::Replaced);
         if replaced {

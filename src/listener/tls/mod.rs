@@ -1,7 +1,7 @@
 //! TLS towards callers, and certificates of theirs (mutual TLS).
 //!
 //! [`Tls::load`] reads the files; [`follow_tls`] reads them again as long as the gateway runs. A connection gets what they
-//! held when its handshake began. The names in a caller's certificate go into its [`Peer`](crate::peer::Peer).
+//! held when its handshake began. The names in a caller's certificate go into its [`Peer`](crate::listener::peer::Peer).
 
 mod certificate;
 mod contents;
@@ -28,9 +28,9 @@ pub use follow::follow_tls;
 use self::contents::{Contents, Ready};
 use super::Socket;
 use crate::{
-    clock,
-    peer::SubjectName,
-    reread::{Reread, Trouble},
+    listener::peer::SubjectName,
+    os::clock,
+    secret::file_watch::{Reread, Trouble},
 };
 
 /// A handshake takes two round trips and a signature; what takes longer than this is no honest caller's.

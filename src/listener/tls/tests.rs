@@ -25,9 +25,9 @@ use super::{
     *,
 };
 use crate::{
-    body::Body,
-    peer::{Peer, Reach},
-    shutdown::Shutdown,
+    listener::peer::{Peer, Reach},
+    message::body::Body,
+    os::shutdown::Shutdown,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);

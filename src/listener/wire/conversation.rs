@@ -16,9 +16,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    body::{Body, BodyError},
-    clock,
-    protocol::{ProtocolFault, Reception, Receptions},
+    message::{
+        body::{Body, BodyError},
+        protocol::{ProtocolFault, Reception, Receptions},
+    },
+    os::clock,
 };
 
 /// One connection's requests, numbered in the order in which they come.

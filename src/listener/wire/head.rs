@@ -12,7 +12,7 @@ use super::{
     framing::Framing,
     grammar::{is_host, is_plain, is_tchar, without_blanks},
 };
-use crate::protocol::ProtocolFault::{
+use crate::message::protocol::ProtocolFault::{
     self, Expectation, HeadTooLarge, Malformed, TargetTooLong, TransferCoding, Version,
 };
 

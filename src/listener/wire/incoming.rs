@@ -16,7 +16,7 @@ use super::{
     head::{Examiner, Head, Rewrite},
     pause::Pause,
 };
-use crate::{clock, listener::idle::IDLE_AFTER, protocol::ProtocolFault};
+use crate::{listener::idle::IDLE_AFTER, message::protocol::ProtocolFault, os::clock};
 
 /// What hyper is given for a head that is not taken. Its method is none, as an access log writes it.
 pub(super) const STANDS_FOR_A_FAULT: &[u8] = b"- / HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n";

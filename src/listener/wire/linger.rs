@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{HeadLimits, Patience, framing::Framing};
-use crate::clock;
+use crate::os::clock;
 
 /// Where no end is declared, so much is read, for so long.
 const BYTES: u64 = 1024 * 1024;

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::timer::Timer;
-use crate::clock;
+use crate::os::clock;
 
 /// How often it is looked at how long a body was waited for.
 const TICK: Duration = Duration::from_secs(1);

@@ -8,8 +8,8 @@ use super::{
     *,
 };
 use crate::{
-    clock,
-    protocol::ProtocolFault::{self, BodyTimeout, HeadTimeout, HeadTooLarge, Malformed},
+    message::protocol::ProtocolFault::{self, BodyTimeout, HeadTimeout, HeadTooLarge, Malformed},
+    os::clock,
 };
 
 pub(in crate::listener) const PATIENCE: Patience = Patience {
@@ -64,7 +64,7 @@ impl Line {
     /// A request comes through to the service, and is answered.
     fn answer(&self) -> Option<ProtocolFault> {
         let reception = self.conversation.begins();
-        drop(Answering::new(crate::body::Body::default(), Arc::clone(&self.conversation)));
+        drop(Answering::new(crate::message::body::Body::default(), Arc::clone(&self.conversation)));
         reception.fault()
     }
 }
@@ -145,7 +145,7 @@ async fn an_idle_connection_ends_without_a_word() {
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(500)).await;
             for _ in 0..requests {
-                drop(Answering::new(crate::body::Body::default(), Arc::clone(&conversation)));
+                drop(Answering::new(crate::message::body::Body::default(), Arc::clone(&conversation)));
             }
         });
         assert_eq!(line.read(64).await.unwrap(), b"");
@@ -181,7 +181,7 @@ async fn only_idle_connections_give_way() {
     let began = clock::now();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(30)).await;
-        drop(Answering::new(crate::body::Body::default(), conversation));
+        drop(Answering::new(crate::message::body::Body::default(), conversation));
         tokio::time::sleep(Duration::from_secs(3)).await;
         let _wanted = idle.give_way();
     });

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use super::{caller, urgency};
 use crate::{
-    clock,
     ledger::{
         Entrance,
         queue::{Queue, Ticket},
     },
+    os::clock,
 };
 
 const WEIGHTS: [u32; 5] = [1, 1, 2, 5, 1000];

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{clock, ledger::Urgency};
+use crate::{ledger::Urgency, os::clock};
 
 fn caller(name: &str, weight: u32) -> Caller {
     Caller::new(name, NonZeroU32::new(weight).unwrap())

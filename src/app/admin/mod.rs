@@ -1,0 +1,155 @@
+//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/status`. Never on the proxy's sockets.
+
+mod accept;
+mod status;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use serde_json::json;
+use tower::Service;
+
+use crate::{
+    ledger::{Health, Lines},
+    message::{body::Body, protocol::Reception},
+    middleware::{
+        browser_guard::{self, KnownHosts},
+        caller::Issuers,
+        token::{Source, Standing},
+    },
+    os::shutdown::Shutdown,
+    problem::respond,
+    telemetry::{self, Metrics},
+    zoho::account::AccountName,
+};
+
+/// Answers operators and probes.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Who waits.
+    pub lines: Arc<Lines>,
+    /// How the accounts stand.
+    pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
+    /// How the issuers of callers' tokens stand.
+    pub issuers: Issuers,
+    /// Whether a write that cannot be recorded in the audit is not sent.
+    pub audit_required: bool,
+    /// Whether a drain is under way.
+    pub shutdown: Shutdown,
+    /// Under which names it may be asked.
+    pub hosts: KnownHosts,
+}
+
+impl Admin {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+        if let Some(fault) = request.extensions().get().and_then(Reception::fault) {
+            let (status, detail) = respond::protocol(fault);
+            return text(status, &format!("{detail}\n"));
+        }
+        let foreign = !is_followed_link(request) && browser_guard::check_origin(request.headers()).is_err();
+        if foreign || self.hosts.check_host(request).is_err() {
+            return text(StatusCode::FORBIDDEN, "web pages of other origins and other names are not answered here\n");
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            "/livez" => json_answer(StatusCode::OK, &json!({ "status": "live" })),
+            "/readyz" => self.readiness(),
+            "/metrics" => {
+                let openmetrics = accept::wants_openmetrics(request.headers());
+                let page = self.metrics.expose(self.lines.waiting(), self.records(), openmetrics);
+                answer(StatusCode::OK, page.content_type, page.text)
+            }
+            "/status" => json_answer(StatusCode::OK, &status::status(&self.lines)),
+            _ => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /metrics /status\n"),
+        }
+    }
+
+    /// Whether what is sent can be written down.
+    fn records(&self) -> bool {
+        !matches!(self.lines.books().journal.health(), Health::Failing(_))
+    }
+
+    /// Ready: takes new work, can record what it sends, and Zoho takes at least one account. A dead account beside a
+    /// living one is shown, but does not take the living one's callers away.
+    fn readiness(&self) -> Response<Body> {
+        let mut checks = BTreeMap::new();
+        let draining = self.shutdown.is_draining();
+        checks.insert("listener".to_owned(), if draining { "draining".to_owned() } else { "ok".to_owned() });
+        checks.insert("state".to_owned(), status::state(&self.lines.books().journal.health()));
+        let mut served = false;
+        for (name, source) in self.sources.iter() {
+            let standing = source.standing();
+            let words = match &standing {
+                Standing::Good => "ok".to_owned(),
+                Standing::Troubled(words) | Standing::Refused(words) => words.clone(),
+            };
+            served |= !matches!(standing, Standing::Refused(_));
+            checks.insert(format!("account {name}"), words);
+        }
+        // Shown, and nothing more: callers with keys are served all the same.
+        checks.extend(self.issuers.standings().map(|(name, words)| (format!("issuer {name}"), words)));
+        let audit = telemetry::audit_trouble();
+        let audited = audit.is_none() || !self.audit_required;
+        if let Some(trouble) = audit {
+            checks.insert("audit".to_owned(), format!("audit-unavailable: {trouble}"));
+        } else if self.audit_required {
+            checks.insert("audit".to_owned(), "ok".to_owned());
+        }
+        let ready = served && !draining && self.records() && audited;
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let word = if ready { "ready" } else { "not ready" };
+        json_answer(status, &json!({ "status": word, "checks": checks }))
+    }
+}
+
+impl Service<Request<Incoming>> for Admin {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        ready(Ok(self.answer(&request)))
+    }
+}
+
+/// A person who follows a link, from a dashboard for example: the page that has the link does not see what comes.
+fn is_followed_link(request: &Request<Incoming>) -> bool {
+    let says = |name: &str, value: &str| request.headers().get(name).is_some_and(|found| found == value);
+    says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document")
+}
+
+fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
+    answer(status, "application/json", format!("{body}\n"))
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Body> {
+    answer(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::full(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A browser takes the pages for what they say they are, also those that repeat others' words.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,267 @@
+//! The gateway as a whole: built from a configuration, run until it is told to stop.
+
+pub mod admin;
+pub mod stack;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+
+use crate::{
+    app::{
+        admin::Admin,
+        stack::{Rooms, stack},
+    },
+    config::{self, Config, MissingState, Proxy, ScopeCheck, UnknownRoute},
+    ledger::{
+        Books, Journal, Limits, Lines, Past, Recorder, WaitingRoom,
+        store::{KeptToken, Memory, OpenError, Opened, Store},
+    },
+    listener::{self, BindError, ListenAddress, Listener, Patience, Places, Tls},
+    middleware::{
+        browser_guard::KnownHosts,
+        caller::{self, Issuers, KeySource},
+        route::{AmbiguousRoutes, Matcher, Routing},
+        token::{self, Grants, Source, TokenLedger},
+    },
+    os::{clock, shutdown::Shutdown},
+    problem::respond,
+    telemetry::{self, Foreseen, Metrics},
+    upstream,
+    zoho::account::{Account, AccountName},
+};
+
+/// Of what may be held of waiting calls, bodies that are still being read may hold one part in so many besides.
+const READING_PART: u64 = 4;
+
+/// What keeps a gateway from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The state store could not be opened.
+    #[error(transparent)]
+    State(#[from] OpenError),
+    /// The state store has no thread to be written by.
+    #[error("cannot start the journal of the state store: {0}")]
+    Journal(#[source] std::io::Error),
+    /// The audit's file cannot be opened.
+    #[error("cannot open the audit's file {}: {error}", .path.display())]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The catalogue in force contradicts itself.
+    #[error(transparent)]
+    Routes(#[from] AmbiguousRoutes),
+}
+
+/// A gateway with its sockets open, not yet serving.
+#[derive(Debug)]
+pub struct App {
+    proxy: Vec<Listener>,
+    admin: Listener,
+    tls: Option<Arc<Tls>>,
+    rooms: Rooms,
+    patience: Patience,
+    max_connections: usize,
+    drain: Duration,
+}
+
+impl App {
+    /// Builds everything and opens the sockets.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing was sent and no socket stays open.
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        if config.audit.required && !tracing::enabled!(target: telemetry::AUDIT, tracing::Level::INFO) {
+            tracing::warn!("audit.required is set, and RUST_LOG turns the audit off: nothing is recorded");
+        }
+        let config::Audit { file, fsync, required: audit_required } = config.audit.clone();
+        telemetry::audit_to(file.as_deref(), fsync).map_err(|error| StartError::Audit {
+            path: file.clone().unwrap_or_else(|| PathBuf::from("standard error")),
+            error,
+        })?;
+        let config::Upstream { connect_timeout, extra_roots, egress, .. } = &config.upstream;
+        if let Some(egress) = egress.description() {
+            tracing::info!(egress, "connections to Zoho and to issuers go through a proxy");
+        }
+        let client = upstream::client(upstream::tls(extra_roots), egress, *connect_timeout);
+        let matcher = Matcher::new(&config.catalogue)?;
+        let metrics = Arc::new(Metrics::new());
+        metrics.foresee(&foreseen(&config));
+        let grants = Grants::new(client.clone(), config.upstream.timeout);
+        let accounts = by_name(config.accounts);
+        let deny_unknown = config.routing.unknown == UnknownRoute::Deny;
+        let mut proxy = Vec::new();
+        for address in &config.proxy.listen {
+            let listener = Listener::bind(address, &config.proxy.unix).await?;
+            proxy.push(match &config.proxy.tls {
+                Some(tls) => listener.over_tls(tls),
+                None => listener,
+            });
+        }
+        let (lines, tokens) = ledger(&config.state, config.queue.limits)?;
+        lines.recall(&accounts, &config.catalogue);
+        let source = |(name, account): (&AccountName, &Arc<Account>)| {
+            let ledger = TokenLedger::new(&lines, account, config.token);
+            let (journal, kept) = (lines.books().journal.clone(), tokens.get(name.as_str()));
+            let source = Source::new(Arc::clone(account), grants.clone(), ledger, journal, kept, Arc::clone(&metrics));
+            (name.clone(), source)
+        };
+        let sources = Arc::new(accounts.iter().map(source).collect());
+        let rooms = Rooms {
+            hosts: known_hosts(&config.proxy, &accounts),
+            callers: config.callers,
+            issuers: Issuers::new(config.issuers, egress, &metrics),
+            routing: Routing { accounts, matcher, deny_unknown },
+            lines: Arc::new(lines),
+            check_scopes: config.routing.scopes == ScopeCheck::Check,
+            sources,
+            client,
+            max_wait: config.queue.max_wait,
+            timeout: config.upstream.timeout,
+            max_body: config.proxy.max_body,
+            max_form: config.proxy.max_form,
+            max_held: config.queue.limits.bytes as u64 / READING_PART,
+            cache_bytes: config.cache.max_bytes,
+            audit_required,
+            shutdown: Shutdown::default(),
+            metrics,
+        };
+        // A TCP address always, to which the mode of sockets means nothing.
+        let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await?;
+        let Proxy { drain, patience, max_connections, tls, .. } = config.proxy;
+        Ok(Self { proxy, admin, tls, rooms, patience, max_connections, drain })
+    }
+
+    /// Where the proxy listens, with the ports that the system chose.
+    #[must_use]
+    pub fn proxy_addresses(&self) -> Vec<String> {
+        self.proxy.iter().map(Listener::to_string).collect()
+    }
+
+    /// Where the admin listener listens.
+    #[must_use]
+    pub fn admin_address(&self) -> String {
+        self.admin.to_string()
+    }
+
+    /// Serves until it is `asked` to stop, then drains: no new work, what is in flight ends, at the latest after the
+    /// configured time or when it is asked again.
+    pub async fn run(self, mut asked: impl AsyncFnMut()) {
+        let Self { proxy, admin, tls, rooms, patience, max_connections, drain } = self;
+        let shutdown = rooms.shutdown.clone();
+        let admin_service = Admin {
+            metrics: Arc::clone(&rooms.metrics),
+            lines: Arc::clone(&rooms.lines),
+            sources: Arc::clone(&rooms.sources),
+            issuers: rooms.issuers.clone(),
+            audit_required: rooms.audit_required,
+            shutdown: shutdown.clone(),
+            hosts: rooms.hosts.clone(),
+        };
+        for listener in &proxy {
+            tracing::info!(address = %listener, "the proxy listens");
+        }
+        tracing::info!(address = %admin, "the admin listener listens");
+        let lines = Arc::clone(&rooms.lines);
+        let (sources, leaving) = (Arc::clone(&rooms.sources), Arc::clone(&rooms.sources));
+        let (callers, issuers, metrics) = (rooms.callers.clone(), rooms.issuers.clone(), Arc::clone(&rooms.metrics));
+        let service = stack(rooms);
+        let places = Places::for_callers(max_connections);
+        tracing::info!(connections = places.free(), "as many callers may be connected at a time");
+        let mut listeners = JoinSet::new();
+        for listener in proxy {
+            listeners.spawn(listener::serve(listener, service.clone(), places.clone(), patience, shutdown.clone()));
+        }
+        listeners.spawn(listener::serve(admin, admin_service, Places::for_operators(), patience, shutdown.clone()));
+        listeners.spawn(token::follow_files(sources, shutdown.clone()));
+        if let Some(tls) = tls {
+            listeners.spawn(listener::follow_tls(tls, metrics, shutdown.clone()));
+        }
+        listeners.spawn(caller::follow_files(callers, issuers.clone(), shutdown.clone()));
+        listeners.spawn(caller::fetch_keys(issuers, shutdown.clone()));
+        asked().await;
+        shutdown.drain();
+        // Who waits for a slot and gets none before the end is told so, and does not hold it up.
+        if let Some(end) = clock::now().checked_add(drain) {
+            lines.close(end);
+        }
+        tracing::info!(longest_s = drain.as_secs(), "draining: no new work, what is in flight ends");
+        tokio::select! {
+            () = shutdown.drained() => {}
+            () = tokio::time::sleep(drain) => {
+                tracing::warn!("the drain's time is up; what is still in flight is cut off");
+            }
+            () = asked() => tracing::warn!("asked again to stop; what is still in flight is cut off"),
+        }
+        shutdown.cut();
+        while listeners.join_next().await.is_some() {}
+        leaving.values().for_each(|source| source.ended_on_purpose());
+        // The last answers are written down, or the next process would count their calls as unanswered.
+        lines.books().journal.close().await;
+        tracing::info!("drained");
+    }
+}
+
+/// The ledger, beginning where the last process ended, and the tokens that it left.
+fn ledger(state: &config::State, limits: Limits) -> Result<(Lines, BTreeMap<String, KeptToken>), StartError> {
+    let Some(dir) = &state.dir else { return Ok((Lines::in_memory(limits), BTreeMap::new())) };
+    let Opened { mut store, mut memory, incidents, tokens } = Store::open(dir)?;
+    match &memory {
+        Memory::Fresh if state.missing == MissingState::Lost => {
+            let reason = "the folder holds no state, and state.missing says that this means it was lost".to_owned();
+            memory = Memory::Lost { reason, set_aside: None, locks: BTreeMap::new() };
+        }
+        Memory::Fresh => {
+            tracing::info!(dir = %dir.display(), "the state store is new: nothing was sent from here before")
+        }
+        Memory::Kept(_) | Memory::Lost { .. } => {}
+    }
+    if let Memory::Lost { reason, set_aside, locks } = &memory {
+        let set_aside = set_aside.as_ref().map(|path| path.display().to_string());
+        let locks = locks.len();
+        tracing::error!(dir = %dir.display(), reason, set_aside, locks, "the state store is lost: every threshold counts as used up for one window from now on");
+    }
+    let past = Arc::new(Past::new(memory, clock::now()));
+    // So that calls without an answer are given up once, not anew at each start.
+    store.write(&past.left()).map_err(OpenError::from)?;
+    let journal = Journal::keep(store, Arc::clone(&past)).map_err(StartError::Journal)?;
+    let recorder = Arc::new(Recorder::with(&incidents));
+    Ok((Lines::new(past, Books { room: WaitingRoom::new(limits), journal, recorder }), tokens))
+}
+
+/// What may happen, for the metrics.
+fn foreseen(config: &Config) -> Foreseen<'static> {
+    let accounts: Vec<_> = config.accounts.iter().map(|account| account.name.clone()).collect();
+    let calls = accounts
+        .iter()
+        .flat_map(|account| config.throttled_routes_of(account).map(|route| (account.clone(), route.id.clone())));
+    let calls = calls.collect();
+    // Only those that are asked for their keys.
+    let issuers = config.issuers.iter().filter(|issuer| matches!(issuer.keys, KeySource::Url { .. }));
+    Foreseen {
+        problems: &respond::NAMES,
+        issuers: issuers.map(|issuer| issuer.name.clone()).collect(),
+        accounts,
+        calls,
+    }
+}
+
+/// The names that requests may have in `Host`: Zoho's, those that were listened on, and those that the operator adds.
+fn known_hosts(proxy: &Proxy, accounts: &BTreeMap<AccountName, Arc<Account>>) -> KnownHosts {
+    let zohos = accounts.values().flat_map(|account| account.hosts());
+    let own = proxy.listen.iter().filter_map(ListenAddress::host).map(str::to_owned);
+    KnownHosts::new(zohos.chain(own).chain(proxy.hosts.iter().cloned()))
+}
+
+fn by_name(accounts: Vec<Account>) -> BTreeMap<AccountName, Arc<Account>> {
+    accounts.into_iter().map(|account| (account.name.clone(), Arc::new(account))).collect()
+}

@@ -1,0 +1,406 @@
+//! What passes from room to room: a chain of proofs.
+//!
+//! `http::Request` → [`Identified`] → [`Matched`] → [`Call`] → [`Permitted`] → [`Signed`] → [`Answer`] →
+//! `http::Response`. Each type can only be had from the room before, so a step left out does not compile.
+
+pub mod attempt_log;
+pub mod permissions;
+pub mod prefer;
+pub mod priority;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, request::Parts, uri::PathAndQuery};
+use hyper::body::Incoming;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    call::{attempt_log::Trail, permissions::Permissions},
+    ledger::{Caller, Claim, Entrance, Met, Permit},
+    message::body::{self, Body},
+    zoho::{
+        account::{Account, AccountName},
+        catalogue::{Route, RouteId},
+    },
+};
+
+/// Whose call it is and which of Zoho's calls: what the route room found out.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Who makes it.
+    pub caller: Caller,
+    /// The login it is made with.
+    pub account: Arc<Account>,
+    /// The catalogue's row, with its threshold and rules.
+    pub route: Arc<Route>,
+}
+
+impl Subject {
+    /// For logs and answers.
+    #[must_use]
+    pub fn names(&self) -> (AccountName, RouteId) {
+        (self.account.name.clone(), self.route.id.clone())
+    }
+}
+
+/// A request whose caller is known.
+#[derive(Debug)]
+pub struct Identified {
+    /// Who makes it.
+    pub caller: Caller,
+    /// What it may do; `None` where callers are not told apart.
+    pub permissions: Option<Arc<Permissions>>,
+    /// The request as it came.
+    pub request: Request<Incoming>,
+}
+
+/// A request whose account and route are known.
+#[derive(Debug)]
+pub struct Matched {
+    /// Whose call and which.
+    pub subject: Subject,
+    /// Path and query as Zoho will see them, byte for byte the caller's.
+    pub target: PathAndQuery,
+    /// The request as it came.
+    pub head: Parts,
+    /// Its body, unread.
+    pub body: Incoming,
+    /// Whether its caller may change nothing at Zoho, so that nothing in the body may make a write of it.
+    pub read_only: bool,
+}
+
+/// A call that breaks no documented rule: ready to wait for its turn.
+#[derive(Debug)]
+pub struct Call {
+    /// Whose call and which.
+    pub subject: Subject,
+    /// The method, forwarded as it is.
+    pub method: Method,
+    /// Path and query, forwarded as they are.
+    pub target: PathAndQuery,
+    /// The caller's headers, not yet cleaned for Zoho.
+    pub headers: HeaderMap,
+    /// The body.
+    pub payload: Payload,
+    /// When it was ready; its waiting time counts from here.
+    pub ready_at: Instant,
+    /// As what it comes to the queue.
+    pub entrance: Entrance,
+    /// Tells those who share it whether it has left the queue.
+    pub departure: Departure,
+    /// What became of it at Zoho, for the audit.
+    pub trail: Trail,
+    /// It comes a second time, because Zoho refused the token that it had at first.
+    pub token_refused: bool,
+}
+
+/// What each waiting call takes beside its own bytes: the buffers of its connection (two of 8 KiB for reading, one for
+/// writing), the tasks that wait, its head as fields and its place in the queue. docs/benchmarks.md has the measurement.
+pub const WAITING_BYTES: usize = 24 * 1024;
+
+/// What a body takes besides, if it does not come in one piece with its head: the buffers of its connection grow with it,
+/// and pieces of one that streams wait in them. Measured in a release build: 500 waiting forms of 20 to 130 KB took 20 to
+/// 40 KiB each beside their bytes.
+pub const BUFFER_BYTES: usize = 32 * 1024;
+
+/// The longest body that comes with its head.
+const WITH_ITS_HEAD: usize = 8 * 1024;
+
+impl Call {
+    /// About how much memory it takes while it waits, in bytes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let body = match &self.payload {
+            Payload::Held { bytes, trailers } => {
+                let buffers = if bytes.len() > WITH_ITS_HEAD { BUFFER_BYTES } else { 0 };
+                bytes.len() + buffers + trailers.as_ref().map_or(0, body::weight)
+            }
+            Payload::Streamed(body) => body.at_hand() + BUFFER_BYTES,
+        };
+        WAITING_BYTES + body + self.target.as_str().len() + body::weight(&self.headers)
+    }
+
+    /// By what name logs, answers and the audit know it.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        self.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Until when its caller waits for a slot: as it prefers, else `max_wait`.
+    #[must_use]
+    pub fn deadline(&self, max_wait: Duration) -> Instant {
+        self.ready_at + prefer::preferred(&self.headers, max_wait)
+    }
+
+    /// With what it asks for a slot.
+    #[must_use]
+    pub fn claim(&self, deadline: Instant) -> Claim {
+        Claim {
+            caller: self.subject.caller.clone(),
+            urgency: priority::urgency(&self.headers),
+            entrance: self.entrance,
+            deadline,
+            bytes: self.held_bytes(),
+            request_id: self.request_id().into(),
+        }
+    }
+
+    /// Whether it changes nothing at Zoho.
+    #[must_use]
+    pub fn changes_nothing(&self) -> bool {
+        self.subject.route.changes_nothing(&self.method)
+    }
+
+    /// The same call once more, for a second attempt; `None` when its body streams and is gone after the first.
+    #[must_use]
+    pub fn again(&self) -> Option<Self> {
+        let Payload::Held { bytes, trailers } = &self.payload else { return None };
+        Some(self.with(Payload::Held { bytes: bytes.clone(), trailers: trailers.clone() }))
+    }
+
+    /// The same call without its body.
+    #[must_use]
+    pub fn without_body(&self) -> Self {
+        self.with(Payload::Held { bytes: Bytes::new(), trailers: None })
+    }
+
+    fn with(&self, payload: Payload) -> Self {
+        Self {
+            subject: self.subject.clone(),
+            method: self.method.clone(),
+            target: self.target.clone(),
+            headers: self.headers.clone(),
+            payload,
+            ready_at: self.ready_at,
+            entrance: self.entrance,
+            departure: self.departure.clone(),
+            trail: self.trail.clone(),
+            token_refused: self.token_refused,
+        }
+    }
+}
+
+/// A call's body.
+#[derive(Debug)]
+pub enum Payload {
+    /// Read whole: it can be sent again.
+    Held {
+        /// All of it.
+        bytes: Bytes,
+        /// The fields that came behind it.
+        trailers: Option<HeaderMap>,
+    },
+    /// Too large to hold: it streams through, once.
+    Streamed(Body),
+}
+
+impl From<Payload> for Body {
+    fn from(payload: Payload) -> Self {
+        match payload {
+            Payload::Held { bytes, trailers: None } => Self::full(bytes),
+            Payload::Held { bytes, trailers: Some(trailers) } => Self::full(bytes).with_trailers(trailers),
+            Payload::Streamed(body) => body,
+        }
+    }
+}
+
+/// Whether a call waits in the queue or has its slot. Nobody looks at that of most calls, and they keep none.
+#[derive(Debug, Clone, Default)]
+pub struct Departure(Option<watch::Sender<bool>>);
+
+impl Departure {
+    /// One that somebody looks at.
+    #[must_use]
+    pub fn watched() -> (Self, watch::Receiver<bool>) {
+        let (departed, watched) = watch::channel(false);
+        (Self(Some(departed)), watched)
+    }
+
+    /// It begins to wait, perhaps once more.
+    pub fn queues(&self) {
+        self.tell(false);
+    }
+
+    /// It has its slot.
+    pub fn departs(&self) {
+        self.tell(true);
+    }
+
+    fn tell(&self, departed: bool) {
+        if let Some(watched) = &self.0 {
+            watched.send_replace(departed);
+        }
+    }
+}
+
+/// A call that may be sent now.
+#[derive(Debug)]
+pub struct Permitted {
+    /// What to send.
+    pub call: Call,
+    /// The slot it was given; `None` on a route without a threshold.
+    pub permit: Option<Permit>,
+    /// Until when its caller waits.
+    pub deadline: Instant,
+}
+
+/// A call with a token that Zoho takes.
+#[derive(Debug)]
+pub struct Signed {
+    /// What to send.
+    pub call: Call,
+    /// The slot it was given.
+    pub permit: Option<Permit>,
+    /// What it is let in with.
+    pub token: Token,
+}
+
+/// An access token, ready for the `Authorization` header.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// `Zoho-oauthtoken ...`, marked sensitive.
+    pub header: HeaderValue,
+    /// Counts the tokens of its account, so that the same dead token is reported dead once.
+    pub generation: u64,
+    /// Until then it is too young to have died of age: half of its life.
+    pub fresh_until: Instant,
+}
+
+/// Zoho's answer, with what the gateway read between its lines.
+#[derive(Debug)]
+pub struct Answer {
+    /// As it goes to the caller.
+    pub response: http::Response<Body>,
+    /// Whether it says that the call was not executed.
+    pub unexecuted: Option<Unexecuted>,
+}
+
+/// Why Zoho did not execute a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unexecuted {
+    /// It was not let in with its token.
+    TokenRefused(TokenRefusal),
+    /// The call is locked, as the ledger keeps it.
+    Locked(Met),
+}
+
+/// What an answer that lets a call not in says of its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRefusal {
+    /// It has one of the codes by which Zoho says that a token is dead.
+    Dead,
+    /// A 401 of a shape that is not known, which may mean the same; answers of one shape have the same number.
+    Unclear(u64),
+}
+
+/// For the log: what became of a request. Travels in the answer's extensions.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    /// The account it was made with.
+    pub account: AccountName,
+    /// The route it belongs to.
+    pub route: RouteId,
+    /// How long it stood in the queue, if it came through.
+    pub waited: Option<Duration>,
+}
+
+/// For log and metrics: what the cache had to do with an answer. Travels in the answer's extensions too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheOutcome {
+    /// Answered with what was kept.
+    Hit,
+    /// Answered with what was kept and is no longer fresh, because Zoho could not be asked.
+    Stale,
+    /// Answered by Zoho.
+    Miss,
+    /// Answered by Zoho to another caller's identical read.
+    Collapsed,
+    /// A read that the cache must not answer.
+    Bypass,
+    /// Not answered: the caller wants an answer from the cache only.
+    NotCached,
+}
+
+impl CacheOutcome {
+    /// All there are.
+    pub const ALL: [Self; 6] = [Self::Hit, Self::Stale, Self::Miss, Self::Collapsed, Self::Bypass, Self::NotCached];
+
+    /// As log and metrics write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Bypass => "bypass",
+            Self::NotCached => "not_cached",
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use http::header;
+
+    use super::*;
+    use crate::{
+        os::clock,
+        secret::credential::Credential,
+        zoho::{catalogue::Catalogue, endpoint::DataCenter},
+    };
+
+    /// A PUT of the catalogue's first call, with nothing special about it.
+    pub(crate) fn call(target: &str) -> Call {
+        call_of("main", target)
+    }
+
+    /// The same, with another account.
+    pub(crate) fn call_of(account: &str, target: &str) -> Call {
+        let account = Account {
+            name: AccountName::new(account),
+            data_center: DataCenter::Us,
+            endpoints: DataCenter::Us.endpoints(),
+            client_id: String::new(),
+            client_secret: Credential::awaited(None),
+            refresh_token: Credential::awaited(None),
+            daily_calls: None,
+        };
+        let route = Catalogue::published().unwrap().find("people.lms.share-course").unwrap().clone();
+        Call {
+            subject: Subject { caller: Caller::anonymous(), account: Arc::new(account), route: Arc::new(route) },
+            method: Method::PUT,
+            target: target.parse().unwrap(),
+            headers: HeaderMap::new(),
+            payload: Payload::Held { bytes: Bytes::new(), trailers: None },
+            ready_at: clock::now(),
+            entrance: Entrance::Newcomer,
+            departure: Departure::default(),
+            trail: Trail::default(),
+            token_refused: false,
+        }
+    }
+
+    #[test]
+    fn only_a_body_at_hand_can_be_sent_again() {
+        assert!(call("/a").again().is_some());
+        assert!(Call { payload: Payload::Streamed(Body::default()), ..call("/a") }.again().is_none());
+    }
+
+    #[test]
+    fn whatever_a_call_has_at_hand_weighs() {
+        let (mut bare, fields) = (call("/a"), HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("x"))]));
+        bare.headers = fields.clone();
+        assert_eq!(bare.held_bytes(), WAITING_BYTES + "/a".len() + "hostx".len());
+        let bytes = Bytes::from_static(b"12345");
+        for (payload, weight) in [
+            (Payload::Held { bytes: bytes.clone(), trailers: None }, 5),
+            (Payload::Held { bytes: bytes.clone(), trailers: Some(fields) }, 10),
+            // The rest of it is still with the caller.
+            (Payload::Streamed(Body::full(bytes)), BUFFER_BYTES + 5),
+        ] {
+            assert_eq!(bare.with(payload).held_bytes(), bare.held_bytes() + weight);
+        }
+    }
+}

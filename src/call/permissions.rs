@@ -1,0 +1,113 @@
+//! What a caller may do: which accounts it may use, and which of Zoho's calls it may make with them.
+//!
+//! What is not allowed is denied: a caller that the configuration says nothing of may do nothing.
+
+use std::{fmt, str::FromStr};
+
+use crate::zoho::{account::AccountName, catalogue::RouteId};
+
+/// The permissions of one caller.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Permissions {
+    /// The first is the one it uses when it names none.
+    pub accounts: Vec<AccountName>,
+    /// The calls it may make.
+    pub allow: Vec<RouteGlob>,
+    /// Of these, it may make only those that change nothing at Zoho.
+    pub read_only: bool,
+}
+
+/// A pattern of route ids: `people.lms.*`, `calendar.*`, `*`. A star stands for any characters, dots included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteGlob(String);
+
+/// Text that can match no route's id.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a route's id, in which * stands for any characters, such as \"people.lms.*\"")]
+pub struct NoRouteGlob;
+
+impl Permissions {
+    /// Whether the caller may use this account.
+    #[must_use]
+    pub fn covers(&self, account: &AccountName) -> bool {
+        self.accounts.contains(account)
+    }
+
+    /// Whether the caller may make this call.
+    #[must_use]
+    pub fn allows(&self, route: &RouteId) -> bool {
+        self.allow.iter().any(|glob| glob.matches(route.as_str()))
+    }
+}
+
+impl RouteGlob {
+    /// Whether it stands for this id.
+    #[must_use]
+    pub fn matches(&self, id: &str) -> bool {
+        let mut parts = self.0.split('*');
+        // Before the first star the id has to begin so, behind the last to end so, and in between to hold the parts in
+        // order.
+        let Some(rest) = parts.next().and_then(|first| id.strip_prefix(first)) else { return false };
+        let Some(last) = parts.next_back() else { return rest.is_empty() };
+        let Some(mut middle) = rest.strip_suffix(last) else { return false };
+        for part in parts {
+            let Some(at) = middle.find(part) else { return false };
+            middle = &middle[at + part.len()..];
+        }
+        true
+    }
+}
+
+impl fmt::Display for RouteGlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for RouteGlob {
+    type Err = NoRouteGlob;
+
+    fn from_str(text: &str) -> Result<Self, NoRouteGlob> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'*');
+        if text.is_empty() || !text.bytes().all(fits) {
+            return Err(NoRouteGlob);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        for (glob, id, expected) in [
+            ("people.lms.share-course", "people.lms.share-course", true),
+            ("people.lms.share-course", "people.lms.share-courses", false),
+            ("people.lms.*", "people.lms.share-course", true),
+            ("people.lms.*", "people.lmsx.share-course", false),
+            ("people.*", "people.lms.share-course", true),
+            ("*", "calendar.events.get-event", true),
+            ("*.get-*", "people.lms.get-shared-users", true),
+            ("*.get-*", "people.lms.forget-users", false),
+            ("people.*.get-*", "people.lms.get-shared-users", true),
+            ("people.*.get-*", "calendar.lms.get-shared-users", false),
+            ("a*a", "a", false),
+            ("a*a", "aa", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+        ] {
+            assert_eq!(glob.parse::<RouteGlob>().unwrap().matches(id), expected, "{glob} {id}");
+        }
+        for text in ["", "People.*", "people lms", "people/*"] {
+            assert!(text.parse::<RouteGlob>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_denied() {
+        let none = Permissions::default();
+        assert!(!none.covers(&AccountName::new("main")) && !none.allows(&RouteId::new("people.lms.share-course")));
+    }
+}

@@ -1,0 +1,171 @@
+//! Which scopes the routes in force need, and which of them a login lacks.
+//!
+//! A route's page lists scopes of which any one suffices, in spellings that vary: they are compared without regard to
+//! case. `SERVICE.section.ALL` is worth every other scope of its section. Some pages state no scope; such a route asks
+//! for nothing.
+
+use std::collections::BTreeMap;
+
+use crate::zoho::catalogue::{Route, RouteId, covers, is_all};
+
+/// Routes that a login may not use for want of a scope.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Missing<'a> {
+    /// Any one of them would do.
+    pub any_of: &'a [String],
+    /// The routes, in the order of the catalogue.
+    pub routes: Vec<&'a RouteId>,
+}
+
+/// A small set of scopes that serves every route: again and again the one that serves most of the routes left, the
+/// narrower one of equals. In the order of the catalogue.
+#[must_use]
+pub fn needed(routes: &[Route]) -> Vec<&str> {
+    let candidates = candidates(routes);
+    let wishes = wishes(routes);
+    let mut chosen: Vec<&str> = Vec::new();
+    loop {
+        let left: Vec<&Wish<'_>> = wishes.iter().filter(|wish| !serves_any(&chosen, wish.any_of)).collect();
+        let worth = |scope: &str| -> usize {
+            left.iter().filter(|wish| serves(scope, wish.any_of)).map(|wish| wish.routes).sum()
+        };
+        // Of equals `max_by_key` takes the last, and the first is wanted.
+        let best = candidates.iter().rev().max_by_key(|scope| (worth(scope), !is_all(scope)));
+        match best {
+            Some(best) if !left.is_empty() => chosen.push(best),
+            _ => break,
+        }
+    }
+    // A scope chosen early may be worth nothing beside those chosen later.
+    for scope in chosen.clone() {
+        let others: Vec<&str> = chosen.iter().copied().filter(|other| *other != scope).collect();
+        if wishes.iter().all(|wish| serves_any(&others, wish.any_of)) {
+            chosen = others;
+        }
+    }
+    candidates.into_iter().filter(|scope| chosen.contains(scope)).collect()
+}
+
+/// What is missing from a grant, whose scopes are parted by spaces or commas.
+#[must_use]
+pub fn missing<'a>(routes: &'a [Route], granted: &str) -> Vec<Missing<'a>> {
+    let granted: Vec<&str> = granted.split([' ', ',']).filter(|scope| !scope.is_empty()).collect();
+    let mut missing: Vec<Missing<'a>> = Vec::new();
+    for route in with_scopes(routes).filter(|route| !serves_any(&granted, &route.scopes)) {
+        match missing.iter_mut().find(|missing| missing.any_of == route.scopes.as_slice()) {
+            Some(missing) => missing.routes.push(&route.id),
+            None => missing.push(Missing { any_of: &route.scopes, routes: vec![&route.id] }),
+        }
+    }
+    missing
+}
+
+/// Every scope that a page names, each in the first of its spellings.
+fn candidates(routes: &[Route]) -> Vec<&str> {
+    let mut found: Vec<&str> = Vec::new();
+    for scope in routes.iter().flat_map(|route| &route.scopes) {
+        if !found.iter().any(|other| other.eq_ignore_ascii_case(scope)) {
+            found.push(scope);
+        }
+    }
+    found
+}
+
+/// A list of scopes of which one is needed, and by how many routes.
+struct Wish<'a> {
+    any_of: &'a [String],
+    routes: usize,
+}
+
+/// Hundreds of routes have some dozens of wishes between them.
+fn wishes(routes: &[Route]) -> Vec<Wish<'_>> {
+    let mut counted: BTreeMap<&[String], usize> = BTreeMap::new();
+    for route in with_scopes(routes) {
+        *counted.entry(&route.scopes).or_default() += 1;
+    }
+    counted.into_iter().map(|(any_of, routes)| Wish { any_of, routes }).collect()
+}
+
+fn with_scopes(routes: &[Route]) -> impl Iterator<Item = &Route> {
+    routes.iter().filter(|route| !route.scopes.is_empty())
+}
+
+fn serves_any(scopes: &[&str], any_of: &[String]) -> bool {
+    scopes.iter().any(|scope| serves(scope, any_of))
+}
+
+fn serves(scope: &str, any_of: &[String]) -> bool {
+    any_of.iter().any(|wanted| covers(scope, wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zoho::catalogue::Catalogue;
+
+    /// Routes that need one of the listed scopes each.
+    fn routes(scopes: &[&[&str]]) -> Vec<Route> {
+        let template = Catalogue::published().unwrap().routes.swap_remove(0);
+        let route = |(number, scopes): (usize, &&[&str])| Route {
+            id: RouteId::new(&format!("people.lms.call-{number}")),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            ..template.clone()
+        };
+        scopes.iter().enumerate().map(route).collect()
+    }
+
+    #[test]
+    fn the_published_catalogue_needs_one_scope_of_each_section() {
+        let catalogue = Catalogue::published().unwrap();
+        let needed = needed(&catalogue.routes);
+        for route in with_scopes(&catalogue.routes) {
+            assert!(serves_any(&needed, &route.scopes), "{}", route.id);
+        }
+        for expected in ["ZOHOPEOPLE.training.ALL", "ZohoCalendar.calendar.ALL"] {
+            assert!(needed.contains(&expected), "{needed:?}");
+        }
+    }
+
+    #[test]
+    fn asks_for_no_more_than_it_takes() {
+        let cases: [(&[&[&str]], &[&str]); 7] = [
+            (&[], &[]),
+            (&[&[]], &[]),
+            (&[&["P.a.ALL", "P.a.READ"]], &["P.a.READ"]),
+            (&[&["P.a.ALL", "P.a.READ"], &["P.a.ALL", "P.a.CREATE"]], &["P.a.ALL"]),
+            (&[&["P.a.READ"], &["P.b.READ"], &["P.a.UPDATE"]], &["P.a.READ", "P.b.READ", "P.a.UPDATE"]),
+            (&[&["P.a.READ"], &["P.a.UPDATE"], &["P.a.ALL"]], &["P.a.ALL"]),
+            (&[&["p.A.read"], &["P.a.READ"], &["P.b.ALL"]], &["p.A.read", "P.b.ALL"]),
+        ];
+        for (scopes, expected) in cases {
+            assert_eq!(needed(&routes(scopes)), expected, "{scopes:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_chosen_early_and_is_needed_no_more_is_left_out() {
+        // c serves four routes and goes first; a and b are needed all the same and serve those four as well.
+        let scopes: [&[&str]; 6] = [
+            &["P.c.X", "P.a.X"],
+            &["P.c.X", "P.a.X"],
+            &["P.c.X", "P.b.X"],
+            &["P.c.X", "P.b.X"],
+            &["P.a.X"],
+            &["P.b.X"],
+        ];
+        assert_eq!(needed(&routes(&scopes)), ["P.a.X", "P.b.X"]);
+    }
+
+    #[test]
+    fn tells_what_a_grant_lacks_and_for_which_routes() {
+        let routes = routes(&[&["P.a.ALL", "P.a.READ"], &["P.b.READ"], &["P.b.READ"], &["P.b.CREATE", "P.b.ALL"], &[]]);
+        let lack = |granted: &str| -> Vec<(String, usize)> {
+            missing(&routes, granted).iter().map(|missing| (missing.any_of.join("|"), missing.routes.len())).collect()
+        };
+        for whole in ["P.a.READ P.b.ALL", "p.A.all,P.B.aLL", "P.a.READ, P.b.READ,P.b.CREATE"] {
+            assert_eq!(lack(whole), [], "{whole}");
+        }
+        assert_eq!(lack("P.a.CREATE P.b.CREATE"), [("P.a.ALL|P.a.READ".into(), 1), ("P.b.READ".into(), 2)]);
+        assert_eq!(lack("").len(), 3);
+    }
+}

@@ -1,0 +1,314 @@
+//! The database: one redb file with the rows, the incidents, the tokens and a line about itself.
+//!
+//! Every commit is synced before it returns (`Durability::Immediate`, redb's default). At each opening the checksums of
+//! all pages are verified, so that a flipped bit is found and not read as truth. redb may still panic on a file that
+//! others altered; here such a panic is damage like any other.
+
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use redb::{
+    Builder, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
+    backends::FileBackend,
+};
+
+use super::{
+    files::{self, FileId},
+    row::{Key, Stored},
+};
+use crate::secret::file_watch;
+
+/// An open database.
+#[derive(Debug)]
+pub(super) struct Database {
+    /// Taken out when it is closed.
+    inner: Option<redb::Database>,
+    /// What the file was when it was opened; `None` for one without a name, in tests.
+    file: Option<FileId>,
+}
+
+/// What a database remembers.
+#[derive(Debug)]
+pub(super) struct Contents {
+    /// The number of its last commit.
+    pub(super) commit: u64,
+    /// The era that all times of the rows belong to.
+    pub(super) era: Option<String>,
+    /// Why the database before this one was lost, until rows were written after it.
+    pub(super) lost: Option<String>,
+    pub(super) rows: Vec<(Key, Stored)>,
+    /// Oldest first.
+    pub(super) incidents: Vec<String>,
+    pub(super) tokens: Vec<StoredToken>,
+}
+
+/// A token as the disk has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StoredToken {
+    pub(super) account: String,
+    /// Each has its own: a token of another era is worth nothing, and is not moved as rows are.
+    pub(super) era: Option<String>,
+    pub(super) expires: i64,
+    pub(super) sealed: Vec<u8>,
+}
+
+/// Why a database cannot be used.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The file is not what was written.
+    Damaged(String),
+    /// The system failed, and the file may be whole.
+    Failed(io::Error),
+}
+
+// === impl Database ===
+
+impl Database {
+    /// Makes a new database, whose commits are counted on from `commit`.
+    pub(super) fn create(path: &Path, commit: u64, lost: Option<&str>) -> io::Result<Self> {
+        let file = files::private().create_new(true).open(path)?;
+        let made = guarded(|| {
+            let id = FileId::of(&file.metadata().map_err(Fault::Failed)?);
+            let backend = FileBackend::new(file).map_err(fault)?;
+            let inner = builder().create_with_backend(backend).map_err(fault)?;
+            let database = Self { inner: Some(inner), file: Some(id) };
+            database.commit(|transaction| {
+                transaction.open_table(ROWS).map_err(fault)?;
+                transaction.open_table(INCIDENTS).map_err(fault)?;
+                transaction.open_table(TOKENS).map_err(fault)?;
+                let mut about = transaction.open_table(ABOUT).map_err(fault)?;
+                about.insert((), (FORMAT, commit, None, lost)).map_err(fault)?;
+                Ok(())
+            })?;
+            files::sync_folder_of(path).map_err(Fault::Failed)?;
+            Ok(database)
+        });
+        made.map_err(|fault| {
+            // Half a database would be taken for a damaged one.
+            let _ = fs::remove_file(path);
+            fault.into_io()
+        })
+    }
+
+    /// Opens a database, verifies it and reads all of it.
+    pub(super) fn open(path: &Path) -> Result<(Self, Contents), Fault> {
+        let file = file_watch::open_regular(OpenOptions::new().read(true), path)
+            .map_err(|unread| Fault::Failed(unread.into()))?;
+        if file.metadata().map_err(Fault::Failed)?.len() > LARGEST {
+            return Err(Fault::Damaged(format!("it is larger than {LARGEST} bytes")));
+        }
+        let (mut database, contents) = Self::open_by(|builder| builder.open(path))?;
+        database.file = Some(FileId::of(&fs::metadata(path).map_err(Fault::Failed)?));
+        Ok((database, contents))
+    }
+
+    /// Whether the file that is written to is still the one of this name.
+    pub(super) fn still_stands(&self, path: &Path) -> io::Result<()> {
+        self.file.map_or(Ok(()), |file| file.is_at(path))
+    }
+
+    /// [`Database::open`] with the disk as a parameter.
+    pub(super) fn open_by(
+        open: impl FnOnce(&Builder) -> Result<redb::Database, redb::DatabaseError>,
+    ) -> Result<(Self, Contents), Fault> {
+        guarded(|| {
+            let database = Self { inner: Some(open(&builder()).map_err(fault)?), file: None };
+            let contents = database.read()?;
+            Ok((database, contents))
+        })
+    }
+
+    /// Writes rows whose times belong to `era`, as must those of all other rows. Returns the commit's number.
+    pub(super) fn write(&self, era: Option<&str>, rows: &[(Key, Stored)]) -> Result<u64, Fault> {
+        guarded(|| {
+            self.commit(|transaction| {
+                let mut table = transaction.open_table(ROWS).map_err(fault)?;
+                for (Key { account, meter }, row) in rows {
+                    let key = (account.as_str(), meter.as_str());
+                    if row.is_empty() {
+                        table.remove(key).map_err(fault)?;
+                    } else {
+                        let value = (row.written, row.window, row.in_flight, row.unread, row.charges.clone(), row.lock);
+                        table.insert(key, value).map_err(fault)?;
+                    }
+                }
+                let mut about = transaction.open_table(ABOUT).map_err(fault)?;
+                let (_, commit, ..) = about_of(&about)?;
+                let commit = commit.saturating_add(1);
+                about.insert((), (FORMAT, commit, era, None)).map_err(fault)?;
+                Ok(commit)
+            })
+        })
+    }
+
+    /// Keeps an incident and lets the oldest go. Returns the commit's number.
+    pub(super) fn keep_incident(&self, text: &str) -> Result<u64, Fault> {
+        guarded(|| {
+            self.commit(|transaction| {
+                let mut table = transaction.open_table(INCIDENTS).map_err(fault)?;
+                let last = table.last().map_err(fault)?.map_or(0, |(number, _)| number.value());
+                table.insert(last.saturating_add(1), text).map_err(fault)?;
+                while table.len().map_err(fault)? > INCIDENTS_KEPT {
+                    table.pop_first().map_err(fault)?;
+                }
+                counted(transaction)
+            })
+        })
+    }
+
+    /// Keeps an account's token in place of the one before. Returns the commit's number.
+    pub(super) fn keep_token(&self, token: &StoredToken) -> Result<u64, Fault> {
+        guarded(|| {
+            self.commit(|transaction| {
+                let mut table = transaction.open_table(TOKENS).map_err(fault)?;
+                let value = (token.era.as_deref(), token.expires, token.sealed.as_slice());
+                table.insert(token.account.as_str(), value).map_err(fault)?;
+                counted(transaction)
+            })
+        })
+    }
+
+    fn commit<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<T, Fault>) -> Result<T, Fault> {
+        let transaction = self.inner()?.begin_write().map_err(fault)?;
+        let done = work(&transaction)?;
+        transaction.commit().map_err(fault)?;
+        Ok(done)
+    }
+
+    fn read(&self) -> Result<Contents, Fault> {
+        let transaction = self.inner()?.begin_read().map_err(fault)?;
+        let (format, commit, era, lost) = about_of(&transaction.open_table(ABOUT).map_err(fault)?)?;
+        if format != FORMAT {
+            return Err(Fault::Damaged(format!("it has format {format}, and this program knows format {FORMAT}")));
+        }
+        let mut rows = Vec::new();
+        for entry in transaction.open_table(ROWS).map_err(fault)?.iter().map_err(fault)? {
+            let (key, value) = entry.map_err(fault)?;
+            let (account, meter) = key.value();
+            let (written, window, in_flight, unread, charges, lock) = value.value();
+            let key = Key { account: account.to_owned(), meter: meter.to_owned() };
+            rows.push((key, Stored { written, window, in_flight, unread, charges, lock }));
+        }
+        let mut incidents = Vec::new();
+        for entry in transaction.open_table(INCIDENTS).map_err(fault)?.iter().map_err(fault)? {
+            incidents.push(entry.map_err(fault)?.1.value().to_owned());
+        }
+        let mut tokens = Vec::new();
+        for entry in transaction.open_table(TOKENS).map_err(fault)?.iter().map_err(fault)? {
+            let (account, value) = entry.map_err(fault)?;
+            let (era, expires, sealed) = value.value();
+            let (account, era) = (account.value().to_owned(), era.map(str::to_owned));
+            tokens.push(StoredToken { account, era, expires, sealed: sealed.to_owned() });
+        }
+        Ok(Contents { commit, era, lost, rows, incidents, tokens })
+    }
+
+    fn inner(&self) -> Result<&redb::Database, Fault> {
+        self.inner.as_ref().ok_or_else(|| Fault::Failed(io::Error::other("the database is closed")))
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let inner = self.inner.take();
+        // Closing writes too. What fails in it is made good by the check at the next opening.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(inner)));
+    }
+}
+
+// === impl Fault ===
+
+impl Fault {
+    pub(super) fn into_io(self) -> io::Error {
+        match self {
+            Self::Damaged(reason) => io::Error::new(io::ErrorKind::InvalidData, reason),
+            Self::Failed(error) => error,
+        }
+    }
+}
+
+/// Sorts redb's errors into those that speak of the file and those that speak of the system.
+fn fault(error: impl Into<redb::Error>) -> Fault {
+    use redb::Error as E;
+    match error.into() {
+        // Not a redb file, and a file that ends too early.
+        E::Io(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+            Fault::Damaged(error.to_string())
+        }
+        E::Io(error) => Fault::Failed(error),
+        E::DatabaseAlreadyOpen => Fault::Failed(io::ErrorKind::ResourceBusy.into()),
+        error @ (E::Corrupted(_)
+        | E::UpgradeRequired(_)
+        | E::RepairAborted
+        | E::TableTypeMismatch { .. }
+        | E::TableIsMultimap(_)
+        | E::TableIsNotMultimap(_)
+        | E::TypeDefinitionChanged { .. }
+        | E::TableDoesNotExist(_)) => Fault::Damaged(error.to_string()),
+        error => Fault::Failed(io::Error::other(error)),
+    }
+}
+
+/// Takes a panic for damage. The panic's message appears on stderr all the same: the hook belongs to the process.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(Fault::Damaged(format!("reading or writing it panicked: {text}")))
+    })
+}
+
+fn builder() -> Builder {
+    let mut builder = redb::Database::builder();
+    builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+    builder
+}
+
+/// Counts a commit that changes nothing about the rows. Returns its number.
+fn counted(transaction: &WriteTransaction) -> Result<u64, Fault> {
+    let mut about = transaction.open_table(ABOUT).map_err(fault)?;
+    let (_, commit, era, lost) = about_of(&about)?;
+    let commit = commit.saturating_add(1);
+    about.insert((), (FORMAT, commit, era.as_deref(), lost.as_deref())).map_err(fault)?;
+    Ok(commit)
+}
+
+/// The database's line about itself; a database without one was never finished.
+fn about_of(table: &impl ReadableTable<(), About>) -> Result<(u32, u64, Option<String>, Option<String>), Fault> {
+    let Some(line) = table.get(()).map_err(fault)? else {
+        return Err(Fault::Damaged("it does not say what it is".to_owned()));
+    };
+    let (format, commit, era, lost) = line.value();
+    Ok((format, commit, era.map(str::to_owned), lost.map(str::to_owned)))
+}
+
+const ROWS: TableDefinition<'_, (&str, &str), Columns> = TableDefinition::new("rows");
+
+/// Written, window, calls in flight, whether answers are unread, charges, lock; the key is account and meter.
+type Columns = (i64, u64, u32, bool, Vec<(i64, u32)>, Option<i64>);
+
+const INCIDENTS: TableDefinition<'_, u64, &str> = TableDefinition::new("incidents");
+
+/// By account: era, end, and what only its owner can read.
+const TOKENS: TableDefinition<'_, &str, (Option<&str>, i64, &[u8])> = TableDefinition::new("tokens");
+
+const ABOUT: TableDefinition<'_, (), About> = TableDefinition::new("about");
+
+/// Format, number of the commit, era of the rows, why the database before was lost.
+type About = (u32, u64, Option<&'static str>, Option<&'static str>);
+
+/// Changes with the meaning of what is stored, so that nothing is misread.
+const FORMAT: u32 = 1;
+
+/// Enough to tell a story, little enough to read at each start.
+const INCIDENTS_KEPT: u64 = 32;
+
+/// A thousand times what a gateway writes. All of it is read at each start.
+const LARGEST: u64 = 1024 * 1024 * 1024;
+
+/// The whole file fits in; redb's own default would allow a gigabyte.
+const CACHE: usize = 4 * 1024 * 1024;

@@ -1,0 +1,10 @@
+//! HTTP messages: bodies, field values and names that several layers read.
+
+pub mod body;
+pub mod boxed;
+pub mod hop_by_hop;
+pub mod host;
+pub mod method_override;
+pub mod payload_error;
+pub mod protocol;
+pub mod retry_after;

@@ -1,0 +1,207 @@
+//! The lines of one write: one before each attempt is sent, and one with what became of it.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::UNIX_EPOCH,
+};
+
+use http::{Method, uri::PathAndQuery};
+use tokio::time::Instant;
+use uuid::{ContextV7, Timestamp, Uuid};
+
+use super::hash::{self, Hashed};
+use crate::{
+    call::{
+        Call, Subject,
+        attempt_log::{Recorder, Steps, Trail, Unrecorded},
+    },
+    os::clock,
+    telemetry::{self, AUDIT, milliseconds},
+};
+
+/// Within a millisecond the ids of writes are told apart by a count that all share.
+static SEQUENCE: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+
+/// A write under way. Dropping it writes the line of its outcome, if it has not been written.
+#[derive(Debug)]
+pub(super) struct Entry {
+    facts: Arc<Facts>,
+    trail: Trail,
+    began: Instant,
+    told: bool,
+}
+
+/// What all lines of a write have in common.
+#[derive(Debug)]
+struct Facts {
+    /// Callers may send one request id twice, as with a retry of their own; this one is never the same.
+    audit_id: Uuid,
+    subject: Subject,
+    method: Method,
+    target: PathAndQuery,
+    request_id: String,
+    body: Hashed,
+    /// Whether an attempt that cannot be recorded must not be sent.
+    required: bool,
+}
+
+/// What is known of a write that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Zoho's answer says that it was done.
+    Executed,
+    /// Zoho's answer says that it was not done.
+    Failed,
+    /// Nobody knows.
+    Unknown,
+    /// It was about to be sent, and then was not.
+    NotSent,
+}
+
+impl Entry {
+    /// Begins one; the call goes on with its attempts recorded and its body watched.
+    pub(super) fn begin(call: Call, required: bool) -> (Self, Call) {
+        let request_id = call.request_id().to_owned();
+        let (body, payload) = Hashed::watch(call.payload);
+        let facts = Arc::new(Facts {
+            audit_id: audit_id(),
+            subject: call.subject.clone(),
+            method: call.method.clone(),
+            target: call.target.clone(),
+            request_id,
+            body,
+            required,
+        });
+        let trail = call.trail.clone();
+        trail.record(facts.clone());
+        (Self { facts, trail, began: clock::now(), told: false }, Call { payload, ..call })
+    }
+
+    /// Resolves when the outcome is written, or cannot be.
+    pub(super) async fn finish(mut self) {
+        // What cannot be written is counted and logged by the writer; the call was executed all the same.
+        let _ = telemetry::audited(|| self.tell()).await;
+    }
+
+    /// Writes the line of the outcome, once.
+    fn tell(&mut self) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        let steps = self.trail.steps();
+        let Some(verdict) = Verdict::of(steps) else { return };
+        // An attempt without an answer has no status; that of the one before would mislead.
+        let status = steps.status.filter(|_| !steps.under_way);
+        let facts = &self.facts;
+        tracing::info!(
+            target: AUDIT,
+            audit_id = %facts.audit_id,
+            request_id = facts.request_id,
+            caller = facts.subject.caller.name(),
+            account = facts.subject.account.name.as_str(),
+            route = facts.subject.route.id.as_str(),
+            method = %facts.method,
+            path = facts.target.path(),
+            query_sha256 = facts.query_hash(),
+            body_sha256 = facts.body.hash(),
+            verdict = verdict.as_str(),
+            status = status.map(|status| status.as_u16()),
+            attempts = steps.attempts,
+            took_ms = milliseconds(clock::now().saturating_duration_since(self.began)),
+            "audit"
+        );
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
+impl Facts {
+    fn query_hash(&self) -> Option<String> {
+        self.target.query().and_then(|query| hash::of(query.as_bytes()))
+    }
+
+    /// Writes the line of an attempt.
+    fn tell(&self, attempt: u32) {
+        tracing::info!(
+            target: AUDIT,
+            audit_id = %self.audit_id,
+            request_id = self.request_id,
+            caller = self.subject.caller.name(),
+            account = self.subject.account.name.as_str(),
+            route = self.subject.route.id.as_str(),
+            method = %self.method,
+            path = self.target.path(),
+            query_sha256 = self.query_hash(),
+            body_sha256 = self.body.hash(),
+            attempt,
+            "sending"
+        );
+    }
+}
+
+impl Recorder for Facts {
+    fn sending(&self, attempt: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>> {
+        Box::pin(async move {
+            match telemetry::audited(|| self.tell(attempt)).await {
+                Err(telemetry::Unwritten) if self.required => Err(Unrecorded),
+                Ok(()) | Err(telemetry::Unwritten) => Ok(()),
+            }
+        })
+    }
+}
+
+fn audit_id() -> Uuid {
+    let now = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(&SEQUENCE, now.as_secs(), now.subsec_nanos()))
+}
+
+impl Verdict {
+    /// `None` of a call of which no attempt came so far that it was announced.
+    fn of(steps: Steps) -> Option<Self> {
+        match steps {
+            Steps { attempts: 0, announced, .. } => announced.then_some(Self::NotSent),
+            Steps { under_way: true, .. } | Steps { executed: None, .. } => Some(Self::Unknown),
+            Steps { executed: Some(true), .. } => Some(Self::Executed),
+            Steps { executed: Some(false), .. } => Some(Self::Failed),
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Executed => "executed",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::NotSent => "not_sent",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_what_the_newest_attempt_left() {
+        let status = Some(StatusCode::OK);
+        let steps = Steps { announced: true, attempts: 1, status, executed: Some(true), ..Steps::default() };
+        for (steps, expected) in [
+            (Steps::default(), None),
+            (Steps { announced: true, ..Steps::default() }, Some(Verdict::NotSent)),
+            (steps, Some(Verdict::Executed)),
+            (Steps { executed: Some(false), ..steps }, Some(Verdict::Failed)),
+            (Steps { executed: None, ..steps }, Some(Verdict::Unknown)),
+            // The first attempt met a lock, the second has no answer.
+            (Steps { attempts: 2, under_way: true, executed: Some(false), ..steps }, Some(Verdict::Unknown)),
+        ] {
+            assert_eq!(Verdict::of(steps), expected, "{steps:?}");
+        }
+    }
+}

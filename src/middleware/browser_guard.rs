@@ -1,0 +1,282 @@
+//! The guard room: whether a web page made the request.
+//!
+//! Whatever runs in a browser on this machine can reach a port on loopback, and would act as Zoho's administrator. A
+//! page of another origin shows itself by `Origin` (RFC 6454) or `Sec-Fetch-Site` (W3C Fetch Metadata). A page whose own
+//! name was made to lead here (DNS rebinding) is of the same origin then, and shows itself by that name in `Host`. All
+//! three are refused, and nothing of CORS is ever granted.
+//!
+//! Browsers send `Sec-Fetch-Site` to potentially trustworthy addresses only, and `Origin` with few GETs. Loopback
+//! addresses and `localhost` are trustworthy; by any other way to here, such as `0.0.0.0` or a name in the hosts file, a
+//! page would come without a sign. So a browser has to use the former.
+
+use std::{
+    future::ready,
+    net::IpAddr,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{HeaderMap, HeaderValue, Request, Response, header, uri::Authority};
+use hyper::body::Incoming;
+use tower::{Layer, Service};
+
+use crate::{
+    listener::peer::{Peer, Reach},
+    message::{body::Body, boxed::BoxFuture, host},
+    problem::{Cause, Foreign, Refusal},
+    zoho::endpoint::ZohoHost,
+};
+
+/// The names under which the gateway is known, beside addresses and names beyond DNS: in lower case, without ports.
+#[derive(Debug, Clone, Default)]
+pub struct KnownHosts(Arc<[String]>);
+
+impl KnownHosts {
+    /// These names.
+    #[must_use]
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        Self(names.into_iter().map(|name| host::name(&name)).collect())
+    }
+
+    /// Refuses what a page sent whose name leads here.
+    ///
+    /// # Errors
+    /// [`Cause::ForeignOrigin`], naming the field.
+    pub fn check_host<B>(&self, request: &Request<B>) -> Result<(), Cause> {
+        // From other machines and through a file no page gets in by its name alone.
+        let local = request.extensions().get::<Peer>().is_some_and(|peer| peer.reach == Reach::Loopback);
+        // What a target names by itself goes before Host (RFC 9112 section 3.2.2).
+        let asked = request.uri().authority().map(Authority::as_str).or_else(|| host_field(request.headers()));
+        match asked {
+            Some(asked) if local && !self.knows(asked, is_a_browsers(request.headers())) => {
+                Err(Cause::ForeignOrigin(Foreign::Host))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes origin form of an absolute form that names the gateway itself. Its authority takes the place of `Host`, which
+    /// does not count then (RFC 9112 section 3.2.2). Other absolute forms stay as they are.
+    fn as_origin_form<B>(&self, request: &mut Request<B>) {
+        let (Some(authority), Some(path)) = (request.uri().authority(), request.uri().path_and_query()) else { return };
+        let (name, path) = (authority.as_str(), path.clone());
+        // A user's name before the host may hide which server is meant.
+        if name.contains('@') || !self.knows(name, is_a_browsers(request.headers())) {
+            return;
+        }
+        let Ok(host) = HeaderValue::from_str(name) else { return };
+        request.headers_mut().insert(header::HOST, host);
+        *request.uri_mut() = path.into();
+    }
+
+    /// Other addresses are beyond the DNS, and so are private names.
+    fn knows(&self, asked: &str, a_browser: bool) -> bool {
+        let name = host::name(asked);
+        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+        let trustworthy =
+            name == "localhost" || name.ends_with(".localhost") || address.is_some_and(|address| address.is_loopback());
+        let beyond_dns = address.is_some() || host::is_private(&name);
+        trustworthy || (beyond_dns && !a_browser) || self.0.contains(&name)
+    }
+}
+
+/// Refuses what a page of another origin sent.
+///
+/// # Errors
+/// [`Cause::ForeignOrigin`], naming the field.
+pub fn check_origin(headers: &HeaderMap) -> Result<(), Cause> {
+    if headers.get_all("sec-fetch-site").iter().any(|site| site != "none" && site != "same-origin") {
+        return Err(Cause::ForeignOrigin(Foreign::Site));
+    }
+    if headers.get_all(header::ORIGIN).iter().any(|origin| !is_own(origin.to_str().ok(), host_field(headers))) {
+        return Err(Cause::ForeignOrigin(Foreign::Origin));
+    }
+    Ok(())
+}
+
+/// All browsers begin so, and a few other programs; a page cannot change it in a request to another origin.
+fn is_a_browsers(headers: &HeaderMap) -> bool {
+    headers.get(header::USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/"))
+}
+
+fn host_field(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::HOST)?.to_str().ok()
+}
+
+/// Whether an origin is the very server that was asked.
+fn is_own(origin: Option<&str>, host: Option<&str>) -> bool {
+    let authority = origin.and_then(|origin| origin.strip_prefix("http://").or(origin.strip_prefix("https://")));
+    authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
+}
+
+/// Hangs the room.
+#[derive(Debug, Clone)]
+pub struct GuardLayer(KnownHosts);
+
+/// The room.
+#[derive(Debug, Clone)]
+pub struct Guard<S> {
+    hosts: KnownHosts,
+    inner: S,
+}
+
+impl GuardLayer {
+    /// Lets in by these names.
+    #[must_use]
+    pub fn new(hosts: KnownHosts) -> Self {
+        Self(hosts)
+    }
+}
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Guard<S> {
+        Guard { hosts: self.0.clone(), inner }
+    }
+}
+
+impl<S> Service<Request<Incoming>> for Guard<S>
+where
+    S: Service<
+            Request<Incoming>,
+            Response = Response<Body>,
+            Error = Refusal,
+            Future = BoxFuture<Response<Body>, Refusal>,
+        >,
+{
+    type Response = Response<Body>;
+    type Error = Refusal;
+    type Future = BoxFuture<Response<Body>, Refusal>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        self.hosts.as_origin_form(&mut request);
+        let zohos = || host_field(request.headers()).is_some_and(|host| ZohoHost::of(&host::name(host)).is_some());
+        let checked = check_origin(request.headers()).and_then(|()| match request.uri().authority() {
+            // Whose host this is, the route room judges.
+            Some(_) => Ok(()),
+            // So it does of Zoho's hosts, of which it serves the account's alone and says so of all others.
+            None => self.hosts.check_host(&request).or_else(|cause| if zohos() { Ok(()) } else { Err(cause) }),
+        });
+        match checked {
+            Ok(()) => self.inner.call(request),
+            Err(cause) => Box::pin(ready(Err(cause.into()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(reach: Reach, uri: &str, fields: &[(&'static str, &str)]) -> Result<(), Cause> {
+        let hosts = KnownHosts::new(["people.zoho.com".to_owned(), "Gateway.Example".to_owned()]);
+        let request = Request::get(uri).extension(Peer { reach, names: Arc::default() });
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = request.body(()).unwrap();
+        check_origin(request.headers()).and_then(|()| hosts.check_host(&request))
+    }
+
+    #[test]
+    fn services_are_let_in() {
+        for fields in [
+            &[][..],
+            &[("host", "127.0.0.1:8080")],
+            &[("host", "[::1]:8080")],
+            &[("host", "[::1]")],
+            &[("host", "10.1.2.3")],
+            &[("host", "LocalHost:1")],
+            &[("host", "app.localhost")],
+            &[("host", "localhost.")],
+            &[("host", "upstream.test")],
+            &[("host", "gateway:8080")],
+            &[("host", "host.docker.internal:8080")],
+            &[("host", "host.containers.internal")],
+            &[("host", "Host.Lima.Internal.:8080")],
+            &[("host", "gateway.team.svc.cluster.local")],
+            &[("host", "gateway.home.arpa")],
+            &[("host", "gateway.example:8080")],
+            &[("host", "People.Zoho.com:443")],
+            &[("host", "127.0.0.1:8080"), ("origin", "http://127.0.0.1:8080")],
+            &[("host", "127.0.0.1:8080"), ("sec-fetch-site", "none")],
+            &[("host", "127.0.0.1:8080"), ("sec-fetch-site", "same-origin")],
+            // Node's fetch.
+            &[("host", "127.0.0.1:8080"), ("sec-fetch-mode", "cors")],
+        ] {
+            assert!(outcome(Reach::Loopback, "/people/x", fields).is_ok(), "{fields:?}");
+        }
+        assert!(outcome(Reach::Loopback, "http://people.zoho.com/x", &[("host", "evil.example")]).is_ok());
+        assert!(outcome(Reach::Loopback, "http://evil.example/x", &[("host", "localhost")]).is_err());
+    }
+
+    #[test]
+    fn web_pages_are_not() {
+        let local = ("host", "127.0.0.1:8080");
+        for fields in [
+            &[local, ("sec-fetch-site", "cross-site")][..],
+            &[local, ("sec-fetch-site", "same-site")],
+            &[local, ("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")],
+            &[local, ("origin", "https://evil.example")],
+            &[local, ("origin", "null")],
+            &[local, ("origin", "http://127.0.0.1:3000")],
+            &[local, ("origin", "127.0.0.1:8080")],
+            &[local, ("origin", "http://127.0.0.1:8080"), ("origin", "http://evil.example")],
+        ] {
+            for reach in [Reach::Loopback, Reach::Unix, Reach::Network] {
+                assert!(outcome(reach, "/people/x", fields).is_err(), "{fields:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_was_made_to_lead_here_is_no_name_of_ours() {
+        for host in [
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "test.evil.example",
+            "host.docker.internal.evil.example",
+            "evil-internal.example",
+            "gateway.lan",
+            "",
+            ":80",
+        ] {
+            assert!(outcome(Reach::Loopback, "/people/x", &[("host", host)]).is_err(), "{host}");
+            assert!(outcome(Reach::Network, "/people/x", &[("host", host)]).is_ok(), "{host}");
+            assert!(outcome(Reach::Unix, "/people/x", &[("host", host)]).is_ok(), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_browser_has_to_use_an_address_by_which_it_shows_where_it_comes_from() {
+        let agent = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0");
+        for (host, known) in [
+            ("127.0.0.1:8080", true),
+            ("127.8.9.10", true),
+            ("[::1]:8080", true),
+            ("[::ffff:127.0.0.1]", false),
+            ("localhost:8080", true),
+            ("app.localhost", true),
+            ("gateway.example:8080", true),
+            ("0.0.0.0:8080", false),
+            ("[::]:8080", false),
+            ("10.1.2.3", false),
+            ("localhost4:8080", false),
+            ("ip6-localhost", false),
+            ("raspberrypi", false),
+            ("upstream.test", false),
+            ("host.docker.internal", false),
+            ("gateway.local", false),
+        ] {
+            let (page, service) = ([("host", host), agent], [("host", host), ("user-agent", "curl/8.5.0")]);
+            assert_eq!(outcome(Reach::Loopback, "/people/x", &page).is_ok(), known, "{host}");
+            assert!(outcome(Reach::Loopback, "/people/x", &service).is_ok(), "{host}");
+            assert!(outcome(Reach::Network, "/people/x", &page).is_ok(), "{host}");
+        }
+    }
+}

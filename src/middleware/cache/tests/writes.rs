@@ -1,0 +1,148 @@
+//! Reads and writes.
+
+use super::*;
+use crate::call::attempt_log::Trail;
+
+/// How a write ends, as the rooms below leave it in its trail.
+type Outcome = fn(&Trail) -> Result<StatusCode, Cause>;
+
+/// A Zoho whose writes end as told.
+fn writing(outcome: Outcome) -> Room {
+    let zoho = service_fn(move |call: Call| {
+        let outcome = if call.method == Method::GET { Ok(StatusCode::OK) } else { outcome(&call.trail) };
+        let answer = outcome
+            .map_err(Refusal::from)
+            .map(|status| Response::builder().status(status).body(Body::full(GOOD)).unwrap());
+        let answer: BoxFuture<_, _> = Box::pin(std::future::ready(answer));
+        answer
+    });
+    BoxCloneSyncService::new(layer().layer(zoho))
+}
+
+fn answered(trail: &Trail, status: StatusCode) -> Result<StatusCode, Cause> {
+    trail.sends();
+    trail.answered(status);
+    Ok(status)
+}
+
+/// Sent, and never answered.
+fn unanswered(trail: &Trail) -> Result<StatusCode, Cause> {
+    trail.sends();
+    Err(silent())
+}
+
+/// Sent, and refused by Zoho unexecuted.
+fn refused(trail: &Trail) {
+    trail.sends();
+    trail.answered(StatusCode::OK);
+    trail.refused();
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_write_that_zoho_may_have_executed_makes_answers_stale() {
+    let outcomes: [(Outcome, bool); 11] = [
+        (|trail| answered(trail, StatusCode::OK), true),
+        (|trail| answered(trail, StatusCode::FOUND), true),
+        (|trail| answered(trail, StatusCode::UNPROCESSABLE_ENTITY), true),
+        (|trail| answered(trail, StatusCode::BAD_GATEWAY), true),
+        (unanswered, true),
+        (|_| Err(Cause::ThresholdSaturated { retry_after: seconds(1), daily: false }), false),
+        (|_| Err(Cause::StateUnavailable), false),
+        (|_| Err(Cause::TokenThrottled { retry_after: seconds(1) }), false),
+        (
+            |trail| {
+                trail.sends();
+                trail.not_sent();
+                Err(silent())
+            },
+            false,
+        ),
+        (
+            |trail| {
+                refused(trail);
+                Err(Cause::ThresholdLocked { retry_after: seconds(1) })
+            },
+            false,
+        ),
+        // After a dead token it was sent once more.
+        (
+            |trail| {
+                refused(trail);
+                unanswered(trail)
+            },
+            true,
+        ),
+    ];
+    for (number, (outcome, changes)) in outcomes.into_iter().enumerate() {
+        let room = writing(outcome);
+        ask(&room, get("/a", &[])).await;
+        let _ = room.clone().oneshot(call(Method::PUT, "main", "/a", &[])).await;
+        let again = ask(&room, get("/a", &[])).await;
+        assert_eq!(!status(&again).contains("hit"), changes, "outcome {number}");
+    }
+}
+
+/// A caller that hangs up in the queue has not written, and one that hangs up later may have.
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_hangs_up_has_written_once_its_call_is_sent() {
+    type Step = fn(&Trail);
+    let steps: [(Step, bool); 4] = [
+        (|_| {}, false),
+        (refused, false),
+        (Trail::sends, true),
+        (
+            |trail| {
+                refused(trail);
+                trail.sends();
+            },
+            true,
+        ),
+    ];
+    for (number, (step, changes)) in steps.into_iter().enumerate() {
+        let zoho = service_fn(move |Call { trail, method, .. }: Call| {
+            let answer: BoxFuture<_, _> = Box::pin(async move {
+                if method != Method::GET {
+                    step(&trail);
+                    std::future::pending::<()>().await;
+                }
+                Ok(Response::new(Body::full(GOOD)))
+            });
+            answer
+        });
+        let room: Room = BoxCloneSyncService::new(layer().layer(zoho));
+        ask(&room, get("/a", &[])).await;
+        let write = tokio::spawn(room.clone().oneshot(call(Method::DELETE, "main", "/a", &[])));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        write.abort();
+        assert!(write.await.unwrap_err().is_cancelled());
+        assert_eq!(!status(&ask(&room, get("/a", &[])).await).contains("hit"), changes, "{number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_of_unknown_outcome_may_be_executed_later() {
+    let room = writing(unanswered);
+    let _ = room.clone().oneshot(call(Method::PUT, "main", "/a", &[])).await;
+    for _ in 0..3 {
+        let answer = ask(&room, get("/a", &[])).await;
+        assert!(!status(&answer).contains("hit"), "nothing is kept while Zoho may still execute it");
+        tokio::time::advance(seconds(19)).await;
+    }
+    tokio::time::advance(seconds(4)).await;
+    assert!(!status(&ask(&room, get("/a", &[])).await).contains("hit"));
+    assert!(status(&ask(&room, get("/a", &[])).await).contains("hit"), "after 60 s it is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_roots_of_people_and_every_spelling_are_one_resource() {
+    for (read, write) in [
+        ("/api/v1/courses/1/share", "/people/api/v1/courses/1/share"),
+        ("/people/api/v1/courses/1/share?a=1", "/api/v1/courses/1/share"),
+        ("/api/v1/courses/1/share", "/api/v1/c%6Furses/1/share/"),
+    ] {
+        let room = writing(|trail| answered(trail, StatusCode::OK));
+        ask(&room, get(read, &[])).await;
+        ask(&room, call(Method::PUT, "main", write, &[])).await;
+        assert!(!status(&ask(&room, get(read, &[])).await).contains("hit"), "{read} {write}");
+    }
+}

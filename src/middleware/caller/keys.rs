@@ -1,0 +1,349 @@
+//! API keys, known by their hashes only.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+
+use aws_lc_rs::{constant_time, digest, rand};
+use parking_lot::RwLock;
+
+use super::Registered;
+use crate::secret::{
+    Secret,
+    file_watch::{self, Reread, Trouble, Unread},
+    hex,
+};
+
+/// What every key that we make begins with, so that one that leaks into a repository or a log is found by a search.
+const PREFIX: &str = "zgw_";
+
+/// Some ten thousand hashes, more than anybody rotates between.
+const LONGEST_FILE: u64 = 1024 * 1024;
+
+/// The SHA-256 of an API key. Keys are long and random, so a fast hash does: nobody can try them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyHash([u8; digest::SHA256_OUTPUT_LEN]);
+
+/// Text that is no hash.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a SHA-256 in 64 hexadecimal digits, as `zoho-gateway key` prints it")]
+pub struct NoKeyHash;
+
+/// The system has no random numbers to give.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gives no random numbers")]
+pub struct NoRandomness;
+
+/// A file that holds no key hashes. Nothing of it is repeated: it may hold a key by mistake.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableKeys {
+    /// It cannot be read.
+    #[error(transparent)]
+    Unread(#[from] Unread),
+    /// A line is neither a hash nor a comment.
+    #[error("line {0}: {NoKeyHash}")]
+    Line(usize),
+    /// No line is a hash. Who empties a file may be about to write it anew.
+    #[error("holds no hash; expected one a line")]
+    Empty,
+    /// A hash is another caller's already.
+    #[error("holds a hash that another caller has: whose key would it be?")]
+    Taken,
+}
+
+/// The keys of all callers. Clones share them, so that all see them change.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Keys(Arc<RwLock<Vec<Ring>>>);
+
+/// The keys of one caller that come from one place.
+#[derive(Debug)]
+struct Ring {
+    caller: Arc<Registered>,
+    hashes: Vec<KeyHash>,
+    file: Option<PathBuf>,
+    trouble: Trouble,
+}
+
+// === impl KeyHash ===
+
+impl KeyHash {
+    /// Of a key as the caller sends it.
+    #[must_use]
+    pub fn of(key: &[u8]) -> Self {
+        let mut hash = [0; digest::SHA256_OUTPUT_LEN];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, key).as_ref());
+        Self(hash)
+    }
+
+    /// Reads a file with one hash a line; blank lines and what follows a `#` do not count.
+    ///
+    /// # Errors
+    /// [`UnusableKeys`] for a file that is not of this form or holds none.
+    pub fn in_file(path: &Path) -> Result<Vec<Self>, UnusableKeys> {
+        let text = file_watch::read(path, LONGEST_FILE)?;
+        let mut hashes = Vec::new();
+        for (number, line) in text.expose().split(|byte| *byte == b'\n').enumerate() {
+            let line = line.split(|byte| *byte == b'#').next().unwrap_or_default().trim_ascii();
+            if !line.is_empty() {
+                let hash = std::str::from_utf8(line).ok().and_then(|line| line.parse().ok());
+                hashes.push(hash.ok_or(UnusableKeys::Line(number + 1))?);
+            }
+        }
+        if hashes.is_empty() { Err(UnusableKeys::Empty) } else { Ok(hashes) }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+impl FromStr for KeyHash {
+    type Err = NoKeyHash;
+
+    fn from_str(text: &str) -> Result<Self, NoKeyHash> {
+        hex::read(text).map(Self).ok_or(NoKeyHash)
+    }
+}
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::lower(&self.0))
+    }
+}
+
+/// A new key: 256 random bits in hexadecimal digits, which no shell, URL or double click breaks apart.
+///
+/// # Errors
+/// [`NoRandomness`].
+pub fn new_key() -> Result<Secret, NoRandomness> {
+    let mut bits = [0; 32];
+    rand::fill(&mut bits).map_err(|_| NoRandomness)?;
+    let digits = Secret::new(hex::lower(&bits));
+    Ok(Secret::new([PREFIX, digits.expose()].concat()))
+}
+
+// === impl Keys ===
+
+impl Keys {
+    /// Adds a key; `false` when somebody has it already.
+    pub(super) fn add(&self, hash: KeyHash, caller: &Arc<Registered>) -> bool {
+        self.hang(Ring { caller: Arc::clone(caller), hashes: vec![hash], file: None, trouble: Trouble::default() })
+    }
+
+    /// Adds the keys that stand in a file; `false` when another caller has one of them already.
+    pub(super) fn add_file(&self, file: PathBuf, hashes: Vec<KeyHash>, caller: &Arc<Registered>) -> bool {
+        self.hang(Ring { caller: Arc::clone(caller), hashes, file: Some(file), trouble: Trouble::default() })
+    }
+
+    fn hang(&self, ring: Ring) -> bool {
+        let mut rings = self.0.write();
+        let free = rings.iter().all(|other| !other.shares(&ring.hashes));
+        rings.push(ring);
+        free
+    }
+
+    /// Whose key it is. Every hash is compared, and each in constant time, so that the time taken tells nothing.
+    pub(super) fn caller(&self, key: &[u8]) -> Option<Arc<Registered>> {
+        let shown = KeyHash::of(key);
+        let rings = self.0.read();
+        let hashes = rings.iter().flat_map(|ring| ring.hashes.iter().map(move |hash| (hash, &ring.caller)));
+        hashes.fold(None, |found, (hash, caller)| if hash.is(&shown) { Some(caller) } else { found }).cloned()
+    }
+
+    /// Reads the files again. One that cannot be used leaves the keys that it held before.
+    pub(super) fn reread(&self) {
+        let files: Vec<_> = {
+            let rings = self.0.read();
+            rings.iter().enumerate().filter_map(|(at, ring)| Some((at, ring.file.clone()?))).collect()
+        };
+        // Without the lock, since the disk may be busy.
+        let read: Vec<_> = files.into_iter().map(|(at, file)| (at, KeyHash::in_file(&file), file)).collect();
+        let mut rings = self.0.write();
+        // All together, since a key may have gone from one file to another.
+        let mut wanted: Vec<_> = rings.iter().map(|ring| ring.hashes.clone()).collect();
+        for (at, hashes, _) in &read {
+            if let Ok(hashes) = hashes {
+                wanted[*at].clone_from(hashes);
+            }
+        }
+        let mut taken = HashSet::new();
+        while let Some(at) = (0..rings.len()).find(|&at| wanted[at] != rings[at].hashes && is_taken(at, &wanted)) {
+            wanted[at].clone_from(&rings[at].hashes);
+            taken.insert(at);
+        }
+        for (at, hashes, file) in read {
+            let hashes = if taken.contains(&at) { Err(UnusableKeys::Taken) } else { hashes };
+            rings[at].replace(hashes, &file);
+        }
+    }
+}
+
+/// Whether somebody else is to have one of the same keys.
+fn is_taken(at: usize, wanted: &[Vec<KeyHash>]) -> bool {
+    let others = wanted.iter().enumerate().filter(|(other, _)| *other != at);
+    others.flat_map(|(_, hashes)| hashes).any(|hash| wanted[at].contains(hash))
+}
+
+impl Ring {
+    fn shares(&self, hashes: &[KeyHash]) -> bool {
+        self.hashes.iter().any(|hash| hashes.contains(hash))
+    }
+
+    fn replace(&mut self, hashes: Result<Vec<KeyHash>, UnusableKeys>, file: &Path) {
+        let (caller, file) = (self.caller.who.name(), file.display());
+        let replaced = hashes.map(|hashes| {
+            let replaced = hashes != self.hashes;
+            self.hashes = hashes;
+            replaced
+        });
+        match self.trouble.judge(replaced) {
+            Reread::Quiet => {}
+            Reread::Replaced => {
+                tracing::info!(caller, %file, keys = self.hashes.len(), "the keys of a caller have changed");
+            }
+            Reread::Unusable(error) => {
+                tracing::warn!(caller, %file, %error, "a key file cannot be used; the keys before go on until it is mended");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, num::NonZeroU32};
+
+    use super::*;
+    use crate::ledger::Caller;
+
+    fn caller(name: &str) -> Arc<Registered> {
+        let who = Caller::new(name, NonZeroU32::MIN);
+        Arc::new(Registered { who, permissions: Arc::default(), limit: None })
+    }
+
+    /// The caller of a key, by name.
+    fn of(keys: &Keys, key: &str) -> Option<String> {
+        keys.caller(key.as_bytes()).map(|found| found.who.name().to_owned())
+    }
+
+    #[test]
+    fn reads_a_hash_as_sha256sum_writes_it() {
+        let hash = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683";
+        assert_eq!(hash.parse::<KeyHash>().unwrap(), KeyHash::of(b"key"));
+        assert_eq!(hash.to_uppercase().parse::<KeyHash>().unwrap(), KeyHash::of(b"key"));
+        assert_eq!(KeyHash::of(b"key").to_string(), hash);
+        for text in ["", "key", &hash[1..], &format!("{hash}0"), &hash.replace('2', "g"), &hash.replacen("2c", "+c", 1)]
+        {
+            assert!(text.parse::<KeyHash>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_new_key_is_long_and_never_the_same() {
+        let (one, other) = (new_key().unwrap(), new_key().unwrap());
+        let random = one.expose().strip_prefix("zgw_").unwrap();
+        assert!(random.len() == 64 && random.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        assert_ne!(one.expose(), other.expose());
+    }
+
+    #[test]
+    fn knows_callers_by_any_of_their_keys() {
+        let keys = Keys::default();
+        let (payroll, reports) = (caller("payroll"), caller("reports"));
+        for (key, caller) in [("old", &payroll), ("new", &payroll), ("other", &reports)] {
+            assert!(keys.add(KeyHash::of(key.as_bytes()), caller));
+        }
+        assert!(!keys.add(KeyHash::of(b"other"), &payroll), "it is somebody's already");
+        for (key, name) in [("old", Some("payroll")), ("new", Some("payroll")), ("x", None)] {
+            assert_eq!(of(&keys, key).as_deref(), name, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_file_holds_one_hash_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let (old, new) = (KeyHash::of(b"old"), KeyHash::of(b"new"));
+        for (text, expected) in [
+            (format!("{old}"), vec![old]),
+            (format!("# payroll\r\n\r\n  {old} # until May\r\n{new}\n"), vec![old, new]),
+        ] {
+            fs::write(&path, &text).unwrap();
+            assert_eq!(KeyHash::in_file(&path).unwrap(), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("", "holds no hash"),
+            ("# nothing\n", "holds no hash"),
+            ("\nzgw_secret\n", "line 2: expected a SHA-256"),
+            ("\n\n\u{e9}", "line 3: expected a SHA-256"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let told = KeyHash::in_file(&path).unwrap_err().to_string();
+            assert!(told.contains(expected) && !told.contains("secret"), "{told}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(KeyHash::in_file(&path).unwrap_err().to_string().contains("cannot be read"));
+        assert!(KeyHash::in_file(folder.path()).unwrap_err().to_string().contains("directory"));
+        assert!(KeyHash::in_file(Path::new("/dev/zero")).unwrap_err().to_string().contains("too long"));
+    }
+
+    #[test]
+    fn a_file_is_read_again_and_kept_to_what_it_held_where_it_cannot_be_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let (payroll, reports) = (caller("payroll"), caller("reports"));
+        let keys = Keys::default();
+        assert!(keys.add(KeyHash::of(b"reports"), &reports));
+        assert!(keys.add_file(path.clone(), vec![KeyHash::of(b"old")], &payroll));
+        let shared = keys.clone();
+        let all = || ["old", "new", "reports"].map(|key| of(&shared, key));
+        let payroll = Some("payroll".to_owned());
+        let reports = Some("reports".to_owned());
+        for (text, old, new) in [
+            (format!("{}\n{}", KeyHash::of(b"old"), KeyHash::of(b"new")), &payroll, &payroll),
+            (KeyHash::of(b"new").to_string(), &None, &payroll),
+            ("nonsense".to_owned(), &None, &payroll),
+            // Another caller's key would make it two callers' key.
+            (format!("{}\n{}", KeyHash::of(b"old"), KeyHash::of(b"reports")), &None, &payroll),
+            (KeyHash::of(b"old").to_string(), &payroll, &None),
+        ] {
+            fs::write(&path, &text).unwrap();
+            keys.reread();
+            assert_eq!(all(), [old.clone(), new.clone(), reports.clone()], "{text}");
+        }
+        fs::remove_file(&path).unwrap();
+        keys.reread();
+        assert_eq!(all(), [payroll, None, reports]);
+    }
+
+    #[test]
+    fn keys_may_change_hands_at_once_but_never_have_two() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let keys = Keys::default();
+        for name in ["a", "b", "c"] {
+            let hash = KeyHash::of(name.as_bytes());
+            fs::write(path(name), hash.to_string()).unwrap();
+            assert!(keys.add_file(path(name), vec![hash], &caller(name)));
+        }
+        let holds = |name: &str, key: &str| fs::write(path(name), KeyHash::of(key.as_bytes()).to_string()).unwrap();
+        let all = || ["a", "b", "c", "new"].map(|key| of(&keys, key).unwrap_or_default());
+        holds("a", "b");
+        holds("b", "a");
+        keys.reread();
+        assert_eq!(all(), ["b", "a", "c", ""]);
+        for (name, key) in [("a", "new"), ("b", "c"), ("c", "b")] {
+            holds(name, key);
+        }
+        keys.reread();
+        assert_eq!(all(), ["", "c", "b", "a"]);
+        // What `a` keeps nobody else gets, nor the key that `c` keeps for want of it.
+        holds("c", "new");
+        holds("b", "b");
+        keys.reread();
+        assert_eq!(all(), ["", "c", "b", "a"]);
+    }
+}

@@ -1,0 +1,321 @@
+//! One call's visit to the forward room.
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, response::Parts};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
+use tokio::time::Instant;
+use tower::Service;
+
+use super::{
+    coding, framing, hygiene,
+    peek::{self, Broken, Peeked},
+    signs::{self, Sign},
+};
+use crate::{
+    call::{
+        Answer, Call, Signed, Token, Unexecuted,
+        attempt_log::{Trail, Unrecorded},
+    },
+    ledger::{Met, Permit},
+    message::{body::Body, boxed::BoxFuture},
+    os::clock,
+    problem::{Cause, Refusal, ScopeEvidence},
+    upstream::{Client, Failure},
+    zoho::{endpoint::Endpoint, success},
+};
+
+/// The last room before Zoho.
+#[derive(Debug, Clone)]
+pub struct Forward(Arc<Way>);
+
+#[derive(Debug)]
+struct Way {
+    client: Client,
+    timeout: Duration,
+    max_body: u64,
+}
+
+impl Forward {
+    /// Over this client; an answer's head has to be here within `timeout`. `max_body` is told to callers whose
+    /// streamed body turned out larger.
+    #[must_use]
+    pub fn new(client: Client, timeout: Duration, max_body: u64) -> Self {
+        Self(Arc::new(Way { client, timeout, max_body }))
+    }
+}
+
+impl Way {
+    async fn visit(self: Arc<Self>, signed: Signed) -> Result<Answer, Refusal> {
+        let Signed { call, mut permit, token } = signed;
+        let (subject, trail) = (call.subject.clone(), call.trail.clone());
+        let endpoint = subject.account.endpoints.product(subject.route.product);
+        let request = request(call, endpoint, &token).ok_or_else(|| Refusal::from(Cause::Internal).of(&subject))?;
+        let refuse = |cause| Refusal::from(cause).of(&subject);
+        let (mut head, body) = match self.send(request, endpoint, permit.as_mut(), &trail).await.map_err(refuse)? {
+            Sent::Answered(head, body) => (head, body),
+            Sent::Overtaken(until) => return Ok(overtaken(until)),
+        };
+        trail.answered(head.status);
+        let framed = framing::settle(&mut head).map_err(|unframed| {
+            Failure::invalid(endpoint.authority().as_str(), "http_protocol_error", unframed.to_string()).cause
+        });
+        // The status alone is a sign; whatever becomes of the body, nothing more may be sent.
+        if head.status == StatusCode::TOO_MANY_REQUESTS
+            && let Some(met) = permit.as_mut().and_then(|permit| permit.locked(retry_after(&head)))
+        {
+            trail.refused();
+            return Ok(answer(head, body.into(), Some(Unexecuted::Locked(met))));
+        }
+        // Without a permit there is no lock to be kept, so only a refused token is of interest.
+        if permit.is_none() && head.status.is_success() {
+            framed.map_err(refuse)?;
+            trail.judged(|| true);
+            return Ok(answer(head, Body::from(body).patient(self.timeout), None));
+        }
+        let (seen, peeked) = self.peek(body, endpoint).await;
+        let seen = decoded(&head, &seen);
+        let sign = signs::read(head.status, &head.headers, &seen, clock::wall());
+        if sign.is_some() {
+            trail.refused();
+        }
+        // Also in an answer that broke off, or that nobody can hand on: the lock is there all the same.
+        let met = match (&sign, &mut permit) {
+            (Some(Sign::Locked(retry_after)), Some(permit)) => permit.locked(*retry_after),
+            _ => None,
+        };
+        let body = framed.and(peeked).map_err(refuse)?;
+        trail.judged(|| sign.is_none() && !success::tells_of_failure(&seen));
+        if let Some(met) = met {
+            return Ok(answer(head, body, Some(Unexecuted::Locked(met))));
+        }
+        permit.as_mut().map(Permit::executed);
+        if let Some(Sign::ScopeMissing(code)) = sign {
+            let scopes = subject.route.scopes.clone();
+            return Err(refuse(Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Code(code) }));
+        }
+        let unexecuted = match sign {
+            Some(Sign::TokenRefused(refusal)) => Some(Unexecuted::TokenRefused(refusal)),
+            _ => None,
+        };
+        Ok(answer(head, body.patient(self.timeout), unexecuted))
+    }
+
+    /// The exchange itself, with the ledger's books kept at the moments that count.
+    async fn send(
+        &self,
+        mut request: Request<Body>,
+        endpoint: &Endpoint,
+        permit: Option<&mut Permit>,
+        trail: &Trail,
+    ) -> Result<Sent, Cause> {
+        let server = endpoint.authority().as_str();
+        let connection = capture_connection(&mut request);
+        // Before the slot is charged: the record may take its time, and a lock may come meanwhile.
+        trail.announced().await.map_err(|Unrecorded| Cause::AuditUnavailable)?;
+        let mut attempt = match Attempt::begin(permit, trail, &connection) {
+            Ok(attempt) => attempt,
+            Err(until) => return Ok(Sent::Overtaken(until)),
+        };
+        // Dropped before the attempt, which then sees whether it came to a connection.
+        let mut exchange = pin!(tokio::time::timeout(self.timeout, self.client.request(request)));
+        let outcome = tokio::select! {
+            outcome = &mut exchange => outcome,
+            until = attempt.overtaken() => {
+                if attempt.is_unsent() {
+                    return Ok(Sent::Overtaken(until));
+                }
+                exchange.await
+            }
+        };
+        let mut failure = match outcome {
+            Ok(Ok(response)) => {
+                attempt.answered();
+                return received(response, &connection, endpoint);
+            }
+            Ok(Err(error)) => Failure::of(&error, server, self.max_body),
+            Err(_) => Failure::timeout(server),
+        };
+        if attempt.is_unsent() {
+            failure = failure.without_connection();
+        }
+        if failure.never_sent {
+            attempt.take_back();
+        }
+        Err(failure.cause)
+    }
+
+    /// What is seen of a body, and the body, if it is whole so far.
+    async fn peek(&self, body: Incoming, endpoint: &Endpoint) -> (Bytes, Result<Body, Cause>) {
+        let server = endpoint.authority().as_str();
+        match tokio::time::timeout(self.timeout, peek::peek(body)).await {
+            Ok(Ok(Peeked { body, seen })) => (seen, Ok(body)),
+            Ok(Err(Broken { seen, error })) => {
+                (seen, Err(Failure::invalid(server, "http_response_incomplete", error.to_string()).cause))
+            }
+            Err(_) => (Bytes::new(), Err(Failure::timeout(server).cause)),
+        }
+    }
+}
+
+impl Service<Signed> for Forward {
+    type Response = Answer;
+    type Error = Refusal;
+    type Future = BoxFuture<Answer, Refusal>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, signed: Signed) -> Self::Future {
+        Box::pin(Arc::clone(&self.0).visit(signed))
+    }
+}
+
+/// The request as Zoho gets it; `None` only for a target that no URI can hold, which the listener has ruled out.
+fn request(call: Call, endpoint: &Endpoint, token: &Token) -> Option<Request<Body>> {
+    let uri = Uri::builder()
+        .scheme(endpoint.scheme().clone())
+        .authority(endpoint.authority().clone())
+        .path_and_query(call.target)
+        .build()
+        .ok()?;
+    let mut headers: HeaderMap = call.headers;
+    // Without a length, an empty body of these would have no framing at all, and strict servers answer 411 (RFC 9110
+    // section 8.6).
+    let declares = headers.contains_key(header::TRANSFER_ENCODING) || headers.contains_key(header::CONTENT_LENGTH);
+    let has_length = declares || matches!(call.method, Method::POST | Method::PUT | Method::PATCH);
+    hygiene::outbound(&mut headers);
+    coding::without_unreadable(&mut headers);
+    headers.insert(header::HOST, HeaderValue::from_str(endpoint.authority().as_str()).ok()?);
+    headers.insert(header::AUTHORIZATION, token.header.clone());
+    let body = Body::from(call.payload).with_clean_trailers(hygiene::outbound);
+    if body.is_end_stream() && has_length {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    } else if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        // hyper leaves out a body of unknown length on methods that seldom have one, such as GET, unless told.
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = call.method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Some(request)
+}
+
+/// One attempt, noted in ledger and trail as sent from just before its first byte may leave. Without a connection none of
+/// it was written; if it ends like that, however it ends, it is noted as not sent.
+struct Attempt<'a> {
+    permit: Option<&'a mut Permit>,
+    trail: &'a Trail,
+    connection: &'a CaptureConnection,
+}
+
+impl<'a> Attempt<'a> {
+    /// # Errors
+    /// The end of a lock that came since the permit was given: then nothing may be sent.
+    fn begin(
+        mut permit: Option<&'a mut Permit>,
+        trail: &'a Trail,
+        connection: &'a CaptureConnection,
+    ) -> Result<Self, Instant> {
+        if let Some(permit) = &mut permit {
+            permit.sending()?;
+        }
+        trail.sends();
+        Ok(Self { permit, trail, connection })
+    }
+
+    /// Until the request has a connection, it can still be held back from a lock.
+    fn is_unsent(&self) -> bool {
+        self.connection.connection_metadata().is_none()
+    }
+
+    /// Resolves when a lock comes that this call may not be sent in, with its end.
+    async fn overtaken(&self) -> Instant {
+        match &self.permit {
+            Some(permit) => permit.overtaken().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn answered(&mut self) {
+        if let Some(permit) = &mut self.permit {
+            permit.answered();
+        }
+    }
+
+    fn take_back(&mut self) {
+        if let Some(permit) = &mut self.permit {
+            permit.not_sent();
+        }
+        self.trail.not_sent();
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if self.is_unsent() {
+            self.take_back();
+        }
+    }
+}
+
+/// How an exchange ended that did not fail.
+enum Sent {
+    Answered(Parts, Incoming),
+    /// A lock came before anything was sent; its end.
+    Overtaken(Instant),
+}
+
+/// The answer, and what it means for the connection that it came on.
+fn received(response: Response<Incoming>, connection: &CaptureConnection, endpoint: &Endpoint) -> Result<Sent, Cause> {
+    let (head, body) = response.into_parts();
+    // Nobody asked for another protocol, since `Upgrade` is not forwarded.
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let log = "101 Switching Protocols, which nobody asked for".to_owned();
+        return Err(Failure::invalid(endpoint.authority().as_str(), "http_protocol_error", log).cause);
+    }
+    // On a connection that spoke HTTP/1.0 once, hyper speaks it too, and would leave out a body of unknown length.
+    if head.version < Version::HTTP_11
+        && let Some(connected) = &*connection.connection_metadata()
+    {
+        connected.poison();
+    }
+    Ok(Sent::Answered(head, body))
+}
+
+/// Stands for the answer of a call that was held back; nobody but the retry room sees it.
+fn overtaken(until: Instant) -> Answer {
+    Answer {
+        response: Response::new(Body::default()),
+        unexecuted: Some(Unexecuted::Locked(Met { until, foreign: false })),
+    }
+}
+
+fn retry_after(head: &Parts) -> Option<Duration> {
+    signs::retry_after(&head.headers, clock::wall())
+}
+
+/// What the gateway saw of a body, as it reads.
+fn decoded(head: &Parts, seen: &[u8]) -> Vec<u8> {
+    let codings = head.headers.get_all(header::CONTENT_ENCODING).iter().filter_map(|coding| coding.to_str().ok());
+    coding::decode(&codings.collect::<Vec<_>>().join(","), seen).unwrap_or_default()
+}
+
+fn answer(mut head: Parts, body: Body, unexecuted: Option<Unexecuted>) -> Answer {
+    hygiene::inbound(&mut head.headers);
+    // The connection to Zoho is not the caller's.
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    let body = body.with_clean_trailers(hygiene::inbound);
+    Answer { response: Response::from_parts(head, body), unexecuted }
+}

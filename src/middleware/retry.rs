@@ -1,0 +1,156 @@
+//! The retry room: a call that Zoho did not execute is sent again, under a permit of its own.
+//!
+//! It stands above the throttle, so every attempt asks for a slot. Two answers mean "not executed": a refused token, after
+//! which the call goes once more if the token room has a fresh one, and a lock, after which it returns to the front of the queue if its
+//! caller can still wait. Every other answer, and every fault, goes to the caller: what Zoho may have executed is never
+//! sent twice.
+
+use std::task::{Context, Poll};
+
+use http::Response;
+use tower::{Layer, Service, ServiceExt};
+
+use crate::{
+    call::{Answer, Call, Unexecuted},
+    ledger::Entrance,
+    message::{body::Body, boxed::BoxFuture},
+    os::clock,
+    problem::{Cause, Refusal},
+};
+
+/// Hangs the room.
+#[derive(Debug, Clone, Copy)]
+pub struct RetryLayer;
+
+/// The room.
+#[derive(Debug, Clone)]
+pub struct Retry<S> {
+    inner: S,
+}
+
+impl<S> Layer<S> for RetryLayer {
+    type Service = Retry<S>;
+
+    fn layer(&self, inner: S) -> Retry<S> {
+        Retry { inner }
+    }
+}
+
+impl<S> Service<Call> for Retry<S>
+where
+    S: Service<Call, Response = Answer, Error = Refusal> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Refusal;
+    type Future = BoxFuture<Response<Body>, Refusal>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        let mut inner = self.inner.clone();
+        Box::pin(async move {
+            loop {
+                let (again, subject, token_refused) = (call.again(), call.subject.clone(), call.token_refused);
+                let answer = inner.ready().await?.call(call).await?;
+                call = match (answer.unexecuted, again) {
+                    (Some(Unexecuted::TokenRefused(_)), Some(again)) if !token_refused => {
+                        Call { token_refused: true, ..again }
+                    }
+                    // It had its turn, so it does not queue up behind those who came later.
+                    (Some(Unexecuted::Locked(_)), Some(again)) => Call { entrance: Entrance::Returning, ..again },
+                    (Some(Unexecuted::Locked(met)), None) => {
+                        let retry_after = met.until.saturating_duration_since(clock::now());
+                        return Err(Refusal::from(Cause::ThresholdLocked { retry_after }).of(&subject));
+                    }
+                    (None | Some(Unexecuted::TokenRefused(_)), _) => return Ok(answer.response),
+                };
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use tower::service_fn;
+
+    use super::*;
+    use crate::{
+        call::{Payload, TokenRefusal, tests::call},
+        ledger::Met,
+    };
+
+    /// What a room beyond the door answers, one after the other; the last one repeats.
+    fn room(
+        answers: &'static [Option<fn() -> Unexecuted>],
+    ) -> (Retry<impl Service<Call, Response = Answer, Error = Refusal, Future: Send> + Clone + Send>, Arc<AtomicUsize>)
+    {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let inner = service_fn(move |call: Call| {
+            let number = counted.fetch_add(1, Ordering::SeqCst);
+            let unexecuted = answers[number.min(answers.len() - 1)].map(|unexecuted| unexecuted());
+            let mut response = Response::new(Body::default());
+            response.headers_mut().insert("x-front", u16::from(call.entrance == Entrance::Returning).into());
+            async move { Ok(Answer { response, unexecuted }) }
+        });
+        (RetryLayer.layer(inner), calls)
+    }
+
+    fn locked() -> Unexecuted {
+        Unexecuted::Locked(Met { until: clock::now(), foreign: false })
+    }
+
+    fn dead() -> Unexecuted {
+        Unexecuted::TokenRefused(TokenRefusal::Dead)
+    }
+
+    async fn asked(
+        answers: &'static [Option<fn() -> Unexecuted>],
+        call: Call,
+    ) -> (Result<Response<Body>, Refusal>, usize) {
+        let (room, calls) = room(answers);
+        let outcome = room.oneshot(call).await;
+        (outcome, calls.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn an_executed_call_is_sent_once() {
+        assert_eq!(asked(&[None], call("/a")).await.1, 1);
+    }
+
+    #[tokio::test]
+    async fn a_dead_token_is_tried_anew_once() {
+        assert_eq!(asked(&[Some(dead), None], call("/a")).await.1, 2);
+        assert_eq!(asked(&[Some(dead)], call("/a")).await.1, 2, "the second answer is Zoho's last word");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_met_a_lock_returns_to_the_front_as_often_as_it_takes() {
+        let (outcome, calls) = asked(&[Some(locked), Some(locked), Some(dead), None], call("/a")).await;
+        assert_eq!(calls, 4);
+        assert_eq!(outcome.unwrap().headers()["x-front"], "1");
+    }
+
+    #[tokio::test]
+    async fn a_streamed_call_is_never_sent_twice() {
+        let streamed = || Call { payload: Payload::Streamed(Body::default()), ..call("/a") };
+        let (outcome, calls) = asked(&[Some(locked)], streamed()).await;
+        assert!(matches!(*outcome.unwrap_err().cause, Cause::ThresholdLocked { .. }));
+        assert_eq!(calls, 1);
+        assert!(asked(&[Some(dead)], streamed()).await.0.is_ok(), "the caller gets Zoho's 401");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_passed_on() {
+        let refusing = service_fn(|_: Call| async { Err::<Answer, _>(Refusal::from(Cause::ShuttingDown)) });
+        assert!(RetryLayer.layer(refusing).oneshot(call("/a")).await.is_err());
+    }
+}

@@ -1,0 +1,230 @@
+//! From a request's target to one of the account's hosts and the path that is asked of it.
+
+use http::{Uri, uri::PathAndQuery};
+
+use crate::{
+    message::host,
+    problem::Cause,
+    zoho::{account::Account, catalogue::Product, endpoint::ZohoHost},
+};
+
+/// Which product is asked, and for what: path and query byte for byte the caller's.
+///
+/// A request that names the Zoho host, in an absolute-form target or in `Host`, keeps its path as it stands; any other
+/// names the product in its first segment, which is taken off.
+pub(super) fn resolve(account: &Account, uri: &Uri, host: Option<&str>) -> Result<(Product, PathAndQuery), Cause> {
+    let Some(target) = uri.path_and_query() else {
+        return Err(unknown("a target without a path (CONNECT) is not proxied; call the gateway by its own address"));
+    };
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        // RFC 9110 section 4.2.4: a user before the host hides which host is meant.
+        return Err(unknown("the target names a user before its host; write the host alone"));
+    }
+    let named = uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
+    if let Some(product) = account.product_of(named) {
+        return Ok((product, target.clone()));
+    }
+    if let Some(zohos) = ZohoHost::of(&host::name(named)) {
+        return Err(unknown(&not_of(account, &host::name(named), zohos)));
+    }
+    if let Some(authority) = uri.authority()
+        && !is_loopback(authority.host())
+    {
+        return Err(unknown(&format!("{} is no host of account {}; nothing else is proxied", authority, account.name)));
+    }
+    let Some((product, rest)) = of_gateway_path(target.as_str()) else {
+        return Err(unknown(if target.path().starts_with("//") {
+            "the path begins with two slashes; end the base URL without a slash, as in http://127.0.0.1:8080/people"
+        } else {
+            "a path has to begin with /people/ or /calendar/, or the request has to name the Zoho host"
+        }));
+    };
+    // What is left begins with a slash and was part of a valid target, so this cannot fail.
+    let rest = PathAndQuery::try_from(rest).map_err(|_| unknown("the target is not a path"))?;
+    Ok((product, rest))
+}
+
+/// Why a host of Zoho's is not served for this account, and what to do.
+fn not_of(account: &Account, host: &str, zohos: ZohoHost) -> String {
+    let (ours, own) = (account.data_center, |product| account.data_center.host(product));
+    match zohos {
+        ZohoHost::Product(product, center) => format!(
+            "{host} is in Zoho's data centre {center}, and account {} is in {ours}; use {}, or name an account in \
+             {center} (Gateway-Account)",
+            account.name,
+            own(product)
+        ),
+        ZohoHost::Accounts => format!(
+            "{host} grants tokens, which services behind the gateway do not need; drop that request, because the gateway \
+             signs each call with the account's own token"
+        ),
+        ZohoHost::Other => format!(
+            "{host} is a host of another Zoho product; the gateway serves Zoho People ({}) and Zoho Calendar ({}) only",
+            own(Product::People),
+            own(Product::Calendar)
+        ),
+    }
+}
+
+/// The product that a path names in its first segment, and the path that is left.
+#[must_use]
+pub fn of_gateway_path(path: &str) -> Option<(Product, String)> {
+    Product::ALL.into_iter().find_map(|product| Some((product, strip(product, path)?)))
+}
+
+/// `/people/api?x=1` → `/api?x=1`, `/people?x=1` → `/?x=1`.
+///
+/// The slash behind the prefix is ours, so one more is too: it is what a base URL that ends in a slash brings along. A
+/// third is not, and stays for the path to be refused.
+fn strip(product: Product, target: &str) -> Option<String> {
+    let rest = target.strip_prefix('/')?.strip_prefix(product.as_str())?;
+    let rest = if rest.starts_with("//") && !rest.starts_with("///") { &rest[1..] } else { rest };
+    match rest.chars().next() {
+        Some('/') => Some(rest.to_owned()),
+        Some('?') | None => Some(format!("/{rest}")),
+        Some(_) => None,
+    }
+}
+
+/// A client may write the gateway's own address in absolute form (RFC 9112 section 3.2.2).
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn unknown(detail: &str) -> Cause {
+    Cause::UnknownRoute { detail: detail.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        secret::credential::Credential,
+        zoho::{account::AccountName, endpoint::DataCenter},
+    };
+
+    fn account() -> Account {
+        let mut endpoints = DataCenter::Us.endpoints();
+        endpoints.calendar = "http://127.0.0.1:9999".parse().unwrap();
+        endpoints.people = "https://zoho.test:9999".parse().unwrap();
+        Account {
+            name: AccountName::new("main"),
+            data_center: DataCenter::Us,
+            endpoints,
+            client_id: String::new(),
+            client_secret: Credential::awaited(None),
+            refresh_token: Credential::awaited(None),
+            daily_calls: None,
+        }
+    }
+
+    fn resolved(uri: &str, host: &str) -> Option<(Product, String)> {
+        let (product, target) = resolve(&account(), &uri.parse().unwrap(), Some(host)).ok()?;
+        Some((product, target.to_string()))
+    }
+
+    #[test]
+    fn a_changed_base_url_or_the_zoho_host_leads_to_the_product() {
+        let (people, calendar) = (Product::People, Product::Calendar);
+        for (uri, host, product, target) in [
+            ("/people/api/v1/x?a=%5B1%5D&b", "127.0.0.1:8080", people, "/api/v1/x?a=%5B1%5D&b"),
+            ("/calendar/api/v1/x", "gateway", calendar, "/api/v1/x"),
+            ("/people", "gateway", people, "/"),
+            ("/people?a=1", "gateway", people, "/?a=1"),
+            ("/people/people/api/forms", "gateway", people, "/people/api/forms"),
+            // A base URL that ends in a slash.
+            ("/people//api/v1/x?a=//", "gateway", people, "/api/v1/x?a=//"),
+            ("/calendar//api/v1/x", "gateway", calendar, "/api/v1/x"),
+            ("/people//people/api/forms", "gateway", people, "/people/api/forms"),
+            ("/people//?a=1", "gateway", people, "/?a=1"),
+            ("/people//", "gateway", people, "/"),
+            // What is left is refused for its path.
+            ("/people///api", "gateway", people, "///api"),
+            ("/people/api//x", "gateway", people, "/api//x"),
+            ("//api", "people.zoho.com", people, "//api"),
+            ("/people/api/forms", "people.zoho.com", people, "/people/api/forms"),
+            ("/api/v1/x", "People.Zoho.com:443", people, "/api/v1/x"),
+            ("/api/v1/x", "people.zoho.com:8080", people, "/api/v1/x"),
+            ("/api/v1/x", "people.zoho.com:8443", people, "/api/v1/x"),
+            ("/api/v1/x", "PEOPLE.ZOHO.COM.", people, "/api/v1/x"),
+            ("/api/v1/x", "people.zoho.com.:8080", people, "/api/v1/x"),
+            ("/api/v1/x", "calendar.zoho.com.:8443", calendar, "/api/v1/x"),
+            ("/calendar/x", "calendar.zoho.com", calendar, "/calendar/x"),
+            ("/api", "127.0.0.1:9999", calendar, "/api"),
+            ("/api", "zoho.test:9999", people, "/api"),
+            ("/api", "zoho.test", people, "/api"),
+            ("/api", "Zoho.Test.", people, "/api"),
+            // The port is not the endpoint's, so the name is the gateway's own.
+            ("/people/api", "zoho.test:8080", people, "/api"),
+            ("/people/api", "127.0.0.1", people, "/api"),
+            ("http://people.zoho.com/api/v1/x", "ignored", people, "/api/v1/x"),
+            ("http://people.zoho.com:80/api/v1/x", "ignored", people, "/api/v1/x"),
+            ("http://people.zoho.com:8080/api/v1/x", "ignored", people, "/api/v1/x"),
+            ("https://Calendar.Zoho.com.:8443/api/v1/x", "ignored", calendar, "/api/v1/x"),
+            ("http://127.0.0.1:8080/people/x", "127.0.0.1:8080", people, "/x"),
+        ] {
+            assert_eq!(resolved(uri, host), Some((product, target.to_owned())), "{uri} {host}");
+        }
+    }
+
+    #[test]
+    fn every_data_centres_hosts_are_taken_by_any_port_and_spelling() {
+        for center in DataCenter::ALL {
+            let account = Account { data_center: center, ..account() };
+            for product in Product::ALL {
+                let host = center.host(product);
+                let upper = host.to_ascii_uppercase();
+                for spelling in [host.to_owned(), format!("{host}:8080"), format!("{upper}.:8443"), upper] {
+                    let found = resolve(&account, &"/api/x".parse().unwrap(), Some(&spelling)).unwrap();
+                    assert_eq!((found.0, found.1.as_str()), (product, "/api/x"), "{spelling}");
+                    let absolute = format!("http://{spelling}/api/x").parse().unwrap();
+                    assert_eq!(resolve(&account, &absolute, None).unwrap(), found, "{absolute}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn zohos_other_hosts_are_explained() {
+        for (uri, host, words) in [
+            (
+                "/api/x",
+                "people.zoho.eu",
+                "people.zoho.eu is in Zoho's data centre eu, and account main is in us; use people.zoho.com,",
+            ),
+            ("/people/api/x", "People.Zoho.in.:8080", "people.zoho.in is in Zoho's data centre in,"),
+            ("http://calendar.zoho.com.au/api/x", "gateway", "use calendar.zoho.com,"),
+            ("/oauth/v2/token", "accounts.zoho.com", "accounts.zoho.com grants tokens"),
+            ("/crm/v2/Leads", "www.zohoapis.com", "www.zohoapis.com is a host of another Zoho product"),
+            (
+                "/people/api/x",
+                "crm.zoho.com",
+                "serves Zoho People (people.zoho.com) and Zoho Calendar (calendar.zoho.com) only",
+            ),
+        ] {
+            let refused = resolve(&account(), &uri.parse().unwrap(), Some(host)).unwrap_err();
+            let Cause::UnknownRoute { detail } = &refused else { panic!("{refused:?}") };
+            assert!(detail.contains(words), "{uri} {host}: {detail}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_proxied() {
+        for (uri, host) in [
+            ("/", "gateway"),
+            ("/peoples/api", "gateway"),
+            ("/People/api", "gateway"),
+            ("/api/v1/x", "gateway"),
+            ("//people/api", "gateway"),
+            ("/api/v1/x", "people.zoho.eu"),
+            ("/api/v1/x", "people.zoho.com.."),
+            ("/api/v1/x", "people.zoho.com.evil.example:443"),
+            ("http://example.com/people/api", "people.zoho.com"),
+            ("http://people.zoho.com.example.com/people/api", "gateway"),
+            ("people.zoho.com:443", "people.zoho.com"),
+        ] {
+            assert_eq!(resolved(uri, host), None, "{uri} {host}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Values without parts: a parameter's text, or a number, string or boolean in JSON.
+
+use crate::zoho::catalogue::{Scalar, ScalarKind};
+
+use super::{address, digits, findings::About, json::Value, pointer::Path, wording::quoted};
+
+/// Holds a parameter's text to its rule.
+///
+/// `had_plus` says that a `+` was decoded to a space somewhere in it, the likely end of `user+tag@example.com`.
+pub(super) fn check_text(scalar: &Scalar, text: &str, had_plus: bool, about: &mut About<'_>) {
+    if let Err(reason) = judge(&scalar.kind, text, had_plus) {
+        let found = if text.is_empty() { "nothing".to_owned() } else { quoted(text) };
+        about.add("", format!("expected {}, but found {found}{reason}", expected(scalar, Written::Plain)));
+    }
+}
+
+/// Holds a JSON value to its rule. Numbers and booleans may also come as strings; Zoho's own samples write both.
+pub(super) fn check_value(scalar: &Scalar, value: &Value<'_>, had_plus: bool, path: &Path<'_>, about: &mut About<'_>) {
+    if about.is_full() || *value == Value::Refused {
+        return;
+    }
+    let text = match (value, &scalar.kind) {
+        (Value::Text(text), _) => Some(text.as_str()),
+        (Value::Number(digits), ScalarKind::Integer { .. } | ScalarKind::Digits { .. }) => Some(*digits),
+        (Value::Bool(true), ScalarKind::Boolean) => Some("true"),
+        (Value::Bool(false), ScalarKind::Boolean) => Some("false"),
+        _ => None,
+    };
+    let reason = match text.map(|text| judge(&scalar.kind, text, had_plus)) {
+        Some(Ok(())) => return,
+        Some(Err(reason)) => reason,
+        None => String::new(),
+    };
+    // An address of the wrong type has nothing wrong with it but its type.
+    let as_string = if text.is_none() && scalar.kind == ScalarKind::Email { " as a string" } else { "" };
+    let expected = expected(scalar, Written::Json);
+    about.add(path.pointer(), format!("expected {expected}{as_string}, but found {value}{reason}"));
+}
+
+/// What an element is called in a sentence about all of them: "record number".
+pub(super) fn noun(scalar: &Scalar) -> &str {
+    let called = called(scalar);
+    called.strip_prefix("a ").or_else(|| called.strip_prefix("an ")).unwrap_or(called)
+}
+
+/// What is missing, where the catalogue has no words of its own for it.
+pub(super) fn missing(scalar: &Scalar) -> String {
+    match &scalar.kind {
+        ScalarKind::OneOf(words) => words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or "),
+        _ => called(scalar).to_owned(),
+    }
+}
+
+/// How the value came, which decides what may be said about its digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Plain,
+    Json,
+}
+
+fn called(scalar: &Scalar) -> &str {
+    scalar.called.as_deref().unwrap_or(match scalar.kind {
+        ScalarKind::Text { .. } => "a text",
+        ScalarKind::Integer { .. } => "an integer",
+        ScalarKind::Digits { .. } => "a record number",
+        ScalarKind::OneOf(_) => "a word",
+        ScalarKind::Email => "an e-mail address",
+        ScalarKind::Date(_) => "a date",
+        ScalarKind::Boolean => "a boolean",
+    })
+}
+
+/// The rule in words, to be read after "expected".
+fn expected(scalar: &Scalar, written: Written) -> String {
+    let called = called(scalar);
+    match &scalar.kind {
+        ScalarKind::Text { min: 0, max: usize::MAX } => called.to_owned(),
+        ScalarKind::Text { min, max: usize::MAX } => format!("{called} of at least {}", characters(*min)),
+        ScalarKind::Text { min: 0, max } => format!("{called} of at most {}", characters(*max)),
+        ScalarKind::Text { min, max } => format!("{called} of {min} to {}", characters(*max)),
+        ScalarKind::Integer { min, max } => {
+            let range = match (written, *min, *max) {
+                (Written::Plain, 0.., _) => format!("from {min} (digits only, at most {max})"),
+                (_, i64::MIN, i64::MAX) => String::new(),
+                (_, i64::MIN, _) => format!("of at most {max}"),
+                _ => format!("from {min} to {max}"),
+            };
+            let space = if range.is_empty() { "" } else { " " };
+            format!("{called}{space}{range}")
+        }
+        ScalarKind::Digits { min, max } => {
+            let long = i64::MAX;
+            let length = match (*min, *max) {
+                (1, 19..) => String::new(),
+                (min, max) if min == max => format!(", {min} of them"),
+                (min, max) => format!(", {min} to {max} of them"),
+            };
+            match written {
+                Written::Plain if length.is_empty() => format!("{called} (digits only, at most {long})"),
+                Written::Plain => format!("{called} (digits only{length})"),
+                Written::Json if length.is_empty() => format!("{called} (an integer from 0 to {long})"),
+                Written::Json => format!("{called} (an integer in digits{length})"),
+            }
+        }
+        ScalarKind::OneOf(words) => format!("one of {}", words.join(", ")),
+        ScalarKind::Email => called.to_owned(),
+        ScalarKind::Date(formats) => {
+            let formats: Vec<_> = formats.iter().map(ToString::to_string).collect();
+            format!("{called} as {}", formats.join(" or "))
+        }
+        ScalarKind::Boolean => "true or false".to_owned(),
+    }
+}
+
+fn characters(number: usize) -> String {
+    format!("{number} character{}", if number == 1 { "" } else { "s" })
+}
+
+/// Whether a text keeps the rule; if not, what to say after it.
+fn judge(kind: &ScalarKind, text: &str, had_plus: bool) -> Result<(), String> {
+    let fits = match kind {
+        ScalarKind::Text { min, max } => {
+            // Counting stops one beyond what may be; a megabyte need not be walked to be too long.
+            let length = text.chars().take(max.saturating_add(1)).count();
+            if (*min..=*max).contains(&length) {
+                return Ok(());
+            }
+            let what = if length < *min { "shorter" } else { "longer" };
+            return Err(if text.is_empty() { String::new() } else { format!(": it is {what}") });
+        }
+        ScalarKind::Integer { min, max } => integer(text).is_some_and(|number| (*min..=*max).contains(&number)),
+        ScalarKind::Digits { min, max } => {
+            digits::is_long(text) && (*min == 1 && *max >= 19 || (*min..=*max).contains(&text.len()))
+        }
+        ScalarKind::OneOf(words) => words.iter().any(|word| word == text),
+        ScalarKind::Email => {
+            let Some(complaint) = address::complaint(text) else { return Ok(()) };
+            let hint = if had_plus && text.contains(' ') {
+                "; mind that a raw + means a space and must be written %2B"
+            } else {
+                ""
+            };
+            return Err(format!(": {complaint}{hint}"));
+        }
+        ScalarKind::Date(formats) => formats.iter().any(|format| format.fits(text)),
+        ScalarKind::Boolean => text == "true" || text == "false",
+    };
+    if fits { Ok(()) } else { Err(String::new()) }
+}
+
+/// A long as Zoho reads it: no `+`, no `-0`.
+fn integer(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let written = digits.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| written && (*number != 0 || digits.len() == text.len()))
+}

@@ -1,0 +1,89 @@
+//! How the caller's own text appears in what we say to them: shortened, and harmless in a terminal or a log line.
+
+use crate::zoho::catalogue::{Except, Place};
+
+/// How much of a value is quoted; enough to recognise it, too little to leak a payload into logs.
+const LONGEST_QUOTE: usize = 40;
+
+/// How much of a parameter's name is shown. All documented names are far shorter.
+const LONGEST_NAME: usize = 100;
+
+/// The caller's value in backticks, shortened, control characters escaped.
+pub(super) fn quoted(value: &str) -> String {
+    format!("`{}`", shown(value, LONGEST_QUOTE))
+}
+
+/// A parameter's name, shortened, control characters escaped.
+pub(super) fn name(name: &str) -> String {
+    shown(name, LONGEST_NAME)
+}
+
+/// A place, to be read after "in the" or "from the".
+pub(super) fn place(place: Place) -> &'static str {
+    match place {
+        Place::Query => "query",
+        Place::Form => "form body",
+    }
+}
+
+/// What to say of a word that is not for this case; `None` when it is.
+pub(super) fn excepted<'v>(
+    words: &[String],
+    except: &Except,
+    word: &str,
+    value_of: impl Fn(&str) -> Option<&'v str>,
+) -> Option<String> {
+    if !except.values.iter().any(|value| value == word) || !except.when.holds(value_of) {
+        return None;
+    }
+    let left: Vec<_> = words.iter().filter(|word| !except.values.contains(word)).map(String::as_str).collect();
+    let left = left.join(" or ");
+    Some(match &except.because {
+        Some(because) => format!("expected {left}, because {word} {because}"),
+        None => format!("expected {left} where {}, but found {}", except.when, quoted(word)),
+    })
+}
+
+/// What to say of a name that the page does not know; `what` is "key" or "parameter".
+pub(super) fn unknown(what: &str, known: &[&str], found: &str) -> String {
+    let found = quoted(found);
+    match known {
+        [] => format!("expected no {what}, because the call's page documents none, but found {found}"),
+        [only] => format!("expected only the {what} {only}, but found {found}"),
+        _ => format!("expected only the {what}s {}, but found {found}", known.join(", ")),
+    }
+}
+
+fn shown(text: &str, longest: usize) -> String {
+    let mut shown = String::new();
+    for (index, character) in text.chars().enumerate() {
+        if index == longest {
+            shown.push('…');
+            break;
+        }
+        match character {
+            // JSON is full of quotes; escaped they would only be harder to read.
+            '"' | '\'' => shown.push(character),
+            // Also escapes what a terminal does not print, or prints backwards.
+            _ => shown.extend(character.escape_debug()),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_a_terminal_would_obey() {
+        assert_eq!(quoted("a\r\n\u{1b}[31m\u{202e}\0"), r"`a\r\n\u{1b}[31m\u{202e}\0`");
+        assert_eq!(quoted(r#"{"it's": 1}"#), r#"`{"it's": 1}`"#);
+    }
+
+    #[test]
+    fn shortens_by_characters() {
+        assert_eq!(quoted(&"é".repeat(40)), format!("`{}`", "é".repeat(40)));
+        assert_eq!(quoted(&"é".repeat(41)), format!("`{}…`", "é".repeat(40)));
+    }
+}

@@ -1,0 +1,299 @@
+//! Files that may change while the gateway runs: a person logs in again, a secret is rotated, Kubernetes swaps the link
+//! that leads to them. How they are read, how often, and when somebody hears that one cannot be used.
+
+use std::{
+    fmt::Display,
+    fs::{File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::fs::OFlags;
+use tokio::{runtime::Handle, task::spawn_blocking};
+
+use crate::{os::shutdown::Shutdown, secret::SecretBytes};
+
+/// How often files are read. Their contents are compared, since links and times tell less; a few small files every few
+/// seconds cost nothing.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// How long a pipe may take to give what it holds: a shell's `<(COMMAND)`, as a file of a secret.
+const PIPE_PATIENCE: Duration = Duration::from_secs(2);
+const PIPE_STEP: Duration = Duration::from_millis(10);
+
+/// A file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// It is not there, or not for us.
+    #[error("cannot be read: {0}")]
+    Failed(#[from] io::Error),
+    /// It is longer than any file of its kind.
+    #[error("is too long: more than {0} bytes")]
+    TooLong(u64),
+    /// A pipe, a socket, a device or a folder stands where a file belongs.
+    #[error("is no regular file")]
+    Irregular,
+}
+
+/// What another look at a file has brought.
+#[derive(Debug)]
+pub enum Reread<E> {
+    /// Nothing that anybody need hear of.
+    Quiet,
+    /// It holds something else, which is in force now.
+    Replaced,
+    /// It cannot be used, and now is the time to say so.
+    Unusable(E),
+}
+
+/// What is wrong with a file, and whether that was told.
+///
+/// Kubernetes and editors replace files in steps, and a certificate and its key come one after the other: what stands
+/// there for a moment is no event. So what is wrong is told when it is seen twice in a row, and not again before the
+/// file was good or something else is wrong with it.
+#[derive(Debug, Default)]
+pub struct Trouble(Option<(String, u32)>);
+
+/// What a file holds. A wrong path may lead to something endless or to a pipe that nobody writes to, so that no more than
+/// `longest` bytes are taken, and no pipe is waited for without end.
+///
+/// # Errors
+/// [`Unread`], when there is no such file or it holds more.
+pub fn read(path: &Path, longest: u64) -> Result<SecretBytes, Unread> {
+    if path.metadata()?.file_type().is_socket() {
+        return Err(Unread::Irregular);
+    }
+    let file = OpenOptions::new().read(true).custom_flags(without_waiting()).open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
+    }
+    let mut contents = Vec::new();
+    let length = Patient { file, left: PIPE_PATIENCE }.take(longest + 1).read_to_end(&mut contents);
+    let contents = SecretBytes::new(contents);
+    if length? as u64 > longest { Err(Unread::TooLong(longest)) } else { Ok(contents) }
+}
+
+/// What a file of the gateway's own holds. People hand secrets in by pipes, but nobody hands in the gateway's state.
+///
+/// # Errors
+/// [`Unread`], when there is no such file, it is no regular one, or it holds more than `longest` bytes.
+pub fn read_regular(path: &Path, longest: u64) -> Result<Vec<u8>, Unread> {
+    let file = open_regular(OpenOptions::new().read(true), path)?;
+    let mut contents = Vec::new();
+    let length = file.take(longest + 1).read_to_end(&mut contents)?;
+    if length as u64 > longest { Err(Unread::TooLong(longest)) } else { Ok(contents) }
+}
+
+/// Opens a regular file only: reading a pipe or a device may block, or never end.
+///
+/// # Errors
+/// [`Unread`], when it cannot be opened or is no regular file.
+pub fn open_regular(options: &mut OpenOptions, path: &Path) -> Result<File, Unread> {
+    // Some devices do something when they are opened, so the path is looked at first; it may change in between.
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        return Err(Unread::Irregular);
+    }
+    let file = options.custom_flags(without_waiting()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(Unread::Irregular) }
+}
+
+/// So that opening a pipe does not wait for its other end. It means nothing for regular files.
+fn without_waiting() -> i32 {
+    OFlags::NONBLOCK.bits().cast_signed()
+}
+
+/// Reads a pipe that is still being written to, for a while. Files never make it wait.
+struct Patient {
+    file: File,
+    left: Duration,
+}
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.file.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.left.is_zero() => {
+                    std::thread::sleep(PIPE_STEP);
+                    self.left = self.left.saturating_sub(PIPE_STEP);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "the pipe's end has not come in time"));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// Calls `look` again and again until the drain begins, where it may take its time and may spawn tasks.
+pub async fn until_draining(shutdown: Shutdown, look: impl Fn() + Send + Sync + 'static) {
+    let look = Arc::new(look);
+    loop {
+        tokio::select! {
+            () = shutdown.draining() => return,
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+        let (look, handle) = (Arc::clone(&look), Handle::current());
+        // A file may lie on a disk that has gone away; its thread is then left to itself.
+        let looking = spawn_blocking(move || {
+            let _inside = handle.enter();
+            look();
+        });
+        tokio::select! {
+            () = shutdown.draining() => return,
+            outcome = looking => if outcome.is_err() {
+                tracing::error!("a look at files that may have changed has failed, a fault of the gateway's; the next is tried all the same");
+            },
+        }
+    }
+}
+
+impl From<Unread> for io::Error {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Failed(error) => error,
+            other => Self::new(io::ErrorKind::InvalidInput, other.to_string()),
+        }
+    }
+}
+
+impl Unread {
+    /// Whether there is no such file.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+impl Trouble {
+    /// Judges a look at the file: whether it holds something else, or why it cannot be used.
+    pub fn judge<E: Display>(&mut self, look: Result<bool, E>) -> Reread<E> {
+        let error = match look {
+            Ok(replaced) => {
+                self.0 = None;
+                return if replaced { Reread::Replaced } else { Reread::Quiet };
+            }
+            Err(error) => error,
+        };
+        let words = error.to_string();
+        let times = match &self.0 {
+            Some((before, times)) if *before == words => times.saturating_add(1),
+            _ => 1,
+        };
+        self.0 = Some((words, times));
+        if times == 2 { Reread::Unusable(error) } else { Reread::Quiet }
+    }
+
+    /// What was wrong at the last look.
+    #[must_use]
+    pub fn words(&self) -> Option<&str> {
+        self.0.as_ref().map(|(words, _)| words.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_does_not_end_the_following() {
+        let (shutdown, looks) = (Shutdown::default(), Arc::new(AtomicUsize::new(0)));
+        let (stop, count) = (shutdown.clone(), Arc::clone(&looks));
+        let following = until_draining(shutdown, move || match count.fetch_add(1, Ordering::SeqCst) {
+            0 => panic!("a fault"),
+            1 => {}
+            _ => stop.drain(),
+        });
+        following.await;
+        assert_eq!(looks.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn no_more_is_read_than_a_file_may_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "12345").unwrap();
+        assert_eq!(read(&path, 5).unwrap().expose(), b"12345");
+        let told = |path: &Path| read(path, 4).unwrap_err().to_string();
+        assert_eq!(told(&path), "is too long: more than 4 bytes");
+        assert_eq!(told(Path::new("/dev/zero")), "is too long: more than 4 bytes");
+        assert_eq!(told(folder.path()), "cannot be read: is a directory");
+        assert!(read(&folder.path().join("none"), 4).unwrap_err().is_absent());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("link")).unwrap();
+        std::fs::create_dir(path("folder")).unwrap();
+        for name in ["pipe", "socket", "link", "folder"] {
+            assert!(matches!(read_regular(&path(name), 9), Err(Unread::Irregular)), "{name}");
+            let opened = open_regular(OpenOptions::new().read(true).write(true), &path(name));
+            assert!(matches!(opened, Err(Unread::Irregular)), "{name}");
+        }
+        assert!(matches!(read(&path("socket"), 9), Err(Unread::Irregular)));
+        std::fs::write(path("file"), "123456789").unwrap();
+        assert_eq!(read_regular(&path("file"), 9).unwrap(), b"123456789");
+        assert!(matches!(read_regular(&path("file"), 8), Err(Unread::TooLong(8))));
+        assert!(read_regular(&path("none"), 8).unwrap_err().is_absent());
+    }
+
+    #[test]
+    fn a_pipe_holds_nobody_up_and_gives_what_is_written_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+        assert_eq!(read(&path, 9).unwrap().expose(), b"", "nobody writes");
+        for (closes, expected) in [(true, Some(&b"1000.secret"[..])), (false, None)] {
+            let (reader, mut writer) = io::pipe().unwrap();
+            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+            let writing = std::thread::spawn(move || {
+                std::thread::sleep(3 * PIPE_STEP);
+                io::Write::write_all(&mut writer, b"1000.secret").unwrap();
+                (!closes).then_some(writer)
+            });
+            let contents = read(Path::new(&path), 20).ok();
+            assert_eq!(contents.as_ref().map(SecretBytes::expose), expected);
+            drop(writing.join().unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_twice_in_a_row_is_told_once() {
+        let mut trouble = Trouble::default();
+        for (number, (look, told)) in [
+            (Err("gone"), None),
+            (Ok(false), None),
+            (Err("gone"), None),
+            (Err("gone"), Some("gone")),
+            (Err("gone"), None),
+            // Something else is news once it stays.
+            (Err("empty"), None),
+            (Err("empty"), Some("empty")),
+            (Ok(true), None),
+            (Err("empty"), None),
+            (Err("empty"), Some("empty")),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let heard = match trouble.judge(look) {
+                Reread::Unusable(words) => Some(words),
+                Reread::Replaced => {
+                    assert_eq!(look, Ok(true), "{number}");
+                    None
+                }
+                Reread::Quiet => None,
+            };
+            assert_eq!((heard, trouble.words()), (told, look.err()), "{number}");
+        }
+    }
+}

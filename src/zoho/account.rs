@@ -1,0 +1,89 @@
+//! A Zoho login that the gateway calls with.
+
+use std::{fmt, num::NonZeroU32, sync::Arc};
+
+use crate::{
+    message::host,
+    secret::credential::Credential,
+    zoho::{
+        catalogue::Product,
+        endpoint::{DataCenter, Endpoints},
+    },
+};
+
+/// One login: where it lives and what it is let in with.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Its name in the configuration.
+    pub name: AccountName,
+    /// Whose hosts its callers may name in `Host`.
+    pub data_center: DataCenter,
+    /// Where its calls go: the data centre's hosts, or what stands in their place.
+    pub endpoints: Endpoints,
+    /// OAuth client id.
+    pub client_id: String,
+    /// OAuth client secret.
+    pub client_secret: Credential,
+    /// OAuth refresh token.
+    pub refresh_token: Credential,
+    /// How many calls of People its plan allows in a day; `None`: not watched.
+    pub daily_calls: Option<NonZeroU32>,
+}
+
+impl Account {
+    /// The product that an authority names for this account: by the endpoint itself, or by a host whatever its port and
+    /// spelling, because a hosts file or a port mapping may lead that name here by any port.
+    #[must_use]
+    pub fn product_of(&self, authority: &str) -> Option<Product> {
+        let name = host::name(authority);
+        let spelled_out = |product: &Product| {
+            let endpoint = self.endpoints.product(*product);
+            authority.eq_ignore_ascii_case(endpoint.authority().as_str())
+        };
+        let named = |product: &Product| {
+            let endpoint = self.endpoints.product(*product);
+            // An address, or a private name with a port of its own, may as well be the gateway's.
+            let only_the_endpoints = endpoint.is_named() && !(host::is_private(&name) && host::has_port(authority));
+            name == self.data_center.host(*product) || (name == host::name(endpoint.host()) && only_the_endpoints)
+        };
+        Product::ALL.into_iter().find(spelled_out).or_else(|| Product::ALL.into_iter().find(named))
+    }
+
+    /// Whether it is the same login as another account: a refresh token stands for one user of one client.
+    #[must_use]
+    pub fn shares_its_login_with(&self, other: &Self) -> bool {
+        self.refresh_token.current().expose() == other.refresh_token.current().expose()
+    }
+
+    /// The hosts by which [`product_of`](Self::product_of) finds a product.
+    pub fn hosts(&self) -> impl Iterator<Item = String> {
+        let hosts = |product: Product| {
+            [self.data_center.host(product).to_owned(), self.endpoints.product(product).host().to_owned()]
+        };
+        Product::ALL.into_iter().flat_map(hosts)
+    }
+}
+
+/// An account's name. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountName(Arc<str>);
+
+impl AccountName {
+    /// Takes the name as written in the configuration.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The name as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

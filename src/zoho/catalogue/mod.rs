@@ -1,0 +1,237 @@
+//! What Zoho publishes about its calls, as data: which calls there are, how often each may be made, what it takes.
+//!
+//! The rows live in `config/catalogue/` and are compiled in. [`Catalogue::published`] parses them; the configuration's
+//! `[routes]` then overrides single fields, and its `[[extra_routes]]` add calls of their own. Which row a request
+//! belongs to is decided in [`crate::middleware::route`], what a [`Parameter`] must look like in [`crate::middleware::validate`].
+
+mod date;
+mod parameter;
+mod reads;
+mod row;
+mod scope;
+mod shape;
+mod shape_reader;
+mod siblings;
+pub mod template;
+mod threshold;
+
+use std::sync::{Arc, LazyLock};
+
+pub use date::DateFormat;
+pub use parameter::{Kind, Parameter, Parameters, Place};
+pub use row::CatalogueError;
+pub use scope::{Scopes, covers, is_all};
+pub use shape::{Array, Condition, Except, Field, Required, Scalar, ScalarKind, Shape, Terms};
+pub use threshold::{Pace, Threshold};
+
+use http::Method;
+
+/// The calls in force, in the order of their files.
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    /// Every known call.
+    pub routes: Vec<Route>,
+    /// Per product, the route that stands for every call the catalogue does not know.
+    pub others: Vec<Route>,
+}
+
+impl Catalogue {
+    /// The catalogue compiled into this program.
+    ///
+    /// # Errors
+    /// When one of the files under `config/catalogue/` is malformed; a unit test holds them to it.
+    pub fn published() -> Result<Self, CatalogueError> {
+        // Parsed once: it is asked for at every start, and by hundreds of tests.
+        static PUBLISHED: LazyLock<Result<Catalogue, CatalogueError>> = LazyLock::new(row::parse_all);
+        PUBLISHED.clone()
+    }
+
+    /// The route of that id.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<&Route> {
+        self.iter().find(|route| route.id.as_str() == id)
+    }
+
+    /// Every route, known calls first, then the stand-ins for unknown ones.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter().chain(&self.others)
+    }
+
+    /// The same, for applying overrides.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Route> {
+        self.routes.iter_mut().chain(&mut self.others)
+    }
+}
+
+/// Which of Zoho's products a call belongs to; each has a host of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Product {
+    /// Zoho People, `people.zoho.com`.
+    People,
+    /// Zoho Calendar, `calendar.zoho.com`.
+    Calendar,
+}
+
+impl Product {
+    /// Every product, in the order of the catalogue's files.
+    pub const ALL: [Self; 2] = [Self::People, Self::Calendar];
+
+    /// The product's name in route ids and in the gateway's own paths: `people`, `calendar`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::People => "people",
+            Self::Calendar => "calendar",
+        }
+    }
+}
+
+/// A route's id: `product.section.verb-noun`, for example `people.lms.share-course`. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouteId(Arc<str>);
+
+impl RouteId {
+    /// Takes the id as written in the catalogue.
+    #[must_use]
+    pub fn new(id: &str) -> Self {
+        Self(id.into())
+    }
+
+    /// Takes an id from a file that people write.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn parse(text: &str) -> Result<(Product, Self), &'static str> {
+        let named = |part: &str| !part.is_empty() && part.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-'));
+        let parts: Vec<&str> = text.split('.').collect();
+        let [product, section, verb_noun] = parts.as_slice() else {
+            return Err("expected an id of the shape product.section.verb-noun");
+        };
+        if !named(section) || !named(verb_noun) || !verb_noun.contains('-') {
+            return Err("expected an id of the shape product.section.verb-noun");
+        }
+        let product = Product::ALL.into_iter().find(|known| known.as_str() == *product);
+        Ok((product.ok_or("expected an id that begins with people. or calendar.")?, Self::new(text)))
+    }
+
+    /// The id as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for RouteId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One call of Zoho's, with everything the rooms need to know of it.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// `product.section.verb-noun`.
+    pub id: RouteId,
+    /// Whose host serves it.
+    pub product: Product,
+    /// The methods it answers to; empty means every method.
+    pub methods: Vec<Method>,
+    /// The path template, for example `/api/v1/courses/{courseId}/share`; `None` for the stand-in of unknown calls.
+    pub path: Option<String>,
+    /// Further templates of the same call, where pages or clients vary; all of them count together.
+    pub aliases: Vec<String>,
+    /// Whether it only looks: with a method that is safe, or listed above, it changes nothing at Zoho.
+    pub reads: bool,
+    /// OAuth scopes, any one of which suffices.
+    pub scopes: Vec<String>,
+    /// How often it may be called; `None` with `throttle = "off"`.
+    pub threshold: Option<Threshold>,
+    /// Whether Zoho publishes that threshold.
+    pub trust: Trust,
+    /// Whether its payload is checked.
+    pub validation: Validation,
+    /// How long an answer may be served again without asking Zoho; zero: never.
+    pub cache: std::time::Duration,
+    /// For how much longer it may be served when Zoho cannot be asked; zero: never.
+    pub stale_if_error: std::time::Duration,
+    /// The parameters its page documents.
+    pub parameters: Parameters,
+    /// The page of Zoho's that all of this was read from.
+    pub source: String,
+    /// What has to be known about the entry, where something has.
+    pub note: Option<String>,
+}
+
+impl Route {
+    /// Every template that leads to it.
+    pub fn templates(&self) -> impl Iterator<Item = &str> {
+        self.path.iter().chain(&self.aliases).map(String::as_str)
+    }
+}
+
+/// Where a route's threshold comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trust {
+    /// It was read on the route's page.
+    Page,
+    /// It was read in a public transcription of the route's page, which agreed with every page that both were compared on.
+    Transcribed,
+    /// No page states it; the catalogue's file says why this number is safe.
+    Assumed,
+    /// The operator set it.
+    #[serde(skip)]
+    Configured,
+}
+
+impl Trust {
+    /// As the catalogue's files and `routes` write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Transcribed => "transcribed",
+            Self::Assumed => "assumed",
+            Self::Configured => "configured",
+        }
+    }
+
+    /// The same in words, for operators.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Page => "the numbers were read on the call's page",
+            Self::Transcribed => "the numbers were read in a public transcription of the call's page",
+            Self::Assumed => "no page states the numbers; these are the safe assumption",
+            Self::Configured => "the configuration sets the numbers",
+        }
+    }
+}
+
+/// How strictly a payload is held to the route's page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Validation {
+    /// Everything the page documents, and nothing it does not forbid.
+    Documented,
+    /// The same, and nothing else: what the page does not know is refused.
+    Strict,
+    /// Not looked at.
+    Off,
+}
+
+impl Validation {
+    /// Every degree by the word that configurations and `routes` have for it.
+    pub const ALL: [(&str, Self); 3] = [("documented", Self::Documented), ("strict", Self::Strict), ("off", Self::Off)];
+
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Documented => "documented",
+            Self::Strict => "strict",
+            Self::Off => "off",
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Which calls change nothing at Zoho.
+//!
+//! The method alone does not tell: the older pages of People name the action in the path and take it by GET as well, so
+//! that `GET .../insertRecord` writes. So a call is a read only where the catalogue says that its route is one *and* its
+//! method is safe (RFC 9110 section 9.2.1). Whatever is not known to be a read counts as a write.
+
+use http::Method;
+
+use super::{Route, RouteId};
+
+/// The verbs of ids that only look. `check` is not among them: `check-in` writes. Nor is `suggest`: who is suggested a
+/// course hears of it.
+const VERBS: [&str; 7] = ["count", "download", "get", "list", "preview", "search", "view"];
+
+impl Route {
+    /// Whether a request of this method changes nothing at Zoho.
+    #[must_use]
+    pub fn changes_nothing(&self, method: &Method) -> bool {
+        // What a read route lists beside GET is a query with a body: whoever listed it said so with `reads`.
+        self.reads && (is_safe(method) || self.methods.contains(method))
+    }
+
+    /// Whether any request of the route changes nothing at Zoho.
+    #[must_use]
+    pub fn may_change_nothing(&self) -> bool {
+        self.methods.iter().any(|method| self.changes_nothing(method)) || (self.methods.is_empty() && self.reads)
+    }
+
+    /// Whether the id's verb says that the call only looks, and its methods do not contradict.
+    #[must_use]
+    pub fn reads_by_its_name(id: &RouteId, methods: &[Method]) -> bool {
+        let name = id.as_str().rsplit('.').next().unwrap_or_default();
+        let verb = name.split('-').next().unwrap_or_default();
+        VERBS.contains(&verb) && methods.iter().all(is_safe)
+    }
+}
+
+/// Those of the safe methods that are forwarded.
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::zoho::catalogue::Catalogue;
+
+    fn verb(route: &Route) -> &str {
+        route.id.as_str().rsplit('.').next().unwrap().split('-').next().unwrap()
+    }
+
+    fn reads(route: &Route, method: Method) -> bool {
+        route.changes_nothing(&method)
+    }
+
+    /// Every verb stands in one of the two lists, so that a new one is thought about.
+    #[test]
+    fn every_row_reads_or_writes_by_its_verb() {
+        let writes: BTreeSet<&str> = "add apply approve cancel change check complete create customize delete disable edit \
+             enable enroll favourite import insert invoke map mark modify move patch publish punch remove reopen replace run \
+             share suggest switch tag trigger unenroll unfavourite unpublish update upgrade upload"
+            .split_whitespace()
+            .collect();
+        let catalogue = Catalogue::published().unwrap();
+        let mut seen = BTreeMap::<&str, usize>::new();
+        for route in &catalogue.routes {
+            assert_eq!(route.reads, !writes.contains(verb(route)), "{}", route.id);
+            *seen.entry(verb(route)).or_default() += 1;
+        }
+        let expected = writes.into_iter().chain(VERBS).collect::<BTreeSet<_>>();
+        assert_eq!(seen.keys().copied().collect::<BTreeSet<_>>(), expected);
+        assert_eq!(VERBS.map(|verb| seen[verb]), [1, 5, 215, 2, 1, 1, 2]);
+    }
+
+    /// By name, should Zoho ever document a read by POST: none so far.
+    const READS_BY_ANOTHER_METHOD: [&str; 0] = [];
+
+    #[test]
+    fn what_is_documented_with_a_writing_method_only_is_no_read() {
+        for route in Catalogue::published().unwrap().routes {
+            let writing = !route.methods.is_empty() && !route.methods.contains(&Method::GET);
+            let named = READS_BY_ANOTHER_METHOD.contains(&route.id.as_str());
+            assert!(!writing || named || !route.reads, "{}", route.id);
+            for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                assert!(named || !reads(&route, method), "{}", route.id);
+            }
+        }
+    }
+
+    /// An action at the end of an older page's path would pass for a parameter, and its GET for a read.
+    #[test]
+    fn reads_by_any_method_end_in_a_word_of_their_own() {
+        for route in Catalogue::published().unwrap().routes {
+            let open = route.reads && route.methods.is_empty();
+            assert!(!open || route.templates().all(|path| !path.ends_with('}')), "{}", route.id);
+        }
+    }
+
+    #[test]
+    fn the_stand_ins_for_unknown_calls_never_read() {
+        let catalogue = Catalogue::published().unwrap();
+        assert!(catalogue.others.iter().all(|other| !other.reads && !reads(other, Method::GET)));
+    }
+
+    #[test]
+    fn route_and_method_both_have_to_say_so() {
+        let catalogue = Catalogue::published().unwrap();
+        let old = catalogue.find("people.forms.get-records").unwrap();
+        assert!(reads(old, Method::GET) && reads(old, Method::HEAD) && !reads(old, Method::POST));
+        let insert = catalogue.find("people.forms.insert-record").unwrap();
+        assert!(insert.methods.is_empty() && !reads(insert, Method::GET) && !reads(insert, Method::POST));
+        assert!(old.may_change_nothing() && !insert.may_change_nothing());
+        let query = Route { methods: vec![Method::POST], reads: true, ..old.clone() };
+        assert!(query.may_change_nothing());
+        assert!(reads(&query, Method::POST) && !reads(&query, Method::PUT));
+    }
+}

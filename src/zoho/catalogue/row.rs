@@ -1,0 +1,318 @@
+//! The catalogue's rows as they stand in `config/catalogue/`, and their way into [`Route`]s.
+//!
+//! Each field is parsed while its file is, so that a slip of the pen is told with file, line and column.
+
+use std::{collections::HashSet, num::NonZeroU32, time::Duration};
+
+use http::Method;
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use super::{Catalogue, Pace, Parameters, Product, Route, RouteId, Threshold, Trust, Validation, template};
+
+/// A file of `config/catalogue/`.
+macro_rules! file {
+    ($product:ident, $name:literal) => {
+        (Product::$product, $name, include_str!(concat!("../../../config/catalogue/", $name)))
+    };
+}
+
+/// The catalogue's files, in the order in which their routes are listed.
+const FILES: [(Product, &str, &str); 26] = [
+    file!(People, "people/announcements.toml"),
+    file!(People, "people/attendance.toml"),
+    file!(People, "people/cases.toml"),
+    file!(People, "people/compensation.toml"),
+    file!(People, "people/files.toml"),
+    file!(People, "people/forms.toml"),
+    file!(People, "people/leave.toml"),
+    file!(People, "people/lms.toml"),
+    file!(People, "people/onboarding.toml"),
+    file!(People, "people/timesheet.toml"),
+    file!(People, "people/v3-attendance.toml"),
+    file!(People, "people/v3-files.toml"),
+    file!(People, "people/v3-functions.toml"),
+    file!(People, "people/v3-leave.toml"),
+    file!(People, "people/v3-organization.toml"),
+    file!(People, "people/v3-performance.toml"),
+    file!(People, "people/v3-surveys.toml"),
+    file!(People, "people/v3-time-attendance.toml"),
+    file!(People, "people/v3-timesheet.toml"),
+    file!(People, "people/v3-variables.toml"),
+    file!(People, "people/other.toml"),
+    file!(Calendar, "calendar/calendars.toml"),
+    file!(Calendar, "calendar/events.toml"),
+    file!(Calendar, "calendar/free-busy.toml"),
+    file!(Calendar, "calendar/settings.toml"),
+    file!(Calendar, "calendar/other.toml"),
+];
+
+/// A malformed catalogue file.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("config/catalogue/{file}: {message}")]
+pub struct CatalogueError {
+    file: &'static str,
+    message: String,
+}
+
+pub(super) fn parse_all() -> Result<Catalogue, CatalogueError> {
+    let mut catalogue = Catalogue { routes: Vec::new(), others: Vec::new() };
+    let mut ids = HashSet::new();
+    for (product, file, text) in FILES {
+        parse_into(&mut catalogue, &mut ids, product, text).map_err(|message| CatalogueError { file, message })?;
+    }
+    Ok(catalogue)
+}
+
+/// Adds one file's rows.
+fn parse_into(
+    catalogue: &mut Catalogue,
+    ids: &mut HashSet<RouteId>,
+    product: Product,
+    text: &str,
+) -> Result<(), String> {
+    let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+    let other = file.other.map(|other| other.into_route(product));
+    let routes = file.routes.into_iter().map(|row| row.into_route(product));
+    for route in routes.chain(other) {
+        let id = &route.id;
+        if id.as_str().split('.').next() != Some(product.as_str()) {
+            return Err(format!("the id {id} does not begin with {}", product.as_str()));
+        }
+        if !ids.insert(id.clone()) {
+            return Err(format!("the id {id} stands there twice"));
+        }
+        match route.path {
+            Some(_) => catalogue.routes.push(route),
+            None => catalogue.others.push(route),
+        }
+    }
+    Ok(())
+}
+
+/// One file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    other: Option<Other>,
+    #[serde(rename = "route", default)]
+    routes: Vec<Row>,
+}
+
+/// `[[route]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    #[serde(deserialize_with = "id")]
+    id: RouteId,
+    #[serde(deserialize_with = "methods")]
+    methods: Vec<Method>,
+    #[serde(deserialize_with = "path")]
+    path: String,
+    #[serde(default, deserialize_with = "paths")]
+    aliases: Vec<String>,
+    #[serde(deserialize_with = "scopes")]
+    scopes: Vec<String>,
+    requests: NonZeroU32,
+    #[serde(deserialize_with = "window")]
+    window: Duration,
+    #[serde(deserialize_with = "duration")]
+    lock: Duration,
+    trust: Trust,
+    #[serde(deserialize_with = "source")]
+    source: String,
+    note: Option<String>,
+    #[serde(default)]
+    parameters: Parameters,
+}
+
+/// `[other]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Other {
+    #[serde(deserialize_with = "id")]
+    id: RouteId,
+    requests: NonZeroU32,
+    #[serde(deserialize_with = "window")]
+    window: Duration,
+    #[serde(deserialize_with = "duration")]
+    lock: Duration,
+    #[serde(deserialize_with = "source")]
+    source: String,
+}
+
+impl Row {
+    fn into_route(self, product: Product) -> Route {
+        let Self { id, methods, path, aliases, scopes, requests, window, lock, trust, source, note, parameters } = self;
+        let reads = Route::reads_by_its_name(&id, &methods);
+        Route {
+            id,
+            product,
+            methods,
+            path: Some(path),
+            aliases,
+            reads,
+            scopes,
+            threshold: Some(Threshold { requests, window, lock, pace: Pace::Burst }),
+            trust,
+            validation: Validation::Documented,
+            cache: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            parameters,
+            source,
+            note,
+        }
+    }
+}
+
+impl Other {
+    fn into_route(self, product: Product) -> Route {
+        let Self { id, requests, window, lock, source } = self;
+        Route {
+            id,
+            product,
+            methods: Vec::new(),
+            path: None,
+            aliases: Vec::new(),
+            // Zoho's older pages write by GET too, and nobody knows what this one does.
+            reads: false,
+            scopes: Vec::new(),
+            threshold: Some(Threshold { requests, window, lock, pace: Pace::Burst }),
+            trust: Trust::Assumed,
+            validation: Validation::Documented,
+            cache: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            parameters: Parameters::default(),
+            source,
+            note: None,
+        }
+    }
+}
+
+fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RouteId, D::Error> {
+    RouteId::parse(&String::deserialize(deserializer)?).map(|(_, id)| id).map_err(D::Error::custom)
+}
+
+fn methods<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Method>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let method = |name: &String| match Method::from_bytes(name.as_bytes()) {
+        Ok(method) if name.chars().all(|c| c.is_ascii_uppercase()) => Ok(method),
+        _ => Err(D::Error::custom("expected a method in capitals, for example PUT")),
+    };
+    names.iter().map(method).collect()
+}
+
+fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    one_path(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Vec::<String>::deserialize(deserializer)?.iter().map(|path| one_path(path).map_err(D::Error::custom)).collect()
+}
+
+fn one_path(text: &str) -> Result<String, &'static str> {
+    if text.starts_with("/people/") {
+        return Err("expected a path below /api, which stands for both of People's roots");
+    }
+    template::parse(text)
+}
+
+fn scopes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let scopes = Vec::<String>::deserialize(deserializer)?;
+    if scopes.iter().any(|scope| scope.split('.').count() != 3) {
+        return Err(D::Error::custom("expected scopes such as ZOHOPEOPLE.training.ALL"));
+    }
+    Ok(scopes)
+}
+
+fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let source = String::deserialize(deserializer)?;
+    if !source.starts_with("https://www.zoho.com/") {
+        return Err(D::Error::custom("expected the address of one of Zoho's pages"));
+    }
+    Ok(source)
+}
+
+fn window<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let window = duration(deserializer)?;
+    if window < Duration::from_millis(1) {
+        return Err(D::Error::custom("expected a window of at least a millisecond"));
+    }
+    Ok(window)
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    jiff::fmt::friendly::SpanParser::new()
+        .parse_unsigned_duration(&text)
+        .map_err(|_| D::Error::custom("expected a duration such as \"1m\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LMS: &str = include_str!("../../../config/catalogue/people/lms.toml");
+
+    fn error(text: &str) -> String {
+        let mut catalogue = Catalogue { routes: Vec::new(), others: Vec::new() };
+        parse_into(&mut catalogue, &mut HashSet::new(), Product::People, text).unwrap_err()
+    }
+
+    #[test]
+    fn every_call_has_numbers_and_the_page_they_were_read_on() {
+        let catalogue = parse_all().unwrap();
+        assert_eq!(catalogue.routes.len(), 449);
+        for route in catalogue.iter() {
+            let threshold = route.threshold.unwrap();
+            assert!((10..=400).contains(&threshold.requests.get()), "{}", route.id);
+            assert_eq!(threshold.window, Duration::from_secs(60), "{}", route.id);
+            assert!([2, 5, 10].map(|minutes| minutes * 60).contains(&threshold.lock.as_secs()), "{}", route.id);
+            assert!(route.source.starts_with("https://www.zoho.com/") && !route.source.contains(' '), "{}", route.id);
+            assert_eq!(route.product.as_str(), route.id.as_str().split('.').next().unwrap());
+        }
+    }
+
+    #[test]
+    fn every_product_has_one_stand_in_for_its_unknown_calls() {
+        let catalogue = parse_all().unwrap();
+        let products: Vec<Product> = catalogue.others.iter().map(|route| route.product).collect();
+        assert_eq!(products, Product::ALL);
+        assert!(catalogue.others.iter().all(|route| route.path.is_none() && route.methods.is_empty()));
+    }
+
+    #[test]
+    fn what_is_assumed_for_people_says_why() {
+        for route in parse_all().unwrap().routes {
+            match route.product {
+                Product::People => assert!(route.trust != Trust::Assumed || route.note.is_some(), "{}", route.id),
+                Product::Calendar => assert_eq!(route.trust, Trust::Assumed, "{}", route.id),
+            }
+        }
+    }
+
+    #[test]
+    fn a_slip_is_told_with_its_line() {
+        for (from, to, expected) in [
+            ("id = \"people.lms.share-course\"", "id = \"people.share\"", "product.section.verb-noun"),
+            ("\"PUT\"", "\"put\"", "in capitals"),
+            ("{courseId}", "<courseId>", "expected a path"),
+            ("path = \"/api/", "path = \"/people/api/", "below /api"),
+            ("trust = \"page\"", "trust = \"guess\"", "unknown variant"),
+            ("lock = \"5m\"", "lock = \"soon\"", "expected a duration"),
+            ("window = \"1m\"", "window = \"0s\"", "at least a millisecond"),
+            ("lock = \"5m\"", "lok = \"5m\"", "unknown field `lok`"),
+            ("requests = 30", "requests = 0", "nonzero"),
+        ] {
+            let error = error(&LMS.replacen(from, to, 1));
+            assert!(error.contains(expected) && error.contains("line "), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn ids_are_unique_and_of_their_own_product() {
+        let twice = LMS.replace("people.lms.get-shared-users", "people.lms.share-course");
+        assert_eq!(error(&twice), "the id people.lms.share-course stands there twice");
+        let foreign = LMS.replace("people.lms.share-course", "calendar.lms.share-course");
+        assert_eq!(error(&foreign), "the id calendar.lms.share-course does not begin with people");
+    }
+}

@@ -1,0 +1,62 @@
+//! Path templates: `/api/v1/courses/{courseId}/share`.
+
+/// What a template looks like, for messages.
+const A_TEMPLATE: &str = "expected a path such as /api/v1/courses/{courseId}/share";
+
+/// Checks a template. What stands in braces is one whole segment, and no path that [`crate::middleware::route`] refuses can be meant
+/// by it, so that any two templates of different shapes can stand side by side.
+///
+/// # Errors
+/// What was expected.
+pub fn parse(text: &str) -> Result<String, &'static str> {
+    let segments = text.strip_prefix('/').ok_or(A_TEMPLATE)?;
+    let mut names = Vec::new();
+    for segment in segments.split('/') {
+        let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        let (word, also) = name.map_or((segment, "-_.~@:+$!',"), |name| (name, "_"));
+        if word.is_empty() || !word.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c)) {
+            return Err(A_TEMPLATE);
+        }
+        if matches!(word, "." | "..") {
+            return Err("expected a path without dot segments");
+        }
+        if name.is_some_and(|name| names.contains(&name)) {
+            return Err("expected each {name} once");
+        }
+        names.extend(name);
+    }
+    Ok(text.to_owned())
+}
+
+/// What a template matches, whatever its names are called: `/api/v1/courses/{}/share`.
+#[must_use]
+pub fn shape(template: &str) -> String {
+    let segments = template.split('/').map(|segment| if segment.starts_with('{') { "{}" } else { segment });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_whole_segments_only() {
+        for good in ["/api", "/api/v1/courses/{courseId}/share", "/api/{a}/{b}", "/a-b_c.d"] {
+            assert_eq!(parse(good).as_deref(), Ok(good));
+        }
+        for bad in
+            ["", "api", "/", "/api/", "//api", "/api/<id>", "/api/modules{id}", "/api/{}", "/api/{*rest}", "/api/%2e"]
+        {
+            assert_eq!(parse(bad), Err(A_TEMPLATE), "{bad}");
+        }
+        for bad in ["/api/../b", "/api/./b", "/api/{a}/{a}"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_shape_forgets_names() {
+        assert_eq!(shape("/api/{a}/b/{c}"), "/api/{}/b/{}");
+        assert_eq!(shape("/api/b"), "/api/b");
+    }
+}
