@@ -19,7 +19,7 @@ use std::{
 use governor::{Quota, RateLimiter, clock::FakeRelativeClock};
 use zoho_gateway::{
     ledger::store::Store,
-    ledger::{Books, Bucket, Claim, Journal, Limits, Line, Lines, Past, WaitingRoom},
+    ledger::{Journal, LimiterContext, Limiters, Limits, QueueCapacity, Recovered, RouteLimiter, SlotRequest, Window},
     os::clock,
     secret::credential::Credential,
     zoho::account::{Account, AccountName},
@@ -35,10 +35,10 @@ fn main() {
     let _inside = runtime.enter();
     let gcra = median(|| per_operation(1_000_000, check_gcra()));
     let bucket = median(|| per_operation(1_000_000, grant_by_bucket()));
-    let line = median(|| per_operation(1_000_000, grant_by_line()));
+    let limiter = median(|| per_operation(1_000_000, grant_by_line()));
     report("governor: one check", gcra, gcra);
     report("bucket: take, answered", bucket, gcra);
-    report("line: permit, sent, answered, executed", line, gcra);
+    report("line: permit, sent, answered, executed", limiter, gcra);
     // Kept, so that what comes next cannot use memory that was given back.
     let _kept = buckets(100_000);
     queue(100_000, gcra);
@@ -61,7 +61,7 @@ fn check_gcra() -> impl FnMut() {
 
 /// A bucket of 30 slots that is always nearly full.
 fn grant_by_bucket() -> impl FnMut() {
-    let mut bucket = Bucket::new(threshold(30, Duration::from_micros(29)), clock::now());
+    let mut bucket = Window::new(threshold(30, Duration::from_micros(29)), clock::now());
     let mut now = clock::now();
     move || {
         now += Duration::from_micros(1);
@@ -71,9 +71,9 @@ fn grant_by_bucket() -> impl FnMut() {
 }
 
 fn grant_by_line() -> impl FnMut() {
-    let line = Line::in_memory(threshold(1_000_000, Duration::from_millis(1)), Limits::NOBODY);
+    let limiter = RouteLimiter::in_memory(threshold(1_000_000, Duration::from_millis(1)), Limits::NOBODY);
     move || {
-        let Poll::Ready(Ok(mut permit)) = poll(line.permit(Claim::plain(clock::now()))) else {
+        let Poll::Ready(Ok(mut permit)) = poll(limiter.permit(SlotRequest::plain(clock::now()))) else {
             unreachable!("a million slots in a millisecond are enough")
         };
         permit.sending().expect("no lock");
@@ -84,14 +84,14 @@ fn grant_by_line() -> impl FnMut() {
 
 /// Many waiters in one line: what each costs to come and to go, and to keep.
 fn queue(waiters: usize, peer: f64) {
-    let line = Line::in_memory(threshold(1, Duration::from_secs(1)), Limits::calls(waiters));
-    let held = poll(line.permit(Claim::plain(clock::now())));
+    let limiter = RouteLimiter::in_memory(threshold(1, Duration::from_secs(1)), Limits::calls(waiters));
+    let held = poll(limiter.permit(SlotRequest::plain(clock::now())));
     let far = clock::now() + Duration::from_secs(1_000_000);
     let before = resident();
     let mut waiting: Vec<_> = Vec::with_capacity(waiters);
     let began = clock::now();
     for _ in 0..waiters {
-        let mut permit = Box::pin(line.permit(Claim::plain(far)));
+        let mut permit = Box::pin(limiter.permit(SlotRequest::plain(far)));
         assert!(permit.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "it has to wait");
         waiting.push(permit);
     }
@@ -110,14 +110,14 @@ fn queue(waiters: usize, peer: f64) {
     println!("line of {waiters}: {} MiB", memory / 1024);
 }
 
-fn buckets(number: usize) -> Vec<Arc<Line>> {
+fn buckets(number: usize) -> Vec<Arc<RouteLimiter>> {
     let before = resident();
-    let all = Lines::in_memory(Limits::NOBODY);
-    let lines = many(&all, number, threshold(30, Duration::from_secs(60)));
-    for line in &lines {
+    let all = Limiters::in_memory(Limits::NOBODY);
+    let limiters = many(&all, number, threshold(30, Duration::from_secs(60)));
+    for limiter in &limiters {
         // All slots charged: the most that a bucket holds.
         for _ in 0..30 {
-            let Poll::Ready(Ok(mut permit)) = poll(line.permit(Claim::plain(clock::now()))) else {
+            let Poll::Ready(Ok(mut permit)) = poll(limiter.permit(SlotRequest::plain(clock::now()))) else {
                 unreachable!("thirty slots are free")
             };
             permit.sending().expect("no lock");
@@ -126,29 +126,29 @@ fn buckets(number: usize) -> Vec<Arc<Line>> {
         }
     }
     println!("{number} full buckets: {} MiB", resident().saturating_sub(before) / 1024);
-    lines
+    limiters
 }
 
 /// What it costs that every call is on the disk before it is sent: one at a time, and as many as ask at once.
 async fn journal() {
     let folder = tempfile::tempdir().expect("a folder");
     let opened = Store::open(folder.path()).expect("a new store");
-    let past = Arc::new(Past::new(opened.memory, clock::now()));
+    let past = Arc::new(Recovered::new(opened.memory, clock::now()));
     let journal = Journal::keep(opened.store, Arc::clone(&past)).expect("a thread");
     let limits = Limits::calls(100_000);
-    let books = Books { room: WaitingRoom::new(limits), journal: journal.clone(), recorder: Arc::default() };
-    let lines = many(&Lines::new(past, books), 1000, threshold(400, Duration::from_secs(60)));
-    let call = async |line: &Arc<Line>| {
-        let mut permit = line.permit(Claim::plain(clock::now())).await.expect("a free slot and a disk");
+    let books = LimiterContext { room: QueueCapacity::new(limits), journal: journal.clone(), history: Arc::default() };
+    let limiters = many(&Limiters::new(past, books), 1000, threshold(400, Duration::from_secs(60)));
+    let call = async |limiter: &Arc<RouteLimiter>| {
+        let mut permit = limiter.permit(SlotRequest::plain(clock::now())).await.expect("a free slot and a disk");
         permit.sending().expect("no lock");
         permit.answered();
         permit.executed();
     };
 
     let mut alone: Vec<_> = Vec::new();
-    for line in &lines[..200] {
+    for limiter in &limiters[..200] {
         let began = clock::now();
-        call(line).await;
+        call(limiter).await;
         alone.push(began.elapsed().as_secs_f64());
     }
     alone.sort_by(f64::total_cmp);
@@ -158,7 +158,7 @@ async fn journal() {
         let (began, cpu, calls) = (clock::now(), cpu_seconds(), 20_000);
         let caller = async |first: usize| {
             for number in (first..calls).step_by(at_once) {
-                call(&lines[number % lines.len()]).await;
+                call(&limiters[number % limiters.len()]).await;
             }
         };
         futures_util::future::join_all((0..at_once).map(caller)).await;
@@ -172,17 +172,17 @@ async fn journal() {
     journal.close().await;
 }
 
-/// Lines of one account and so many routes.
-fn many(lines: &Lines, number: usize, threshold: Threshold) -> Vec<Arc<Line>> {
+/// Limiters of one account and so many routes.
+fn many(limiters: &Limiters, number: usize, threshold: Threshold) -> Vec<Arc<RouteLimiter>> {
     let (account, route) = (
         account(),
         Catalogue::published().expect("the catalogue").find("people.lms.share-course").expect("it").clone(),
     );
-    let line = |number| {
+    let limiter = |number| {
         let id = RouteId::new(&format!("people.bench.call-{number}"));
-        lines.line(&account, &Route { id, threshold: Some(threshold), ..route.clone() })
+        limiters.limiter(&account, &Route { id, threshold: Some(threshold), ..route.clone() })
     };
-    (0..number).filter_map(line).collect()
+    (0..number).filter_map(limiter).collect()
 }
 
 fn account() -> Account {

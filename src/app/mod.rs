@@ -10,14 +10,14 @@ use tokio::task::JoinSet;
 use crate::{
     app::{
         admin::Admin,
-        stack::{Rooms, stack},
+        stack::{StackDeps, stack},
     },
     config::{self, Config, MissingState, Proxy, ScopeCheck, UnknownRoute},
     ledger::{
-        Books, Journal, Limits, Lines, Past, Recorder, WaitingRoom,
-        store::{KeptToken, Memory, OpenError, Opened, Store},
+        CallHistory, Journal, LimiterContext, Limiters, Limits, QueueCapacity, Recovered,
+        store::{KeptToken, OpenError, Opened, StartState, Store},
     },
-    listener::{self, BindError, ListenAddress, Listener, Patience, Places, Tls},
+    listener::{self, BindError, ConnectionLimit, ListenAddress, Listener, Timeouts, Tls},
     middleware::{
         browser_guard::KnownHosts,
         caller::{self, Issuers, KeySource},
@@ -65,8 +65,8 @@ pub struct App {
     proxy: Vec<Listener>,
     admin: Listener,
     tls: Option<Arc<Tls>>,
-    rooms: Rooms,
-    patience: Patience,
+    rooms: StackDeps,
+    timeouts: Timeouts,
     max_connections: usize,
     drain: Duration,
 }
@@ -107,21 +107,21 @@ impl App {
                 None => listener,
             });
         }
-        let (lines, tokens) = ledger(&config.state, config.queue.limits)?;
-        lines.recall(&accounts, &config.catalogue);
+        let (limiters, tokens) = ledger(&config.state, config.queue.limits)?;
+        limiters.recall(&accounts, &config.catalogue);
         let source = |(name, account): (&AccountName, &Arc<Account>)| {
-            let ledger = TokenLedger::new(&lines, account, config.token);
-            let (journal, kept) = (lines.books().journal.clone(), tokens.get(name.as_str()));
+            let ledger = TokenLedger::new(&limiters, account, config.token);
+            let (journal, kept) = (limiters.context().journal.clone(), tokens.get(name.as_str()));
             let source = Source::new(Arc::clone(account), grants.clone(), ledger, journal, kept, Arc::clone(&metrics));
             (name.clone(), source)
         };
         let sources = Arc::new(accounts.iter().map(source).collect());
-        let rooms = Rooms {
+        let rooms = StackDeps {
             hosts: known_hosts(&config.proxy, &accounts),
             callers: config.callers,
             issuers: Issuers::new(config.issuers, egress, &metrics),
             routing: Routing { accounts, matcher, deny_unknown },
-            lines: Arc::new(lines),
+            limiters: Arc::new(limiters),
             check_scopes: config.routing.scopes == ScopeCheck::Check,
             sources,
             client,
@@ -137,8 +137,8 @@ impl App {
         };
         // A TCP address always, to which the mode of sockets means nothing.
         let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await?;
-        let Proxy { drain, patience, max_connections, tls, .. } = config.proxy;
-        Ok(Self { proxy, admin, tls, rooms, patience, max_connections, drain })
+        let Proxy { drain, timeouts, max_connections, tls, .. } = config.proxy;
+        Ok(Self { proxy, admin, tls, rooms, timeouts, max_connections, drain })
     }
 
     /// Where the proxy listens, with the ports that the system chose.
@@ -156,11 +156,11 @@ impl App {
     /// Serves until it is `asked` to stop, then drains: no new work, what is in flight ends, at the latest after the
     /// configured time or when it is asked again.
     pub async fn run(self, mut asked: impl AsyncFnMut()) {
-        let Self { proxy, admin, tls, rooms, patience, max_connections, drain } = self;
+        let Self { proxy, admin, tls, rooms, timeouts, max_connections, drain } = self;
         let shutdown = rooms.shutdown.clone();
         let admin_service = Admin {
             metrics: Arc::clone(&rooms.metrics),
-            lines: Arc::clone(&rooms.lines),
+            limiters: Arc::clone(&rooms.limiters),
             sources: Arc::clone(&rooms.sources),
             issuers: rooms.issuers.clone(),
             audit_required: rooms.audit_required,
@@ -171,17 +171,29 @@ impl App {
             tracing::info!(address = %listener, "the proxy listens");
         }
         tracing::info!(address = %admin, "the admin listener listens");
-        let lines = Arc::clone(&rooms.lines);
+        let limiters = Arc::clone(&rooms.limiters);
         let (sources, leaving) = (Arc::clone(&rooms.sources), Arc::clone(&rooms.sources));
         let (callers, issuers, metrics) = (rooms.callers.clone(), rooms.issuers.clone(), Arc::clone(&rooms.metrics));
         let service = stack(rooms);
-        let places = Places::for_callers(max_connections);
-        tracing::info!(connections = places.free(), "as many callers may be connected at a time");
+        let connections = ConnectionLimit::for_callers(max_connections);
+        tracing::info!(connections = connections.free(), "as many callers may be connected at a time");
         let mut listeners = JoinSet::new();
         for listener in proxy {
-            listeners.spawn(listener::serve(listener, service.clone(), places.clone(), patience, shutdown.clone()));
+            listeners.spawn(listener::serve(
+                listener,
+                service.clone(),
+                connections.clone(),
+                timeouts,
+                shutdown.clone(),
+            ));
         }
-        listeners.spawn(listener::serve(admin, admin_service, Places::for_operators(), patience, shutdown.clone()));
+        listeners.spawn(listener::serve(
+            admin,
+            admin_service,
+            ConnectionLimit::for_operators(),
+            timeouts,
+            shutdown.clone(),
+        ));
         listeners.spawn(token::follow_files(sources, shutdown.clone()));
         if let Some(tls) = tls {
             listeners.spawn(listener::follow_tls(tls, metrics, shutdown.clone()));
@@ -192,7 +204,7 @@ impl App {
         shutdown.drain();
         // Who waits for a slot and gets none before the end is told so, and does not hold it up.
         if let Some(end) = clock::now().checked_add(drain) {
-            lines.close(end);
+            limiters.close(end);
         }
         tracing::info!(longest_s = drain.as_secs(), "draining: no new work, what is in flight ends");
         tokio::select! {
@@ -206,36 +218,36 @@ impl App {
         while listeners.join_next().await.is_some() {}
         leaving.values().for_each(|source| source.ended_on_purpose());
         // The last answers are written down, or the next process would count their calls as unanswered.
-        lines.books().journal.close().await;
+        limiters.context().journal.close().await;
         tracing::info!("drained");
     }
 }
 
 /// The ledger, beginning where the last process ended, and the tokens that it left.
-fn ledger(state: &config::State, limits: Limits) -> Result<(Lines, BTreeMap<String, KeptToken>), StartError> {
-    let Some(dir) = &state.dir else { return Ok((Lines::in_memory(limits), BTreeMap::new())) };
+fn ledger(state: &config::State, limits: Limits) -> Result<(Limiters, BTreeMap<String, KeptToken>), StartError> {
+    let Some(dir) = &state.dir else { return Ok((Limiters::in_memory(limits), BTreeMap::new())) };
     let Opened { mut store, mut memory, incidents, tokens } = Store::open(dir)?;
     match &memory {
-        Memory::Fresh if state.missing == MissingState::Lost => {
+        StartState::Fresh if state.missing == MissingState::Lost => {
             let reason = "the folder holds no state, and state.missing says that this means it was lost".to_owned();
-            memory = Memory::Lost { reason, set_aside: None, locks: BTreeMap::new() };
+            memory = StartState::Lost { reason, set_aside: None, locks: BTreeMap::new() };
         }
-        Memory::Fresh => {
+        StartState::Fresh => {
             tracing::info!(dir = %dir.display(), "the state store is new: nothing was sent from here before")
         }
-        Memory::Kept(_) | Memory::Lost { .. } => {}
+        StartState::Kept(_) | StartState::Lost { .. } => {}
     }
-    if let Memory::Lost { reason, set_aside, locks } = &memory {
+    if let StartState::Lost { reason, set_aside, locks } = &memory {
         let set_aside = set_aside.as_ref().map(|path| path.display().to_string());
         let locks = locks.len();
         tracing::error!(dir = %dir.display(), reason, set_aside, locks, "the state store is lost: every threshold counts as used up for one window from now on");
     }
-    let past = Arc::new(Past::new(memory, clock::now()));
+    let past = Arc::new(Recovered::new(memory, clock::now()));
     // So that calls without an answer are given up once, not anew at each start.
     store.write(&past.left()).map_err(OpenError::from)?;
     let journal = Journal::keep(store, Arc::clone(&past)).map_err(StartError::Journal)?;
-    let recorder = Arc::new(Recorder::with(&incidents));
-    Ok((Lines::new(past, Books { room: WaitingRoom::new(limits), journal, recorder }), tokens))
+    let history = Arc::new(CallHistory::with(&incidents));
+    Ok((Limiters::new(past, LimiterContext { room: QueueCapacity::new(limits), journal, history }), tokens))
 }
 
 /// What may happen, for the metrics.

@@ -17,7 +17,7 @@ use tower_http::{
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use crate::{
-    ledger::Lines,
+    ledger::Limiters,
     message::body::Body,
     middleware::{
         audit::AuditLayer,
@@ -41,7 +41,7 @@ use crate::{
 
 /// What the rooms are furnished with.
 #[derive(Debug)]
-pub struct Rooms {
+pub struct StackDeps {
     /// Under which names the gateway is called.
     pub hosts: KnownHosts,
     /// Who may call.
@@ -51,7 +51,7 @@ pub struct Rooms {
     /// Accounts and catalogue.
     pub routing: Routing,
     /// The queues, shared with the admin listener.
-    pub lines: Arc<Lines>,
+    pub limiters: Arc<Limiters>,
     /// Whether calls that the account's scopes do not allow are refused here.
     pub check_scopes: bool,
     /// The tokens, shared with the admin listener.
@@ -80,15 +80,15 @@ pub struct Rooms {
 
 /// Hangs the rooms, first to last.
 pub fn stack(
-    rooms: Rooms,
+    rooms: StackDeps,
 ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
-    let Rooms {
+    let StackDeps {
         hosts,
         callers,
         issuers,
         routing,
-        lines,
+        limiters,
         check_scopes,
         sources,
         client,
@@ -122,7 +122,7 @@ pub fn stack(
         // Before a slot is spent: what the login was not granted, Zoho would refuse all the same.
         .layer(ScopeLayer::new(check_scopes.then(|| Arc::clone(&sources))))
         // What is only asked, not called, ends here: it is never cached, queued or sent.
-        .layer(DryRunLayer::new(Arc::clone(&lines), max_wait))
+        .layer(DryRunLayer::new(Arc::clone(&limiters), max_wait))
         // Before the throttle: what the cache can answer spends no slot.
         .layer(CacheLayer::new(cache_bytes, max_wait, timeout, Arc::clone(&metrics)))
         // Below the cache, since what that answers changes nothing; above the retries: a call has one outcome.
@@ -130,7 +130,7 @@ pub fn stack(
         // Above the throttle: a second attempt asks for a second permit.
         .layer(RetryLayer)
         // Before the token: none is fetched for a call that waits, none goes stale in the queue.
-        .layer(ThrottleLayer::new(lines, max_wait, max_body, metrics))
+        .layer(ThrottleLayer::new(limiters, max_wait, max_body, metrics))
         // One token for all callers of an account.
         .layer(SignLayer::new(sources, check_scopes, shutdown))
         // Out to Zoho.

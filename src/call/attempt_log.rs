@@ -13,16 +13,16 @@ use parking_lot::Mutex;
 
 /// The trail that a call leaves. The edge makes one for each request.
 #[derive(Debug, Clone, Default)]
-pub struct Trail(Arc<Kept>);
+pub struct AttemptLog(Arc<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
     steps: Mutex<Steps>,
-    recorder: OnceLock<Arc<dyn Recorder>>,
+    recorder: OnceLock<Arc<dyn AttemptRecorder>>,
 }
 
 /// Who records each attempt before it is sent.
-pub trait Recorder: Debug + Send + Sync {
+pub trait AttemptRecorder: Debug + Send + Sync {
     /// Resolves when it is recorded that attempt number `attempt` is about to be sent.
     fn sending(&self, attempt: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>>;
 }
@@ -73,9 +73,9 @@ impl Steps {
     }
 }
 
-impl Trail {
+impl AttemptLog {
     /// Has each attempt recorded before it is sent, by the first recorder that is named.
-    pub fn record(&self, recorder: Arc<dyn Recorder>) {
+    pub fn record(&self, recorder: Arc<dyn AttemptRecorder>) {
         // A second one would be a defect of the stack's order, and the first is there.
         let _ = self.0.recorder.set(recorder);
     }
@@ -159,101 +159,101 @@ mod tests {
     #[derive(Debug, Default)]
     struct Attempts(Mutex<Vec<u32>>);
 
-    impl Recorder for Attempts {
+    impl AttemptRecorder for Attempts {
         fn sending(&self, attempt: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>> {
             self.0.lock().push(attempt);
             Box::pin(async { Ok(()) })
         }
     }
 
-    fn recorded() -> (Trail, Arc<Attempts>) {
-        let (trail, attempts) = (Trail::default(), Arc::new(Attempts::default()));
-        trail.record(attempts.clone());
-        (trail, attempts)
+    fn recorded() -> (AttemptLog, Arc<Attempts>) {
+        let (attempt_log, attempts) = (AttemptLog::default(), Arc::new(Attempts::default()));
+        attempt_log.record(attempts.clone());
+        (attempt_log, attempts)
     }
 
     #[tokio::test]
     async fn an_attempt_that_was_not_sent_gives_its_number_to_the_next() {
-        let (trail, attempts) = recorded();
+        let (attempt_log, attempts) = recorded();
         for sent in [false, true, true] {
-            trail.announced().await.unwrap();
-            trail.sends();
+            attempt_log.announced().await.unwrap();
+            attempt_log.sends();
             if !sent {
-                trail.not_sent();
+                attempt_log.not_sent();
             }
         }
         assert_eq!(*attempts.0.lock(), [1, 1, 2]);
-        assert!(Trail::default().announced().await.is_ok());
+        assert!(AttemptLog::default().announced().await.is_ok());
     }
 
     #[test]
     fn an_attempt_that_was_not_sent_leaves_the_one_before_standing() {
-        let trail = Trail::default();
-        trail.sends();
-        trail.answered(StatusCode::TOO_MANY_REQUESTS);
-        trail.refused();
-        trail.sends();
-        assert!(trail.steps().under_way && trail.steps().may_be_executed);
-        trail.not_sent();
-        trail.not_sent();
+        let attempt_log = AttemptLog::default();
+        attempt_log.sends();
+        attempt_log.answered(StatusCode::TOO_MANY_REQUESTS);
+        attempt_log.refused();
+        attempt_log.sends();
+        assert!(attempt_log.steps().under_way && attempt_log.steps().may_be_executed);
+        attempt_log.not_sent();
+        attempt_log.not_sent();
         let status = Some(StatusCode::TOO_MANY_REQUESTS);
         let left = Steps { attempts: 1, status, executed: Some(false), ..Steps::default() };
-        assert_eq!(trail.steps(), left);
+        assert_eq!(attempt_log.steps(), left);
     }
 
     #[test]
     fn the_fate_of_a_call_follows_its_newest_attempt() {
-        let trail = Trail::default();
-        assert_eq!(trail.fate(), Fate::NotSent);
-        trail.sends();
-        assert_eq!(trail.fate(), Fate::Unknown, "no answer yet");
-        trail.not_sent();
-        assert_eq!(trail.fate(), Fate::NotSent, "there was no connection");
-        trail.sends();
-        trail.answered(StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(trail.fate(), Fate::Unknown, "its body is still to come");
-        trail.refused();
-        assert_eq!(trail.fate(), Fate::NotExecuted, "its body told of a lock");
-        trail.sends();
-        assert_eq!(trail.fate(), Fate::Unknown, "the second attempt has no answer yet");
-        trail.not_sent();
-        assert_eq!(trail.fate(), Fate::NotExecuted, "the second attempt did not leave either");
-        trail.sends();
-        trail.answered(StatusCode::OK);
-        assert_eq!(trail.fate(), Fate::Unknown);
+        let attempt_log = AttemptLog::default();
+        assert_eq!(attempt_log.fate(), Fate::NotSent);
+        attempt_log.sends();
+        assert_eq!(attempt_log.fate(), Fate::Unknown, "no answer yet");
+        attempt_log.not_sent();
+        assert_eq!(attempt_log.fate(), Fate::NotSent, "there was no connection");
+        attempt_log.sends();
+        attempt_log.answered(StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(attempt_log.fate(), Fate::Unknown, "its body is still to come");
+        attempt_log.refused();
+        assert_eq!(attempt_log.fate(), Fate::NotExecuted, "its body told of a lock");
+        attempt_log.sends();
+        assert_eq!(attempt_log.fate(), Fate::Unknown, "the second attempt has no answer yet");
+        attempt_log.not_sent();
+        assert_eq!(attempt_log.fate(), Fate::NotExecuted, "the second attempt did not leave either");
+        attempt_log.sends();
+        attempt_log.answered(StatusCode::OK);
+        assert_eq!(attempt_log.fate(), Fate::Unknown);
     }
 
     #[test]
     fn only_a_good_status_waits_for_its_body() {
-        let (trail, _) = recorded();
-        trail.sends();
-        trail.answered(StatusCode::OK);
-        assert_eq!(trail.steps().executed, None);
-        trail.judged(|| false);
-        assert_eq!(trail.steps().executed, Some(false));
-        trail.answered(StatusCode::BAD_GATEWAY);
-        trail.judged(|| true);
-        assert_eq!(trail.steps().executed, Some(false));
+        let (attempt_log, _) = recorded();
+        attempt_log.sends();
+        attempt_log.answered(StatusCode::OK);
+        assert_eq!(attempt_log.steps().executed, None);
+        attempt_log.judged(|| false);
+        assert_eq!(attempt_log.steps().executed, Some(false));
+        attempt_log.answered(StatusCode::BAD_GATEWAY);
+        attempt_log.judged(|| true);
+        assert_eq!(attempt_log.steps().executed, Some(false));
     }
 
     #[test]
     fn a_body_is_judged_only_for_a_recorder() {
-        let trail = Trail::default();
-        trail.sends();
-        trail.answered(StatusCode::OK);
-        trail.judged(|| unreachable!("nobody asks"));
-        assert_eq!(trail.steps().executed, None);
+        let attempt_log = AttemptLog::default();
+        attempt_log.sends();
+        attempt_log.answered(StatusCode::OK);
+        attempt_log.judged(|| unreachable!("nobody asks"));
+        assert_eq!(attempt_log.steps().executed, None);
     }
 
     #[test]
     fn what_zoho_refused_it_did_not_execute() {
-        let trail = Trail::default();
-        assert!(!trail.steps().may_be_executed);
-        trail.sends();
-        assert!(trail.steps().may_be_executed, "no answer is no refusal");
-        trail.answered(StatusCode::UNPROCESSABLE_ENTITY);
-        assert!(trail.steps().may_be_executed, "a part of it may be");
-        trail.refused();
-        assert!(!trail.steps().may_be_executed);
+        let attempt_log = AttemptLog::default();
+        assert!(!attempt_log.steps().may_be_executed);
+        attempt_log.sends();
+        assert!(attempt_log.steps().may_be_executed, "no answer is no refusal");
+        attempt_log.answered(StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(attempt_log.steps().may_be_executed, "a part of it may be");
+        attempt_log.refused();
+        assert!(!attempt_log.steps().may_be_executed);
     }
 }

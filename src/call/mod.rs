@@ -16,8 +16,8 @@ use hyper::body::Incoming;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    call::{attempt_log::Trail, permissions::Permissions},
-    ledger::{Caller, Claim, Entrance, Met, Permit},
+    call::{attempt_log::AttemptLog, permissions::Permissions},
+    ledger::{Arrival, Caller, LockHit, Permit, SlotRequest},
     message::body::{self, Body},
     zoho::{
         account::{Account, AccountName},
@@ -27,7 +27,7 @@ use crate::{
 
 /// Whose call it is and which of Zoho's calls: what the route room found out.
 #[derive(Debug, Clone)]
-pub struct Subject {
+pub struct CallContext {
     /// Who makes it.
     pub caller: Caller,
     /// The login it is made with.
@@ -36,7 +36,7 @@ pub struct Subject {
     pub route: Arc<Route>,
 }
 
-impl Subject {
+impl CallContext {
     /// For logs and answers.
     #[must_use]
     pub fn names(&self) -> (AccountName, RouteId) {
@@ -59,7 +59,7 @@ pub struct Identified {
 #[derive(Debug)]
 pub struct Matched {
     /// Whose call and which.
-    pub subject: Subject,
+    pub context: CallContext,
     /// Path and query as Zoho will see them, byte for byte the caller's.
     pub target: PathAndQuery,
     /// The request as it came.
@@ -74,7 +74,7 @@ pub struct Matched {
 #[derive(Debug)]
 pub struct Call {
     /// Whose call and which.
-    pub subject: Subject,
+    pub context: CallContext,
     /// The method, forwarded as it is.
     pub method: Method,
     /// Path and query, forwarded as they are.
@@ -86,11 +86,11 @@ pub struct Call {
     /// When it was ready; its waiting time counts from here.
     pub ready_at: Instant,
     /// As what it comes to the queue.
-    pub entrance: Entrance,
+    pub arrival: Arrival,
     /// Tells those who share it whether it has left the queue.
-    pub departure: Departure,
+    pub queue_status: QueueStatus,
     /// What became of it at Zoho, for the audit.
-    pub trail: Trail,
+    pub attempt_log: AttemptLog,
     /// It comes a second time, because Zoho refused the token that it had at first.
     pub token_refused: bool,
 }
@@ -135,11 +135,11 @@ impl Call {
 
     /// With what it asks for a slot.
     #[must_use]
-    pub fn claim(&self, deadline: Instant) -> Claim {
-        Claim {
-            caller: self.subject.caller.clone(),
+    pub fn slot_request(&self, deadline: Instant) -> SlotRequest {
+        SlotRequest {
+            caller: self.context.caller.clone(),
             urgency: priority::urgency(&self.headers),
-            entrance: self.entrance,
+            arrival: self.arrival,
             deadline,
             bytes: self.held_bytes(),
             request_id: self.request_id().into(),
@@ -149,7 +149,7 @@ impl Call {
     /// Whether it changes nothing at Zoho.
     #[must_use]
     pub fn changes_nothing(&self) -> bool {
-        self.subject.route.changes_nothing(&self.method)
+        self.context.route.changes_nothing(&self.method)
     }
 
     /// The same call once more, for a second attempt; `None` when its body streams and is gone after the first.
@@ -167,15 +167,15 @@ impl Call {
 
     fn with(&self, payload: Payload) -> Self {
         Self {
-            subject: self.subject.clone(),
+            context: self.context.clone(),
             method: self.method.clone(),
             target: self.target.clone(),
             headers: self.headers.clone(),
             payload,
             ready_at: self.ready_at,
-            entrance: self.entrance,
-            departure: self.departure.clone(),
-            trail: self.trail.clone(),
+            arrival: self.arrival,
+            queue_status: self.queue_status.clone(),
+            attempt_log: self.attempt_log.clone(),
             token_refused: self.token_refused,
         }
     }
@@ -207,9 +207,9 @@ impl From<Payload> for Body {
 
 /// Whether a call waits in the queue or has its slot. Nobody looks at that of most calls, and they keep none.
 #[derive(Debug, Clone, Default)]
-pub struct Departure(Option<watch::Sender<bool>>);
+pub struct QueueStatus(Option<watch::Sender<bool>>);
 
-impl Departure {
+impl QueueStatus {
     /// One that somebody looks at.
     #[must_use]
     pub fn watched() -> (Self, watch::Receiver<bool>) {
@@ -273,16 +273,16 @@ pub struct Answer {
     /// As it goes to the caller.
     pub response: http::Response<Body>,
     /// Whether it says that the call was not executed.
-    pub unexecuted: Option<Unexecuted>,
+    pub retry: Option<RetryReason>,
 }
 
 /// Why Zoho did not execute a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unexecuted {
+pub enum RetryReason {
     /// It was not let in with its token.
     TokenRefused(TokenRefusal),
     /// The call is locked, as the ledger keeps it.
-    Locked(Met),
+    Locked(LockHit),
 }
 
 /// What an answer that lets a call not in says of its token.
@@ -296,7 +296,7 @@ pub enum TokenRefusal {
 
 /// For the log: what became of a request. Travels in the answer's extensions.
 #[derive(Debug, Clone)]
-pub struct Visit {
+pub struct RequestSummary {
     /// The account it was made with.
     pub account: AccountName,
     /// The route it belongs to.
@@ -369,15 +369,15 @@ pub(crate) mod tests {
         };
         let route = Catalogue::published().unwrap().find("people.lms.share-course").unwrap().clone();
         Call {
-            subject: Subject { caller: Caller::anonymous(), account: Arc::new(account), route: Arc::new(route) },
+            context: CallContext { caller: Caller::anonymous(), account: Arc::new(account), route: Arc::new(route) },
             method: Method::PUT,
             target: target.parse().unwrap(),
             headers: HeaderMap::new(),
             payload: Payload::Held { bytes: Bytes::new(), trailers: None },
             ready_at: clock::now(),
-            entrance: Entrance::Newcomer,
-            departure: Departure::default(),
-            trail: Trail::default(),
+            arrival: Arrival::New,
+            queue_status: QueueStatus::default(),
+            attempt_log: AttemptLog::default(),
             token_refused: false,
         }
     }

@@ -35,9 +35,9 @@ pub(super) fn which(config: Option<&FilePath>, as_json: bool, method: &str, targ
     let path = Path::parse(&path).map_err(|fault| Failure::Usage(format!("the path {fault}; it is refused")))?;
     let call = format!("{method} {} of {}", path.as_str(), product.as_str());
     let verdict = match matcher.known(product, &method, &path) {
-        Some(route) => Verdict { route: Some(route), known: true, call },
-        None if unknown == UnknownRoute::Deny => Verdict { route: None, known: false, call },
-        None => Verdict { route: matcher.other(product), known: false, call },
+        Some(route) => WhichResult { route: Some(route), known: true, call },
+        None if unknown == UnknownRoute::Deny => WhichResult { route: None, known: false, call },
+        None => WhichResult { route: matcher.other(product), known: false, call },
     };
     let text = if as_json { format!("{:#}\n", verdict.object()) } else { verdict.text() };
     Ok(print(&text)?)
@@ -65,7 +65,7 @@ fn asked(target: &str, accounts: &[Account]) -> Result<(Product, String), Failur
     of_gateway_path(path).ok_or_else(usage)
 }
 
-struct Verdict {
+struct WhichResult {
     /// `None` where it is refused.
     route: Option<std::sync::Arc<Route>>,
     /// Whether the catalogue has an entry for it.
@@ -73,7 +73,7 @@ struct Verdict {
     call: String,
 }
 
-impl Verdict {
+impl WhichResult {
     /// Why this route.
     fn because(&self) -> &'static str {
         match (&self.route, self.known) {

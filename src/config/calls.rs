@@ -11,7 +11,9 @@ use http::Method;
 use super::{overrides, problem::Origin, reader::Section};
 use crate::{
     middleware::route::Matcher,
-    zoho::catalogue::{Catalogue, Pace, Parameters, Product, Route, RouteId, Threshold, Trust, Validation, template},
+    zoho::catalogue::{
+        Catalogue, Pace, Parameters, Product, Provenance, Route, RouteId, Threshold, Validation, template,
+    },
 };
 
 /// Every method, where a list of methods is expected.
@@ -106,7 +108,7 @@ fn extra_route(section: &mut Section<'_>) -> Option<Route> {
         aliases: Vec::new(),
         scopes: Vec::new(),
         threshold: Some(Threshold { requests: NonZeroU32::MIN, window: WINDOW, lock: LOCK, pace: Pace::Burst }),
-        trust: Trust::Configured,
+        trust: Provenance::Configured,
         validation: Validation::Documented,
         cache: Duration::ZERO,
         stale_if_error: Duration::ZERO,

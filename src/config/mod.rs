@@ -52,7 +52,7 @@ use self::{
 };
 use crate::{
     ledger::Limits,
-    listener::{ListenAddress, Patience, SocketAccess, Tls},
+    listener::{ListenAddress, SocketAccess, Timeouts, Tls},
     middleware::{
         caller::{Callers, IssuerSettings},
         token::TokenLimits,
@@ -146,7 +146,7 @@ pub struct Proxy {
     /// How long work in flight may take to end on SIGTERM.
     pub drain: Duration,
     /// How large a head may be, and how long callers may take.
-    pub patience: Patience,
+    pub timeouts: Timeouts,
     /// How many callers may be connected at a time, where open files allow as many.
     pub max_connections: usize,
     /// Further names of the gateway, in lower case.

@@ -9,7 +9,7 @@ use super::{
     nearest::did_you_mean,
     reader::Section,
 };
-use crate::zoho::catalogue::{Catalogue, Pace, Route, Trust, Validation};
+use crate::zoho::catalogue::{Catalogue, Pace, Provenance, Route, Validation};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -129,7 +129,7 @@ fn threshold(section: &mut Section<'_>, route: &mut Route) {
         threshold.lock = lock.unwrap_or(threshold.lock);
         threshold.pace = pace.unwrap_or(threshold.pace);
         if published != (threshold.requests, threshold.window) {
-            route.trust = Trust::Configured;
+            route.trust = Provenance::Configured;
         }
     }
     if off {

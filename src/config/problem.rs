@@ -77,7 +77,7 @@ pub enum Origin {
     File {
         /// The file as the user named it.
         name: Arc<str>,
-        /// Line and column.
+        /// RouteLimiter and column.
         position: Option<Position>,
     },
     /// In an environment variable.

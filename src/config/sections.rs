@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     ledger::Limits,
-    listener::{HeadLimits, ListenAddressError, Patience},
+    listener::{HeadLimits, ListenAddressError, Timeouts},
     middleware::token::TokenLimits,
     upstream::ExtraRoots,
 };
@@ -107,7 +107,7 @@ pub(super) fn proxy(section: &mut Section<'_>, anonymous: bool, around: &Surroun
         max_body,
         max_form: section.size("max_form", BODIES).unwrap_or(defaults::MAX_FORM),
         drain: section.duration("drain", PATIENCE).unwrap_or(defaults::DRAIN),
-        patience: patience(section, max_body),
+        timeouts: timeouts(section, max_body),
         max_connections: section.integer("max_connections", CONNECTIONS).unwrap_or(defaults::MAX_CONNECTIONS) as usize,
         hosts: hosts(section),
     }
@@ -124,10 +124,10 @@ fn address(text: &str, folder: &Path) -> Result<ListenAddress, String> {
     }
 }
 
-fn patience(section: &mut Section<'_>, max_body: u64) -> Patience {
+fn timeouts(section: &mut Section<'_>, max_body: u64) -> Timeouts {
     let bytes = section.size("max_header_bytes", HEAD_BYTES).unwrap_or(defaults::MAX_HEADER_BYTES);
     let fields = section.integer("max_headers", HEAD_FIELDS).unwrap_or(defaults::MAX_HEADERS);
-    Patience {
+    Timeouts {
         // Within the range, which any machine's usize holds.
         head: HeadLimits { bytes: usize::try_from(bytes).unwrap_or(usize::MAX), fields: fields as usize },
         max_body,

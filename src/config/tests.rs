@@ -17,7 +17,7 @@ use crate::{
     listener::{ClientAuth, SocketAccess},
     middleware::caller::KeySource,
     zoho::{
-        catalogue::{Pace, Product, Route, RouteId, Threshold, Trust, Validation},
+        catalogue::{Pace, Product, Provenance, Route, RouteId, Threshold, Validation},
         endpoint::DataCenter,
     },
 };
@@ -231,7 +231,7 @@ fn every_key_is_taken() {
     let paths: Vec<&str> = case.templates().collect();
     assert_eq!(paths, ["/api/hrcases/addCase", "/api/hrcases/addcase", "/api/hrcases/newcase"]);
     let case = route(&config, "people.cases.get-case");
-    assert_eq!((case.methods.len(), case.scopes.len(), case.trust), (0, 0, Trust::Transcribed));
+    assert_eq!((case.methods.len(), case.scopes.len(), case.trust), (0, 0, Provenance::Transcribed));
     assert!(!case.reads && shared.reads && !share.reads);
 
     let merge = route(&config, "people.forms.merge-records");
@@ -240,7 +240,7 @@ fn every_key_is_taken() {
     assert_eq!((requests.get(), window.as_secs(), lock.as_secs(), pace), (7, 60, 300, Pace::Burst));
     assert_eq!(
         (merge.trust, merge.source.as_str(), merge.note.as_ref()),
-        (Trust::Configured, "the configuration", None)
+        (Provenance::Configured, "the configuration", None)
     );
     let count = route(&config, "calendar.events.count-events");
     assert_eq!((count.product, count.methods.len(), count.threshold), (Product::Calendar, 2, None));

@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Bucket, Journal, journal::Recorded};
+use super::{Journal, Window, journal::Recorded};
 use crate::{
     ledger::store::{Key, Row},
     os::clock,
@@ -24,33 +24,33 @@ pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The calls of one account in a day.
 #[derive(Debug)]
 pub(super) struct Daily {
-    bucket: Mutex<Bucket>,
+    window: Mutex<Window>,
     key: Key,
     journal: Journal,
     noted: AtomicBool,
 }
 
 impl Daily {
-    pub(super) fn new(mut bucket: Bucket, key: Key, journal: Journal) -> Arc<Self> {
+    pub(super) fn new(mut window: Window, key: Key, journal: Journal) -> Arc<Self> {
         // An earlier process may have left calls without an answer, after which one call goes alone. The day leaves that
         // to its lines: nothing would ever tell it how that call went.
-        bucket.forget_lock();
+        window.forget_lock();
         let daily =
-            Arc::new(Self { bucket: Mutex::new(bucket), key, journal: journal.clone(), noted: AtomicBool::new(false) });
+            Arc::new(Self { window: Mutex::new(window), key, journal: journal.clone(), noted: AtomicBool::new(false) });
         let recorded: Arc<dyn Recorded> = daily.clone();
         journal.knows(Arc::downgrade(&recorded));
         daily
     }
 
     /// To look.
-    pub(super) fn bucket(&self) -> MutexGuard<'_, Bucket> {
-        self.bucket.lock()
+    pub(super) fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock()
     }
 
     /// To change, and have the change remembered.
-    pub(super) fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Bucket) -> T) -> T {
-        let mut bucket = self.bucket.lock();
-        let outcome = change(&mut bucket);
+    pub(super) fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Window) -> T) -> T {
+        let mut window = self.window.lock();
+        let outcome = change(&mut window);
         if !self.noted.swap(true, Ordering::Relaxed) {
             self.journal.changed(self.clone());
         }
@@ -60,8 +60,8 @@ impl Daily {
 
 impl Recorded for Daily {
     fn record(&self) -> (Key, Row) {
-        let mut bucket = self.bucket.lock();
+        let mut window = self.window.lock();
         self.noted.store(false, Ordering::Relaxed);
-        (self.key.clone(), bucket.row(clock::now()))
+        (self.key.clone(), window.row(clock::now()))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::charges::Charges;
+use super::occupancy::Occupancy;
 
 /// A bucket's future, if nobody leaves the queue and answers take as long as usual.
 #[derive(Debug)]
@@ -27,9 +27,9 @@ pub(super) struct Forecast {
 impl Forecast {
     /// How many slots have come free by when, of the charges and the calls on their way that are left once `surplus` of
     /// them have come free: until then more are charged than the threshold has.
-    pub(super) fn moments(charges: &Charges, unanswered: (Instant, u32), surplus: u32) -> Vec<(u32, Instant)> {
-        let before = charges.iter().take_while(|(at, _)| *at <= unanswered.0);
-        let after = charges.iter().skip_while(|(at, _)| *at <= unanswered.0);
+    pub(super) fn moments(occupancy: &Occupancy, unanswered: (Instant, u32), surplus: u32) -> Vec<(u32, Instant)> {
+        let before = occupancy.iter().take_while(|(at, _)| *at <= unanswered.0);
+        let after = occupancy.iter().skip_while(|(at, _)| *at <= unanswered.0);
         let mut passed = 0u32;
         let counted = before.chain([unanswered]).chain(after).map(|(at, slots)| {
             passed = passed.saturating_add(slots);
@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        ledger::{Bucket, Denied, Taken, tests::threshold_of},
+        ledger::{Denied, Grant, Window, tests::threshold_of},
         os::clock,
         zoho::catalogue::{Pace, Threshold},
     };
@@ -80,7 +80,7 @@ mod tests {
 
     /// One thing that happened to the bucket, and how long after the one before it.
     #[derive(Debug, Clone, Copy)]
-    enum Past {
+    enum Recovered {
         Executed,
         Unread,
         Unanswered,
@@ -93,50 +93,50 @@ mod tests {
     }
 
     /// A bucket with a past, the calls on their way, and now.
-    fn bucket(requests: u32, pace: Pace, trip: u64, past: &[(u64, Past)]) -> (Bucket, Vec<Taken>, Instant) {
+    fn window(requests: u32, pace: Pace, trip: u64, past: &[(u64, Recovered)]) -> (Window, Vec<Grant>, Instant) {
         let mut now = clock::now();
         let threshold = Threshold { lock: micros(100_000), ..threshold_of(requests, micros(1_000_000), pace) };
-        let mut bucket = Bucket::new(threshold, now);
+        let mut window = Window::new(threshold, now);
         let mut unanswered = Vec::new();
         for &(later, past) in past {
             now += micros(later);
-            let Ok(taken) = bucket.take(now) else { continue };
+            let Ok(grant) = window.take(now) else { continue };
             match past {
-                Past::Unanswered => unanswered.push(taken),
-                Past::Lost => bucket.lost(now, taken),
-                Past::Executed | Past::Unread | Past::Locked => {
+                Recovered::Unanswered => unanswered.push(grant),
+                Recovered::Lost => window.lost(now, grant),
+                Recovered::Executed | Recovered::Unread | Recovered::Locked => {
                     let sent = now;
                     now += micros(trip);
-                    bucket.answered(now, sent);
+                    window.answered(now, sent);
                     match past {
-                        Past::Executed => bucket.executed(taken),
-                        Past::Locked => drop(bucket.locked(now, None)),
-                        _ => bucket.unread(taken),
+                        Recovered::Executed => window.executed(grant),
+                        Recovered::Locked => drop(window.locked(now, None)),
+                        _ => window.unread(grant),
                     }
                 }
             }
         }
-        (bucket, unanswered, now)
+        (window, unanswered, now)
     }
 
     /// When callers who wait for nothing but the bucket are served, one by one, each answer taking the usual time.
-    fn simulated(mut bucket: Bucket, unanswered: Vec<Taken>, mut now: Instant) -> Vec<Instant> {
-        let trip = bucket.usual_round_trip();
-        let mut on_their_way: Vec<_> = unanswered.into_iter().map(|taken| (now + trip, now, taken)).collect();
+    fn simulated(mut window: Window, unanswered: Vec<Grant>, mut now: Instant) -> Vec<Instant> {
+        let trip = window.usual_round_trip();
+        let mut on_their_way: Vec<_> = unanswered.into_iter().map(|grant| (now + trip, now, grant)).collect();
         let mut served = Vec::new();
         while served.len() < CALLERS {
-            on_their_way.retain(|&(at, sent, taken)| {
+            on_their_way.retain(|&(at, sent, grant)| {
                 if at <= now {
-                    bucket.answered(at, sent);
-                    bucket.executed(taken);
+                    window.answered(at, sent);
+                    window.executed(grant);
                 }
                 at > now
             });
             let next = on_their_way.iter().map(|(at, ..)| *at).min();
-            match bucket.take(now) {
-                Ok(taken) => {
+            match window.take(now) {
+                Ok(grant) => {
                     served.push(now);
-                    on_their_way.push((now + trip, now, taken));
+                    on_their_way.push((now + trip, now, grant));
                 }
                 Err(Denied::Until(at)) => now = next.map_or(at, |next| next.min(at)),
                 Err(Denied::Unanswered) => now = next.expect("an answer comes"),
@@ -150,14 +150,14 @@ mod tests {
     /// served at the lock's end.
     #[test]
     fn a_lock_outlasts_the_calls_on_their_way() {
-        let (mut bucket, _, now) = bucket(2, Pace::Burst, 1, &[(0, Past::Unanswered), (0, Past::Executed)]);
-        let until = bucket.locked(now, Some(micros(9_000_000))).unwrap();
-        let forecast = bucket.forecast(now);
+        let (mut window, _, now) = window(2, Pace::Burst, 1, &[(0, Recovered::Unanswered), (0, Recovered::Executed)]);
+        let until = window.locked(now, Some(micros(9_000_000))).unwrap();
+        let forecast = window.forecast(now);
         assert_eq!(forecast.at(0), until);
         assert_eq!(forecast.at(1), until + micros(1), "when it is known how the first one went");
     }
 
-    fn past(kinds: &'static [Past]) -> impl Strategy<Value = Vec<(u64, Past)>> {
+    fn past(kinds: &'static [Recovered]) -> impl Strategy<Value = Vec<(u64, Recovered)>> {
         vec((0..400_000u64, prop::sample::select(kinds)), 0..12)
     }
 
@@ -165,11 +165,11 @@ mod tests {
         #[test]
         fn is_exact_when_all_are_answered(
             requests in 1..6u32, trip in 0..300_000u64,
-            past in past(&[Past::Executed, Past::Executed, Past::Unread, Past::Locked]),
+            past in past(&[Recovered::Executed, Recovered::Executed, Recovered::Unread, Recovered::Locked]),
         ) {
-            let (mut bucket, unanswered, now) = bucket(requests, Pace::Burst, trip, &past);
-            let forecast = bucket.forecast(now);
-            for (ahead, at) in simulated(bucket, unanswered, now).into_iter().enumerate() {
+            let (mut window, unanswered, now) = window(requests, Pace::Burst, trip, &past);
+            let forecast = window.forecast(now);
+            for (ahead, at) in simulated(window, unanswered, now).into_iter().enumerate() {
                 prop_assert_eq!(forecast.at(ahead) - now, at - now, "{} ahead", ahead);
             }
         }
@@ -178,12 +178,12 @@ mod tests {
         #[test]
         fn is_never_later_than_it_comes(
             requests in 1..6u32, trip in 0..300_000u64, smooth in any::<bool>(),
-            past in past(&[Past::Executed, Past::Unread, Past::Unanswered, Past::Lost, Past::Locked]),
+            past in past(&[Recovered::Executed, Recovered::Unread, Recovered::Unanswered, Recovered::Lost, Recovered::Locked]),
         ) {
             let pace = if smooth { Pace::Smooth } else { Pace::Burst };
-            let (mut bucket, unanswered, now) = bucket(requests, pace, trip, &past);
-            let forecast = bucket.forecast(now);
-            for (ahead, at) in simulated(bucket, unanswered, now).into_iter().enumerate() {
+            let (mut window, unanswered, now) = window(requests, pace, trip, &past);
+            let forecast = window.forecast(now);
+            for (ahead, at) in simulated(window, unanswered, now).into_iter().enumerate() {
                 let later = forecast.at(ahead).saturating_duration_since(at);
                 prop_assert!(later <= Duration::from_nanos(CALLERS as u64), "{ahead} ahead: {later:?} too late");
             }

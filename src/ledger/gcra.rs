@@ -11,7 +11,7 @@ use governor::{
 };
 use tokio::time::Instant;
 
-/// Places in time, each of them given once.
+/// ConnectionLimit in time, each of them given once.
 #[derive(Debug)]
 pub struct Gcra {
     limiter: RateLimiter<NotKeyed, InMemoryState, FakeRelativeClock, NoOpMiddleware<Nanos>>,

@@ -1,6 +1,6 @@
 //! The ledger on disk: what a call takes is known there before its first byte leaves.
 //!
-//! Memory is the truth while the process lives, the store its copy for the next one. One thread writes: whoever needs a
+//! StartState is the truth while the process lives, the store its copy for the next one. One thread writes: whoever needs a
 //! change to be durable waits for the commit under way and the next one, which takes every change since then with it, so
 //! a hundred calls cost one commit. Changes that nobody waits for, answers above all, follow within [`LAZY`]; until then
 //! the next process would take the call for one without an answer, which is the safe side.
@@ -22,7 +22,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::past::Past;
+use super::recovered::Recovered;
 use crate::ledger::store::{KeptToken, Key, Row, Store, WriteError};
 
 /// How long a change may stay unwritten for which nobody waits.
@@ -65,7 +65,7 @@ struct Inner {
     woken: Condvar,
     /// The same as `work.failure`, to be read in passing.
     failing: AtomicBool,
-    past: Arc<Past>,
+    past: Arc<Recovered>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
@@ -96,7 +96,7 @@ impl Journal {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn keep(store: Store, past: Arc<Past>) -> io::Result<Self> {
+    pub fn keep(store: Store, past: Arc<Recovered>) -> io::Result<Self> {
         let inner = Arc::new(Inner {
             work: Mutex::default(),
             woken: Condvar::new(),

@@ -4,45 +4,45 @@
 //! charged from just before the first byte is written until `window` after the answer's head arrived, and a call may
 //! be sent only while fewer than `requests` slots are charged. ARCHITECTURE.md has the proof.
 //!
-//! [`Bucket`] is the rule, a pure function of its state and the time. [`Line`] puts a fair queue before it and alone
+//! [`Window`] is the rule, a pure function of its state and the time. [`RouteLimiter`] puts a fair queue before it and alone
 //! mints [`Permit`]s, each of them after the [`Journal`] has made it durable; what a permit takes, its `Drop` gives back.
 
-mod bell;
-mod bucket;
+mod call_history;
 mod caller;
-mod charges;
-mod claim;
 mod daily;
 mod forecast;
 pub mod gcra;
 mod journal;
-mod line;
+mod limiter;
 #[cfg(test)]
-mod line_tests;
-mod lines;
+mod limiter_tests;
+mod limiters;
 #[cfg(all(test, feature = "model"))]
 mod model;
+mod occupancy;
 mod pacer;
-mod past;
 mod permit;
 mod queue;
-mod recorder;
+mod queue_capacity;
+mod recovered;
 #[cfg(test)]
 mod simulation;
+mod slot_request;
 pub mod store;
 mod sync;
 #[cfg(test)]
 mod tests;
-mod waiting_room;
+mod waiter_signal;
+mod window;
 
-pub use bucket::{Bucket, Denied, NO_ANSWER_GRACE, Quota, Taken};
+pub use call_history::CallHistory;
 pub use caller::Caller;
-pub use claim::{Claim, Entrance};
 pub use journal::{Health, Journal, Unrecorded};
-pub use line::{Allowance, Line, Met, Refused, Standing};
-pub use lines::{Books, Lines};
-pub use past::Past;
+pub use limiter::{Allowance, LockHit, Refused, RouteLimiter, Standing};
+pub use limiters::{LimiterContext, Limiters};
 pub use permit::Permit;
 pub use queue::Urgency;
-pub use recorder::Recorder;
-pub use waiting_room::{Limit, Limits, WaitingRoom};
+pub use queue_capacity::{Limit, Limits, QueueCapacity};
+pub use recovered::Recovered;
+pub use slot_request::{Arrival, SlotRequest};
+pub use window::{Denied, Grant, NO_ANSWER_GRACE, Quota, Window};

@@ -6,8 +6,8 @@
 //!
 //! Time stands still but for those who sleep until a moment nearby: they move the clock there, at a point of shuttle's
 //! choosing. Deadlines are far away and never come, so a wake-up that is lost leaves its waiter for ever, and shuttle
-//! reports a deadlock. It did when by way of trial the head was not woken by whoever left the queue (`Place::drop`), be it
-//! only by those who were turned out, by a permit given back (`Line::change`), or by a lock's end (`Line::executed`).
+//! reports a deadlock. It did when by way of trial the head was not woken by whoever left the queue (`QueueGuard::drop`), be it
+//! only by those who were turned out, by a permit given back (`RouteLimiter::change`), or by a lock's end (`RouteLimiter::executed`).
 
 use std::{
     future::{Future, poll_fn},
@@ -85,8 +85,8 @@ enum Use {
 }
 
 struct Model {
-    line: Arc<Line>,
-    room: Arc<WaitingRoom>,
+    limiter: Arc<RouteLimiter>,
+    room: Arc<QueueCapacity>,
     out: AtomicU32,
     turned_out: AtomicU32,
     requests: u32,
@@ -97,22 +97,22 @@ impl Model {
     fn new(requests: u32, places: usize) -> Arc<Self> {
         let threshold =
             Threshold { lock: Duration::from_millis(1), ..threshold_of(requests, Duration::ZERO, Pace::Burst) };
-        let books = Books::in_memory(Limits::calls(places));
-        let room = Arc::clone(&books.room);
-        let line = Line::new(Key::default(), Bucket::new(threshold, clock::now()), None, books);
-        Arc::new(Self { line, room, out: AtomicU32::new(0), turned_out: AtomicU32::new(0), requests })
+        let context = LimiterContext::in_memory(Limits::calls(places));
+        let room = Arc::clone(&context.room);
+        let limiter = RouteLimiter::new(Key::default(), Window::new(threshold, clock::now()), None, context);
+        Arc::new(Self { limiter, room, out: AtomicU32::new(0), turned_out: AtomicU32::new(0), requests })
     }
 
     /// One caller that stays until it is served.
     async fn call(&self, how: Use) {
-        let permit = self.line.permit(Claim::plain(clock::now() + FAR)).await.expect("who waits is served");
+        let permit = self.limiter.permit(SlotRequest::plain(clock::now() + FAR)).await.expect("who waits is served");
         self.make_use_of(permit, how).await;
     }
 
     /// One of callers who do not all find a place: it is served, or told that there is none or that its own is needed.
     async fn call_in_a_crowd(&self, caller: Caller, how: Use) {
-        let claim = Claim { caller, ..Claim::plain(clock::now() + FAR) };
-        match self.line.permit(claim).await {
+        let request = SlotRequest { caller, ..SlotRequest::plain(clock::now() + FAR) };
+        match self.limiter.permit(request).await {
             Ok(permit) => self.make_use_of(permit, how).await,
             Err(Refused::Full { limit, .. }) => {
                 self.turned_out.fetch_add(u32::from(limit == Limit::Lent), Ordering::Relaxed);
@@ -125,7 +125,7 @@ impl Model {
     async fn call_and_leave(&self, how: Use) {
         let mut looks = shuttle::rand::thread_rng().gen_range(0..4);
         let served = {
-            let mut permit = pin!(self.line.permit(Claim::plain(clock::now() + FAR)));
+            let mut permit = pin!(self.limiter.permit(SlotRequest::plain(clock::now() + FAR)));
             poll_fn(|context| match permit.as_mut().poll(context) {
                 Poll::Ready(permit) => Poll::Ready(Some(permit.expect("who waits is served"))),
                 Poll::Pending if looks == 0 => Poll::Ready(None),
@@ -169,11 +169,11 @@ impl Model {
     /// Everybody has gone: nothing may be left of them.
     fn is_empty(&self) {
         assert_eq!(self.room.waiting(), 0, "somebody sits on");
-        let standing = self.line.standing();
+        let standing = self.limiter.standing();
         assert_eq!(standing.waiting, 0, "somebody stands on");
         let left = standing.allowance.route.remaining;
         RUNTIME.block_on(advance(NO_ANSWER_GRACE));
-        let free = self.line.standing().allowance.route.remaining;
+        let free = self.limiter.standing().allowance.route.remaining;
         assert_eq!(free, self.requests, "a slot leaked; {left} were left");
     }
 }

@@ -4,16 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Claim, Line, bucket::Taken, line::Met};
+use super::{RouteLimiter, SlotRequest, limiter::LockHit, window::Grant};
 use crate::os::clock;
 
 /// One slot. Dropped before [`sending`](Self::sending) it is refunded; dropped after it without an answer it stays
 /// charged until nothing of the call can arrive any more.
 #[derive(Debug)]
 pub struct Permit {
-    line: Arc<Line>,
-    taken: Taken,
-    claim: Claim,
+    limiter: Arc<RouteLimiter>,
+    grant: Grant,
+    request: SlotRequest,
     stage: Stage,
 }
 
@@ -32,8 +32,8 @@ enum Stage {
 
 impl Permit {
     /// Only a line mints permits.
-    pub(super) fn new(line: Arc<Line>, taken: Taken, claim: Claim) -> Self {
-        Self { line, taken, claim, stage: Stage::Held }
+    pub(super) fn new(limiter: Arc<RouteLimiter>, grant: Grant, request: SlotRequest) -> Self {
+        Self { limiter, grant, request, stage: Stage::Held }
     }
 
     /// To be called just before the first byte may leave.
@@ -41,22 +41,22 @@ impl Permit {
     /// # Errors
     /// The end of a lock that came since the permit was given: then nothing may be sent, and the permit is worth nothing.
     pub fn sending(&mut self) -> Result<(), Instant> {
-        self.line.overtaken(self.taken).map_or(Ok(()), Err)?;
+        self.limiter.overtaken(self.grant).map_or(Ok(()), Err)?;
         let at = clock::now();
-        let number = self.line.books().recorder.sent(self.line.key(), &self.claim, at);
+        let number = self.limiter.context().history.sent(self.limiter.key(), &self.request, at);
         self.stage = Stage::Sent { at, number };
         Ok(())
     }
 
     /// Resolves when a lock comes that this call may not be sent in, with its end.
     pub async fn overtaken(&self) -> Instant {
-        self.line.overtaking(self.taken).await
+        self.limiter.overtaking(self.grant).await
     }
 
     /// It is certain that no byte left after all: no connection came about.
     pub fn not_sent(&mut self) {
         if let Stage::Sent { number, .. } = self.stage {
-            self.line.books().recorder.not_sent(number);
+            self.limiter.context().history.not_sent(number);
             self.stage = Stage::Held;
         }
     }
@@ -65,8 +65,8 @@ impl Permit {
     pub fn answered(&mut self) {
         if let Stage::Sent { at, number } = self.stage {
             self.stage = Stage::Answered;
-            self.line.change(|bucket, now| bucket.answered(now, at));
-            self.line.books().recorder.ended(number, clock::now(), true);
+            self.limiter.change(|window, now| window.answered(now, at));
+            self.limiter.context().history.ended(number, clock::now(), true);
         }
     }
 
@@ -74,29 +74,29 @@ impl Permit {
     pub fn executed(&mut self) {
         if let Stage::Answered = self.stage {
             self.stage = Stage::Executed;
-            let taken = self.taken;
-            self.line.change(|bucket, _| bucket.executed(taken));
+            let grant = self.grant;
+            self.limiter.change(|window, _| window.executed(grant));
         }
     }
 
     /// The answer says that the call is locked. `None` when the lock has no length.
-    pub fn locked(&mut self, retry_after: Option<Duration>) -> Option<Met> {
-        let met = self.line.lock(retry_after)?;
+    pub fn locked(&mut self, retry_after: Option<Duration>) -> Option<LockHit> {
+        let hit = self.limiter.lock(retry_after)?;
         self.stage = Stage::Locked;
-        Some(met)
+        Some(hit)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let taken = self.taken;
+        let grant = self.grant;
         match self.stage {
-            Stage::Held => self.line.change(|bucket, _| bucket.refund(taken)),
+            Stage::Held => self.limiter.change(|window, _| window.refund(grant)),
             Stage::Sent { number, .. } => {
-                self.line.worsen(|bucket, now| bucket.lost(now, taken));
-                self.line.books().recorder.ended(number, clock::now(), false);
+                self.limiter.worsen(|window, now| window.lost(now, grant));
+                self.limiter.context().history.ended(number, clock::now(), false);
             }
-            Stage::Answered => self.line.change(|bucket, _| bucket.unread(taken)),
+            Stage::Answered => self.limiter.change(|window, _| window.unread(grant)),
             Stage::Executed | Stage::Locked => {}
         }
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use super::{daily::Daily, *};
 use crate::{
-    ledger::store::{Key, Memory, Row},
+    ledger::store::{Key, Row, StartState},
     os::clock,
     zoho::catalogue::{Pace, Threshold},
 };
@@ -25,12 +25,12 @@ pub(super) fn ms(milliseconds: u64) -> Duration {
 #[test]
 fn smooth_pace_spreads_calls_evenly() {
     let start = clock::now();
-    let mut bucket = Bucket::new(threshold(30, 3000, Pace::Smooth), start);
+    let mut window = Window::new(threshold(30, 3000, Pace::Smooth), start);
     let (mut now, mut sent) = (start, Vec::new());
     while sent.len() < 31 {
-        match bucket.take(now) {
+        match window.take(now) {
             Ok(_) => {
-                bucket.answered(now, now);
+                window.answered(now, now);
                 sent.push((now - start).as_millis());
             }
             Err(Denied::Until(at)) => now = at,
@@ -45,38 +45,38 @@ fn smooth_pace_spreads_calls_evenly() {
 #[test]
 fn a_call_without_an_answer_stays_charged_beyond_its_window() {
     let now = clock::now();
-    let mut bucket = Bucket::new(threshold(1, 1000, Pace::Burst), now);
-    let taken = bucket.take(now).unwrap();
-    bucket.lost(now, taken);
-    assert_eq!(bucket.take(now).unwrap_err(), Denied::Until(now + ms(1000) + NO_ANSWER_GRACE));
+    let mut window = Window::new(threshold(1, 1000, Pace::Burst), now);
+    let grant = window.take(now).unwrap();
+    window.lost(now, grant);
+    assert_eq!(window.take(now).unwrap_err(), Denied::Until(now + ms(1000) + NO_ANSWER_GRACE));
 }
 
 #[test]
 fn a_call_never_sent_costs_nothing() {
     let now = clock::now();
-    let mut bucket = Bucket::new(threshold(1, 1000, Pace::Burst), now);
-    let taken = bucket.take(now).unwrap();
-    assert_eq!(bucket.take(now).unwrap_err(), Denied::Unanswered);
-    bucket.refund(taken);
-    assert!(bucket.take(now).is_ok());
+    let mut window = Window::new(threshold(1, 1000, Pace::Burst), now);
+    let grant = window.take(now).unwrap();
+    assert_eq!(window.take(now).unwrap_err(), Denied::Unanswered);
+    window.refund(grant);
+    assert!(window.take(now).is_ok());
 }
 
 #[test]
 fn after_a_lock_one_call_goes_alone_and_then_the_rest() {
     let now = clock::now();
-    let mut bucket = Bucket::new(threshold(3, 1000, Pace::Burst), now);
-    bucket.take(now).unwrap();
-    bucket.answered(now, now);
-    let until = bucket.locked(now, Some(ms(100))).unwrap();
+    let mut window = Window::new(threshold(3, 1000, Pace::Burst), now);
+    window.take(now).unwrap();
+    window.answered(now, now);
+    let until = window.locked(now, Some(ms(100))).unwrap();
     assert_eq!(until, now + ms(5000), "the page's lock is longer than Retry-After");
-    assert_eq!(bucket.take(until - ms(1)).unwrap_err(), Denied::Until(until));
-    let probe = bucket.take(until).unwrap();
+    assert_eq!(window.take(until - ms(1)).unwrap_err(), Denied::Until(until));
+    let probe = window.take(until).unwrap();
     assert!(probe.is_probe());
-    assert_eq!(bucket.take(until).unwrap_err(), Denied::Unanswered);
-    bucket.answered(until, until);
-    bucket.executed(probe);
-    assert!(bucket.take(until).is_ok() && bucket.take(until).is_ok());
-    assert!(bucket.take(until).is_err(), "the probe is charged too");
+    assert_eq!(window.take(until).unwrap_err(), Denied::Unanswered);
+    window.answered(until, until);
+    window.executed(probe);
+    assert!(window.take(until).is_ok() && window.take(until).is_ok());
+    assert!(window.take(until).is_err(), "the probe is charged too");
 }
 
 /// A process that was killed with calls on their way left its successor a daily bucket in which one call was to go alone
@@ -86,12 +86,12 @@ fn after_a_lock_one_call_goes_alone_and_then_the_rest() {
 fn after_a_death_the_day_does_not_wait_for_a_call_that_goes_alone() {
     let now = clock::now();
     let row = Row { window: ms(1000), in_flight: 1, ..Row::default() };
-    let bucket = Bucket::restored(threshold(3, 1000, Pace::Burst), &row, now);
-    let day = Daily::new(bucket, Key::default(), Journal::in_memory());
+    let window = Window::restored(threshold(3, 1000, Pace::Burst), &row, now);
+    let day = Daily::new(window, Key::default(), Journal::in_memory());
     for _ in 0..2 {
         assert!(!day.change(|day| day.take(now)).unwrap().is_probe());
     }
-    assert_eq!(day.bucket().quota(now).remaining, 0, "and the one that had no answer counts");
+    assert_eq!(day.window().quota(now).remaining, 0, "and the one that had no answer counts");
 }
 
 /// A store was lost while calls were on their way. Their answers might have told of a lock, but when the window that
@@ -99,11 +99,11 @@ fn after_a_death_the_day_does_not_wait_for_a_call_that_goes_alone() {
 #[test]
 fn after_a_lost_store_one_call_goes_alone_first() {
     let now = clock::now();
-    let mut bucket = Bucket::worst(threshold(3, 1000, Pace::Burst), None, now, now);
+    let mut window = Window::worst(threshold(3, 1000, Pace::Burst), None, now, now);
     let free = now + ms(1000) + NO_ANSWER_GRACE;
-    assert_eq!(bucket.take(now).unwrap_err(), Denied::Until(free));
-    assert!(bucket.take(free).unwrap().is_probe());
-    assert_eq!(bucket.take(free).unwrap_err(), Denied::Unanswered);
+    assert_eq!(window.take(now).unwrap_err(), Denied::Until(free));
+    assert!(window.take(free).unwrap().is_probe());
+    assert_eq!(window.take(free).unwrap_err(), Denied::Unanswered);
 }
 
 /// A call that went alone after a lock was still on its way when the answer to an older one told of the next lock. When
@@ -111,44 +111,44 @@ fn after_a_lost_store_one_call_goes_alone_first() {
 #[test]
 fn an_answer_from_before_a_lock_does_not_end_it() {
     let now = clock::now();
-    let mut bucket = Bucket::new(threshold(3, 1000, Pace::Burst), now);
-    bucket.take(now).unwrap();
-    let mut until = bucket.locked(now, None).unwrap();
-    let early = bucket.take(until).unwrap();
+    let mut window = Window::new(threshold(3, 1000, Pace::Burst), now);
+    window.take(now).unwrap();
+    let mut until = window.locked(now, None).unwrap();
+    let early = window.take(until).unwrap();
     // The older call met a lock that began after the early one had arrived.
-    bucket.answered(until, now);
-    until = bucket.locked(until, None).unwrap();
-    bucket.answered(until - ms(1), until - ms(2));
-    bucket.executed(early);
-    assert_eq!(bucket.take(until - ms(1)).unwrap_err(), Denied::Until(until));
-    assert_eq!(bucket.overtaken(early), Some(until));
+    window.answered(until, now);
+    until = window.locked(until, None).unwrap();
+    window.answered(until - ms(1), until - ms(2));
+    window.executed(early);
+    assert_eq!(window.take(until - ms(1)).unwrap_err(), Denied::Until(until));
+    assert_eq!(window.overtaken(early), Some(until));
 
-    let probe = bucket.take(until).unwrap();
-    assert_eq!(bucket.overtaken(probe), None);
-    bucket.executed(early);
-    bucket.unread(early);
-    assert_eq!(bucket.take(until).unwrap_err(), Denied::Unanswered, "only its own answer counts");
-    bucket.executed(probe);
-    assert!(bucket.take(until).is_ok());
+    let probe = window.take(until).unwrap();
+    assert_eq!(window.overtaken(probe), None);
+    window.executed(early);
+    window.unread(early);
+    assert_eq!(window.take(until).unwrap_err(), Denied::Unanswered, "only its own answer counts");
+    window.executed(probe);
+    assert!(window.take(until).is_ok());
 }
 
 #[test]
 fn a_longer_retry_after_and_a_later_lock_count() {
     let now = clock::now();
-    let mut bucket = Bucket::new(threshold(3, 1000, Pace::Burst), now);
-    assert_eq!(bucket.locked(now, Some(ms(60_000))), Some(now + ms(60_000)));
-    assert_eq!(bucket.locked(now + ms(1), None), Some(now + ms(60_000)), "an answer that comes later shortens nothing");
-    assert_eq!(bucket.locked(now + ms(59_000), None), Some(now + ms(64_000)));
+    let mut window = Window::new(threshold(3, 1000, Pace::Burst), now);
+    assert_eq!(window.locked(now, Some(ms(60_000))), Some(now + ms(60_000)));
+    assert_eq!(window.locked(now + ms(1), None), Some(now + ms(60_000)), "an answer that comes later shortens nothing");
+    assert_eq!(window.locked(now + ms(59_000), None), Some(now + ms(64_000)));
 }
 
 #[test]
 fn a_lock_without_length_is_none() {
     let now = clock::now();
-    let mut bucket = Bucket::new(Threshold { lock: Duration::ZERO, ..threshold(3, 1000, Pace::Burst) }, now);
-    bucket.take(now).unwrap();
-    bucket.answered(now, now);
-    assert_eq!(bucket.locked(now, None), None);
-    assert!(!bucket.take(now).unwrap().is_probe());
+    let mut window = Window::new(Threshold { lock: Duration::ZERO, ..threshold(3, 1000, Pace::Burst) }, now);
+    window.take(now).unwrap();
+    window.answered(now, now);
+    assert_eq!(window.locked(now, None), None);
+    assert!(!window.take(now).unwrap().is_probe());
 }
 
 /// A process was killed after an answer's head had come and before its body, in which a lock under status 200 stood. Its
@@ -157,14 +157,14 @@ fn a_lock_without_length_is_none() {
 fn after_a_death_with_an_answer_half_read_one_call_goes_alone() {
     let now = clock::now();
     let rule = threshold(3, 1000, Pace::Burst);
-    let mut bucket = Bucket::new(rule, now);
-    let taken = bucket.take(now).unwrap();
-    bucket.answered(now, now);
+    let mut window = Window::new(rule, now);
+    let grant = window.take(now).unwrap();
+    window.answered(now, now);
     let restored = |row: Row| {
-        let memory = Memory::Kept(BTreeMap::from([(Key::default(), row)]));
-        Past::new(memory, now).bucket(&Key::default(), rule, now)
+        let memory = StartState::Kept(BTreeMap::from([(Key::default(), row)]));
+        Recovered::new(memory, now).window(&Key::default(), rule, now)
     };
-    assert!(restored(bucket.row(now)).take(now).unwrap().is_probe());
-    bucket.executed(taken);
-    assert!(!restored(bucket.row(now)).take(now).unwrap().is_probe());
+    assert!(restored(window.row(now)).take(now).unwrap().is_probe());
+    window.executed(grant);
+    assert!(!restored(window.row(now)).take(now).unwrap().is_probe());
 }

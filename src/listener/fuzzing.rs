@@ -7,10 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 pub use super::tls::fuzzing::certificate;
 
 use super::idle::IdleConnections;
-use super::wire::{Conversation, HeadLimits, Patience, Wire};
-use crate::message::protocol::Reception;
+use super::wire::{ConnectionState, HeadLimits, Timeouts, Wire};
+use crate::message::protocol::RequestState;
 
-const PATIENCE: Patience = Patience {
+const TIMEOUTS: Timeouts = Timeouts {
     head: HeadLimits { bytes: 2048, fields: 20 },
     max_body: 1024 * 1024,
     header_timeout: std::time::Duration::from_secs(3600),
@@ -39,8 +39,8 @@ pub fn wire(data: &[u8]) {
 /// What comes through, and which fault ended it.
 async fn passed(bytes: &[u8], piece: usize) -> (Vec<u8>, Option<String>) {
     let (mut outside, inside) = tokio::io::duplex(bytes.len().max(1));
-    let conversation = Arc::<Conversation>::default();
-    let mut wire = Wire::new(inside, PATIENCE, IdleConnections::default(), Arc::clone(&conversation));
+    let connection_state = Arc::<ConnectionState>::default();
+    let mut wire = Wire::new(inside, TIMEOUTS, IdleConnections::default(), Arc::clone(&connection_state));
     let mut through = Vec::new();
     let mut buffer = vec![0; 4096];
     for piece in bytes.chunks(piece) {
@@ -54,8 +54,8 @@ async fn passed(bytes: &[u8], piece: usize) -> (Vec<u8>, Option<String>) {
             through.extend_from_slice(&buffer[..read]);
         }
     }
-    let faults: Vec<Reception> = (0..bytes.len()).map(|_| conversation.begins()).collect();
-    (through, faults.iter().find_map(Reception::fault).map(|fault| format!("{fault:?}")))
+    let faults: Vec<RequestState> = (0..bytes.len()).map(|_| connection_state.begins()).collect();
+    (through, faults.iter().find_map(RequestState::fault).map(|fault| format!("{fault:?}")))
 }
 
 /// What hyper is given first is a head that its own parser takes, with one Host at most and one kind of length.

@@ -69,9 +69,9 @@ impl IdleConnections {
         Wanted(self)
     }
 
-    /// Ends once a connection that is not ready after `patience` is to leave.
-    pub(super) async fn slow(&self, patience: Duration) {
-        tokio::time::sleep(patience).await;
+    /// Ends once a connection that is not ready after `timeouts` is to leave.
+    pub(super) async fn slow(&self, timeouts: Duration) {
+        tokio::time::sleep(timeouts).await;
         let idler = self.enter();
         poll_fn(|context| if idler.is_to_leave(context) { Poll::Ready(()) } else { Poll::Pending }).await;
     }

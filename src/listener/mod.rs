@@ -6,12 +6,12 @@
 
 mod address;
 mod connection;
+mod connection_limit;
 mod failures;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod idle;
 pub mod peer;
-mod places;
 mod serve;
 mod socket;
 mod tls;
@@ -20,9 +20,9 @@ mod wire;
 
 pub use address::{ListenAddress, ListenAddressError};
 pub use connection::Socket;
-pub use places::Places;
+pub use connection_limit::ConnectionLimit;
 pub use serve::serve;
 pub use socket::{Arrival, BindError, Listener, Stream};
 pub use tls::{ClientAuth, ClientCertificates, Tls, TlsFault, TlsFile, TlsFiles, Unusable, follow_tls};
 pub use unix::{SocketAccess, SocketFile};
-pub use wire::{HeadLimits, Patience};
+pub use wire::{HeadLimits, Timeouts};

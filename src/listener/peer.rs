@@ -6,14 +6,14 @@ use std::{fmt, str::FromStr, sync::Arc};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     /// How it got here.
-    pub reach: Reach,
+    pub exposure: Exposure,
     /// The subject alternative names of its client certificate, which has been verified; none without one.
     pub names: Arc<[SubjectName]>,
 }
 
 /// Which way a listener can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum Exposure {
     /// Through a file: by the users that its mode allows.
     Unix,
     /// By every process of this machine, and so by every web page in a browser on it.

@@ -20,15 +20,15 @@ use tokio::sync::OwnedSemaphorePermit;
 use tower::Service;
 
 use super::{
-    Arrival, Listener, Patience, Places, Stream,
+    Arrival, ConnectionLimit, Listener, Stream, Timeouts,
     connection::Watch,
     failures::AcceptFailures,
     idle::IdleConnections,
-    wire::{Answering, Conversation, Wire},
+    wire::{Answering, ConnectionState, Wire},
 };
 use crate::{
     listener::peer::{Peer, SubjectName},
-    message::{body::Body, protocol::Reception},
+    message::{body::Body, protocol::RequestState},
     os::shutdown::Shutdown,
 };
 
@@ -39,38 +39,43 @@ const HYPERS_FIELDS: usize = 100;
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// Serves `listener` with `service` until a drain has ended, no more connections at a time than there are places.
-pub async fn serve<S>(listener: Listener, service: S, places: Places, patience: Patience, shutdown: Shutdown)
-where
+pub async fn serve<S>(
+    listener: Listener,
+    service: S,
+    connections: ConnectionLimit,
+    timeouts: Timeouts,
+    shutdown: Shutdown,
+) where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
     let mut http = http1::Builder::new();
     // The wire counts bytes and seconds by itself; one more field than it lets through is never met.
     http.timer(TokioTimer::new()).header_read_timeout(None);
-    if patience.head.fields > HYPERS_FIELDS {
-        http.max_headers(patience.head.fields);
+    if timeouts.head.fields > HYPERS_FIELDS {
+        http.max_headers(timeouts.head.fields);
     }
     let graceful = GracefulShutdown::new();
-    let reach = listener.reach();
-    let begin = |places: &Places| {
-        let (http, service, idle) = (http.clone(), service.clone(), places.idle());
+    let exposure = listener.exposure();
+    let begin = |connections: &ConnectionLimit| {
+        let (http, service, idle) = (http.clone(), service.clone(), connections.idle());
         move |stream: Stream, names: Arc<[SubjectName]>| {
-            let conversation = Arc::<Conversation>::default();
+            let connection_state = Arc::<ConnectionState>::default();
             let watch = stream.watch();
-            let wire = Wire::new(stream, patience, idle, Arc::clone(&conversation));
-            let service = OfConnection { service, peer: Peer { reach, names }, conversation, watch };
+            let wire = Wire::new(stream, timeouts, idle, Arc::clone(&connection_state));
+            let service = OfConnection { service, peer: Peer { exposure, names }, connection_state, watch };
             http.serve_connection(TokioIo::new(wire), TowerToHyperService::new(service))
         }
     };
-    let waits = accept_until(&listener, &places, shutdown.draining(), |arrival, place| {
-        let (begin, watcher) = (begin(&places), graceful.watcher());
-        tokio::spawn(attend(arrival, place, places.idle(), |stream, names| watcher.watch(begin(stream, names))));
+    let waits = accept_until(&listener, &connections, shutdown.draining(), |arrival, place| {
+        let (begin, watcher) = (begin(&connections), graceful.watcher());
+        tokio::spawn(attend(arrival, place, connections.idle(), |stream, names| watcher.watch(begin(stream, names))));
     })
     .await;
     // Idle connections close now, the others after their answer. Late callers are accepted and told, and who waited for a
     // place until now needs none for that.
     let connections_end = graceful.shutdown();
-    let late = Places::for_late_callers();
+    let late = ConnectionLimit::for_late_callers();
     let tell = |arrival, place| drop(tokio::spawn(attend(arrival, place, late.idle(), begin(&late))));
     if let Some(arrival) = waits {
         tell(arrival, None);
@@ -85,7 +90,7 @@ where
 struct OfConnection<S> {
     service: S,
     peer: Peer,
-    conversation: Arc<Conversation>,
+    connection_state: Arc<ConnectionState>,
     watch: Watch,
 }
 
@@ -107,11 +112,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
-        let reception = self.conversation.begins();
-        request.extensions_mut().insert(reception.clone());
+        let request_state = self.connection_state.begins();
+        request.extensions_mut().insert(request_state.clone());
         request.extensions_mut().insert(self.peer.clone());
-        let (conversation, watch) = (Arc::clone(&self.conversation), self.watch.clone());
-        Answered { answer: self.service.call(request), conversation, reception, watch, hung_up: None }
+        let (connection_state, watch) = (Arc::clone(&self.connection_state), self.watch.clone());
+        Answered { answer: self.service.call(request), connection_state, request_state, watch, hung_up: None }
     }
 }
 
@@ -120,8 +125,8 @@ pin_project_lite::pin_project! {
     struct Answered<F> {
         #[pin]
         answer: F,
-        conversation: Arc<Conversation>,
-        reception: Reception,
+        connection_state: Arc<ConnectionState>,
+        request_state: RequestState,
         watch: Watch,
         // Made at the first pause: an answer that is there at once is not kept from a caller that sends nothing more.
         hung_up: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -138,9 +143,9 @@ impl<F: Future<Output = Result<Response<Body>, Infallible>>> Future for Answered
             return Poll::Ready(Err(HungUp));
         }
         if let Poll::Ready(Ok(answer)) = this.answer.poll(context) {
-            return Poll::Ready(Ok(answer.map(|body| Answering::new(body, Arc::clone(this.conversation)))));
+            return Poll::Ready(Ok(answer.map(|body| Answering::new(body, Arc::clone(this.connection_state)))));
         }
-        if this.hung_up.is_none() && this.reception.is_waiting() {
+        if this.hung_up.is_none() && this.request_state.is_waiting() {
             let hung_up = this.hung_up.insert(Box::pin(this.watch.clone().hung_up()));
             return hung_up.as_mut().poll(context).map(|()| Err(HungUp));
         }
@@ -158,7 +163,7 @@ async fn end_of_drain(shutdown: &Shutdown) {
 /// Serves whoever comes until the end; gives back who waits for a place then.
 async fn accept_until(
     listener: &Listener,
-    places: &Places,
+    connections: &ConnectionLimit,
     end: impl Future<Output = ()>,
     serve: impl Fn(Arrival, Option<OwnedSemaphorePermit>),
 ) -> Option<Arrival> {
@@ -175,7 +180,7 @@ async fn accept_until(
                 failures.succeeded();
                 tokio::select! {
                     () = &mut end => return Some(arrival),
-                    place = places.take() => serve(arrival, place),
+                    place = connections.take() => serve(arrival, place),
                 }
             }
             Err(error) => tokio::time::sleep(failures.failed(&error)).await,

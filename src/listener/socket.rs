@@ -22,7 +22,7 @@ use super::{
     idle::IdleConnections,
     unix::{self, NoSocket, SocketFile},
 };
-use crate::listener::peer::{Reach, SubjectName};
+use crate::listener::peer::{Exposure, SubjectName};
 
 /// How much of an answer may lie in the system unsent. Without it that grows to megabytes for a slow caller, and the socket
 /// takes nothing more before a third of them is gone: nobody could tell a caller that is slow from one that is not there.
@@ -114,12 +114,12 @@ impl Listener {
 
     /// Which way it can be reached; by other machines when the system does not say.
     #[must_use]
-    pub fn reach(&self) -> Reach {
+    pub fn exposure(&self) -> Exposure {
         match self {
-            Self::Unix(..) => Reach::Unix,
+            Self::Unix(..) => Exposure::Unix,
             Self::Tcp(listener, _) => match listener.local_addr() {
-                Ok(address) if address.ip().is_loopback() => Reach::Loopback,
-                _ => Reach::Network,
+                Ok(address) if address.ip().is_loopback() => Exposure::Loopback,
+                _ => Exposure::Network,
             },
         }
     }

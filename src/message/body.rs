@@ -33,7 +33,7 @@ pub struct Body {
     /// How many more bytes `rest` may bring; `None`: any number.
     allowed: Option<u64>,
     /// Gives up on a rest that does not go on.
-    patience: Option<Patience>,
+    stall_timeout: Option<StallTimeout>,
     /// Kept until the body has been written out, so that a drain waits for it.
     in_flight: Option<TaskTrackerToken>,
     /// May refuse what still comes.
@@ -110,7 +110,7 @@ impl Body {
     /// The same body, ending in [`BodyError::Stalled`] when the rest brings nothing for `span`.
     #[must_use]
     pub fn patient(mut self, span: Duration) -> Self {
-        self.patience = Some(Patience { span, end: None });
+        self.stall_timeout = Some(StallTimeout { span, end: None });
         self
     }
 
@@ -204,12 +204,13 @@ impl Body {
         let frame = match Pin::new(rest).poll_frame(context) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
-                let patience = self.patience.as_mut().map_or(Poll::Pending, |patience| patience.poll(context));
-                return patience.map(|()| Some(Err(BodyError::Stalled)));
+                let stall_timeout =
+                    self.stall_timeout.as_mut().map_or(Poll::Pending, |stall_timeout| stall_timeout.poll(context));
+                return stall_timeout.map(|()| Some(Err(BodyError::Stalled)));
             }
         };
-        if let Some(patience) = &mut self.patience {
-            patience.end = None;
+        if let Some(stall_timeout) = &mut self.stall_timeout {
+            stall_timeout.end = None;
         }
         let Some(frame) = frame.transpose()? else { return Poll::Ready(None) };
         if let (Some(allowed), Some(data)) = (self.allowed, frame.data_ref()) {
@@ -263,12 +264,12 @@ pub enum BodyError {
 
 /// How long a sender may pause. The timer is made at the first pause: most bodies have none.
 #[derive(Debug)]
-struct Patience {
+struct StallTimeout {
     span: Duration,
     end: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patience {
+impl StallTimeout {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let end = self.end.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.span)));
         end.as_mut().poll(context)

@@ -31,7 +31,7 @@ pub enum ProtocolFault {
 
 /// How a connection's requests come in, numbered from 0.
 #[derive(Debug, Default)]
-pub struct Receptions {
+pub struct RequestStates {
     /// What ends the connection, and at which request: at most one.
     fault: OnceLock<(usize, ProtocolFault)>,
     /// How many came whole.
@@ -40,13 +40,13 @@ pub struct Receptions {
 
 /// A request's own view of it: its head may be at fault, or later its body. Travels in the request's extensions.
 #[derive(Debug, Clone)]
-pub struct Reception {
+pub struct RequestState {
     number: usize,
-    all: Arc<Receptions>,
+    all: Arc<RequestStates>,
     waiting: Arc<AtomicBool>,
 }
 
-impl Receptions {
+impl RequestStates {
     /// This request is at fault; the first word counts.
     pub fn at_fault(&self, number: usize, fault: ProtocolFault) {
         let _ = self.fault.set((number, fault));
@@ -58,10 +58,10 @@ impl Receptions {
     }
 }
 
-impl Reception {
+impl RequestState {
     /// Of the request with this number.
     #[must_use]
-    pub fn new(number: usize, all: Arc<Receptions>) -> Self {
+    pub fn new(number: usize, all: Arc<RequestStates>) -> Self {
         Self { number, all, waiting: Arc::default() }
     }
 

@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use tower::{Layer, Service};
 
 use crate::{
-    listener::peer::{Peer, Reach},
+    listener::peer::{Exposure, Peer},
     message::{body::Body, boxed::BoxFuture, host},
     problem::{Cause, Foreign, Refusal},
     zoho::endpoint::ZohoHost,
@@ -44,7 +44,7 @@ impl KnownHosts {
     /// [`Cause::ForeignOrigin`], naming the field.
     pub fn check_host<B>(&self, request: &Request<B>) -> Result<(), Cause> {
         // From other machines and through a file no page gets in by its name alone.
-        let local = request.extensions().get::<Peer>().is_some_and(|peer| peer.reach == Reach::Loopback);
+        let local = request.extensions().get::<Peer>().is_some_and(|peer| peer.exposure == Exposure::Loopback);
         // What a target names by itself goes before Host (RFC 9112 section 3.2.2).
         let asked = request.uri().authority().map(Authority::as_str).or_else(|| host_field(request.headers()));
         match asked {
@@ -173,9 +173,9 @@ where
 mod tests {
     use super::*;
 
-    fn outcome(reach: Reach, uri: &str, fields: &[(&'static str, &str)]) -> Result<(), Cause> {
+    fn outcome(exposure: Exposure, uri: &str, fields: &[(&'static str, &str)]) -> Result<(), Cause> {
         let hosts = KnownHosts::new(["people.zoho.com".to_owned(), "Gateway.Example".to_owned()]);
-        let request = Request::get(uri).extension(Peer { reach, names: Arc::default() });
+        let request = Request::get(uri).extension(Peer { exposure, names: Arc::default() });
         let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let request = request.body(()).unwrap();
         check_origin(request.headers()).and_then(|()| hosts.check_host(&request))
@@ -207,10 +207,10 @@ mod tests {
             // Node's fetch.
             &[("host", "127.0.0.1:8080"), ("sec-fetch-mode", "cors")],
         ] {
-            assert!(outcome(Reach::Loopback, "/people/x", fields).is_ok(), "{fields:?}");
+            assert!(outcome(Exposure::Loopback, "/people/x", fields).is_ok(), "{fields:?}");
         }
-        assert!(outcome(Reach::Loopback, "http://people.zoho.com/x", &[("host", "evil.example")]).is_ok());
-        assert!(outcome(Reach::Loopback, "http://evil.example/x", &[("host", "localhost")]).is_err());
+        assert!(outcome(Exposure::Loopback, "http://people.zoho.com/x", &[("host", "evil.example")]).is_ok());
+        assert!(outcome(Exposure::Loopback, "http://evil.example/x", &[("host", "localhost")]).is_err());
     }
 
     #[test]
@@ -226,8 +226,8 @@ mod tests {
             &[local, ("origin", "127.0.0.1:8080")],
             &[local, ("origin", "http://127.0.0.1:8080"), ("origin", "http://evil.example")],
         ] {
-            for reach in [Reach::Loopback, Reach::Unix, Reach::Network] {
-                assert!(outcome(reach, "/people/x", fields).is_err(), "{fields:?}");
+            for exposure in [Exposure::Loopback, Exposure::Unix, Exposure::Network] {
+                assert!(outcome(exposure, "/people/x", fields).is_err(), "{fields:?}");
             }
         }
     }
@@ -246,9 +246,9 @@ mod tests {
             "",
             ":80",
         ] {
-            assert!(outcome(Reach::Loopback, "/people/x", &[("host", host)]).is_err(), "{host}");
-            assert!(outcome(Reach::Network, "/people/x", &[("host", host)]).is_ok(), "{host}");
-            assert!(outcome(Reach::Unix, "/people/x", &[("host", host)]).is_ok(), "{host}");
+            assert!(outcome(Exposure::Loopback, "/people/x", &[("host", host)]).is_err(), "{host}");
+            assert!(outcome(Exposure::Network, "/people/x", &[("host", host)]).is_ok(), "{host}");
+            assert!(outcome(Exposure::Unix, "/people/x", &[("host", host)]).is_ok(), "{host}");
         }
     }
 
@@ -274,9 +274,9 @@ mod tests {
             ("gateway.local", false),
         ] {
             let (page, service) = ([("host", host), agent], [("host", host), ("user-agent", "curl/8.5.0")]);
-            assert_eq!(outcome(Reach::Loopback, "/people/x", &page).is_ok(), known, "{host}");
-            assert!(outcome(Reach::Loopback, "/people/x", &service).is_ok(), "{host}");
-            assert!(outcome(Reach::Network, "/people/x", &page).is_ok(), "{host}");
+            assert_eq!(outcome(Exposure::Loopback, "/people/x", &page).is_ok(), known, "{host}");
+            assert!(outcome(Exposure::Loopback, "/people/x", &service).is_ok(), "{host}");
+            assert!(outcome(Exposure::Network, "/people/x", &page).is_ok(), "{host}");
         }
     }
 }

@@ -19,9 +19,9 @@ use tower::{Layer, Service, ServiceExt};
 use tower_http::request_id::RequestId;
 
 use crate::{
-    call::{CacheOutcome, Visit, attempt_log::Trail},
+    call::{CacheOutcome, RequestSummary, attempt_log::AttemptLog},
     ledger::Limit,
-    message::{body::Body, protocol::Reception},
+    message::{body::Body, protocol::RequestState},
     os::{clock, shutdown::Shutdown},
     problem::{Cause, Refusal, respond},
     telemetry::{Metrics, milliseconds},
@@ -79,19 +79,19 @@ where
             let in_flight = room.shutdown.in_flight();
             let method = request.method().clone();
             let id = request.extensions().get::<RequestId>().map(|id| id.header_value().clone());
-            let reception = request.extensions().get::<Reception>().cloned();
-            let trail = Trail::default();
-            request.extensions_mut().insert(trail.clone());
-            let fault = || reception.as_ref().and_then(Reception::fault);
+            let request_state = request.extensions().get::<RequestState>().cloned();
+            let attempt_log = AttemptLog::default();
+            request.extensions_mut().insert(attempt_log.clone());
+            let fault = || request_state.as_ref().and_then(RequestState::fault);
             let outcome = if let Some(fault) = fault() {
                 Err(Cause::Protocol(fault).into())
             } else if room.shutdown.is_draining() {
                 Err(Cause::ShuttingDown.into())
             } else {
-                let visit = AssertUnwindSafe(inner.oneshot(request)).catch_unwind();
+                let summary = AssertUnwindSafe(inner.oneshot(request)).catch_unwind();
                 tokio::select! {
-                    outcome = visit => outcome.unwrap_or_else(|_| Err(Cause::Internal.into())),
-                    () = room.shutdown.cut_off() => Err(Cause::CutOff(trail.fate()).into()),
+                    outcome = summary => outcome.unwrap_or_else(|_| Err(Cause::Internal.into())),
+                    () = room.shutdown.cut_off() => Err(Cause::CutOff(attempt_log.fate()).into()),
                 }
             };
             // Only the listener knows why a body broke off.
@@ -105,22 +105,22 @@ where
             let mut response = room.answer(outcome, &method, id.as_ref());
             // A body that is still to come is not waited for, and its connection ends (RFC 9112 section 9.6). So does one
             // whose call finds no memory to wait in, since the connection takes memory too.
-            let is_whole = reception.is_some_and(|reception| reception.is_whole());
+            let is_whole = request_state.is_some_and(|request_state| request_state.is_whole());
             if room.shutdown.is_draining() || memory_is_full || !is_whole {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             let took = clock::now().saturating_duration_since(began);
-            let visit = response.extensions_mut().remove::<Visit>();
+            let summary = response.extensions_mut().remove::<RequestSummary>();
             let cache = response.extensions_mut().remove::<CacheOutcome>();
-            room.metrics.answered(visit.as_ref(), response.status(), took);
+            room.metrics.answered(summary.as_ref(), response.status(), took);
             tracing::info!(
                 request_id = id.as_ref().and_then(|id| id.to_str().ok()),
                 %method,
-                account = visit.as_ref().map(|visit| visit.account.as_str()),
-                route = visit.as_ref().map(|visit| visit.route.as_str()),
+                account = summary.as_ref().map(|summary| summary.account.as_str()),
+                route = summary.as_ref().map(|summary| summary.route.as_str()),
                 status = response.status().as_u16(),
                 cache = cache.map(CacheOutcome::as_str),
-                waited_ms = visit.as_ref().and_then(|visit| visit.waited.map(milliseconds)),
+                waited_ms = summary.as_ref().and_then(|summary| summary.waited.map(milliseconds)),
                 took_ms = milliseconds(took),
                 "answered"
             );
@@ -158,7 +158,7 @@ impl EdgeLayer {
         }
         let mut response = respond::respond(&refusal, id);
         if let (Some(account), Some(route)) = (refusal.account, refusal.route) {
-            response.extensions_mut().insert(Visit { account, route, waited: None });
+            response.extensions_mut().insert(RequestSummary { account, route, waited: None });
         }
         response
     }

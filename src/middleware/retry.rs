@@ -11,8 +11,8 @@ use http::Response;
 use tower::{Layer, Service, ServiceExt};
 
 use crate::{
-    call::{Answer, Call, Unexecuted},
-    ledger::Entrance,
+    call::{Answer, Call, RetryReason},
+    ledger::Arrival,
     message::{body::Body, boxed::BoxFuture},
     os::clock,
     problem::{Cause, Refusal},
@@ -53,19 +53,19 @@ where
         let mut inner = self.inner.clone();
         Box::pin(async move {
             loop {
-                let (again, subject, token_refused) = (call.again(), call.subject.clone(), call.token_refused);
+                let (again, context, token_refused) = (call.again(), call.context.clone(), call.token_refused);
                 let answer = inner.ready().await?.call(call).await?;
-                call = match (answer.unexecuted, again) {
-                    (Some(Unexecuted::TokenRefused(_)), Some(again)) if !token_refused => {
+                call = match (answer.retry, again) {
+                    (Some(RetryReason::TokenRefused(_)), Some(again)) if !token_refused => {
                         Call { token_refused: true, ..again }
                     }
                     // It had its turn, so it does not queue up behind those who came later.
-                    (Some(Unexecuted::Locked(_)), Some(again)) => Call { entrance: Entrance::Returning, ..again },
-                    (Some(Unexecuted::Locked(met)), None) => {
-                        let retry_after = met.until.saturating_duration_since(clock::now());
-                        return Err(Refusal::from(Cause::ThresholdLocked { retry_after }).of(&subject));
+                    (Some(RetryReason::Locked(_)), Some(again)) => Call { arrival: Arrival::Requeued, ..again },
+                    (Some(RetryReason::Locked(hit)), None) => {
+                        let retry_after = hit.until.saturating_duration_since(clock::now());
+                        return Err(Refusal::from(Cause::ThresholdLocked { retry_after }).of(&context));
                     }
-                    (None | Some(Unexecuted::TokenRefused(_)), _) => return Ok(answer.response),
+                    (None | Some(RetryReason::TokenRefused(_)), _) => return Ok(answer.response),
                 };
             }
         })
@@ -84,36 +84,36 @@ mod tests {
     use super::*;
     use crate::{
         call::{Payload, TokenRefusal, tests::call},
-        ledger::Met,
+        ledger::LockHit,
     };
 
     /// What a room beyond the door answers, one after the other; the last one repeats.
     fn room(
-        answers: &'static [Option<fn() -> Unexecuted>],
+        answers: &'static [Option<fn() -> RetryReason>],
     ) -> (Retry<impl Service<Call, Response = Answer, Error = Refusal, Future: Send> + Clone + Send>, Arc<AtomicUsize>)
     {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
         let inner = service_fn(move |call: Call| {
             let number = counted.fetch_add(1, Ordering::SeqCst);
-            let unexecuted = answers[number.min(answers.len() - 1)].map(|unexecuted| unexecuted());
+            let retry = answers[number.min(answers.len() - 1)].map(|retry| retry());
             let mut response = Response::new(Body::default());
-            response.headers_mut().insert("x-front", u16::from(call.entrance == Entrance::Returning).into());
-            async move { Ok(Answer { response, unexecuted }) }
+            response.headers_mut().insert("x-front", u16::from(call.arrival == Arrival::Requeued).into());
+            async move { Ok(Answer { response, retry }) }
         });
         (RetryLayer.layer(inner), calls)
     }
 
-    fn locked() -> Unexecuted {
-        Unexecuted::Locked(Met { until: clock::now(), foreign: false })
+    fn locked() -> RetryReason {
+        RetryReason::Locked(LockHit { until: clock::now(), foreign: false })
     }
 
-    fn dead() -> Unexecuted {
-        Unexecuted::TokenRefused(TokenRefusal::Dead)
+    fn dead() -> RetryReason {
+        RetryReason::TokenRefused(TokenRefusal::Dead)
     }
 
     async fn asked(
-        answers: &'static [Option<fn() -> Unexecuted>],
+        answers: &'static [Option<fn() -> RetryReason>],
         call: Call,
     ) -> (Result<Response<Body>, Refusal>, usize) {
         let (room, calls) = room(answers);

@@ -1,7 +1,7 @@
 //! The one place that reads the time, so that tests can stop it.
 //!
 //! An [`Instant`] means nothing to another process. What has to outlive this one is written in nanoseconds of
-//! CLOCK_MONOTONIC, by an [`Anchor`], and read back by the anchor of the next process, if both lived in one [`Era`].
+//! CLOCK_MONOTONIC, by an [`Anchor`], and read back by the anchor of the next process, if both lived in one [`BootId`].
 //! The wall clock has no part in it: it may step, and a step would free slots that Zoho still counts.
 
 use std::{fs, time::Duration};
@@ -40,7 +40,7 @@ pub struct Anchor {
 /// kernel gives it to the next namespace when the last process of the one before has ended. Two namespaces that move the
 /// clock by the same time have the same clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Era(String);
+pub struct BootId(String);
 
 // === impl Anchor ===
 
@@ -97,9 +97,9 @@ impl Anchor {
     }
 }
 
-// === impl Era ===
+// === impl BootId ===
 
-impl Era {
+impl BootId {
     /// The era of this process; `None` when the system does not tell, and then nothing may be compared.
     #[must_use]
     pub fn current() -> Option<Self> {
@@ -189,14 +189,14 @@ mod tests {
     #[test]
     fn another_offset_is_another_era() {
         let offsets = |monotonic| format!("monotonic  {monotonic}\nboottime  5  0\n");
-        let era = |boot, monotonic| Era::of(boot, &offsets(monotonic));
-        let here = era("a\n", "0         0");
+        let boot_id = |boot, monotonic| BootId::of(boot, &offsets(monotonic));
+        let here = boot_id("a\n", "0         0");
         assert!(here.is_some());
-        assert_eq!(here, era("a", "0 0"), "spaces mean nothing");
+        assert_eq!(here, boot_id("a", "0 0"), "spaces mean nothing");
         for (boot, monotonic) in [("b", "0 0"), ("a", "61 0"), ("a", "-61 0"), ("a", "0 1")] {
-            assert!(era(boot, monotonic).is_some_and(|other| Some(other) != here), "{boot} {monotonic}");
+            assert!(boot_id(boot, monotonic).is_some_and(|other| Some(other) != here), "{boot} {monotonic}");
         }
-        let (one, other) = (era("a", "-1 500"), Era::of("a", "boottime 7 0\nmonotonic -1 500\n"));
+        let (one, other) = (boot_id("a", "-1 500"), BootId::of("a", "boottime 7 0\nmonotonic -1 500\n"));
         assert!(one.is_some() && one == other, "no other clock counts");
     }
 
@@ -205,24 +205,24 @@ mod tests {
         for offsets in
             ["", "boottime 0 0", "monotonic", "monotonic 0", "monotonic 0 0 0", "monotonic x 0", "monotonic 0 -1"]
         {
-            assert_eq!(Era::of("a", offsets), None, "{offsets:?}");
+            assert_eq!(BootId::of("a", offsets), None, "{offsets:?}");
         }
-        assert_eq!(Era::of(" \n", "monotonic 0 0"), None);
+        assert_eq!(BootId::of(" \n", "monotonic 0 0"), None);
     }
 
     /// What an earlier version wrote names the namespace by its number, and has to count as another era.
     #[test]
     fn an_era_of_the_former_form_is_another() {
         let boot = "6f8c2c1e-0000-4000-8000-000000000000";
-        let here = Era::of(boot, "monotonic 0 0").map(|era| era.as_str().to_owned());
+        let here = BootId::of(boot, "monotonic 0 0").map(|boot_id| boot_id.as_str().to_owned());
         assert_ne!(here, Some(format!("{boot} time:[4026531834]")));
-        assert!(here.is_some_and(|era| era.starts_with(boot)));
+        assert!(here.is_some_and(|boot_id| boot_id.starts_with(boot)));
     }
 
     #[test]
     fn an_era_is_the_same_for_as_long_as_it_lasts() {
-        let current = Era::current();
+        let current = BootId::current();
         assert!(current.is_some(), "the kernel has time namespaces (Linux 5.6)");
-        assert_eq!(current, Era::current());
+        assert_eq!(current, BootId::current());
     }
 }

@@ -1,6 +1,6 @@
 //! Why the gateway itself answers a call instead of Zoho.
 //!
-//! Rooms return a [`Refusal`]; [`crate::problem::respond`] alone makes HTTP of it.
+//! StackDeps return a [`Refusal`]; [`crate::problem::respond`] alone makes HTTP of it.
 
 pub mod ratelimit;
 pub mod respond;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::{
-    call::{Subject, attempt_log::Fate},
+    call::{CallContext, attempt_log::Fate},
     ledger::{Allowance, Caller, Limit, Refused},
     message::{payload_error::Fault, protocol::ProtocolFault},
     zoho::{
@@ -36,9 +36,9 @@ pub struct Refusal {
 impl Refusal {
     /// The same refusal, told whose and which call it was.
     #[must_use]
-    pub fn of(mut self, subject: &Subject) -> Self {
-        self.account = Some(subject.account.name.clone());
-        self.route = Some(subject.route.id.clone());
+    pub fn of(mut self, context: &CallContext) -> Self {
+        self.account = Some(context.account.name.clone());
+        self.route = Some(context.route.id.clone());
         self
     }
 

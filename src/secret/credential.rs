@@ -38,7 +38,7 @@ pub enum Unusable {
     Characters,
     /// It is somebody else's too.
     #[error("holds the refresh token of accounts.{0} too; two accounts with one login would exceed its thresholds")]
-    Taken(String),
+    Grant(String),
     /// The file cannot be read.
     #[error(transparent)]
     Unread(#[from] Unread),
@@ -90,7 +90,7 @@ impl Credential {
                 return Ok(false);
             }
             if let Some(owner) = taken(&secret) {
-                return Err(Unusable::Taken(owner));
+                return Err(Unusable::Grant(owner));
             }
             *self.0.current.write() = secret;
             Ok(true)

@@ -18,7 +18,7 @@ use prometheus_client::{
 
 use super::{audit_writer, log, plain};
 use crate::{
-    call::{CacheOutcome, Visit},
+    call::{CacheOutcome, RequestSummary},
     problem::Cause,
     zoho::{account::AccountName, catalogue::RouteId},
 };
@@ -149,10 +149,10 @@ impl Metrics {
         registry.register("waiting", "Callers waiting for a slot", waiting.clone());
         let dropped_lines = Counter::default();
         let dropped =
-            "Lines of log and audit that were not written, because whoever reads them stalls or the disk is full";
+            "Limiters of log and audit that were not written, because whoever reads them stalls or the disk is full";
         registry.register("log_lines_dropped", dropped, dropped_lines.clone());
         let audit_unconfirmed = Counter::default();
-        let unconfirmed = "Lines of the audit for which a call did not wait until they were written";
+        let unconfirmed = "Limiters of the audit for which a call did not wait until they were written";
         registry.register("audit_unconfirmed", unconfirmed, audit_unconfirmed.clone());
         let certificate_end = Family::default();
         let (name, help) = ("tls_certificate_expiry_timestamp", "The end of the certificate that callers are shown");
@@ -209,14 +209,14 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub fn answered(&self, visit: Option<&Visit>, status: http::StatusCode, took: Duration) {
+    pub fn answered(&self, summary: Option<&RequestSummary>, status: http::StatusCode, took: Duration) {
         self.seconds.observe(took.as_secs_f64());
         let name = |text: Option<&str>| text.unwrap_or_default().to_owned();
-        let account = name(visit.map(|visit| visit.account.as_str()));
-        let route = name(visit.map(|visit| visit.route.as_str()));
+        let account = name(summary.map(|summary| summary.account.as_str()));
+        let route = name(summary.map(|summary| summary.route.as_str()));
         let labels = RequestLabels { account: account.clone(), route: route.clone(), status: status.as_u16() };
         self.requests.get_or_create(&labels).inc();
-        if let Some(waited) = visit.and_then(|visit| visit.waited) {
+        if let Some(waited) = summary.and_then(|summary| summary.waited) {
             self.waited.get_or_create(&RouteLabels { account, route }).observe(waited.as_secs_f64());
         }
     }

@@ -6,7 +6,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::TrustAnc
 
 use crate::secret::pem::{self, UnusablePem};
 
-/// Trust roots beside the bundled ones.
+/// Provenance roots beside the bundled ones.
 #[derive(Debug, Clone, Default)]
 pub struct ExtraRoots(Vec<TrustAnchor<'static>>);
 

@@ -165,29 +165,27 @@ fn module(parts: &[&str]) -> String {
 
 /// The modules in what follows `crate::`: `a::B` has `a`, `{a::{B, C}, d}` has `a` and `d`.
 fn names(path: &str) -> Vec<String> {
+    let mut leaves = Vec::new();
+    expand(path, "", &mut leaves);
+    leaves.iter().map(|leaf| module(&leaf.split("::").collect::<Vec<_>>())).collect()
+}
+
+/// The paths in a tree of imports, each whole. Returns what follows the tree.
+fn expand<'a>(tree: &'a str, before: &str, leaves: &mut Vec<String>) -> &'a str {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    let first = |path: &str| {
-        let path: String = path.chars().take_while(|c| is_part(*c)).collect();
-        module(&path.split("::").filter(|part| !part.is_empty()).collect::<Vec<_>>())
+    let end = tree.find(|c| !is_part(c)).unwrap_or(tree.len());
+    let path = format!("{before}{}", &tree[..end]);
+    let mut rest = &tree[end..];
+    let Some(list) = rest.strip_prefix('{') else {
+        leaves.push(path);
+        return rest;
     };
-    let Some(list) = path.strip_prefix('{') else { return vec![first(path)] };
-    let (mut depth, mut names, mut start) = (0, Vec::new(), 0);
-    for (at, c) in list.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' | ',' if depth == 0 => {
-                names.push(first(list[start..at].trim_start()));
-                start = at + 1;
-                if c == '}' {
-                    break;
-                }
-            }
-            '}' => depth -= 1,
-            _ => {}
-        }
+    rest = list.trim_start();
+    while !rest.is_empty() && !rest.starts_with('}') {
+        rest = expand(rest, &path, leaves);
+        rest = rest.trim_start_matches(|c: char| c != ',' && c != '}').trim_start_matches(',').trim_start();
     }
-    names.retain(|name| !name.is_empty());
-    names
+    rest.strip_prefix('}').unwrap_or_default()
 }
 
 /// A file's code with its lines in place, but without comments, without imports for links in the documentation, and

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use http::Method;
 use zoho_gateway::{
     middleware::route::{Matcher, Path},
-    zoho::catalogue::{Catalogue, Product, Route, Trust},
+    zoho::catalogue::{Catalogue, Product, Provenance, Route},
 };
 
 /// Rows whose number is not the one in force: name, requests in force, why.
@@ -104,7 +104,7 @@ fn every_row_leads_to_a_bucket_with_its_own_numbers() {
             wrong.push(format!("{} ({}): {threshold:?}, expected {requests} and {lock:?}", route.id, row.name));
         }
         let stated = row.product == Product::People && row.requests.is_some();
-        if stated == (route.trust == Trust::Assumed) {
+        if stated == (route.trust == Provenance::Assumed) {
             wrong.push(format!("{} ({}): trust {:?}", route.id, row.name, route.trust));
         }
         if let Some(missing) = row.scopes.iter().find(|scope| !route.scopes.contains(scope)) {

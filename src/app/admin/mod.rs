@@ -17,8 +17,8 @@ use serde_json::json;
 use tower::Service;
 
 use crate::{
-    ledger::{Health, Lines},
-    message::{body::Body, protocol::Reception},
+    ledger::{Health, Limiters},
+    message::{body::Body, protocol::RequestState},
     middleware::{
         browser_guard::{self, KnownHosts},
         caller::Issuers,
@@ -36,7 +36,7 @@ pub struct Admin {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Who waits.
-    pub lines: Arc<Lines>,
+    pub limiters: Arc<Limiters>,
     /// How the accounts stand.
     pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
     /// How the issuers of callers' tokens stand.
@@ -51,7 +51,7 @@ pub struct Admin {
 
 impl Admin {
     fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
-        if let Some(fault) = request.extensions().get().and_then(Reception::fault) {
+        if let Some(fault) = request.extensions().get().and_then(RequestState::fault) {
             let (status, detail) = respond::protocol(fault);
             return text(status, &format!("{detail}\n"));
         }
@@ -69,17 +69,17 @@ impl Admin {
             "/readyz" => self.readiness(),
             "/metrics" => {
                 let openmetrics = accept::wants_openmetrics(request.headers());
-                let page = self.metrics.expose(self.lines.waiting(), self.records(), openmetrics);
+                let page = self.metrics.expose(self.limiters.waiting(), self.records(), openmetrics);
                 answer(StatusCode::OK, page.content_type, page.text)
             }
-            "/status" => json_answer(StatusCode::OK, &status::status(&self.lines)),
+            "/status" => json_answer(StatusCode::OK, &status::status(&self.limiters)),
             _ => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /metrics /status\n"),
         }
     }
 
     /// Whether what is sent can be written down.
     fn records(&self) -> bool {
-        !matches!(self.lines.books().journal.health(), Health::Failing(_))
+        !matches!(self.limiters.context().journal.health(), Health::Failing(_))
     }
 
     /// Ready: takes new work, can record what it sends, and Zoho takes at least one account. A dead account beside a
@@ -88,7 +88,7 @@ impl Admin {
         let mut checks = BTreeMap::new();
         let draining = self.shutdown.is_draining();
         checks.insert("listener".to_owned(), if draining { "draining".to_owned() } else { "ok".to_owned() });
-        checks.insert("state".to_owned(), status::state(&self.lines.books().journal.health()));
+        checks.insert("state".to_owned(), status::state(&self.limiters.context().journal.health()));
         let mut served = false;
         for (name, source) in self.sources.iter() {
             let standing = source.standing();

@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::ledger::{Health, Lines, Quota, Standing};
+use crate::ledger::{Health, Limiters, Quota, Standing};
 
 /// The whole of it.
-pub(super) fn status(lines: &Lines) -> Value {
-    let books = lines.books();
+pub(super) fn status(limiters: &Limiters) -> Value {
+    let context = limiters.context();
     json!({
-        "state": state(&books.journal.health()),
-        "waiting": books.room.waiting(),
-        "buckets": lines.standings().iter().map(bucket).collect::<Vec<_>>(),
-        "incidents": books.recorder.incidents(),
+        "state": state(&context.journal.health()),
+        "waiting": context.room.waiting(),
+        "buckets": limiters.standings().iter().map(bucket).collect::<Vec<_>>(),
+        "incidents": context.history.incidents(),
     })
 }
 

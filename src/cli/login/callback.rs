@@ -19,15 +19,15 @@ pub struct Redirect {
 
 /// What becomes of a request.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum CallbackResult {
     /// It is not the one; the waiting goes on.
     Stranger(Page),
     /// It is the redirect of this login, and ends the waiting.
     Ours(Result<Redirect, NoCode>),
 }
 
-pub(super) fn judge(method: &Method, uri: &Uri, headers: &HeaderMap, state: &State) -> Verdict {
-    let stranger = |status, text| Verdict::Stranger(Page::refused(status, text));
+pub(super) fn judge(method: &Method, uri: &Uri, headers: &HeaderMap, state: &State) -> CallbackResult {
+    let stranger = |status, text| CallbackResult::Stranger(Page::refused(status, text));
     // A foreign site whose name was made to lead here (DNS rebinding) gives itself away by its host.
     if !is_local(headers) {
         return stranger(StatusCode::FORBIDDEN, "Only http://127.0.0.1 and http://localhost lead here.");
@@ -48,17 +48,17 @@ pub(super) fn judge(method: &Method, uri: &Uri, headers: &HeaderMap, state: &Sta
         return stranger(StatusCode::BAD_REQUEST, text);
     }
     if let Some(error) = given.error {
-        return Verdict::Ours(Err(NoCode::Denied(identifier(&error))));
+        return CallbackResult::Ours(Err(NoCode::Denied(identifier(&error))));
     }
     match given.code {
         Some(code) if !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Verdict::Ours(Ok(Redirect {
+            CallbackResult::Ours(Ok(Redirect {
                 code: Secret::new(code),
                 location: given.location,
                 accounts_server: given.accounts_server,
             }))
         }
-        _ => Verdict::Ours(Err(NoCode::Missing)),
+        _ => CallbackResult::Ours(Err(NoCode::Missing)),
     }
 }
 
@@ -114,12 +114,17 @@ mod tests {
 
     use super::*;
 
-    fn judged(method: &Method, target: &str, headers: &[(http::HeaderName, &'static str)], state: &State) -> Verdict {
+    fn judged(
+        method: &Method,
+        target: &str,
+        headers: &[(http::HeaderName, &'static str)],
+        state: &State,
+    ) -> CallbackResult {
         let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
         judge(method, &target.replace("STATE", state.expose()).parse().unwrap(), &headers, state)
     }
 
-    fn at_home(target: &str) -> Verdict {
+    fn at_home(target: &str) -> CallbackResult {
         judged(&Method::GET, target, &[(HOST, "127.0.0.1:9004")], &State::random().unwrap())
     }
 
@@ -127,7 +132,7 @@ mod tests {
     fn takes_the_redirect_of_this_login() {
         let target =
             "/callback?state=STATE&code=1000.a.b&location=eu&accounts-server=https%3A%2F%2Faccounts.zoho.eu&x=y";
-        let Verdict::Ours(Ok(redirect)) = at_home(target) else { panic!() };
+        let CallbackResult::Ours(Ok(redirect)) = at_home(target) else { panic!() };
         assert_eq!(redirect.code.expose(), "1000.a.b");
         assert_eq!(redirect.location.as_deref(), Some("eu"));
         assert_eq!(redirect.accounts_server.as_deref(), Some("https://accounts.zoho.eu"));
@@ -146,20 +151,20 @@ mod tests {
             "/callback?code=1000.a.b&state=STATE&state=STATE",
             "/callback?code=1000.a.b&code=1000.c.d&state=STATE",
         ] {
-            assert!(matches!(at_home(target), Verdict::Stranger(_)), "{target}");
+            assert!(matches!(at_home(target), CallbackResult::Stranger(_)), "{target}");
         }
         let (state, good) = (State::random().unwrap(), "/callback?code=1000.a.b&state=STATE");
         let home = (HOST, "localhost:9004");
-        assert!(matches!(judged(&Method::GET, good, std::slice::from_ref(&home), &state), Verdict::Ours(Ok(_))));
+        assert!(matches!(judged(&Method::GET, good, std::slice::from_ref(&home), &state), CallbackResult::Ours(Ok(_))));
         for headers in [
             vec![],
             vec![(HOST, "evil.example:9004")],
             vec![(HOST, "localhost.evil.example")],
             vec![home.clone(), home.clone()],
         ] {
-            assert!(matches!(judged(&Method::GET, good, &headers, &state), Verdict::Stranger(_)), "{headers:?}");
+            assert!(matches!(judged(&Method::GET, good, &headers, &state), CallbackResult::Stranger(_)), "{headers:?}");
         }
-        assert!(matches!(judged(&Method::POST, good, &[home], &state), Verdict::Stranger(_)));
+        assert!(matches!(judged(&Method::POST, good, &[home], &state), CallbackResult::Stranger(_)));
     }
 
     #[test]
@@ -171,7 +176,7 @@ mod tests {
             ("/callback?state=STATE&code=", "no code"),
             ("/callback?state=STATE&code=a%0Ab", "no code"),
         ] {
-            let Verdict::Ours(Err(error)) = at_home(target) else { panic!("{target}") };
+            let CallbackResult::Ours(Err(error)) = at_home(target) else { panic!("{target}") };
             let told = error.to_string();
             assert!(told.contains(expected) && !told.contains("script"), "{target}: {told}");
         }

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     Page, Redirect, State,
-    callback::{self, Verdict},
+    callback::{self, CallbackResult},
 };
 
 /// A person who has not consented by then has gone; Zoho's own page gives up sooner.
@@ -115,10 +115,10 @@ async fn serve(
 }
 
 /// The page for a request; that of the redirect itself comes when the login has ended.
-async fn page(verdict: Verdict, arrived: mpsc::Sender<Arrival>) -> Page {
+async fn page(verdict: CallbackResult, arrived: mpsc::Sender<Arrival>) -> Page {
     let outcome = match verdict {
-        Verdict::Stranger(page) => return page,
-        Verdict::Ours(outcome) => outcome,
+        CallbackResult::Stranger(page) => return page,
+        CallbackResult::Ours(outcome) => outcome,
     };
     let (page, shown) = oneshot::channel();
     let late = || Page::failed("This login has come to its end already");

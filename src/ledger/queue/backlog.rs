@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     Joined, Lane, Ticket, Urgency,
-    arrival::Arrival,
+    enqueued_at::EnqueuedAt,
     flow::Flow,
     level::Level,
     turns::{Tag, Tie, Turns},
@@ -22,7 +22,7 @@ use crate::ledger::Caller;
 pub(super) struct Backlog<W> {
     /// What arrivals are counted from.
     epoch: Instant,
-    latest: Arrival,
+    latest: EnqueuedAt,
     len: usize,
     front: Level<W>,
     /// In the order in which they began, which also decides between equal tags. None is empty.
@@ -46,7 +46,7 @@ impl<W> Backlog<W> {
     pub(super) fn new(epoch: Instant) -> Self {
         Self {
             epoch,
-            latest: Arrival::default(),
+            latest: EnqueuedAt::default(),
             len: 0,
             front: Level::new(),
             flows: Vec::new(),
@@ -196,8 +196,8 @@ impl<W> Backlog<W> {
     }
 
     /// A clock that steps back would leave the levels unsorted.
-    fn arrival(&self, now: Instant) -> Arrival {
-        Arrival::since(self.epoch, now).max(self.latest)
+    fn arrival(&self, now: Instant) -> EnqueuedAt {
+        EnqueuedAt::since(self.epoch, now).max(self.latest)
     }
 
     fn place(&self, since: u64) -> Option<usize> {

@@ -1,12 +1,12 @@
 //! The waiters of one caller, and when its turns come.
 //!
 //! Within a caller the urgent go first, but waiting counts too: the key is a waiter's arrival plus its urgency's
-//! handicap ([`AGEING`](super::arrival::AGEING)). Within one urgency that is the order of arrival, so a row for each
+//! handicap ([`AGEING`](super::enqueued_at::AGEING)). Within one urgency that is the order of arrival, so a row for each
 //! urgency is enough and the head is the least of eight.
 
 use super::{
     Lane, Ticket, Urgency,
-    arrival::{Arrival, Due},
+    enqueued_at::{Due, EnqueuedAt},
     level::Level,
     turns::{Tag, Tie, Turns},
     urgency::URGENCIES,
@@ -57,7 +57,7 @@ impl<W> Flow<W> {
         self.turns != before
     }
 
-    pub(super) fn push(&mut self, urgency: Urgency, number: u64, arrival: Arrival, waiter: W) -> Ticket {
+    pub(super) fn push(&mut self, urgency: Urgency, number: u64, arrival: EnqueuedAt, waiter: W) -> Ticket {
         let level = &mut self.levels[usize::from(urgency.get())];
         level.get_or_insert_with(|| Box::new(Level::new())).push(number, arrival, waiter);
         self.len += 1;
@@ -88,7 +88,7 @@ impl<W> Flow<W> {
     }
 
     /// How many of this caller go before one that comes now.
-    pub(super) fn ahead_of_newcomer(&self, urgency: Urgency, arrival: Arrival) -> usize {
+    pub(super) fn ahead_of_newcomer(&self, urgency: Urgency, arrival: EnqueuedAt) -> usize {
         self.level(urgency).map_or(0, Level::len) + self.of_other_urgencies(arrival.due(urgency), urgency)
     }
 

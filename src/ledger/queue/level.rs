@@ -3,7 +3,7 @@
 //! Entries are only ever added at the end. Who leaves, from anywhere, leaves a gap; once there are more gaps than
 //! waiters the rest moves together, so that a leave costs O(log n) on average and nothing is kept for those who left.
 
-use super::{arrival::Arrival, fenwick::Fenwick};
+use super::{enqueued_at::EnqueuedAt, fenwick::Fenwick};
 
 /// A row of waiters in the order of their numbers, which is that of their arrivals.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Level<W> {
 #[derive(Debug)]
 struct Entry<W> {
     number: u64,
-    arrival: Arrival,
+    arrival: EnqueuedAt,
     /// `None` is a gap: its number and arrival stay, for the searches.
     waiter: Option<W>,
 }
@@ -40,7 +40,7 @@ impl<W> Level<W> {
     }
 
     /// Number and arrival are not less than those of the last.
-    pub(super) fn push(&mut self, number: u64, arrival: Arrival, waiter: W) {
+    pub(super) fn push(&mut self, number: u64, arrival: EnqueuedAt, waiter: W) {
         if self.entries.capacity() == 0 {
             // Most levels hold one waiter at a time; a vector of its own accord would begin with room for four.
             self.entries.reserve_exact(1);
@@ -68,23 +68,23 @@ impl<W> Level<W> {
     }
 
     /// When somebody came, and how many are before it.
-    pub(super) fn rank(&self, number: u64) -> Option<(Arrival, usize)> {
+    pub(super) fn rank(&self, number: u64) -> Option<(EnqueuedAt, usize)> {
         let index = self.index(number)?;
         let entry = &self.entries[index];
         entry.waiter.is_some().then(|| (entry.arrival, self.present.count(index)))
     }
 
     /// How many came at moments that `early` holds of; it must hold of every moment before such a one.
-    pub(super) fn count(&self, early: impl Fn(Arrival) -> bool) -> usize {
+    pub(super) fn count(&self, early: impl Fn(EnqueuedAt) -> bool) -> usize {
         self.present.count(self.entries.partition_point(|entry| early(entry.arrival)))
     }
 
     /// Number and arrival of the first.
-    pub(super) fn head(&self) -> Option<(u64, Arrival)> {
+    pub(super) fn head(&self) -> Option<(u64, EnqueuedAt)> {
         self.entries.get(self.first).map(|entry| (entry.number, entry.arrival))
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, Arrival, &W)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, EnqueuedAt, &W)> {
         self.entries[self.first..]
             .iter()
             .filter_map(|entry| entry.waiter.as_ref().map(|waiter| (entry.number, entry.arrival, waiter)))
@@ -111,7 +111,7 @@ mod tests {
     fn keeps_nothing_for_those_who_left() {
         let mut level = Level::new();
         for number in 0..1000 {
-            level.push(number, Arrival::default(), ());
+            level.push(number, EnqueuedAt::default(), ());
         }
         for number in 0..990 {
             level.remove(number);

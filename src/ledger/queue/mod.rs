@@ -1,6 +1,6 @@
 //! In which order those who wait for one bucket are served.
 //!
-//! 1. Who had a turn and met a lock ([`Entrance::Returning`]) goes first; among these, first come first served.
+//! 1. Who had a turn and met a lock ([`Arrival::Requeued`]) goes first; among these, first come first served.
 //! 2. Between callers: by weight, so that one that floods the queue delays the others by no more than their shares
 //!    ([`backlog`]).
 //! 3. Within a caller: by urgency, except that waiting counts too ([`flow`]); among equals, first come first served.
@@ -11,8 +11,8 @@
 //!
 //! With n waiters of c callers every operation costs O(log n + c); in sum, n may be 100,000 and c some hundreds.
 
-mod arrival;
 mod backlog;
+mod enqueued_at;
 mod fenwick;
 mod flow;
 mod level;
@@ -25,12 +25,12 @@ mod urgency;
 use tokio::time::Instant;
 
 pub use self::urgency::Urgency;
-pub(super) use self::{arrival::AGEING, ticket::Ticket};
 use self::{
     backlog::{Backlog, Turn},
     ticket::Lane,
 };
-use super::{Caller, Entrance};
+pub(super) use self::{enqueued_at::AGEING, ticket::Ticket};
+use super::{Arrival, Caller};
 
 /// The waiters of one bucket, each with what its owner keeps of it.
 #[derive(Debug)]
@@ -70,10 +70,10 @@ impl<W> Queue<W> {
     }
 
     /// How many would be served before a newcomer like this one, if nobody else came.
-    pub(super) fn position(&self, caller: &Caller, entrance: Entrance, urgency: Urgency, now: Instant) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| match entrance {
-            Entrance::Returning => backlog.position_at_front(),
-            Entrance::Newcomer => backlog.position(caller, urgency, now),
+    pub(super) fn position(&self, caller: &Caller, arrival: Arrival, urgency: Urgency, now: Instant) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| match arrival {
+            Arrival::Requeued => backlog.position_at_front(),
+            Arrival::New => backlog.position(caller, urgency, now),
         })
     }
 
@@ -83,7 +83,7 @@ impl<W> Queue<W> {
     pub(super) fn join(
         &mut self,
         caller: &Caller,
-        entrance: Entrance,
+        arrival: Arrival,
         urgency: Urgency,
         now: Instant,
         waiter: W,
@@ -91,9 +91,9 @@ impl<W> Queue<W> {
         let backlog = self.backlog.get_or_insert_with(|| Box::new(Backlog::new(now)));
         let number = self.joined;
         self.joined += 1;
-        match entrance {
-            Entrance::Returning => backlog.join_front(number, now, waiter),
-            Entrance::Newcomer => backlog.join(caller, urgency, number, now, waiter),
+        match arrival {
+            Arrival::Requeued => backlog.join_front(number, now, waiter),
+            Arrival::New => backlog.join(caller, urgency, number, now, waiter),
         }
     }
 

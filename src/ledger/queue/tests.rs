@@ -37,11 +37,11 @@ impl Labels {
     }
 
     fn joins_with(&mut self, caller: &Caller, level: u8, label: &str) -> Ticket {
-        self.queue.join(caller, Entrance::Newcomer, urgency(level), self.now, label.to_owned()).ticket
+        self.queue.join(caller, Arrival::New, urgency(level), self.now, label.to_owned()).ticket
     }
 
     fn returns(&mut self, caller: &Caller, label: &str) -> Ticket {
-        self.queue.join(caller, Entrance::Returning, Urgency::default(), self.now, label.to_owned()).ticket
+        self.queue.join(caller, Arrival::Requeued, Urgency::default(), self.now, label.to_owned()).ticket
     }
 
     fn serve(&mut self) -> String {
@@ -54,7 +54,7 @@ impl Labels {
     }
 
     fn ahead_of_newcomer(&self, caller: &Caller) -> usize {
-        self.queue.position(caller, Entrance::Newcomer, Urgency::default(), self.now)
+        self.queue.position(caller, Arrival::New, Urgency::default(), self.now)
     }
 }
 
@@ -252,8 +252,7 @@ fn the_newest_weight_counts() {
         labels.joins(&other, label);
     }
     assert_eq!(labels.order(), "axbyc");
-    let joined =
-        labels.queue.join(&caller("one", 100), Entrance::Newcomer, Urgency::default(), labels.now, "d".to_owned());
+    let joined = labels.queue.join(&caller("one", 100), Arrival::New, Urgency::default(), labels.now, "d".to_owned());
     assert!(joined.delays);
     assert_eq!(labels.order(), "axbcdy");
 }
@@ -262,14 +261,13 @@ fn the_newest_weight_counts() {
 fn tells_who_delays_others() {
     let mut queue = Queue::new();
     let now = clock::now();
-    let mut delays =
-        |name: &str, entrance, level| queue.join(&caller(name, 1), entrance, urgency(level), now, ()).delays;
-    assert!(!delays("one", Entrance::Newcomer, 3));
-    assert!(!delays("one", Entrance::Newcomer, 3));
-    assert!(delays("other", Entrance::Newcomer, 3));
-    assert!(delays("one", Entrance::Newcomer, 2));
-    assert!(!delays("one", Entrance::Newcomer, 7));
-    assert!(delays("one", Entrance::Returning, 3));
+    let mut delays = |name: &str, arrival, level| queue.join(&caller(name, 1), arrival, urgency(level), now, ()).delays;
+    assert!(!delays("one", Arrival::New, 3));
+    assert!(!delays("one", Arrival::New, 3));
+    assert!(delays("other", Arrival::New, 3));
+    assert!(delays("one", Arrival::New, 2));
+    assert!(!delays("one", Arrival::New, 7));
+    assert!(delays("one", Arrival::Requeued, 3));
 }
 
 #[test]
@@ -321,8 +319,8 @@ fn a_hundred_thousand_come_and_go() {
     let mut tickets = Vec::new();
     for index in 0..MANY {
         let (caller, level) = (&callers[index % 3], urgency((index % 8) as u8));
-        let position = index.is_multiple_of(16).then(|| queue.position(caller, Entrance::Newcomer, level, now));
-        let ticket = queue.join(caller, Entrance::Newcomer, level, now, index).ticket;
+        let position = index.is_multiple_of(16).then(|| queue.position(caller, Arrival::New, level, now));
+        let ticket = queue.join(caller, Arrival::New, level, now, index).ticket;
         assert!(position.is_none_or(|position| queue.ahead_of(ticket) == position));
         tickets.push(ticket);
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{dice::Dice, flaw::Flaw, known::Known};
 use crate::ledger::{
     NO_ANSWER_GRACE,
-    store::{Key, Memory, Row},
+    store::{Key, Row, StartState},
 };
 
 /// One commit.
@@ -77,13 +77,13 @@ impl Disk {
     }
 
     /// What a process finds that begins now.
-    pub(super) fn read(&self, now: Instant, flaw: Option<Flaw>, window: Duration, dice: &mut Dice) -> Memory {
+    pub(super) fn read(&self, now: Instant, flaw: Option<Flaw>, window: Duration, dice: &mut Dice) -> StartState {
         let fresh = !self.used || flaw == Some(Flaw::ForgetsRows);
         if fresh || (self.lost && flaw == Some(Flaw::IgnoresTheLoss)) {
-            return Memory::Fresh;
+            return StartState::Fresh;
         }
         if self.lost {
-            return Memory::Lost { reason: "damaged".to_owned(), set_aside: None, locks: self.locks.clone() };
+            return StartState::Lost { reason: "damaged".to_owned(), set_aside: None, locks: self.locks.clone() };
         }
         let mut rows: BTreeMap<_, _> = self.rows.iter().map(|(key, (row, _))| (key.clone(), row.clone())).collect();
         let micros = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
@@ -98,7 +98,7 @@ impl Disk {
                 _ => {}
             }
         }
-        Memory::Kept(rows)
+        StartState::Kept(rows)
     }
 }
 

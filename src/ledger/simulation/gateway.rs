@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     ledger::{
-        Bucket, Denied, Journal, Past, Taken,
+        Denied, Grant, Journal, Recovered, Window,
         daily::Daily,
-        store::{Key, Memory, Row},
+        store::{Key, Row, StartState},
         tests::threshold_of,
     },
     zoho::catalogue::{Pace, Threshold},
@@ -22,7 +22,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct Gateway {
-    pub(super) bucket: Bucket,
+    pub(super) window: Window,
     day: Option<Arc<Daily>>,
     pub(super) known: Known,
     /// The commit under way, and the permits it is for.
@@ -37,23 +37,23 @@ pub(super) struct Gateway {
 impl Gateway {
     /// Begins where the last process ended. Returns what it writes first.
     pub(super) fn start(
-        memory: Memory,
+        memory: StartState,
         rule: Rule,
         plan: &Plan,
         known: Known,
         now: Instant,
     ) -> (Self, Vec<(Key, Row)>) {
-        let past = Past::new(memory, now);
+        let past = Recovered::new(memory, now);
         let left = past.left();
         let pace = if plan.smooth { Pace::Smooth } else { Pace::Burst };
         let route = threshold(rule, plan.lock, pace);
-        let bucket = past.bucket(&key("route"), route, now);
+        let window = past.window(&key("route"), route, now);
         let day = plan.day.map(|rule| {
-            let bucket = past.bucket(&key("daily"), threshold(rule, 0, Pace::Burst), now);
-            Daily::new(bucket, key("daily"), Journal::in_memory())
+            let window = past.window(&key("daily"), threshold(rule, 0, Pace::Burst), now);
+            Daily::new(window, key("daily"), Journal::in_memory())
         });
         let gateway = Self {
-            bucket,
+            window,
             day,
             known,
             commit: None,
@@ -66,19 +66,19 @@ impl Gateway {
     }
 
     /// As a line does: a slot of the route and one of the day, or neither.
-    pub(super) fn take(&mut self, now: Instant) -> Result<Taken, Denied> {
-        let Some(day) = &self.day else { return self.bucket.take(now) };
-        self.bucket.room(now)?;
+    pub(super) fn take(&mut self, now: Instant) -> Result<Grant, Denied> {
+        let Some(day) = &self.day else { return self.window.take(now) };
+        self.window.room(now)?;
         day.change(|day| {
             day.room(now)?;
-            let taken = self.bucket.take(now)?;
+            let grant = self.window.take(now)?;
             day.take(now)?;
-            Ok(taken)
+            Ok(grant)
         })
     }
 
-    pub(super) fn change(&mut self, change: impl Fn(&mut Bucket)) {
-        change(&mut self.bucket);
+    pub(super) fn change(&mut self, change: impl Fn(&mut Window)) {
+        change(&mut self.window);
         if let Some(day) = &self.day {
             day.change(change);
         }
@@ -98,9 +98,9 @@ impl Gateway {
             return false;
         }
         self.changed = false;
-        let mut rows = vec![(key("route"), self.bucket.row(now))];
+        let mut rows = vec![(key("route"), self.window.row(now))];
         if let Some(day) = &self.day {
-            rows.push((key("daily"), day.bucket().row(now)));
+            rows.push((key("daily"), day.window().row(now)));
         }
         self.commit = Some((Commit { rows, known: self.known }, mem::take(&mut self.waiting)));
         true
@@ -116,8 +116,8 @@ impl Gateway {
     }
 
     pub(super) fn forget_to_go_alone(&mut self, now: Instant, flaw: Option<Flaw>) {
-        if flaw == Some(Flaw::AllAtOnceAfterALock) && self.bucket.locked_until(now).is_none() {
-            self.bucket.forget_lock();
+        if flaw == Some(Flaw::AllAtOnceAfterALock) && self.window.locked_until(now).is_none() {
+            self.window.forget_lock();
         }
     }
 }

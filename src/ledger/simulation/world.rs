@@ -11,10 +11,10 @@ use super::{
     gateway::Gateway,
     known::{Number, Wrong},
     plan::{MILLISECOND, Plan, Rule},
-    zoho::{Lock, Meter, TooMany, Verdict},
+    zoho::{Lock, Meter, Response, TooMany},
 };
 use crate::{
-    ledger::{Denied, Taken},
+    ledger::{Denied, Grant},
     os::clock,
 };
 
@@ -37,7 +37,7 @@ enum Event {
     Send(Number),
     Arrival(Number),
     Head(Number),
-    Verdict(Number),
+    Response(Number),
     GivenUp(Number),
 }
 
@@ -45,11 +45,11 @@ enum Event {
 struct Call {
     life: u32,
     edition: usize,
-    taken: Taken,
+    grant: Grant,
     sent: Option<u64>,
     /// When its bytes reach Zoho. An arrival at another time was planned before its process died.
     arrives: u64,
-    met: Option<Verdict>,
+    hit: Option<Response>,
     ended: bool,
 }
 
@@ -105,7 +105,7 @@ impl World {
         let mut world = Self {
             dice: Dice::new(!plan.seed),
             flaw,
-            // Charges are moved back too, so the clock must not stand at its beginning.
+            // Occupancy are moved back too, so the clock must not stand at its beginning.
             base: clock::now() + Duration::from_secs(1 << 24),
             now: 0,
             events: BTreeMap::new(),
@@ -168,9 +168,9 @@ impl World {
             Event::Arrival(number) => return self.arrival(number),
             Event::Send(number) if self.lives(number) => return self.send(number),
             Event::Head(number) if self.lives(number) => self.head(number),
-            Event::Verdict(number) if self.lives(number) => self.verdict(number),
+            Event::Response(number) if self.lives(number) => self.verdict(number),
             Event::GivenUp(number) if self.lives(number) => self.given_up(number),
-            Event::Send(_) | Event::Head(_) | Event::Verdict(_) | Event::GivenUp(_) => {}
+            Event::Send(_) | Event::Head(_) | Event::Response(_) | Event::GivenUp(_) => {}
         }
         Ok(())
     }
@@ -311,10 +311,10 @@ impl World {
             }
             self.gateway().forget_to_go_alone(now, flaw);
             match self.gateway().take(now) {
-                Ok(taken) => {
+                Ok(grant) => {
                     let number = self.calls.len();
                     let edition = self.route.edition();
-                    self.calls.push(Call { life, edition, taken, sent: None, arrives: 0, met: None, ended: false });
+                    self.calls.push(Call { life, edition, grant, sent: None, arrives: 0, hit: None, ended: false });
                     self.held += 1;
                     self.gateway().waits(number);
                     if self.flaw == Some(Flaw::WritesAfterSending) {
@@ -354,14 +354,14 @@ impl World {
 
     fn send(&mut self, number: Number) -> Result<(), Breach> {
         let (now, instant, flaw) = (self.now, self.instant(), self.flaw);
-        let taken = self.calls[number].taken;
+        let grant = self.calls[number].grant;
         self.held -= 1;
         self.tell(|| format!("call {number} goes"));
-        let overtaken = flaw != Some(Flaw::SendsIntoALock) && self.gateway().bucket.overtaken(taken).is_some();
+        let overtaken = flaw != Some(Flaw::SendsIntoALock) && self.gateway().window.overtaken(grant).is_some();
         if overtaken || self.dice.in_a_thousand(self.plan.cancelled) {
             self.calls[number].ended = true;
             self.tally.refunded += 1;
-            self.gateway().change(|bucket| bucket.refund(taken));
+            self.gateway().change(|window| window.refund(grant));
             return Ok(());
         }
         let allowed = self.gateway().known.sent(number, now);
@@ -386,15 +386,15 @@ impl World {
             self.at(head, Event::Head(number));
         }
         if flaw == Some(Flaw::CountsAtSend) {
-            self.gateway().change(|bucket| bucket.answered(instant, instant));
+            self.gateway().change(|window| window.answered(instant, instant));
         }
         Ok(())
     }
 
     fn arrival(&mut self, number: Number) -> Result<(), Breach> {
         let now = self.now;
-        let Call { arrives, edition, met, .. } = self.calls[number];
-        if arrives != now || met.is_some() {
+        let Call { arrives, edition, hit, .. } = self.calls[number];
+        if arrives != now || hit.is_some() {
             return Ok(());
         }
         let longest = if self.plan.lock > 0 { self.plan.lock } else { self.plan.route.window };
@@ -404,7 +404,7 @@ impl World {
             length(&mut self.dice) * if self.dice.below(4) == 0 { 3 } else { 1 }
         });
         let prolonged_by = if self.plan.prolongs { length(&mut self.dice) } else { 0 };
-        self.calls[number].met = Some(self.lock.arrival(now, foreign, prolonged_by));
+        self.calls[number].hit = Some(self.lock.arrival(now, foreign, prolonged_by));
         self.tally.early += u64::from(now < 60 * self.plan.route.window);
         self.route.arrival(now, edition).map_err(|many| Breach::TooMany("route", many))?;
         self.day.as_mut().map_or(Ok(()), |day| day.arrival(now, 0)).map_err(|many| Breach::TooMany("day", many))
@@ -415,11 +415,11 @@ impl World {
         let sent = self.base + Duration::from_micros(self.calls[number].sent.unwrap_or_default());
         self.calls[number].ended = true;
         if self.flaw != Some(Flaw::CountsAtSend) {
-            self.gateway().change(|bucket| bucket.answered(now, sent));
+            self.gateway().change(|window| window.answered(now, sent));
         }
         if self.dice.below(8) == 0 {
             let body = self.dice.below(self.plan.back + 1);
-            self.at(self.now + body, Event::Verdict(number));
+            self.at(self.now + body, Event::Response(number));
         } else {
             self.verdict(number);
         }
@@ -427,29 +427,29 @@ impl World {
 
     fn verdict(&mut self, number: Number) {
         let (now, instant) = (self.now, self.instant());
-        let Call { taken, met, arrives, .. } = self.calls[number];
+        let Call { grant, hit, arrives, .. } = self.calls[number];
         if self.dice.in_a_thousand(self.plan.unread) {
             self.gateway().known.came_to_nothing(number);
-            self.gateway().change(|bucket| bucket.unread(taken));
+            self.gateway().change(|window| window.unread(grant));
             return;
         }
-        match met {
-            Some(Verdict::Locked { until }) => {
+        match hit {
+            Some(Response::Locked { until }) => {
                 self.tally.locks += 1;
                 let told = (self.plan.lock < until - arrives).then(|| Duration::from_micros(until - arrives));
                 let gateway = self.gateway();
-                let ours = gateway.bucket.locked(instant, told);
+                let ours = gateway.window.locked(instant, told);
                 assert!(ours.is_some_and(|ours| ours > instant));
                 gateway.known.told_of_a_lock(until);
                 gateway.change(|_| {});
                 self.commit(true);
                 self.tell(|| format!("told at {now} of a lock until {until}"));
             }
-            Some(Verdict::Executed) => {
+            Some(Response::Executed) => {
                 let gateway = self.gateway();
                 gateway.known.executed(number);
-                if taken.is_probe() {
-                    gateway.bucket.executed(taken);
+                if grant.is_probe() {
+                    gateway.window.executed(grant);
                     gateway.change(|_| {});
                 }
             }
@@ -459,19 +459,19 @@ impl World {
 
     fn given_up(&mut self, number: Number) {
         let now = self.instant();
-        let taken = self.calls[number].taken;
+        let grant = self.calls[number].grant;
         self.calls[number].ended = true;
         self.tally.lost += 1;
         let flaw = self.flaw;
         let gateway = self.gateway();
         gateway.known.came_to_nothing(number);
-        gateway.change(|bucket| match flaw {
-            Some(Flaw::CountsAtSend) => bucket.unread(taken),
+        gateway.change(|window| match flaw {
+            Some(Flaw::CountsAtSend) => window.unread(grant),
             Some(Flaw::NoGrace) => {
-                bucket.answered(now, now);
-                bucket.unread(taken);
+                window.answered(now, now);
+                window.unread(grant);
             }
-            _ => bucket.lost(now, taken),
+            _ => window.lost(now, grant),
         });
     }
 

@@ -13,7 +13,7 @@ pub(super) struct TooMany {
 
 /// What a call met.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Verdict {
+pub(super) enum Response {
     Executed,
     /// Not executed; the lock ends then.
     Locked {
@@ -85,14 +85,14 @@ impl Meter {
 
 impl Lock {
     /// A call arrives, perhaps just after somebody else brought a lock of some length.
-    pub(super) fn arrival(&mut self, at: u64, foreign: Option<u64>, prolonged_by: u64) -> Verdict {
+    pub(super) fn arrival(&mut self, at: u64, foreign: Option<u64>, prolonged_by: u64) -> Response {
         if let Some(length) = foreign {
             self.until = self.until.max(at + length);
         }
         if at >= self.until {
-            return Verdict::Executed;
+            return Response::Executed;
         }
         self.until = self.until.max(at + prolonged_by);
-        Verdict::Locked { until: self.until }
+        Response::Locked { until: self.until }
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct LockCopy {
 /// What the file says.
 #[derive(Debug, Serialize, Deserialize)]
 struct Sheet {
-    era: Option<String>,
+    boot_id: Option<String>,
     written: i64,
     locks: Vec<Line>,
 }
@@ -58,8 +58,8 @@ impl LockCopy {
             Err(unread) if unread.is_absent() => return Ok(None),
             Err(unread) => return Err(unread.into()),
         };
-        let Sheet { era, written, locks } = serde_json::from_slice(&text)?;
-        let shift = timeline.shift(era.as_deref(), written);
+        let Sheet { boot_id, written, locks } = serde_json::from_slice(&text)?;
+        let shift = timeline.shift(boot_id.as_deref(), written);
         let lock = |Line { account, meter, until }| (Key { account, meter }, until.saturating_add(shift));
         Ok(Some(locks.into_iter().map(lock).collect()))
     }
@@ -92,7 +92,7 @@ impl LockCopy {
         let line =
             |(key, until): (&Key, &i64)| Line { account: key.account.clone(), meter: key.meter.clone(), until: *until };
         let locks = self.locks.iter().map(line).collect();
-        let sheet = Sheet { era: timeline.era().map(str::to_owned), written: timeline.now(), locks };
+        let sheet = Sheet { boot_id: timeline.boot_id().map(str::to_owned), written: timeline.now(), locks };
         files::replace(&self.path, &serde_json::to_vec(&sheet)?)?;
         self.stale = false;
         Ok(())

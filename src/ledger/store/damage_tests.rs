@@ -14,7 +14,7 @@ use std::{
 use redb::{StorageBackend, backends::FileBackend};
 
 use super::{
-    Key, Memory, OpenError, Row,
+    Key, OpenError, Row, StartState,
     database::{Database, Fault},
     files,
     tests::{HOUR, Machine, kept, key, open_in},
@@ -71,17 +71,17 @@ fn opens_truly(machine: &Machine, rows: &BTreeMap<Key, Row>, bytes: &[u8], what:
     fs::write(other.path("ledger.redb"), bytes).expect("damaged");
     let opened = open_in(other.dir.path(), other.timeline("a", HOUR)).unwrap_or_else(|error| panic!("{what}: {error}"));
     match opened.memory {
-        Memory::Kept(found) => {
+        StartState::Kept(found) => {
             assert_eq!(&found, rows, "{what}");
             false
         }
-        Memory::Lost { set_aside, locks, .. } => {
+        StartState::Lost { set_aside, locks, .. } => {
             assert_eq!(fs::read(set_aside.expect("set aside")).expect("the file").len(), bytes.len(), "{what}");
             let locked = key("account-1", "people/forms/records");
             assert_eq!(locks, BTreeMap::from([(locked, machine.base + 6 * HOUR)]), "{what}");
             true
         }
-        Memory::Fresh => panic!("{what}: fresh"),
+        StartState::Fresh => panic!("{what}: fresh"),
     }
 }
 
@@ -150,7 +150,7 @@ fn a_database_that_fell_back_is_found() {
     drop(store);
     fs::write(machine.path("ledger.redb"), earlier).expect("put back");
     let memory = machine.open_after(HOUR).memory;
-    assert!(matches!(&memory, Memory::Lost { reason, .. } if reason.contains("ends at commit 1")), "{memory:?}");
+    assert!(matches!(&memory, StartState::Lost { reason, .. } if reason.contains("ends at commit 1")), "{memory:?}");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn only_the_last_damaged_files_stay() {
     for round in 0..5u8 {
         drop(machine.open_after(u32::from(round) * HOUR));
         fs::write(machine.path("ledger.redb"), [round; 100]).expect("damaged");
-        let Memory::Lost { set_aside: Some(place), .. } = machine.open_after(u32::from(round) * HOUR).memory else {
+        let StartState::Lost { set_aside: Some(place), .. } = machine.open_after(u32::from(round) * HOUR).memory else {
             panic!("the damage was not found")
         };
         assert_eq!(fs::read(&place).expect("the file"), [round; 100]);
@@ -190,7 +190,7 @@ fn a_folder_that_cannot_be_used_says_so_and_stays_as_it_is() {
     assert!(dir.join("ledger.redb").is_dir(), "it was not renamed");
     // Nothing was sent from here, and once the folder is mended it is as new.
     fs::remove_dir(dir.join("ledger.redb")).expect("mended");
-    assert_eq!(open_in(&dir, machine.timeline("a", HOUR)).expect("the store").memory, Memory::Fresh);
+    assert_eq!(open_in(&dir, machine.timeline("a", HOUR)).expect("the store").memory, StartState::Fresh);
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::secret::file_watch;
 /// An open database.
 #[derive(Debug)]
 pub(super) struct Database {
-    /// Taken out when it is closed.
+    /// Grant out when it is closed.
     inner: Option<redb::Database>,
     /// What the file was when it was opened; `None` for one without a name, in tests.
     file: Option<FileId>,
@@ -37,7 +37,7 @@ pub(super) struct Contents {
     /// The number of its last commit.
     pub(super) commit: u64,
     /// The era that all times of the rows belong to.
-    pub(super) era: Option<String>,
+    pub(super) boot_id: Option<String>,
     /// Why the database before this one was lost, until rows were written after it.
     pub(super) lost: Option<String>,
     pub(super) rows: Vec<(Key, Stored)>,
@@ -51,7 +51,7 @@ pub(super) struct Contents {
 pub(super) struct StoredToken {
     pub(super) account: String,
     /// Each has its own: a token of another era is worth nothing, and is not moved as rows are.
-    pub(super) era: Option<String>,
+    pub(super) boot_id: Option<String>,
     pub(super) expires: i64,
     pub(super) sealed: Vec<u8>,
 }
@@ -122,8 +122,8 @@ impl Database {
         })
     }
 
-    /// Writes rows whose times belong to `era`, as must those of all other rows. Returns the commit's number.
-    pub(super) fn write(&self, era: Option<&str>, rows: &[(Key, Stored)]) -> Result<u64, Fault> {
+    /// Writes rows whose times belong to `boot_id`, as must those of all other rows. Returns the commit's number.
+    pub(super) fn write(&self, boot_id: Option<&str>, rows: &[(Key, Stored)]) -> Result<u64, Fault> {
         guarded(|| {
             self.commit(|transaction| {
                 let mut table = transaction.open_table(ROWS).map_err(fault)?;
@@ -139,7 +139,7 @@ impl Database {
                 let mut about = transaction.open_table(ABOUT).map_err(fault)?;
                 let (_, commit, ..) = about_of(&about)?;
                 let commit = commit.saturating_add(1);
-                about.insert((), (FORMAT, commit, era, None)).map_err(fault)?;
+                about.insert((), (FORMAT, commit, boot_id, None)).map_err(fault)?;
                 Ok(commit)
             })
         })
@@ -165,7 +165,7 @@ impl Database {
         guarded(|| {
             self.commit(|transaction| {
                 let mut table = transaction.open_table(TOKENS).map_err(fault)?;
-                let value = (token.era.as_deref(), token.expires, token.sealed.as_slice());
+                let value = (token.boot_id.as_deref(), token.expires, token.sealed.as_slice());
                 table.insert(token.account.as_str(), value).map_err(fault)?;
                 counted(transaction)
             })
@@ -181,7 +181,7 @@ impl Database {
 
     fn read(&self) -> Result<Contents, Fault> {
         let transaction = self.inner()?.begin_read().map_err(fault)?;
-        let (format, commit, era, lost) = about_of(&transaction.open_table(ABOUT).map_err(fault)?)?;
+        let (format, commit, boot_id, lost) = about_of(&transaction.open_table(ABOUT).map_err(fault)?)?;
         if format != FORMAT {
             return Err(Fault::Damaged(format!("it has format {format}, and this program knows format {FORMAT}")));
         }
@@ -200,11 +200,11 @@ impl Database {
         let mut tokens = Vec::new();
         for entry in transaction.open_table(TOKENS).map_err(fault)?.iter().map_err(fault)? {
             let (account, value) = entry.map_err(fault)?;
-            let (era, expires, sealed) = value.value();
-            let (account, era) = (account.value().to_owned(), era.map(str::to_owned));
-            tokens.push(StoredToken { account, era, expires, sealed: sealed.to_owned() });
+            let (boot_id, expires, sealed) = value.value();
+            let (account, boot_id) = (account.value().to_owned(), boot_id.map(str::to_owned));
+            tokens.push(StoredToken { account, boot_id, expires, sealed: sealed.to_owned() });
         }
-        Ok(Contents { commit, era, lost, rows, incidents, tokens })
+        Ok(Contents { commit, boot_id, lost, rows, incidents, tokens })
     }
 
     fn inner(&self) -> Result<&redb::Database, Fault> {
@@ -271,19 +271,19 @@ fn builder() -> Builder {
 /// Counts a commit that changes nothing about the rows. Returns its number.
 fn counted(transaction: &WriteTransaction) -> Result<u64, Fault> {
     let mut about = transaction.open_table(ABOUT).map_err(fault)?;
-    let (_, commit, era, lost) = about_of(&about)?;
+    let (_, commit, boot_id, lost) = about_of(&about)?;
     let commit = commit.saturating_add(1);
-    about.insert((), (FORMAT, commit, era.as_deref(), lost.as_deref())).map_err(fault)?;
+    about.insert((), (FORMAT, commit, boot_id.as_deref(), lost.as_deref())).map_err(fault)?;
     Ok(commit)
 }
 
 /// The database's line about itself; a database without one was never finished.
 fn about_of(table: &impl ReadableTable<(), About>) -> Result<(u32, u64, Option<String>, Option<String>), Fault> {
-    let Some(line) = table.get(()).map_err(fault)? else {
+    let Some(limiter) = table.get(()).map_err(fault)? else {
         return Err(Fault::Damaged("it does not say what it is".to_owned()));
     };
-    let (format, commit, era, lost) = line.value();
-    Ok((format, commit, era.map(str::to_owned), lost.map(str::to_owned)))
+    let (format, commit, boot_id, lost) = limiter.value();
+    Ok((format, commit, boot_id.map(str::to_owned), lost.map(str::to_owned)))
 }
 
 const ROWS: TableDefinition<'_, (&str, &str), Columns> = TableDefinition::new("rows");

@@ -17,16 +17,16 @@
 //! process have nothing in common: then everything is taken to be as far away as it was when the row was written. That
 //! is never too early, and too late at most by the time the machine was down.
 //!
-//! What cannot be read is never guessed: the caller is told [`Memory::Lost`] and has to expect the worst.
+//! What cannot be read is never guessed: the caller is told [`StartState::Lost`] and has to expect the worst.
 
+mod commit_mark;
 mod copy;
 #[cfg(test)]
 mod damage_tests;
 mod database;
+mod dir_lock;
 mod error;
 mod files;
-mod holder;
-mod newest;
 mod opening;
 #[cfg(test)]
 mod path_tests;
@@ -50,7 +50,7 @@ pub struct Opened {
     /// The store, held until it is dropped.
     pub store: Store,
     /// The rows.
-    pub memory: Memory,
+    pub memory: StartState,
     /// The incidents that were kept, oldest first.
     pub incidents: Vec<String>,
     /// The tokens that were kept and still live, by account.
@@ -68,7 +68,7 @@ pub struct KeptToken {
 
 /// What is known of the time before this process.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Memory {
+pub enum StartState {
     /// The folder was never used: nothing was ever sent from here.
     Fresh,
     /// Everything that was known, in this process's time.

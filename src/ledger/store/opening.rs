@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, fs::OpenOptions, io, path::Path};
 
 use super::{
-    KeptToken, Memory, Opened, Store,
+    KeptToken, Opened, StartState, Store,
+    commit_mark::CommitMark,
     copy::LockCopy,
     database::{Contents, Database, Fault, StoredToken},
+    dir_lock::DirLock,
     error::OpenError,
     files,
-    holder::Holder,
-    newest::Newest,
     row::{Key, Stored},
     timeline::Timeline,
 };
@@ -27,7 +27,7 @@ impl Store {
     ///
     /// # Errors
     /// [`OpenError`] when another process holds the folder or the system refuses. A damaged database is no error but
-    /// [`Memory::Lost`].
+    /// [`StartState::Lost`].
     pub fn open(dir: &Path) -> Result<Opened, OpenError> {
         Self::open_in(dir, Timeline::current())
     }
@@ -63,9 +63,9 @@ impl Store {
         if files::is_open_to_others(dir).map_err(OpenError::unusable("look at", dir))? {
             tracing::warn!(dir = %dir.display(), "other users may write to state.dir and could change what the gateway remembers; chmod go-w it");
         }
-        let mut holder = Holder::take(dir)?;
+        let mut holder = DirLock::take(dir)?;
         let [path, copy, beside] = ["ledger.redb", "locks.json", "newest"].map(|name| dir.join(name));
-        let newest = Newest::open(beside.clone()).map_err(OpenError::unusable("open", &beside))?;
+        let newest = CommitMark::open(beside.clone()).map_err(OpenError::unusable("open", &beside))?;
         let copied = match LockCopy::read(&copy, &timeline) {
             // The gateway did not make it, so a person has to decide what happens to it.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
@@ -82,13 +82,13 @@ impl Store {
         let create = |lost| Database::create(&path, newest.number(), lost).map_err(OpenError::unusable("make", &path));
         let lost = |reason: String, set_aside| {
             let locks = copied.iter().map(|(key, until)| (key.clone(), timeline.instant(*until))).collect();
-            Memory::Lost { reason, set_aside, locks }
+            StartState::Lost { reason, set_aside, locks }
         };
         let mut tokens = BTreeMap::new();
         // The last part is what has to be written back.
         let (database, memory, incidents, rows) =
             match look(&path, &newest).map_err(OpenError::unusable("open", &path))? {
-                Found::Nothing if unused => (create(None)?, Memory::Fresh, Vec::new(), Vec::new()),
+                Found::Nothing if unused => (create(None)?, StartState::Fresh, Vec::new(), Vec::new()),
                 Found::Nothing => (create(Some(MISSING))?, lost(MISSING.to_owned(), None), Vec::new(), Vec::new()),
                 Found::Damaged(reason) => {
                     let place = files::set_aside(&path).map_err(OpenError::unusable("rename", &path))?;
@@ -97,9 +97,9 @@ impl Store {
                 Found::Whole(database, Contents { lost: Some(reason), incidents, .. }) => {
                     (database, lost(reason, None), incidents, Vec::new())
                 }
-                Found::Whole(database, Contents { era, rows, incidents, tokens: kept, .. }) => {
+                Found::Whole(database, Contents { boot_id, rows, incidents, tokens: kept, .. }) => {
                     tokens = living(kept, &timeline);
-                    let (mut rows, moved) = brought_here(rows, era.as_deref(), &timeline);
+                    let (mut rows, moved) = brought_here(rows, boot_id.as_deref(), &timeline);
                     // The copy is written first, so a process that died in between knew of a lock that no row has.
                     for (key, until) in &copied {
                         match rows.iter_mut().find(|(other, _)| other == key) {
@@ -108,16 +108,16 @@ impl Store {
                         }
                     }
                     let kept = rows.iter().map(|(key, row)| (key.clone(), row.row(&timeline))).collect();
-                    (database, Memory::Kept(kept), incidents, if moved { rows } else { Vec::new() })
+                    (database, StartState::Kept(kept), incidents, if moved { rows } else { Vec::new() })
                 }
             };
 
         let locks = match &memory {
-            Memory::Fresh => BTreeMap::new(),
-            Memory::Kept(rows) => {
+            StartState::Fresh => BTreeMap::new(),
+            StartState::Kept(rows) => {
                 rows.iter().filter_map(|(key, row)| Some((key.clone(), timeline.nanos(row.lock?)))).collect()
             }
-            Memory::Lost { .. } => copied,
+            StartState::Lost { .. } => copied,
         };
         let locks = LockCopy::new(copy, locks);
         holder.settle();
@@ -129,7 +129,7 @@ impl Store {
 }
 
 /// Opens what stands in the database's place, and holds it against the number of the newest commit.
-pub(super) fn look(path: &Path, newest: &Newest) -> io::Result<Found> {
+pub(super) fn look(path: &Path, newest: &CommitMark) -> io::Result<Found> {
     if !path.try_exists()? {
         return Ok(Found::Nothing);
     }
@@ -146,7 +146,9 @@ pub(super) fn look(path: &Path, newest: &Newest) -> io::Result<Found> {
 /// Tokens of this era that have not ended.
 fn living(tokens: Vec<StoredToken>, timeline: &Timeline) -> BTreeMap<String, KeptToken> {
     let here = |token: &StoredToken| {
-        token.era.is_some() && token.era.as_deref() == timeline.era() && token.expires > timeline.beginning()
+        token.boot_id.is_some()
+            && token.boot_id.as_deref() == timeline.boot_id()
+            && token.expires > timeline.beginning()
     };
     let kept = |token: StoredToken| {
         let expires_at = timeline.instant(token.expires);
@@ -156,10 +158,10 @@ fn living(tokens: Vec<StoredToken>, timeline: &Timeline) -> BTreeMap<String, Kep
 }
 
 /// Rows in this process's time, and whether any had to be moved for it.
-fn brought_here(rows: Vec<(Key, Stored)>, era: Option<&str>, timeline: &Timeline) -> (Vec<(Key, Stored)>, bool) {
+fn brought_here(rows: Vec<(Key, Stored)>, boot_id: Option<&str>, timeline: &Timeline) -> (Vec<(Key, Stored)>, bool) {
     let mut moved = false;
     let bring = |(key, row): (Key, Stored)| {
-        let shift = timeline.shift(era, row.written);
+        let shift = timeline.shift(boot_id, row.written);
         moved |= shift != 0;
         (key, row.moved(shift))
     };

@@ -4,7 +4,7 @@ use std::{fs, io, os::unix::fs::symlink, os::unix::net::UnixListener, path::Path
 
 use rustix::fs::{CWD, Mode, mkfifoat};
 
-use super::{Memory, OpenError, Store, tests::Machine};
+use super::{OpenError, StartState, Store, tests::Machine};
 
 /// More than an opening takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,12 +29,12 @@ fn put(what: &str, path: &Path) {
 }
 
 /// Opens the folder, which must not take for ever.
-fn opened(dir: &Path, probe: bool) -> Result<Memory, OpenError> {
+fn opened(dir: &Path, probe: bool) -> Result<StartState, OpenError> {
     let (told, heard) = mpsc::channel();
     let dir = dir.to_owned();
     thread::spawn(move || {
         let outcome = match probe {
-            true => Store::probe(&dir).map(|()| Memory::Fresh),
+            true => Store::probe(&dir).map(|()| StartState::Fresh),
             false => Store::open(&dir).map(|opened| opened.memory),
         };
         let _ = told.send(outcome);
@@ -70,7 +70,7 @@ fn a_file_without_end_is_not_read_to_it() {
         fs::OpenOptions::new().write(true).open(dir.join(name)).expect("the file").set_len(1 << 40).expect("long");
         match opened(&dir, false) {
             Err(error) => assert!(!told.is_empty() && error.to_string().contains(told), "{name}: {error}"),
-            Ok(Memory::Lost { reason, .. }) => assert!(reason.contains("larger than"), "{reason}"),
+            Ok(StartState::Lost { reason, .. }) => assert!(reason.contains("larger than"), "{reason}"),
             Ok(other) => panic!("{name}: {other:?}"),
         }
     }
@@ -103,7 +103,7 @@ fn a_probe_leaves_everything_as_it_was() {
     Store::probe(&dir).expect("in use, and in order");
     assert_eq!(names(&dir).expect("readable"), before);
     drop(held);
-    assert!(matches!(Store::open(&dir).expect("the store").memory, Memory::Kept(_)));
+    assert!(matches!(Store::open(&dir).expect("the store").memory, StartState::Kept(_)));
 
     fs::write(machine.path("file"), "").expect("written");
     for wrong in ["file", "file/state", "file/far/state"] {

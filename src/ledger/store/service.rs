@@ -4,12 +4,12 @@ use std::{io, path::PathBuf};
 
 use super::{
     KeptToken,
+    commit_mark::CommitMark,
     copy::LockCopy,
     database::{Database, Fault, StoredToken},
+    dir_lock::DirLock,
     error::WriteError,
     files,
-    holder::Holder,
-    newest::Newest,
     opening::{Found, MISSING, look},
     row::{Key, Row, Stored},
     timeline::Timeline,
@@ -22,10 +22,10 @@ pub struct Store {
     pub(super) database: Option<Database>,
     pub(super) dir: PathBuf,
     pub(super) path: PathBuf,
-    pub(super) newest: Newest,
+    pub(super) newest: CommitMark,
     pub(super) locks: LockCopy,
     pub(super) timeline: Timeline,
-    pub(super) holder: Holder,
+    pub(super) holder: DirLock,
 }
 
 impl Store {
@@ -87,7 +87,7 @@ impl Store {
     pub fn keep_token(&mut self, account: &str, token: &KeptToken) -> Result<(), WriteError> {
         let stored = StoredToken {
             account: account.to_owned(),
-            era: self.timeline.era().map(str::to_owned),
+            boot_id: self.timeline.boot_id().map(str::to_owned),
             expires: self.timeline.nanos(token.expires_at),
             sealed: token.sealed.clone(),
         };
@@ -104,25 +104,25 @@ impl Store {
         if rows.is_empty() {
             return Ok(());
         }
-        self.commit(|database, era| database.write(era, rows))
+        self.commit(|database, boot_id| database.write(boot_id, rows))
     }
 
     /// The folder is gone, or another one stands in its place.
     fn take_again(&mut self) -> Result<(), WriteError> {
         tracing::warn!(dir = %self.dir.display(), "the state folder was removed or replaced; it is made anew");
         files::make_folder(&self.dir).map_err(WriteError::at(&self.dir))?;
-        let taken = Holder::take(&self.dir).map_err(|error| WriteError::at(&self.dir)(io::Error::other(error)))?;
-        self.holder = taken;
+        let grant = DirLock::take(&self.dir).map_err(|error| WriteError::at(&self.dir)(io::Error::other(error)))?;
+        self.holder = grant;
         self.holder.settle();
         let number = self.newest.number();
-        self.newest = Newest::open(self.newest.path().to_owned()).map_err(WriteError::at(self.newest.path()))?;
+        self.newest = CommitMark::open(self.newest.path().to_owned()).map_err(WriteError::at(self.newest.path()))?;
         self.newest.note(number).map_err(WriteError::at(self.newest.path()))?;
         self.locks.forget_what_is_saved();
         Ok(())
     }
 
     fn commit(&mut self, work: impl FnOnce(&Database, Option<&str>) -> Result<u64, Fault>) -> Result<(), WriteError> {
-        // Taken out, and put back only when all went well.
+        // Grant out, and put back only when all went well.
         let Some(database) = self.database.take() else {
             return Err(WriteError::at(&self.path)(io::Error::other("closed by an earlier failure")));
         };
@@ -130,7 +130,7 @@ impl Store {
         self.holder.still_stands(&self.dir).map_err(WriteError::at(&self.dir))?;
         database.still_stands(&self.path).map_err(WriteError::at(&self.path))?;
         let commit =
-            work(&database, self.timeline.era()).map_err(|fault| WriteError::at(&self.path)(fault.into_io()))?;
+            work(&database, self.timeline.boot_id()).map_err(|fault| WriteError::at(&self.path)(fault.into_io()))?;
         self.newest.note(commit).map_err(WriteError::at(self.newest.path()))?;
         self.database = Some(database);
         Ok(())

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, t
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::{KeptToken, Key, Memory, OpenError, Opened, Row, Store, files, timeline::Timeline};
-use crate::os::clock::{self, Anchor, Era};
+use super::{KeptToken, Key, OpenError, Opened, Row, StartState, Store, files, timeline::Timeline};
+use crate::os::clock::{self, Anchor, BootId};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -32,9 +32,9 @@ impl Machine {
         open_in(self.dir.path(), self.timeline("a", later)).expect("the store")
     }
 
-    pub(super) fn timeline(&self, era: &str, later: Duration) -> Timeline {
+    pub(super) fn timeline(&self, boot_id: &str, later: Duration) -> Timeline {
         let nanos = i64::try_from((1_000 * HOUR + later).as_nanos()).expect("within range");
-        Timeline::new(Anchor::at(self.base + later, nanos), Some(Era::named(era)))
+        Timeline::new(Anchor::at(self.base + later, nanos), Some(BootId::named(boot_id)))
     }
 }
 
@@ -46,16 +46,16 @@ pub(super) fn key(account: &str, meter: &str) -> Key {
     Key { account: account.to_owned(), meter: meter.to_owned() }
 }
 
-pub(super) fn kept(memory: Memory) -> BTreeMap<Key, Row> {
+pub(super) fn kept(memory: StartState) -> BTreeMap<Key, Row> {
     match memory {
-        Memory::Kept(rows) => rows,
+        StartState::Kept(rows) => rows,
         other => panic!("not kept: {other:?}"),
     }
 }
 
-fn lost(memory: Memory) -> (String, BTreeMap<Key, Instant>) {
+fn lost(memory: StartState) -> (String, BTreeMap<Key, Instant>) {
     match memory {
-        Memory::Lost { reason, locks, .. } => (reason, locks),
+        StartState::Lost { reason, locks, .. } => (reason, locks),
         other => panic!("not lost: {other:?}"),
     }
 }
@@ -75,7 +75,7 @@ fn a_new_folder_is_fresh_and_private() {
     let machine = Machine::new();
     let dir = machine.path("deep/state");
     let opened = open_in(&dir, machine.timeline("a", Duration::ZERO)).expect("the store");
-    assert_eq!(opened.memory, Memory::Fresh);
+    assert_eq!(opened.memory, StartState::Fresh);
     assert!(opened.incidents.is_empty());
     let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(&dir), 0o700);
@@ -111,7 +111,7 @@ fn what_was_written_comes_back_in_the_same_era() {
 fn a_folder_used_without_a_row_is_kept_and_empty() {
     let machine = Machine::new();
     drop(machine.open_after(Duration::ZERO));
-    assert_eq!(machine.open_after(HOUR).memory, Memory::Kept(BTreeMap::new()));
+    assert_eq!(machine.open_after(HOUR).memory, StartState::Kept(BTreeMap::new()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +125,7 @@ async fn after_a_reboot_everything_is_as_far_away_as_it_was() {
 
     // Ten hours later by this process's clock, which started anew.
     let here = machine.base + 10 * HOUR;
-    let booted = Timeline::new(Anchor::at(here, 5_000), Some(Era::named("b")));
+    let booted = Timeline::new(Anchor::at(here, 5_000), Some(BootId::named("b")));
     let opened = open_in(machine.dir.path(), booted).expect("the store");
     let offset = |at: Instant| here + at.duration_since(machine.base) - 30 * MINUTE;
     let expected = Row {
@@ -141,7 +141,7 @@ async fn after_a_reboot_everything_is_as_far_away_as_it_was() {
     drop(opened.store);
 
     // It was written back: the next process of that era moves nothing.
-    let next = Timeline::new(Anchor::at(here + HOUR, 5_000 + 3_600_000_000_000), Some(Era::named("b")));
+    let next = Timeline::new(Anchor::at(here + HOUR, 5_000 + 3_600_000_000_000), Some(BootId::named("b")));
     assert_eq!(kept(open_in(machine.dir.path(), next).expect("the store").memory), BTreeMap::from([(one, expected)]));
 }
 
@@ -156,7 +156,7 @@ fn a_row_from_the_future_was_not_written_in_this_era() {
     // A clone of the machine starts with the same era and its clock an hour earlier.
     let opened = open_in(machine.dir.path(), {
         let nanos = i64::try_from((999 * HOUR).as_nanos()).expect("within range");
-        Timeline::new(Anchor::at(machine.base, nanos), Some(Era::named("a")))
+        Timeline::new(Anchor::at(machine.base, nanos), Some(BootId::named("a")))
     });
     let rows = kept(opened.expect("the store").memory);
     let lock = rows[&one].lock.expect("the lock");

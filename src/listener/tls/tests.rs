@@ -21,11 +21,11 @@ use tokio_rustls::{TlsConnector, client};
 use tower::service_fn;
 
 use super::{
-    super::{wire::tests::PATIENCE, *},
+    super::{wire::tests::TIMEOUTS, *},
     *,
 };
 use crate::{
-    listener::peer::{Peer, Reach},
+    listener::peer::{Exposure, Peer},
     message::body::Body,
     os::shutdown::Shutdown,
 };
@@ -148,12 +148,12 @@ async fn a_request_carries_the_names_of_its_callers_certificate() {
     let address = listener.to_string();
     let service = service_fn(|request: Request<Incoming>| async move {
         let peer: &Peer = request.extensions().get().unwrap();
-        assert_eq!(peer.reach, Reach::Loopback);
+        assert_eq!(peer.exposure, Exposure::Loopback);
         let names: Vec<String> = peer.names.iter().map(|name| format!("{name:?}")).collect();
         Ok::<_, Infallible>(Response::new(Body::full(names.join(" "))))
     });
     let shutdown = Shutdown::default();
-    let serving = tokio::spawn(serve(listener, service, Places::for_operators(), PATIENCE, shutdown.clone()));
+    let serving = tokio::spawn(serve(listener, service, ConnectionLimit::for_operators(), TIMEOUTS, shutdown.clone()));
 
     let shown = pair(&authority, &names);
     for (shown, expected) in [

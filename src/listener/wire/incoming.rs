@@ -10,8 +10,8 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{
-    At, HYPERS_BUFFER, PIECE, Patience, Wire,
-    conversation::Busy,
+    At, HYPERS_BUFFER, PIECE, Timeouts, Wire,
+    connection_state::Busy,
     framing::{Framing, NotChunked},
     head::{Examiner, Head, Rewrite},
     pause::Pause,
@@ -32,11 +32,11 @@ impl<S> Wire<S> {
         let Self { at, ahead, .. } = self;
         match at {
             At::End | At::Cut => {}
-            At::Body(framing) => match framing.follow(ahead, self.patience.head) {
+            At::Body(framing) => match framing.follow(ahead, self.timeouts.head) {
                 Ok(length) => self.examined = length,
                 Err(NotChunked) => self.cut(NOT_CHUNKED),
             },
-            At::Head(examiner) => match examiner.examine(ahead, self.patience.head) {
+            At::Head(examiner) => match examiner.examine(ahead, self.timeouts.head) {
                 Ok(None) => return,
                 Ok(Some(head)) => self.examined = self.accept(head),
                 Err(fault) => self.refuse(fault),
@@ -59,14 +59,14 @@ impl<S> Wire<S> {
 
     /// A head is handed on, and this is the body that comes behind it.
     fn asked(&mut self, body: Framing) {
-        self.conversation.asked();
+        self.connection_state.asked();
         self.at = At::Body(body);
         self.read_pause.since = None;
         self.read_pause.before = Duration::ZERO;
     }
 
     fn refuse(&mut self, fault: ProtocolFault) {
-        self.conversation.asked_wrongly(fault);
+        self.connection_state.asked_wrongly(fault);
         self.at = At::End;
         self.ahead.clear();
         self.ahead.extend_from_slice(STANDS_FOR_A_FAULT);
@@ -75,14 +75,14 @@ impl<S> Wire<S> {
 
     /// What follows a body with a fault is anybody's guess.
     fn cut(&mut self, fault: ProtocolFault) {
-        self.conversation.broke_off(fault);
+        self.connection_state.broke_off(fault);
         self.at = At::Cut;
     }
 
     /// Behind a body comes a head.
     fn turn(&mut self) {
         if matches!(&self.at, At::Body(framing) if framing.is_done()) {
-            self.conversation.came_whole();
+            self.connection_state.came_whole();
             self.at = At::Head(Examiner::default());
         }
     }
@@ -91,10 +91,10 @@ impl<S> Wire<S> {
     fn sort(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let read = &buffer.filled()[before..];
         let keep = match &mut self.at {
-            At::Head(examiner) => match examiner.examine(read, self.patience.head) {
+            At::Head(examiner) => match examiner.examine(read, self.timeouts.head) {
                 // Nearly every request comes here: whole, at once and with nothing to be copied.
                 Ok(Some(Head { length, mut framing, rewrite: Rewrite { quoted: None, expects: None } })) => {
-                    match framing.follow(&read[length..], self.patience.head) {
+                    match framing.follow(&read[length..], self.timeouts.head) {
                         Ok(body) => {
                             self.asked(framing);
                             length + body
@@ -112,7 +112,7 @@ impl<S> Wire<S> {
                     0
                 }
             },
-            At::Body(framing) => framing.follow(read, self.patience.head).unwrap_or_else(|NotChunked| {
+            At::Body(framing) => framing.follow(read, self.timeouts.head).unwrap_or_else(|NotChunked| {
                 self.cut(NOT_CHUNKED);
                 0
             }),
@@ -125,7 +125,7 @@ impl<S> Wire<S> {
 
     /// Ready once what is being waited for was waited for long enough.
     fn overdue(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Patience { header_timeout, body_timeout, idle_timeout, .. } = self.patience;
+        let Timeouts { header_timeout, body_timeout, idle_timeout, .. } = self.timeouts;
         let span = match &self.at {
             At::Head(_) if self.ahead.is_empty() => idle_timeout,
             At::Head(_) => header_timeout,
@@ -135,7 +135,7 @@ impl<S> Wire<S> {
         let Pause { since, timer, .. } = &mut self.read_pause;
         let since = *since.get_or_insert_with(clock::now);
         loop {
-            match self.conversation.quiet() {
+            match self.connection_state.quiet() {
                 Ok(quiet) => {
                     let since = quiet.map_or(since, |quiet| since.max(quiet));
                     if self.ahead.is_empty() && self.idler.is_none() {

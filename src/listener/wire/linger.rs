@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{HeadLimits, Patience, framing::Framing};
+use super::{HeadLimits, Timeouts, framing::Framing};
 use crate::os::clock;
 
 /// Where no end is declared, so much is read, for so long.
@@ -39,13 +39,13 @@ pub(super) struct Linger {
 
 impl Linger {
     /// With the rest of a body before it, if there is one.
-    pub(super) fn new(rest: Option<Framing>, patience: &Patience) -> Self {
+    pub(super) fn new(rest: Option<Framing>, timeouts: &Timeouts) -> Self {
         let now = clock::now();
         let (left, end) = match rest {
-            Some(_) => (LONGEST_REST.max(patience.max_body), now + patience.body_timeout),
+            Some(_) => (LONGEST_REST.max(timeouts.max_body), now + timeouts.body_timeout),
             None => (BYTES, now + LINGER),
         };
-        Self { rest, limits: patience.head, left, end, period: now + PERIOD, brought: 0 }
+        Self { rest, limits: timeouts.head, left, end, period: now + PERIOD, brought: 0 }
     }
 
     /// Takes what came; whether more is read.

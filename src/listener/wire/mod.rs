@@ -8,7 +8,7 @@
 //! A raw `"` in a target is no URI by RFC 3986, and hyper would refuse it. Zoho's Calendar pages show it, so it is handed
 //! on as `%22`: the one place where a byte of a call is changed.
 
-mod conversation;
+mod connection_state;
 mod framing;
 mod grammar;
 mod head;
@@ -23,7 +23,7 @@ use std::{sync::Arc, time::Duration};
 use self::{framing::Framing, head::Examiner, linger::Linger, pause::Pause};
 use super::idle::{IdleConnections, Idler};
 
-pub(super) use conversation::{Answering, Conversation};
+pub(super) use connection_state::{Answering, ConnectionState};
 
 /// How large a head may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct HeadLimits {
 
 /// How patient the gateway is with those who call it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// How large a head may be.
     pub head: HeadLimits,
     /// How large a body may be, in bytes.
@@ -62,11 +62,11 @@ const HYPERS_BUFFER: usize = 8 * 1024 - 1;
 #[derive(Debug)]
 pub(super) struct Wire<S> {
     stream: S,
-    patience: Patience,
+    timeouts: Timeouts,
     /// Where it says that it is idle, and while it is.
     idle: IdleConnections,
     idler: Option<Idler>,
-    conversation: Arc<Conversation>,
+    connection_state: Arc<ConnectionState>,
     at: At,
     /// What was read and not yet handed on.
     ahead: Vec<u8>,
@@ -91,13 +91,18 @@ enum At {
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(stream: S, patience: Patience, idle: IdleConnections, conversation: Arc<Conversation>) -> Self {
+    pub(super) fn new(
+        stream: S,
+        timeouts: Timeouts,
+        idle: IdleConnections,
+        connection_state: Arc<ConnectionState>,
+    ) -> Self {
         Self {
             stream,
-            patience,
+            timeouts,
             idle,
             idler: None,
-            conversation,
+            connection_state,
             at: At::Head(Examiner::default()),
             ahead: Vec::new(),
             examined: 0,

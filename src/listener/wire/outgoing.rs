@@ -65,7 +65,7 @@ impl<S> Wire<S> {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         let Poll::Ready(outcome) = outcome else {
-            let overdue = self.write_pause.exceeds(self.patience.send_timeout, context);
+            let overdue = self.write_pause.exceeds(self.timeouts.send_timeout, context);
             return overdue.map(|()| Err(io::ErrorKind::TimedOut.into()));
         };
         self.write_pause.ends();
@@ -81,10 +81,10 @@ impl<S> Wire<S> {
 impl<S: AsyncRead + Unpin> Wire<S> {
     /// Reads what still comes and drops it, until nothing more is to come or it takes too long.
     fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Self { at, ahead, examined, patience, lingering, read_pause, stream, .. } = self;
+        let Self { at, ahead, examined, timeouts, lingering, read_pause, stream, .. } = self;
         let linger = lingering.get_or_insert_with(|| {
             let rest = if let At::Body(framing) = at { Some(*framing) } else { None };
-            let mut linger = Linger::new(rest, patience);
+            let mut linger = Linger::new(rest, timeouts);
             linger.takes(&ahead[*examined..]);
             linger
         });

@@ -24,11 +24,11 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    /// Ready once this pause and those before are longer than `patience`.
-    pub(super) fn exceeds(&mut self, patience: Duration, context: &mut Context<'_>) -> Poll<()> {
+    /// Ready once this pause and those before are longer than `timeouts`.
+    pub(super) fn exceeds(&mut self, timeouts: Duration, context: &mut Context<'_>) -> Poll<()> {
         loop {
             let since = *self.since.get_or_insert_with(clock::now);
-            let left = patience.saturating_sub(self.before);
+            let left = timeouts.saturating_sub(self.before);
             if left.is_zero() {
                 return Poll::Ready(());
             }

@@ -12,7 +12,7 @@ use crate::{
     os::clock,
 };
 
-pub(in crate::listener) const PATIENCE: Patience = Patience {
+pub(in crate::listener) const TIMEOUTS: Timeouts = Timeouts {
     head: HeadLimits { bytes: 1024, fields: 10 },
     max_body: 1024,
     header_timeout: Duration::from_secs(10),
@@ -27,17 +27,17 @@ const A_WHILE: Duration = Duration::from_millis(5);
 struct Line {
     outside: DuplexStream,
     wire: Wire<DuplexStream>,
-    conversation: Arc<Conversation>,
+    connection_state: Arc<ConnectionState>,
 }
 
 impl Line {
     fn new() -> Self {
         let (outside, inside) = duplex(4096);
-        let conversation = Arc::<Conversation>::default();
+        let connection_state = Arc::<ConnectionState>::default();
         Self {
             outside,
-            wire: Wire::new(inside, PATIENCE, IdleConnections::default(), Arc::clone(&conversation)),
-            conversation,
+            wire: Wire::new(inside, TIMEOUTS, IdleConnections::default(), Arc::clone(&connection_state)),
+            connection_state,
         }
     }
 
@@ -63,9 +63,9 @@ impl Line {
 
     /// A request comes through to the service, and is answered.
     fn answer(&self) -> Option<ProtocolFault> {
-        let reception = self.conversation.begins();
-        drop(Answering::new(crate::message::body::Body::default(), Arc::clone(&self.conversation)));
-        reception.fault()
+        let request_state = self.connection_state.begins();
+        drop(Answering::new(crate::message::body::Body::default(), Arc::clone(&self.connection_state)));
+        request_state.fault()
     }
 }
 
@@ -140,12 +140,12 @@ async fn an_idle_connection_ends_without_a_word() {
             assert_eq!(line.pass(&format!("{HEAD}abc"), 4096).await.len(), HEAD.len() + 3);
         }
         let began = clock::now();
-        let conversation = Arc::clone(&line.conversation);
+        let connection_state = Arc::clone(&line.connection_state);
         // Nobody counts as idle who waits for an answer, and hyper does not look again when it is out.
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(500)).await;
             for _ in 0..requests {
-                drop(Answering::new(crate::message::body::Body::default(), Arc::clone(&conversation)));
+                drop(Answering::new(crate::message::body::Body::default(), Arc::clone(&connection_state)));
             }
         });
         assert_eq!(line.read(64).await.unwrap(), b"");
@@ -177,11 +177,11 @@ async fn only_idle_connections_give_way() {
     // hyper does not look again when an answer is out.
     let mut line = Line::new();
     line.pass(&whole, 4096).await;
-    let (conversation, idle) = (Arc::clone(&line.conversation), line.wire.idle.clone());
+    let (connection_state, idle) = (Arc::clone(&line.connection_state), line.wire.idle.clone());
     let began = clock::now();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(30)).await;
-        drop(Answering::new(crate::message::body::Body::default(), conversation));
+        drop(Answering::new(crate::message::body::Body::default(), connection_state));
         tokio::time::sleep(Duration::from_secs(3)).await;
         let _wanted = idle.give_way();
     });
@@ -346,7 +346,7 @@ async fn a_client_that_trickles_is_not_listened_to_for_long() {
     assert_eq!(took, PERIOD, "nothing comes, as after an expectation that was not met");
     // Nor to one that declares more than anybody reads.
     let (_, took) = lingers(&head(1 << 40), LEAST as usize, Duration::from_millis(500)).await;
-    assert!(took > 20 * PERIOD && took <= PATIENCE.body_timeout, "{took:?}");
+    assert!(took > 20 * PERIOD && took <= TIMEOUTS.body_timeout, "{took:?}");
     let (taken, took) = lingers(&head(1 << 40), 1 << 20, Duration::from_millis(10)).await;
-    assert!((64 << 20..=66 << 20).contains(&taken) && took < PATIENCE.body_timeout, "{taken} in {took:?}");
+    assert!((64 << 20..=66 << 20).contains(&taken) && took < TIMEOUTS.body_timeout, "{taken} in {took:?}");
 }

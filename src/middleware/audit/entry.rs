@@ -14,8 +14,8 @@ use uuid::{ContextV7, Timestamp, Uuid};
 use super::hash::{self, Hashed};
 use crate::{
     call::{
-        Call, Subject,
-        attempt_log::{Recorder, Steps, Trail, Unrecorded},
+        Call, CallContext,
+        attempt_log::{AttemptLog, AttemptRecorder, Steps, Unrecorded},
     },
     os::clock,
     telemetry::{self, AUDIT, milliseconds},
@@ -28,7 +28,7 @@ static SEQUENCE: Mutex<ContextV7> = Mutex::new(ContextV7::new());
 #[derive(Debug)]
 pub(super) struct Entry {
     facts: Arc<Facts>,
-    trail: Trail,
+    attempt_log: AttemptLog,
     began: Instant,
     told: bool,
 }
@@ -38,7 +38,7 @@ pub(super) struct Entry {
 struct Facts {
     /// Callers may send one request id twice, as with a retry of their own; this one is never the same.
     audit_id: Uuid,
-    subject: Subject,
+    context: CallContext,
     method: Method,
     target: PathAndQuery,
     request_id: String,
@@ -49,7 +49,7 @@ struct Facts {
 
 /// What is known of a write that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum Outcome {
     /// Zoho's answer says that it was done.
     Executed,
     /// Zoho's answer says that it was not done.
@@ -67,16 +67,16 @@ impl Entry {
         let (body, payload) = Hashed::watch(call.payload);
         let facts = Arc::new(Facts {
             audit_id: audit_id(),
-            subject: call.subject.clone(),
+            context: call.context.clone(),
             method: call.method.clone(),
             target: call.target.clone(),
             request_id,
             body,
             required,
         });
-        let trail = call.trail.clone();
-        trail.record(facts.clone());
-        (Self { facts, trail, began: clock::now(), told: false }, Call { payload, ..call })
+        let attempt_log = call.attempt_log.clone();
+        attempt_log.record(facts.clone());
+        (Self { facts, attempt_log, began: clock::now(), told: false }, Call { payload, ..call })
     }
 
     /// Resolves when the outcome is written, or cannot be.
@@ -90,8 +90,8 @@ impl Entry {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
-        let steps = self.trail.steps();
-        let Some(verdict) = Verdict::of(steps) else { return };
+        let steps = self.attempt_log.steps();
+        let Some(verdict) = Outcome::of(steps) else { return };
         // An attempt without an answer has no status; that of the one before would mislead.
         let status = steps.status.filter(|_| !steps.under_way);
         let facts = &self.facts;
@@ -99,9 +99,9 @@ impl Entry {
             target: AUDIT,
             audit_id = %facts.audit_id,
             request_id = facts.request_id,
-            caller = facts.subject.caller.name(),
-            account = facts.subject.account.name.as_str(),
-            route = facts.subject.route.id.as_str(),
+            caller = facts.context.caller.name(),
+            account = facts.context.account.name.as_str(),
+            route = facts.context.route.id.as_str(),
             method = %facts.method,
             path = facts.target.path(),
             query_sha256 = facts.query_hash(),
@@ -132,9 +132,9 @@ impl Facts {
             target: AUDIT,
             audit_id = %self.audit_id,
             request_id = self.request_id,
-            caller = self.subject.caller.name(),
-            account = self.subject.account.name.as_str(),
-            route = self.subject.route.id.as_str(),
+            caller = self.context.caller.name(),
+            account = self.context.account.name.as_str(),
+            route = self.context.route.id.as_str(),
             method = %self.method,
             path = self.target.path(),
             query_sha256 = self.query_hash(),
@@ -145,7 +145,7 @@ impl Facts {
     }
 }
 
-impl Recorder for Facts {
+impl AttemptRecorder for Facts {
     fn sending(&self, attempt: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>> {
         Box::pin(async move {
             match telemetry::audited(|| self.tell(attempt)).await {
@@ -161,7 +161,7 @@ fn audit_id() -> Uuid {
     Uuid::new_v7(Timestamp::from_unix(&SEQUENCE, now.as_secs(), now.subsec_nanos()))
 }
 
-impl Verdict {
+impl Outcome {
     /// `None` of a call of which no attempt came so far that it was announced.
     fn of(steps: Steps) -> Option<Self> {
         match steps {
@@ -194,14 +194,14 @@ mod tests {
         let steps = Steps { announced: true, attempts: 1, status, executed: Some(true), ..Steps::default() };
         for (steps, expected) in [
             (Steps::default(), None),
-            (Steps { announced: true, ..Steps::default() }, Some(Verdict::NotSent)),
-            (steps, Some(Verdict::Executed)),
-            (Steps { executed: Some(false), ..steps }, Some(Verdict::Failed)),
-            (Steps { executed: None, ..steps }, Some(Verdict::Unknown)),
+            (Steps { announced: true, ..Steps::default() }, Some(Outcome::NotSent)),
+            (steps, Some(Outcome::Executed)),
+            (Steps { executed: Some(false), ..steps }, Some(Outcome::Failed)),
+            (Steps { executed: None, ..steps }, Some(Outcome::Unknown)),
             // The first attempt met a lock, the second has no answer.
-            (Steps { attempts: 2, under_way: true, executed: Some(false), ..steps }, Some(Verdict::Unknown)),
+            (Steps { attempts: 2, under_way: true, executed: Some(false), ..steps }, Some(Outcome::Unknown)),
         ] {
-            assert_eq!(Verdict::of(steps), expected, "{steps:?}");
+            assert_eq!(Outcome::of(steps), expected, "{steps:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A write that Zoho may have executed raises the epoch of its path when it ends; an answer counts only in the epoch in
 //! which its call began. So a read that began before the write's end is not served after it, whether it was kept or still
-//! on its way. A write that was never sent, or that Zoho refused unexecuted, changes nothing ([`Trail`]). Paths
+//! on its way. A write that was never sent, or that Zoho refused unexecuted, changes nothing ([`AttemptLog`]). Paths
 //! share a fixed number of epochs by hash: memory stays bounded, and two paths that meet only lose an answer too many.
 
 use std::{
@@ -16,7 +16,7 @@ use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
 use crate::{
-    call::{Call, attempt_log::Trail},
+    call::{Call, attempt_log::AttemptLog},
     os::clock,
     zoho::catalogue::Product,
 };
@@ -73,16 +73,16 @@ impl Epochs {
     /// A write begins; its trail tells later whether it may be executed.
     pub(super) fn write(&self, call: &Call) -> Write {
         let (epochs, place) = (Arc::clone(&self.epochs), self.place(call));
-        Write { epochs, place, trail: call.trail.clone(), settled: false }
+        Write { epochs, place, attempt_log: call.attempt_log.clone(), settled: false }
     }
 
     /// By server and decoded path: neither the query nor the login, nor the way it is written, nor which of the two roots
     /// of People it begins with makes it another resource.
     pub(super) fn place(&self, call: &Call) -> Place {
-        let subject = &call.subject;
-        let server = subject.account.endpoints.product(subject.route.product).authority().as_str();
+        let context = &call.context;
+        let server = context.account.endpoints.product(context.route.product).authority().as_str();
         let path: Vec<u8> = percent_decode_str(call.target.path().trim_end_matches('/')).collect();
-        let path = match subject.route.product {
+        let path = match context.route.product {
             Product::People => path.strip_prefix(b"/people").filter(|rest| rest.starts_with(b"/api/")).unwrap_or(&path),
             Product::Calendar => &path,
         };
@@ -97,7 +97,7 @@ impl Epochs {
 pub(super) struct Write {
     epochs: Arc<[Mutex<Epoch>]>,
     place: Place,
-    trail: Trail,
+    attempt_log: AttemptLog,
     settled: bool,
 }
 
@@ -110,7 +110,7 @@ impl Write {
 
 impl Drop for Write {
     fn drop(&mut self) {
-        if !self.trail.steps().may_be_executed {
+        if !self.attempt_log.steps().may_be_executed {
             return;
         }
         let mut epoch = self.epochs[self.place.0].lock();

@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::call::Departure;
+use crate::call::QueueStatus;
 
 /// The calls under way, by key. `L` is how a flight landed.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ where
     }
 
     /// Joins the flight for `key`, or starts one.
-    pub(super) fn board<O, F>(&self, key: K, fly: impl FnOnce(Departure) -> F) -> Boarded<L, O>
+    pub(super) fn board<O, F>(&self, key: K, fly: impl FnOnce(QueueStatus) -> F) -> Boarded<L, O>
     where
         O: Send + 'static,
         F: Future<Output = (L, O)> + Send + 'static,
@@ -79,13 +79,13 @@ where
         if let Some(Board { landed, departed }) = under_way.get(&key) {
             return Boarded::Passenger(Passenger { landed: landed.subscribe(), departed: departed.clone() });
         }
-        let (departure, departed) = Departure::watched();
+        let (queue_status, departed) = QueueStatus::watched();
         let (landed, waiting) = watch::channel(None);
         let board = Board { landed: Arc::new(landed), departed };
         let (bring, own) = oneshot::channel();
         under_way.insert(key.clone(), board.clone());
         let landing = Landing { key, under_way: Arc::clone(&self.under_way) };
-        let flying = fly(departure);
+        let flying = fly(queue_status);
         tokio::spawn(async move {
             let landing = landing;
             let brought = {

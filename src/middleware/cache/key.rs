@@ -29,9 +29,9 @@ pub(super) const NEGOTIATED: [HeaderName; 2] = [header::ACCEPT, header::ACCEPT_L
 
 impl Key {
     pub(super) fn of(call: &Call) -> Self {
-        let (account, _) = call.subject.names();
+        let (account, _) = call.context.names();
         let negotiated = NEGOTIATED.map(|name| joined(&call.headers, &name));
-        let (product, target) = (call.subject.route.product.as_str(), call.target.as_str().into());
+        let (product, target) = (call.context.route.product.as_str(), call.target.as_str().into());
         Self { account, product, target, negotiated, view: View }
     }
 

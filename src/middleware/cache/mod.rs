@@ -13,16 +13,16 @@
 //! When Zoho cannot be asked, an answer that is no longer fresh may serve for `stale_if_error` more (RFC 5861
 //! section 4), and says so.
 //!
-//! Kept answers are not revalidated: asking Zoho whether one still holds would cost a slot, as reading it anew does.
+//! CachedResponse answers are not revalidated: asking Zoho whether one still holds would cost a slot, as reading it anew does.
 //!
 //! Guards: no answer crosses from one account to another, no token is part of a key, and nothing from before a write
 //! is served after it.
 
+mod cached_response;
 mod conditions;
 mod directives;
 mod epochs;
 mod flights;
-mod kept;
 mod key;
 mod list;
 mod read;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, Method, Response, header};
 
 use super::{
+    cached_response::CachedResponse,
     directives::{Directives, Lifetime},
     epochs::Place,
-    kept::Kept,
     key::Key,
 };
 use crate::{
-    call::{CacheOutcome, Call, Payload, Subject, Visit},
+    call::{CacheOutcome, Call, CallContext, Payload, RequestSummary},
     message::body::{Body, BodyError},
     problem::{Cause, Refusal, UpstreamFault},
 };
@@ -30,13 +30,13 @@ pub(super) struct Read {
 /// What a flight brought, for the one who started it.
 pub(super) enum Brought {
     /// It did not fly: in the meantime an answer was kept.
-    Found(Arc<Kept>),
+    Found(Arc<CachedResponse>),
     /// A good answer, for everybody who waits for it.
     Good {
-        kept: Arc<Kept>,
+        kept: Arc<CachedResponse>,
         /// Later reads can have it too.
         stored: bool,
-        visit: Option<Visit>,
+        summary: Option<RequestSummary>,
     },
     /// Anything else.
     Other(Box<Result<Response<Body>, Refusal>>),
@@ -45,7 +45,7 @@ pub(super) enum Brought {
 impl Read {
     /// What its call asks of the cache; its writes meet at `place`.
     pub(super) fn new(call: Call, place: Place) -> Self {
-        let route = &call.subject.route;
+        let route = &call.context.route;
         let lifetime = Lifetime { fresh: route.cache, grace: route.stale_if_error };
         let (directives, key) = (Directives::of(&call.headers), Key::of(&call));
         Self { call, directives, key, place, lifetime }
@@ -78,52 +78,52 @@ impl Read {
     pub(super) fn brought(&self, brought: Option<Brought>, why: &str) -> Result<Response<Body>, Refusal> {
         match brought {
             Some(Brought::Found(kept)) => Ok(self.hit(&kept)),
-            Some(Brought::Good { kept, stored, visit }) => {
+            Some(Brought::Good { kept, stored, summary }) => {
                 let stored = if stored { "; stored" } else { "" };
                 let mut response = self.served(&kept, &format!("fwd={why}{stored}"), CacheOutcome::Miss);
                 kept.tell_limits(response.headers_mut());
-                visit.map(|visit| response.extensions_mut().insert(visit));
+                summary.map(|summary| response.extensions_mut().insert(summary));
                 Ok(response)
             }
             Some(Brought::Other(outcome)) => {
                 (*outcome).map(|response| marked(response, &format!("fwd={why}"), CacheOutcome::Miss))
             }
-            None => Err(Refusal::from(Cause::Internal).of(&self.call.subject)),
+            None => Err(Refusal::from(Cause::Internal).of(&self.call.context)),
         }
     }
 
-    pub(super) fn hit(&self, kept: &Kept) -> Response<Body> {
+    pub(super) fn hit(&self, kept: &CachedResponse) -> Response<Body> {
         self.served(kept, &format!("hit; ttl={}", kept.ttl()), CacheOutcome::Hit)
     }
 
-    pub(super) fn served(&self, kept: &Kept, how: &str, outcome: CacheOutcome) -> Response<Body> {
+    pub(super) fn served(&self, kept: &CachedResponse, how: &str, outcome: CacheOutcome) -> Response<Body> {
         let head_only = self.call.method == Method::HEAD;
         let mut response = marked(kept.serve(&self.call.headers, head_only), how, outcome);
-        let (account, route) = self.call.subject.names();
-        response.extensions_mut().insert(Visit { account, route, waited: None });
+        let (account, route) = self.call.context.names();
+        response.extensions_mut().insert(RequestSummary { account, route, waited: None });
         response
     }
 
     /// Nobody brought an answer within the time that one's own call would have had.
     pub(super) fn overdue(&self) -> Refusal {
         let log = "the call that was shared brought no answer in time".to_owned();
-        let fault = fault(&self.call.subject, "http_response_timeout", log);
-        Refusal::from(Cause::UpstreamTimeout(fault)).of(&self.call.subject)
+        let fault = fault(&self.call.context, "http_response_timeout", log);
+        Refusal::from(Cause::UpstreamTimeout(fault)).of(&self.call.context)
     }
 }
 
 /// Zoho's answer broke off while it was read, and nothing of it has reached a caller.
-pub(super) fn broken(subject: &Subject, error: &BodyError) -> Refusal {
+pub(super) fn broken(context: &CallContext, error: &BodyError) -> Refusal {
     let log = error.to_string();
     let cause = match error {
-        BodyError::Stalled => Cause::UpstreamTimeout(fault(subject, "http_response_timeout", log)),
-        _ => Cause::UpstreamInvalidResponse(fault(subject, "http_response_incomplete", log)),
+        BodyError::Stalled => Cause::UpstreamTimeout(fault(context, "http_response_timeout", log)),
+        _ => Cause::UpstreamInvalidResponse(fault(context, "http_response_incomplete", log)),
     };
-    Refusal::from(cause).of(subject)
+    Refusal::from(cause).of(context)
 }
 
-fn fault(subject: &Subject, error: &'static str, log: String) -> UpstreamFault {
-    let server = subject.account.endpoints.product(subject.route.product).authority().to_string();
+fn fault(context: &CallContext, error: &'static str, log: String) -> UpstreamFault {
+    let server = context.account.endpoints.product(context.route.product).authority().to_string();
     UpstreamFault { error, server, log, before_the_call: false, proxy: None }
 }
 

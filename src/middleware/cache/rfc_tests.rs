@@ -20,7 +20,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// Kept for a minute, and for an hour more when Zoho cannot be asked.
+/// CachedResponse for a minute, and for an hour more when Zoho cannot be asked.
 const FRESH: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(3600);
 
@@ -256,7 +256,7 @@ fn from_the_store(told: &str) -> bool {
 
 fn call(method: Method, headers: &[(&'static str, &'static str)]) -> Call {
     let mut call = tests::call("/api/v1/courses/1/share");
-    let route = Arc::make_mut(&mut call.subject.route);
+    let route = Arc::make_mut(&mut call.context.route);
     (route.cache, route.stale_if_error) = (FRESH, GRACE);
     (route.methods, route.reads) = (Vec::new(), true);
     for (name, value) in headers {
@@ -274,7 +274,7 @@ fn room(answer: &'static [(&'static str, &'static str)]) -> (Room, Arc<AtomicU8>
         counted.fetch_add(1, Ordering::SeqCst);
         let now = now.load(Ordering::SeqCst);
         let at = |zoho: Zoho| now == zoho as u8;
-        let refusal = |cause: Cause| Err(Refusal::from(cause).of(&call.subject));
+        let refusal = |cause: Cause| Err(Refusal::from(cause).of(&call.context));
         let status = |status| Ok(Response::builder().status(status).body(Body::full("{}")).unwrap());
         let outcome = if at(Zoho::Locked) {
             refusal(Cause::ThresholdLocked { retry_after: FRESH })

@@ -15,14 +15,14 @@ use tokio::{
 use tower::{Layer, Service, ServiceExt};
 
 use super::{
+    cached_response::{CachedResponse, Circumstances, NotKept},
     epochs::{Epochs, Place},
     flights::{Boarded, Flights, Ride},
-    kept::{Circumstances, Kept, NotKept},
     key::Key,
     read::{self, Brought, Read, marked},
 };
 use crate::{
-    call::{CacheOutcome, Call, Visit},
+    call::{CacheOutcome, Call, RequestSummary},
     message::{body::Body, boxed::BoxFuture},
     os::clock,
     problem::{Cause, Refusal, ratelimit, respond},
@@ -42,7 +42,7 @@ pub struct Cache<S> {
 
 #[derive(Debug)]
 struct Room {
-    store: Store<Key, Arc<Kept>>,
+    store: Store<Key, Arc<CachedResponse>>,
     flights: Flights<(Key, u64), Landed>,
     epochs: Epochs,
     max_wait: Duration,
@@ -54,7 +54,7 @@ struct Room {
 #[derive(Debug, Clone)]
 enum Landed {
     /// With an answer for everybody.
-    Kept(Arc<Kept>),
+    CachedResponse(Arc<CachedResponse>),
     /// With a good answer that is only for the one who started it. Waiting for another such flight helps nobody.
     Unfit,
     /// With a failure.
@@ -77,7 +77,7 @@ impl CacheLayer {
     /// prefers, else `max_wait`, and then for an answer at most `timeout`.
     #[must_use]
     pub fn new(max_bytes: u64, max_wait: Duration, timeout: Duration, metrics: Arc<Metrics>) -> Self {
-        let weigh = |key: &Key, kept: &Arc<Kept>| u32::try_from(key.size() + kept.size()).unwrap_or(u32::MAX);
+        let weigh = |key: &Key, kept: &Arc<CachedResponse>| u32::try_from(key.size() + kept.size()).unwrap_or(u32::MAX);
         let store = Store::builder().max_capacity(max_bytes).weigher(weigh).expire_after(Sweep).build();
         let (flights, epochs) = (Flights::new(), Epochs::new());
         Self(Arc::new(Room { store, flights, epochs, max_wait, timeout, metrics }))
@@ -119,7 +119,7 @@ where
                 outcome
             });
         }
-        if !matches!(call.method, Method::GET | Method::HEAD) || call.subject.route.cache.is_zero() {
+        if !matches!(call.method, Method::GET | Method::HEAD) || call.context.route.cache.is_zero() {
             return self.inner.call(call);
         }
         let (room, inner) = (Arc::clone(&self.room), self.inner.clone());
@@ -148,7 +148,7 @@ impl Room {
         let directives = read.directives;
         if directives.no_store || !read.is_plain() {
             if directives.only_if_cached {
-                return Err(Refusal::from(Cause::NotCached).of(&read.call.subject));
+                return Err(Refusal::from(Cause::NotCached).of(&read.call.context));
             }
             let response = inner.oneshot(read.call).await?;
             return Ok(marked(response, "fwd=bypass", CacheOutcome::Bypass));
@@ -158,7 +158,7 @@ impl Room {
             return Ok(read.hit(kept));
         }
         if directives.only_if_cached {
-            return Err(Refusal::from(Cause::NotCached).of(&read.call.subject));
+            return Err(Refusal::from(Cause::NotCached).of(&read.call.context));
         }
         let outcome = self.ask(&read, inner, why.unwrap_or("uri-miss")).await;
         let Some(failure) = Failure::of(&outcome) else { return outcome };
@@ -172,7 +172,7 @@ impl Room {
     }
 
     /// What is kept for this read, and why it cannot be used without asking Zoho, if it cannot (RFC 9211 section 2.2).
-    async fn look(&self, read: &Read) -> (Option<Arc<Kept>>, Option<&'static str>) {
+    async fn look(&self, read: &Read) -> (Option<Arc<CachedResponse>>, Option<&'static str>) {
         let Some(kept) = self.store.get(&read.key).await else { return (None, Some("uri-miss")) };
         if kept.epoch != self.epochs.now(read.place) {
             return (None, Some("stale"));
@@ -216,16 +216,16 @@ impl Room {
             let flight = {
                 let (room, key, place, directives) = (Arc::clone(self), read.key.clone(), read.place, read.directives);
                 let inner = inner.clone();
-                move |departure| async move {
+                move |queue_status| async move {
                     // Between the look and the start of this flight another one may have landed.
                     if let Some(kept) = room.store.get(&key).await
                         && kept.epoch == epoch
                         && kept.answers(&circumstances.request)
                         && directives.accept(kept.age(), kept.lifetime)
                     {
-                        return (Landed::Kept(Arc::clone(&kept)), Brought::Found(kept));
+                        return (Landed::CachedResponse(Arc::clone(&kept)), Brought::Found(kept));
                     }
-                    room.fetch(key, place, Call { departure, ..shared }, circumstances, inner).await
+                    room.fetch(key, place, Call { queue_status, ..shared }, circumstances, inner).await
                 }
             };
             let passenger = match self.flights.board((read.key.clone(), epoch), flight) {
@@ -233,7 +233,7 @@ impl Room {
                 Boarded::Passenger(passenger) => passenger,
             };
             match passenger.ride(deadline, self.timeout).await {
-                Ride::Landed(Landed::Kept(kept))
+                Ride::Landed(Landed::CachedResponse(kept))
                     if kept.answers(&read.call.headers) && read.directives.accept(kept.age(), kept.lifetime) =>
                 {
                     let mut response = read.served(&kept, &format!("fwd={why}; collapsed"), CacheOutcome::Collapsed);
@@ -253,7 +253,7 @@ impl Room {
                         return Ok(read.served(&kept, &format!("fwd={why}; collapsed"), CacheOutcome::Collapsed));
                     }
                 }
-                Ride::Landed(Landed::Kept(_)) | Ride::Broken => {}
+                Ride::Landed(Landed::CachedResponse(_)) | Ride::Broken => {}
                 // Its own call is told what everybody is told who does not wait.
                 Ride::Unslotted | Ride::Landed(Landed::Unfit) => return inner.oneshot(read.own()).await.map(missed),
                 Ride::Overdue => return Err(read.overdue()),
@@ -279,36 +279,36 @@ impl Room {
     where
         S: Service<Call, Response = Response<Body>, Error = Refusal>,
     {
-        let subject = call.subject.clone();
+        let context = call.context.clone();
         let mut response = match inner.oneshot(call).await {
             Ok(response) => response,
             Err(refusal) => {
                 return (Landed::failed(refusal.cause.is_passing()), Brought::Other(Box::new(Err(refusal))));
             }
         };
-        let visit = response.extensions_mut().remove::<Visit>();
-        match Kept::keep(response, circumstances).await {
+        let summary = response.extensions_mut().remove::<RequestSummary>();
+        match CachedResponse::keep(response, circumstances).await {
             Ok(kept) => {
                 let stored = self.store(key, place, &kept).await;
-                (Landed::Kept(Arc::clone(&kept)), Brought::Good { kept, stored, visit })
+                (Landed::CachedResponse(Arc::clone(&kept)), Brought::Good { kept, stored, summary })
             }
             Err(NotKept::Broken(error)) => {
-                let refusal = read::broken(&subject, &error);
+                let refusal = read::broken(&context, &error);
                 (Landed::failed(refusal.cause.is_passing()), Brought::Other(Box::new(Err(refusal))))
             }
             Err(NotKept::Unfit(mut response)) => {
-                visit.map(|visit| response.extensions_mut().insert(visit));
+                summary.map(|summary| response.extensions_mut().insert(summary));
                 (Landed::Unfit, Brought::Other(Box::new(Ok(response))))
             }
             Err(NotKept::Failure(mut response)) => {
-                visit.map(|visit| response.extensions_mut().insert(visit));
+                summary.map(|summary| response.extensions_mut().insert(summary));
                 (Landed::failed(is_passing(response.status())), Brought::Other(Box::new(Ok(response))))
             }
         }
     }
 
     /// Whether later reads can have the answer: no write has overtaken it, and there was room for it.
-    async fn store(&self, key: Key, place: Place, kept: &Arc<Kept>) -> bool {
+    async fn store(&self, key: Key, place: Place, kept: &Arc<CachedResponse>) -> bool {
         if !self.epochs.keeps(place, kept.epoch) {
             return false;
         }
@@ -320,7 +320,12 @@ impl Room {
     }
 
     /// The last answer, when Zoho cannot be asked and the operator and the caller allow it.
-    async fn excuse(&self, read: &Read, last: Option<Arc<Kept>>, failure: &Failure) -> Option<Response<Body>> {
+    async fn excuse(
+        &self,
+        read: &Read,
+        last: Option<Arc<CachedResponse>>,
+        failure: &Failure,
+    ) -> Option<Response<Body>> {
         // The newest one, if there is one by now; never one that a write has overtaken.
         let kept = self.store.get(&read.key).await.or(last)?;
         let (age, epoch) = (kept.age(), self.epochs.now(read.place));
@@ -333,7 +338,7 @@ impl Room {
         if !read.directives.excuse(age, kept.lifetime) {
             return None;
         }
-        let (account, route) = read.call.subject.names();
+        let (account, route) = read.call.context.names();
         let (age_s, problem) = (age.as_secs(), failure.name);
         tracing::info!(%account, %route, age_s, problem, "a stale answer is served");
         let how = match failure.status {
@@ -381,12 +386,18 @@ fn is_passing(status: StatusCode) -> bool {
 /// Has moka forget what can serve no more. Whether an answer is fresh is not moka's to say: it follows its own clock.
 struct Sweep;
 
-impl Expiry<Key, Arc<Kept>> for Sweep {
-    fn expire_after_create(&self, _: &Key, kept: &Arc<Kept>, _: StdInstant) -> Option<Duration> {
+impl Expiry<Key, Arc<CachedResponse>> for Sweep {
+    fn expire_after_create(&self, _: &Key, kept: &Arc<CachedResponse>, _: StdInstant) -> Option<Duration> {
         Some(kept.lifetime.whole())
     }
 
-    fn expire_after_update(&self, _: &Key, kept: &Arc<Kept>, _: StdInstant, _: Option<Duration>) -> Option<Duration> {
+    fn expire_after_update(
+        &self,
+        _: &Key,
+        kept: &Arc<CachedResponse>,
+        _: StdInstant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
         Some(kept.lifetime.whole())
     }
 }

@@ -36,9 +36,9 @@ const GOOD: &str = r#"{"code":"200","sharedUsers":[]}"#;
 fn room(body: &'static str) -> (Room, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
-    let zoho = service_fn(move |Call { trail, .. }: Call| {
+    let zoho = service_fn(move |Call { attempt_log, .. }: Call| {
         let call = counted.fetch_add(1, Ordering::SeqCst) + 1;
-        trail.sends();
+        attempt_log.sends();
         let answer: BoxFuture<_, _> = Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
             if body == "refused" {
@@ -53,7 +53,7 @@ fn room(body: &'static str) -> (Room, Arc<AtomicUsize>) {
 
 fn call(method: Method, account: &str, target: &str, headers: &[(&'static str, &str)]) -> Call {
     let mut call = tests::call_of(account, target);
-    let route = Arc::make_mut(&mut call.subject.route);
+    let route = Arc::make_mut(&mut call.context.route);
     (route.cache, route.methods, route.reads) = (Duration::from_secs(60), Vec::new(), true);
     call.headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
     Call { method, ..call }
@@ -276,9 +276,9 @@ async fn a_route_without_a_span_is_not_cached() {
     let (room, calls) = room(GOOD);
     for _ in 0..2 {
         let mut call = get("/a", &[]);
-        let mut route = (*call.subject.route).clone();
+        let mut route = (*call.context.route).clone();
         route.cache = Duration::ZERO;
-        call.subject.route = Arc::new(route);
+        call.context.route = Arc::new(route);
         assert!(!ask(&room, call).await.headers().contains_key("cache-status"));
     }
     assert_eq!(calls.load(Ordering::SeqCst), 2);
@@ -289,7 +289,7 @@ async fn a_route_without_a_span_is_not_cached() {
 #[tokio::test(start_paused = true)]
 async fn in_an_outage_a_stale_answer_costs_one_attempt_for_all() {
     let grace = |mut call: Call| {
-        Arc::make_mut(&mut call.subject.route).stale_if_error = seconds(600);
+        Arc::make_mut(&mut call.context.route).stale_if_error = seconds(600);
         call
     };
     let failing = Arc::new(AtomicUsize::new(0));
@@ -299,8 +299,8 @@ async fn in_an_outage_a_stale_answer_costs_one_attempt_for_all() {
         counted.fetch_add(1, Ordering::SeqCst);
         let failing = now.load(Ordering::SeqCst) == 1;
         let answer: BoxFuture<_, _> = Box::pin(async move {
-            call.departure.departs();
-            call.trail.sends();
+            call.queue_status.departs();
+            call.attempt_log.sends();
             tokio::time::sleep(seconds(1)).await;
             if failing { Err(silent().into()) } else { Ok(Response::new(Body::full(GOOD))) }
         });

@@ -46,7 +46,7 @@ pub enum KeySource {
     Url {
         /// https, or http on this machine.
         url: Uri,
-        /// Trust roots beside the public ones.
+        /// Provenance roots beside the public ones.
         extra_roots: ExtraRoots,
         /// How often they are fetched.
         refresh: Duration,
@@ -81,7 +81,7 @@ enum Keys {
 
 /// What an issuer has to say to a token.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum KeyChoice {
     /// It is good.
     Good,
     /// It is not.
@@ -163,27 +163,27 @@ impl Issuer {
 
     /// Judges a token that says it is of this issuer. What is wrong with its claims is told before its key is looked for,
     /// so that an old token does not make the gateway fetch.
-    pub(super) fn judge(&self, token: &Token<'_>, now: SystemTime) -> Verdict {
+    pub(super) fn judge(&self, token: &Token<'_>, now: SystemTime) -> KeyChoice {
         if !self.algorithms.contains(&token.algorithm()) {
-            return Verdict::Bad(BadToken::Algorithm);
+            return KeyChoice::Bad(BadToken::Algorithm);
         }
         if let Err(bad) = token.is_for(&self.audiences, now) {
-            return Verdict::Bad(bad);
+            return KeyChoice::Bad(bad);
         }
         loop {
             let keys = match self.keys.known() {
                 Ok(keys) => keys,
-                Err(NoKeys::Yet(flight)) => return Verdict::Later(flight),
-                Err(NoKeys::Unavailable { retry_after }) => return Verdict::Unavailable { retry_after },
+                Err(NoKeys::Yet(flight)) => return KeyChoice::Later(flight),
+                Err(NoKeys::Unavailable { retry_after }) => return KeyChoice::Unavailable { retry_after },
             };
             return match keys.choose(token.key_id(), token.algorithm()) {
-                Choice::Key(key) => token.is_signed_by(key).map_or_else(Verdict::Bad, |()| Verdict::Good),
-                Choice::Unfit => Verdict::Bad(BadToken::Algorithm),
-                Choice::Several => Verdict::Bad(BadToken::AmbiguousKey),
+                Choice::Key(key) => token.is_signed_by(key).map_or_else(KeyChoice::Bad, |()| KeyChoice::Good),
+                Choice::Unfit => KeyChoice::Bad(BadToken::Algorithm),
+                Choice::Several => KeyChoice::Bad(BadToken::AmbiguousKey),
                 Choice::Unknown => match self.keys.beyond(&keys) {
                     Beyond::Newer => continue,
-                    Beyond::Fetch(flight) => Verdict::Later(flight),
-                    Beyond::Nothing => Verdict::Bad(BadToken::UnknownKey),
+                    Beyond::Fetch(flight) => KeyChoice::Later(flight),
+                    Beyond::Nothing => KeyChoice::Bad(BadToken::UnknownKey),
                 },
             };
         }

@@ -46,13 +46,13 @@ pub enum UnusableKeys {
     Unread(#[from] Unread),
     /// A line is neither a hash nor a comment.
     #[error("line {0}: {NoKeyHash}")]
-    Line(usize),
+    RouteLimiter(usize),
     /// No line is a hash. Who empties a file may be about to write it anew.
     #[error("holds no hash; expected one a line")]
     Empty,
     /// A hash is another caller's already.
     #[error("holds a hash that another caller has: whose key would it be?")]
-    Taken,
+    Grant,
 }
 
 /// The keys of all callers. Clones share them, so that all see them change.
@@ -90,7 +90,7 @@ impl KeyHash {
             let line = line.split(|byte| *byte == b'#').next().unwrap_or_default().trim_ascii();
             if !line.is_empty() {
                 let hash = std::str::from_utf8(line).ok().and_then(|line| line.parse().ok());
-                hashes.push(hash.ok_or(UnusableKeys::Line(number + 1))?);
+                hashes.push(hash.ok_or(UnusableKeys::RouteLimiter(number + 1))?);
             }
         }
         if hashes.is_empty() { Err(UnusableKeys::Empty) } else { Ok(hashes) }
@@ -176,7 +176,7 @@ impl Keys {
             taken.insert(at);
         }
         for (at, hashes, file) in read {
-            let hashes = if taken.contains(&at) { Err(UnusableKeys::Taken) } else { hashes };
+            let hashes = if taken.contains(&at) { Err(UnusableKeys::Grant) } else { hashes };
             rings[at].replace(hashes, &file);
         }
     }

@@ -9,8 +9,8 @@
 //!
 //! Guards: a caller's key or token goes no further than this room; the forward room strips the field that it stands in.
 
+mod authenticator;
 mod callers;
-mod desk;
 mod fetch;
 mod files;
 #[cfg(feature = "fuzzing")]

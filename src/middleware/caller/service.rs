@@ -12,7 +12,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::{
     Callers, Issuers,
-    desk::{Desk, Found, has_zoho_token},
+    authenticator::{Authenticator, Found, has_zoho_token},
     fetch::Flight,
 };
 use crate::{
@@ -23,12 +23,12 @@ use crate::{
 
 /// Hangs the room.
 #[derive(Debug, Clone)]
-pub struct IdentifyLayer(Arc<Desk>);
+pub struct IdentifyLayer(Arc<Authenticator>);
 
 /// The room.
 #[derive(Debug, Clone)]
 pub struct Identify<S> {
-    desk: Arc<Desk>,
+    authenticator: Arc<Authenticator>,
     inner: S,
 }
 
@@ -36,7 +36,7 @@ impl IdentifyLayer {
     /// Lets in whoever is one of `callers`; everybody if there are none.
     #[must_use]
     pub fn new(callers: Callers, issuers: Issuers) -> Self {
-        Self(Arc::new(Desk::new(callers, issuers)))
+        Self(Arc::new(Authenticator::new(callers, issuers)))
     }
 }
 
@@ -44,7 +44,7 @@ impl<S> Layer<S> for IdentifyLayer {
     type Service = Identify<S>;
 
     fn layer(&self, inner: S) -> Identify<S> {
-        Identify { desk: Arc::clone(&self.0), inner }
+        Identify { authenticator: Arc::clone(&self.0), inner }
     }
 }
 
@@ -64,7 +64,7 @@ where
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        match self.desk.look(&request) {
+        match self.authenticator.look(&request) {
             Ok(Found::Caller(caller, permissions)) => self.inner.call(Identified { caller, permissions, request }),
             Ok(Found::Later(flight)) => self.call_later(flight, request),
             Err(cause) => Box::pin(ready(Err(cause.into()))),
@@ -79,12 +79,12 @@ where
 {
     /// The same for a request that waits until an issuer's keys have been fetched.
     fn call_later(&mut self, mut flight: Flight, request: Request<Incoming>) -> BoxFuture<Response<Body>, Refusal> {
-        let desk = Arc::clone(&self.desk);
+        let authenticator = Arc::clone(&self.authenticator);
         let inner = self.inner.clone();
         Box::pin(async move {
             loop {
                 flight.landed().await;
-                match desk.look(&request)? {
+                match authenticator.look(&request)? {
                     Found::Caller(caller, permissions) => {
                         return inner.oneshot(Identified { caller, permissions, request }).await;
                     }
@@ -96,7 +96,7 @@ where
     }
 }
 
-impl Desk {
+impl Authenticator {
     fn look(&self, request: &Request<Incoming>) -> Result<Found, Cause> {
         let found = self.identify(request.headers(), request.extensions().get());
         found.map_err(|cause| match cause {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     ALGORITHMS, IssuerSettings, Issuers, KeySet, KeySource,
-    issuer::Verdict,
+    issuer::KeyChoice,
     token::{Token, looks_like_one},
 };
 use crate::{problem::BadToken, telemetry::Metrics};
@@ -98,8 +98,8 @@ fn judged(issuers: &Issuers, text: &str) -> Result<String, BadToken> {
     let token = Token::read(text)?;
     let issuer = token.issuer().and_then(|iss| issuers.of(iss)).ok_or(BadToken::UnknownIssuer)?;
     match issuer.judge(&token, SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)) {
-        Verdict::Good => Ok(token.subject().unwrap_or_default().to_owned()),
-        Verdict::Bad(bad) => Err(bad),
+        KeyChoice::Good => Ok(token.subject().unwrap_or_default().to_owned()),
+        KeyChoice::Bad(bad) => Err(bad),
         other => panic!("{other:?}"),
     }
 }

@@ -12,8 +12,8 @@ use tower::{Layer, Service};
 
 use super::boolean;
 use crate::{
-    call::{Call, Visit},
-    ledger::Lines,
+    call::{Call, RequestSummary},
+    ledger::Limiters,
     message::{body::Body, boxed::BoxFuture, payload_error::Fault},
     problem::{
         Cause, Refusal, ratelimit,
@@ -26,21 +26,21 @@ const DRY_RUN: &str = "gateway-dry-run";
 /// Hangs the room.
 #[derive(Debug, Clone)]
 pub struct DryRunLayer {
-    lines: Arc<Lines>,
+    limiters: Arc<Limiters>,
     max_wait: Duration,
 }
 
 /// The room.
 #[derive(Debug, Clone)]
 pub struct DryRun<S> {
-    lines: Arc<Lines>,
+    limiters: Arc<Limiters>,
     max_wait: Duration,
     inner: S,
 }
 
 /// The body of the answer.
 #[derive(Debug, Serialize)]
-struct Verdict<'a> {
+struct DryRunResult<'a> {
     account: &'a str,
     expected_wait_seconds: f64,
     /// What the call would get instead of Zoho's answer.
@@ -53,8 +53,8 @@ struct Verdict<'a> {
 impl DryRunLayer {
     /// Looks at these queues. Callers that prefer nothing else would wait at most `max_wait`.
     #[must_use]
-    pub fn new(lines: Arc<Lines>, max_wait: Duration) -> Self {
-        Self { lines, max_wait }
+    pub fn new(limiters: Arc<Limiters>, max_wait: Duration) -> Self {
+        Self { limiters, max_wait }
     }
 }
 
@@ -62,7 +62,7 @@ impl<S> Layer<S> for DryRunLayer {
     type Service = DryRun<S>;
 
     fn layer(&self, inner: S) -> DryRun<S> {
-        DryRun { lines: Arc::clone(&self.lines), max_wait: self.max_wait, inner }
+        DryRun { limiters: Arc::clone(&self.limiters), max_wait: self.max_wait, inner }
     }
 }
 
@@ -81,7 +81,7 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         match asked(&call) {
             Ok(false) => self.inner.call(call),
-            Ok(true) => Box::pin(std::future::ready(Ok(verdict(&self.lines, self.max_wait, &call)))),
+            Ok(true) => Box::pin(std::future::ready(Ok(verdict(&self.limiters, self.max_wait, &call)))),
             Err(refusal) => Box::pin(std::future::ready(Err(refusal))),
         }
     }
@@ -98,17 +98,17 @@ fn asked(call: &Call) -> Result<bool, Refusal> {
     asked.ok_or_else(|| {
         let detail = "expected ?1 or ?0, once".to_owned();
         let fault = Fault { parameter: "Gateway-Dry-Run".to_owned(), pointer: String::new(), detail };
-        Refusal::from(Cause::InvalidPayload(vec![fault])).of(&call.subject)
+        Refusal::from(Cause::InvalidPayload(vec![fault])).of(&call.context)
     })
 }
 
-fn verdict(lines: &Lines, max_wait: Duration, call: &Call) -> Response<Body> {
-    let (account, route) = call.subject.names();
-    let line = lines.line(&call.subject.account, &call.subject.route);
-    let claim = call.claim(call.deadline(max_wait));
-    let (wait, judged) = line.as_ref().map_or((Duration::ZERO, Ok(())), |line| line.verdict(&claim));
-    let refusal = judged.err().map(|refused| Refusal::from(Cause::from(refused)).of(&call.subject));
-    let verdict = Verdict {
+fn verdict(limiters: &Limiters, max_wait: Duration, call: &Call) -> Response<Body> {
+    let (account, route) = call.context.names();
+    let limiter = limiters.limiter(&call.context.account, &call.context.route);
+    let request = call.slot_request(call.deadline(max_wait));
+    let (wait, judged) = limiter.as_ref().map_or((Duration::ZERO, Ok(())), |limiter| limiter.verdict(&request));
+    let refusal = judged.err().map(|refused| Refusal::from(Cause::from(refused)).of(&call.context));
+    let verdict = DryRunResult {
         account: account.as_str(),
         expected_wait_seconds: wait.as_secs_f64(),
         problem: refusal.as_ref().map(|refusal| respond::problem(refusal, call.request_id())),
@@ -122,9 +122,9 @@ fn verdict(lines: &Lines, max_wait: Duration, call: &Call) -> Response<Body> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     respond::proxy_status(headers, "", "dry-run");
-    if let Some(line) = line {
-        ratelimit::write(headers, &route, &line.allowance());
+    if let Some(limiter) = limiter {
+        ratelimit::write(headers, &route, &limiter.allowance());
     }
-    response.extensions_mut().insert(Visit { account, route, waited: None });
+    response.extensions_mut().insert(RequestSummary { account, route, waited: None });
     response
 }

@@ -18,14 +18,14 @@ use tower::Service;
 use super::{
     coding, framing, hygiene,
     peek::{self, Broken, Peeked},
-    signs::{self, Sign},
+    signs::{self, ReplyKind},
 };
 use crate::{
     call::{
-        Answer, Call, Signed, Token, Unexecuted,
-        attempt_log::{Trail, Unrecorded},
+        Answer, Call, RetryReason, Signed, Token,
+        attempt_log::{AttemptLog, Unrecorded},
     },
-    ledger::{Met, Permit},
+    ledger::{LockHit, Permit},
     message::{body::Body, boxed::BoxFuture},
     os::clock,
     problem::{Cause, Refusal, ScopeEvidence},
@@ -56,57 +56,58 @@ impl Forward {
 impl Way {
     async fn visit(self: Arc<Self>, signed: Signed) -> Result<Answer, Refusal> {
         let Signed { call, mut permit, token } = signed;
-        let (subject, trail) = (call.subject.clone(), call.trail.clone());
-        let endpoint = subject.account.endpoints.product(subject.route.product);
-        let request = request(call, endpoint, &token).ok_or_else(|| Refusal::from(Cause::Internal).of(&subject))?;
-        let refuse = |cause| Refusal::from(cause).of(&subject);
-        let (mut head, body) = match self.send(request, endpoint, permit.as_mut(), &trail).await.map_err(refuse)? {
-            Sent::Answered(head, body) => (head, body),
-            Sent::Overtaken(until) => return Ok(overtaken(until)),
-        };
-        trail.answered(head.status);
+        let (context, attempt_log) = (call.context.clone(), call.attempt_log.clone());
+        let endpoint = context.account.endpoints.product(context.route.product);
+        let request = request(call, endpoint, &token).ok_or_else(|| Refusal::from(Cause::Internal).of(&context))?;
+        let refuse = |cause| Refusal::from(cause).of(&context);
+        let (mut head, body) =
+            match self.send(request, endpoint, permit.as_mut(), &attempt_log).await.map_err(refuse)? {
+                Sent::Answered(head, body) => (head, body),
+                Sent::Overtaken(until) => return Ok(overtaken(until)),
+            };
+        attempt_log.answered(head.status);
         let framed = framing::settle(&mut head).map_err(|unframed| {
             Failure::invalid(endpoint.authority().as_str(), "http_protocol_error", unframed.to_string()).cause
         });
         // The status alone is a sign; whatever becomes of the body, nothing more may be sent.
         if head.status == StatusCode::TOO_MANY_REQUESTS
-            && let Some(met) = permit.as_mut().and_then(|permit| permit.locked(retry_after(&head)))
+            && let Some(hit) = permit.as_mut().and_then(|permit| permit.locked(retry_after(&head)))
         {
-            trail.refused();
-            return Ok(answer(head, body.into(), Some(Unexecuted::Locked(met))));
+            attempt_log.refused();
+            return Ok(answer(head, body.into(), Some(RetryReason::Locked(hit))));
         }
         // Without a permit there is no lock to be kept, so only a refused token is of interest.
         if permit.is_none() && head.status.is_success() {
             framed.map_err(refuse)?;
-            trail.judged(|| true);
+            attempt_log.judged(|| true);
             return Ok(answer(head, Body::from(body).patient(self.timeout), None));
         }
         let (seen, peeked) = self.peek(body, endpoint).await;
         let seen = decoded(&head, &seen);
         let sign = signs::read(head.status, &head.headers, &seen, clock::wall());
         if sign.is_some() {
-            trail.refused();
+            attempt_log.refused();
         }
         // Also in an answer that broke off, or that nobody can hand on: the lock is there all the same.
-        let met = match (&sign, &mut permit) {
-            (Some(Sign::Locked(retry_after)), Some(permit)) => permit.locked(*retry_after),
+        let hit = match (&sign, &mut permit) {
+            (Some(ReplyKind::Locked(retry_after)), Some(permit)) => permit.locked(*retry_after),
             _ => None,
         };
         let body = framed.and(peeked).map_err(refuse)?;
-        trail.judged(|| sign.is_none() && !success::tells_of_failure(&seen));
-        if let Some(met) = met {
-            return Ok(answer(head, body, Some(Unexecuted::Locked(met))));
+        attempt_log.judged(|| sign.is_none() && !success::tells_of_failure(&seen));
+        if let Some(hit) = hit {
+            return Ok(answer(head, body, Some(RetryReason::Locked(hit))));
         }
         permit.as_mut().map(Permit::executed);
-        if let Some(Sign::ScopeMissing(code)) = sign {
-            let scopes = subject.route.scopes.clone();
+        if let Some(ReplyKind::ScopeMissing(code)) = sign {
+            let scopes = context.route.scopes.clone();
             return Err(refuse(Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Code(code) }));
         }
-        let unexecuted = match sign {
-            Some(Sign::TokenRefused(refusal)) => Some(Unexecuted::TokenRefused(refusal)),
+        let retry = match sign {
+            Some(ReplyKind::TokenRefused(refusal)) => Some(RetryReason::TokenRefused(refusal)),
             _ => None,
         };
-        Ok(answer(head, body.patient(self.timeout), unexecuted))
+        Ok(answer(head, body.patient(self.timeout), retry))
     }
 
     /// The exchange itself, with the ledger's books kept at the moments that count.
@@ -115,13 +116,13 @@ impl Way {
         mut request: Request<Body>,
         endpoint: &Endpoint,
         permit: Option<&mut Permit>,
-        trail: &Trail,
+        attempt_log: &AttemptLog,
     ) -> Result<Sent, Cause> {
         let server = endpoint.authority().as_str();
         let connection = capture_connection(&mut request);
         // Before the slot is charged: the record may take its time, and a lock may come meanwhile.
-        trail.announced().await.map_err(|Unrecorded| Cause::AuditUnavailable)?;
-        let mut attempt = match Attempt::begin(permit, trail, &connection) {
+        attempt_log.announced().await.map_err(|Unrecorded| Cause::AuditUnavailable)?;
+        let mut attempt = match Attempt::begin(permit, attempt_log, &connection) {
             Ok(attempt) => attempt,
             Err(until) => return Ok(Sent::Overtaken(until)),
         };
@@ -215,7 +216,7 @@ fn request(call: Call, endpoint: &Endpoint, token: &Token) -> Option<Request<Bod
 /// it was written; if it ends like that, however it ends, it is noted as not sent.
 struct Attempt<'a> {
     permit: Option<&'a mut Permit>,
-    trail: &'a Trail,
+    attempt_log: &'a AttemptLog,
     connection: &'a CaptureConnection,
 }
 
@@ -224,14 +225,14 @@ impl<'a> Attempt<'a> {
     /// The end of a lock that came since the permit was given: then nothing may be sent.
     fn begin(
         mut permit: Option<&'a mut Permit>,
-        trail: &'a Trail,
+        attempt_log: &'a AttemptLog,
         connection: &'a CaptureConnection,
     ) -> Result<Self, Instant> {
         if let Some(permit) = &mut permit {
             permit.sending()?;
         }
-        trail.sends();
-        Ok(Self { permit, trail, connection })
+        attempt_log.sends();
+        Ok(Self { permit, attempt_log, connection })
     }
 
     /// Until the request has a connection, it can still be held back from a lock.
@@ -257,7 +258,7 @@ impl<'a> Attempt<'a> {
         if let Some(permit) = &mut self.permit {
             permit.not_sent();
         }
-        self.trail.not_sent();
+        self.attempt_log.not_sent();
     }
 }
 
@@ -297,7 +298,7 @@ fn received(response: Response<Incoming>, connection: &CaptureConnection, endpoi
 fn overtaken(until: Instant) -> Answer {
     Answer {
         response: Response::new(Body::default()),
-        unexecuted: Some(Unexecuted::Locked(Met { until, foreign: false })),
+        retry: Some(RetryReason::Locked(LockHit { until, foreign: false })),
     }
 }
 
@@ -311,11 +312,11 @@ fn decoded(head: &Parts, seen: &[u8]) -> Vec<u8> {
     coding::decode(&codings.collect::<Vec<_>>().join(","), seen).unwrap_or_default()
 }
 
-fn answer(mut head: Parts, body: Body, unexecuted: Option<Unexecuted>) -> Answer {
+fn answer(mut head: Parts, body: Body, retry: Option<RetryReason>) -> Answer {
     hygiene::inbound(&mut head.headers);
     // The connection to Zoho is not the caller's.
     head.version = Version::HTTP_11;
     head.extensions.clear();
     let body = body.with_clean_trailers(hygiene::inbound);
-    Answer { response: Response::from_parts(head, body), unexecuted }
+    Answer { response: Response::from_parts(head, body), retry }
 }

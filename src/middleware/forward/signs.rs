@@ -33,7 +33,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What an answer says beside its content.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sign {
+pub(super) enum ReplyKind {
     /// The call was not let in: the access token is dead, or may be.
     TokenRefused(TokenRefusal),
     /// The access token lives but has not the scope that the call needs; the code.
@@ -43,7 +43,12 @@ pub(super) enum Sign {
 }
 
 /// Reads an answer. `body` is its decoded body, empty when that is too long to be one of Zoho's error answers.
-pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], now: std::time::SystemTime) -> Option<Sign> {
+pub(super) fn read(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    now: std::time::SystemTime,
+) -> Option<ReplyKind> {
     // Some servers put a byte order mark before JSON.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     // A status of no class is a failure too (RFC 9110 section 15).
@@ -54,24 +59,24 @@ pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], now: st
         Err(_) => Vec::new(),
     };
     if status == StatusCode::TOO_MANY_REQUESTS || codes.iter().any(|code| code == LOCKED) {
-        return Some(Sign::Locked(retry_after(headers, now)));
+        return Some(ReplyKind::Locked(retry_after(headers, now)));
     }
     if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return None;
     }
     let unauthorised = status == StatusCode::UNAUTHORIZED;
     if unauthorised && codes.iter().any(|code| DEAD_TOKEN.contains(&code.as_str())) {
-        return Some(Sign::TokenRefused(TokenRefusal::Dead));
+        return Some(ReplyKind::TokenRefused(TokenRefusal::Dead));
     }
     if let Some(code) = codes.iter().find(|code| SCOPE_MISSING.contains(&code.as_str())) {
-        return Some(Sign::ScopeMissing(code.clone()));
+        return Some(ReplyKind::ScopeMissing(code.clone()));
     }
     if !codes.is_empty() && codes.iter().all(|code| is_of_the_application(code)) {
         return None;
     }
     // RFC 9110 section 15.5.2: the request was not applied for want of valid credentials. Other statuses do not say so:
     // 400 with 7202 or INVALID_TICKET is Zoho's answer to a call without a token, and 403 to one without permission.
-    unauthorised.then(|| Sign::TokenRefused(TokenRefusal::Unclear(shape(body, &codes))))
+    unauthorised.then(|| ReplyKind::TokenRefused(TokenRefusal::Unclear(shape(body, &codes))))
 }
 
 /// Whether a code is one of People's forms, leave or timesheets, which look at a call after its token was taken.
@@ -106,7 +111,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: std::time::SystemTime) -> Op
 mod tests {
     use super::*;
 
-    fn sign(status: u16, body: &str) -> Option<Sign> {
+    fn sign(status: u16, body: &str) -> Option<ReplyKind> {
         read(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes(), std::time::UNIX_EPOCH)
     }
 
@@ -127,7 +132,7 @@ mod tests {
             (500, r#"[{"code":7209}]"#),
             (200, "\u{feff}{\"code\":\"7209\",\"message\":\"x\"}"),
         ] {
-            assert_eq!(sign(status, body), Some(Sign::Locked(None)), "{status} {body}");
+            assert_eq!(sign(status, body), Some(ReplyKind::Locked(None)), "{status} {body}");
         }
     }
 
@@ -135,15 +140,15 @@ mod tests {
     fn sees_a_dead_token_under_401_only() {
         let people = r#"{"response":{"message":"Error occurred","errors":{"code":7213,"message":"The provided OAuth token is invalid."},"status":1}}"#;
         let calendar = r#"{"error":[{"description":"Invalid OAuth token.","error_code":"INVALID_OAUTHTOKEN","message":"INVALID_OAUTHTOKEN"}]}"#;
-        assert_eq!(sign(401, people), Some(Sign::TokenRefused(TokenRefusal::Dead)));
-        assert_eq!(sign(401, calendar), Some(Sign::TokenRefused(TokenRefusal::Dead)));
+        assert_eq!(sign(401, people), Some(ReplyKind::TokenRefused(TokenRefusal::Dead)));
+        assert_eq!(sign(401, calendar), Some(ReplyKind::TokenRefused(TokenRefusal::Dead)));
         assert_eq!(sign(200, people), None);
     }
 
     #[test]
     fn an_unknown_401_has_the_shape_of_its_codes() {
         let shape = |body: &str| match sign(401, body) {
-            Some(Sign::TokenRefused(TokenRefusal::Unclear(shape))) => shape,
+            Some(ReplyKind::TokenRefused(TokenRefusal::Unclear(shape))) => shape,
             other => panic!("{body}: {other:?}"),
         };
         let shapes = ["<html>1</html>", "", "{}", r#"{"code":1}"#, r#"{"error":[{"error_code":"NO"}]}"#].map(shape);
@@ -161,7 +166,7 @@ mod tests {
 
     #[test]
     fn sees_a_missing_scope_under_401_and_403() {
-        let missing = |code: &str| Some(Sign::ScopeMissing(code.to_owned()));
+        let missing = |code: &str| Some(ReplyKind::ScopeMissing(code.to_owned()));
         let crm = r#"{"code":"OAUTH_SCOPE_MISMATCH","details":{},"message":"Unauthorized","status":"error"}"#;
         let people = r#"{"response":{"errors":{"code":7218,"message":"Invalid OAuth Scope"},"status":1}}"#;
         let calendar = r#"{"error":[{"error_code":"OAUTH_SCOPE_MISMATCH","message":"x"}]}"#;
@@ -207,7 +212,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(http::header::RETRY_AFTER, value.parse().unwrap());
             let locked = read(StatusCode::TOO_MANY_REQUESTS, &headers, b"", now);
-            assert_eq!(locked, Some(Sign::Locked(expected.map(Duration::from_secs))), "{value}");
+            assert_eq!(locked, Some(ReplyKind::Locked(expected.map(Duration::from_secs))), "{value}");
         }
     }
 }

@@ -12,7 +12,7 @@ use tower::{Layer, Service};
 
 use super::{Matcher, Path, PathFault, location::Locations, target};
 use crate::{
-    call::{Identified, Matched, Subject, permissions::Permissions},
+    call::{CallContext, Identified, Matched, permissions::Permissions},
     ledger::Caller,
     message::{
         body::Body, boxed::BoxFuture, hop_by_hop::take_connection_options, method_override, payload_error::Fault,
@@ -126,7 +126,7 @@ impl Routing {
             return Err(Refusal { route: Some(route.id.clone()), ..refusal });
         }
         let locations = Locations::new(&account, product, &target, &head.uri, host);
-        Ok((Matched { subject: Subject { caller, account, route }, target, head, body, read_only }, locations))
+        Ok((Matched { context: CallContext { caller, account, route }, target, head, body, read_only }, locations))
     }
 
     /// The account that the request names, or the one for callers who name none.

@@ -11,8 +11,8 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::ahead::Ahead;
 use crate::{
-    call::{Answer, Call, Permitted, Unexecuted, Visit},
-    ledger::{Line, Lines, Permit, Refused},
+    call::{Answer, Call, Permitted, RequestSummary, RetryReason},
+    ledger::{Limiters, Permit, Refused, RouteLimiter},
     message::boxed::BoxFuture,
     os::clock,
     problem::{Cause, Refusal, ratelimit},
@@ -32,7 +32,7 @@ pub struct Throttle<S> {
 
 #[derive(Debug)]
 struct Room {
-    lines: Arc<Lines>,
+    limiters: Arc<Limiters>,
     max_wait: Duration,
     ahead: Ahead,
     metrics: Arc<Metrics>,
@@ -41,8 +41,8 @@ struct Room {
 impl ThrottleLayer {
     /// Callers that prefer nothing else wait at most `max_wait`; bodies have at most `max_body` bytes.
     #[must_use]
-    pub fn new(lines: Arc<Lines>, max_wait: Duration, max_body: u64, metrics: Arc<Metrics>) -> Self {
-        Self(Arc::new(Room { lines, max_wait, ahead: Ahead::new(max_body), metrics }))
+    pub fn new(limiters: Arc<Limiters>, max_wait: Duration, max_body: u64, metrics: Arc<Metrics>) -> Self {
+        Self(Arc::new(Room { limiters, max_wait, ahead: Ahead::new(max_body), metrics }))
     }
 }
 
@@ -71,46 +71,46 @@ where
         let room = Arc::clone(&self.room);
         let inner = self.inner.clone();
         Box::pin(async move {
-            let (account, route) = call.subject.names();
+            let (account, route) = call.context.names();
             let deadline = call.deadline(room.max_wait);
-            let Some(line) = room.lines.line(&call.subject.account, &call.subject.route) else {
-                call.departure.departs();
+            let Some(limiter) = room.limiters.limiter(&call.context.account, &call.context.route) else {
+                call.queue_status.departs();
                 let mut answer = inner.oneshot(Permitted { call, permit: None, deadline }).await?;
-                answer.response.extensions_mut().insert(Visit { account, route, waited: None });
+                answer.response.extensions_mut().insert(RequestSummary { account, route, waited: None });
                 return Ok(answer);
             };
             room.metrics.called(&account, &route);
-            call.departure.queues();
-            let permit = room.permit(&line, &call, deadline).await?;
-            room.ahead.read(&mut call.payload).await.map_err(|cause| Refusal::from(cause).of(&call.subject))?;
-            call.departure.departs();
+            call.queue_status.queues();
+            let permit = room.permit(&limiter, &call, deadline).await?;
+            room.ahead.read(&mut call.payload).await.map_err(|cause| Refusal::from(cause).of(&call.context))?;
+            call.queue_status.departs();
             let waited = clock::now().saturating_duration_since(call.ready_at);
             let mut answer = inner.oneshot(Permitted { call, permit: Some(permit), deadline }).await?;
-            if let Some(Unexecuted::Locked(met)) = answer.unexecuted {
-                let lasts_s = met.until.saturating_duration_since(clock::now()).as_secs();
+            if let Some(RetryReason::Locked(hit)) = answer.retry {
+                let lasts_s = hit.until.saturating_duration_since(clock::now()).as_secs();
                 tracing::warn!(%account, %route, lasts_s, "Zoho has locked the call; nothing is sent until the lock ends");
                 room.metrics.locked(&account, &route);
-                if met.foreign {
+                if hit.foreign {
                     tracing::warn!(%account, %route, "Zoho locked this call although the ledger had free slots: another client spends the same quota, most likely another gateway on this login, otherwise a script or another program; /status has the calls of the last window");
                     room.metrics.foreign_lock(&account, &route);
                 }
             }
-            ratelimit::write(answer.response.headers_mut(), &route, &line.allowance());
-            answer.response.extensions_mut().insert(Visit { account, route, waited: Some(waited) });
+            ratelimit::write(answer.response.headers_mut(), &route, &limiter.allowance());
+            answer.response.extensions_mut().insert(RequestSummary { account, route, waited: Some(waited) });
             Ok(answer)
         })
     }
 }
 
 impl Room {
-    async fn permit(&self, line: &Arc<Line>, call: &Call, deadline: Instant) -> Result<Permit, Refusal> {
+    async fn permit(&self, limiter: &Arc<RouteLimiter>, call: &Call, deadline: Instant) -> Result<Permit, Refusal> {
         let cause = |refused| match refused {
             // One that met a lock was sent before, and is told so.
-            Refused::Closing => Cause::CutOff(call.trail.fate()),
+            Refused::Closing => Cause::CutOff(call.attempt_log.fate()),
             refused => Cause::from(refused),
         };
-        let refusal = |refused| Refusal::from(cause(refused)).with_allowance(line.allowance()).of(&call.subject);
-        line.permit(call.claim(deadline)).await.map_err(refusal)
+        let refusal = |refused| Refusal::from(cause(refused)).with_allowance(limiter.allowance()).of(&call.context);
+        limiter.permit(call.slot_request(deadline)).await.map_err(refusal)
     }
 }
 
@@ -125,8 +125,8 @@ mod tests {
     type Room = BoxCloneSyncService<Call, Answer, Refusal>;
 
     /// A room before a Zoho that answers at once, or refuses before it sends.
-    fn room(refuses: bool) -> (Room, Arc<Lines>) {
-        let lines = Arc::new(Lines::in_memory(Limits::calls(10)));
+    fn room(refuses: bool) -> (Room, Arc<Limiters>) {
+        let limiters = Arc::new(Limiters::in_memory(Limits::calls(10)));
         let zoho = service_fn(move |Permitted { permit, .. }: Permitted| async move {
             if refuses {
                 return Err(Refusal::from(Cause::ShuttingDown));
@@ -138,16 +138,16 @@ mod tests {
                 permit.answered();
                 permit.executed();
             }
-            Ok(Answer { response, unexecuted: None })
+            Ok(Answer { response, retry: None })
         });
-        let layer = ThrottleLayer::new(Arc::clone(&lines), Duration::from_secs(30), 1024, Arc::new(Metrics::new()));
-        (BoxCloneSyncService::new(layer.layer(zoho)), lines)
+        let layer = ThrottleLayer::new(Arc::clone(&limiters), Duration::from_secs(30), 1024, Arc::new(Metrics::new()));
+        (BoxCloneSyncService::new(layer.layer(zoho)), limiters)
     }
 
     /// A call that may be made once a minute.
     fn once_a_minute(prefer: &'static str) -> Call {
         let mut call = call("/a");
-        let route = Arc::make_mut(&mut call.subject.route);
+        let route = Arc::make_mut(&mut call.context.route);
         let threshold = route.threshold.as_mut().unwrap();
         threshold.requests = std::num::NonZeroU32::MIN;
         threshold.window = Duration::from_secs(60);
@@ -161,14 +161,14 @@ mod tests {
         let answer = room.oneshot(once_a_minute("wait=0")).await.unwrap();
         assert_eq!(answer.response.headers()["x-permit"], "1");
         assert_eq!(answer.response.headers()[ratelimit::LIMIT], "\"people.lms.share-course\";r=0;t=60");
-        assert!(answer.response.extensions().get::<Visit>().is_some());
+        assert!(answer.response.extensions().get::<RequestSummary>().is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_route_without_a_threshold_needs_no_permit() {
         let (room, _) = room(false);
         let mut call = call("/a");
-        Arc::make_mut(&mut call.subject.route).threshold = None;
+        Arc::make_mut(&mut call.context.route).threshold = None;
         let answer = room.oneshot(call).await.unwrap();
         assert_eq!(answer.response.headers()["x-permit"], "0");
         assert!(!answer.response.headers().contains_key(ratelimit::POLICY));
@@ -201,13 +201,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_hangs_up_leaves_the_queue() {
-        let (room, lines) = room(false);
+        let (room, limiters) = room(false);
         room.clone().oneshot(once_a_minute("wait=0")).await.unwrap();
         let waiting = tokio::spawn(room.oneshot(once_a_minute("wait=3600")));
         tokio::task::yield_now().await;
-        assert_eq!(lines.waiting(), 1);
+        assert_eq!(limiters.waiting(), 1);
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
-        assert_eq!(lines.waiting(), 0);
+        assert_eq!(limiters.waiting(), 0);
     }
 }

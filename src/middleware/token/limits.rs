@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use crate::{
-    ledger::{Claim, Line, Lines, Permit, Quota, Refused},
+    ledger::{Limiters, Permit, Quota, Refused, RouteLimiter, SlotRequest},
     os::clock,
     problem::Cause,
     zoho::{
@@ -43,20 +43,20 @@ pub(super) enum Purpose {
 #[derive(Debug)]
 pub struct TokenLedger {
     limits: TokenLimits,
-    usual: Arc<Line>,
+    usual: Arc<RouteLimiter>,
     /// The same threshold's other part: together they are no more than the whole.
-    reserve: Option<Arc<Line>>,
+    reserve: Option<Arc<RouteLimiter>>,
 }
 
 impl TokenLedger {
     /// As the store remembers it.
     #[must_use]
-    pub fn new(lines: &Lines, account: &Account, limits: TokenLimits) -> Self {
+    pub fn new(limiters: &Limiters, account: &Account, limits: TokenLimits) -> Self {
         let (usual, reserve) = parts(limits);
         Self {
             limits,
-            usual: lines.token_line(account, "token-requests", usual),
-            reserve: reserve.map(|reserve| lines.token_line(account, "token-requests.reserve", reserve)),
+            usual: limiters.token_line(account, "token-requests", usual),
+            reserve: reserve.map(|reserve| limiters.token_line(account, "token-requests.reserve", reserve)),
         }
     }
 
@@ -79,16 +79,16 @@ impl TokenLedger {
     pub(super) async fn permit(&self, purpose: Purpose) -> Result<Permit, Cause> {
         // Zoho blocks all requests, whichever part met the block.
         let blocked = [Some(&self.usual), self.reserve.as_ref()].into_iter().flatten();
-        if let Some(retry_after) = blocked.filter_map(|line| line.standing().locked).max() {
+        if let Some(retry_after) = blocked.filter_map(|limiter| limiter.standing().locked).max() {
             return Err(Cause::TokenThrottled { retry_after });
         }
-        let refused = match self.usual.permit(Claim::plain(clock::now())).await {
+        let refused = match self.usual.permit(SlotRequest::plain(clock::now())).await {
             Ok(permit) => return Ok(permit),
             Err(refused) => refused,
         };
         match (refused, purpose, &self.reserve) {
             (Refused::Saturated { .. } | Refused::Full { .. }, Purpose::Replacement, Some(reserve)) => {
-                reserve.permit(Claim::plain(clock::now())).await.map_err(throttled)
+                reserve.permit(SlotRequest::plain(clock::now())).await.map_err(throttled)
             }
             _ => Err(throttled(refused)),
         }

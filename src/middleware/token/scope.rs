@@ -61,12 +61,12 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let subject = &call.subject;
-        if let Some(source) = self.sources.as_ref().and_then(|sources| sources.get(&subject.account.name))
-            && let Err(cause) = source.authorises(&subject.route)
+        let context = &call.context;
+        if let Some(source) = self.sources.as_ref().and_then(|sources| sources.get(&context.account.name))
+            && let Err(cause) = source.authorises(&context.route)
         {
-            source.lacks_scope(&subject.route.id, &cause);
-            return Box::pin(ready(Err(Refusal::from(cause).of(subject))));
+            source.lacks_scope(&context.route.id, &cause);
+            return Box::pin(ready(Err(Refusal::from(cause).of(context))));
         }
         self.inner.call(call)
     }

@@ -102,7 +102,7 @@ mod tests {
     use crate::{call::tests::call_of, secret::credential::Credential};
 
     fn account(client_secret: &str, refresh_token: &str) -> Account {
-        let account = call_of("main", "/").subject.account;
+        let account = call_of("main", "/").context.account;
         Account {
             client_secret: Credential::written(Secret::from(client_secret)).unwrap(),
             refresh_token: Credential::written(Secret::from(refresh_token)).unwrap(),

@@ -10,7 +10,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::{Source, rejections::Rejection};
 use crate::{
-    call::{Answer, Payload, Permitted, Signed, Unexecuted},
+    call::{Answer, Payload, Permitted, RetryReason, Signed},
     message::boxed::BoxFuture,
     os::{clock, shutdown::Shutdown},
     problem::{Cause, Refusal},
@@ -63,24 +63,24 @@ where
     }
 
     fn call(&mut self, Permitted { call, permit, deadline }: Permitted) -> Self::Future {
-        let source = self.room.sources.get(&call.subject.account.name).cloned();
+        let source = self.room.sources.get(&call.context.account.name).cloned();
         let (check_scopes, shutdown) = (self.room.check_scopes, self.room.shutdown.clone());
         let inner = self.inner.clone();
         Box::pin(async move {
             // The same configuration makes accounts and sources, so one without the other is a defect of ours.
-            let Some(source) = source else { return Err(Refusal::from(Cause::Internal).of(&call.subject)) };
+            let Some(source) = source else { return Err(Refusal::from(Cause::Internal).of(&call.context)) };
             let token = tokio::select! {
                 biased;
                 token = source.token(deadline) => token.map_err(Cause::before_the_call),
-                () = shutdown.impatient() => Err(Cause::CutOff(call.trail.fate())),
+                () = shutdown.impatient() => Err(Cause::CutOff(call.attempt_log.fate())),
             };
-            let token = token.map_err(|cause| Refusal::from(cause).of(&call.subject))?;
+            let token = token.map_err(|cause| Refusal::from(cause).of(&call.context))?;
             // The first calls of all came before anything was granted, and are looked at here; their slots come back.
-            if check_scopes && let Err(cause) = source.authorises(&call.subject.route) {
-                source.lacks_scope(&call.subject.route.id, &cause);
-                return Err(Refusal::from(cause).of(&call.subject));
+            if check_scopes && let Err(cause) = source.authorises(&call.context.route) {
+                source.lacks_scope(&call.context.route.id, &cause);
+                return Err(Refusal::from(cause).of(&call.context));
             }
-            let (generation, route) = (token.generation, call.subject.route.id.clone());
+            let (generation, route) = (token.generation, call.context.route.id.clone());
             let (second, repeatable) = (call.token_refused, matches!(call.payload, Payload::Held { .. }));
             let (since, fresh_until) = (clock::now(), token.fresh_until);
             let mut answer = match inner.oneshot(Signed { call, permit, token }).await {
@@ -93,7 +93,7 @@ where
                     return Err(refusal);
                 }
             };
-            match answer.unexecuted {
+            match answer.retry {
                 None => {
                     // Another status may have been given before anybody looked at the token.
                     if answer.response.status().is_success() {
@@ -101,15 +101,15 @@ where
                     }
                     source.has_scope(&route);
                 }
-                Some(Unexecuted::TokenRefused(refusal)) => {
+                Some(RetryReason::TokenRefused(refusal)) => {
                     let fresh = clock::now() < fresh_until;
                     let rejection = Rejection { generation, fresh, route: &route, refusal, since, second };
                     // Without another token a second attempt would end like the first.
                     if !source.rejected(&rejection, repeatable).await {
-                        answer.unexecuted = None;
+                        answer.retry = None;
                     }
                 }
-                Some(Unexecuted::Locked(_)) => {}
+                Some(RetryReason::Locked(_)) => {}
             }
             Ok(answer)
         })

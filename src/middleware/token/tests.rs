@@ -18,7 +18,7 @@ use super::{limits::TokenLimits, rejections::Rejection, *};
 use crate::{
     call::{Token, TokenRefusal},
     ledger::{
-        Books, Journal, Limits, Lines, Past,
+        Journal, LimiterContext, Limiters, Limits, Recovered,
         store::{KeptToken, Store},
     },
     os::clock,
@@ -63,19 +63,19 @@ async fn source(answers: &'static [&'static str], takes: Duration) -> (Arc<Sourc
 }
 
 fn source_at(endpoints: crate::zoho::endpoint::Endpoints) -> Arc<Source> {
-    source_of(account_at(endpoints.accounts), &Lines::in_memory(Limits::NOBODY), None)
+    source_of(account_at(endpoints.accounts), &Limiters::in_memory(Limits::NOBODY), None)
 }
 
 const LIMITS: TokenLimits =
     TokenLimits { requests: NonZeroU32::new(10).expect("not zero"), window: Duration::from_secs(600), reserve: 2 };
 
-fn source_of(account: Account, lines: &Lines, kept: Option<&KeptToken>) -> Arc<Source> {
-    source_held_to(LIMITS, account, lines, kept)
+fn source_of(account: Account, limiters: &Limiters, kept: Option<&KeptToken>) -> Arc<Source> {
+    source_held_to(LIMITS, account, limiters, kept)
 }
 
-fn source_held_to(limits: TokenLimits, account: Account, lines: &Lines, kept: Option<&KeptToken>) -> Arc<Source> {
-    let ledger = TokenLedger::new(lines, &account, limits);
-    let journal = lines.books().journal.clone();
+fn source_held_to(limits: TokenLimits, account: Account, limiters: &Limiters, kept: Option<&KeptToken>) -> Arc<Source> {
+    let ledger = TokenLedger::new(limiters, &account, limits);
+    let journal = limiters.context().journal.clone();
     Source::new(Arc::new(account), grants(), ledger, journal, kept, Arc::new(Metrics::new()))
 }
 
@@ -313,7 +313,7 @@ async fn a_life_that_is_none_does_not_cost_a_request_per_call() {
     for life in ["0", "-1", "null", "\"\"", "[]"] {
         let answer = format!(r#"{{"access_token":"1000.a.b","expires_in":{life},"token_type":"Bearer"}}"#);
         let (endpoint, asked) = counting(Box::leak(answer.into_boxed_str())).await;
-        let source = source_of(account_at(endpoint), &Lines::in_memory(Limits::NOBODY), None);
+        let source = source_of(account_at(endpoint), &Limiters::in_memory(Limits::NOBODY), None);
         for _ in 0..50 {
             assert_eq!(token(&source).await.unwrap().generation, 1, "{life}");
         }
@@ -326,7 +326,7 @@ async fn the_last_token_that_may_be_requested_lasts_until_another_may() {
     let short = r#"{"access_token":"1000.a.b","expires_in":1,"token_type":"Bearer"}"#;
     let (endpoint, asked) = counting(short).await;
     let limits = TokenLimits { requests: NonZeroU32::new(4).expect("not zero"), ..LIMITS };
-    let source = source_held_to(limits, account_at(endpoint), &Lines::in_memory(Limits::NOBODY), None);
+    let source = source_held_to(limits, account_at(endpoint), &Limiters::in_memory(Limits::NOBODY), None);
     token(&source).await.unwrap();
     assert!(!source.serves_at(clock::now() + Duration::from_secs(1)));
     while token(&source).await.unwrap().generation < 2 {
@@ -410,7 +410,7 @@ async fn who_waits_is_served_once_the_accounts_server_can_be_reached() {
     let address = reserved.local_addr().unwrap();
     drop(reserved);
     let source =
-        source_of(account_at(format!("http://{address}").parse().unwrap()), &Lines::in_memory(Limits::NOBODY), None);
+        source_of(account_at(format!("http://{address}").parse().unwrap()), &Limiters::in_memory(Limits::NOBODY), None);
     let waiting = tokio::spawn({
         let source = Arc::clone(&source);
         async move { source.token(clock::now() + Duration::from_secs(20)).await }
@@ -465,7 +465,7 @@ async fn changed_credentials_are_tried_at_once_and_the_old_token_serves_meanwhil
     })
     .await;
     let account = Account { refresh_token: Credential::in_file(file.clone()).unwrap(), ..account_at(accounts) };
-    let source = source_of(account, &Lines::in_memory(Limits::NOBODY), None);
+    let source = source_of(account, &Limiters::in_memory(Limits::NOBODY), None);
     assert_eq!(token(&source).await.unwrap().generation, 1);
 
     std::fs::write(&file, "1000.second").unwrap();
@@ -497,13 +497,13 @@ async fn a_token_and_the_count_of_its_requests_outlive_the_process() {
         let (path, accounts) = (folder.path().to_owned(), accounts.clone());
         async move {
             let opened = Store::open(&path).unwrap();
-            let past = Arc::new(Past::new(opened.memory, clock::now()));
+            let past = Arc::new(Recovered::new(opened.memory, clock::now()));
             let journal = Journal::keep(opened.store, Arc::clone(&past)).unwrap();
-            let books = Books { journal: journal.clone(), ..Books::in_memory(Limits::NOBODY) };
-            let lines = Lines::new(past, books);
+            let books = LimiterContext { journal: journal.clone(), ..LimiterContext::in_memory(Limits::NOBODY) };
+            let limiters = Limiters::new(past, books);
             let refresh_token = Credential::written(Secret::from(refresh_token)).unwrap();
             let account = Account { refresh_token, ..account_at(accounts) };
-            let source = source_of(account, &lines, opened.tokens.get("main"));
+            let source = source_of(account, &limiters, opened.tokens.get("main"));
             let outcome = token(&source).await;
             journal.close().await;
             outcome.map(|token| token.header)

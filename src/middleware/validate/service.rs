@@ -22,11 +22,11 @@ use super::{
 };
 use crate::{
     call::{
-        Call, Departure, Matched, Payload,
-        attempt_log::{Fate, Trail},
+        Call, Matched, Payload, QueueStatus,
+        attempt_log::{AttemptLog, Fate},
     },
-    ledger::Entrance,
-    message::{body::Body, boxed::BoxFuture, method_override, protocol::Reception},
+    ledger::Arrival,
+    message::{body::Body, boxed::BoxFuture, method_override, protocol::RequestState},
     os::{clock, shutdown::Shutdown},
     problem::{Cause, Encoding, Reader, Refusal},
     zoho::catalogue::{Place, Route, Validation},
@@ -90,18 +90,18 @@ where
         let room = self.room.clone();
         let inner = self.inner.clone();
         Box::pin(async move {
-            let subject = matched.subject.clone();
-            let call = visit(matched, &room).await.map_err(|cause| Refusal::from(cause).of(&subject))?;
+            let context = matched.context.clone();
+            let call = visit(matched, &room).await.map_err(|cause| Refusal::from(cause).of(&context))?;
             inner.oneshot(call).await
         })
     }
 }
 
 async fn visit(
-    Matched { subject, target, mut head, body, read_only }: Matched,
+    Matched { context, target, mut head, body, read_only }: Matched,
     room: &ValidateLayer,
 ) -> Result<Call, Cause> {
-    let kind = BodyKind::of(&head.headers, &subject.route, read_only);
+    let kind = BodyKind::of(&head.headers, &context.route, read_only);
     if kind.is_read && !body.is_end_stream() {
         kind.readable(&head.headers)?;
     }
@@ -120,11 +120,11 @@ async fn visit(
         payload = read(body, bounds, expects, &mut part) => payload?,
         () = room.shutdown.impatient() => return Err(Cause::CutOff(Fate::NotSent)),
     };
-    if let Some(reception) = head.extensions.get::<Reception>() {
-        reception.waits();
+    if let Some(request_state) = head.extensions.get::<RequestState>() {
+        request_state.waits();
     }
     let payload = if kind.may_be_a_file { screened(payload)? } else { payload };
-    let (route, query) = (Arc::clone(&subject.route), target.clone());
+    let (route, query) = (Arc::clone(&context.route), target.clone());
     match &payload {
         Payload::Held { bytes, .. } if bytes.len() as u64 > HELD => {
             let bytes = bytes.clone();
@@ -136,15 +136,15 @@ async fn visit(
         Payload::Streamed(_) => judge(&route, query.query(), &kind, None)?,
     }
     Ok(Call {
-        subject,
+        context,
         method: head.method,
         target,
         headers: head.headers,
         payload,
         ready_at: clock::now(),
-        entrance: Entrance::Newcomer,
-        departure: Departure::default(),
-        trail: head.extensions.remove::<Trail>().unwrap_or_default(),
+        arrival: Arrival::New,
+        queue_status: QueueStatus::default(),
+        attempt_log: head.extensions.remove::<AttemptLog>().unwrap_or_default(),
         token_refused: false,
     })
 }

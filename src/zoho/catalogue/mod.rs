@@ -148,7 +148,7 @@ pub struct Route {
     /// How often it may be called; `None` with `throttle = "off"`.
     pub threshold: Option<Threshold>,
     /// Whether Zoho publishes that threshold.
-    pub trust: Trust,
+    pub trust: Provenance,
     /// Whether its payload is checked.
     pub validation: Validation,
     /// How long an answer may be served again without asking Zoho; zero: never.
@@ -173,7 +173,7 @@ impl Route {
 /// Where a route's threshold comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Trust {
+pub enum Provenance {
     /// It was read on the route's page.
     Page,
     /// It was read in a public transcription of the route's page, which agreed with every page that both were compared on.
@@ -185,7 +185,7 @@ pub enum Trust {
     Configured,
 }
 
-impl Trust {
+impl Provenance {
     /// As the catalogue's files and `routes` write it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

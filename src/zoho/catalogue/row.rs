@@ -7,7 +7,7 @@ use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 use http::Method;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{Catalogue, Pace, Parameters, Product, Route, RouteId, Threshold, Trust, Validation, template};
+use super::{Catalogue, Pace, Parameters, Product, Provenance, Route, RouteId, Threshold, Validation, template};
 
 /// A file of `config/catalogue/`.
 macro_rules! file {
@@ -117,7 +117,7 @@ struct Row {
     window: Duration,
     #[serde(deserialize_with = "duration")]
     lock: Duration,
-    trust: Trust,
+    trust: Provenance,
     #[serde(deserialize_with = "source")]
     source: String,
     note: Option<String>,
@@ -177,7 +177,7 @@ impl Other {
             reads: false,
             scopes: Vec::new(),
             threshold: Some(Threshold { requests, window, lock, pace: Pace::Burst }),
-            trust: Trust::Assumed,
+            trust: Provenance::Assumed,
             validation: Validation::Documented,
             cache: Duration::ZERO,
             stale_if_error: Duration::ZERO,
@@ -284,8 +284,8 @@ mod tests {
     fn what_is_assumed_for_people_says_why() {
         for route in parse_all().unwrap().routes {
             match route.product {
-                Product::People => assert!(route.trust != Trust::Assumed || route.note.is_some(), "{}", route.id),
-                Product::Calendar => assert_eq!(route.trust, Trust::Assumed, "{}", route.id),
+                Product::People => assert!(route.trust != Provenance::Assumed || route.note.is_some(), "{}", route.id),
+                Product::Calendar => assert_eq!(route.trust, Provenance::Assumed, "{}", route.id),
             }
         }
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{caller, urgency};
 use crate::{
     ledger::{
-        Entrance,
+        Arrival,
         queue::{Queue, Ticket},
     },
     os::clock,
@@ -20,7 +20,7 @@ const WEIGHTS: [u32; 5] = [1, 1, 2, 5, 1000];
 /// One thing that happens.
 #[derive(Debug, Clone)]
 enum Step {
-    Join { caller: usize, weight: Option<u32>, entrance: Entrance, urgency: u8 },
+    Join { caller: usize, weight: Option<u32>, arrival: Arrival, urgency: u8 },
     Serve,
     Leave { index: usize },
     Later { milliseconds: u64 },
@@ -30,9 +30,9 @@ enum Step {
 struct Waiting {
     number: usize,
     caller: usize,
-    entrance: Entrance,
+    arrival: Arrival,
     urgency: u8,
-    arrival: Instant,
+    joined_at: Instant,
 }
 
 /// A caller's tag, and when it last began to wait.
@@ -52,7 +52,7 @@ struct Model {
 
 impl Model {
     fn join(&mut self, waiting: Waiting, weight: u32) {
-        if waiting.entrance == Entrance::Newcomer {
+        if waiting.arrival == Arrival::New {
             let begins = !self.waits(waiting.caller);
             let new = Account { tag: self.virtual_time, weight, since: waiting.number };
             let account = self.accounts.entry(waiting.caller).or_insert(new);
@@ -66,21 +66,21 @@ impl Model {
     }
 
     fn head(&self) -> Option<&Waiting> {
-        if let Some(front) = self.waiting.iter().find(|waiting| waiting.entrance == Entrance::Returning) {
+        if let Some(front) = self.waiting.iter().find(|waiting| waiting.arrival == Arrival::Requeued) {
             return Some(front);
         }
         let callers = self.accounts.iter().filter(|(caller, _)| self.waits(**caller));
         let (caller, _) = callers.min_by_key(|(_, account)| (account.tag, account.since))?;
         let due = |waiting: &&Waiting| {
             let handicap = Duration::from_secs(5) * u32::from(waiting.urgency);
-            (waiting.arrival + handicap, waiting.urgency, waiting.number)
+            (waiting.joined_at + handicap, waiting.urgency, waiting.number)
         };
         self.waiting.iter().filter(|waiting| waiting.caller == *caller).min_by_key(due)
     }
 
     fn serve(&mut self) -> Option<usize> {
         let head = self.head()?.clone();
-        if head.entrance == Entrance::Newcomer {
+        if head.arrival == Arrival::New {
             let account = self.accounts.get_mut(&head.caller).unwrap();
             self.virtual_time = account.tag;
             account.tag += (1 << 32) / u128::from(account.weight);
@@ -102,16 +102,20 @@ impl Model {
     }
 
     fn waits(&self, caller: usize) -> bool {
-        self.waiting.iter().any(|waiting| waiting.caller == caller && waiting.entrance == Entrance::Newcomer)
+        self.waiting.iter().any(|waiting| waiting.caller == caller && waiting.arrival == Arrival::New)
     }
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let entrance = prop_oneof![9 => Just(Entrance::Newcomer), 1 => Just(Entrance::Returning)];
+    let arrival = prop_oneof![9 => Just(Arrival::New), 1 => Just(Arrival::Requeued)];
     let weight = prop_oneof![9 => Just(None), 1 => (1_u32..7).prop_map(Some)];
     let urgency = prop_oneof![Just(3_u8), 0_u8..8];
-    let join = (0..WEIGHTS.len(), weight, entrance, urgency)
-        .prop_map(|(caller, weight, entrance, urgency)| Step::Join { caller, weight, entrance, urgency });
+    let join = (0..WEIGHTS.len(), weight, arrival, urgency).prop_map(|(caller, weight, arrival, urgency)| Step::Join {
+        caller,
+        weight,
+        arrival,
+        urgency,
+    });
     prop_oneof![
         5 => join,
         2 => Just(Step::Serve),
@@ -127,17 +131,17 @@ fn compare(steps: Vec<Step>) {
     let (mut now, mut tickets): (_, Vec<Ticket>) = (clock::now(), Vec::new());
     for step in steps {
         match step {
-            Step::Join { caller: index, weight, entrance, urgency: level } => {
+            Step::Join { caller: index, weight, arrival, urgency: level } => {
                 let caller = caller(&index.to_string(), weight.unwrap_or(WEIGHTS[index]));
                 let number = tickets.len();
                 let before = model.order();
-                let waiting = Waiting { number, caller: index, entrance, urgency: level, arrival: now };
+                let waiting = Waiting { number, caller: index, arrival, urgency: level, joined_at: now };
                 model.join(waiting, caller.weight().get());
                 let after = model.order();
                 let ahead = after.iter().position(|other| *other == number).unwrap();
 
-                assert_eq!(queue.position(&caller, entrance, urgency(level), now), ahead);
-                let joined = queue.join(&caller, entrance, urgency(level), now, number);
+                assert_eq!(queue.position(&caller, arrival, urgency(level), now), ahead);
+                let joined = queue.join(&caller, arrival, urgency(level), now, number);
                 tickets.push(joined.ticket);
                 assert_eq!(queue.ahead_of(joined.ticket), ahead);
                 let later = |number| {

@@ -10,12 +10,12 @@ fn slow(queued: Duration, takes: Duration, good: usize, failure: fn() -> Cause) 
     let zoho = service_fn(move |call: Call| {
         let counted = Arc::clone(&counted);
         let answer: BoxFuture<_, _> = Box::pin(async move {
-            call.departure.queues();
+            call.queue_status.queues();
             if call.ready_at + Duration::from_secs(5) < clock::now() {
                 return Err(Refusal::from(Cause::ThresholdSaturated { retry_after: takes, daily: false }));
             }
             tokio::time::sleep(queued).await;
-            call.departure.departs();
+            call.queue_status.departs();
             let number = counted.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(takes).await;
             match number < good {

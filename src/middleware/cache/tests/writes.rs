@@ -1,15 +1,15 @@
 //! Reads and writes.
 
 use super::*;
-use crate::call::attempt_log::Trail;
+use crate::call::attempt_log::AttemptLog;
 
 /// How a write ends, as the rooms below leave it in its trail.
-type Outcome = fn(&Trail) -> Result<StatusCode, Cause>;
+type Outcome = fn(&AttemptLog) -> Result<StatusCode, Cause>;
 
 /// A Zoho whose writes end as told.
 fn writing(outcome: Outcome) -> Room {
     let zoho = service_fn(move |call: Call| {
-        let outcome = if call.method == Method::GET { Ok(StatusCode::OK) } else { outcome(&call.trail) };
+        let outcome = if call.method == Method::GET { Ok(StatusCode::OK) } else { outcome(&call.attempt_log) };
         let answer = outcome
             .map_err(Refusal::from)
             .map(|status| Response::builder().status(status).body(Body::full(GOOD)).unwrap());
@@ -19,56 +19,56 @@ fn writing(outcome: Outcome) -> Room {
     BoxCloneSyncService::new(layer().layer(zoho))
 }
 
-fn answered(trail: &Trail, status: StatusCode) -> Result<StatusCode, Cause> {
-    trail.sends();
-    trail.answered(status);
+fn answered(attempt_log: &AttemptLog, status: StatusCode) -> Result<StatusCode, Cause> {
+    attempt_log.sends();
+    attempt_log.answered(status);
     Ok(status)
 }
 
 /// Sent, and never answered.
-fn unanswered(trail: &Trail) -> Result<StatusCode, Cause> {
-    trail.sends();
+fn unanswered(attempt_log: &AttemptLog) -> Result<StatusCode, Cause> {
+    attempt_log.sends();
     Err(silent())
 }
 
 /// Sent, and refused by Zoho unexecuted.
-fn refused(trail: &Trail) {
-    trail.sends();
-    trail.answered(StatusCode::OK);
-    trail.refused();
+fn refused(attempt_log: &AttemptLog) {
+    attempt_log.sends();
+    attempt_log.answered(StatusCode::OK);
+    attempt_log.refused();
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_a_write_that_zoho_may_have_executed_makes_answers_stale() {
     let outcomes: [(Outcome, bool); 11] = [
-        (|trail| answered(trail, StatusCode::OK), true),
-        (|trail| answered(trail, StatusCode::FOUND), true),
-        (|trail| answered(trail, StatusCode::UNPROCESSABLE_ENTITY), true),
-        (|trail| answered(trail, StatusCode::BAD_GATEWAY), true),
+        (|attempt_log| answered(attempt_log, StatusCode::OK), true),
+        (|attempt_log| answered(attempt_log, StatusCode::FOUND), true),
+        (|attempt_log| answered(attempt_log, StatusCode::UNPROCESSABLE_ENTITY), true),
+        (|attempt_log| answered(attempt_log, StatusCode::BAD_GATEWAY), true),
         (unanswered, true),
         (|_| Err(Cause::ThresholdSaturated { retry_after: seconds(1), daily: false }), false),
         (|_| Err(Cause::StateUnavailable), false),
         (|_| Err(Cause::TokenThrottled { retry_after: seconds(1) }), false),
         (
-            |trail| {
-                trail.sends();
-                trail.not_sent();
+            |attempt_log| {
+                attempt_log.sends();
+                attempt_log.not_sent();
                 Err(silent())
             },
             false,
         ),
         (
-            |trail| {
-                refused(trail);
+            |attempt_log| {
+                refused(attempt_log);
                 Err(Cause::ThresholdLocked { retry_after: seconds(1) })
             },
             false,
         ),
         // After a dead token it was sent once more.
         (
-            |trail| {
-                refused(trail);
-                unanswered(trail)
+            |attempt_log| {
+                refused(attempt_log);
+                unanswered(attempt_log)
             },
             true,
         ),
@@ -85,24 +85,24 @@ async fn only_a_write_that_zoho_may_have_executed_makes_answers_stale() {
 /// A caller that hangs up in the queue has not written, and one that hangs up later may have.
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_hangs_up_has_written_once_its_call_is_sent() {
-    type Step = fn(&Trail);
+    type Step = fn(&AttemptLog);
     let steps: [(Step, bool); 4] = [
         (|_| {}, false),
         (refused, false),
-        (Trail::sends, true),
+        (AttemptLog::sends, true),
         (
-            |trail| {
-                refused(trail);
-                trail.sends();
+            |attempt_log| {
+                refused(attempt_log);
+                attempt_log.sends();
             },
             true,
         ),
     ];
     for (number, (step, changes)) in steps.into_iter().enumerate() {
-        let zoho = service_fn(move |Call { trail, method, .. }: Call| {
+        let zoho = service_fn(move |Call { attempt_log, method, .. }: Call| {
             let answer: BoxFuture<_, _> = Box::pin(async move {
                 if method != Method::GET {
-                    step(&trail);
+                    step(&attempt_log);
                     std::future::pending::<()>().await;
                 }
                 Ok(Response::new(Body::full(GOOD)))
@@ -140,7 +140,7 @@ async fn both_roots_of_people_and_every_spelling_are_one_resource() {
         ("/people/api/v1/courses/1/share?a=1", "/api/v1/courses/1/share"),
         ("/api/v1/courses/1/share", "/api/v1/c%6Furses/1/share/"),
     ] {
-        let room = writing(|trail| answered(trail, StatusCode::OK));
+        let room = writing(|attempt_log| answered(attempt_log, StatusCode::OK));
         ask(&room, get(read, &[])).await;
         ask(&room, call(Method::PUT, "main", write, &[])).await;
         assert!(!status(&ask(&room, get(read, &[])).await).contains("hit"), "{read} {write}");

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::{
     coding,
-    signs::{self, Sign},
+    signs::{self, ReplyKind},
 };
 use crate::zoho::success;
 
@@ -57,7 +57,7 @@ fn can_be_looked_into(wish: &str) {
 fn judged(status: StatusCode, headers: &HeaderMap, body: &[u8]) {
     assert!(!(success::tells_of_success(body) && success::tells_of_failure(body)));
     match signs::read(status, headers, body, SystemTime::UNIX_EPOCH) {
-        Some(Sign::Locked(span)) => assert!(span.is_none_or(|span| span.as_secs() <= 24 * 3600), "{span:?}"),
+        Some(ReplyKind::Locked(span)) => assert!(span.is_none_or(|span| span.as_secs() <= 24 * 3600), "{span:?}"),
         other => {
             assert_ne!(status, StatusCode::TOO_MANY_REQUESTS, "{other:?}");
             assert!(other.is_none() || [401, 403].contains(&status.as_u16()), "{status}: {other:?}");
@@ -101,7 +101,7 @@ fn a_record_is_no_lock(status: StatusCode, headers: &HeaderMap, members: &Map<St
 }
 
 fn is_locked(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
-    matches!(signs::read(status, headers, body, SystemTime::UNIX_EPOCH), Some(Sign::Locked(_)))
+    matches!(signs::read(status, headers, body, SystemTime::UNIX_EPOCH), Some(ReplyKind::Locked(_)))
 }
 
 /// A lock in each of Zoho's shapes, beside what an answer with these members says in the same place.

@@ -18,20 +18,20 @@ use tokio::time::Instant;
 use crate::{
     message::{
         body::{Body, BodyError},
-        protocol::{ProtocolFault, Reception, Receptions},
+        protocol::{ProtocolFault, RequestState, RequestStates},
     },
     os::clock,
 };
 
 /// One connection's requests, numbered in the order in which they come.
 #[derive(Debug, Default)]
-pub(in crate::listener) struct Conversation {
+pub(in crate::listener) struct ConnectionState {
     /// How many heads were handed to hyper.
     asked: AtomicUsize,
     /// How many of them hyper handed on.
     begun: AtomicUsize,
     answered: Mutex<Answered>,
-    receptions: Arc<Receptions>,
+    request_states: Arc<RequestStates>,
 }
 
 /// Which of them have their answer.
@@ -42,7 +42,7 @@ struct Answered {
     at: Option<Instant>,
 }
 
-impl Conversation {
+impl ConnectionState {
     /// A head was handed to hyper.
     pub(super) fn asked(&self) {
         self.asked.fetch_add(1, Relaxed);
@@ -50,17 +50,17 @@ impl Conversation {
 
     /// The head that comes next stands for one that has this fault.
     pub(super) fn asked_wrongly(&self, fault: ProtocolFault) {
-        self.receptions.at_fault(self.asked.fetch_add(1, Relaxed), fault);
+        self.request_states.at_fault(self.asked.fetch_add(1, Relaxed), fault);
     }
 
     /// The body of the newest request has this fault.
     pub(super) fn broke_off(&self, fault: ProtocolFault) {
-        self.receptions.at_fault(self.asked.load(Relaxed).saturating_sub(1), fault);
+        self.request_states.at_fault(self.asked.load(Relaxed).saturating_sub(1), fault);
     }
 
     /// The newest request has come to its end.
     pub(super) fn came_whole(&self) {
-        self.receptions.whole();
+        self.request_states.whole();
     }
 
     /// Since when nobody waits for an answer, if nobody does; `None` before the first answer.
@@ -70,8 +70,8 @@ impl Conversation {
     }
 
     /// A request came through to the service.
-    pub(in crate::listener) fn begins(&self) -> Reception {
-        Reception::new(self.begun.fetch_add(1, Relaxed), Arc::clone(&self.receptions))
+    pub(in crate::listener) fn begins(&self) -> RequestState {
+        RequestState::new(self.begun.fetch_add(1, Relaxed), Arc::clone(&self.request_states))
     }
 }
 
@@ -83,18 +83,18 @@ pub(super) struct Busy;
 #[derive(Debug)]
 pub(in crate::listener) struct Answering {
     body: Body,
-    conversation: Arc<Conversation>,
+    connection_state: Arc<ConnectionState>,
 }
 
 impl Answering {
-    pub(in crate::listener) fn new(body: Body, conversation: Arc<Conversation>) -> Self {
-        Self { body, conversation }
+    pub(in crate::listener) fn new(body: Body, connection_state: Arc<ConnectionState>) -> Self {
+        Self { body, connection_state }
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        let mut answered = self.conversation.answered.lock();
+        let mut answered = self.connection_state.answered.lock();
         answered.requests += 1;
         answered.at = Some(clock::now());
     }

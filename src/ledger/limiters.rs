@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use super::{
-    Bucket, Journal, Limits, Line, Past, Recorder, Standing, WaitingRoom,
+    CallHistory, Journal, Limits, QueueCapacity, Recovered, RouteLimiter, Standing, Window,
     daily::{DAY, Daily},
 };
 use crate::{
@@ -26,75 +26,75 @@ const DAILY: &str = "daily";
 
 /// What all lines share.
 #[derive(Debug, Clone)]
-pub struct Books {
+pub struct LimiterContext {
     /// Where those sit who wait.
-    pub room: Arc<WaitingRoom>,
+    pub room: Arc<QueueCapacity>,
     /// The way to the store.
     pub journal: Journal,
     /// What was sent of late.
-    pub recorder: Arc<Recorder>,
+    pub history: Arc<CallHistory>,
 }
 
-impl Books {
+impl LimiterContext {
     /// Of a ledger that is forgotten with the process.
     #[must_use]
     pub fn in_memory(limits: Limits) -> Self {
-        Self { room: WaitingRoom::new(limits), journal: Journal::in_memory(), recorder: Arc::default() }
+        Self { room: QueueCapacity::new(limits), journal: Journal::in_memory(), history: Arc::default() }
     }
 }
 
 /// All lines of the process.
 #[derive(Debug)]
-pub struct Lines {
-    lines: RwLock<HashMap<(AccountName, RouteId), Arc<Line>>>,
+pub struct Limiters {
+    limiters: RwLock<HashMap<(AccountName, RouteId), Arc<RouteLimiter>>>,
     dailies: Mutex<HashMap<AccountName, Arc<Daily>>>,
-    past: Arc<Past>,
-    books: Books,
+    past: Arc<Recovered>,
+    context: LimiterContext,
     /// When the gateway stops, once it is known.
     closes: Mutex<Option<Instant>>,
 }
 
-impl Lines {
+impl Limiters {
     /// No lines yet; those to come begin where the past ended.
     #[must_use]
-    pub fn new(past: Arc<Past>, books: Books) -> Self {
-        Self { lines: RwLock::default(), dailies: Mutex::default(), past, books, closes: Mutex::default() }
+    pub fn new(past: Arc<Recovered>, context: LimiterContext) -> Self {
+        Self { limiters: RwLock::default(), dailies: Mutex::default(), past, context, closes: Mutex::default() }
     }
 
     /// Of a ledger that is forgotten with the process.
     #[must_use]
     pub fn in_memory(limits: Limits) -> Self {
-        Self::new(Arc::new(Past::none()), Books::in_memory(limits))
+        Self::new(Arc::new(Recovered::none()), LimiterContext::in_memory(limits))
     }
 
     /// The line a call has to stand in; `None` when its route has no threshold.
     #[must_use]
-    pub fn line(&self, account: &Account, route: &Route) -> Option<Arc<Line>> {
+    pub fn limiter(&self, account: &Account, route: &Route) -> Option<Arc<RouteLimiter>> {
         let threshold = route.threshold?;
         let key = (account.name.clone(), route.id.clone());
-        if let Some(line) = self.lines.read().get(&key) {
-            return Some(Arc::clone(line));
+        if let Some(limiter) = self.limiters.read().get(&key) {
+            return Some(Arc::clone(limiter));
         }
         // Zoho states the limit for People; its other products count for themselves.
         let daily = if route.product == Product::People { self.daily(account) } else { None };
         let new = || {
             let key = Key { account: account.name.to_string(), meter: route.id.to_string() };
-            let bucket = self.past.bucket(&key, threshold, clock::now());
-            let line = Line::new(key, bucket, daily, self.books.clone());
+            let window = self.past.window(&key, threshold, clock::now());
+            let limiter = RouteLimiter::new(key, window, daily, self.context.clone());
             if let Some(at) = *self.closes.lock() {
-                line.close(at);
+                limiter.close(at);
             }
-            line
+            limiter
         };
-        Some(Arc::clone(self.lines.write().entry(key).or_insert_with(new)))
+        Some(Arc::clone(self.limiters.write().entry(key).or_insert_with(new)))
     }
 
     /// A line for an account's token requests of this kind, to be made once.
     #[must_use]
-    pub fn token_line(&self, account: &Account, kind: &str, threshold: Threshold) -> Arc<Line> {
+    pub fn token_line(&self, account: &Account, kind: &str, threshold: Threshold) -> Arc<RouteLimiter> {
         let key = Key { account: account.name.to_string(), meter: kind.to_owned() };
-        let bucket = self.past.token_bucket(&key, threshold, clock::now());
-        Line::new(key, bucket, None, self.books.clone())
+        let window = self.past.token_bucket(&key, threshold, clock::now());
+        RouteLimiter::new(key, window, None, self.context.clone())
     }
 
     /// Makes the lines that an earlier process had, so that operators see at once how they stand.
@@ -103,7 +103,7 @@ impl Lines {
             let account = accounts.get(&AccountName::new(&key.account));
             let route = catalogue.iter().find(|route| route.id.as_str() == key.meter);
             if let (Some(account), Some(route)) = (account, route) {
-                let _ = self.line(account, route);
+                let _ = self.limiter(account, route);
             }
         }
     }
@@ -113,29 +113,29 @@ impl Lines {
     pub fn close(&self, at: Instant) {
         // First this: a line that is made meanwhile sees it, or is among those below.
         *self.closes.lock() = Some(at);
-        let lines: Vec<_> = self.lines.read().values().map(Arc::clone).collect();
-        for line in lines {
-            line.close(at);
+        let limiters: Vec<_> = self.limiters.read().values().map(Arc::clone).collect();
+        for limiter in limiters {
+            limiter.close(at);
         }
     }
 
     /// How many callers wait now.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.books.room.waiting()
+        self.context.room.waiting()
     }
 
     /// What all lines share.
     #[must_use]
-    pub fn books(&self) -> &Books {
-        &self.books
+    pub fn context(&self) -> &LimiterContext {
+        &self.context
     }
 
     /// How every line stands that was needed so far, by account and route.
     #[must_use]
     pub fn standings(&self) -> Vec<Standing> {
-        let lines: Vec<_> = self.lines.read().values().map(Arc::clone).collect();
-        let mut standings: Vec<_> = lines.iter().map(|line| line.standing()).collect();
+        let limiters: Vec<_> = self.limiters.read().values().map(Arc::clone).collect();
+        let mut standings: Vec<_> = limiters.iter().map(|limiter| limiter.standing()).collect();
         standings.sort_by(|one, other| one.key.cmp(&other.key));
         standings
     }
@@ -145,8 +145,8 @@ impl Lines {
         let new = || {
             let key = Key { account: account.name.to_string(), meter: DAILY.to_owned() };
             let threshold = Threshold { requests, window: DAY, lock: std::time::Duration::ZERO, pace: Pace::Burst };
-            let bucket: Bucket = self.past.bucket(&key, threshold, clock::now());
-            Daily::new(bucket, key, self.books.journal.clone())
+            let window: Window = self.past.window(&key, threshold, clock::now());
+            Daily::new(window, key, self.context.journal.clone())
         };
         Some(Arc::clone(self.dailies.lock().entry(account.name.clone()).or_insert_with(new)))
     }

@@ -20,7 +20,7 @@ use crate::{os::clock, secret::file_watch};
 /// The system lets go of the lock however the process ends, so none is ever left behind. The file itself is never
 /// removed: two processes could then each lock a file of this name.
 #[derive(Debug)]
-pub(super) struct Holder {
+pub(super) struct DirLock {
     file: File,
     used: bool,
     settled: bool,
@@ -35,7 +35,7 @@ struct Card {
     host: Option<String>,
 }
 
-impl Holder {
+impl DirLock {
     /// Takes hold of the folder.
     pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join("holder");
@@ -80,7 +80,7 @@ impl Holder {
     }
 }
 
-impl Drop for Holder {
+impl Drop for DirLock {
     /// After a first start that came to nothing, the folder is as new as before.
     fn drop(&mut self) {
         if !self.used && !self.settled {

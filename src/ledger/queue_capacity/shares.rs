@@ -16,7 +16,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    super::{Caller, Claim, Entrance, bell::Bell, queue::AGEING},
+    super::{Arrival, Caller, SlotRequest, queue::AGEING, waiter_signal::WaiterSignal},
     Limit, Limits,
 };
 
@@ -51,7 +51,7 @@ struct Own {
 #[derive(Debug)]
 struct Occupied {
     bytes: usize,
-    bell: Arc<Bell>,
+    signal: Arc<WaiterSignal>,
 }
 
 impl Inside {
@@ -59,9 +59,9 @@ impl Inside {
         self.calls
     }
 
-    pub(super) fn admits(&mut self, claim: &Claim, limits: Limits) -> Result<(), Limit> {
-        if claim.entrance == Entrance::Newcomer {
-            let gone = self.make_room(claim, limits)?;
+    pub(super) fn admits(&mut self, request: &SlotRequest, limits: Limits) -> Result<(), Limit> {
+        if request.arrival == Arrival::New {
+            let gone = self.make_room(request, limits)?;
             self.put_back(gone);
         }
         Ok(())
@@ -70,21 +70,21 @@ impl Inside {
     /// Lets it in. `None`: it does not have to go for anybody.
     pub(super) fn enter(
         &mut self,
-        claim: &Claim,
+        request: &SlotRequest,
         limits: Limits,
-        bell: &Arc<Bell>,
+        signal: &Arc<WaiterSignal>,
         now: Instant,
     ) -> Result<Option<Turn>, Limit> {
         let mut turn = None;
-        if claim.entrance == Entrance::Newcomer {
-            for (.., occupied) in self.make_room(claim, limits)? {
-                occupied.bell.turn_out();
+        if request.arrival == Arrival::New {
+            for (.., occupied) in self.make_room(request, limits)? {
+                occupied.signal.turn_out();
             }
             self.entered += 1;
-            turn = Some(Turn { due: now + AGEING * u32::from(claim.urgency.get()), number: self.entered });
+            turn = Some(Turn { due: now + AGEING * u32::from(request.urgency.get()), number: self.entered });
         }
-        self.weigh(&claim.caller);
-        self.sit(&claim.caller, turn, Occupied { bytes: claim.bytes, bell: Arc::clone(bell) });
+        self.weigh(&request.caller);
+        self.sit(&request.caller, turn, Occupied { bytes: request.bytes, signal: Arc::clone(signal) });
         Ok(turn)
     }
 
@@ -104,15 +104,15 @@ impl Inside {
     }
 
     /// Takes out those who have to go, or nobody.
-    fn make_room(&mut self, claim: &Claim, limits: Limits) -> Result<Vec<(Caller, Turn, Occupied)>, Limit> {
-        let own = self.callers.get(&claim.caller);
+    fn make_room(&mut self, request: &SlotRequest, limits: Limits) -> Result<Vec<(Caller, Turn, Occupied)>, Limit> {
+        let own = self.callers.get(&request.caller);
         let weights = self.weight - own.map_or(0, |own| u64::from(own.weight.get()));
-        let weights = weights + u64::from(claim.caller.weight().get());
+        let weights = weights + u64::from(request.caller.weight().get());
         let own_is_full = own.map_or(0, |own| own.calls) >= limits.calls_per_caller;
         let mut gone = Vec::new();
-        while let Some(limit) = self.passed(claim, limits) {
+        while let Some(limit) = self.passed(request, limits) {
             let measure = Measure { limit, limits, weights };
-            let furthest = match measure.entitles(claim, self.callers.get(&claim.caller)) && !own_is_full {
+            let furthest = match measure.entitles(request, self.callers.get(&request.caller)) && !own_is_full {
                 true => measure.furthest_above(&self.callers),
                 false => None,
             };
@@ -126,11 +126,11 @@ impl Inside {
     }
 
     /// The limit that this one would pass.
-    fn passed(&self, claim: &Claim, limits: Limits) -> Option<Limit> {
+    fn passed(&self, request: &SlotRequest, limits: Limits) -> Option<Limit> {
         if self.calls >= limits.calls {
             return Some(Limit::Calls);
         }
-        (self.bytes.saturating_add(claim.bytes) > limits.bytes).then_some(Limit::Bytes)
+        (self.bytes.saturating_add(request.bytes) > limits.bytes).then_some(Limit::Bytes)
     }
 
     fn take_last(&mut self, caller: Caller) -> Option<(Caller, Turn, Occupied)> {
@@ -179,10 +179,10 @@ struct Measure {
 
 impl Measure {
     /// Whether the newcomer is within its share.
-    fn entitles(&self, claim: &Claim, own: Option<&Own>) -> bool {
+    fn entitles(&self, request: &SlotRequest, own: Option<&Own>) -> bool {
         let used = own.map_or(0, |own| self.used(own));
-        let more = if self.limit == Limit::Bytes { claim.bytes as u128 } else { 1 };
-        used + more <= self.share(claim.caller.weight())
+        let more = if self.limit == Limit::Bytes { request.bytes as u128 } else { 1 };
+        used + more <= self.share(request.caller.weight())
     }
 
     fn furthest_above(&self, callers: &HashMap<Caller, Own>) -> Option<Caller> {

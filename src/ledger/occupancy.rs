@@ -10,21 +10,21 @@ const MOMENTS: u32 = 1024;
 
 /// When how many slots come free, earliest first.
 #[derive(Debug, Clone)]
-pub(super) struct Charges {
+pub(super) struct Occupancy {
     free_at: VecDeque<(Instant, u32)>,
     total: u32,
     /// What moments are rounded up to, and where the grid begins.
     grain: Option<(Duration, Instant)>,
 }
 
-impl Charges {
+impl Occupancy {
     /// None yet, of a threshold of `requests` whose charges last no longer than `longest`.
     pub(super) fn new(requests: u32, longest: Duration, now: Instant) -> Self {
         let grain = (requests > MOMENTS).then(|| ((longest / MOMENTS).max(Duration::from_nanos(1)), now));
         Self { free_at: VecDeque::new(), total: 0, grain }
     }
 
-    /// Charges `slots` until `at`.
+    /// Occupancy `slots` until `at`.
     pub(super) fn charge(&mut self, at: Instant, slots: u32) {
         if slots == 0 {
             return;
@@ -91,32 +91,32 @@ mod tests {
     #[test]
     fn keeps_small_thresholds_exactly_and_in_order() {
         let now = clock::now();
-        let mut charges = Charges::new(30, second(65), now);
+        let mut occupancy = Occupancy::new(30, second(65), now);
         for at in [5, 9, 7, 7, 1] {
-            charges.charge(now + second(at), 1);
+            occupancy.charge(now + second(at), 1);
         }
-        let moments: Vec<_> = charges.iter().map(|(at, slots)| ((at - now).as_secs(), slots)).collect();
+        let moments: Vec<_> = occupancy.iter().map(|(at, slots)| ((at - now).as_secs(), slots)).collect();
         assert_eq!(moments, [(1, 1), (5, 1), (7, 2), (9, 1)]);
-        let nth: Vec<_> = (0..6).map(|n| charges.nth(n).map(|at| (at - now).as_secs())).collect();
+        let nth: Vec<_> = (0..6).map(|n| occupancy.nth(n).map(|at| (at - now).as_secs())).collect();
         assert_eq!(nth, [Some(1), Some(5), Some(7), Some(7), Some(9), None]);
-        charges.expire(now + second(7));
-        assert_eq!((charges.total(), charges.iter().count()), (1, 1));
+        occupancy.expire(now + second(7));
+        assert_eq!((occupancy.total(), occupancy.iter().count()), (1, 1));
     }
 
     #[test]
     fn a_days_calls_take_bounded_memory_and_are_rounded_to_the_safe_side() {
         let (now, day) = (clock::now(), second(24 * 3600));
-        let mut charges = Charges::new(25_000, day, now);
+        let mut occupancy = Occupancy::new(25_000, day, now);
         for call in 0..25_000 {
             let at = now + second(3) * call + day;
-            charges.charge(at, 1);
-            let (kept, _) = charges.iter().last().unwrap();
+            occupancy.charge(at, 1);
+            let (kept, _) = occupancy.iter().last().unwrap();
             assert!(kept >= at && kept - at <= day / MOMENTS, "{:?}", kept - at);
-            charges.expire(now + second(3) * call);
+            occupancy.expire(now + second(3) * call);
         }
-        assert_eq!(charges.total(), 25_000);
-        assert!(charges.iter().count() <= MOMENTS as usize + 1, "{}", charges.iter().count());
-        charges.expire(now + day + second(3) * 25_000 + day / MOMENTS);
-        assert_eq!(charges.total(), 0);
+        assert_eq!(occupancy.total(), 25_000);
+        assert!(occupancy.iter().count() <= MOMENTS as usize + 1, "{}", occupancy.iter().count());
+        occupancy.expire(now + day + second(3) * 25_000 + day / MOMENTS);
+        assert_eq!(occupancy.total(), 0);
     }
 }

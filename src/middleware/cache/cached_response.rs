@@ -27,7 +27,7 @@ const LARGEST: usize = 1024 * 1024;
 
 /// A successful answer, whole.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct CachedResponse {
     headers: HeaderMap,
     /// What was left of the threshold when it was called for; of no interest to later readers.
     limits: HeaderMap,
@@ -67,7 +67,7 @@ pub(super) enum NotKept {
     Broken(BodyError),
 }
 
-impl Kept {
+impl CachedResponse {
     /// Keeps an answer, or gives it back as it was when it is none to be kept.
     pub(super) async fn keep(
         response: Response<Body>,

@@ -14,13 +14,13 @@ pub(in crate::ledger) const AGEING: Duration = Duration::from_secs(5);
 /// When somebody came, in nanoseconds since the queue was last empty: half an [`Instant`]'s size, and good for 584
 /// years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Arrival(u64);
+pub(super) struct EnqueuedAt(u64);
 
 /// A place among the waiters of one caller: the lesser one is served first, at equal moments the more urgent one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due(u64, Urgency);
 
-impl Arrival {
+impl EnqueuedAt {
     pub(super) fn since(epoch: Instant, now: Instant) -> Self {
         Self(nanoseconds(now.saturating_duration_since(epoch)))
     }

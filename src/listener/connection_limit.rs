@@ -18,14 +18,14 @@ const ADMIN_PLACES: usize = 256;
 /// Who comes during a drain is told so and leaves.
 const LATE_PLACES: usize = 32;
 
-/// Places for connections; clones share them.
+/// ConnectionLimit for connections; clones share them.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct ConnectionLimit {
     free: Arc<Semaphore>,
     idle: IdleConnections,
 }
 
-impl Places {
+impl ConnectionLimit {
     /// For callers, as many as the process may have, and no more than `most`; the soft limit of open files is raised to
     /// the hard one for it.
     #[must_use]
@@ -33,7 +33,7 @@ impl Places {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
         let files = if raised { maximum } else { current };
-        Self::of(files.map_or(usize::MAX, places).min(most))
+        Self::of(files.map_or(usize::MAX, connections).min(most))
     }
 
     /// For operators, whom no crowd of callers keeps out.
@@ -68,14 +68,14 @@ impl Places {
         self.idle.clone()
     }
 
-    fn of(places: usize) -> Self {
-        let free = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
+    fn of(connections: usize) -> Self {
+        let free = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
         Self { free, idle: IdleConnections::default() }
     }
 }
 
 /// Half of the files that are left, since a call in flight has two; at least a few, whatever the limit.
-fn places(files: u64) -> usize {
+fn connections(files: u64) -> usize {
     usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(8)
 }
 
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn half_of_what_is_left_and_never_none() {
         for (files, expected) in [(1024, 352), (1_048_576, 524_128), (70, 8), (0, 8)] {
-            assert_eq!(places(files), expected, "{files}");
+            assert_eq!(connections(files), expected, "{files}");
         }
     }
 }

@@ -7,15 +7,15 @@ fn caller(name: &str, weight: u32) -> Caller {
     Caller::new(name, NonZeroU32::new(weight).unwrap())
 }
 
-fn claim(caller: &Caller, bytes: usize) -> Claim {
-    Claim { caller: caller.clone(), bytes, ..Claim::plain(clock::now()) }
+fn request(caller: &Caller, bytes: usize) -> SlotRequest {
+    SlotRequest { caller: caller.clone(), bytes, ..SlotRequest::plain(clock::now()) }
 }
 
 /// A room and everybody who entered it, in their order.
 struct Trial {
     inside: Inside,
     limits: Limits,
-    bells: Vec<Arc<Bell>>,
+    bells: Vec<Arc<WaiterSignal>>,
 }
 
 impl Trial {
@@ -23,18 +23,18 @@ impl Trial {
         Self { inside: Inside::default(), limits, bells: Vec::new() }
     }
 
-    fn enter(&mut self, claim: &Claim) -> Result<Option<Turn>, Limit> {
-        let foretold = self.inside.admits(claim, self.limits);
-        let bell = Arc::new(Bell::default());
-        let entered = self.inside.enter(claim, self.limits, &bell, clock::now());
+    fn enter(&mut self, request: &SlotRequest) -> Result<Option<Turn>, Limit> {
+        let foretold = self.inside.admits(request, self.limits);
+        let signal = Arc::new(WaiterSignal::default());
+        let entered = self.inside.enter(request, self.limits, &signal, clock::now());
         assert_eq!(foretold, entered.map(|_| ()), "what is foretold comes true");
-        self.bells.push(bell);
+        self.bells.push(signal);
         entered
     }
 
     /// The numbers of those who had to go.
     fn gone(&self) -> Vec<usize> {
-        let gone = |(number, bell): (usize, &Arc<Bell>)| bell.is_turned_out().then_some(number);
+        let gone = |(number, signal): (usize, &Arc<WaiterSignal>)| signal.is_turned_out().then_some(number);
         self.bells.iter().enumerate().filter_map(gone).collect()
     }
 }
@@ -44,16 +44,16 @@ fn what_nobody_needs_is_lent_and_given_back_from_the_last_on() {
     let (one, three) = (caller("one", 1), caller("three", 3));
     let mut room = Trial::new(Limits::calls(8));
     for _ in 0..8 {
-        room.enter(&claim(&one, 0)).unwrap();
+        room.enter(&request(&one, 0)).unwrap();
     }
-    assert_eq!(room.enter(&claim(&one, 0)), Err(Limit::Calls));
+    assert_eq!(room.enter(&request(&one, 0)), Err(Limit::Calls));
     for _ in 0..6 {
-        room.enter(&claim(&three, 0)).unwrap();
+        room.enter(&request(&three, 0)).unwrap();
     }
     assert_eq!(room.gone(), [2, 3, 4, 5, 6, 7], "the youngest, one by one");
     // Six of eight are its share.
-    assert_eq!(room.enter(&claim(&three, 0)), Err(Limit::Calls));
-    assert_eq!((room.enter(&claim(&one, 0)), room.inside.calls()), (Err(Limit::Calls), 8));
+    assert_eq!(room.enter(&request(&three, 0)), Err(Limit::Calls));
+    assert_eq!((room.enter(&request(&one, 0)), room.inside.calls()), (Err(Limit::Calls), 8));
 }
 
 /// Shares are 6, 3 and 3. The heavy one has more calls, and more beyond its share, but less for its weight.
@@ -62,17 +62,17 @@ fn the_one_who_is_furthest_above_its_share_gives_way() {
     let (heavy, light, new) = (caller("heavy", 2), caller("light", 1), caller("new", 1));
     let mut room = Trial::new(Limits::calls(12));
     for _ in 0..7 {
-        room.enter(&claim(&heavy, 0)).unwrap();
+        room.enter(&request(&heavy, 0)).unwrap();
     }
     for _ in 0..5 {
-        room.enter(&claim(&light, 0)).unwrap();
+        room.enter(&request(&light, 0)).unwrap();
     }
     for gone in [&[11][..], &[10, 11], &[6, 10, 11]] {
-        room.enter(&claim(&new, 0)).unwrap();
+        room.enter(&request(&new, 0)).unwrap();
         assert_eq!(room.gone(), gone);
     }
     for everybody in [heavy, light, new] {
-        assert_eq!(room.enter(&claim(&everybody, 0)), Err(Limit::Calls));
+        assert_eq!(room.enter(&request(&everybody, 0)), Err(Limit::Calls));
     }
 }
 
@@ -81,9 +81,9 @@ fn background_calls_go_before_urgent_ones_that_came_later() {
     let (one, other) = (caller("one", 1), caller("other", 1));
     let mut room = Trial::new(Limits::calls(3));
     for urgency in [3, 7, 0] {
-        room.enter(&Claim { urgency: Urgency::new(urgency).unwrap(), ..claim(&one, 0) }).unwrap();
+        room.enter(&SlotRequest { urgency: Urgency::new(urgency).unwrap(), ..request(&one, 0) }).unwrap();
     }
-    room.enter(&claim(&other, 0)).unwrap();
+    room.enter(&request(&other, 0)).unwrap();
     assert_eq!(room.gone(), [1]);
 }
 
@@ -92,10 +92,10 @@ fn who_came_back_from_a_lock_keeps_its_seat() {
     let (one, other) = (caller("one", 1), caller("other", 1));
     let mut room = Trial::new(Limits::calls(2));
     for _ in 0..3 {
-        let back = Claim { entrance: Entrance::Returning, ..claim(&one, 0) };
+        let back = SlotRequest { arrival: Arrival::Requeued, ..request(&one, 0) };
         assert_eq!(room.enter(&back), Ok(None));
     }
-    assert_eq!((room.enter(&claim(&other, 0)), room.gone()), (Err(Limit::Calls), vec![]));
+    assert_eq!((room.enter(&request(&other, 0)), room.gone()), (Err(Limit::Calls), vec![]));
 }
 
 #[test]
@@ -103,11 +103,11 @@ fn bytes_are_shared_too() {
     let (one, other) = (caller("one", 1), caller("other", 1));
     let mut room = Trial::new(Limits { calls: 100, bytes: 100, calls_per_caller: 100 });
     for _ in 0..9 {
-        room.enter(&claim(&one, 10)).unwrap();
+        room.enter(&request(&one, 10)).unwrap();
     }
-    assert_eq!(room.enter(&claim(&other, 51)), Err(Limit::Bytes), "more than its half");
+    assert_eq!(room.enter(&request(&other, 51)), Err(Limit::Bytes), "more than its half");
     assert!(room.gone().is_empty());
-    room.enter(&claim(&other, 35)).unwrap();
+    room.enter(&request(&other, 35)).unwrap();
     assert_eq!((room.gone(), room.inside.bytes), (vec![6, 7, 8], 95));
 }
 
@@ -116,10 +116,10 @@ fn bytes_are_shared_too() {
 fn nobody_goes_in_vain() {
     let (one, other, new) = (caller("one", 1), caller("other", 1), caller("new", 1));
     let mut room = Trial::new(Limits { calls: 100, bytes: 100, calls_per_caller: 100 });
-    room.enter(&claim(&one, 40)).unwrap();
-    room.enter(&claim(&one, 10)).unwrap();
-    room.enter(&claim(&other, 45)).unwrap();
-    assert_eq!(room.enter(&claim(&new, 30)), Err(Limit::Bytes));
+    room.enter(&request(&one, 40)).unwrap();
+    room.enter(&request(&one, 10)).unwrap();
+    room.enter(&request(&other, 45)).unwrap();
+    assert_eq!(room.enter(&request(&new, 30)), Err(Limit::Bytes));
     assert!(room.gone().is_empty());
     assert_eq!((room.inside.bytes, room.inside.callers[&one].lent.len()), (95, 2));
 }
@@ -128,21 +128,21 @@ fn nobody_goes_in_vain() {
 fn a_caller_keeps_one_call_and_its_own_limit() {
     let (one, other) = (caller("one", 1), caller("other", 1000));
     let mut room = Trial::new(Limits { calls: 3, bytes: usize::MAX, calls_per_caller: 2 });
-    room.enter(&claim(&one, 0)).unwrap();
-    room.enter(&claim(&one, 0)).unwrap();
-    room.enter(&claim(&other, 0)).unwrap();
-    room.enter(&claim(&other, 0)).unwrap();
+    room.enter(&request(&one, 0)).unwrap();
+    room.enter(&request(&one, 0)).unwrap();
+    room.enter(&request(&other, 0)).unwrap();
+    room.enter(&request(&other, 0)).unwrap();
     assert_eq!(room.gone(), [1]);
-    assert_eq!(room.enter(&claim(&other, 0)), Err(Limit::Calls), "two of one caller, and the room is full");
+    assert_eq!(room.enter(&request(&other, 0)), Err(Limit::Calls), "two of one caller, and the room is full");
     assert_eq!(room.gone(), [1]);
 }
 
 #[test]
 fn the_newest_weight_counts_and_nothing_is_left_of_those_who_left() {
     let mut inside = Inside::default();
-    let (bell, limits) = (Arc::new(Bell::default()), Limits::calls(9));
+    let (signal, limits) = (Arc::new(WaiterSignal::default()), Limits::calls(9));
     let turns = [2, 5].map(|weight| {
-        let turn = inside.enter(&claim(&caller("one", weight), 3), limits, &bell, clock::now()).unwrap();
+        let turn = inside.enter(&request(&caller("one", weight), 3), limits, &signal, clock::now()).unwrap();
         assert_eq!(inside.weight, u64::from(weight));
         turn
     });
@@ -159,7 +159,7 @@ proptest! {
     fn shares_hold(moves in proptest::collection::vec((0_usize..4, any::<bool>(), 0_usize..100), 1..120), limit in 1_usize..12) {
         let callers = [caller("a", 1), caller("b", 1), caller("c", 2), caller("d", 7)];
         let mut room = Trial::new(Limits::calls(limit));
-        let mut seats: Vec<(usize, Option<Turn>, Arc<Bell>)> = Vec::new();
+        let mut seats: Vec<(usize, Option<Turn>, Arc<WaiterSignal>)> = Vec::new();
         for (who, comes, pick) in moves {
             if !comes {
                 if !seats.is_empty() {
@@ -175,12 +175,12 @@ proptest! {
             let share = |who: usize| (limit * callers[who].weight().get() as usize / weights as usize).max(1);
             let full = seats.len() >= limit;
             let somebody_is_above = (0..callers.len()).any(|other| before[other] > share(other));
-            let entered = room.enter(&claim(&callers[who], 0));
+            let entered = room.enter(&request(&callers[who], 0));
             prop_assert_eq!(entered.is_ok(), !full || (before[who] < share(who) && somebody_is_above));
             if let Ok(turn) = entered {
                 seats.push((who, turn, Arc::clone(room.bells.last().unwrap())));
             }
-            seats.retain(|(.., bell)| !bell.is_turned_out());
+            seats.retain(|(.., signal)| !signal.is_turned_out());
             prop_assert_eq!(seats.len(), room.inside.calls());
             prop_assert!(seats.len() <= limit);
             for other in (0..callers.len()).filter(|other| *other != who) {

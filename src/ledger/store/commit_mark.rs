@@ -17,13 +17,13 @@ use crate::secret::file_watch;
 
 /// The file with the number.
 #[derive(Debug)]
-pub(super) struct Newest {
+pub(super) struct CommitMark {
     file: File,
     path: PathBuf,
     number: u64,
 }
 
-impl Newest {
+impl CommitMark {
     /// Opens the file, or makes it.
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
         let file = file_watch::open_regular(files::private().create(true).truncate(false), &path)?;
@@ -73,11 +73,11 @@ mod tests {
     fn remembers_the_number() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("newest");
-        let mut newest = Newest::open(path.clone()).expect("a new file");
+        let mut newest = CommitMark::open(path.clone()).expect("a new file");
         assert_eq!(newest.number(), 0);
         for number in [1, 700, u64::MAX] {
             newest.note(number).expect("a number written");
-            assert_eq!(Newest::open(path.clone()).expect("the file").number(), number);
+            assert_eq!(CommitMark::open(path.clone()).expect("the file").number(), number);
         }
     }
 

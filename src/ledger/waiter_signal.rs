@@ -6,12 +6,12 @@ use tokio::sync::{Notify, futures::Notified};
 
 /// One waiter's bell. Whoever rings it holds no lock of the waiter's line.
 #[derive(Debug, Default)]
-pub(super) struct Bell {
+pub(super) struct WaiterSignal {
     notify: Notify,
     turned_out: AtomicBool,
 }
 
-impl Bell {
+impl WaiterSignal {
     pub(super) fn listen(&self) -> Notified<'_> {
         self.notify.notified()
     }

@@ -3,7 +3,7 @@
 //! Only the caller at the head of the queue sleeps until the next slot; the others sleep until they are woken. Whoever
 //! leaves the head, served, refused or gone, wakes the next one. A slot is handed out when the store knows of it.
 
-mod place;
+mod queue_guard;
 mod state;
 
 use std::{mem, sync::Arc, time::Duration};
@@ -11,18 +11,18 @@ use std::{mem, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::Instant};
 
 use self::{
-    place::{Entered, Look, Place},
+    queue_guard::{Entered, Look, QueueGuard},
     state::State,
 };
 use super::{
-    Books, Bucket, Caller, Claim, Limits, Permit, Quota, Urgency,
-    bell::Bell,
-    bucket::Taken,
+    Caller, LimiterContext, Limits, Permit, Quota, SlotRequest, Urgency, Window,
+    call_history::{Incident, rfc3339},
     daily::Daily,
     journal::{Recorded, Unrecorded},
-    recorder::{Incident, rfc3339},
+    queue_capacity::Limit,
     sync::{Mutex, sleep_until},
-    waiting_room::Limit,
+    waiter_signal::WaiterSignal,
+    window::Grant,
 };
 use crate::{
     ledger::store::{Key, Row},
@@ -32,10 +32,10 @@ use crate::{
 
 /// The queue and the slots of one account and route.
 #[derive(Debug)]
-pub struct Line {
+pub struct RouteLimiter {
     key: Arc<Key>,
     state: Mutex<State>,
-    books: Books,
+    context: LimiterContext,
     /// Tells permits that are held, but not yet used, of a lock.
     locked: Notify,
 }
@@ -70,7 +70,7 @@ pub enum Refused {
 
 /// A lock that an answer told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Met {
+pub struct LockHit {
     /// Its end.
     pub until: Instant,
     /// It came while the ledger had free slots, so another client spends the same quota.
@@ -103,21 +103,21 @@ pub struct Standing {
     pub foreign_locks: u64,
 }
 
-impl Line {
+impl RouteLimiter {
     /// An empty line before this bucket, and before the account's daily one.
-    pub(super) fn new(key: Key, bucket: Bucket, daily: Option<Arc<Daily>>, books: Books) -> Arc<Self> {
-        let state = Mutex::new(State::new(bucket, daily));
-        let line = Arc::new(Self { key: Arc::new(key), state, books, locked: Notify::new() });
-        let recorded: Arc<dyn Recorded> = line.clone();
-        line.books.journal.knows(Arc::downgrade(&recorded));
-        line
+    pub(super) fn new(key: Key, window: Window, daily: Option<Arc<Daily>>, context: LimiterContext) -> Arc<Self> {
+        let state = Mutex::new(State::new(window, daily));
+        let limiter = Arc::new(Self { key: Arc::new(key), state, context, locked: Notify::new() });
+        let recorded: Arc<dyn Recorded> = limiter.clone();
+        limiter.context.journal.knows(Arc::downgrade(&recorded));
+        limiter
     }
 
     /// A line by itself, forgotten with the process.
     #[must_use]
     pub fn in_memory(threshold: Threshold, limits: Limits) -> Arc<Self> {
-        let books = Books::in_memory(limits);
-        Self::new(Key::default(), Bucket::new(threshold, clock::now()), None, books)
+        let context = LimiterContext::in_memory(limits);
+        Self::new(Key::default(), Window::new(threshold, clock::now()), None, context)
     }
 
     /// Waits for a slot until the claim's deadline.
@@ -126,23 +126,23 @@ impl Line {
     ///
     /// # Errors
     /// [`Refused`], at once when no slot can come free in time, at the latest at the deadline.
-    pub async fn permit(self: &Arc<Self>, claim: Claim) -> Result<Permit, Refused> {
-        let permit = self.slot(claim).await?;
+    pub async fn permit(self: &Arc<Self>, request: SlotRequest) -> Result<Permit, Refused> {
+        let permit = self.slot(request).await?;
         // The slot is given back where the store does not take it.
-        self.books.journal.recorded().await.map_err(|Unrecorded| Refused::Unrecorded)?;
+        self.context.journal.recorded().await.map_err(|Unrecorded| Refused::Unrecorded)?;
         Ok(permit)
     }
 
-    async fn slot(self: &Arc<Self>, claim: Claim) -> Result<Permit, Refused> {
-        let deadline = claim.deadline;
-        let place = match self.enter(claim)? {
+    async fn slot(self: &Arc<Self>, request: SlotRequest) -> Result<Permit, Refused> {
+        let deadline = request.deadline;
+        let guard = match self.enter(request)? {
             Entered::Served(permit) => return Ok(permit),
-            Entered::Waiting(place) => place,
+            Entered::Waiting(guard) => guard,
         };
         loop {
             // Listening starts before looking, so that no wake-up falls between the two.
-            let woken = place.listen();
-            let until = match place.look()? {
+            let woken = guard.listen();
+            let until = match guard.look()? {
                 Look::Served(permit) => return Ok(permit),
                 Look::Wait { until } => until.map_or(deadline, |until| until.min(deadline)),
             };
@@ -171,18 +171,18 @@ impl Line {
     /// What would become of this claim if it came now: how long it would wait, and why it would be refused, if it would.
     ///
     /// Asks the same questions in the same order as [`permit`](Self::permit), and changes nothing.
-    pub fn verdict(&self, claim: &Claim) -> (Duration, Result<(), Refused>) {
+    pub fn verdict(&self, request: &SlotRequest) -> (Duration, Result<(), Refused>) {
         let now = clock::now();
         let mut state = self.state.lock();
-        let expected = state.expected(&claim.caller, claim.urgency, now).saturating_duration_since(now);
-        let judged = if self.books.journal.is_failing() {
+        let expected = state.expected(&request.caller, request.urgency, now).saturating_duration_since(now);
+        let judged = if self.context.journal.is_failing() {
             Err(Refused::Unrecorded)
         } else if state.queue.is_empty() && state.has_room(now) {
             return (Duration::ZERO, Ok(()));
         } else {
             state
-                .admits(claim, now)
-                .and_then(|()| self.books.room.admits(claim).map_err(|limit| state.full(claim, now, limit)))
+                .admits(request, now)
+                .and_then(|()| self.context.room.admits(request).map_err(|limit| state.full(request, now, limit)))
         };
         (expected, judged)
     }
@@ -195,44 +195,45 @@ impl Line {
         Standing {
             key: Arc::clone(&self.key),
             allowance: state.allowance(now),
-            locked: state.bucket.locked_until(now).map(|until| until.saturating_duration_since(now)),
+            locked: state.window.locked_until(now).map(|until| until.saturating_duration_since(now)),
             waiting: state.queue.len(),
             expected: state.expected(&Caller::anonymous(), Urgency::default(), now).saturating_duration_since(now),
             foreign_locks: state.foreign_locks,
         }
     }
 
-    fn enter(self: &Arc<Self>, claim: Claim) -> Result<Entered, Refused> {
-        if self.books.journal.is_failing() {
+    fn enter(self: &Arc<Self>, request: SlotRequest) -> Result<Entered, Refused> {
+        if self.context.journal.is_failing() {
             return Err(Refused::Unrecorded);
         }
         let now = clock::now();
         let mut state = self.state.lock();
         if state.queue.is_empty()
-            && let Ok(taken) = state.take(now)
+            && let Ok(grant) = state.take(now)
         {
             self.note(&mut state);
-            return Ok(Entered::Served(Permit::new(Arc::clone(self), taken, claim)));
+            return Ok(Entered::Served(Permit::new(Arc::clone(self), grant, request)));
         }
-        state.admits(&claim, now)?;
-        let bell = Arc::new(Bell::default());
-        let seat = self.books.room.enter(&claim, &bell, now).map_err(|limit| state.full(&claim, now, limit))?;
-        let ticket = state.join(&claim, Arc::clone(&bell), now);
-        Ok(Entered::Waiting(Place::new(Arc::clone(self), ticket, bell, claim, seat)))
+        state.admits(&request, now)?;
+        let signal = Arc::new(WaiterSignal::default());
+        let admission =
+            self.context.room.enter(&request, &signal, now).map_err(|limit| state.full(&request, now, limit))?;
+        let ticket = state.join(&request, Arc::clone(&signal), now);
+        Ok(Entered::Waiting(QueueGuard::new(Arc::clone(self), ticket, signal, request, admission)))
     }
 
     /// Has the store told of a change, once until it has taken it.
     fn note(self: &Arc<Self>, state: &mut State) {
         if !mem::replace(&mut state.noted, true) {
-            self.books.journal.changed(self.clone());
+            self.context.journal.changed(self.clone());
         }
     }
 }
 
 /// For permits.
-impl Line {
-    pub(super) fn books(&self) -> &Books {
-        &self.books
+impl RouteLimiter {
+    pub(super) fn context(&self) -> &LimiterContext {
+        &self.context
     }
 
     pub(super) fn key(&self) -> &Arc<Key> {
@@ -241,7 +242,7 @@ impl Line {
 
     /// Changes the bucket, and the account's daily one in the same way, and wakes the head of the queue, for which
     /// something may have come free.
-    pub(super) fn change(self: &Arc<Self>, change: impl Fn(&mut Bucket, Instant)) {
+    pub(super) fn change(self: &Arc<Self>, change: impl Fn(&mut Window, Instant)) {
         let mut state = self.state.lock();
         state.change(clock::now(), change);
         state.wake_head();
@@ -249,7 +250,7 @@ impl Line {
     }
 
     /// The same for a change for the worse: who can no longer be served in time is to hear so at once.
-    pub(super) fn worsen(self: &Arc<Self>, change: impl Fn(&mut Bucket, Instant)) {
+    pub(super) fn worsen(self: &Arc<Self>, change: impl Fn(&mut Window, Instant)) {
         let mut state = self.state.lock();
         let now = clock::now();
         state.change(now, change);
@@ -259,40 +260,40 @@ impl Line {
     }
 
     /// Locks the bucket. `None` when the lock has no length.
-    pub(super) fn lock(self: &Arc<Self>, retry_after: Option<Duration>) -> Option<Met> {
+    pub(super) fn lock(self: &Arc<Self>, retry_after: Option<Duration>) -> Option<LockHit> {
         let now = clock::now();
-        let (met, quota) = {
+        let (hit, quota) = {
             let mut state = self.state.lock();
-            let foreign = state.bucket.shows_room(now);
-            let quota = state.bucket.quota(now);
-            let until = state.bucket.locked(now, retry_after)?;
+            let foreign = state.window.shows_room(now);
+            let quota = state.window.quota(now);
+            let until = state.window.locked(now, retry_after)?;
             state.foreign_locks += u64::from(foreign);
             state.review(now);
             state.wake_head();
             self.note(&mut state);
-            (Met { until, foreign }, quota)
+            (LockHit { until, foreign }, quota)
         };
         // A process that ends now must not leave a successor that knows nothing of the lock.
-        self.books.journal.hurry();
+        self.context.journal.hurry();
         self.locked.notify_waiters();
-        if met.foreign {
-            self.report(met.until, quota, now);
+        if hit.foreign {
+            self.report(hit.until, quota, now);
         }
-        Some(met)
+        Some(hit)
     }
 
     /// The end of a lock that came after this slot was taken.
-    pub(super) fn overtaken(&self, taken: Taken) -> Option<Instant> {
-        self.state.lock().bucket.overtaken(taken)
+    pub(super) fn overtaken(&self, grant: Grant) -> Option<Instant> {
+        self.state.lock().window.overtaken(grant)
     }
 
     /// Resolves when such a lock comes.
-    pub(super) async fn overtaking(&self, taken: Taken) -> Instant {
+    pub(super) async fn overtaking(&self, grant: Grant) -> Instant {
         loop {
             let mut locked = std::pin::pin!(self.locked.notified());
             // Listening starts before looking, so that no lock falls between the two.
             locked.as_mut().enable();
-            if let Some(until) = self.overtaken(taken) {
+            if let Some(until) = self.overtaken(grant) {
                 return until;
             }
             locked.await;
@@ -302,8 +303,8 @@ impl Line {
     /// Keeps the record of the last window for a post-mortem.
     fn report(&self, until: Instant, quota: Quota, now: Instant) {
         let since = now.checked_sub(quota.window).unwrap_or(now);
-        let (calls, calls_are_complete) = self.books.recorder.calls(&self.key, since);
-        let text = self.books.recorder.keep(&Incident {
+        let (calls, calls_are_complete) = self.context.history.calls(&self.key, since);
+        let text = self.context.history.keep(&Incident {
             at: rfc3339(clock::wall()),
             account: &self.key.account,
             route: &self.key.meter,
@@ -314,14 +315,14 @@ impl Line {
             calls,
             calls_are_complete,
         });
-        self.books.journal.keep_incident(text);
+        self.context.journal.keep_incident(text);
     }
 }
 
-impl Recorded for Line {
+impl Recorded for RouteLimiter {
     fn record(&self) -> (Key, Row) {
         let mut state = self.state.lock();
         state.noted = false;
-        ((*self.key).clone(), state.bucket.row(clock::now()))
+        ((*self.key).clone(), state.window.row(clock::now()))
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::shares::{Inside, Turn};
-use super::{Caller, Claim, bell::Bell};
+use super::{Caller, SlotRequest, waiter_signal::WaiterSignal};
 
 /// What waiting is bounded by. Each also holds alone: whoever would pass one of them is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,22 +54,22 @@ pub enum Limit {
 /// Its mutex is a leaf: a line's is taken before it and never while it is held. So a waiter of another line is not taken
 /// from its queue here; its seat is given away, its bell rings, and it leaves its own line itself.
 #[derive(Debug)]
-pub struct WaitingRoom {
+pub struct QueueCapacity {
     limits: Limits,
     inside: Mutex<Inside>,
 }
 
 /// A seat in the room; dropping it leaves the room, unless it was given away.
 #[derive(Debug)]
-pub(super) struct Seat {
-    room: Arc<WaitingRoom>,
+pub(super) struct QueueAdmission {
+    room: Arc<QueueCapacity>,
     caller: Caller,
     bytes: usize,
     turn: Option<Turn>,
-    bell: Arc<Bell>,
+    signal: Arc<WaiterSignal>,
 }
 
-impl WaitingRoom {
+impl QueueCapacity {
     /// An empty room.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
@@ -83,24 +83,29 @@ impl WaitingRoom {
     }
 
     /// Whether it would let this one in, which takes no seat.
-    pub(super) fn admits(&self, claim: &Claim) -> Result<(), Limit> {
-        self.inside.lock().admits(claim, self.limits)
+    pub(super) fn admits(&self, request: &SlotRequest) -> Result<(), Limit> {
+        self.inside.lock().admits(request, self.limits)
     }
 
     /// Takes a seat, another caller's last one where that is this caller's by right; the one who loses it hears its bell.
     /// Who comes back from a lock was in already and is not turned away.
-    pub(super) fn enter(self: &Arc<Self>, claim: &Claim, bell: &Arc<Bell>, now: Instant) -> Result<Seat, Limit> {
-        let turn = self.inside.lock().enter(claim, self.limits, bell, now)?;
-        let (room, caller, bell) = (Arc::clone(self), claim.caller.clone(), Arc::clone(bell));
-        Ok(Seat { room, caller, bytes: claim.bytes, turn, bell })
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        request: &SlotRequest,
+        signal: &Arc<WaiterSignal>,
+        now: Instant,
+    ) -> Result<QueueAdmission, Limit> {
+        let turn = self.inside.lock().enter(request, self.limits, signal, now)?;
+        let (room, caller, signal) = (Arc::clone(self), request.caller.clone(), Arc::clone(signal));
+        Ok(QueueAdmission { room, caller, bytes: request.bytes, turn, signal })
     }
 }
 
-impl Drop for Seat {
+impl Drop for QueueAdmission {
     fn drop(&mut self) {
         let mut inside = self.room.inside.lock();
         // Seats are given away under this lock.
-        if !self.bell.is_turned_out() {
+        if !self.signal.is_turned_out() {
             inside.leave(&self.caller, self.turn, self.bytes);
         }
     }

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{charges::Charges, forecast::Forecast, pacer::Pacer};
+use super::{forecast::Forecast, occupancy::Occupancy, pacer::Pacer};
 use crate::{
     ledger::store::Row,
     zoho::catalogue::{Pace, Threshold},
@@ -17,19 +17,19 @@ pub const NO_ANSWER_GRACE: Duration = Duration::from_secs(5);
 
 /// The slots of one account and route.
 #[derive(Debug)]
-pub struct Bucket {
+pub struct Window {
     threshold: Threshold,
     /// Calls sent whose answer's head has not arrived.
     in_flight: u32,
     /// Calls whose answer's head has arrived and whose body may yet tell of a lock.
     unread: u32,
     /// The other charged slots.
-    charges: Charges,
+    occupancy: Occupancy,
     lock: Option<Lock>,
     /// How many went alone so far, so that each has a number of its own.
     probes: u32,
     pacer: Option<Box<Pacer>>,
-    /// A running mean of send-to-answer times; it only sharpens [`Bucket::forecast`], never the rule.
+    /// A running mean of send-to-answer times; it only sharpens [`Window::forecast`], never the rule.
     round_trip: Duration,
 }
 
@@ -44,7 +44,7 @@ struct Lock {
 
 /// A slot was taken.
 #[derive(Debug, Clone, Copy)]
-pub struct Taken {
+pub struct Grant {
     /// It is the one call that goes alone after a lock, of this number.
     probe: Option<u32>,
 }
@@ -71,53 +71,53 @@ pub struct Quota {
     pub reset: Option<Duration>,
 }
 
-impl Bucket {
+impl Window {
     /// With every slot free.
     #[must_use]
     pub fn new(threshold: Threshold, now: Instant) -> Self {
         let pacer = (threshold.pace == Pace::Smooth).then(|| Box::new(Pacer::new(&threshold)));
         let longest = threshold.window + NO_ANSWER_GRACE;
-        let charges = Charges::new(threshold.requests.get(), longest, now);
-        Self { threshold, in_flight: 0, unread: 0, charges, lock: None, probes: 0, pacer, round_trip: Duration::ZERO }
+        let occupancy = Occupancy::new(threshold.requests.get(), longest, now);
+        Self { threshold, in_flight: 0, unread: 0, occupancy, lock: None, probes: 0, pacer, round_trip: Duration::ZERO }
     }
 
     /// As an earlier process left it. Calls of which it never knew an answer are charged as if given up now, and one
     /// call goes alone first, because those answers may have told of a lock.
     #[must_use]
     pub fn restored(threshold: Threshold, row: &Row, now: Instant) -> Self {
-        let mut bucket = Self::new(threshold, now);
+        let mut window = Self::new(threshold, now);
         // Charged until an answer and the window of then; it is the window of now that counts.
         let moved = |at: Instant| (at + threshold.window).checked_sub(row.window).unwrap_or(at);
         for &(at, slots) in &row.charges {
-            bucket.charges.charge(moved(at), slots);
+            window.occupancy.charge(moved(at), slots);
         }
-        bucket.charges.charge(now + threshold.window + NO_ANSWER_GRACE, row.in_flight);
+        window.occupancy.charge(now + threshold.window + NO_ANSWER_GRACE, row.in_flight);
         let unseen = (row.in_flight > 0).then_some(now);
-        bucket.lock = row.lock.max(unseen).map(|until| Lock { until, probe: None });
-        bucket
+        window.lock = row.lock.max(unseen).map(|until| Lock { until, probe: None });
+        window
     }
 
     /// As it would be at worst if nothing is known of what an earlier process did until `since`, but perhaps its lock.
     /// One call goes alone first: that process may have been told of a lock, or not have lived to be.
     #[must_use]
     pub fn worst(threshold: Threshold, lock: Option<Instant>, since: Instant, now: Instant) -> Self {
-        let mut bucket = Self::new(threshold, now);
+        let mut window = Self::new(threshold, now);
         let until = since + threshold.window + NO_ANSWER_GRACE;
         if until > now {
-            bucket.charges.charge(until, threshold.requests.get());
+            window.occupancy.charge(until, threshold.requests.get());
         }
-        bucket.lock = Some(Lock { until: lock.unwrap_or(since), probe: None });
-        bucket
+        window.lock = Some(Lock { until: lock.unwrap_or(since), probe: None });
+        window
     }
 
     /// What has to be remembered of it.
     #[must_use]
     pub fn row(&mut self, now: Instant) -> Row {
-        self.charges.expire(now);
+        self.occupancy.expire(now);
         Row {
             window: self.threshold.window,
             in_flight: self.in_flight,
-            charges: self.charges.iter().collect(),
+            charges: self.occupancy.iter().collect(),
             unread: self.unread > 0,
             lock: self.lock.map(|lock| lock.until),
         }
@@ -128,7 +128,7 @@ impl Bucket {
     /// # Errors
     /// [`Denied`] says when to ask again.
     pub fn room(&mut self, now: Instant) -> Result<(), Denied> {
-        self.charges.expire(now);
+        self.occupancy.expire(now);
         if let Some(lock) = self.lock {
             if now < lock.until {
                 return Err(Denied::Until(lock.until));
@@ -139,7 +139,7 @@ impl Bucket {
         }
         let surplus = self.charged().checked_sub(self.threshold.requests.get());
         // More than all may be charged when the threshold was lowered since the last process.
-        let denied = surplus.map(|surplus| self.charges.nth(surplus).map_or(Denied::Unanswered, Denied::Until));
+        let denied = surplus.map(|surplus| self.occupancy.nth(surplus).map_or(Denied::Unanswered, Denied::Until));
         denied.map_or(Ok(()), Err)
     }
 
@@ -148,44 +148,44 @@ impl Bucket {
     ///
     /// # Errors
     /// [`Denied`] says when to ask again.
-    pub fn take(&mut self, now: Instant) -> Result<Taken, Denied> {
+    pub fn take(&mut self, now: Instant) -> Result<Grant, Denied> {
         self.room(now)?;
         if let Some(pacer) = &mut self.pacer {
             pacer.take(now).map_err(Denied::Until)?;
         }
         self.in_flight += 1;
-        let Some(lock) = &mut self.lock else { return Ok(Taken { probe: None }) };
+        let Some(lock) = &mut self.lock else { return Ok(Grant { probe: None }) };
         lock.probe = Some(self.probes);
         self.probes = self.probes.wrapping_add(1);
-        Ok(Taken { probe: lock.probe })
+        Ok(Grant { probe: lock.probe })
     }
 
     /// The call was never sent.
-    pub fn refund(&mut self, taken: Taken) {
+    pub fn refund(&mut self, grant: Grant) {
         self.in_flight -= 1;
-        self.probe_came_to_nothing(taken);
+        self.probe_came_to_nothing(grant);
     }
 
     /// The answer's head arrived now; the call was sent at `sent_at`.
     pub fn answered(&mut self, now: Instant, sent_at: Instant) {
         self.in_flight -= 1;
         self.unread += 1;
-        self.charges.charge(now + self.threshold.window, 1);
+        self.occupancy.charge(now + self.threshold.window, 1);
         let sample = now.saturating_duration_since(sent_at);
         self.round_trip = if self.round_trip.is_zero() { sample } else { (self.round_trip * 7 + sample) / 8 };
     }
 
     /// No answer will come: the connection was given up now.
-    pub fn lost(&mut self, now: Instant, taken: Taken) {
+    pub fn lost(&mut self, now: Instant, grant: Grant) {
         self.in_flight -= 1;
-        self.charges.charge(now + self.threshold.window + NO_ANSWER_GRACE, 1);
-        self.probe_came_to_nothing(taken);
+        self.occupancy.charge(now + self.threshold.window + NO_ANSWER_GRACE, 1);
+        self.probe_came_to_nothing(grant);
     }
 
     /// The answer broke off before it could be read; its slot is charged already.
-    pub fn unread(&mut self, taken: Taken) {
+    pub fn unread(&mut self, grant: Grant) {
         self.unread = self.unread.saturating_sub(1);
-        self.probe_came_to_nothing(taken);
+        self.probe_came_to_nothing(grant);
     }
 
     /// The answer says the call is locked, for at least as long as the route's page says.
@@ -205,14 +205,14 @@ impl Bucket {
     /// Whether a lock met now can only be somebody else's doing: none was expected, and fewer of our own calls than
     /// the threshold allows can have arrived within a window.
     pub fn shows_room(&mut self, now: Instant) -> bool {
-        self.charges.expire(now);
+        self.occupancy.expire(now);
         self.lock.is_none() && self.charged() < self.threshold.requests.get()
     }
 
     /// The call was executed: if it is the one that goes alone after a lock, the lock is over.
-    pub fn executed(&mut self, taken: Taken) {
+    pub fn executed(&mut self, grant: Grant) {
         self.unread = self.unread.saturating_sub(1);
-        self.lock = self.lock.filter(|lock| !lock.awaits(taken));
+        self.lock = self.lock.filter(|lock| !lock.awaits(grant));
     }
 
     /// Whoever else keeps to a lock, this bucket need not.
@@ -223,14 +223,14 @@ impl Bucket {
     /// Whether a slot taken earlier may still be used: not once a lock has come, unless it is the call that goes alone
     /// after it. The end of the lock otherwise.
     #[must_use]
-    pub fn overtaken(&self, taken: Taken) -> Option<Instant> {
-        self.lock.filter(|lock| !lock.awaits(taken)).map(|lock| lock.until)
+    pub fn overtaken(&self, grant: Grant) -> Option<Instant> {
+        self.lock.filter(|lock| !lock.awaits(grant)).map(|lock| lock.until)
     }
 
     /// Whether the next slot depends on a call that has no answer yet, so that nobody knows its moment.
     #[must_use]
     pub fn is_unanswered(&self) -> bool {
-        self.in_flight > 0 && self.charges.total() == 0
+        self.in_flight > 0 && self.occupancy.total() == 0
     }
 
     /// The end of a lock that has not yet ended.
@@ -242,7 +242,7 @@ impl Bucket {
     /// When waiting callers could be served. Exact while all charged slots are answered; for calls in flight it assumes
     /// a usual round trip.
     pub(super) fn forecast(&mut self, now: Instant) -> Forecast {
-        self.charges.expire(now);
+        self.occupancy.expire(now);
         let requests = self.threshold.requests.get();
         let surplus = self.charged().saturating_sub(requests);
         let generation = self.round_trip + self.threshold.window;
@@ -255,7 +255,7 @@ impl Bucket {
             alone: self.lock.filter(|lock| lock.probe.is_none()).map(|_| self.round_trip),
             requests,
             free: requests.saturating_sub(self.charged()),
-            moments: Forecast::moments(&self.charges, (now + generation, self.in_flight), surplus),
+            moments: Forecast::moments(&self.occupancy, (now + generation, self.in_flight), surplus),
             generation,
             pace: self.pacer.as_ref().map(|pacer| pacer.forecast(now)),
         }
@@ -264,11 +264,11 @@ impl Bucket {
     /// What is left of the threshold.
     #[must_use]
     pub fn quota(&mut self, now: Instant) -> Quota {
-        self.charges.expire(now);
+        self.occupancy.expire(now);
         let charged = self.charged();
         let lock = self.locked_until(now);
         let window = self.threshold.window;
-        let slot = self.charges.nth(0).or((charged > 0).then(|| now + window));
+        let slot = self.occupancy.nth(0).or((charged > 0).then(|| now + window));
         Quota {
             requests: self.threshold.requests,
             window,
@@ -283,18 +283,18 @@ impl Bucket {
     }
 
     fn charged(&self) -> u32 {
-        self.in_flight.saturating_add(self.charges.total())
+        self.in_flight.saturating_add(self.occupancy.total())
     }
 
     /// Nothing was learnt about the lock, so the next call goes alone too.
-    fn probe_came_to_nothing(&mut self, taken: Taken) {
-        if let Some(lock) = self.lock.as_mut().filter(|lock| lock.awaits(taken)) {
+    fn probe_came_to_nothing(&mut self, grant: Grant) {
+        if let Some(lock) = self.lock.as_mut().filter(|lock| lock.awaits(grant)) {
             lock.probe = None;
         }
     }
 }
 
-impl Taken {
+impl Grant {
     /// Whether it is the one call that goes alone after a lock.
     #[must_use]
     pub fn is_probe(self) -> bool {
@@ -304,7 +304,7 @@ impl Taken {
 
 impl Lock {
     /// Whether this is the call that tells whether the lock is over.
-    fn awaits(self, taken: Taken) -> bool {
-        self.probe.is_some() && self.probe == taken.probe
+    fn awaits(self, grant: Grant) -> bool {
+        self.probe.is_some() && self.probe == grant.probe
     }
 }

@@ -7,7 +7,7 @@ use http::{HeaderMap, header};
 use super::{
     Callers, Issuers, Registered,
     fetch::Flight,
-    issuer::Verdict,
+    issuer::KeyChoice,
     limit::Limiter,
     token::{self, Token},
 };
@@ -21,7 +21,7 @@ use crate::{
 
 /// What callers are held to.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct Authenticator {
     callers: Callers,
     issuers: Issuers,
     /// By caller, of those that have one.
@@ -51,7 +51,7 @@ enum Shown<'a> {
     Malformed,
 }
 
-impl Desk {
+impl Authenticator {
     pub(super) fn new(callers: Callers, issuers: Issuers) -> Self {
         let limited = callers.callers().filter_map(|caller| Some((caller.who.clone(), caller.limit?)));
         let limiters = limited.map(|(caller, limit)| (caller, Limiter::new(limit))).collect();
@@ -85,12 +85,12 @@ impl Desk {
         let token = Token::read(text).map_err(bad)?;
         let issuer = token.issuer().and_then(|iss| self.issuers.of(iss)).ok_or_else(|| bad(BadToken::UnknownIssuer))?;
         match issuer.judge(&token, clock::wall()) {
-            Verdict::Bad(reason) => Err(bad(reason)),
-            Verdict::Later(flight) => Ok(Found::Later(flight)),
-            Verdict::Unavailable { retry_after } => {
+            KeyChoice::Bad(reason) => Err(bad(reason)),
+            KeyChoice::Later(flight) => Ok(Found::Later(flight)),
+            KeyChoice::Unavailable { retry_after } => {
                 Err(Cause::IssuerUnavailable { issuer: issuer.name().to_owned(), retry_after })
             }
-            Verdict::Good => {
+            KeyChoice::Good => {
                 let caller = token.subject().and_then(|subject| self.callers.by_subject(issuer.name(), subject));
                 self.admit(caller.ok_or_else(|| bad(BadToken::UnknownSubject))?)
             }
@@ -165,7 +165,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        listener::peer::{Reach, SubjectName},
+        listener::peer::{Exposure, SubjectName},
         middleware::caller::KeyHash,
     };
 
@@ -206,7 +206,7 @@ mod tests {
     }
 
     /// `payroll` has a key and two names, `reports` a name.
-    fn desk() -> Desk {
+    fn authenticator() -> Authenticator {
         let mut callers = Callers::default();
         let (payroll, reports) = (caller("payroll"), caller("reports"));
         callers.add(&payroll);
@@ -220,18 +220,18 @@ mod tests {
             assert!(callers.add_name(name.parse().unwrap(), caller));
         }
         assert!(!callers.add_name("Payroll.example.org".parse().unwrap(), &reports), "it is somebody's already");
-        Desk::new(callers, Issuers::default())
+        Authenticator::new(callers, Issuers::default())
     }
 
     /// The caller's name, or the words of the refusal.
-    fn identified(desk: &Desk, authorization: Option<&str>, names: &[&str]) -> String {
+    fn identified(authenticator: &Authenticator, authorization: Option<&str>, names: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         if let Some(value) = authorization {
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
         }
         let names: Vec<SubjectName> = names.iter().map(|name| name.parse().unwrap()).collect();
-        let peer = Peer { reach: Reach::Network, names: names.into() };
-        match desk.identify(&headers, Some(&peer)) {
+        let peer = Peer { exposure: Exposure::Network, names: names.into() };
+        match authenticator.identify(&headers, Some(&peer)) {
             Ok(Found::Caller(caller, Some(_))) => caller.name().to_owned(),
             Ok(other) => panic!("{other:?}"),
             Err(cause) => format!("{cause:?}"),
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_certificate_tells_who_calls() {
-        let desk = desk();
+        let authenticator = authenticator();
         for (names, expected) in [
             (&["spiffe://example.org/payroll"][..], "payroll"),
             (&["REPORTS.example.org"], "reports"),
@@ -251,17 +251,17 @@ mod tests {
             (&["spiffe://example.org/payroll/x"], "CallerUnauthenticated(UnknownCertificate)"),
             (&[], "CallerUnauthenticated(NothingShown)"),
         ] {
-            assert_eq!(identified(&desk, None, names), expected, "{names:?}");
+            assert_eq!(identified(&authenticator, None, names), expected, "{names:?}");
         }
         assert!(matches!(
-            desk.identify(&HeaderMap::new(), None),
+            authenticator.identify(&HeaderMap::new(), None),
             Err(Cause::CallerUnauthenticated(Unauthenticated::NothingShown))
         ));
     }
 
     #[test]
     fn a_key_goes_before_a_certificate() {
-        let (desk, reports) = (desk(), &["reports.example.org"][..]);
+        let (authenticator, reports) = (authenticator(), &["reports.example.org"][..]);
         for (authorization, expected) in [
             ("Bearer key", "payroll"),
             ("Bearer other", "CallerUnauthenticated(UnknownKey)"),
@@ -271,20 +271,22 @@ mod tests {
             // Without issuers even this is a key.
             ("Bearer a.b.c", "CallerUnauthenticated(UnknownKey)"),
         ] {
-            assert_eq!(identified(&desk, Some(authorization), reports), expected, "{authorization}");
+            assert_eq!(identified(&authenticator, Some(authorization), reports), expected, "{authorization}");
         }
-        assert_eq!(identified(&desk, Some("Basic abc"), &[]), "CallerUnauthenticated(NothingShown)");
+        assert_eq!(identified(&authenticator, Some("Basic abc"), &[]), "CallerUnauthenticated(NothingShown)");
         for zohos in ["Zoho-oauthtoken 1000.a.b", "ZOHO-AUTHTOKEN a", "Bearer 1000.a.b", "bearer 1000.abc"] {
-            assert_eq!(identified(&desk, Some(zohos), &[]), "CallerUnauthenticated(ZohoToken)", "{zohos}");
+            assert_eq!(identified(&authenticator, Some(zohos), &[]), "CallerUnauthenticated(ZohoToken)", "{zohos}");
         }
-        let stranger = identified(&desk, Some("Zoho-oauthtoken 1000.a.b"), &["x.example.org"]);
+        let stranger = identified(&authenticator, Some("Zoho-oauthtoken 1000.a.b"), &["x.example.org"]);
         assert_eq!(stranger, "CallerUnauthenticated(UnknownCertificate)");
     }
 
     #[test]
     fn without_callers_all_are_one_anonymous_caller() {
-        let desk = Desk::new(Callers::default(), Issuers::default());
-        let Ok(Found::Caller(caller, None)) = desk.identify(&HeaderMap::new(), None) else { panic!("a caller") };
+        let authenticator = Authenticator::new(Callers::default(), Issuers::default());
+        let Ok(Found::Caller(caller, None)) = authenticator.identify(&HeaderMap::new(), None) else {
+            panic!("a caller")
+        };
         assert_eq!(caller, Caller::anonymous());
     }
 }

@@ -6,13 +6,13 @@ use super::{Caller, Urgency};
 
 /// One call's claim to a slot.
 #[derive(Debug, Clone)]
-pub struct Claim {
+pub struct SlotRequest {
     /// Whose call it is.
     pub caller: Caller,
     /// How urgent it is among its caller's own.
     pub urgency: Urgency,
     /// As what it comes to the queue.
-    pub entrance: Entrance,
+    pub arrival: Arrival,
     /// Until when it waits.
     pub deadline: Instant,
     /// What it holds in memory while it waits.
@@ -23,21 +23,21 @@ pub struct Claim {
 
 /// As what a call comes to the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Entrance {
+pub enum Arrival {
     /// It had its turn and met a lock: it goes before those who had none yet.
-    Returning,
+    Requeued,
     /// It had none yet: it goes behind everybody of the same caller and urgency.
-    Newcomer,
+    New,
 }
 
-impl Claim {
+impl SlotRequest {
     /// Of the gateway itself, or in a test: an anonymous call with nothing special about it.
     #[must_use]
     pub fn plain(deadline: Instant) -> Self {
         Self {
             caller: Caller::anonymous(),
             urgency: Urgency::default(),
-            entrance: Entrance::Newcomer,
+            arrival: Arrival::New,
             deadline,
             bytes: 0,
             request_id: Box::default(),

@@ -6,19 +6,19 @@ use tokio::{sync::futures::Notified, time::Instant};
 
 use super::{
     super::{
-        Claim, Permit,
-        bell::Bell,
-        bucket::Denied,
+        Permit, SlotRequest,
         queue::Ticket,
-        waiting_room::{Limit, Seat},
+        queue_capacity::{Limit, QueueAdmission},
+        waiter_signal::WaiterSignal,
+        window::Denied,
     },
-    Line, Refused,
+    Refused, RouteLimiter,
 };
 use crate::os::clock;
 
 pub(super) enum Entered {
     Served(Permit),
-    Waiting(Place),
+    Waiting(QueueGuard),
 }
 
 pub(super) enum Look {
@@ -29,47 +29,53 @@ pub(super) enum Look {
     },
 }
 
-pub(in crate::ledger) struct Place {
-    line: Arc<Line>,
+pub(in crate::ledger) struct QueueGuard {
+    limiter: Arc<RouteLimiter>,
     ticket: Ticket,
-    bell: Arc<Bell>,
-    claim: Claim,
+    signal: Arc<WaiterSignal>,
+    request: SlotRequest,
     /// Given up after the place.
-    _seat: Seat,
+    _seat: QueueAdmission,
 }
 
-impl Place {
-    pub(super) fn new(line: Arc<Line>, ticket: Ticket, bell: Arc<Bell>, claim: Claim, seat: Seat) -> Self {
-        Self { line, ticket, bell, claim, _seat: seat }
+impl QueueGuard {
+    pub(super) fn new(
+        limiter: Arc<RouteLimiter>,
+        ticket: Ticket,
+        signal: Arc<WaiterSignal>,
+        request: SlotRequest,
+        admission: QueueAdmission,
+    ) -> Self {
+        Self { limiter, ticket, signal, request, _seat: admission }
     }
 
     pub(super) fn listen(&self) -> Notified<'_> {
-        self.bell.listen()
+        self.signal.listen()
     }
 
     pub(super) fn look(&self) -> Result<Look, Refused> {
         let now = clock::now();
-        let mut state = self.line.state.lock();
+        let mut state = self.limiter.state.lock();
         state.review_if_due(now);
         if let Some(refused) = state.told.remove(&self.ticket) {
             return Err(refused);
         }
-        if self.bell.is_turned_out() {
-            return Err(state.full(&self.claim, now, Limit::Lent));
+        if self.signal.is_turned_out() {
+            return Err(state.full(&self.request, now, Limit::Lent));
         }
         let mut until = state.next_review();
         if state.queue.head() == Some(self.ticket) {
             match state.take(now) {
-                Ok(taken) => {
+                Ok(grant) => {
                     state.queue.serve(self.ticket);
-                    self.line.note(&mut state);
-                    return Ok(Look::Served(Permit::new(Arc::clone(&self.line), taken, self.claim.clone())));
+                    self.limiter.note(&mut state);
+                    return Ok(Look::Served(Permit::new(Arc::clone(&self.limiter), grant, self.request.clone())));
                 }
                 Err(Denied::Until(at)) => until = Some(until.map_or(at, |review| review.min(at))),
                 Err(Denied::Unanswered) => {}
             }
         }
-        if now >= self.claim.deadline {
+        if now >= self.request.deadline {
             let ahead = state.queue.ahead_of(self.ticket);
             return Err(state.refused(now, ahead));
         }
@@ -77,9 +83,9 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueGuard {
     fn drop(&mut self) {
-        let mut state = self.line.state.lock();
+        let mut state = self.limiter.state.lock();
         state.queue.leave(self.ticket);
         state.told.remove(&self.ticket);
         state.wake_head();

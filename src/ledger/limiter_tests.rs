@@ -11,7 +11,7 @@ use super::{
     *,
 };
 use crate::{
-    ledger::store::{Key, Memory, Row, Store},
+    ledger::store::{Key, Row, StartState, Store},
     os::clock,
     zoho::catalogue::{Pace, Threshold},
 };
@@ -23,22 +23,22 @@ fn saturated(retry_after: Duration) -> Refused {
 const FAR: Duration = Duration::from_secs(3600);
 
 /// A line of its own before `places` places.
-fn line(requests: u32, places: usize) -> Arc<Line> {
-    line_of(requests, None, Books::in_memory(Limits::calls(places)))
+fn limiter(requests: u32, places: usize) -> Arc<RouteLimiter> {
+    line_of(requests, None, LimiterContext::in_memory(Limits::calls(places)))
 }
 
-fn line_of(requests: u32, daily: Option<Arc<Daily>>, books: Books) -> Arc<Line> {
-    let bucket = Bucket::new(threshold(requests, 1000, Pace::Burst), clock::now());
-    Line::new(Key::default(), bucket, daily, books)
+fn line_of(requests: u32, daily: Option<Arc<Daily>>, context: LimiterContext) -> Arc<RouteLimiter> {
+    let window = Window::new(threshold(requests, 1000, Pace::Burst), clock::now());
+    RouteLimiter::new(Key::default(), window, daily, context)
 }
 
-fn claim(deadline: Instant, entrance: Entrance) -> Claim {
-    Claim { entrance, ..Claim::plain(deadline) }
+fn request(deadline: Instant, arrival: Arrival) -> SlotRequest {
+    SlotRequest { arrival, ..SlotRequest::plain(deadline) }
 }
 
 /// Sends a call that is answered at once.
-async fn served(line: &Arc<Line>, wait: Duration) -> Result<Instant, Refused> {
-    let mut permit = line.permit(claim(clock::now() + wait, Entrance::Newcomer)).await?;
+async fn served(limiter: &Arc<RouteLimiter>, wait: Duration) -> Result<Instant, Refused> {
+    let mut permit = limiter.permit(request(clock::now() + wait, Arrival::New)).await?;
     permit.sending().unwrap();
     permit.answered();
     permit.executed();
@@ -47,8 +47,8 @@ async fn served(line: &Arc<Line>, wait: Duration) -> Result<Instant, Refused> {
 
 #[tokio::test(start_paused = true)]
 async fn serves_in_order_of_arrival() {
-    let line = line(2, 100);
-    let calls: Vec<_> = (0..6).map(|_| served(&line, FAR)).collect();
+    let limiter = limiter(2, 100);
+    let calls: Vec<_> = (0..6).map(|_| served(&limiter, FAR)).collect();
     let start = clock::now();
     let moments: Vec<_> = futures_util::future::join_all(calls).await;
     let seconds: Vec<_> = moments.into_iter().map(|moment| (moment.unwrap() - start).as_secs()).collect();
@@ -57,28 +57,28 @@ async fn serves_in_order_of_arrival() {
 
 #[tokio::test(start_paused = true)]
 async fn who_cannot_be_served_in_time_hears_so_at_once() {
-    let line = line(1, 100);
-    served(&line, FAR).await.unwrap();
+    let limiter = limiter(1, 100);
+    served(&limiter, FAR).await.unwrap();
     let start = clock::now();
-    assert_eq!(served(&line, ms(999)).await, Err(saturated(ms(1000))));
-    assert_eq!(served(&line, ms(0)).await, Err(saturated(ms(1000))));
+    assert_eq!(served(&limiter, ms(999)).await, Err(saturated(ms(1000))));
+    assert_eq!(served(&limiter, ms(0)).await, Err(saturated(ms(1000))));
     assert_eq!(clock::now(), start);
-    assert!(served(&line, ms(1000)).await.is_ok(), "exactly in time is in time");
+    assert!(served(&limiter, ms(1000)).await.is_ok(), "exactly in time is in time");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_queue_before_a_caller_counts_into_its_wait() {
-    let line = line(1, 100);
+    let limiter = limiter(1, 100);
     let waiting: Vec<_> = (0..3)
         .map(|_| {
             tokio::spawn({
-                let line = Arc::clone(&line);
-                async move { served(&line, FAR).await }
+                let limiter = Arc::clone(&limiter);
+                async move { served(&limiter, FAR).await }
             })
         })
         .collect();
     tokio::task::yield_now().await;
-    assert_eq!(served(&line, ms(2999)).await, Err(saturated(ms(3000))));
+    assert_eq!(served(&limiter, ms(2999)).await, Err(saturated(ms(3000))));
     for call in waiting {
         call.await.unwrap().unwrap();
     }
@@ -86,17 +86,17 @@ async fn the_queue_before_a_caller_counts_into_its_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_hangs_up_spends_nothing_and_wakes_the_next() {
-    let line = line(1, 100);
-    served(&line, FAR).await.unwrap();
-    let (start, quota) = (clock::now(), line.allowance().route);
+    let limiter = limiter(1, 100);
+    served(&limiter, FAR).await.unwrap();
+    let (start, quota) = (clock::now(), limiter.allowance().route);
     let head = tokio::spawn({
-        let line = Arc::clone(&line);
-        async move { served(&line, FAR).await }
+        let limiter = Arc::clone(&limiter);
+        async move { served(&limiter, FAR).await }
     });
     tokio::task::yield_now().await;
     let next = tokio::spawn({
-        let line = Arc::clone(&line);
-        async move { served(&line, FAR).await }
+        let limiter = Arc::clone(&limiter);
+        async move { served(&limiter, FAR).await }
     });
     tokio::task::yield_now().await;
     head.abort();
@@ -106,22 +106,22 @@ async fn a_caller_that_hangs_up_spends_nothing_and_wakes_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn when_the_end_is_known_nobody_waits_beyond_it() {
-    let line = line(1, 100);
-    served(&line, FAR).await.unwrap();
+    let limiter = limiter(1, 100);
+    served(&limiter, FAR).await.unwrap();
     let start = clock::now();
     let waiting: Vec<_> = (0..4)
         .map(|_| {
             tokio::spawn({
-                let line = Arc::clone(&line);
+                let limiter = Arc::clone(&limiter);
                 async move {
-                    served(&line, FAR).await.map(|at| at - start).map_err(|refused| (refused, clock::now() - start))
+                    served(&limiter, FAR).await.map(|at| at - start).map_err(|refused| (refused, clock::now() - start))
                 }
             })
         })
         .collect();
     tokio::task::yield_now().await;
-    line.close(start + ms(2000));
-    assert_eq!(served(&line, FAR).await, Err(Refused::Closing), "nor does a newcomer");
+    limiter.close(start + ms(2000));
+    assert_eq!(served(&limiter, FAR).await, Err(Refused::Closing), "nor does a newcomer");
     let mut outcomes = Vec::new();
     for call in waiting {
         outcomes.push(call.await.unwrap());
@@ -132,33 +132,33 @@ async fn when_the_end_is_known_nobody_waits_beyond_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lock_that_outlasts_the_end_is_told_when_it_comes() {
-    let line = line(1, 100);
-    served(&line, FAR).await.unwrap();
+    let limiter = limiter(1, 100);
+    served(&limiter, FAR).await.unwrap();
     let start = clock::now();
-    line.close(start + ms(5000));
+    limiter.close(start + ms(5000));
     let waiting = tokio::spawn({
-        let line = Arc::clone(&line);
-        async move { (served(&line, FAR).await, clock::now() - start) }
+        let limiter = Arc::clone(&limiter);
+        async move { (served(&limiter, FAR).await, clock::now() - start) }
     });
     tokio::time::sleep(ms(500)).await;
-    line.lock(Some(ms(60_000)));
+    limiter.lock(Some(ms(60_000)));
     assert_eq!(waiting.await.unwrap(), (Err(Refused::Closing), ms(500)));
     assert_eq!(
-        served(&line, ms(100)).await,
+        served(&limiter, ms(100)).await,
         Err(Refused::Locked { retry_after: ms(60_000) }),
         "its own wait is shorter"
     );
 }
 
 /// The verdict on each wait is what a call would meet that came now, and asking spends nothing.
-fn verdict_is_true(line: &Arc<Line>, state: &str) {
+fn verdict_is_true(limiter: &Arc<RouteLimiter>, state: &str) {
     for wait in [0, 1, 999, 1000, 2999, 3000, 3_600_000] {
-        let claim = || claim(clock::now() + ms(wait), Entrance::Newcomer);
-        let before = line.allowance();
-        let (expected, verdict) = line.verdict(&claim());
-        assert_eq!(line.allowance(), before, "{state}, {wait} ms");
+        let request = || request(clock::now() + ms(wait), Arrival::New);
+        let before = limiter.allowance();
+        let (expected, verdict) = limiter.verdict(&request());
+        assert_eq!(limiter.allowance(), before, "{state}, {wait} ms");
         // A permit that is dropped unused is given back, and so is a place in the queue.
-        match line.permit(claim()).now_or_never() {
+        match limiter.permit(request()).now_or_never() {
             Some(Ok(_)) => assert_eq!((expected, verdict), (Duration::ZERO, Ok(())), "{state}, {wait} ms"),
             Some(Err(refused)) => assert_eq!(verdict, Err(refused), "{state}, {wait} ms"),
             None => assert!(verdict == Ok(()) && expected <= ms(wait), "{state}, {wait} ms: {verdict:?}, {expected:?}"),
@@ -168,64 +168,64 @@ fn verdict_is_true(line: &Arc<Line>, state: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_verdict_is_what_a_call_would_meet() {
-    let line = line(1, 3);
-    verdict_is_true(&line, "fresh");
-    served(&line, FAR).await.unwrap();
-    verdict_is_true(&line, "saturated");
+    let limiter = limiter(1, 3);
+    verdict_is_true(&limiter, "fresh");
+    served(&limiter, FAR).await.unwrap();
+    verdict_is_true(&limiter, "saturated");
     let mut waiting = Vec::new();
     for count in 1..=3 {
         waiting.push(tokio::spawn({
-            let line = Arc::clone(&line);
-            async move { served(&line, FAR).await }
+            let limiter = Arc::clone(&limiter);
+            async move { served(&limiter, FAR).await }
         }));
         tokio::task::yield_now().await;
-        verdict_is_true(&line, &format!("{count} waiting"));
+        verdict_is_true(&limiter, &format!("{count} waiting"));
     }
     for call in waiting {
         call.await.unwrap().unwrap();
     }
-    line.lock(Some(ms(2500)));
-    verdict_is_true(&line, "locked");
+    limiter.lock(Some(ms(2500)));
+    verdict_is_true(&limiter, "locked");
     tokio::time::advance(ms(2500)).await;
-    verdict_is_true(&line, "after the lock");
+    verdict_is_true(&limiter, "after the lock");
 
-    let books = Books::in_memory(Limits::calls(3));
-    let day = Bucket::new(threshold(1, 5000, Pace::Burst), clock::now());
-    let daily = Daily::new(day, Key::default(), books.journal.clone());
-    let line = line_of(5, Some(daily), books);
-    served(&line, FAR).await.unwrap();
-    verdict_is_true(&line, "the day is spent");
+    let context = LimiterContext::in_memory(Limits::calls(3));
+    let day = Window::new(threshold(1, 5000, Pace::Burst), clock::now());
+    let daily = Daily::new(day, Key::default(), context.journal.clone());
+    let limiter = line_of(5, Some(daily), context);
+    served(&limiter, FAR).await.unwrap();
+    verdict_is_true(&limiter, "the day is spent");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_waiting_room_is_bounded() {
-    let line = line(1, 1);
-    served(&line, FAR).await.unwrap();
+    let limiter = limiter(1, 1);
+    served(&limiter, FAR).await.unwrap();
     let waiting = tokio::spawn({
-        let line = Arc::clone(&line);
-        async move { served(&line, FAR).await }
+        let limiter = Arc::clone(&limiter);
+        async move { served(&limiter, FAR).await }
     });
     tokio::task::yield_now().await;
-    assert_eq!(served(&line, FAR).await, Err(Refused::Full { retry_after: ms(2000), limit: Limit::Calls }));
+    assert_eq!(served(&limiter, FAR).await, Err(Refused::Full { retry_after: ms(2000), limit: Limit::Calls }));
     waiting.await.unwrap().unwrap();
-    served(&line, FAR).await.unwrap();
+    served(&limiter, FAR).await.unwrap();
 }
 
 /// Its place in a line of its own is given up by itself, since a line is never reached into from another one.
 #[tokio::test(start_paused = true)]
 async fn whose_seat_is_needed_hears_so_at_once_in_whatever_line_it_waits() {
-    let books = Books::in_memory(Limits::calls(4));
-    let (first, second) = (line_of(1, None, books.clone()), line_of(1, None, books));
+    let context = LimiterContext::in_memory(Limits::calls(4));
+    let (first, second) = (line_of(1, None, context.clone()), line_of(1, None, context));
     let of = |name: &str, weight: u32| {
         let caller = Caller::new(name, NonZeroU32::new(weight).unwrap());
-        Claim { caller, ..claim(clock::now() + FAR, Entrance::Newcomer) }
+        SlotRequest { caller, ..request(clock::now() + FAR, Arrival::New) }
     };
-    for line in [&first, &second] {
-        served(line, FAR).await.unwrap();
+    for limiter in [&first, &second] {
+        served(limiter, FAR).await.unwrap();
     }
-    let wait = |line: &Arc<Line>, claim: Claim| {
-        let line = Arc::clone(line);
-        tokio::spawn(async move { line.permit(claim).await.map(|_| clock::now()) })
+    let wait = |limiter: &Arc<RouteLimiter>, request: SlotRequest| {
+        let limiter = Arc::clone(limiter);
+        tokio::spawn(async move { limiter.permit(request).await.map(|_| clock::now()) })
     };
     let start = clock::now();
     let mut lent = Vec::new();
@@ -251,22 +251,22 @@ async fn whose_seat_is_needed_hears_so_at_once_in_whatever_line_it_waits() {
     for owner in owners {
         owner.await.unwrap().unwrap();
     }
-    assert_eq!(first.books().room.waiting(), 0);
+    assert_eq!(first.context().room.waiting(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
-    let line = line(1, 100);
-    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
+    let limiter = limiter(1, 100);
+    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
     let start = clock::now();
     let short = tokio::spawn({
-        let line = Arc::clone(&line);
-        async move { served(&line, ms(3000)).await }
+        let limiter = Arc::clone(&limiter);
+        async move { served(&limiter, ms(3000)).await }
     });
     let long = tokio::spawn({
-        let line = Arc::clone(&line);
-        async move { served(&line, FAR).await }
+        let limiter = Arc::clone(&limiter);
+        async move { served(&limiter, FAR).await }
     });
     tokio::task::yield_now().await;
     permit.answered();
@@ -279,19 +279,19 @@ async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
-    let line = line(1, 100);
-    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
+    let limiter = limiter(1, 100);
+    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
     permit.answered();
     let start = clock::now();
     let later = tokio::spawn({
-        let line = Arc::clone(&line);
-        async move { served(&line, FAR).await }
+        let limiter = Arc::clone(&limiter);
+        async move { served(&limiter, FAR).await }
     });
     tokio::task::yield_now().await;
     permit.locked(None);
     drop(permit);
-    let mut again = line.permit(claim(start + FAR, Entrance::Returning)).await.unwrap();
+    let mut again = limiter.permit(request(start + FAR, Arrival::Requeued)).await.unwrap();
     assert_eq!(clock::now() - start, ms(5000));
     again.sending().unwrap();
     again.answered();
@@ -301,16 +301,16 @@ async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
 
 #[tokio::test(start_paused = true)]
 async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
-    let line = line(1, 1);
-    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
+    let limiter = limiter(1, 1);
+    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
     permit.answered();
     permit.locked(None);
     drop(permit);
-    let back = |entrance| {
-        let line = Arc::clone(&line);
+    let back = |arrival| {
+        let limiter = Arc::clone(&limiter);
         async move {
-            let mut permit = line.permit(claim(clock::now() + FAR, entrance)).await?;
+            let mut permit = limiter.permit(request(clock::now() + FAR, arrival)).await?;
             permit.sending().unwrap();
             permit.answered();
             permit.executed();
@@ -318,8 +318,7 @@ async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
         }
     };
     let start = clock::now();
-    let calls =
-        [Entrance::Newcomer, Entrance::Returning, Entrance::Returning].map(|entrance| tokio::spawn(back(entrance)));
+    let calls = [Arrival::New, Arrival::Requeued, Arrival::Requeued].map(|arrival| tokio::spawn(back(arrival)));
     let moments = futures_util::future::join_all(calls).await;
     let seconds: Vec<_> = moments.into_iter().map(|moment| (moment.unwrap().unwrap() - start).as_secs()).collect();
     assert_eq!(seconds, [7, 5, 6]);
@@ -327,34 +326,34 @@ async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
 
 #[tokio::test(start_paused = true)]
 async fn a_permit_never_sent_is_given_back() {
-    let line = line(1, 100);
-    drop(line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap());
-    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
+    let limiter = limiter(1, 100);
+    drop(limiter.permit(request(clock::now(), Arrival::New)).await.unwrap());
+    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
     permit.not_sent();
     drop(permit);
-    assert!(served(&line, ms(0)).await.is_ok());
+    assert!(served(&limiter, ms(0)).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_permit_without_an_answer_is_not() {
-    let line = line(1, 100);
-    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
+    let limiter = limiter(1, 100);
+    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
     drop(permit);
     let retry_after = ms(1000) + NO_ANSWER_GRACE;
-    assert_eq!(served(&line, ms(0)).await, Err(saturated(retry_after)));
+    assert_eq!(served(&limiter, ms(0)).await, Err(saturated(retry_after)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_can_no_longer_be_served_hears_so_at_once() {
-    let line = line(1, 100);
-    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
+    let limiter = limiter(1, 100);
+    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
     let start = clock::now();
     let waiting = tokio::spawn({
-        let line = Arc::clone(&line);
-        async move { served(&line, ms(4000)).await }
+        let limiter = Arc::clone(&limiter);
+        async move { served(&limiter, ms(4000)).await }
     });
     tokio::task::yield_now().await;
     drop(permit);
@@ -367,25 +366,25 @@ async fn who_can_no_longer_be_served_hears_so_at_once() {
 /// the process one call was served.
 #[tokio::test(start_paused = true)]
 async fn a_day_that_began_before_a_kill_goes_on() {
-    let books = Books::in_memory(Limits::calls(100));
+    let context = LimiterContext::in_memory(Limits::calls(100));
     let threshold = threshold(5, 60_000, Pace::Burst);
     let row = Row { window: threshold.window, in_flight: 1, ..Row::default() };
-    let day = Bucket::restored(threshold, &row, clock::now());
-    let day = Daily::new(day, Key::default(), books.journal.clone());
-    let line = line_of(10, Some(day), books);
+    let day = Window::restored(threshold, &row, clock::now());
+    let day = Daily::new(day, Key::default(), context.journal.clone());
+    let limiter = line_of(10, Some(day), context);
     for _ in 0..4 {
-        served(&line, ms(0)).await.unwrap();
+        served(&limiter, ms(0)).await.unwrap();
     }
-    let refused = served(&line, ms(0)).await;
+    let refused = served(&limiter, ms(0)).await;
     assert!(matches!(refused, Err(Refused::Saturated { daily: true, .. })), "{refused:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_permit_held_when_a_lock_comes_is_worth_nothing() {
-    let line = line(3, 100);
-    let mut first = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
-    let mut held = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
-    let mut connecting = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
+    let limiter = limiter(3, 100);
+    let mut first = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
+    let mut held = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
+    let mut connecting = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
     first.sending().unwrap();
     connecting.sending().unwrap();
     first.answered();
@@ -395,15 +394,18 @@ async fn a_permit_held_when_a_lock_comes_is_worth_nothing() {
     connecting.not_sent();
     drop((held, connecting));
     tokio::time::sleep_until(until).await;
-    let mut probe = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
+    let mut probe = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
     assert_eq!(probe.sending(), Ok(()), "the one that goes alone may");
 }
 
 /// A call of some caller in a task of its own, which has taken its place when this returns.
-async fn spawned(line: &Arc<Line>, claim: Claim) -> tokio::task::JoinHandle<Result<Instant, Refused>> {
-    let line = Arc::clone(line);
+async fn spawned(
+    limiter: &Arc<RouteLimiter>,
+    request: SlotRequest,
+) -> tokio::task::JoinHandle<Result<Instant, Refused>> {
+    let limiter = Arc::clone(limiter);
     let call = tokio::spawn(async move {
-        let mut permit = line.permit(claim).await?;
+        let mut permit = limiter.permit(request).await?;
         permit.sending().unwrap();
         permit.answered();
         permit.executed();
@@ -413,22 +415,22 @@ async fn spawned(line: &Arc<Line>, claim: Claim) -> tokio::task::JoinHandle<Resu
     call
 }
 
-fn weighing(name: &str, weight: u32, deadline: Instant) -> Claim {
-    Claim { caller: Caller::new(name, NonZeroU32::new(weight).unwrap()), ..Claim::plain(deadline) }
+fn weighing(name: &str, weight: u32, deadline: Instant) -> SlotRequest {
+    SlotRequest { caller: Caller::new(name, NonZeroU32::new(weight).unwrap()), ..SlotRequest::plain(deadline) }
 }
 
-fn urgent(urgency: u8, deadline: Instant) -> Claim {
-    Claim { urgency: Urgency::new(urgency).unwrap(), ..Claim::plain(deadline) }
+fn urgent(urgency: u8, deadline: Instant) -> SlotRequest {
+    SlotRequest { urgency: Urgency::new(urgency).unwrap(), ..SlotRequest::plain(deadline) }
 }
 
 #[tokio::test(start_paused = true)]
 async fn shares_follow_the_weights_while_both_flood() {
-    let line = line(4, 1000);
+    let limiter = limiter(4, 1000);
     let start = clock::now();
     let mut calls = Vec::new();
     for (name, weight) in [("light", 1), ("heavy", 3)] {
         for _ in 0..100 {
-            calls.push((name, spawned(&line, weighing(name, weight, start + FAR)).await));
+            calls.push((name, spawned(&limiter, weighing(name, weight, start + FAR)).await));
         }
     }
     let mut served = Vec::new();
@@ -444,12 +446,12 @@ async fn shares_follow_the_weights_while_both_flood() {
 
 #[tokio::test(start_paused = true)]
 async fn the_urgent_are_served_first() {
-    let line = line(1, 100);
-    served(&line, FAR).await.unwrap();
+    let limiter = limiter(1, 100);
+    served(&limiter, FAR).await.unwrap();
     let start = clock::now();
     let mut calls = Vec::new();
     for urgency in [7, 3, 0] {
-        calls.push(spawned(&line, urgent(urgency, start + FAR)).await);
+        calls.push(spawned(&limiter, urgent(urgency, start + FAR)).await);
     }
     let mut seconds = Vec::new();
     for call in calls {
@@ -460,15 +462,15 @@ async fn the_urgent_are_served_first() {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_overtaken_hears_so_before_its_deadline_and_the_others_are_served_by_theirs() {
-    let line = line(1, 100);
-    served(&line, FAR).await.unwrap();
+    let limiter = limiter(1, 100);
+    served(&limiter, FAR).await.unwrap();
     let start = clock::now();
-    let first = spawned(&line, urgent(7, start + ms(1000))).await;
-    let second = spawned(&line, urgent(7, start + ms(2000))).await;
-    let third = spawned(&line, urgent(7, start + ms(5000))).await;
+    let first = spawned(&limiter, urgent(7, start + ms(1000))).await;
+    let second = spawned(&limiter, urgent(7, start + ms(2000))).await;
+    let third = spawned(&limiter, urgent(7, start + ms(5000))).await;
     let mut newcomers = Vec::new();
     for last in 1..=2 {
-        newcomers.push(spawned(&line, urgent(0, start + ms(1000 * last))).await);
+        newcomers.push(spawned(&limiter, urgent(0, start + ms(1000 * last))).await);
     }
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
     assert!(clock::now() - start < ms(1000), "both have heard by {:?}", clock::now() - start);
@@ -483,17 +485,17 @@ async fn who_is_overtaken_hears_so_before_its_deadline_and_the_others_are_served
 
 #[tokio::test(start_paused = true)]
 async fn those_who_leave_a_lock_do_not_count_as_ahead() {
-    let line = line(1, 100);
-    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
+    let limiter = limiter(1, 100);
+    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
     let start = clock::now();
     let mut short = Vec::new();
     for _ in 0..4 {
-        short.push(spawned(&line, claim(start + ms(4999), Entrance::Newcomer)).await);
+        short.push(spawned(&limiter, request(start + ms(4999), Arrival::New)).await);
     }
     // The lock ends at 5 s, and both can be served by 6 s, but only if the others have gone.
-    let one = spawned(&line, claim(start + ms(5000), Entrance::Newcomer)).await;
-    let other = spawned(&line, claim(start + ms(6000), Entrance::Newcomer)).await;
+    let one = spawned(&limiter, request(start + ms(5000), Arrival::New)).await;
+    let other = spawned(&limiter, request(start + ms(6000), Arrival::New)).await;
     permit.answered();
     permit.locked(None);
     drop(permit);
@@ -507,13 +509,13 @@ async fn those_who_leave_a_lock_do_not_count_as_ahead() {
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_hear_of_a_lock_at_once() {
-    let line = line(1, 10_000);
-    let mut permit = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
+    let limiter = limiter(1, 10_000);
+    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
     let (start, long) = (clock::now(), 10 * FAR);
     let mut waiting = Vec::new();
     for _ in 0..10_000 {
-        waiting.push(spawned(&line, claim(start + long, Entrance::Newcomer)).await);
+        waiting.push(spawned(&limiter, request(start + long, Arrival::New)).await);
     }
     permit.answered();
     permit.locked(Some(2 * long));
@@ -521,25 +523,25 @@ async fn ten_thousand_hear_of_a_lock_at_once() {
         assert_eq!(call.await.unwrap(), Err(Refused::Locked { retry_after: 2 * long }));
     }
     assert_eq!(clock::now(), start);
-    assert_eq!(line.standing().waiting, 0);
+    assert_eq!(limiter.standing().waiting, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_lines_share_a_day() {
-    let books = Books::in_memory(Limits::calls(100));
-    let day = Bucket::new(threshold(3, 100_000, Pace::Burst), clock::now());
+    let context = LimiterContext::in_memory(Limits::calls(100));
+    let day = Window::new(threshold(3, 100_000, Pace::Burst), clock::now());
     let day = Daily::new(day, Key::default(), Journal::in_memory());
-    let [one, other] = [2, 5].map(|requests| line_of(requests, Some(Arc::clone(&day)), books.clone()));
+    let [one, other] = [2, 5].map(|requests| line_of(requests, Some(Arc::clone(&day)), context.clone()));
     served(&one, FAR).await.unwrap();
     served(&other, FAR).await.unwrap();
-    let held = other.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
+    let held = other.permit(request(clock::now(), Arrival::New)).await.unwrap();
     let start = clock::now();
     assert_eq!(
         served(&one, ms(5000)).await,
         Err(Refused::Saturated { retry_after: ms(100_000), daily: true }),
         "the route has room, the day has none"
     );
-    let waiting = spawned(&one, claim(start + FAR, Entrance::Newcomer)).await;
+    let waiting = spawned(&one, request(start + FAR, Arrival::New)).await;
     assert_eq!(other.allowance().daily.unwrap().remaining, 0);
     drop(held);
     let allowance = other.allowance();
@@ -549,16 +551,16 @@ async fn two_lines_share_a_day() {
     assert_eq!(one.allowance().daily.unwrap().remaining, 0);
 }
 
-fn kept_in(dir: &Path) -> (Arc<Line>, Journal) {
+fn kept_in(dir: &Path) -> (Arc<RouteLimiter>, Journal) {
     let opened = Store::open(dir).unwrap();
-    let journal = Journal::keep(opened.store, Arc::new(Past::none())).unwrap();
-    let books = Books { journal: journal.clone(), ..Books::in_memory(Limits::calls(10)) };
+    let journal = Journal::keep(opened.store, Arc::new(Recovered::none())).unwrap();
+    let context = LimiterContext { journal: journal.clone(), ..LimiterContext::in_memory(Limits::calls(10)) };
     let threshold = Threshold { lock: ms(300), ..threshold(5, 60_000, Pace::Burst) };
-    (Line::new(Key::default(), Bucket::new(threshold, clock::now()), None, books), journal)
+    (RouteLimiter::new(Key::default(), Window::new(threshold, clock::now()), None, context), journal)
 }
 
 /// What a process would find that began now: the folder is copied, since one process alone may use it.
-fn found_in(dir: &Path) -> Memory {
+fn found_in(dir: &Path) -> StartState {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
@@ -571,11 +573,11 @@ fn found_in(dir: &Path) -> Memory {
 #[tokio::test]
 async fn a_permit_is_on_the_disk_when_it_is_handed_out() {
     let dir = tempfile::tempdir().unwrap();
-    let (line, journal) = kept_in(dir.path());
-    for taken in 1..=2 {
-        let permit = line.permit(claim(clock::now() + FAR, Entrance::Newcomer)).await.unwrap();
-        let Memory::Kept(rows) = found_in(dir.path()) else { panic!("not kept") };
-        assert_eq!(rows[&Key::default()].in_flight, taken);
+    let (limiter, journal) = kept_in(dir.path());
+    for grant in 1..=2 {
+        let permit = limiter.permit(request(clock::now() + FAR, Arrival::New)).await.unwrap();
+        let StartState::Kept(rows) = found_in(dir.path()) else { panic!("not kept") };
+        assert_eq!(rows[&Key::default()].in_flight, grant);
         std::mem::forget(permit);
     }
     journal.close().await;
@@ -585,12 +587,12 @@ async fn a_permit_is_on_the_disk_when_it_is_handed_out() {
 async fn without_a_store_nothing_is_sent_until_it_is_there_again() {
     let root = tempfile::tempdir().unwrap();
     let (dir, away) = (root.path().join("state"), root.path().join("away"));
-    let (line, journal) = kept_in(&dir);
-    let mut first = line.permit(claim(clock::now(), Entrance::Newcomer)).await.unwrap();
+    let (limiter, journal) = kept_in(&dir);
+    let mut first = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
     first.sending().unwrap();
     first.answered();
     first.locked(None);
-    let mut probe = line.permit(claim(clock::now() + FAR, Entrance::Newcomer)).await.unwrap();
+    let mut probe = limiter.permit(request(clock::now() + FAR, Arrival::New)).await.unwrap();
 
     // The open files would still do, but that the lock is over has to be written into a file beside them.
     fs::rename(&dir, &away).unwrap();
@@ -598,23 +600,23 @@ async fn without_a_store_nothing_is_sent_until_it_is_there_again() {
     probe.sending().unwrap();
     probe.answered();
     probe.executed();
-    let left = line.allowance().route.remaining;
-    assert_eq!(line.permit(claim(clock::now() + FAR, Entrance::Newcomer)).await.err(), Some(Refused::Unrecorded));
-    assert_eq!(line.allowance().route.remaining, left, "its slot is given back");
+    let left = limiter.allowance().route.remaining;
+    assert_eq!(limiter.permit(request(clock::now() + FAR, Arrival::New)).await.err(), Some(Refused::Unrecorded));
+    assert_eq!(limiter.allowance().route.remaining, left, "its slot is given back");
     assert!(matches!(journal.health(), Health::Failing(_)), "{:?}", journal.health());
-    assert_eq!(served(&line, FAR).await, Err(Refused::Unrecorded), "at once from now on");
+    assert_eq!(served(&limiter, FAR).await, Err(Refused::Unrecorded), "at once from now on");
 
     fs::remove_file(&dir).unwrap();
     fs::rename(&away, &dir).unwrap();
     let again = async {
-        while served(&line, FAR).await.is_err() {
+        while served(&limiter, FAR).await.is_err() {
             tokio::time::sleep(ms(20)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), again).await.expect("it resumes by itself");
     assert_eq!(journal.health(), Health::Good);
     journal.close().await;
-    drop(line);
-    let Memory::Kept(rows) = Store::open(&dir).unwrap().memory else { panic!("not kept") };
+    drop(limiter);
+    let StartState::Kept(rows) = Store::open(&dir).unwrap().memory else { panic!("not kept") };
     assert_eq!(rows[&Key::default()].lock, None, "everything known was written anew");
 }

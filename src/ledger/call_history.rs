@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{Caller, Claim};
+use super::{Caller, SlotRequest};
 use crate::{ledger::store::Key, os::clock};
 
 /// How many calls are kept over all buckets: some megabytes, and more than a busy gateway sends in a minute.
@@ -17,7 +17,7 @@ const INCIDENTS: usize = 32;
 
 /// The last calls of all buckets, and the incidents so far.
 #[derive(Debug, Default)]
-pub struct Recorder {
+pub struct CallHistory {
     calls: Mutex<Calls>,
     incidents: Mutex<VecDeque<serde_json::Value>>,
 }
@@ -32,7 +32,7 @@ struct Calls {
 #[derive(Debug)]
 struct Sent {
     /// `None` for a call that was not sent after all; taken out, it would shift the numbers behind it.
-    bucket: Option<Arc<Key>>,
+    window: Option<Arc<Key>>,
     caller: Caller,
     request_id: Box<str>,
     at: Instant,
@@ -75,7 +75,7 @@ pub(super) struct SentCall {
     answered_after_seconds: Option<f64>,
 }
 
-impl Recorder {
+impl CallHistory {
     /// The incidents that an earlier process kept, oldest first.
     #[must_use]
     pub fn with(incidents: &[String]) -> Self {
@@ -90,11 +90,11 @@ impl Recorder {
     }
 
     /// A call is sent now. Returns its number.
-    pub(super) fn sent(&self, bucket: &Arc<Key>, claim: &Claim, at: Instant) -> u64 {
+    pub(super) fn sent(&self, window: &Arc<Key>, request: &SlotRequest, at: Instant) -> u64 {
         let sent = Sent {
-            bucket: Some(Arc::clone(bucket)),
-            caller: claim.caller.clone(),
-            request_id: claim.request_id.clone(),
+            window: Some(Arc::clone(window)),
+            caller: request.caller.clone(),
+            request_id: request.request_id.clone(),
             at,
             ended: None,
         };
@@ -118,17 +118,17 @@ impl Recorder {
     pub(super) fn not_sent(&self, number: u64) {
         let mut calls = self.calls.lock();
         if let Some(sent) = calls.of(number) {
-            sent.bucket = None;
+            sent.window = None;
         }
     }
 
     /// The calls of a bucket that may have arrived since `since`, and whether that is all of them.
-    pub(super) fn calls(&self, bucket: &Key, since: Instant) -> (Vec<SentCall>, bool) {
+    pub(super) fn calls(&self, window: &Key, since: Instant) -> (Vec<SentCall>, bool) {
         let (now, wall) = (clock::now(), clock::wall());
         let calls = self.calls.lock();
         let complete = calls.first == 0 || calls.kept.front().is_some_and(|first| first.at < since);
         let arrived =
-            |sent: &&Sent| sent.bucket.as_deref() == Some(bucket) && sent.ended.is_none_or(|end| end.at >= since);
+            |sent: &&Sent| sent.window.as_deref() == Some(window) && sent.ended.is_none_or(|end| end.at >= since);
         let call = |sent: &Sent| SentCall {
             caller: sent.caller.name().to_owned(),
             request_id: sent.request_id.clone(),

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Bucket, bucket::NO_ANSWER_GRACE, daily::DAY};
+use super::{Window, daily::DAY, window::NO_ANSWER_GRACE};
 use crate::{
-    ledger::store::{Key, Memory, Row},
+    ledger::store::{Key, Row, StartState},
     zoho::catalogue::Threshold,
 };
 
 /// Where the buckets of this process begin.
 #[derive(Debug)]
-pub struct Past(Mutex<State>);
+pub struct Recovered(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -23,7 +23,7 @@ struct State {
     lost: Option<Instant>,
 }
 
-impl Past {
+impl Recovered {
     /// Without any call.
     #[must_use]
     pub fn none() -> Self {
@@ -32,15 +32,15 @@ impl Past {
 
     /// As the store has it, read at `now`.
     #[must_use]
-    pub fn new(memory: Memory, now: Instant) -> Self {
+    pub fn new(memory: StartState, now: Instant) -> Self {
         Self(Mutex::new(match memory {
-            Memory::Fresh => State::default(),
-            Memory::Kept(mut rows) => {
+            StartState::Fresh => State::default(),
+            StartState::Kept(mut rows) => {
                 // No window is longer than a day, so after that a loss means nothing any more.
                 let lost = rows.remove(&loss()).and_then(|row| row.lock).filter(|&at| now < at + DAY + NO_ANSWER_GRACE);
                 State { rows: rows.into_iter().map(|(key, row)| (key, settled(row, now))).collect(), lost }
             }
-            Memory::Lost { mut locks, .. } => {
+            StartState::Lost { mut locks, .. } => {
                 locks.remove(&loss());
                 let row = |until| Row { lock: Some(until), ..Row::default() };
                 State { rows: locks.into_iter().map(|(key, until)| (key, row(until))).collect(), lost: Some(now) }
@@ -49,28 +49,28 @@ impl Past {
     }
 
     /// The bucket to begin with.
-    pub(super) fn bucket(&self, key: &Key, threshold: Threshold, now: Instant) -> Bucket {
+    pub(super) fn window(&self, key: &Key, threshold: Threshold, now: Instant) -> Window {
         let mut state = self.0.lock();
         match (state.rows.remove(key), state.lost) {
-            (Some(row), _) if !row.window.is_zero() => Bucket::restored(threshold, &row, now),
-            (row, Some(lost)) => Bucket::worst(threshold, row.and_then(|row| row.lock), lost, now),
-            (Some(row), None) => Bucket::restored(threshold, &row, now),
-            (None, None) => Bucket::new(threshold, now),
+            (Some(row), _) if !row.window.is_zero() => Window::restored(threshold, &row, now),
+            (row, Some(lost)) => Window::worst(threshold, row.and_then(|row| row.lock), lost, now),
+            (Some(row), None) => Window::restored(threshold, &row, now),
+            (None, None) => Window::new(threshold, now),
         }
     }
 
     /// The bucket of an account's token requests to begin with. After a loss all but one of them count as made: to
     /// assume that all were would make sure of ten minutes without a token, which is the most that one request too many
     /// could lead to.
-    pub(super) fn token_bucket(&self, key: &Key, threshold: Threshold, now: Instant) -> Bucket {
+    pub(super) fn token_bucket(&self, key: &Key, threshold: Threshold, now: Instant) -> Window {
         let lost = {
             let state = self.0.lock();
             state.lost.filter(|_| !state.rows.contains_key(key))
         };
-        let Some(lost) = lost else { return self.bucket(key, threshold, now) };
+        let Some(lost) = lost else { return self.window(key, threshold, now) };
         let until = lost + threshold.window + NO_ANSWER_GRACE;
         let charges = vec![(until, threshold.requests.get() - 1)];
-        Bucket::restored(threshold, &Row { window: threshold.window, charges, ..Row::default() }, now)
+        Window::restored(threshold, &Row { window: threshold.window, charges, ..Row::default() }, now)
     }
 
     /// What nobody has asked for yet, in rows that tell the next process the same.

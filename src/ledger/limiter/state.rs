@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        Bucket, Caller, Claim, Entrance, Urgency,
-        bell::Bell,
-        bucket::{Denied, Taken},
+        Arrival, Caller, SlotRequest, Urgency, Window,
         daily::Daily,
         forecast::Forecast,
         queue::{Joined, Queue, Ticket},
-        waiting_room::Limit,
+        queue_capacity::Limit,
+        waiter_signal::WaiterSignal,
+        window::{Denied, Grant},
     },
     Allowance, Refused,
 };
@@ -27,7 +27,7 @@ const REVIEW_PER_WAITER: Duration = Duration::from_micros(2);
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) bucket: Bucket,
+    pub(super) window: Window,
     daily: Option<Arc<Daily>>,
     pub(super) queue: Queue<Waiter>,
     /// Those who have left the queue because they can no longer be served in time, until they hear so.
@@ -43,7 +43,7 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Waiter {
     deadline: Instant,
-    bell: Arc<Bell>,
+    signal: Arc<WaiterSignal>,
 }
 
 /// When promises are looked at again.
@@ -94,9 +94,9 @@ impl Outlook {
 }
 
 impl State {
-    pub(super) fn new(bucket: Bucket, daily: Option<Arc<Daily>>) -> Self {
+    pub(super) fn new(window: Window, daily: Option<Arc<Daily>>) -> Self {
         Self {
-            bucket,
+            window,
             daily,
             queue: Queue::new(),
             told: HashMap::new(),
@@ -108,41 +108,41 @@ impl State {
     }
 
     /// Takes a slot of the route and one of the day, or neither.
-    pub(super) fn take(&mut self, now: Instant) -> Result<Taken, Denied> {
-        let Some(daily) = &self.daily else { return self.bucket.take(now) };
-        self.bucket.room(now)?;
+    pub(super) fn take(&mut self, now: Instant) -> Result<Grant, Denied> {
+        let Some(daily) = &self.daily else { return self.window.take(now) };
+        self.window.room(now)?;
         daily.change(|day| {
             // Another line may give one back at any time, and it cannot wake this one.
             day.room(now).map_err(|denied| match denied {
                 Denied::Until(at) => Denied::Until(at.min(now + A_WHILE)),
                 Denied::Unanswered => Denied::Until(now + A_WHILE),
             })?;
-            let taken = self.bucket.take(now)?;
+            let grant = self.window.take(now)?;
             day.take(now)?;
-            Ok(taken)
+            Ok(grant)
         })
     }
 
     /// Whether [`take`](Self::take) would take now.
     pub(super) fn has_room(&mut self, now: Instant) -> bool {
-        self.bucket.room(now).is_ok() && self.daily.as_ref().is_none_or(|daily| daily.bucket().room(now).is_ok())
+        self.window.room(now).is_ok() && self.daily.as_ref().is_none_or(|daily| daily.window().room(now).is_ok())
     }
 
-    pub(super) fn change(&mut self, now: Instant, change: impl Fn(&mut Bucket, Instant)) {
-        change(&mut self.bucket, now);
+    pub(super) fn change(&mut self, now: Instant, change: impl Fn(&mut Window, Instant)) {
+        change(&mut self.window, now);
         if let Some(daily) = &self.daily {
             daily.change(|day| change(day, now));
         }
     }
 
     /// Whether it can be served in time.
-    pub(super) fn admits(&mut self, claim: &Claim, now: Instant) -> Result<(), Refused> {
-        let ahead = self.queue.position(&claim.caller, claim.entrance, claim.urgency, now);
+    pub(super) fn admits(&mut self, request: &SlotRequest, now: Instant) -> Result<(), Refused> {
+        let ahead = self.queue.position(&request.caller, request.arrival, request.urgency, now);
         let outlook = self.outlook(now);
-        if claim.deadline <= now {
+        if request.deadline <= now {
             return Err(outlook.refused(ahead));
         }
-        outlook.admits(ahead, claim.deadline)
+        outlook.admits(ahead, request.deadline)
     }
 
     /// Nobody is served after `at`.
@@ -151,9 +151,9 @@ impl State {
         self.review(now);
     }
 
-    pub(super) fn join(&mut self, claim: &Claim, bell: Arc<Bell>, now: Instant) -> Ticket {
-        let waiter = Waiter { deadline: claim.deadline, bell };
-        let Joined { ticket, delays } = self.queue.join(&claim.caller, claim.entrance, claim.urgency, now, waiter);
+    pub(super) fn join(&mut self, request: &SlotRequest, signal: Arc<WaiterSignal>, now: Instant) -> Ticket {
+        let waiter = Waiter { deadline: request.deadline, signal };
+        let Joined { ticket, delays } = self.queue.join(&request.caller, request.arrival, request.urgency, now, waiter);
         if delays {
             // Those behind it were promised a turn that now comes later.
             self.review(now);
@@ -161,23 +161,23 @@ impl State {
         ticket
     }
 
-    pub(super) fn full(&mut self, claim: &Claim, now: Instant, limit: Limit) -> Refused {
-        let expected = self.expected(&claim.caller, claim.urgency, now);
+    pub(super) fn full(&mut self, request: &SlotRequest, now: Instant, limit: Limit) -> Refused {
+        let expected = self.expected(&request.caller, request.urgency, now);
         Refused::Full { retry_after: expected.saturating_duration_since(now), limit }
     }
 
     /// When a newcomer like this could be served.
     pub(super) fn expected(&mut self, caller: &Caller, urgency: Urgency, now: Instant) -> Instant {
-        let ahead = self.queue.position(caller, Entrance::Newcomer, urgency, now);
+        let ahead = self.queue.position(caller, Arrival::New, urgency, now);
         self.outlook(now).at(ahead).0
     }
 
     pub(super) fn allowance(&mut self, now: Instant) -> Allowance {
-        let mut route = self.bucket.quota(now);
+        let mut route = self.window.quota(now);
         if !self.queue.is_empty() {
             route.remaining = 0;
         }
-        Allowance { route, daily: self.daily.as_ref().map(|daily| daily.bucket().quota(now)) }
+        Allowance { route, daily: self.daily.as_ref().map(|daily| daily.window().quota(now)) }
     }
 
     pub(super) fn refused(&mut self, now: Instant, ahead: usize) -> Refused {
@@ -186,7 +186,7 @@ impl State {
 
     pub(super) fn wake_head(&self) {
         if let Some(head) = self.queue.head().and_then(|head| self.queue.get(head)) {
-            head.bell.ring();
+            head.signal.ring();
         }
     }
 
@@ -211,7 +211,7 @@ impl State {
         for (ticket, refused) in hopeless {
             if let Some(waiter) = self.queue.leave(ticket) {
                 self.told.insert(ticket, refused);
-                waiter.bell.ring();
+                waiter.signal.ring();
             }
         }
     }
@@ -231,13 +231,13 @@ impl State {
     }
 
     fn outlook(&mut self, now: Instant) -> Outlook {
-        let day = self.daily.as_ref().map(|daily| daily.bucket().forecast(now));
+        let day = self.daily.as_ref().map(|daily| daily.window().forecast(now));
         Outlook {
             now,
-            route: self.bucket.forecast(now),
+            route: self.window.forecast(now),
             day,
-            locked_until: self.bucket.locked_until(now),
-            unanswered: self.bucket.is_unanswered(),
+            locked_until: self.window.locked_until(now),
+            unanswered: self.window.is_unanswered(),
             closes: self.closes,
         }
     }
