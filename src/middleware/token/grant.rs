@@ -17,7 +17,7 @@ use super::{
     elsewhere,
 };
 use crate::{
-    ledger::Permit,
+    ledger::Attempt,
     message::{body::Body, retry_after},
     os::clock,
     problem::{Cause, UpstreamFault},
@@ -89,9 +89,9 @@ impl Grants {
         Self { client, timeout }
     }
 
-    /// One refresh grant, under one permit of the token ledger.
-    pub(super) async fn refresh(&self, account: &Account, permit: Permit) -> Result<Granted, Cause> {
-        self.refresh_under(account, Some(permit)).await
+    /// One refresh grant, as one attempt of the token ledger.
+    pub(super) async fn refresh(&self, account: &Account, attempt: Attempt) -> Result<Granted, Cause> {
+        self.refresh_under(account, Some(attempt)).await
     }
 
     /// One refresh grant that no ledger counts, for a person who wants to know whether it works. Returns the scopes,
@@ -118,19 +118,19 @@ impl Grants {
         if let Some(uri) = &code.redirect_uri {
             client = client.set_redirect_uri(RedirectUrl::new(uri.clone()).map_err(wrong)?);
         }
-        let exchange = Exchange { grants: self, server: authority, permit: None };
+        let exchange = Exchange { grants: self, server: authority, attempt: None };
         let code = AuthorizationCode::new(code.code.expose().to_owned());
         let answer = plain(authority, client.exchange_code(code).request_async(&exchange).await)?;
         let refresh_token = answer.refresh_token().map(|token| Secret::from(token.secret().as_str()));
         Ok(Admission { refresh_token, scope: scope(&answer) })
     }
 
-    pub(super) async fn refresh_under(&self, account: &Account, permit: Option<Permit>) -> Result<Granted, Cause> {
+    pub(super) async fn refresh_under(&self, account: &Account, attempt: Option<Attempt>) -> Result<Granted, Cause> {
         let server = account.endpoints.accounts.authority().as_str();
         let client =
             oauth_client(account, &account.endpoints.accounts).map_err(|error| invalid(server, error.to_string()))?;
         let sent_at = clock::now();
-        let exchange = Exchange { grants: self, server, permit: permit.map(parking_lot::Mutex::new) };
+        let exchange = Exchange { grants: self, server, attempt: attempt.map(parking_lot::Mutex::new) };
         let refresh_token = RefreshToken::new(account.refresh_token.current().expose().to_owned());
         let answer = plain(server, client.exchange_refresh_token(&refresh_token).request_async(&exchange).await)?;
         let lifetime = answer.expires_in().unwrap_or_default();
@@ -169,7 +169,7 @@ struct Exchange<'a> {
     grants: &'a Grants,
     server: &'a str,
     /// `None` where no ledger counts.
-    permit: Option<parking_lot::Mutex<Permit>>,
+    attempt: Option<parking_lot::Mutex<Attempt>>,
 }
 
 /// The exchange brought no token.
@@ -189,7 +189,7 @@ impl<'c> AsyncHttpClient<'c> for Exchange<'_> {
 impl Exchange<'_> {
     async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Cause> {
         let request = request.map(Body::full);
-        if let Some(Err(until)) = self.book(Permit::sending) {
+        if let Some(Err(until)) = self.attempt(Attempt::sending) {
             return Err(Cause::TokenThrottled { retry_after: until.saturating_duration_since(clock::now()) });
         }
         let (head, body) = tokio::time::timeout(self.grants.timeout, self.answer(request))
@@ -205,7 +205,7 @@ impl Exchange<'_> {
             TokenAnswer::Throttled => {
                 let stated = retry_after::read(&head.headers, clock::wall());
                 let blocked = stated.map_or(BLOCKED, |stated| stated.clamp(SHORTEST_BLOCK, LONGEST_BLOCK));
-                let met = self.book(|permit| permit.locked(Some(blocked))).flatten();
+                let met = self.attempt(|attempt| attempt.locked(Some(blocked))).flatten();
                 let left = met.map(|met| met.until.saturating_duration_since(clock::now()));
                 Err(Cause::TokenThrottled { retry_after: left.unwrap_or(blocked) })
             }
@@ -213,9 +213,9 @@ impl Exchange<'_> {
         }
     }
 
-    /// Writes into the ledger's books, where there are any.
-    fn book<T>(&self, entry: impl FnOnce(&mut Permit) -> T) -> Option<T> {
-        self.permit.as_ref().map(|permit| entry(&mut permit.lock()))
+    /// Tells the attempt, where there is one.
+    fn attempt<T>(&self, tell: impl FnOnce(&mut Attempt) -> T) -> Option<T> {
+        self.attempt.as_ref().map(|attempt| tell(&mut attempt.lock()))
     }
 
     /// The answer's head, and its body unless the head says all.
@@ -223,11 +223,11 @@ impl Exchange<'_> {
         let response = self.grants.client.request(request).await.map_err(|error| {
             let failure = Failure::of(&error, self.server, u64::MAX);
             if failure.never_sent {
-                self.book(Permit::not_sent);
+                self.attempt(Attempt::not_sent);
             }
             failure.cause
         })?;
-        self.book(Permit::answered);
+        self.attempt(|attempt| attempt.answered(response.status()));
         let (head, body) = response.into_parts();
         if answer::is_throttling(head.status) {
             return Ok((head, bytes::Bytes::new()));

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     call::Token,
-    ledger::{Journal, store::KeptToken},
+    ledger::{Journal, KeptToken},
     os::clock,
     problem::{Cause, ScopeEvidence, UpstreamFault, respond},
     secret::{Secret, file_watch::Reread},
@@ -287,10 +287,10 @@ impl Source {
     /// One request, and what follows from it.
     pub(super) async fn fetch(self: &Arc<Self>) -> Result<Token, Cause> {
         let purpose = if self.state.lock().replacing { Purpose::Replacement } else { Purpose::Renewal };
-        let permit = self.ledger.permit(purpose).await;
-        let asked = permit.is_ok();
-        let granted = match permit {
-            Ok(permit) => self.grants.refresh(&self.account, permit).await,
+        let attempt = self.ledger.attempt(purpose).await;
+        let asked = attempt.is_ok();
+        let granted = match attempt {
+            Ok(attempt) => self.grants.refresh(&self.account, attempt).await,
             Err(cause) => Err(self.state.lock().spent(cause, clock::now())),
         };
         let granted = match granted {
