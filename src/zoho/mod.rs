@@ -3,4 +3,4 @@
 pub mod account;
 pub mod catalogue;
 pub mod endpoint;
-pub mod success;
+pub mod reply;

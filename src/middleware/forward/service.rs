@@ -18,7 +18,6 @@ use tower::Service;
 use super::{
     coding, framing, hygiene,
     peek::{self, Broken, Peeked},
-    signs::{self, ReplyKind},
 };
 use crate::{
     call::{
@@ -30,7 +29,10 @@ use crate::{
     os::clock,
     problem::{Cause, Refusal, ScopeEvidence},
     upstream::{Client, Failure},
-    zoho::{endpoint::Endpoint, success},
+    zoho::{
+        endpoint::Endpoint,
+        reply::{self, ReplyKind},
+    },
 };
 
 /// The last room before Zoho.
@@ -69,7 +71,7 @@ impl Way {
         let framed = framing::settle(&mut head).map_err(|unframed| {
             Failure::invalid(endpoint.authority().as_str(), "http_protocol_error", unframed.to_string()).cause
         });
-        // The status alone is a sign; whatever becomes of the body, nothing more may be sent.
+        // The status alone says so: whatever becomes of the body, no further call may be sent.
         if head.status == StatusCode::TOO_MANY_REQUESTS
             && let Some(hit) = permit.as_mut().and_then(|permit| permit.locked(retry_after(&head)))
         {
@@ -84,27 +86,27 @@ impl Way {
         }
         let (seen, peeked) = self.peek(body, endpoint).await;
         let seen = decoded(&head, &seen);
-        let sign = signs::read(head.status, &head.headers, &seen, clock::wall());
-        if sign.is_some() {
+        let kind = reply::read(head.status, &seen);
+        if kind.is_unexecuted() {
             attempt_log.refused();
         }
         // Also in an answer that broke off, or that nobody can hand on: the lock is there all the same.
-        let hit = match (&sign, &mut permit) {
-            (Some(ReplyKind::Locked(retry_after)), Some(permit)) => permit.locked(*retry_after),
+        let hit = match (&kind, &mut permit) {
+            (ReplyKind::Locked, Some(permit)) => permit.locked(retry_after(&head)),
             _ => None,
         };
         let body = framed.and(peeked).map_err(refuse)?;
-        attempt_log.judged(|| sign.is_none() && !success::tells_of_failure(&seen));
+        attempt_log.judged(|| !matches!(kind, ReplyKind::Locked | ReplyKind::Failed));
         if let Some(hit) = hit {
             return Ok(answer(head, body, Some(RetryReason::Locked(hit))));
         }
         permit.as_mut().map(Permit::executed);
-        if let Some(ReplyKind::ScopeMissing(code)) = sign {
-            let scopes = context.route.scopes.clone();
-            return Err(refuse(Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Code(code) }));
-        }
-        let retry = match sign {
-            Some(ReplyKind::TokenRefused(refusal)) => Some(RetryReason::TokenRefused(refusal)),
+        let retry = match kind {
+            ReplyKind::ScopeMissing(code) => {
+                let scopes = context.route.scopes.clone();
+                return Err(refuse(Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Code(code) }));
+            }
+            ReplyKind::TokenRefused(refusal) => Some(RetryReason::TokenRefused(refusal)),
             _ => None,
         };
         Ok(answer(head, body.patient(self.timeout), retry))
@@ -303,7 +305,7 @@ fn overtaken(until: Instant) -> Answer {
 }
 
 fn retry_after(head: &Parts) -> Option<Duration> {
-    signs::retry_after(&head.headers, clock::wall())
+    reply::retry_after(&head.headers, clock::wall())
 }
 
 /// What the gateway saw of a body, as it reads.

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{limits::TokenLimits, rejections::Rejection, *};
 use crate::{
-    call::{Token, TokenRefusal},
+    call::Token,
     ledger::{
         Journal, LimiterContext, Limiters, Limits, Recovered,
         store::{KeptToken, Store},
@@ -30,6 +30,7 @@ use crate::{
         account::{Account, AccountName},
         catalogue::RouteId,
         endpoint::DataCenter,
+        reply::TokenRefusal,
     },
 };
 
