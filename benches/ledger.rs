@@ -24,7 +24,7 @@ use zoho_gateway::{
     secret::credential::Credential,
     zoho::account::{Account, AccountName},
     zoho::catalogue::{Catalogue, Pace, Route, RouteId, Threshold},
-    zoho::endpoint::DataCenter,
+    zoho::data_center::DataCenter,
 };
 
 const ROUNDS: usize = 7;

@@ -340,7 +340,7 @@ pub(crate) mod tests {
     use crate::{
         os::clock,
         secret::credential::Credential,
-        zoho::{catalogue::Catalogue, endpoint::DataCenter},
+        zoho::{catalogue::Catalogue, data_center::DataCenter},
     };
 
     /// A PUT of the catalogue's first call, with nothing special about it.

@@ -14,6 +14,7 @@ use crate::{
     os::writable,
     problem::respond,
     telemetry, upstream,
+    zoho::product::Product,
 };
 
 pub(super) async fn check(path: &Path, online: bool, list_scopes: bool) -> Result<(), Failure> {
@@ -44,7 +45,7 @@ pub(super) async fn check(path: &Path, online: bool, list_scopes: bool) -> Resul
             }
             Ok(Some(granted)) => {
                 print(&format!("account {name}: {server} granted an access token for {granted}\n"))?;
-                // No fault: hardly any login is meant for every call of two products.
+                // Not an error: hardly any login is meant for every call of all products.
                 tell(&scopes_told(account, &config.routes_of(name), &granted, path, list_scopes))?;
             }
             Err(cause) => faults.push(format!("account {name}: {server}: {}", respond::for_operators(&cause))),
@@ -122,11 +123,11 @@ fn summary(config: &Config) -> String {
     }
     for account in &config.accounts {
         let endpoints = &account.endpoints;
-        let _ = writeln!(
-            text,
-            "account  {} at {}: people {}, calendar {}, accounts {}",
-            account.name, account.data_center, endpoints.people, endpoints.calendar, endpoints.accounts
-        );
+        let _ = write!(text, "account  {} at {}: ", account.name, account.data_center);
+        for product in Product::ALL {
+            let _ = write!(text, "{} {}, ", product.as_str(), endpoints.product(product));
+        }
+        let _ = writeln!(text, "accounts {}", endpoints.accounts);
     }
     let unlimited: Vec<_> = config.catalogue.iter().filter(|route| route.threshold.is_none()).collect();
     let _ = writeln!(

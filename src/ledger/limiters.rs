@@ -17,7 +17,7 @@ use crate::{
     os::clock,
     zoho::{
         account::{Account, AccountName},
-        catalogue::{Catalogue, Pace, Product, Route, RouteId, Threshold},
+        catalogue::{Catalogue, Pace, Route, RouteId, Threshold},
     },
 };
 
@@ -75,8 +75,7 @@ impl Limiters {
         if let Some(limiter) = self.limiters.read().get(&key) {
             return Some(Arc::clone(limiter));
         }
-        // Zoho states the limit for People; its other products count for themselves.
-        let daily = if route.product == Product::People { self.daily(account) } else { None };
+        let daily = if route.product.has_daily_limit() { self.daily(account) } else { None };
         let new = || {
             let key = Key { account: account.name.to_string(), meter: route.id.to_string() };
             let window = self.past.window(&key, threshold, clock::now());

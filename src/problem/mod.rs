@@ -16,7 +16,7 @@ use crate::{
     zoho::{
         account::AccountName,
         catalogue::{RouteId, Scopes},
-        endpoint::DataCenter,
+        data_center::DataCenter,
     },
 };
 

@@ -25,7 +25,8 @@ use crate::{
     zoho::{
         account::{Account, AccountName},
         catalogue::Route,
-        endpoint::{DataCenter, Endpoint},
+        data_center::DataCenter,
+        endpoint::Endpoint,
     },
 };
 

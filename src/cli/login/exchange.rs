@@ -5,10 +5,7 @@ use crate::{
     middleware::token::{Admission, Code, Grants},
     problem::{Cause, respond},
     secret::Secret,
-    zoho::{
-        account::Account,
-        endpoint::{DataCenter, Endpoint},
-    },
+    zoho::{account::Account, data_center::DataCenter, endpoint::Endpoint},
 };
 
 /// Where a login turned out to live.

@@ -7,10 +7,7 @@
 use super::grant::Grants;
 use crate::{
     problem::Cause,
-    zoho::{
-        account::Account,
-        endpoint::{DataCenter, Endpoint},
-    },
+    zoho::{account::Account, data_center::DataCenter, endpoint::Endpoint},
 };
 
 /// What Zoho says to a client that it does not know here.

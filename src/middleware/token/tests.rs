@@ -29,7 +29,7 @@ use crate::{
     zoho::{
         account::{Account, AccountName},
         catalogue::RouteId,
-        endpoint::DataCenter,
+        data_center::DataCenter,
         reply::TokenRefusal,
     },
 };
