@@ -6,7 +6,6 @@ use rustix::process::getuid;
 
 use super::{Failure, load, login::command::scopes_told, print, tell};
 use crate::{
-    cli::login::scopes,
     config::Config,
     ledger::store::Store,
     listener::ListenAddress,
@@ -14,7 +13,7 @@ use crate::{
     os::writable,
     problem::respond,
     telemetry, upstream,
-    zoho::product::Product,
+    zoho::{product::Product, scope},
 };
 
 pub(super) async fn check(path: &Path, online: bool, list_scopes: bool) -> Result<(), Failure> {
@@ -139,7 +138,7 @@ fn summary(config: &Config) -> String {
     );
     for account in &config.accounts {
         let routes = config.routes_of(&account.name);
-        let _ = writeln!(text, "scopes   {} needs {}", account.name, scopes::needed(&routes).join(","));
+        let _ = writeln!(text, "scopes   {} needs {}", account.name, scope::needed(&routes).join(","));
     }
     text
 }

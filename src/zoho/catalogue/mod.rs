@@ -8,7 +8,6 @@ mod date;
 mod parameter;
 mod reads;
 mod row;
-mod scope;
 mod shape;
 mod shape_reader;
 mod siblings;
@@ -20,7 +19,6 @@ use std::sync::{Arc, LazyLock};
 pub use date::DateFormat;
 pub use parameter::{Kind, Parameter, Parameters, Place};
 pub use row::CatalogueError;
-pub use scope::{Scopes, covers, is_all};
 pub use shape::{Array, Condition, Except, Field, Required, Scalar, ScalarKind, Shape, Terms};
 pub use threshold::{Pace, Threshold};
 
