@@ -17,6 +17,7 @@ use std::{
 };
 
 use governor::{Quota, RateLimiter, clock::FakeRelativeClock};
+use http::StatusCode;
 use zoho_gateway::{
     ledger::{
         Journal, LimiterContext, Limiters, Limits, RecordedBackend, Recovered, RouteLimiter, SlotRequest, Window,
@@ -26,7 +27,7 @@ use zoho_gateway::{
     secret::credential::Credential,
     zoho::account::{Account, AccountName},
     zoho::catalogue::{Catalogue, Pace, Route, RouteId, Threshold},
-    zoho::endpoint::DataCenter,
+    zoho::data_center::DataCenter,
 };
 
 const ROUNDS: usize = 7;
@@ -80,7 +81,7 @@ fn grant_by_line() -> impl FnMut() {
         };
         permit.sending().expect("no lock");
         permit.answered(StatusCode::OK);
-        permit.judged(None);
+        permit.judged(true);
     }
 }
 
@@ -124,7 +125,7 @@ fn buckets(number: usize) -> Vec<Arc<RouteLimiter>> {
             };
             permit.sending().expect("no lock");
             permit.answered(StatusCode::OK);
-            permit.judged(None);
+            permit.judged(true);
         }
     }
     println!("{number} full buckets: {} MiB", resident().saturating_sub(before) / 1024);
@@ -145,7 +146,7 @@ async fn journal() {
         let mut permit = limiter.attempt(SlotRequest::plain(clock::now())).await.expect("a free slot and a disk");
         permit.sending().expect("no lock");
         permit.answered(StatusCode::OK);
-        permit.judged(None);
+        permit.judged(true);
     };
 
     let mut alone: Vec<_> = Vec::new();

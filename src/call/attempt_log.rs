@@ -44,8 +44,7 @@ pub struct Steps {
     pub under_way: bool,
     /// The status of the newest answer, whatever became of its body.
     pub status: Option<StatusCode>,
-    /// Whether that answer says that the call was executed; `None` where it broke off before it could say so, and where
-    /// nobody records the call.
+    /// Whether that answer says that the call was executed; `None` where it broke off before it could say so.
     pub executed: Option<bool>,
     /// Zoho may have executed an attempt, all of it or a part: it was sent, and Zoho did not refuse it unexecuted.
     pub may_be_executed: bool,
@@ -80,8 +79,8 @@ impl Steps {
             }
             // Only after such an answer there is another attempt.
             Step::Refused => self.may_be_executed = false,
-            Step::Locked(_) => self.executed = Some(false),
-            Step::Judged { executed } => self.executed = self.executed.or(executed),
+            Step::Locked(_) => (self.may_be_executed, self.executed) = (false, Some(false)),
+            Step::Judged { executed } => self.executed = self.executed.or(Some(executed)),
             Step::Unused | Step::Lost | Step::Unread => {}
         }
     }
@@ -129,12 +128,6 @@ impl AttemptLog {
             steps.attempts.saturating_add(1)
         };
         recorder.sending(attempt).await
-    }
-
-    /// Whether somebody records the call, and needs to know what a successful answer says.
-    #[must_use]
-    pub fn is_recorded(&self) -> bool {
-        self.0.recorder.get().is_some()
     }
 
     /// As the observer of an attempt.
@@ -255,21 +248,11 @@ mod tests {
         attempt_log.sends();
         attempt_log.answered(StatusCode::OK);
         assert_eq!(attempt_log.steps().executed, None);
-        attempt_log.step(Step::Judged { executed: Some(false) });
+        attempt_log.step(Step::Judged { executed: false });
         assert_eq!(attempt_log.steps().executed, Some(false));
         attempt_log.answered(StatusCode::BAD_GATEWAY);
-        attempt_log.step(Step::Judged { executed: Some(true) });
+        attempt_log.step(Step::Judged { executed: true });
         assert_eq!(attempt_log.steps().executed, Some(false));
-    }
-
-    #[test]
-    fn a_body_is_judged_only_for_a_recorder() {
-        let attempt_log = AttemptLog::default();
-        attempt_log.sends();
-        attempt_log.answered(StatusCode::OK);
-        assert!(!attempt_log.is_recorded(), "nobody asks");
-        attempt_log.step(Step::Judged { executed: None });
-        assert_eq!(attempt_log.steps().executed, None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::{
     zoho::{
         account::{Account, AccountName},
         catalogue::{Route, RouteId},
+        reply::TokenRefusal,
     },
 };
 
@@ -314,15 +315,6 @@ pub enum RetryReason {
     Locked(LockHit),
 }
 
-/// What an answer that lets a call not in says of its token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenRefusal {
-    /// It has one of the codes by which Zoho says that a token is dead.
-    Dead,
-    /// A 401 of a shape that is not known, which may mean the same; answers of one shape have the same number.
-    Unclear(u64),
-}
-
 /// For the log: what became of a request. Travels in the answer's extensions.
 #[derive(Debug, Clone)]
 pub struct RequestSummary {
@@ -377,7 +369,7 @@ pub(crate) mod tests {
     use crate::{
         os::clock,
         secret::credential::Credential,
-        zoho::{catalogue::Catalogue, endpoint::DataCenter},
+        zoho::{catalogue::Catalogue, data_center::DataCenter},
     };
 
     /// A PUT of the catalogue's first call, with nothing special about it.

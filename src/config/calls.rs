@@ -11,8 +11,9 @@ use http::Method;
 use super::{overrides, problem::Origin, reader::Section};
 use crate::{
     middleware::route::Matcher,
-    zoho::catalogue::{
-        Catalogue, Pace, Parameters, Product, Provenance, Route, RouteId, Threshold, Validation, template,
+    zoho::{
+        catalogue::{Catalogue, Pace, Parameters, Provenance, Route, RouteId, Threshold, Validation, template},
+        product::Product,
     },
 };
 
@@ -58,7 +59,7 @@ pub(super) fn identity(section: &mut Section<'_>, route: &mut Route) {
         route.reads = reads;
     }
     let product = route.product;
-    let path = |text: &str| template::parse(below_one_root(product, text));
+    let path = |text: &str| template::parse(product.below_first_root(text));
     if let Some(found) = section.parsed("path", A_PATH, path) {
         route.path = Some(found.value);
     }
@@ -94,8 +95,8 @@ fn extra_route(section: &mut Section<'_>) -> Option<Route> {
     }
     let found = section.parsed("id", AN_ID, RouteId::parse);
     let known = found.is_some();
-    // Without a usable id the other fields are judged all the same, as those of a call of People.
-    let (product, id) = found.map_or_else(|| (Product::People, RouteId::new("")), |found| found.value);
+    // Without a usable id the other fields are checked all the same, as those of some product.
+    let (product, id) = found.map_or_else(|| (Product::ALL[0], RouteId::new("")), |found| found.value);
     let text = |text: &str| Ok::<_, String>(text.to_owned());
     let source = section.parsed("source", "the address of a page", text).map(|found| found.value);
     let note = section.parsed("note", "a text", text).map(|found| found.value);
@@ -149,13 +150,5 @@ fn scope(text: &str) -> Result<Option<String>, &'static str> {
         NONE => Ok(None),
         _ if words.count() >= 3 && text.split('.').count() >= 3 => Ok(Some(text.to_owned())),
         _ => Err("expected a scope such as \"ZOHOPEOPLE.training.ALL\", or \"none\""),
-    }
-}
-
-/// People answers under two roots; templates are written below one.
-fn below_one_root(product: Product, text: &str) -> &str {
-    match text.strip_prefix("/people") {
-        Some(rest) if product == Product::People && rest.starts_with("/api/") => rest,
-        _ => text,
     }
 }

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use super::{ListenAddress, MissingState, ScopeCheck, UnknownRoute};
-use crate::{listener::ClientAuth, zoho::endpoint::DataCenter};
+use crate::{listener::ClientAuth, zoho::data_center::DataCenter};
 
 /// Loopback, because callers cannot be told apart there and need not be; a port that needs no privilege.
 pub(super) fn proxy_listen() -> ListenAddress {

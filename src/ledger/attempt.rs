@@ -113,7 +113,6 @@ impl Attempt {
 
     /// The answer says that the route is locked. `None` when the lock has no length, or the route has no threshold.
     pub fn locked(&mut self, retry_after: Option<Duration>) -> Option<LockHit> {
-        self.step(Step::Refused);
         let hit = self.slot.as_ref()?.limiter.lock(retry_after)?;
         self.stage = Stage::Judged;
         self.step(Step::Locked(hit));
@@ -121,7 +120,7 @@ impl Attempt {
     }
 
     /// The answer was read as far as it has to be, and says nothing of a lock that is kept.
-    pub fn judged(&mut self, executed: Option<bool>) {
+    pub fn judged(&mut self, executed: bool) {
         if self.stage == Stage::Answered {
             self.stage = Stage::Judged;
             self.step(Step::Judged { executed });

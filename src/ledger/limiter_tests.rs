@@ -7,7 +7,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
-    tests::{ms, threshold},
+    tests::{ms, threshold, threshold_of},
     *,
 };
 use crate::{
@@ -45,7 +45,7 @@ async fn served(limiter: &Arc<RouteLimiter>, wait: Duration) -> Result<Instant, 
     let mut permit = limiter.attempt(request(clock::now() + wait, Arrival::New)).await?;
     permit.sending().unwrap();
     permit.answered(StatusCode::OK);
-    permit.judged(None);
+    permit.judged(true);
     Ok(clock::now())
 }
 
@@ -297,7 +297,7 @@ async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
     assert_eq!(clock::now() - start, ms(5000));
     again.sending().unwrap();
     again.answered(StatusCode::OK);
-    again.judged(None);
+    again.judged(true);
     assert_eq!(later.await.unwrap().unwrap() - start, ms(6000));
 }
 
@@ -315,7 +315,7 @@ async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
             let mut permit = limiter.attempt(request(clock::now() + FAR, arrival)).await?;
             permit.sending().unwrap();
             permit.answered(StatusCode::OK);
-            permit.judged(None);
+            permit.judged(true);
             Ok::<_, Refused>(clock::now())
         }
     };
@@ -411,7 +411,7 @@ async fn spawned(
         let mut permit = limiter.attempt(request).await?;
         permit.sending().unwrap();
         permit.answered(StatusCode::OK);
-        permit.judged(None);
+        permit.judged(true);
         Ok(clock::now())
     });
     tokio::task::yield_now().await;
@@ -553,6 +553,47 @@ async fn two_lines_share_a_day() {
     assert_eq!(one.allowance().daily.unwrap().remaining, 0);
 }
 
+/// As for calls of `attendance/entries`: 10 a minute, 100 an hour, 1,500 a day.
+#[tokio::test(start_paused = true)]
+async fn a_call_counts_against_all_limits_of_its_route() {
+    let hour = LimitSpec::own(
+        Key { limit: "hour".to_owned(), ..Key::default() },
+        threshold_of(5, Duration::from_secs(60), Pace::Burst),
+    );
+    let limiter = line_of(
+        2,
+        vec![day(threshold(7, 1_000_000, Pace::Burst)), hour],
+        LimiterContext::in_memory(Limits::calls(100)),
+    );
+    let start = clock::now();
+    for second in [0, 0, 1, 1, 2, 60, 60] {
+        assert_eq!((served(&limiter, FAR).await.unwrap() - start).as_secs(), second);
+    }
+    // The hour has slots, the day has none.
+    let day_is_spent = Refused::Saturated { retry_after: ms(940_000), daily: true };
+    assert_eq!(served(&limiter, ms(0)).await, Err(day_is_spent));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_has_no_slot_takes_none_of_the_others() {
+    let narrow = LimitSpec::own(Key { limit: "hour".to_owned(), ..Key::default() }, threshold(1, 60_000, Pace::Burst));
+    let limiter =
+        line_of(5, vec![day(threshold(9, 100_000, Pace::Burst)), narrow], LimiterContext::in_memory(Limits::NOBODY));
+    served(&limiter, ms(0)).await.unwrap();
+    for _ in 0..3 {
+        assert!(served(&limiter, ms(0)).await.is_err());
+    }
+    let allowance = limiter.allowance();
+    assert_eq!(
+        (allowance.route.remaining, allowance.daily.unwrap().remaining),
+        (0, 8),
+        "the tightest of its own, the day's"
+    );
+    tokio::time::advance(ms(60_000)).await;
+    assert_eq!(limiter.allowance().daily.unwrap().remaining, 8);
+    served(&limiter, ms(0)).await.unwrap();
+}
+
 fn kept_in(dir: &Path) -> (Arc<RouteLimiter>, Journal) {
     let opened = Store::open(dir).unwrap();
     let journal = Journal::keep(opened.store, Arc::new(Recovered::none())).unwrap();
@@ -602,7 +643,7 @@ async fn without_a_store_nothing_is_sent_until_it_is_there_again() {
     fs::write(&dir, "in the way").unwrap();
     probe.sending().unwrap();
     probe.answered(StatusCode::OK);
-    probe.judged(None);
+    probe.judged(true);
     let left = limiter.allowance().route.remaining;
     assert_eq!(limiter.attempt(request(clock::now() + FAR, Arrival::New)).await.err(), Some(Refused::Unrecorded));
     assert_eq!(limiter.allowance().route.remaining, left, "its slot is given back");

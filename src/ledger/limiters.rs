@@ -15,7 +15,7 @@ use super::{
 };
 use crate::zoho::{
     account::{Account, AccountName},
-    catalogue::{Catalogue, Pace, Product, Route, RouteId, Threshold},
+    catalogue::{Catalogue, Pace, Route, RouteId, Threshold},
 };
 
 /// The name of an account's daily limit; every route id has a dot.
@@ -109,8 +109,7 @@ impl Limiters {
         let Some(threshold) = route.threshold else {
             return RouteLimit::Unlimited(Unlimited { key: Arc::new(key), context });
         };
-        // Zoho states the limit for People; its other products count for themselves.
-        let daily = account.daily_calls.filter(|_| route.product == Product::People).map(|requests| LimitSpec {
+        let daily = account.daily_calls.filter(|_| route.product.has_daily_limit()).map(|requests| LimitSpec {
             key: Key { account: account.name.to_string(), limit: DAILY.to_owned() },
             threshold: Threshold { requests, window: DAY, lock: Duration::ZERO, pace: Pace::Burst },
             shared: true,

@@ -156,7 +156,7 @@ impl Model {
                 Use::GivesBack | Use::Loses => {}
                 Use::Sends => {
                     permit.answered(StatusCode::OK);
-                    permit.judged(None);
+                    permit.judged(true);
                 }
                 Use::MeetsALock => {
                     permit.answered(StatusCode::OK);

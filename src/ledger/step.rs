@@ -27,8 +27,8 @@ pub enum Step {
     Locked(LockHit),
     /// The answer was read and says nothing of a lock.
     Judged {
-        /// Whether it says that the call was executed, where somebody asked.
-        executed: Option<bool>,
+        /// Whether it says that the call was executed.
+        executed: bool,
     },
     /// It ended before it was sent.
     Unused,

@@ -152,3 +152,23 @@ fn after_a_death_with_an_answer_half_read_one_call_goes_alone() {
     window.executed(grant);
     assert!(!restored(window.row(now)).take(now).unwrap().is_probe());
 }
+
+#[test]
+fn a_window_gives_out_the_slots_that_this_process_may_use() {
+    let now = clock::now();
+    let mut window = Window::new(threshold(3, 1000, Pace::Burst), now);
+    window.allow(1);
+    let first = window.take(now).unwrap();
+    assert_eq!(window.take(now).unwrap_err(), Denied::Unanswered);
+    window.allow(9);
+    let others = [window.take(now).unwrap(), window.take(now).unwrap()];
+    assert!(window.take(now).is_err(), "never more than the threshold");
+    for grant in [first, others[0], others[1]] {
+        window.answered(now, now);
+        window.executed(grant);
+    }
+    window.allow(2);
+    let free = now + ms(1000);
+    assert_eq!(window.take(free - ms(1)).unwrap_err(), Denied::Until(free), "what is in use stays in use");
+    assert!(window.take(free).is_ok() && window.take(free).is_ok() && window.take(free).is_err());
+}

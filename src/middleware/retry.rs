@@ -83,8 +83,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        call::{Payload, TokenRefusal, tests::call},
+        call::{Payload, tests::call},
         ledger::LockHit,
+        zoho::reply::TokenRefusal,
     };
 
     /// What a room beyond the door answers, one after the other; the last one repeats.

@@ -146,8 +146,7 @@ impl Slots for RecordedSlots {
 
     fn lock(&self, retry_after: Option<Duration>, now: Instant) -> Option<LockHit> {
         // Somebody else exceeded a limit only if our calls cannot have exceeded any of the route's own.
-        let wider = self.wider.iter().filter(|wider| !wider.shared);
-        let external = wider.map(|wider| wider.lock().window.shows_room(now)).fold(true, |all, shows| all && shows);
+        let external = self.wider.iter().all(|wider| wider.shared || wider.lock().window.shows_room(now));
         let hit = {
             let mut state = self.own.lock();
             let external = external && state.window.shows_room(now);

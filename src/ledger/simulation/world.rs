@@ -450,7 +450,7 @@ impl World {
                 let gateway = self.gateway();
                 gateway.known.executed(number);
                 if grant.is_probe() {
-                    gateway.window.apply(grant, &Step::Judged { executed: None }, instant);
+                    gateway.window.apply(grant, &Step::Judged { executed: true }, instant);
                     gateway.touch();
                 }
             }

@@ -18,7 +18,6 @@ use tower::Service;
 use super::{
     coding, framing, hygiene,
     peek::{self, Broken, Peeked},
-    signs::{self, ReplyKind},
 };
 use crate::{
     call::{Answer, Call, RetryReason, Signed, Token, attempt_log::Unrecorded},
@@ -27,7 +26,10 @@ use crate::{
     os::clock,
     problem::{Cause, Refusal, ScopeEvidence},
     upstream::{Client, Failure},
-    zoho::{endpoint::Endpoint, success},
+    zoho::{
+        endpoint::Endpoint,
+        reply::{self, ReplyKind},
+    },
 };
 
 /// The last room before Zoho.
@@ -74,27 +76,26 @@ impl Way {
         }
         let (seen, peeked) = self.peek(body, endpoint).await;
         let seen = decoded(&head, &seen);
-        let sign = signs::read(head.status, &head.headers, &seen, clock::wall());
+        let kind = reply::read(head.status, &seen);
         // Also in an answer that broke off, or that cannot be handed on: the lock is there all the same.
-        let hit = match &sign {
-            Some(ReplyKind::Locked(retry_after)) => attempt.locked(*retry_after),
-            Some(_) => {
-                attempt.refused();
-                None
-            }
-            None => None,
+        let hit = match kind {
+            ReplyKind::Locked => attempt.locked(retry_after(&head)),
+            _ => None,
         };
+        if kind.is_unexecuted() {
+            attempt.refused();
+        }
         let body = framed.and(peeked).map_err(refuse)?;
         if let Some(hit) = hit {
             return Ok(answer(head, body, Some(RetryReason::Locked(hit))));
         }
-        attempt.judged(attempt_log.is_recorded().then(|| sign.is_none() && !success::tells_of_failure(&seen)));
-        if let Some(ReplyKind::ScopeMissing(code)) = sign {
-            let scopes = context.route.scopes.clone();
-            return Err(refuse(Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Code(code) }));
-        }
-        let retry = match sign {
-            Some(ReplyKind::TokenRefused(refusal)) => Some(RetryReason::TokenRefused(refusal)),
+        attempt.judged(!kind.is_unexecuted() && kind != ReplyKind::Failed);
+        let retry = match kind {
+            ReplyKind::ScopeMissing(code) => {
+                let scopes = context.route.scopes.clone();
+                return Err(refuse(Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Code(code) }));
+            }
+            ReplyKind::TokenRefused(refusal) => Some(RetryReason::TokenRefused(refusal)),
             _ => None,
         };
         Ok(answer(head, body.patient(self.timeout), retry))
@@ -261,7 +262,7 @@ fn held_back(until: Instant) -> Answer {
 }
 
 fn retry_after(head: &Parts) -> Option<Duration> {
-    signs::retry_after(&head.headers, clock::wall())
+    reply::retry_after(&head.headers, clock::wall())
 }
 
 /// What the gateway saw of a body, as it reads.

@@ -131,7 +131,7 @@ mod tests {
             let response = Response::new(Body::default());
             attempt.sending().unwrap();
             attempt.answered(response.status());
-            attempt.judged(None);
+            attempt.judged(true);
             Ok(Answer { response, retry: None })
         });
         let layer = ThrottleLayer::new(Arc::clone(&limiters), Duration::from_secs(30), 1024, Arc::new(Metrics::new()));

@@ -12,10 +12,7 @@ use oauth2::{
 };
 use tokio::time::Instant;
 
-use super::{
-    answer::{self, TokenAnswer},
-    elsewhere,
-};
+use super::elsewhere;
 use crate::{
     ledger::Attempt,
     message::{body::Body, retry_after},
@@ -23,20 +20,12 @@ use crate::{
     problem::{Cause, UpstreamFault},
     secret::Secret,
     upstream::{Client, Failure},
-    zoho::{account::Account, endpoint::Endpoint},
+    zoho::{
+        account::Account,
+        accounts_server::{self, LARGEST_ANSWER, TokenAnswer},
+        endpoint::Endpoint,
+    },
 };
-
-/// Zoho's token answers are a few hundred bytes; a larger one is not one of them.
-const LARGEST_ANSWER: usize = 64 * 1024;
-
-/// How long Zoho blocks a refresh token after too many token requests (accounts: "access token expiry"), where its answer
-/// does not say.
-const BLOCKED: Duration = Duration::from_secs(10 * 60);
-
-/// What an answer may say instead: developers report blocks of up to half an hour, and more would be a mistake that costs
-/// an account its token.
-const SHORTEST_BLOCK: Duration = Duration::from_secs(1);
-const LONGEST_BLOCK: Duration = Duration::from_secs(60 * 60);
 
 /// Exchanges refresh tokens for access tokens, and codes for refresh tokens.
 #[derive(Debug, Clone)]
@@ -52,7 +41,7 @@ pub(super) struct Granted {
     /// Counted from before the request was sent, so never too late.
     pub(super) expires_at: Instant,
     pub(super) lifetime: Duration,
-    /// What it may be used for, parted by spaces; older answers do not say.
+    /// What it may be used for, separated by spaces; older answers do not say.
     pub(super) scope: Option<String>,
 }
 
@@ -70,7 +59,7 @@ pub struct Code {
 pub struct Admission {
     /// `None` where Zoho gave an access token only.
     pub refresh_token: Option<Secret>,
-    /// What it may be used for, parted by spaces.
+    /// What it may be used for, separated by spaces.
     pub scope: Option<String>,
 }
 
@@ -95,7 +84,7 @@ impl Grants {
     }
 
     /// One refresh grant that no ledger counts, for a person who wants to know whether it works. Returns the scopes,
-    /// parted by spaces, where the answer names them.
+    /// separated by spaces, where the answer names them.
     ///
     /// # Errors
     /// Why there is no token.
@@ -156,7 +145,7 @@ fn scope(answer: &BasicTokenResponse) -> Option<String> {
 type OAuthClient = BasicClient<EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 
 fn oauth_client(account: &Account, server: &Endpoint) -> Result<OAuthClient, oauth2::url::ParseError> {
-    let token_url = TokenUrl::new(format!("{server}/oauth/v2/token"))?;
+    let token_url = TokenUrl::new(accounts_server::token_url(server))?;
     Ok(BasicClient::new(ClientId::new(account.client_id.clone()))
         .set_client_secret(ClientSecret::new(account.client_secret.current().expose().to_owned()))
         // In the body: Zoho does not read HTTP Basic, and a query would end up in logs.
@@ -195,7 +184,7 @@ impl Exchange<'_> {
         let (head, body) = tokio::time::timeout(self.grants.timeout, self.answer(request))
             .await
             .map_err(|_| Failure::timeout(self.server).cause)??;
-        match answer::read(head.status, &body) {
+        match accounts_server::read(head.status, &body) {
             TokenAnswer::Granted(clean) => {
                 let mut response = Response::new(clean);
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -203,8 +192,7 @@ impl Exchange<'_> {
             }
             TokenAnswer::Unauthorised(reason) => Err(Cause::AccountUnauthorised { reason: reason.to_owned() }),
             TokenAnswer::Throttled => {
-                let stated = retry_after::read(&head.headers, clock::wall());
-                let blocked = stated.map_or(BLOCKED, |stated| stated.clamp(SHORTEST_BLOCK, LONGEST_BLOCK));
+                let blocked = accounts_server::block(retry_after::read(&head.headers, clock::wall()));
                 let met = self.attempt(|attempt| attempt.locked(Some(blocked))).flatten();
                 let left = met.map(|met| met.until.saturating_duration_since(clock::now()));
                 Err(Cause::TokenThrottled { retry_after: left.unwrap_or(blocked) })
@@ -229,7 +217,7 @@ impl Exchange<'_> {
         })?;
         self.attempt(|attempt| attempt.answered(response.status()));
         let (head, body) = response.into_parts();
-        if answer::is_throttling(head.status) {
+        if accounts_server::is_throttling(head.status) {
             return Ok((head, bytes::Bytes::new()));
         }
         let body = Limited::new(body, LARGEST_ANSWER).collect().await;

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    answer, elsewhere,
+    elsewhere,
     flight::{self, Progress},
     grant::{Granted, Grants},
     limits::{Purpose, TokenLedger},
@@ -30,7 +30,9 @@ use crate::{
     telemetry::Metrics,
     zoho::{
         account::Account,
-        catalogue::{Route, RouteId, Scopes},
+        accounts_server,
+        catalogue::{Route, RouteId},
+        scope::Scopes,
     },
 };
 
@@ -91,7 +93,7 @@ impl Source {
                     let _ = source.adopt(&mut state, &Granted { access_token, expires_at, lifetime, scope });
                 }
                 // Earlier versions kept any word of the accounts server.
-                Unsealed::Refused(reason) if !answer::is_unauthorised(&reason) => {}
+                Unsealed::Refused(reason) if !accounts_server::is_unauthorised(&reason) => {}
                 Unsealed::Refused(reason) => {
                     state.refused = Some(Cause::AccountUnauthorised { reason });
                     state.refused_until = Some(expires_at);

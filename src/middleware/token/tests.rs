@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{limits::TokenLimits, rejections::Rejection, *};
 use crate::{
-    call::{Token, TokenRefusal},
+    call::Token,
     ledger::{Journal, KeptToken, LimiterContext, Limiters, Limits, RecordedBackend, Recovered, store::Store},
     os::clock,
     problem::Cause,
@@ -26,7 +26,8 @@ use crate::{
     zoho::{
         account::{Account, AccountName},
         catalogue::RouteId,
-        endpoint::DataCenter,
+        data_center::DataCenter,
+        reply::TokenRefusal,
     },
 };
 
