@@ -62,9 +62,14 @@ fn every_field_that_ends_here_is_documented_and_no_other() {
 
 #[test]
 fn every_link_leads_somewhere() {
-    let pages = fs::read_dir(root().join("docs")).expect("docs/").map(|entry| entry.expect("an entry").path());
-    let pages =
-        pages.chain(["README.md", "SECURITY.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|name| root().join(name)));
+    let pages = ["docs", "docs/decisions"].into_iter().flat_map(|folder| {
+        let entries = fs::read_dir(root().join(folder)).expect("a folder of pages");
+        entries
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|end| end == "md"))
+    });
+    let top = ["README.md", "SECURITY.md", "ARCHITECTURE.md", "CHANGELOG.md"];
+    let pages = pages.chain(top.map(|name| root().join(name)));
     let mut wrong = Vec::new();
     for page in pages {
         let text = fs::read_to_string(&page).expect("a page");
