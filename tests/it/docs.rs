@@ -68,7 +68,7 @@ fn every_link_leads_somewhere() {
             .map(|entry| entry.expect("an entry").path())
             .filter(|path| path.extension().is_some_and(|end| end == "md"))
     });
-    let top = ["README.md", "SECURITY.md", "ARCHITECTURE.md", "CHANGELOG.md"];
+    let top = ["README.md", "SECURITY.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"];
     let pages = pages.chain(top.map(|name| root().join(name)));
     let mut wrong = Vec::new();
     for page in pages {
