@@ -10,23 +10,23 @@ ci:
 
 # Run all tests, or those whose name contains a word: just test NAME
 test *ARGS:
-    tests/run {{ARGS}}
+    tests/run {{ ARGS }}
 
 # Run integration tests by name: just it locks
 it *ARGS:
-    cargo test --locked --test it {{ARGS}}
+    cargo test --locked --test it {{ ARGS }}
 
 # Run the fuzz targets: just fuzz 60 wire
 fuzz *ARGS:
-    fuzz/run {{ARGS}}
+    fuzz/run {{ ARGS }}
 
-# Attack a gateway with the tools of others.
+# Attack a gateway with third-party tools.
 conformance *ARGS:
-    tests/conformance {{ARGS}}
+    tests/conformance {{ ARGS }}
 
 # Run one benchmark: allowance, edge, ledger or matching.
 bench NAME:
-    cargo bench --locked --bench {{NAME}}
+    cargo bench --locked --bench {{ NAME }}
 
 # Format the code.
 fmt:
@@ -36,7 +36,7 @@ fmt:
 lint:
     cargo clippy --locked --all-targets -- -D warnings
 
-# Run a gateway on a simulated Zoho.
+# Run a gateway on the simulated Zoho.
 sandbox:
     cargo run --locked --release -- run --sandbox
 
