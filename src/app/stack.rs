@@ -1,4 +1,4 @@
-//! The whole path of a request, from the socket to Zoho, in the order in which it is walked.
+//! The path of a request through all layers, from the listener to Zoho, in order.
 
 use std::{
     collections::HashMap,
@@ -20,18 +20,18 @@ use crate::{
     ledger::Limiters,
     message::body::Body,
     middleware::{
-        audit::AuditLayer,
-        browser_guard::{GuardLayer, KnownHosts},
-        cache::CacheLayer,
-        caller::{Callers, IdentifyLayer, Issuers},
-        dry_run::DryRunLayer,
-        edge::EdgeLayer,
+        audit::Audit,
+        browser_guard::{BrowserGuard, KnownHosts},
+        cache::Cache,
+        caller::{Authenticator, Callers, Issuers},
+        dry_run::DryRun,
+        edge::Edge,
         forward::Forward,
-        retry::RetryLayer,
-        route::{RouteLayer, Routing},
-        throttle::ThrottleLayer,
-        token::{ScopeLayer, SignLayer, Source},
-        validate::ValidateLayer,
+        retry::Retry,
+        route::Router,
+        throttle::Throttle,
+        token::{CheckScope, Sign, Source},
+        validate::Validate,
     },
     os::{clock, shutdown::Shutdown},
     telemetry::Metrics,
@@ -39,7 +39,7 @@ use crate::{
     zoho::account::AccountName,
 };
 
-/// What the rooms are furnished with.
+/// What the layers need.
 #[derive(Debug)]
 pub struct StackDeps {
     /// Under which names the gateway is called.
@@ -49,7 +49,7 @@ pub struct StackDeps {
     /// Whose tokens are believed, shared with the admin listener.
     pub issuers: Issuers,
     /// Accounts and catalogue.
-    pub routing: Routing,
+    pub router: Router,
     /// The queues, shared with the admin listener.
     pub limiters: Arc<Limiters>,
     /// Whether calls that the account's scopes do not allow are refused here.
@@ -78,16 +78,16 @@ pub struct StackDeps {
     pub metrics: Arc<Metrics>,
 }
 
-/// Hangs the rooms, first to last.
+/// The whole stack, the outermost layer first.
 pub fn stack(
-    rooms: StackDeps,
+    deps: StackDeps,
 ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
     let StackDeps {
         hosts,
         callers,
         issuers,
-        routing,
+        router,
         limiters,
         check_scopes,
         sources,
@@ -101,7 +101,7 @@ pub fn stack(
         audit_required,
         shutdown,
         metrics,
-    } = rooms;
+    } = deps;
     ServiceBuilder::new()
         // Before anything can log a request: what must not be seen is marked.
         .sensitive_request_headers([header::AUTHORIZATION, header::COOKIE].into())
@@ -110,31 +110,31 @@ pub fn stack(
         .set_request_id(X_REQUEST_ID, TimeOrdered)
         .propagate_request_id(X_REQUEST_ID)
         // Infallible from here outward: refusals and panics become answers.
-        .layer(EdgeLayer::new(shutdown.clone(), Arc::clone(&metrics)))
+        .layer(Edge::layer(shutdown.clone(), Arc::clone(&metrics)))
         // Before anybody is asked for a key: no web page gets further.
-        .layer(GuardLayer::new(hosts))
+        .layer(BrowserGuard::layer(hosts))
         // Before anything is looked up for it: who is calling.
-        .layer(IdentifyLayer::new(callers, issuers))
+        .layer(Authenticator::layer(callers, issuers))
         // Whose call, and which: everything below is decided per account and route.
-        .layer(RouteLayer::new(routing))
+        .layer(router.layer())
         // Before all that costs: a bad payload spends no slot, no token and no connection.
-        .layer(ValidateLayer::new(max_body, max_form, max_held, shutdown.clone()))
+        .layer(Validate::layer(max_body, max_form, max_held, shutdown.clone()))
         // Before a slot is spent: what the login was not granted, Zoho would refuse all the same.
-        .layer(ScopeLayer::new(check_scopes.then(|| Arc::clone(&sources))))
+        .layer(CheckScope::layer(check_scopes.then(|| Arc::clone(&sources))))
         // What is only asked, not called, ends here: it is never cached, queued or sent.
-        .layer(DryRunLayer::new(Arc::clone(&limiters), max_wait))
+        .layer(DryRun::layer(Arc::clone(&limiters), max_wait))
         // Before the throttle: what the cache can answer spends no slot.
-        .layer(CacheLayer::new(cache_bytes, max_wait, timeout, Arc::clone(&metrics)))
+        .layer(Cache::layer(cache_bytes, max_wait, timeout, Arc::clone(&metrics)))
         // Below the cache, since what that answers changes nothing; above the retries: a call has one outcome.
-        .layer(AuditLayer::new(audit_required))
+        .layer(Audit::layer(audit_required))
         // Above the throttle: a second attempt asks for a second permit.
-        .layer(RetryLayer)
+        .layer(Retry::layer())
         // Before the token: none is fetched for a call that waits, none goes stale in the queue.
-        .layer(ThrottleLayer::new(limiters, max_wait, max_body, metrics))
+        .layer(Throttle::layer(limiters, max_wait, max_body, metrics))
         // One token for all callers of an account.
-        .layer(SignLayer::new(sources, check_scopes, shutdown))
+        .layer(Sign::layer(sources, check_scopes, shutdown))
         // Out to Zoho.
-        .service(Forward::new(client, timeout, max_body))
+        .service(Forward::service(client, timeout, max_body))
 }
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -1,82 +1,45 @@
-//! The outermost room: infallible, so that every request gets an answer.
+//! The outermost layer: every request gets an answer.
 //!
-//! It refuses what the listener found to be no request, and new work during a drain, turns refusals and panics into
-//! answers, and writes the one log line and the metrics of each request.
+//! It refuses malformed requests, and new work during a drain. It turns refusals and panics into answers, and writes the
+//! one log line and the metrics of each request.
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    panic::AssertUnwindSafe,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
-use tower::{Layer, Service, ServiceExt};
 use tower_http::request_id::RequestId;
 
 use crate::{
     call::{CacheOutcome, RequestSummary, attempt_log::AttemptLog},
     ledger::Limit,
     message::{body::Body, protocol::RequestState},
+    middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     os::{clock, shutdown::Shutdown},
     problem::{Cause, Refusal, respond},
     telemetry::{Metrics, milliseconds},
 };
 
-/// Hangs the room.
-#[derive(Debug, Clone)]
-pub struct EdgeLayer {
+/// Answers, counts and logs every request.
+#[derive(Debug)]
+pub struct Edge {
     shutdown: Shutdown,
     metrics: Arc<Metrics>,
 }
 
-/// The room.
-#[derive(Debug, Clone)]
-pub struct Edge<S> {
-    room: EdgeLayer,
-    inner: S,
-}
-
-impl EdgeLayer {
-    /// Follows `shutdown`, counts in `metrics`.
-    #[must_use]
-    pub fn new(shutdown: Shutdown, metrics: Arc<Metrics>) -> Self {
-        Self { shutdown, metrics }
-    }
-}
-
-impl<S> Layer<S> for EdgeLayer {
-    type Service = Edge<S>;
-
-    fn layer(&self, inner: S) -> Edge<S> {
-        Edge { room: self.clone(), inner }
-    }
-}
-
-impl<S> Service<Request<Incoming>> for Edge<S>
-where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
-    S::Future: Send,
-{
+impl<S: Inner<Request<Incoming>>> Middleware<Request<Incoming>, S> for Edge {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-    /// Always: what the rooms behind say becomes an answer, so they are asked when there is something to answer.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
-        let room = self.room.clone();
-        let inner = self.inner.clone();
+    fn handle(
+        self: &Arc<Self>,
+        mut request: Request<Incoming>,
+        inner: &mut S,
+    ) -> BoxFuture<Response<Body>, Infallible> {
+        let (edge, mut inner) = (Arc::clone(self), inner.clone());
         Box::pin(async move {
             let began = clock::now();
-            let in_flight = room.shutdown.in_flight();
+            let in_flight = edge.shutdown.in_flight();
             let method = request.method().clone();
             let id = request.extensions().get::<RequestId>().map(|id| id.header_value().clone());
             let request_state = request.extensions().get::<RequestState>().cloned();
@@ -85,13 +48,13 @@ where
             let fault = || request_state.as_ref().and_then(RequestState::fault);
             let outcome = if let Some(fault) = fault() {
                 Err(Cause::Protocol(fault).into())
-            } else if room.shutdown.is_draining() {
+            } else if edge.shutdown.is_draining() {
                 Err(Cause::ShuttingDown.into())
             } else {
-                let summary = AssertUnwindSafe(inner.oneshot(request)).catch_unwind();
+                let summary = AssertUnwindSafe(async move { inner.call(request).await }).catch_unwind();
                 tokio::select! {
                     outcome = summary => outcome.unwrap_or_else(|_| Err(Cause::Internal.into())),
-                    () = room.shutdown.cut_off() => Err(Cause::CutOff(attempt_log.fate()).into()),
+                    () = edge.shutdown.cut_off() => Err(Cause::CutOff(attempt_log.fate()).into()),
                 }
             };
             // Only the listener knows why a body broke off.
@@ -102,17 +65,17 @@ where
             let memory_is_full = outcome
                 .as_ref()
                 .is_err_and(|refusal| matches!(*refusal.cause, Cause::QueueFull { limit: Limit::Bytes, .. }));
-            let mut response = room.answer(outcome, &method, id.as_ref());
+            let mut response = edge.answer(outcome, &method, id.as_ref());
             // A body that is still to come is not waited for, and its connection ends (RFC 9112 section 9.6). So does one
             // whose call finds no memory to wait in, since the connection takes memory too.
             let is_whole = request_state.is_some_and(|request_state| request_state.is_whole());
-            if room.shutdown.is_draining() || memory_is_full || !is_whole {
+            if edge.shutdown.is_draining() || memory_is_full || !is_whole {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             let took = clock::now().saturating_duration_since(began);
             let summary = response.extensions_mut().remove::<RequestSummary>();
             let cache = response.extensions_mut().remove::<CacheOutcome>();
-            room.metrics.answered(summary.as_ref(), response.status(), took);
+            edge.metrics.answered(summary.as_ref(), response.status(), took);
             tracing::info!(
                 request_id = id.as_ref().and_then(|id| id.to_str().ok()),
                 %method,
@@ -129,7 +92,13 @@ where
     }
 }
 
-impl EdgeLayer {
+impl Edge {
+    /// Follows `shutdown`, counts in `metrics`.
+    #[must_use]
+    pub fn layer(shutdown: Shutdown, metrics: Arc<Metrics>) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(Self { shutdown, metrics })
+    }
+
     fn answer(
         &self,
         outcome: Result<Response<Body>, Refusal>,

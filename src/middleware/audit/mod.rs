@@ -14,7 +14,7 @@ mod entry;
 mod hash;
 mod service;
 
-pub use service::{Audit, AuditLayer};
+pub use service::Audit;
 
 #[cfg(doc)]
 use crate::call::{Call, attempt_log::AttemptLog};

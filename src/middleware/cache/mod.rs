@@ -32,7 +32,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub use service::{Cache, CacheLayer};
+pub use service::Cache;
 
 #[cfg(doc)]
 use crate::call::Call;

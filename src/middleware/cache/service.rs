@@ -1,8 +1,7 @@
-//! One call's visit to the cache room.
+//! Answers a read from the cache, or asks Zoho and keeps the answer.
 
 use std::{
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, Instant as StdInstant},
 };
 
@@ -12,7 +11,6 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
-use tower::{Layer, Service, ServiceExt};
 
 use super::{
     cached_response::{CachedResponse, Circumstances, NotKept},
@@ -23,25 +21,16 @@ use super::{
 };
 use crate::{
     call::{CacheOutcome, Call, RequestSummary},
-    message::{body::Body, boxed::BoxFuture},
+    message::body::Body,
+    middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     os::clock,
     problem::{Cause, Refusal, ratelimit, respond},
     telemetry::Metrics,
 };
 
-/// Hangs the room.
-#[derive(Debug, Clone)]
-pub struct CacheLayer(Arc<Room>);
-
-/// The room.
-#[derive(Debug, Clone)]
-pub struct Cache<S> {
-    room: Arc<Room>,
-    inner: S,
-}
-
+/// The kept answers, and the calls under way for new ones.
 #[derive(Debug)]
-struct Room {
+pub struct Cache {
     store: Store<Key, Arc<CachedResponse>>,
     flights: Flights<(Key, u64), Landed>,
     epochs: Epochs,
@@ -72,43 +61,31 @@ impl Landed {
     }
 }
 
-impl CacheLayer {
+impl Cache {
     /// Keeps up to `max_bytes`. Who shares another's call waits as its own would have let it: for a slot as long as it
     /// prefers, else `max_wait`, and then for an answer at most `timeout`.
     #[must_use]
-    pub fn new(max_bytes: u64, max_wait: Duration, timeout: Duration, metrics: Arc<Metrics>) -> Self {
+    pub fn layer(
+        max_bytes: u64,
+        max_wait: Duration,
+        timeout: Duration,
+        metrics: Arc<Metrics>,
+    ) -> MiddlewareLayer<Self> {
         let weigh = |key: &Key, kept: &Arc<CachedResponse>| u32::try_from(key.size() + kept.size()).unwrap_or(u32::MAX);
         let store = Store::builder().max_capacity(max_bytes).weigher(weigh).expire_after(Sweep).build();
         let (flights, epochs) = (Flights::new(), Epochs::new());
-        Self(Arc::new(Room { store, flights, epochs, max_wait, timeout, metrics }))
+        MiddlewareLayer::new(Self { store, flights, epochs, max_wait, timeout, metrics })
     }
 }
 
-impl<S> Layer<S> for CacheLayer {
-    type Service = Cache<S>;
-
-    fn layer(&self, inner: S) -> Cache<S> {
-        Cache { room: Arc::clone(&self.0), inner }
-    }
-}
-
-impl<S> Service<Call> for Cache<S>
-where
-    S: Service<Call, Response = Response<Body>, Error = Refusal, Future = BoxFuture<Response<Body>, Refusal>>,
-    S: Clone + Send + 'static,
-{
+impl<S: Inner<Call>> Middleware<Call, S> for Cache {
     type Response = Response<Body>;
     type Error = Refusal;
-    type Future = BoxFuture<Response<Body>, Refusal>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn handle(self: &Arc<Self>, call: Call, inner: &mut S) -> BoxFuture {
         if !call.changes_nothing() {
-            let write = self.room.epochs.write(&call);
-            let executed = self.inner.call(call);
+            let write = self.epochs.write(&call);
+            let executed = inner.call(call);
             return Box::pin(async move {
                 let outcome = executed.await;
                 match &outcome {
@@ -120,29 +97,24 @@ where
             });
         }
         if !matches!(call.method, Method::GET | Method::HEAD) || call.context.route.cache.is_zero() {
-            return self.inner.call(call);
+            return inner.call(call);
         }
-        let (room, inner) = (Arc::clone(&self.room), self.inner.clone());
+        let (cache, inner) = (Arc::clone(self), inner.clone());
         Box::pin(async move {
-            let metrics = Arc::clone(&room.metrics);
-            let outcome = room.read(call, inner).await;
+            let outcome = cache.read(call, inner).await;
             let told = match &outcome {
                 Ok(response) => response.extensions().get::<CacheOutcome>().copied(),
                 Err(refusal) if matches!(*refusal.cause, Cause::NotCached) => Some(CacheOutcome::NotCached),
                 Err(_) => None,
             };
-            metrics.cache(told.unwrap_or(CacheOutcome::Miss));
+            cache.metrics.cache(told.unwrap_or(CacheOutcome::Miss));
             outcome
         })
     }
 }
 
-impl Room {
-    async fn read<S>(self: Arc<Self>, call: Call, inner: S) -> Result<Response<Body>, Refusal>
-    where
-        S: Service<Call, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
-        S::Future: Send,
-    {
+impl Cache {
+    async fn read(self: &Arc<Self>, call: Call, mut inner: impl Inner<Call>) -> Result<Response<Body>, Refusal> {
         let place = self.epochs.place(&call);
         let read = Read::new(call, place);
         let directives = read.directives;
@@ -150,7 +122,7 @@ impl Room {
             if directives.only_if_cached {
                 return Err(Refusal::from(Cause::NotCached).of(&read.call.context));
             }
-            let response = inner.oneshot(read.call).await?;
+            let response = inner.call(read.call).await?;
             return Ok(marked(response, "fwd=bypass", CacheOutcome::Bypass));
         }
         let (kept, why) = self.look(&read).await;
@@ -189,15 +161,16 @@ impl Room {
     }
 
     /// Has Zoho asked, by a call of one's own or with others.
-    async fn ask<S>(self: &Arc<Self>, read: &Read, inner: S, why: &str) -> Result<Response<Body>, Refusal>
-    where
-        S: Service<Call, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
-        S::Future: Send,
-    {
+    async fn ask(
+        self: &Arc<Self>,
+        read: &Read,
+        mut inner: impl Inner<Call>,
+        why: &str,
+    ) -> Result<Response<Body>, Refusal> {
         let missed = |response| marked(response, &format!("fwd={why}"), CacheOutcome::Miss);
         let deadline = read.call.deadline(self.max_wait);
         if read.call.method != Method::GET {
-            return inner.oneshot(read.own()).await.map(missed);
+            return inner.call(read.own()).await.map(missed);
         }
         let mut turn = None;
         loop {
@@ -214,18 +187,18 @@ impl Room {
                 return read.brought(Some(brought), why);
             }
             let flight = {
-                let (room, key, place, directives) = (Arc::clone(self), read.key.clone(), read.place, read.directives);
+                let (cache, key, place, directives) = (Arc::clone(self), read.key.clone(), read.place, read.directives);
                 let inner = inner.clone();
                 move |queue_status| async move {
                     // Between the look and the start of this flight another one may have landed.
-                    if let Some(kept) = room.store.get(&key).await
+                    if let Some(kept) = cache.store.get(&key).await
                         && kept.epoch == epoch
                         && kept.answers(&circumstances.request)
                         && directives.accept(kept.age(), kept.lifetime)
                     {
                         return (Landed::CachedResponse(Arc::clone(&kept)), Brought::Found(kept));
                     }
-                    room.fetch(key, place, Call { queue_status, ..shared }, circumstances, inner).await
+                    cache.fetch(key, place, Call { queue_status, ..shared }, circumstances, inner).await
                 }
             };
             let passenger = match self.flights.board((read.key.clone(), epoch), flight) {
@@ -255,7 +228,7 @@ impl Room {
                 }
                 Ride::Landed(Landed::CachedResponse(_)) | Ride::Broken => {}
                 // Its own call is told what everybody is told who does not wait.
-                Ride::Unslotted | Ride::Landed(Landed::Unfit) => return inner.oneshot(read.own()).await.map(missed),
+                Ride::Unslotted | Ride::Landed(Landed::Unfit) => return inner.call(read.own()).await.map(missed),
                 Ride::Overdue => return Err(read.overdue()),
             }
         }
@@ -268,19 +241,16 @@ impl Room {
     }
 
     /// Makes the call and keeps the answer.
-    async fn fetch<S>(
+    async fn fetch(
         &self,
         key: Key,
         place: Place,
         call: Call,
         circumstances: Circumstances,
-        inner: S,
-    ) -> (Landed, Brought)
-    where
-        S: Service<Call, Response = Response<Body>, Error = Refusal>,
-    {
+        mut inner: impl Inner<Call>,
+    ) -> (Landed, Brought) {
         let context = call.context.clone();
-        let mut response = match inner.oneshot(call).await {
+        let mut response = match inner.call(call).await {
             Ok(response) => response,
             Err(refusal) => {
                 return (Landed::failed(refusal.cause.is_passing()), Brought::Other(Box::new(Err(refusal))));

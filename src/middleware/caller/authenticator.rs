@@ -19,9 +19,9 @@ use crate::{
     problem::{BadToken, Cause, Unauthenticated},
 };
 
-/// What callers are held to.
+/// Identifies the caller of each request and enforces its limit.
 #[derive(Debug)]
-pub(super) struct Authenticator {
+pub struct Authenticator {
     callers: Callers,
     issuers: Issuers,
     /// By caller, of those that have one.

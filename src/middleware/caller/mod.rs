@@ -24,13 +24,13 @@ mod service;
 mod tests;
 mod token;
 
+pub use authenticator::Authenticator;
 pub use callers::{Callers, Registered, SeveralCallers};
 pub use files::follow_files;
 pub use issuer::{IssuerSettings, Issuers, KeySource, fetch_keys};
 pub use jwks::{ALGORITHMS, KeySet, UnusableSet};
 pub use keys::{KeyHash, NoKeyHash, NoRandomness, UnusableKeys, new_key};
 pub use limit::CallerLimit;
-pub use service::{Identify, IdentifyLayer};
 
 #[cfg(doc)]
 use crate::call::Identified;

@@ -10,4 +10,4 @@
 mod boolean;
 mod service;
 
-pub use service::{DryRun, DryRunLayer};
+pub use service::DryRun;

@@ -1,11 +1,6 @@
-//! One call's visit to the forward room.
+//! Sends a call to Zoho and reads the answer.
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, response::Parts};
@@ -13,7 +8,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use tokio::time::Instant;
-use tower::Service;
+use tower::service_fn;
 
 use super::{
     coding, framing, hygiene,
@@ -26,19 +21,17 @@ use crate::{
         attempt_log::{AttemptLog, Unrecorded},
     },
     ledger::{LockHit, Permit},
-    message::{body::Body, boxed::BoxFuture},
+    message::body::Body,
+    middleware::layer::{BoxFuture, Inner},
     os::clock,
     problem::{Cause, Refusal, ScopeEvidence},
     upstream::{Client, Failure},
     zoho::{endpoint::Endpoint, success},
 };
 
-/// The last room before Zoho.
-#[derive(Debug, Clone)]
-pub struct Forward(Arc<Way>);
-
+/// The innermost service: it sends calls to Zoho.
 #[derive(Debug)]
-struct Way {
+pub struct Forward {
     client: Client,
     timeout: Duration,
     max_body: u64,
@@ -48,13 +41,12 @@ impl Forward {
     /// Over this client; an answer's head has to be here within `timeout`. `max_body` is told to callers whose
     /// streamed body turned out larger.
     #[must_use]
-    pub fn new(client: Client, timeout: Duration, max_body: u64) -> Self {
-        Self(Arc::new(Way { client, timeout, max_body }))
+    pub fn service(client: Client, timeout: Duration, max_body: u64) -> impl Inner<Signed, Answer> {
+        let forward = Arc::new(Self { client, timeout, max_body });
+        service_fn(move |signed| -> BoxFuture<Answer> { Box::pin(Arc::clone(&forward).handle(signed)) })
     }
-}
 
-impl Way {
-    async fn visit(self: Arc<Self>, signed: Signed) -> Result<Answer, Refusal> {
+    async fn handle(self: Arc<Self>, signed: Signed) -> Result<Answer, Refusal> {
         let Signed { call, mut permit, token } = signed;
         let (context, attempt_log) = (call.context.clone(), call.attempt_log.clone());
         let endpoint = context.account.endpoints.product(context.route.product);
@@ -164,20 +156,6 @@ impl Way {
             }
             Err(_) => (Bytes::new(), Err(Failure::timeout(server).cause)),
         }
-    }
-}
-
-impl Service<Signed> for Forward {
-    type Response = Answer;
-    type Error = Refusal;
-    type Future = BoxFuture<Answer, Refusal>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, signed: Signed) -> Self::Future {
-        Box::pin(Arc::clone(&self.0).visit(signed))
     }
 }
 

@@ -20,7 +20,7 @@ mod target;
 
 pub use matcher::{Ambiguity, AmbiguousRoutes, Matcher};
 pub use path::{Path, PathFault};
-pub use service::{RouteLayer, Router, Routing};
+pub use service::Router;
 pub use target::of_gateway_path;
 
 #[cfg(doc)]

@@ -11,7 +11,7 @@
 mod ahead;
 mod service;
 
-pub use service::{Throttle, ThrottleLayer};
+pub use service::Throttle;
 
 #[cfg(doc)]
 use crate::call::{Call, Permitted};

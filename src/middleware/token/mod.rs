@@ -29,8 +29,8 @@ mod tests;
 pub use files::follow_files;
 pub use grant::{Admission, Code, Grants};
 pub use limits::{TokenLedger, TokenLimits};
-pub use scope::{CheckScope, ScopeLayer};
-pub use service::{Sign, SignLayer};
+pub use scope::CheckScope;
+pub use service::Sign;
 pub use source::{Source, Standing};
 
 #[cfg(doc)]

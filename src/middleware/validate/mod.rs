@@ -48,4 +48,4 @@ mod properties;
 mod tests;
 
 pub use rules::check;
-pub use service::{Validate, ValidateLayer};
+pub use service::Validate;
