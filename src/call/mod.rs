@@ -1,7 +1,7 @@
-//! What passes from room to room: a chain of proofs.
+//! What passes from layer to layer: a chain of proofs.
 //!
 //! `http::Request` → [`Identified`] → [`Matched`] → [`Call`] → [`Permitted`] → [`Signed`] → [`Answer`] →
-//! `http::Response`. Each type can only be had from the room before, so a step left out does not compile.
+//! `http::Response`. Each layer makes the type that the next one takes, so a stack without one of them does not compile.
 
 pub mod attempt_log;
 pub mod permissions;
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// Whose call it is and which of Zoho's calls: what the route room found out.
+/// Whose call it is and which of Zoho's calls: what `route` found out.
 #[derive(Debug, Clone)]
 pub struct CallContext {
     /// Who makes it.

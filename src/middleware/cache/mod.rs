@@ -1,4 +1,4 @@
-//! The cache room: a repeated read is answered without a call to Zoho.
+//! Answers a repeated read without a call to Zoho.
 //!
 //! In comes a [`Call`], on goes the same call when the cache cannot answer it. Off unless a route's `cache` says how
 //! long its answers keep; then that span, not Zoho's `Cache-Control`, decides freshness: Zoho marks all of its answers

@@ -272,7 +272,7 @@ fn received(response: Response<Incoming>, connection: &CaptureConnection, endpoi
     Ok(Sent::Answered(head, body))
 }
 
-/// Stands for the answer of a call that was held back; nobody but the retry room sees it.
+/// Stands for the answer of a call that was held back; only `retry` sees it.
 fn overtaken(until: Instant) -> Answer {
     Answer {
         response: Response::new(Body::default()),

@@ -1,4 +1,4 @@
-//! The token room: a permitted call gets the access token of its account.
+//! Gives a permitted call the access token of its account.
 //!
 //! Before it, where slots are not yet spent, `scope` refuses a [`Call`] that the account's login was not granted.
 //! In comes a [`Permitted`], on goes a [`Signed`]. One token serves all callers of an account; it is renewed a little

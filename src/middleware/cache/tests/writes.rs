@@ -3,7 +3,7 @@
 use super::*;
 use crate::call::attempt_log::AttemptLog;
 
-/// How a write ends, as the rooms below leave it in its trail.
+/// How a write ends, as the layers below record it.
 type Outcome = fn(&AttemptLog) -> Result<StatusCode, Cause>;
 
 /// A Zoho whose writes end as told.
