@@ -11,7 +11,6 @@ mod failures;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod idle;
-pub mod peer;
 mod serve;
 mod socket;
 mod tls;

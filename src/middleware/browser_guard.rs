@@ -12,10 +12,12 @@
 use std::{future::ready, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Request, Response, header, uri::Authority};
-use hyper::body::Incoming;
 
 use crate::{
-    listener::peer::{Exposure, Peer},
+    call::{
+        Accepted,
+        peer::{Exposure, Peer},
+    },
     message::{body::Body, host},
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     problem::{Cause, Foreign, Refusal},
@@ -37,9 +39,9 @@ impl KnownHosts {
     ///
     /// # Errors
     /// [`Cause::ForeignOrigin`], naming the field.
-    pub fn check_host<B>(&self, request: &Request<B>) -> Result<(), Cause> {
+    pub fn check_host<B>(&self, request: &Request<B>, peer: &Peer) -> Result<(), Cause> {
         // From other machines and through a file no page gets in by its name alone.
-        let local = request.extensions().get::<Peer>().is_some_and(|peer| peer.exposure == Exposure::Loopback);
+        let local = peer.exposure == Exposure::Loopback;
         // What a target names by itself goes before Host (RFC 9112 section 3.2.2).
         let asked = request.uri().authority().map(Authority::as_str).or_else(|| host_field(request.headers()));
         match asked {
@@ -118,21 +120,22 @@ impl BrowserGuard {
     }
 }
 
-impl<S: Inner<Request<Incoming>>> Middleware<Request<Incoming>, S> for BrowserGuard {
+impl<S: Inner<Accepted>> Middleware<Accepted, S> for BrowserGuard {
     type Response = Response<Body>;
     type Error = Refusal;
 
-    fn handle(self: &Arc<Self>, mut request: Request<Incoming>, inner: &mut S) -> BoxFuture {
-        self.hosts.as_origin_form(&mut request);
+    fn handle(self: &Arc<Self>, mut accepted: Accepted, inner: &mut S) -> BoxFuture {
+        let Accepted { request, peer, .. } = &mut accepted;
+        self.hosts.as_origin_form(request);
         let zohos = || host_field(request.headers()).is_some_and(|host| ZohoHost::of(&host::name(host)).is_some());
         let checked = check_origin(request.headers()).and_then(|()| match request.uri().authority() {
             // The router decides whose host this is.
             Some(_) => Ok(()),
             // Also for Zoho's hosts: it serves the account's alone, and its refusal names the others.
-            None => self.hosts.check_host(&request).or_else(|cause| if zohos() { Ok(()) } else { Err(cause) }),
+            None => self.hosts.check_host(request, peer).or_else(|cause| if zohos() { Ok(()) } else { Err(cause) }),
         });
         match checked {
-            Ok(()) => inner.call(request),
+            Ok(()) => inner.call(accepted),
             Err(cause) => Box::pin(ready(Err(cause.into()))),
         }
     }
@@ -144,10 +147,11 @@ mod tests {
 
     fn outcome(exposure: Exposure, uri: &str, fields: &[(&'static str, &str)]) -> Result<(), Cause> {
         let hosts = KnownHosts::new(["people.zoho.com".to_owned(), "Gateway.Example".to_owned()]);
-        let request = Request::get(uri).extension(Peer { exposure, names: Arc::default() });
+        let peer = Peer { exposure, names: Arc::default() };
+        let request = Request::get(uri);
         let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let request = request.body(()).unwrap();
-        check_origin(request.headers()).and_then(|()| hosts.check_host(&request))
+        check_origin(request.headers()).and_then(|()| hosts.check_host(&request, &peer))
     }
 
     #[test]

@@ -34,7 +34,6 @@ pub struct Cache {
     store: Store<Key, Arc<CachedResponse>>,
     flights: Flights<(Key, u64), Landed>,
     epochs: Epochs,
-    max_wait: Duration,
     timeout: Duration,
     metrics: Arc<Metrics>,
 }
@@ -62,19 +61,14 @@ impl Landed {
 }
 
 impl Cache {
-    /// Keeps up to `max_bytes`. Who shares another's call waits as its own would have let it: for a slot as long as it
-    /// prefers, else `max_wait`, and then for an answer at most `timeout`.
+    /// Keeps up to `max_bytes`. A caller that shares another's call waits as long as for its own: for a slot until its
+    /// deadline, and then for an answer at most `timeout`.
     #[must_use]
-    pub fn layer(
-        max_bytes: u64,
-        max_wait: Duration,
-        timeout: Duration,
-        metrics: Arc<Metrics>,
-    ) -> MiddlewareLayer<Self> {
+    pub fn layer(max_bytes: u64, timeout: Duration, metrics: Arc<Metrics>) -> MiddlewareLayer<Self> {
         let weigh = |key: &Key, kept: &Arc<CachedResponse>| u32::try_from(key.size() + kept.size()).unwrap_or(u32::MAX);
         let store = Store::builder().max_capacity(max_bytes).weigher(weigh).expire_after(Sweep).build();
         let (flights, epochs) = (Flights::new(), Epochs::new());
-        MiddlewareLayer::new(Self { store, flights, epochs, max_wait, timeout, metrics })
+        MiddlewareLayer::new(Self { store, flights, epochs, timeout, metrics })
     }
 }
 
@@ -168,7 +162,7 @@ impl Cache {
         why: &str,
     ) -> Result<Response<Body>, Refusal> {
         let missed = |response| marked(response, &format!("fwd={why}"), CacheOutcome::Miss);
-        let deadline = read.call.deadline(self.max_wait);
+        let deadline = read.call.deadline;
         if read.call.method != Method::GET {
             return inner.call(read.own()).await.map(missed);
         }

@@ -26,7 +26,7 @@ use crate::{
 };
 
 fn layer() -> MiddlewareLayer<Cache> {
-    Cache::layer(1 << 20, Duration::from_secs(30), Duration::from_secs(60), Arc::new(Metrics::new()))
+    Cache::layer(1 << 20, Duration::from_secs(60), Arc::new(Metrics::new()))
 }
 
 type Service = BoxCloneSyncService<Call, Response<Body>, Refusal>;
@@ -56,8 +56,8 @@ fn call(method: Method, account: &str, target: &str, headers: &[(&'static str, &
     let mut call = tests::call_of(account, target);
     let route = Arc::make_mut(&mut call.context.route);
     (route.cache, route.methods, route.reads) = (Duration::from_secs(60), Vec::new(), true);
-    call.headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-    Call { method, ..call }
+    let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+    tests::with_headers(Call { method, ..call }, headers)
 }
 
 fn get(target: &str, headers: &[(&'static str, &str)]) -> Call {
@@ -101,7 +101,7 @@ async fn a_repeated_read_is_answered_without_a_call() {
 /// `Cache-Status` says `stored` only of what later reads can have (RFC 9211 section 2.5).
 #[tokio::test(start_paused = true)]
 async fn what_there_is_no_room_for_is_not_said_to_be_stored() {
-    let cramped = Cache::layer(100, Duration::from_secs(30), Duration::from_secs(60), Arc::new(Metrics::new()));
+    let cramped = Cache::layer(100, Duration::from_secs(60), Arc::new(Metrics::new()));
     let zoho = service_fn(|_: Call| {
         let answer: BoxFuture<_, _> = Box::pin(async { Ok(Response::new(Body::full(GOOD))) });
         answer

@@ -12,9 +12,9 @@ use super::{
     token::{self, Token},
 };
 use crate::{
+    call::peer::Peer,
     call::permissions::Permissions,
     ledger::Caller,
-    listener::peer::Peer,
     os::clock,
     problem::{BadToken, Cause, Unauthenticated},
 };
@@ -60,7 +60,7 @@ impl Authenticator {
 
     /// Whoever shows a key or a token has to show a good one; who shows neither is known by the certificate of its
     /// connection.
-    pub(super) fn identify(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Found, Cause> {
+    pub(super) fn identify(&self, headers: &HeaderMap, peer: &Peer) -> Result<Found, Cause> {
         if self.callers.is_empty() {
             return Ok(Found::Caller(Caller::anonymous(), None));
         }
@@ -97,10 +97,10 @@ impl Authenticator {
         }
     }
 
-    fn by_certificate(&self, peer: Option<&Peer>) -> Result<&Registered, Cause> {
-        let Some(peer) = peer.filter(|peer| !peer.names.is_empty()) else {
+    fn by_certificate(&self, peer: &Peer) -> Result<&Registered, Cause> {
+        if peer.names.is_empty() {
             return Err(Unauthenticated::NothingShown.into());
-        };
+        }
         let known = self.callers.by_certificate(peer).map_err(|_| Unauthenticated::SeveralCallers)?;
         known.map(|caller| &**caller).ok_or(Unauthenticated::UnknownCertificate.into())
     }
@@ -165,7 +165,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        listener::peer::{Exposure, SubjectName},
+        call::peer::{Exposure, SubjectName},
         middleware::caller::KeyHash,
     };
 
@@ -231,7 +231,7 @@ mod tests {
         }
         let names: Vec<SubjectName> = names.iter().map(|name| name.parse().unwrap()).collect();
         let peer = Peer { exposure: Exposure::Network, names: names.into() };
-        match authenticator.identify(&headers, Some(&peer)) {
+        match authenticator.identify(&headers, &peer) {
             Ok(Found::Caller(caller, Some(_))) => caller.name().to_owned(),
             Ok(other) => panic!("{other:?}"),
             Err(cause) => format!("{cause:?}"),
@@ -253,10 +253,6 @@ mod tests {
         ] {
             assert_eq!(identified(&authenticator, None, names), expected, "{names:?}");
         }
-        assert!(matches!(
-            authenticator.identify(&HeaderMap::new(), None),
-            Err(Cause::CallerUnauthenticated(Unauthenticated::NothingShown))
-        ));
     }
 
     #[test]
@@ -284,7 +280,8 @@ mod tests {
     #[test]
     fn without_callers_all_are_one_anonymous_caller() {
         let authenticator = Authenticator::new(Callers::default(), Issuers::default());
-        let Ok(Found::Caller(caller, None)) = authenticator.identify(&HeaderMap::new(), None) else {
+        let peer = Peer { exposure: Exposure::Network, names: Arc::default() };
+        let Ok(Found::Caller(caller, None)) = authenticator.identify(&HeaderMap::new(), &peer) else {
             panic!("a caller")
         };
         assert_eq!(caller, Caller::anonymous());

@@ -2,8 +2,7 @@
 
 use std::{future::ready, sync::Arc};
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::Response;
 
 use super::{
     Callers, Issuers,
@@ -11,20 +10,21 @@ use super::{
     fetch::Flight,
 };
 use crate::{
-    call::Identified,
+    call::{Accepted, Identified, permissions::Permissions},
+    ledger::Caller,
     message::body::Body,
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     problem::{Cause, Refusal, Unauthenticated},
 };
 
-impl<S: Inner<Identified>> Middleware<Request<Incoming>, S> for Authenticator {
+impl<S: Inner<Identified>> Middleware<Accepted, S> for Authenticator {
     type Response = Response<Body>;
     type Error = Refusal;
 
-    fn handle(self: &Arc<Self>, request: Request<Incoming>, inner: &mut S) -> BoxFuture {
-        match self.look(&request) {
-            Ok(Found::Caller(caller, permissions)) => inner.call(Identified { caller, permissions, request }),
-            Ok(Found::Later(flight)) => Box::pin(Arc::clone(self).handle_later(flight, request, inner.clone())),
+    fn handle(self: &Arc<Self>, accepted: Accepted, inner: &mut S) -> BoxFuture {
+        match self.look(&accepted) {
+            Ok(Found::Caller(caller, permissions)) => inner.call(identified(accepted, caller, permissions)),
+            Ok(Found::Later(flight)) => Box::pin(Arc::clone(self).handle_later(flight, accepted, inner.clone())),
             Err(cause) => Box::pin(ready(Err(cause.into()))),
         }
     }
@@ -41,14 +41,14 @@ impl Authenticator {
     async fn handle_later(
         self: Arc<Self>,
         mut flight: Flight,
-        request: Request<Incoming>,
+        accepted: Accepted,
         mut inner: impl Inner<Identified>,
     ) -> Result<Response<Body>, Refusal> {
         loop {
             flight.landed().await;
-            match self.look(&request)? {
+            match self.look(&accepted)? {
                 Found::Caller(caller, permissions) => {
-                    return inner.call(Identified { caller, permissions, request }).await;
+                    return inner.call(identified(accepted, caller, permissions)).await;
                 }
                 // The request arrived during another fetch, and now has one for its own sake.
                 Found::Later(next) => flight = next,
@@ -56,8 +56,8 @@ impl Authenticator {
         }
     }
 
-    fn look(&self, request: &Request<Incoming>) -> Result<Found, Cause> {
-        let found = self.identify(request.headers(), request.extensions().get());
+    fn look(&self, Accepted { request, peer, .. }: &Accepted) -> Result<Found, Cause> {
+        let found = self.identify(request.headers(), peer);
         found.map_err(|cause| match cause {
             Cause::CallerUnauthenticated(Unauthenticated::NothingShown)
                 if request.uri().query().is_some_and(has_zoho_token) =>
@@ -67,4 +67,9 @@ impl Authenticator {
             other => other,
         })
     }
+}
+
+fn identified(accepted: Accepted, caller: Caller, permissions: Option<Arc<Permissions>>) -> Identified {
+    let Accepted { request, exchange, .. } = accepted;
+    Identified { caller, permissions, request, exchange }
 }

@@ -23,7 +23,6 @@ const DRY_RUN: &str = "gateway-dry-run";
 #[derive(Debug)]
 pub struct DryRun {
     limiters: Arc<Limiters>,
-    max_wait: Duration,
 }
 
 /// The body of the answer.
@@ -39,10 +38,10 @@ struct DryRunResult<'a> {
 }
 
 impl DryRun {
-    /// Looks at these queues. Callers that prefer nothing else would wait at most `max_wait`.
+    /// Looks at these queues.
     #[must_use]
-    pub fn layer(limiters: Arc<Limiters>, max_wait: Duration) -> MiddlewareLayer<Self> {
-        MiddlewareLayer::new(Self { limiters, max_wait })
+    pub fn layer(limiters: Arc<Limiters>) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(Self { limiters })
     }
 }
 
@@ -53,7 +52,7 @@ impl<S: Inner<Call>> Middleware<Call, S> for DryRun {
     fn handle(self: &Arc<Self>, call: Call, inner: &mut S) -> BoxFuture {
         match asked(&call) {
             Ok(false) => inner.call(call),
-            Ok(true) => Box::pin(ready(Ok(verdict(&self.limiters, self.max_wait, &call)))),
+            Ok(true) => Box::pin(ready(Ok(verdict(&self.limiters, &call)))),
             Err(refusal) => Box::pin(ready(Err(refusal))),
         }
     }
@@ -74,16 +73,16 @@ fn asked(call: &Call) -> Result<bool, Refusal> {
     })
 }
 
-fn verdict(limiters: &Limiters, max_wait: Duration, call: &Call) -> Response<Body> {
+fn verdict(limiters: &Limiters, call: &Call) -> Response<Body> {
     let (account, route) = call.context.names();
     let limiter = limiters.limiter(&call.context.account, &call.context.route);
-    let request = call.slot_request(call.deadline(max_wait));
+    let request = call.slot_request();
     let (wait, judged) = limiter.as_ref().map_or((Duration::ZERO, Ok(())), |limiter| limiter.verdict(&request));
     let refusal = judged.err().map(|refused| Refusal::from(Cause::from(refused)).of(&call.context));
     let verdict = DryRunResult {
         account: account.as_str(),
         expected_wait_seconds: wait.as_secs_f64(),
-        problem: refusal.as_ref().map(|refusal| respond::problem(refusal, call.request_id())),
+        problem: refusal.as_ref().map(|refusal| respond::problem(refusal, call.request_id.as_str())),
         route: route.as_str(),
         verdict: if refusal.is_some() { "refused" } else { "valid" },
     };

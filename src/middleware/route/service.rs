@@ -59,7 +59,7 @@ impl Router {
 
     fn resolve(
         &self,
-        Identified { caller, permissions, request }: Identified,
+        Identified { caller, permissions, request, exchange }: Identified,
     ) -> Result<(Matched, Locations), Refusal> {
         let (mut head, body) = request.into_parts();
         // What the caller asks of the gateway itself is asked of whoever receives it, and that is here.
@@ -93,7 +93,10 @@ impl Router {
             return Err(Refusal { route: Some(route.id.clone()), ..refusal });
         }
         let locations = Locations::new(&account, product, &target, &head.uri, host);
-        Ok((Matched { context: CallContext { caller, account, route }, target, head, body, read_only }, locations))
+        Ok((
+            Matched { context: CallContext { caller, account, route }, target, head, body, read_only, exchange },
+            locations,
+        ))
     }
 
     /// The account that the request names, or the one for callers who name none.

@@ -1,8 +1,6 @@
 //! Waits for a slot, and for the part of the body that is read before the call is sent.
 
-use std::{sync::Arc, time::Duration};
-
-use tokio::time::Instant;
+use std::sync::Arc;
 
 use super::ahead::Ahead;
 use crate::{
@@ -18,7 +16,6 @@ use crate::{
 #[derive(Debug)]
 pub struct Throttle {
     limiters: Arc<Limiters>,
-    max_wait: Duration,
     ahead: Ahead,
     metrics: Arc<Metrics>,
 }
@@ -31,20 +28,19 @@ impl<S: Inner<Permitted, Answer>> Middleware<Call, S> for Throttle {
         let (throttle, mut inner) = (Arc::clone(self), inner.clone());
         Box::pin(async move {
             let (account, route) = call.context.names();
-            let deadline = call.deadline(throttle.max_wait);
             let Some(limiter) = throttle.limiters.limiter(&call.context.account, &call.context.route) else {
                 call.queue_status.departs();
-                let mut answer = inner.call(Permitted { call, permit: None, deadline }).await?;
+                let mut answer = inner.call(Permitted { call, permit: None }).await?;
                 answer.response.extensions_mut().insert(RequestSummary { account, route, waited: None });
                 return Ok(answer);
             };
             throttle.metrics.called(&account, &route);
             call.queue_status.queues();
-            let permit = throttle.permit(&limiter, &call, deadline).await?;
+            let permit = throttle.permit(&limiter, &call).await?;
             throttle.ahead.read(&mut call.payload).await.map_err(|cause| Refusal::from(cause).of(&call.context))?;
             call.queue_status.departs();
             let waited = clock::now().saturating_duration_since(call.ready_at);
-            let mut answer = inner.call(Permitted { call, permit: Some(permit), deadline }).await?;
+            let mut answer = inner.call(Permitted { call, permit: Some(permit) }).await?;
             if let Some(RetryReason::Locked(hit)) = answer.retry {
                 let lasts_s = hit.until.saturating_duration_since(clock::now()).as_secs();
                 tracing::warn!(%account, %route, lasts_s, "Zoho has locked the call; nothing is sent until the lock ends");
@@ -62,35 +58,36 @@ impl<S: Inner<Permitted, Answer>> Middleware<Call, S> for Throttle {
 }
 
 impl Throttle {
-    /// Callers that prefer nothing else wait at most `max_wait`; bodies have at most `max_body` bytes.
+    /// Bodies have at most `max_body` bytes.
     #[must_use]
-    pub fn layer(
-        limiters: Arc<Limiters>,
-        max_wait: Duration,
-        max_body: u64,
-        metrics: Arc<Metrics>,
-    ) -> MiddlewareLayer<Self> {
-        MiddlewareLayer::new(Self { limiters, max_wait, ahead: Ahead::new(max_body), metrics })
+    pub fn layer(limiters: Arc<Limiters>, max_body: u64, metrics: Arc<Metrics>) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(Self { limiters, ahead: Ahead::new(max_body), metrics })
     }
 
-    async fn permit(&self, limiter: &Arc<RouteLimiter>, call: &Call, deadline: Instant) -> Result<Permit, Refusal> {
+    async fn permit(&self, limiter: &Arc<RouteLimiter>, call: &Call) -> Result<Permit, Refusal> {
         let cause = |refused| match refused {
             // One that met a lock was sent before, and is told so.
             Refused::Closing => Cause::CutOff(call.attempt_log.fate()),
             refused => Cause::from(refused),
         };
         let refusal = |refused| Refusal::from(cause(refused)).with_allowance(limiter.allowance()).of(&call.context);
-        limiter.permit(call.slot_request(deadline)).await.map_err(refusal)
+        limiter.permit(call.slot_request()).await.map_err(refusal)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::Response;
+    use std::time::Duration;
+
+    use http::{HeaderMap, HeaderName, HeaderValue, Response};
     use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
     use super::*;
-    use crate::{call::tests::call, ledger::Limits, message::body::Body};
+    use crate::{
+        call::tests::{call, with_headers},
+        ledger::Limits,
+        message::body::Body,
+    };
 
     type Service = BoxCloneSyncService<Call, Answer, Refusal>;
 
@@ -110,7 +107,7 @@ mod tests {
             }
             Ok(Answer { response, retry: None })
         });
-        let layer = Throttle::layer(Arc::clone(&limiters), Duration::from_secs(30), 1024, Arc::new(Metrics::new()));
+        let layer = Throttle::layer(Arc::clone(&limiters), 1024, Arc::new(Metrics::new()));
         (BoxCloneSyncService::new(layer.layer(BoxCloneSyncService::new(zoho))), limiters)
     }
 
@@ -121,8 +118,10 @@ mod tests {
         let threshold = route.threshold.as_mut().unwrap();
         threshold.requests = std::num::NonZeroU32::MIN;
         threshold.window = Duration::from_secs(60);
-        call.headers.insert("prefer", http::HeaderValue::from_static(prefer));
-        call
+        with_headers(
+            call,
+            HeaderMap::from_iter([(HeaderName::from_static("prefer"), HeaderValue::from_static(prefer))]),
+        )
     }
 
     #[tokio::test(start_paused = true)]

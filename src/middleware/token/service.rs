@@ -36,7 +36,7 @@ impl<S: Inner<Signed, Answer>> Middleware<Permitted, S> for Sign {
     type Response = Answer;
     type Error = Refusal;
 
-    fn handle(self: &Arc<Self>, Permitted { call, permit, deadline }: Permitted, inner: &mut S) -> BoxFuture<Answer> {
+    fn handle(self: &Arc<Self>, Permitted { call, permit }: Permitted, inner: &mut S) -> BoxFuture<Answer> {
         let (sign, mut inner) = (Arc::clone(self), inner.clone());
         Box::pin(async move {
             // The same configuration makes accounts and sources, so one without the other is a defect of ours.
@@ -45,7 +45,7 @@ impl<S: Inner<Signed, Answer>> Middleware<Permitted, S> for Sign {
             };
             let token = tokio::select! {
                 biased;
-                token = source.token(deadline) => token.map_err(Cause::before_the_call),
+                token = source.token(call.deadline) => token.map_err(Cause::before_the_call),
                 () = sign.shutdown.impatient() => Err(Cause::CutOff(call.attempt_log.fate())),
             };
             let token = token.map_err(|cause| Refusal::from(cause).of(&call.context))?;

@@ -16,14 +16,10 @@ use super::{
     wording::quoted,
 };
 use crate::{
-    call::{
-        Call, Matched, Payload, QueueStatus,
-        attempt_log::{AttemptLog, Fate},
-    },
-    ledger::Arrival,
-    message::{body::Body, method_override, protocol::RequestState},
+    call::{Call, Matched, Payload, attempt_log::Fate},
+    message::{body::Body, method_override},
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
-    os::{clock, shutdown::Shutdown},
+    os::shutdown::Shutdown,
     problem::{Cause, Encoding, Reader, Refusal},
     zoho::catalogue::{Place, Route, Validation},
 };
@@ -41,6 +37,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub struct Validate {
     max_body: u64,
     max_form: u64,
+    max_wait: Duration,
     reading: Arc<Reading>,
     shutdown: Shutdown,
 }
@@ -61,14 +58,21 @@ impl<S: Inner<Call>> Middleware<Matched, S> for Validate {
 
 impl Validate {
     /// Bodies over `max_body` bytes are refused, forms over `max_form`, and what would make all that are being read hold
-    /// more than `max_held` bytes. During a drain no body is waited for longer than a moment.
+    /// more than `max_held` bytes. Callers that prefer nothing else wait at most `max_wait` for a slot. During a drain no
+    /// body is waited for longer than a moment.
     #[must_use]
-    pub fn layer(max_body: u64, max_form: u64, max_held: u64, shutdown: Shutdown) -> MiddlewareLayer<Self> {
-        MiddlewareLayer::new(Self { max_body, max_form, reading: Reading::new(max_held), shutdown })
+    pub fn layer(
+        max_body: u64,
+        max_form: u64,
+        max_held: u64,
+        max_wait: Duration,
+        shutdown: Shutdown,
+    ) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(Self { max_body, max_form, max_wait, reading: Reading::new(max_held), shutdown })
     }
 
     async fn call(&self, matched: Matched) -> Result<Call, Cause> {
-        let Matched { context, target, mut head, body, read_only } = matched;
+        let Matched { context, target, head, body, read_only, exchange } = matched;
         let kind = BodyKind::of(&head.headers, &context.route, read_only);
         if kind.is_read && !body.is_end_stream() {
             kind.readable(&head.headers)?;
@@ -88,9 +92,7 @@ impl Validate {
             payload = read(body, bounds, expects, &mut part) => payload?,
             () = self.shutdown.impatient() => return Err(Cause::CutOff(Fate::NotSent)),
         };
-        if let Some(request_state) = head.extensions.get::<RequestState>() {
-            request_state.waits();
-        }
+        exchange.state.waits();
         let payload = if kind.may_be_a_file { screened(payload)? } else { payload };
         let (route, query) = (Arc::clone(&context.route), target.clone());
         match &payload {
@@ -103,18 +105,7 @@ impl Validate {
             Payload::Held { bytes, .. } => judge(&route, query.query(), &kind, Some(bytes))?,
             Payload::Streamed(_) => judge(&route, query.query(), &kind, None)?,
         }
-        Ok(Call {
-            context,
-            method: head.method,
-            target,
-            headers: head.headers,
-            payload,
-            ready_at: clock::now(),
-            arrival: Arrival::New,
-            queue_status: QueueStatus::default(),
-            attempt_log: head.extensions.remove::<AttemptLog>().unwrap_or_default(),
-            token_refused: false,
-        })
+        Ok(Call::new(context, (head.method, target, head.headers), payload, exchange, self.max_wait))
     }
 }
 
