@@ -10,6 +10,7 @@ pub mod forward;
 pub mod layer;
 pub mod retry;
 pub mod route;
+pub mod single_flight;
 pub mod throttle;
 pub mod token;
 pub mod validate;

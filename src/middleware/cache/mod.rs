@@ -7,8 +7,8 @@
 //! not one ([`success`](crate::zoho::success)).
 //!
 //! A write through the gateway makes every earlier answer for the same path stale (RFC 9111 section 4.4), also one that
-//! is still on its way (`epochs`). Identical reads share one flight (`flights`); it outlives the caller who started it,
-//! and its failure is that caller's alone: of the others the next one tries.
+//! is still on its way (`epochs`). Identical reads share one call (`collapse`); it outlives the caller that started it, and its
+//! failure is that caller's alone: of the others the next one tries.
 //!
 //! When Zoho cannot be asked, an answer that is no longer fresh may serve for `stale_if_error` more (RFC 5861
 //! section 4), and says so.
@@ -18,11 +18,12 @@
 //! Guards: no answer crosses from one account to another, no token is part of a key, and nothing from before a write
 //! is served after it.
 
+mod answers;
 mod cached_response;
+mod collapse;
 mod conditions;
 mod directives;
 mod epochs;
-mod flights;
 mod key;
 mod list;
 mod read;

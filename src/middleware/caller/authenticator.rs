@@ -6,7 +6,7 @@ use http::{HeaderMap, header};
 
 use super::{
     Callers, Issuers, Registered,
-    fetch::Flight,
+    fetch::Fetch,
     issuer::KeyChoice,
     limit::Limiter,
     token::{self, Token},
@@ -34,7 +34,7 @@ pub(super) enum Found {
     /// The caller, and what it may do where that is restricted.
     Caller(Caller, Option<Arc<Permissions>>),
     /// Look again when this fetch of an issuer's keys has ended.
-    Later(Flight),
+    Later(Fetch),
 }
 
 /// What stands in `Authorization`, as far as it is for the gateway. Without `Debug`, so that no log shows it by accident.
@@ -86,7 +86,7 @@ impl Authenticator {
         let issuer = token.issuer().and_then(|iss| self.issuers.of(iss)).ok_or_else(|| bad(BadToken::UnknownIssuer))?;
         match issuer.judge(&token, clock::wall()) {
             KeyChoice::Bad(reason) => Err(bad(reason)),
-            KeyChoice::Later(flight) => Ok(Found::Later(flight)),
+            KeyChoice::Later(fetch) => Ok(Found::Later(fetch)),
             KeyChoice::Unavailable { retry_after } => {
                 Err(Cause::IssuerUnavailable { issuer: issuer.name().to_owned(), retry_after })
             }

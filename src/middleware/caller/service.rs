@@ -7,7 +7,7 @@ use http::Response;
 use super::{
     Callers, Issuers,
     authenticator::{Authenticator, Found, has_zoho_token},
-    fetch::Flight,
+    fetch::Fetch,
 };
 use crate::{
     call::{Accepted, Identified, permissions::Permissions},
@@ -24,7 +24,7 @@ impl<S: Inner<Identified>> Middleware<Accepted, S> for Authenticator {
     fn handle(self: &Arc<Self>, accepted: Accepted, inner: &mut S) -> BoxFuture {
         match self.look(&accepted) {
             Ok(Found::Caller(caller, permissions)) => inner.call(identified(accepted, caller, permissions)),
-            Ok(Found::Later(flight)) => Box::pin(Arc::clone(self).handle_later(flight, accepted, inner.clone())),
+            Ok(Found::Later(fetch)) => Box::pin(Arc::clone(self).handle_later(fetch, accepted, inner.clone())),
             Err(cause) => Box::pin(ready(Err(cause.into()))),
         }
     }
@@ -40,18 +40,18 @@ impl Authenticator {
     /// Handles a request that waits until an issuer's keys have been fetched.
     async fn handle_later(
         self: Arc<Self>,
-        mut flight: Flight,
+        mut fetch: Fetch,
         accepted: Accepted,
         mut inner: impl Inner<Identified>,
     ) -> Result<Response<Body>, Refusal> {
         loop {
-            flight.landed().await;
+            fetch.ended().await;
             match self.look(&accepted)? {
                 Found::Caller(caller, permissions) => {
                     return inner.call(identified(accepted, caller, permissions)).await;
                 }
                 // The request arrived during another fetch, and now has one for its own sake.
-                Found::Later(next) => flight = next,
+                Found::Later(next) => fetch = next,
             }
         }
     }
