@@ -8,8 +8,7 @@ use http::HeaderMap;
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the caller prefers, else `max_wait`. A malformed preference is ignored, as RFC 7240 section 2 asks.
-#[must_use]
-pub fn preferred(headers: &HeaderMap, max_wait: Duration) -> Duration {
+pub(super) fn preferred(headers: &HeaderMap, max_wait: Duration) -> Duration {
     headers
         .get_all("prefer")
         .iter()

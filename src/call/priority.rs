@@ -6,8 +6,7 @@ use crate::ledger::Urgency;
 
 /// What the caller says, else 3. The field is a dictionary (RFC 9651 section 3.2): of a key given twice the last one
 /// holds, and what makes no sense is as good as not said (RFC 9218 section 4.1).
-#[must_use]
-pub fn urgency(headers: &HeaderMap) -> Urgency {
+pub(super) fn urgency(headers: &HeaderMap) -> Urgency {
     let members = headers.get_all("priority").iter().filter_map(|value| value.to_str().ok());
     members.flat_map(|value| value.split(',')).filter_map(urgency_of).next_back().unwrap_or_default()
 }

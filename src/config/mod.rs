@@ -8,7 +8,7 @@
 //! 3. `sections`, `accounts`, `issuers`, `callers`, `overrides` and `calls` ask a `reader` for each key and note what is
 //!    wrong.
 //!
-//! The rooms do not import this module: each is handed its own part. Which keys there are, with their defaults and the
+//! The layers do not import this module: each gets its own part. Which keys there are, with their defaults and the
 //! reasons, is in `config/gateway.example.toml`, which a test holds to this code.
 
 mod accounts;

@@ -22,7 +22,7 @@ use super::{
     idle::IdleConnections,
     unix::{self, NoSocket, SocketFile},
 };
-use crate::listener::peer::{Exposure, SubjectName};
+use crate::call::peer::{Exposure, SubjectName};
 
 /// How much of an answer may lie in the system unsent. Without it that grows to megabytes for a slow caller, and the socket
 /// takes nothing more before a third of them is gone: nobody could tell a caller that is slow from one that is not there.

@@ -1,7 +1,6 @@
 //! HTTP messages: bodies, field values and names that several layers read.
 
 pub mod body;
-pub mod boxed;
 pub mod hop_by_hop;
 pub mod host;
 pub mod method_override;

@@ -38,7 +38,7 @@ pub struct RequestStates {
     whole: AtomicUsize,
 }
 
-/// A request's own view of it: its head may be at fault, or later its body. Travels in the request's extensions.
+/// A request's own view of it: its head may be at fault, or later its body.
 #[derive(Debug, Clone)]
 pub struct RequestState {
     number: usize,

@@ -19,7 +19,7 @@ use crate::{
 /// A call that is not answered by Zoho.
 #[derive(Debug)]
 pub struct Refusal {
-    /// Why; boxed, so that a room's `Result` stays small.
+    /// Why; boxed, so that a layer's `Result` stays small.
     pub cause: Box<Cause>,
     /// Whose call it was, once known.
     pub account: Option<AccountName>,

@@ -9,6 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use futures_util::future::BoxFuture;
 use http::{StatusCode, Uri, uri::Scheme};
 use hyper::rt::{Read, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
@@ -20,7 +21,6 @@ use tokio::{
 use tower::{BoxError, Service};
 
 use super::{Egress, Proxy, Tcp};
-use crate::message::boxed::BoxFuture;
 
 /// More than the head of any proxy's answer takes.
 const LONGEST_HEAD: usize = 16 * 1024;
@@ -73,7 +73,7 @@ impl Connector {
 impl Service<Uri> for Connector {
     type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
     type Error = BoxError;
-    type Future = BoxFuture<Self::Response, BoxError>;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         ready!(self.tcp.poll_ready(context))?;
