@@ -259,12 +259,7 @@ fn foreseen(config: &Config) -> Foreseen<'static> {
     let calls = calls.collect();
     // Only those that are asked for their keys.
     let issuers = config.issuers.iter().filter(|issuer| matches!(issuer.keys, KeySource::Url { .. }));
-    Foreseen {
-        problems: &respond::NAMES,
-        issuers: issuers.map(|issuer| issuer.name.clone()).collect(),
-        accounts,
-        calls,
-    }
+    Foreseen { problems: respond::NAMES, issuers: issuers.map(|issuer| issuer.name.clone()).collect(), accounts, calls }
 }
 
 /// The names that requests may have in `Host`: Zoho's, those that were listened on, and those that the operator adds.
