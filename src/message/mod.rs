@@ -4,6 +4,7 @@ pub mod body;
 pub mod boxed;
 pub mod hop_by_hop;
 pub mod host;
+pub mod list;
 pub mod method_override;
 pub mod payload_error;
 pub mod protocol;

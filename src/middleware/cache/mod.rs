@@ -24,7 +24,6 @@ mod directives;
 mod epochs;
 mod flights;
 mod key;
-mod list;
 mod read;
 #[cfg(test)]
 mod rfc_tests;

@@ -26,7 +26,13 @@ use crate::{
         attempt_log::{AttemptLog, Fate},
     },
     ledger::Arrival,
-    message::{body::Body, boxed::BoxFuture, method_override, protocol::RequestState},
+    message::{
+        body::Body,
+        boxed::BoxFuture,
+        list::{self, Quotes},
+        method_override,
+        protocol::RequestState,
+    },
     os::{clock, shutdown::Shutdown},
     problem::{Cause, Encoding, Reader, Refusal},
     zoho::catalogue::{Place, Route, Validation},
@@ -265,9 +271,9 @@ fn looks_inside(route: &Route) -> bool {
 
 /// Whether a body is compressed, so that Zoho would see another one than the gateway.
 fn is_compressed(headers: &HeaderMap) -> bool {
-    let codings = headers.get_all(header::CONTENT_ENCODING).iter();
-    let codings = codings.flat_map(|codings| codings.as_bytes().split(|byte| *byte == b','));
-    codings.map(<[u8]>::trim_ascii).any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+    let lines = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut codings = lines.flat_map(|line| list::split(line.as_bytes(), Quotes::Tokens));
+    codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// How much of a body is taken, in bytes.
