@@ -36,6 +36,19 @@ impl Failure {
         Self { cause: Cause::UpstreamInvalidResponse(fault(server, error, log)), never_sent: false }
     }
 
+    /// The failure in words for operators: server, error type and chain of causes.
+    #[must_use]
+    pub fn for_operators(&self) -> String {
+        match &self.cause {
+            Cause::UpstreamUnreachable(fault)
+            | Cause::UpstreamInvalidResponse(fault)
+            | Cause::UpstreamTimeout(fault) => {
+                format!("{}: {} ({})", fault.server, fault.error, fault.log)
+            }
+            _ => "the request could not be sent".to_owned(),
+        }
+    }
+
     fn connection_timeout(fault: UpstreamFault) -> Self {
         let fault = UpstreamFault { error: "connection_timeout", before_the_call: true, ..fault };
         Self { cause: Cause::UpstreamTimeout(fault), never_sent: true }

@@ -10,6 +10,7 @@
 mod connect;
 mod egress;
 mod failure;
+mod fetch;
 mod no_proxy;
 mod roots;
 mod tunnel;
@@ -30,6 +31,7 @@ use tower::{ServiceExt, util::MapResponse};
 pub use connect::{ConnectTimeout, Elapsed};
 pub use egress::{Egress, NoProxyUrl, Proxy};
 pub use failure::Failure;
+pub use fetch::Fetch;
 pub use no_proxy::{NoProxy, NoRule, Rule};
 pub use roots::{ExtraRoots, tls};
 pub use tunnel::{Connector, NoTunnel};

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header::CONTENT_TYPE};
-use http_body_util::{BodyExt, Limited};
 use oauth2::url::form_urlencoded::Serializer;
 use serde_json::Value;
 
@@ -12,11 +11,11 @@ use crate::{
     message::body::Body,
     problem::{Cause, respond},
     secret::Secret,
-    upstream::{Client, Failure},
+    upstream::{Client, Fetch},
     zoho::{account::Account, endpoint::Endpoint},
 };
 
-/// An answer is a few words; a larger one is none.
+/// The longest answer; Zoho sends a few words.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
 /// The token is not known to be revoked.
@@ -34,20 +33,11 @@ pub struct NotRevoked {
 pub async fn revoke(client: &Client, timeout: Duration, account: &Account, token: &Secret) -> Result<(), NotRevoked> {
     let server = &account.endpoints.accounts;
     let failed = |words: String| NotRevoked { server: server.clone(), words };
-    let untold = |failure: Failure| failed(respond::for_operators(&failure.cause));
-    let authority = server.authority().as_str();
-    let exchange = async {
-        let request = request(server, token).ok_or_else(|| failed(respond::for_operators(&Cause::Internal)))?;
-        let response =
-            client.request(request).await.map_err(|error| untold(Failure::of(&error, authority, u64::MAX)))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
-        let incomplete = |error| untold(Failure::invalid(authority, "http_response_incomplete", format!("{error}")));
-        Ok((status, body.map_err(incomplete)?.to_bytes()))
-    };
-    let timed_out = |_| untold(Failure::timeout(authority));
-    let (status, body) = tokio::time::timeout(timeout, exchange).await.map_err(timed_out)??;
-    success(status, &body).map_err(failed)
+    let request = request(server, token).ok_or_else(|| failed(respond::for_operators(&Cause::Internal)))?;
+    let fetch = Fetch { client, server: server.authority().as_str(), timeout, max_body: LARGEST_ANSWER };
+    let answer = fetch.send(request, |_| true).await;
+    let (head, body) = answer.map_err(|failure| failed(respond::for_operators(&failure.cause)))?;
+    success(head.status, &body).map_err(failed)
 }
 
 /// The token goes into the body: a query would end up in logs.
@@ -76,6 +66,8 @@ fn success(status: StatusCode, body: &[u8]) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
 
     #[tokio::test]

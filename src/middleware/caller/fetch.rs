@@ -7,20 +7,15 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Limited};
 use parking_lot::Mutex;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::Instant};
 
 use super::jwks::{KeySet, LONGEST_SET};
 use crate::{
     message::body::Body,
     os::clock,
-    problem::Cause,
     telemetry::Metrics,
-    upstream::{Client, Failure},
+    upstream::{Client, Fetch},
 };
 
 /// How long a fetch may take, and so how long a request waits for one.
@@ -174,19 +169,15 @@ impl Published {
         let server = self.url.authority().map(|authority| authority.as_str()).unwrap_or_default();
         let mut request = Request::new(Body::default());
         *request.uri_mut() = self.url.clone();
-        let exchange = async {
-            let response = self.client.request(request).await.map_err(|error| Failure::of(&error, server, 0).cause);
-            let response = response.map_err(|cause| words(&cause))?;
-            // Nor is a redirect followed: what the configuration names is what is trusted.
-            if response.status() != StatusCode::OK {
-                return Err(format!("{server} answered with status {}", response.status().as_u16()));
-            }
-            let longest = usize::try_from(LONGEST_SET).unwrap_or(usize::MAX);
-            let body = Limited::new(response.into_body(), longest).collect().await;
-            let body = body.map_err(|_| format!("{server} gave no whole answer of at most {LONGEST_SET} bytes"))?;
-            KeySet::parse(&body.to_bytes()).map_err(|error| format!("the answer of {server} {error}"))
-        };
-        timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(format!("{server} gave no answer in time")))
+        let max_body = usize::try_from(LONGEST_SET).unwrap_or(usize::MAX);
+        let fetch = Fetch { client: &self.client, server, timeout: PATIENCE, max_body };
+        let answer = fetch.send(request, |head| head.status == StatusCode::OK).await;
+        let (head, body) = answer.map_err(|failure| failure.for_operators())?;
+        // A redirect is not followed: only the configured URL is trusted.
+        if head.status != StatusCode::OK {
+            return Err(format!("{server} answered with status {}", head.status.as_u16()));
+        }
+        KeySet::parse(&body).map_err(|error| format!("the answer of {server} {error}"))
     }
 
     fn learn(&self, fetched: Result<KeySet, String>) {
@@ -244,15 +235,5 @@ impl Flight {
     pub(super) async fn landed(mut self) {
         // Nothing is ever sent; what is waited for is the sender's end.
         while self.0.changed().await.is_ok() {}
-    }
-}
-
-/// For operators: what kept an answer from coming.
-fn words(cause: &Cause) -> String {
-    match cause {
-        Cause::UpstreamUnreachable(fault) | Cause::UpstreamInvalidResponse(fault) | Cause::UpstreamTimeout(fault) => {
-            format!("{}: {} ({})", fault.server, fault.error, fault.log)
-        }
-        _ => "the request could not be sent".to_owned(),
     }
 }

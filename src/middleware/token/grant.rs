@@ -3,8 +3,7 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use http::{HeaderValue, Request, Response, header::CONTENT_TYPE, response::Parts};
-use http_body_util::{BodyExt, Limited};
+use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
 use oauth2::{
     AsyncHttpClient, AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RedirectUrl,
     RefreshToken, RequestTokenError, TokenResponse, TokenUrl,
@@ -22,7 +21,7 @@ use crate::{
     os::clock,
     problem::{Cause, UpstreamFault},
     secret::Secret,
-    upstream::{Client, Failure},
+    upstream::{Client, Fetch},
     zoho::{account::Account, endpoint::Endpoint},
 };
 
@@ -192,9 +191,18 @@ impl Exchange<'_> {
         if let Some(Err(until)) = self.book(Permit::sending) {
             return Err(Cause::TokenThrottled { retry_after: until.saturating_duration_since(clock::now()) });
         }
-        let (head, body) = tokio::time::timeout(self.grants.timeout, self.answer(request))
-            .await
-            .map_err(|_| Failure::timeout(self.server).cause)??;
+        let Grants { client, timeout } = self.grants;
+        let fetch = Fetch { client, server: self.server, timeout: *timeout, max_body: LARGEST_ANSWER };
+        let answer = fetch.send(request, |head| {
+            self.book(Permit::answered);
+            !answer::is_throttling(head.status)
+        });
+        let (head, body) = answer.await.map_err(|failure| {
+            if failure.never_sent {
+                self.book(Permit::not_sent);
+            }
+            failure.cause
+        })?;
         match answer::read(head.status, &body) {
             TokenAnswer::Granted(clean) => {
                 let mut response = Response::new(clean);
@@ -216,28 +224,6 @@ impl Exchange<'_> {
     /// Writes into the ledger's books, where there are any.
     fn book<T>(&self, entry: impl FnOnce(&mut Permit) -> T) -> Option<T> {
         self.permit.as_ref().map(|permit| entry(&mut permit.lock()))
-    }
-
-    /// The answer's head, and its body unless the head says all.
-    async fn answer(&self, request: Request<Body>) -> Result<(Parts, bytes::Bytes), Cause> {
-        let response = self.grants.client.request(request).await.map_err(|error| {
-            let failure = Failure::of(&error, self.server, u64::MAX);
-            if failure.never_sent {
-                self.book(Permit::not_sent);
-            }
-            failure.cause
-        })?;
-        self.book(Permit::answered);
-        let (head, body) = response.into_parts();
-        if answer::is_throttling(head.status) {
-            return Ok((head, bytes::Bytes::new()));
-        }
-        let body = Limited::new(body, LARGEST_ANSWER).collect().await;
-        let body = body.map_err(|error| {
-            Failure::invalid(self.server, "http_response_incomplete", format!("reading the token answer: {error}"))
-                .cause
-        })?;
-        Ok((head, body.to_bytes()))
     }
 }
 
