@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use aws_lc_rs::{constant_time, digest, rand};
+use aws_lc_rs::{constant_time, digest};
 use parking_lot::RwLock;
 
 use super::Registered;
@@ -16,6 +16,7 @@ use crate::secret::{
     Secret,
     file_watch::{self, Reread, Trouble, Unread},
     hex,
+    random::{self, NoRandomness},
 };
 
 /// What every key that we make begins with, so that one that leaks into a repository or a log is found by a search.
@@ -32,11 +33,6 @@ pub struct KeyHash([u8; digest::SHA256_OUTPUT_LEN]);
 #[derive(Debug, thiserror::Error)]
 #[error("expected a SHA-256 in 64 hexadecimal digits, as `zoho-gateway key` prints it")]
 pub struct NoKeyHash;
-
-/// The system has no random numbers to give.
-#[derive(Debug, thiserror::Error)]
-#[error("the system gives no random numbers")]
-pub struct NoRandomness;
 
 /// A file that holds no key hashes. Nothing of it is repeated: it may hold a key by mistake.
 #[derive(Debug, thiserror::Error)]
@@ -115,15 +111,12 @@ impl fmt::Display for KeyHash {
     }
 }
 
-/// A new key: 256 random bits in hexadecimal digits, which no shell, URL or double click breaks apart.
+/// A new key: 256 random bits in hexadecimal digits behind a prefix.
 ///
 /// # Errors
 /// [`NoRandomness`].
 pub fn new_key() -> Result<Secret, NoRandomness> {
-    let mut bits = [0; 32];
-    rand::fill(&mut bits).map_err(|_| NoRandomness)?;
-    let digits = Secret::new(hex::lower(&bits));
-    Ok(Secret::new([PREFIX, digits.expose()].concat()))
+    Ok(Secret::new([PREFIX, random::hex()?.expose()].concat()))
 }
 
 // === impl Keys ===
