@@ -59,7 +59,7 @@ impl AuditFile {
 
     fn try_append(&mut self, line: &[u8]) -> io::Result<()> {
         if !self.file.as_ref().is_some_and(|file| is_at(file, &self.path)) {
-            // Limiters of this turn may have gone to the file that was taken away.
+            // Lines of this turn may have gone to the file that was taken away.
             if self.fsync {
                 self.sync()?;
             }

@@ -41,8 +41,8 @@ mod tests {
 
     use super::*;
 
-    fn wants(limiters: &[&'static str]) -> bool {
-        let values = limiters.iter().map(|line| (header::ACCEPT, HeaderValue::from_static(line)));
+    fn wants(lines: &[&'static str]) -> bool {
+        let values = lines.iter().map(|line| (header::ACCEPT, HeaderValue::from_static(line)));
         wants_openmetrics(&values.collect())
     }
 

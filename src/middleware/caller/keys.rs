@@ -34,7 +34,7 @@ pub struct KeyHash([u8; digest::SHA256_OUTPUT_LEN]);
 #[error("expected a SHA-256 in 64 hexadecimal digits, as `zoho-gateway key` prints it")]
 pub struct NoKeyHash;
 
-/// A file that holds no key hashes. Nothing of it is repeated: it may hold a key by mistake.
+/// A file without usable key hashes. The error repeats nothing from the file, which may hold a key by mistake.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableKeys {
     /// It cannot be read.
@@ -42,13 +42,13 @@ pub enum UnusableKeys {
     Unread(#[from] Unread),
     /// A line is neither a hash nor a comment.
     #[error("line {0}: {NoKeyHash}")]
-    RouteLimiter(usize),
-    /// No line is a hash. Who empties a file may be about to write it anew.
+    NotAHash(usize),
+    /// No line is a hash. A file that is empty for a moment may be about to be written again.
     #[error("holds no hash; expected one a line")]
     Empty,
-    /// A hash is another caller's already.
+    /// Another caller has the same hash.
     #[error("holds a hash that another caller has: whose key would it be?")]
-    Grant,
+    Shared,
 }
 
 /// The keys of all callers. Clones share them, so that all see them change.
@@ -86,7 +86,7 @@ impl KeyHash {
             let line = line.split(|byte| *byte == b'#').next().unwrap_or_default().trim_ascii();
             if !line.is_empty() {
                 let hash = std::str::from_utf8(line).ok().and_then(|line| line.parse().ok());
-                hashes.push(hash.ok_or(UnusableKeys::RouteLimiter(number + 1))?);
+                hashes.push(hash.ok_or(UnusableKeys::NotAHash(number + 1))?);
             }
         }
         if hashes.is_empty() { Err(UnusableKeys::Empty) } else { Ok(hashes) }
@@ -169,7 +169,7 @@ impl Keys {
             taken.insert(at);
         }
         for (at, hashes, file) in read {
-            let hashes = if taken.contains(&at) { Err(UnusableKeys::Grant) } else { hashes };
+            let hashes = if taken.contains(&at) { Err(UnusableKeys::Shared) } else { hashes };
             rings[at].replace(hashes, &file);
         }
     }
