@@ -1,4 +1,4 @@
-//! HTTP messages: bodies, field values and names that several layers read.
+//! HTTP messages: bodies, field values and names that several layers use.
 
 pub mod body;
 pub mod boxed;
