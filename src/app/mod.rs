@@ -49,9 +49,9 @@ pub enum StartError {
     /// The audit's file cannot be opened.
     #[error("cannot open the audit's file {}: {error}", .path.display())]
     Audit {
-        /// The file.
+        /// The path of the audit file.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         error: std::io::Error,
     },
     /// The catalogue in force contradicts itself.

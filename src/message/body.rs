@@ -1,7 +1,7 @@
 //! The one body type of the gateway, for requests and answers.
 //!
-//! The part that a layer has read is held as bytes; the rest streams from its connection. A streamed request body counts
-//! its size, because no layer has measured it.
+//! The part that a layer has read is held as bytes; the rest streams from its connection. A streamed request body
+//! counts its size, because no layer has measured it.
 
 use std::{
     collections::VecDeque,
@@ -128,8 +128,8 @@ impl Body {
         self
     }
 
-    /// Makes one pause before the body ends in an error. hyper writes its buffer whenever a body pauses, and drops it at an
-    /// error: without the pause, a caller might not even get a status line before the connection ends.
+    /// Makes one pause before the body ends in an error. hyper writes its buffer whenever a body pauses, and drops it
+    /// at an error: without the pause, a caller might not even get a status line before the connection ends.
     #[must_use]
     pub fn pausing_before_an_error(mut self) -> Self {
         self.pauses = true;
@@ -149,8 +149,8 @@ impl Body {
         self.head.len() + ahead + self.trailers.as_ref().map_or(0, weight)
     }
 
-    /// Reads until `bytes` are held or the body has ended; returns whether it has ended. Data that was read stays when this
-    /// future is dropped. `counted` is held as long as the data.
+    /// Reads until `bytes` are held or the body has ended; returns whether it has ended. Data that was read stays when
+    /// this future is dropped. `counted` is held as long as the data.
     ///
     /// # Errors
     /// The body ends early.

@@ -1,8 +1,8 @@
 //! Host names in `Host`, in absolute targets and in the configuration.
 
-/// The suffixes that are reserved for private use. The public DNS never answers for a name under them, so no page on the
-/// internet can have such an origin and make it resolve to this machine: RFC 6761 (`localhost`, `test`), RFC 6762 (`local`), RFC 8375
-/// (`home.arpa`), and ICANN's board in 2024 (`internal`).
+/// The suffixes that are reserved for private use. The public DNS never answers for a name under them, so no page on
+/// the internet can have such an origin and make it resolve to this machine: RFC 6761 (`localhost`, `test`), RFC 6762
+/// (`local`), RFC 8375 (`home.arpa`), and ICANN's board in 2024 (`internal`).
 const PRIVATE: [&str; 5] = ["home.arpa", "internal", "local", "localhost", "test"];
 
 /// The name in lower case, without its port and without the dot at the end of a fully qualified name, so that two

@@ -1,8 +1,9 @@
 //! Fields and parameters that override the method or the path of the request line: some frameworks obey them. Zoho
 //! documents neither that it obeys them nor that it ignores them.
 //!
-//! A name is read as the most generous server reads it: in any case, decoded twice, with full-width letters as plain ones,
-//! with or without invisible characters, and with any separator, because PHP turns a dot, a space and a bracket into `_`.
+//! A name is read as the most generous server reads it: in any case, decoded twice, with full-width letters as plain
+//! ones, with or without invisible characters, and with any separator, because PHP turns a dot, a space and a bracket
+//! into `_`.
 
 use std::collections::VecDeque;
 
@@ -100,8 +101,8 @@ pub fn in_parts(body: &[u8]) -> Option<Fault> {
     names.filter(|name| name.len() >= SHORTEST && could_be(name)).find_map(of_name)
 }
 
-/// The value of the first `name=`, and where the next one may begin. A value without quotes takes the whole line, so that
-/// no byte is read more than twice.
+/// The value of the first `name=`, and where the next one may begin. A value without quotes takes the whole line, so
+/// that no byte is read more than twice.
 fn part_name(body: &[u8]) -> Option<(&[u8], &[u8])> {
     const NAME: &[u8] = b"name";
     let at = body.windows(NAME.len()).position(|window| window.eq_ignore_ascii_case(NAME))?;
@@ -118,7 +119,8 @@ fn part_name(body: &[u8]) -> Option<(&[u8], &[u8])> {
     })
 }
 
-/// Whether a name has the letters of an override, or a byte that could encode one. This alone rules out nearly all names.
+/// Whether a name has the letters of an override, or a byte that could encode one. This alone rules out nearly all
+/// names.
 fn could_be(name: &[u8]) -> bool {
     let letter = |letter: u8| 1_u32 << (letter - b'a');
     let letters = name.iter().fold(0, |letters, byte| match byte.to_ascii_lowercase() {

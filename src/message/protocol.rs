@@ -65,8 +65,8 @@ impl RequestState {
         Self { number, all, waiting: Arc::default() }
     }
 
-    /// Says that the gateway reads nothing more before it sends the call. From here on only the connection shows that the
-    /// caller has gone; until now reading showed it, and a body that ended early still gets an answer.
+    /// Says that the gateway reads nothing more before it sends the call. From here on only the connection shows that
+    /// the caller has gone; until now reading showed it, and a body that ended early still gets an answer.
     pub fn waits(&self) {
         self.waiting.store(true, Relaxed);
     }
@@ -83,7 +83,8 @@ impl RequestState {
         self.all.fault.get().filter(|(number, _)| *number == self.number).map(|(_, fault)| *fault)
     }
 
-    /// Whether the body has arrived completely. If it has not when the answer is ready, the connection ends with the answer.
+    /// Whether the body has arrived completely. If it has not when the answer is ready, the connection ends with the
+    /// answer.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.all.whole.load(Relaxed) > self.number

@@ -7,8 +7,8 @@ use std::{
     path::Path,
 };
 
-/// Replaces the file at `path`, for its owner alone, and makes it durable. `draft` is a path in the same folder; what is
-/// there is removed, since a process that died may have left it.
+/// Replaces the file at `path`, for its owner alone, and makes it durable. `draft` is a path in the same folder; what
+/// is there is removed, since a process that died may have left it.
 ///
 /// # Errors
 /// When the file cannot be written. The old content is then still there, unless only the folder could not be synced.

@@ -1,8 +1,8 @@
 //! The only place that reads the time, so that tests can stop it.
 //!
 //! An [`Instant`] means nothing to another process. Times that outlive this process are nanoseconds of CLOCK_MONOTONIC:
-//! an [`Anchor`] converts them, and the anchor of the next process reads them back if both have the same [`BootId`]. The
-//! wall clock is not used: it may step, and a step would free slots that Zoho still counts.
+//! an [`Anchor`] converts them, and the anchor of the next process reads them back if both have the same [`BootId`].
+//! The wall clock is not used: it may step, and a step would free slots that Zoho still counts.
 
 use std::{fs, time::Duration};
 
@@ -25,8 +25,8 @@ pub fn wall() -> std::time::SystemTime {
 
 /// One moment as an [`Instant`] and as a number of CLOCK_MONOTONIC, to convert between the two.
 ///
-/// The two cannot be read at once, so the anchor knows only that the number was between `before` and `after`. It errs to
-/// the later side in both directions: a time that is written to disk never comes back earlier than it was.
+/// The two cannot be read at once, so the anchor knows only that the number was between `before` and `after`. It errs
+/// to the later side in both directions: a time that is written to disk never comes back earlier than it was.
 #[derive(Debug, Clone, Copy)]
 pub struct Anchor {
     instant: Instant,
@@ -36,9 +36,9 @@ pub struct Anchor {
 
 /// Identifies a run of CLOCK_MONOTONIC: one boot of one machine, and the offset of the process's time namespace.
 ///
-/// Numbers can be compared only under the same id. The namespace's own number does not identify a clock: the kernel gives
-/// it to the next namespace when the last process of a namespace has ended. Two namespaces with the same offset have the
-/// same clock.
+/// Numbers can be compared only under the same id. The namespace's own number does not identify a clock: the kernel
+/// gives it to the next namespace when the last process of a namespace has ended. Two namespaces with the same offset
+/// have the same clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootId(String);
 
@@ -184,8 +184,8 @@ mod tests {
         }
     }
 
-    /// The second of two time namespaces had the number of the first. After a kill -9 in one and a start in the other, the
-    /// gateway compared unrelated times, and one call too many arrived.
+    /// The second of two time namespaces had the number of the first. After a kill -9 in one and a start in the other,
+    /// the gateway compared unrelated times, and one call too many arrived.
     #[test]
     fn another_offset_is_another_clock() {
         let offsets = |monotonic| format!("monotonic  {monotonic}\nboottime  5  0\n");

@@ -36,8 +36,8 @@ impl Shutdown {
         self.draining.cancelled().await;
     }
 
-    /// Resolves a moment after the drain has begun, so that the rest of a body or a token can arrive. Called later, it waits
-    /// a moment from then on.
+    /// Resolves a moment after the drain has begun, so that the rest of a body or a token can arrive. Called later, it
+    /// waits a moment from then on.
     pub async fn impatient(&self) {
         self.draining().await;
         tokio::time::sleep(MOMENT).await;

@@ -28,8 +28,8 @@ pub fn file_in(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Tests whether a file can be created at a path where none exists. A link that leads nowhere is followed, as the system
-/// follows it when it creates the file.
+/// Tests whether a file can be created at a path where none exists. A link that leads nowhere is followed, as the
+/// system follows it when it creates the file.
 ///
 /// # Errors
 /// What the system says.

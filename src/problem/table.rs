@@ -93,7 +93,8 @@ table! {
         .passing()
         .retry_after(AFTER_A_RETRY);
     ISSUER_UNAVAILABLE = unavailable("issuer-unavailable", OUR_FAULT, "The keys of the token's issuer are unavailable");
-    SHUTTING_DOWN = unavailable("shutting-down", UNAVAILABLE, "The gateway is shutting down").retry_after(AFTER_A_RESTART);
+    SHUTTING_DOWN = unavailable("shutting-down", UNAVAILABLE, "The gateway is shutting down")
+        .retry_after(AFTER_A_RESTART);
     // RFC 9111 section 5.2.1.7 wants this status.
     NOT_CACHED = row(StatusCode::GATEWAY_TIMEOUT, "not-cached", NO_ERROR, "The cache has no usable answer");
     // 5xx on the way to Zoho

@@ -51,8 +51,8 @@ impl Egress {
         Self(None)
     }
 
-    /// Through this proxy, except to this machine and to what `without` covers. `source` is the key or variable that sets
-    /// the proxy.
+    /// Through this proxy, except to this machine and to what `without` covers. `source` is the key or variable that
+    /// sets the proxy.
     #[must_use]
     pub fn through(proxy: Proxy, without: NoProxy, source: String) -> Self {
         Self(Some(Arc::new(Through { proxy, without, source })))

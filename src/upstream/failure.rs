@@ -118,8 +118,8 @@ fn fault(server: &str, error: &'static str, log: String) -> UpstreamFault {
     UpstreamFault { error, server: server.to_owned(), log: excerpt(&log), before_the_call: false, proxy: None }
 }
 
-/// An error for log and `/readyz`. The server can control parts of the text, such as the names in its certificate, so long
-/// texts are cut and control characters are replaced.
+/// An error for log and `/readyz`. The server can control parts of the text, such as the names in its certificate, so
+/// long texts are cut and control characters are replaced.
 fn excerpt(log: &str) -> String {
     let printable = |char: char| if char.is_ascii_graphic() || char == ' ' { char } else { '?' };
     let mut excerpt: String = log.chars().take(LONGEST_LOG).map(printable).collect();

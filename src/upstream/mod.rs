@@ -1,9 +1,11 @@
-//! The only place that opens outgoing connections: one pooled HTTP/1.1 client over TLS for calls and tokens, and clients of
-//! the same kind for the keys of token issuers. All of them use the same [`Egress`]: directly, or through a proxy.
+//! The only place that opens outgoing connections: one pooled HTTP/1.1 client over TLS for calls and tokens, and
+//! clients of the same kind for the keys of token issuers. All of them use the same [`Egress`]: directly, or through a
+//! proxy.
 //!
-//! hyper-util's pool sends a request again only when hyper returns it unwritten, because its idle connection had already
-//! closed. No byte of the request has left, so the slot that it was charged still covers it. hyper may lose a request whose
-//! connection ends at the same moment (hyperium/hyper#4122); like a server that does not answer, it ends at
+//! hyper-util's pool sends a request again only when hyper returns it unwritten, because its idle connection had
+//! already closed. No byte of the request has left, so the slot that it was charged still covers it. hyper may lose a
+//! request whose connection ends at the same moment (hyperium/hyper#4122); like a server that does not answer, it ends
+//! at
 //! `upstream.timeout`.
 
 mod connect;
@@ -37,12 +39,12 @@ pub use tunnel::{Connector, NoTunnel};
 
 use crate::{ledger::NO_ANSWER_GRACE, message::body::Body};
 
-/// How long an idle connection is kept: less than the keep-alive of common front ends, so that the gateway closes it first
-/// and seldom writes into a connection that Zoho is closing.
+/// How long an idle connection is kept: less than the keep-alive of common front ends, so that the gateway closes it
+/// first and seldom writes into a connection that Zoho is closing.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
-/// How much of an answer hyper reads at a time, which also bounds a head; Zoho's heads take a few kilobytes. A server that
-/// sends only 1xx answers keeps a worker busy for a hundred buffers.
+/// How much of an answer hyper reads at a time, which also bounds a head; Zoho's heads take a few kilobytes. A server
+/// that sends only 1xx answers keeps a worker busy for a hundred buffers.
 const BUFFER: usize = 64 * 1024;
 
 /// How often TCP checks whether the other side is alive.

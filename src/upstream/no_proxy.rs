@@ -1,7 +1,7 @@
 //! The hosts that are reached without the proxy: the rules of `NO_PROXY`, as curl and Go read them.
 //!
-//! hyper-util's `Matcher` does not support ports, brackets or `*.` before a name, and reads a network with a wrong prefix
-//! as a name.
+//! hyper-util's `Matcher` does not support ports, brackets or `*.` before a name, and reads a network with a wrong
+//! prefix as a name.
 
 use std::{net::IpAddr, str::FromStr};
 

@@ -1,8 +1,8 @@
 //! A connection to a server, directly or by a tunnel through a proxy (CONNECT, RFC 9110 section 9.3.6).
 //!
-//! The client uses the stream for TLS or plain HTTP as if it led to the server itself. hyper-util's `Tunnel` is not used:
-//! it hides the status of the proxy's answer, accepts only 200 as success, and leads every http:// address without a port
-//! to 443.
+//! The client uses the stream for TLS or plain HTTP as if it led to the server itself. hyper-util's `Tunnel` is not
+//! used: it hides the status of the proxy's answer, accepts only 200 as success, and leads every http:// address
+//! without a port to 443.
 
 use std::{
     io,
