@@ -50,9 +50,9 @@ pub enum StartError {
     /// The audit's file cannot be opened.
     #[error("cannot open the audit's file {}: {error}", .path.display())]
     Audit {
-        /// The file.
+        /// The path of the audit file.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         error: std::io::Error,
     },
     /// The catalogue in force contradicts itself.
@@ -268,12 +268,7 @@ fn foreseen(config: &Config) -> Foreseen<'static> {
     let calls = calls.collect();
     // Only those that are asked for their keys.
     let issuers = config.issuers.iter().filter(|issuer| matches!(issuer.keys, KeySource::Url { .. }));
-    Foreseen {
-        problems: &respond::NAMES,
-        issuers: issuers.map(|issuer| issuer.name.clone()).collect(),
-        accounts,
-        calls,
-    }
+    Foreseen { problems: respond::NAMES, issuers: issuers.map(|issuer| issuer.name.clone()).collect(), accounts, calls }
 }
 
 /// The names that requests may have in `Host`: Zoho's, those that were listened on, and those that the operator adds.

@@ -453,7 +453,7 @@ pub(crate) mod tests {
         let route = Catalogue::published().unwrap().find("people.lms.share-course").unwrap().clone();
         let context = CallContext { caller: Caller::anonymous(), account: Arc::new(account), route: Arc::new(route) };
         let state = RequestState::new(0, Arc::default());
-        let exchange = Exchange { id: RequestId::new(), state, attempt_log: AttemptLog::default() };
+        let exchange = Exchange { id: RequestId::generate(), state, attempt_log: AttemptLog::default() };
         let payload = Payload::Held { bytes: Bytes::new(), trailers: None };
         Call::new(context, (Method::PUT, target.parse().unwrap(), HeaderMap::new()), payload, exchange, MAX_WAIT)
     }

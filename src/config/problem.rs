@@ -77,7 +77,7 @@ pub enum Origin {
     File {
         /// The file as the user named it.
         name: Arc<str>,
-        /// RouteLimiter and column.
+        /// Line and column.
         position: Option<Position>,
     },
     /// In an environment variable.

@@ -72,9 +72,9 @@ pub enum ClientAuth {
 #[derive(Debug, thiserror::Error)]
 #[error("proxy.tls.{}: the file {} {why}", file.key(), path.display())]
 pub struct TlsFault {
-    /// Which one.
+    /// The file's role.
     pub file: TlsFile,
-    /// Where it lies.
+    /// The path in the configuration.
     pub path: PathBuf,
     /// What is wrong with it.
     pub why: Unusable,

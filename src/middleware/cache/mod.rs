@@ -25,7 +25,6 @@ mod conditions;
 mod directives;
 mod epochs;
 mod key;
-mod list;
 mod read;
 #[cfg(test)]
 mod rfc_tests;

@@ -10,21 +10,16 @@ use std::{
 };
 
 use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Limited};
 use parking_lot::Mutex;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::Instant};
 
 use super::jwks::{KeySet, LONGEST_SET};
 use crate::{
     message::body::Body,
     middleware::single_flight::{Leader, SingleFlight},
     os::clock,
-    problem::Cause,
     telemetry::Metrics,
-    upstream::{Client, Failure},
+    upstream::{self, Client},
 };
 
 /// How long a fetch may take, and so how long a request waits for one.
@@ -242,27 +237,13 @@ async fn fetched(client: &Client, url: &Uri) -> Result<KeySet, String> {
     let server = url.authority().map(|authority| authority.as_str()).unwrap_or_default();
     let mut request = Request::new(Body::default());
     *request.uri_mut() = url.clone();
-    let exchange = async {
-        let response = client.request(request).await.map_err(|error| Failure::of(&error, server, 0).cause);
-        let response = response.map_err(|cause| words(&cause))?;
-        // Nor is a redirect followed: what the configuration names is what is trusted.
-        if response.status() != StatusCode::OK {
-            return Err(format!("{server} answered with status {}", response.status().as_u16()));
-        }
-        let longest = usize::try_from(LONGEST_SET).unwrap_or(usize::MAX);
-        let body = Limited::new(response.into_body(), longest).collect().await;
-        let body = body.map_err(|_| format!("{server} gave no whole answer of at most {LONGEST_SET} bytes"))?;
-        KeySet::parse(&body.to_bytes()).map_err(|error| format!("the answer of {server} {error}"))
-    };
-    timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(format!("{server} gave no answer in time")))
-}
-
-/// For operators: what kept an answer from coming.
-fn words(cause: &Cause) -> String {
-    match cause {
-        Cause::UpstreamUnreachable(fault) | Cause::UpstreamInvalidResponse(fault) | Cause::UpstreamTimeout(fault) => {
-            format!("{}: {} ({})", fault.server, fault.error, fault.log)
-        }
-        _ => "the request could not be sent".to_owned(),
+    let max_body = usize::try_from(LONGEST_SET).unwrap_or(usize::MAX);
+    let fetch = upstream::Fetch { client, server, timeout: PATIENCE, max_body };
+    let answer = fetch.send(request, |head| head.status == StatusCode::OK).await;
+    let (head, body) = answer.map_err(|failure| failure.for_operators())?;
+    // A redirect is not followed: only the configured URL is trusted.
+    if head.status != StatusCode::OK {
+        return Err(format!("{server} answered with status {}", head.status.as_u16()));
     }
+    KeySet::parse(&body).map_err(|error| format!("the answer of {server} {error}"))
 }

@@ -46,7 +46,7 @@ pub enum KeySource {
     Url {
         /// https, or http on this machine.
         url: Uri,
-        /// Provenance roots beside the public ones.
+        /// Trusted roots in addition to the public ones.
         extra_roots: ExtraRoots,
         /// How often they are fetched.
         refresh: Duration,

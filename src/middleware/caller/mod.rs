@@ -29,7 +29,7 @@ pub use callers::{Callers, Registered, SeveralCallers};
 pub use files::follow_files;
 pub use issuer::{IssuerSettings, Issuers, KeySource, fetch_keys};
 pub use jwks::{ALGORITHMS, KeySet, UnusableSet};
-pub use keys::{KeyHash, NoKeyHash, NoRandomness, UnusableKeys, new_key};
+pub use keys::{KeyHash, NoKeyHash, UnusableKeys, new_key};
 pub use limit::CallerLimit;
 
 #[cfg(doc)]

@@ -17,7 +17,11 @@ use super::{
 };
 use crate::{
     call::{Call, Matched, Payload, attempt_log::Fate},
-    message::{body::Body, method_override},
+    message::{
+        body::Body,
+        list::{self, Quotes},
+        method_override,
+    },
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     os::shutdown::Shutdown,
     problem::{Cause, Encoding, Reader, Refusal},
@@ -225,9 +229,9 @@ fn looks_inside(route: &Route) -> bool {
 
 /// Whether a body is compressed, so that Zoho would see another one than the gateway.
 fn is_compressed(headers: &HeaderMap) -> bool {
-    let codings = headers.get_all(header::CONTENT_ENCODING).iter();
-    let codings = codings.flat_map(|codings| codings.as_bytes().split(|byte| *byte == b','));
-    codings.map(<[u8]>::trim_ascii).any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+    let lines = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut codings = lines.flat_map(|line| list::split(line.as_bytes(), Quotes::Tokens));
+    codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// How much of a body is taken, in bytes.
