@@ -12,7 +12,7 @@ use crate::{
         admin::Admin,
         stack::{StackDeps, stack},
     },
-    config::{self, Config, MissingState, Proxy, ScopeCheck, UnknownRoute},
+    config::{self, Config, Proxy, ScopeCheck, UnknownRoute, WhenEmpty},
     ledger::{
         CallHistory, Journal, LimiterContext, Limiters, Limits, QueueCapacity, Recovered,
         store::{KeptToken, OpenError, Opened, StartState, Store},
@@ -228,8 +228,8 @@ fn ledger(state: &config::State, limits: Limits) -> Result<(Limiters, BTreeMap<S
     let Some(dir) = &state.dir else { return Ok((Limiters::in_memory(limits), BTreeMap::new())) };
     let Opened { mut store, mut memory, incidents, tokens } = Store::open(dir)?;
     match &memory {
-        StartState::Fresh if state.missing == MissingState::Lost => {
-            let reason = "the folder holds no state, and state.missing says that this means it was lost".to_owned();
+        StartState::Fresh if state.when_empty == WhenEmpty::AssumeLost => {
+            let reason = "the folder holds no state, and state.when_empty says that this means it was lost".to_owned();
             memory = StartState::Lost { reason, set_aside: None, locks: BTreeMap::new() };
         }
         StartState::Fresh => {

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{ListenAddress, MissingState, ScopeCheck, UnknownRoute};
+use super::{ListenAddress, ScopeCheck, UnknownRoute, WhenEmpty};
 use crate::{listener::ClientAuth, zoho::endpoint::DataCenter};
 
 /// Loopback, because callers cannot be told apart there and need not be; a port that needs no privilege.
@@ -75,9 +75,8 @@ pub(super) const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 /// Beside the configuration, so that a gateway started by hand leaves its files where they are looked for.
 pub(super) const STATE_DIR: &str = "zoho-gateway-state";
 
-/// A folder that was never used usually means that nothing was ever sent; waiting a window at every first start would be
-/// a riddle to newcomers.
-pub(super) const MISSING: MissingState = MissingState::Unused;
+/// An empty folder is nearly always a first start, and a newcomer should not have to wait a window.
+pub(super) const WHEN_EMPTY: WhenEmpty = WhenEmpty::Fresh;
 
 /// A handshake across an ocean takes a fraction of a second; what takes longer is not coming.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -165,17 +165,17 @@ pub struct Admin {
 pub struct State {
     /// The folder of the state store; `None`: nothing is remembered, as with `run --sandbox`.
     pub dir: Option<PathBuf>,
-    /// What a folder says that holds no state.
-    pub missing: MissingState,
+    /// What an empty folder means.
+    pub when_empty: WhenEmpty,
 }
 
-/// What it means that the state's folder was never used.
+/// What it means that the state's folder is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MissingState {
-    /// Nothing was sent from here before.
-    Unused,
-    /// The state was lost: everything may have been sent until now.
-    Lost,
+pub enum WhenEmpty {
+    /// This is a first start: nothing was sent before.
+    Fresh,
+    /// The state was lost: every slot may have been used just now.
+    AssumeLost,
 }
 
 /// `[queue]`.

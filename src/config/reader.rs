@@ -12,6 +12,12 @@ use super::{
     source::{Entry, Node, Table, Value},
 };
 
+/// Keys of earlier versions, and what to write now.
+const RENAMED: [(&str, &str); 1] = [(
+    "state.missing",
+    "is now state.when_empty: write \"fresh\" instead of \"unused\", and \"assume_lost\" instead of \"lost\"",
+)];
+
 /// One table being read.
 pub(super) struct Section<'f> {
     table: Table,
@@ -193,11 +199,15 @@ impl<'f> Section<'f> {
     fn finish(self) {
         for Entry { key, key_origin, .. } in &self.table.0 {
             self.findings.wrong_by(key_origin, || {
+                let whole = self.key(key);
+                if let Some((_, advice)) = RENAMED.iter().find(|(old, _)| *old == whole) {
+                    return (whole, (*advice).to_owned());
+                }
                 let near = nearest(key, self.known.iter().copied(), SLIP);
                 let guess = near.first().map(|known| format!("; did you mean {known}?")).unwrap_or_default();
                 let known: Vec<&str> = self.known.iter().copied().collect();
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                (self.key(key), format!("unknown key{guess} (known here: {known})"))
+                (whole, format!("unknown key{guess} (known here: {known})"))
             });
         }
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Admin, Audit, Cache, ListenAddress, MissingState, Proxy, Queue, Routing, ScopeCheck, State, UnknownRoute, Upstream,
+    Admin, Audit, Cache, ListenAddress, Proxy, Queue, Routing, ScopeCheck, State, UnknownRoute, Upstream, WhenEmpty,
     credential::Surroundings,
     defaults, egress, path,
     reader::{Located, Section},
@@ -179,10 +179,10 @@ pub(super) fn state(section: &mut Section<'_>, around: &Surroundings<'_>) -> Sta
         "" => Err("expected the path of a folder"),
         path => Ok(around.folder.join(path)),
     });
-    let words = [("unused", MissingState::Unused), ("lost", MissingState::Lost)];
+    let words = [("fresh", WhenEmpty::Fresh), ("assume_lost", WhenEmpty::AssumeLost)];
     State {
         dir: Some(dir.map_or_else(|| default_state_dir(around), |found| found.value)),
-        missing: section.choice("missing", &words).unwrap_or(defaults::MISSING),
+        when_empty: section.choice("when_empty", &words).unwrap_or(defaults::WHEN_EMPTY),
     }
 }
 

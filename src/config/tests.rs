@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use crate::upstream::ExtraRoots;
 
-use super::{Config, ConfigErrors, ListenAddress, MissingState, ScopeCheck, UnknownRoute, load, parse};
+use super::{Config, ConfigErrors, ListenAddress, ScopeCheck, UnknownRoute, WhenEmpty, load, parse};
 use crate::{
     ledger::Limits,
     listener::{ClientAuth, SocketAccess},
@@ -72,7 +72,7 @@ fn an_account_is_all_it_takes() {
     let limits = Limits { calls: 10_000, bytes: 256 << 20, calls_per_caller: 10_000 };
     assert_eq!(config.queue.limits, limits);
     assert_eq!(config.state.dir.as_deref(), Some(Path::new("./zoho-gateway-state")));
-    assert_eq!(config.state.missing, MissingState::Unused);
+    assert_eq!(config.state.when_empty, WhenEmpty::Fresh);
     assert_eq!((config.token.requests.get(), config.token.window.as_secs(), config.token.reserve), (10, 600, 2));
     assert_eq!(config.upstream.connect_timeout, Duration::from_secs(5));
     assert_eq!(config.upstream.timeout, Duration::from_secs(60));
@@ -98,7 +98,7 @@ fn every_key_is_taken() {
             token = { requests = 2, window = "1m" }
             queue.max_waiting_bytes = "1MiB"
             queue.max_waiting_per_caller = 3
-            state = { dir = "/var/lib/gateway", missing = "lost" }
+            state = { dir = "/var/lib/gateway", when_empty = "assume_lost" }
             upstream = { connect_timeout = "1s", timeout = "2m", proxy = "https://proxy:1", proxy_user = "u", proxy_password = "p4ss", no_proxy = [".a", "b:1"] }
             routing = { unknown = "deny", scopes = "off" }
             cache.max_bytes = "1MiB"
@@ -186,7 +186,7 @@ fn every_key_is_taken() {
         config.upstream.egress.description().as_deref(),
         Some("through the proxy https://proxy:1 (upstream.proxy, with a password); directly: loopback, .a, b:1")
     );
-    assert_eq!(config.state.missing, MissingState::Lost);
+    assert_eq!(config.state.when_empty, WhenEmpty::AssumeLost);
     assert_eq!((config.token.requests.get(), config.token.reserve), (2, 1));
     let callers = ["key", "foo", "bar"].map(|key| config.callers.by_key(key.as_bytes()));
     let shares =
