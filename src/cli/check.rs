@@ -131,9 +131,9 @@ fn summary(config: &Config) -> String {
     let unlimited: Vec<_> = config.catalogue.iter().filter(|route| route.threshold.is_none()).collect();
     let _ = writeln!(
         text,
-        "routes   {} known and {} stand-ins for others, {} without a threshold",
+        "routes   {} known and {} default routes for unknown calls, {} without a threshold",
         config.catalogue.routes.len(),
-        config.catalogue.others.len(),
+        config.catalogue.default_routes.len(),
         unlimited.len()
     );
     for account in &config.accounts {

@@ -37,7 +37,11 @@ pub(super) fn identity(section: &mut Section<'_>, route: &mut Route) {
     if route.path.is_none() {
         for key in ["methods", "path", "aliases"] {
             if let Some(origin) = section.whereabouts(key) {
-                section.wrong(key, &origin, "the stand-in for all other calls has neither methods nor paths");
+                section.wrong(
+                    key,
+                    &origin,
+                    "the default route, which all other calls belong to, has neither methods nor paths",
+                );
                 section.take(key);
             }
         }

@@ -112,11 +112,12 @@ impl Config {
         self.catalogue.routes.iter().filter(|route| self.may_be_called(account, route)).cloned().collect()
     }
 
-    /// The calls that may meet a lock with this account: those that can be made and have a threshold, with what stands
-    /// for unknown calls.
+    /// The calls that may meet a lock with this account: those that can be made and have a threshold, and the default
+    /// routes where unknown calls are let through.
     pub fn throttled_routes_of(&self, account: &AccountName) -> impl Iterator<Item = &Route> {
-        let others = if self.routing.unknown == UnknownRoute::Limit { self.catalogue.others.as_slice() } else { &[] };
-        let routes = self.catalogue.routes.iter().chain(others).filter(|route| route.threshold.is_some());
+        let default_routes =
+            if self.routing.unknown == UnknownRoute::Limit { self.catalogue.default_routes.as_slice() } else { &[] };
+        let routes = self.catalogue.routes.iter().chain(default_routes).filter(|route| route.threshold.is_some());
         routes.filter(|route| self.may_be_called(account, route))
     }
 
@@ -239,7 +240,7 @@ pub enum ScopeCheck {
 /// What happens to a call that the catalogue does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownRoute {
-    /// It goes out under the threshold of its product's stand-in.
+    /// It is sent under the threshold of its product's default route.
     Limit,
     /// It is refused.
     Deny,

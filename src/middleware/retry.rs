@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn locked() -> RetryReason {
-        RetryReason::Locked(LockHit { until: clock::now(), foreign: false })
+        RetryReason::Locked(LockHit { until: clock::now(), external_use: false })
     }
 
     fn dead() -> RetryReason {

@@ -1,4 +1,4 @@
-//! `/status`: how every bucket stands, and what was seen of others who spend the same quota.
+//! `/status`: how every bucket stands, and what was seen of external use.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ pub(super) fn state(health: &Health) -> String {
 }
 
 fn bucket(standing: &Standing) -> Value {
-    let Standing { key, allowance, locked, waiting, expected, foreign_locks } = standing;
+    let Standing { key, allowance, locked, waiting, expected, external_use } = standing;
     json!({
         "account": key.account,
         "route": key.meter,
@@ -34,7 +34,7 @@ fn bucket(standing: &Standing) -> Value {
         "locked_for_seconds": locked.map(|locked| locked.as_secs_f64()),
         "waiting": waiting,
         "expected_wait_seconds": expected.as_secs_f64(),
-        "foreign_locks": foreign_locks,
+        "external_use": external_use,
     })
 }
 

@@ -241,7 +241,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[routes.\"people.other.any-call\"]\npath = \"/api\"",
-            "2:1: routes.\"people.other.any-call\".path: the stand-in for all other calls has neither methods nor paths",
+            "2:1: routes.\"people.other.any-call\".path: the default route, which all other calls belong to, has neither methods nor paths",
         ),
         // Extra routes.
         (

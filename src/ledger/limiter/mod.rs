@@ -73,8 +73,8 @@ pub enum Refused {
 pub struct LockHit {
     /// Its end.
     pub until: Instant,
-    /// It came while the ledger had free slots, so another client spends the same quota.
-    pub foreign: bool,
+    /// It came while the ledger had free slots, so another client uses the same quota.
+    pub external_use: bool,
 }
 
 /// What is left of the limits that a call counts against.
@@ -99,8 +99,8 @@ pub struct Standing {
     pub waiting: usize,
     /// How long a plain newcomer would wait.
     pub expected: Duration,
-    /// How many locks came while the ledger showed room.
-    pub foreign_locks: u64,
+    /// How many locks came while the ledger had free slots.
+    pub external_use: u64,
 }
 
 impl RouteLimiter {
@@ -198,7 +198,7 @@ impl RouteLimiter {
             locked: state.window.locked_until(now).map(|until| until.saturating_duration_since(now)),
             waiting: state.queue.len(),
             expected: state.expected(&Caller::anonymous(), Urgency::default(), now).saturating_duration_since(now),
-            foreign_locks: state.foreign_locks,
+            external_use: state.external_use,
         }
     }
 
@@ -264,19 +264,19 @@ impl RouteLimiter {
         let now = clock::now();
         let (hit, quota) = {
             let mut state = self.state.lock();
-            let foreign = state.window.shows_room(now);
+            let external_use = state.window.shows_room(now);
             let quota = state.window.quota(now);
             let until = state.window.locked(now, retry_after)?;
-            state.foreign_locks += u64::from(foreign);
+            state.external_use += u64::from(external_use);
             state.review(now);
             state.wake_head();
             self.note(&mut state);
-            (LockHit { until, foreign }, quota)
+            (LockHit { until, external_use }, quota)
         };
         // A process that ends now must not leave a successor that knows nothing of the lock.
         self.context.journal.hurry();
         self.locked.notify_waiters();
-        if hit.foreign {
+        if hit.external_use {
             self.report(hit.until, quota, now);
         }
         Some(hit)

@@ -34,7 +34,7 @@ pub(super) struct State {
     pub(super) told: HashMap<Ticket, Refused>,
     /// The store has been told that something changed.
     pub(super) noted: bool,
-    pub(super) foreign_locks: u64,
+    pub(super) external_use: u64,
     /// The gateway's end, once it is known.
     closes: Option<Instant>,
     review: Review,
@@ -101,7 +101,7 @@ impl State {
             queue: Queue::new(),
             told: HashMap::new(),
             noted: false,
-            foreign_locks: 0,
+            external_use: 0,
             closes: None,
             review: Review::default(),
         }

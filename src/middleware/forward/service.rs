@@ -298,7 +298,7 @@ fn received(response: Response<Incoming>, connection: &CaptureConnection, endpoi
 fn overtaken(until: Instant) -> Answer {
     Answer {
         response: Response::new(Body::default()),
-        retry: Some(RetryReason::Locked(LockHit { until, foreign: false })),
+        retry: Some(RetryReason::Locked(LockHit { until, external_use: false })),
     }
 }
 

@@ -90,9 +90,9 @@ where
                 let lasts_s = hit.until.saturating_duration_since(clock::now()).as_secs();
                 tracing::warn!(%account, %route, lasts_s, "Zoho has locked the call; nothing is sent until the lock ends");
                 room.metrics.locked(&account, &route);
-                if hit.foreign {
-                    tracing::warn!(%account, %route, "Zoho locked this call although the ledger had free slots: another client spends the same quota, most likely another gateway on this login, otherwise a script or another program; /status has the calls of the last window");
-                    room.metrics.foreign_lock(&account, &route);
+                if hit.external_use {
+                    tracing::warn!(%account, %route, "external use: Zoho locked this call although the ledger had free slots, so another client uses this account, most likely another gateway on this login, otherwise a script or another program; /status has the calls of the last window");
+                    room.metrics.external_use(&account, &route);
                 }
             }
             ratelimit::write(answer.response.headers_mut(), &route, &limiter.allowance());
