@@ -83,6 +83,8 @@ enum Command {
         #[arg(long)]
         hash: bool,
     },
+    /// Prints the JSON Schema (2020-12) of the configuration file.
+    Schema,
     /// Runs the simulated Zoho alone.
     Sandbox(SandboxOptions),
     /// Exits with 0 when the gateway is ready: a probe for images without a shell. It asks the admin listener of the
@@ -223,6 +225,7 @@ impl Cli {
             Command::Logout { config, account } => logout::logout(&config, &account).await,
             Command::Key { hash: false } => key::make(),
             Command::Key { hash: true } => key::hash(),
+            Command::Schema => Ok(print(&format!("{:#}\n", config::schema()))?),
             Command::Sandbox(options) => sandbox::sandbox(options).await,
             Command::Healthcheck { config, admin } => healthcheck::healthcheck(config.as_deref(), admin).await,
         }

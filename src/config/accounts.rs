@@ -1,10 +1,7 @@
 //! `[accounts.NAME]`: the Zoho logins.
 
-use std::{num::NonZeroU32, ops::RangeInclusive};
-
 use super::{
     credential::{self, REFRESH_TOKEN, RefreshTokens, Surroundings},
-    defaults,
     reader::Section,
 };
 use crate::zoho::{
@@ -14,9 +11,6 @@ use crate::zoho::{
 
 /// Names go into a header, into metrics and into logs.
 const LONGEST_NAME: usize = 64;
-
-/// Zoho's plans allow 5,000 to 25,000; what is far beyond is a slip.
-const DAILY_CALLS: RangeInclusive<u32> = 1..=1_000_000;
 
 /// Reads every account, in the order of the file.
 pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> Vec<Account> {
@@ -54,15 +48,14 @@ fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> 
     if !is_a_name(name) {
         section.refuse("expected an account's name of 1 to 64 letters, digits, _ and -");
     }
-    let centers = DataCenter::ALL.map(|center| (center.as_str(), center));
-    let data_center = section.choice("data_center", &centers).unwrap_or(defaults::DATA_CENTER);
+    let data_center: DataCenter = section.value("data_center");
     let mut endpoints = data_center.endpoints();
     section.section("endpoints", |section| {
         endpoint(section, "accounts", &mut endpoints.accounts);
         endpoint(section, "people", &mut endpoints.people);
         endpoint(section, "calendar", &mut endpoints.calendar);
     });
-    let daily_calls = section.integer("daily_calls", DAILY_CALLS).and_then(NonZeroU32::new);
+    let daily_calls = section.given("daily_calls");
     let client_id = credential::read(section, "client_id", around);
     let client_secret = credential::read(section, "client_secret", around);
     let refresh_token = credential::refresh_token(section, around);
@@ -87,7 +80,7 @@ pub(super) fn is_a_name(name: &str) -> bool {
 /// Reads an endpoint over the data centre's own.
 fn endpoint(section: &mut Section<'_>, key: &'static str, endpoint: &mut Endpoint) {
     let parse = |text: &str| -> Result<Endpoint, EndpointError> { text.parse() };
-    if let Some(found) = section.parsed(key, "a URL such as \"https://people.zoho.com\"", parse) {
+    if let Some(found) = section.parsed(key, parse) {
         if found.value.is_in_the_clear() {
             let what =
                 if key == "accounts" { "client secret and refresh token cross" } else { "the access token crosses" };

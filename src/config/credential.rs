@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     environment::Variables,
+    keys::Kind,
     placeholder::{Placeholder, may_be_a_secret},
     reader::{Located, Section},
 };
@@ -17,9 +18,6 @@ use crate::secret::{
     Secret,
     credential::{Credential, Unusable},
 };
-
-/// What a credential looks like, for messages.
-const A_CREDENTIAL: &str = "a string, { env = \"NAME\" } or { file = \"PATH\" }";
 
 /// Where systemd hands credentials to a service, as long as it runs.
 const OF_SYSTEMD: &str = "/run/credentials/";
@@ -90,9 +88,9 @@ fn read_or(
     }
     let absent = section.whereabouts(key).is_none();
     if !awaited {
-        section.required(key, A_CREDENTIAL);
+        section.required(key, &Kind::Secret.expected());
     }
-    let written = section.parsed(key, A_CREDENTIAL, |text| written(key, text));
+    let written = section.parsed(key, |text| written(key, text));
     if awaited && absent { Some(Credential::awaited(None)) } else { judged(section, key, key, written) }
 }
 
@@ -124,7 +122,7 @@ fn variable(name: &str) -> String {
 /// Follows a reference to where the credential is.
 fn follow(reference: &mut Section<'_>, key: &str, around: &Surroundings<'_>, awaited: bool) -> Option<Credential> {
     let places = ["env", "file"].into_iter().filter(|key| reference.whereabouts(key).is_some()).count();
-    let of_env = reference.parsed("env", "the name of an environment variable", |name| {
+    let of_env = reference.parsed("env", |name| {
         let value = around.variables.value(name);
         if value.is_none() && awaited {
             return Ok(Credential::awaited(None));
@@ -138,7 +136,7 @@ fn follow(reference: &mut Section<'_>, key: &str, around: &Surroundings<'_>, awa
         let value = value.to_str().ok_or_else(|| format!("{} is not UTF-8 text", variable(name)))?;
         written(key, value).map_err(|message| format!("{} {message}", variable(name)))
     });
-    let of_file = reference.path("file", "a path", |path| {
+    let of_file = reference.path("file", |path| {
         let resolved = around.folder.join(path);
         match Credential::in_file(resolved.clone()) {
             Err(Unusable::Empty) if awaited => Ok(Credential::awaited(Some(resolved))),
@@ -155,7 +153,7 @@ fn follow(reference: &mut Section<'_>, key: &str, around: &Surroundings<'_>, awa
         }
     });
     if places != 1 {
-        reference.refuse(format!("expected {A_CREDENTIAL}"));
+        reference.refuse(format!("expected {}", Kind::Secret.expected()));
     }
     let at = if of_env.is_some() { "env" } else { "file" };
     judged(reference, key, at, of_env.or(of_file))

@@ -15,10 +15,6 @@ use crate::{
 /// The word for no proxy at all, whatever the environment says.
 const NONE: &str = "none";
 
-const A_PROXY: &str = "a URL such as \"http://proxy.example:3128\", or \"none\"";
-const A_USER: &str = "a user's name";
-const A_HOST: &str = "a host such as \"example.com\", \".internal\" or \"10.0.0.0/8\"";
-
 /// A proxy, and the key or the variable that names it.
 struct Named {
     proxy: Proxy,
@@ -28,22 +24,14 @@ struct Named {
 
 /// Reads how connections get out.
 pub(super) fn read(section: &mut Section<'_>, around: &Surroundings<'_>) -> Egress {
-    let user = section.parsed("proxy_user", A_USER, |text| match text.contains(':') {
+    let user = section.parsed("proxy_user", |text| match text.contains(':') {
         true => Err("expected a user's name without a colon"),
         false => some_text(text),
     });
     let password_at = section.whereabouts("proxy_password");
-    let password = match &password_at {
-        Some(_) => credential::read(section, "proxy_password", around),
-        // So that it counts as a key that there is.
-        None => section.take("proxy_password").and(None),
-    };
-    // An empty list is how NO_PROXY is ignored.
-    let listed = match section.is_empty_list("no_proxy") {
-        true => section.take("no_proxy").map(|_| Vec::new()),
-        false => section.list("no_proxy", A_HOST, |text| text.parse::<Rule>()),
-    };
-    let without = match listed {
+    let password = password_at.as_ref().and_then(|_| credential::read(section, "proxy_password", around));
+    // An empty list ignores NO_PROXY.
+    let without = match section.list("no_proxy", |text| text.parse::<Rule>()) {
         Some(rules) => rules.into_iter().map(|rule| rule.value).collect(),
         None => NoProxy::lenient(variable(around, ["NO_PROXY", "no_proxy"]).map_or("", |(_, value)| value)),
     };
@@ -74,14 +62,12 @@ pub(super) fn read(section: &mut Section<'_>, around: &Surroundings<'_>) -> Egre
 /// The proxy that the key names; none for "none", and for a mistake.
 fn of_key(section: &mut Section<'_>) -> Option<Named> {
     let parse = |text: &str| if text == NONE { Ok(None) } else { Proxy::parse(text).map(Some) };
-    let found = section.parsed("proxy", A_PROXY, parse)?;
+    let found = section.parsed("proxy", parse)?;
     Some(Named { proxy: found.value?, source: "upstream.proxy".to_owned(), origin: found.origin })
 }
 
 /// The proxy that the environment names.
 fn of_variable(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Named> {
-    // So that it counts as a key that there is.
-    let _ = section.take("proxy");
     let (name, value) = variable(around, ["HTTPS_PROXY", "https_proxy"])?;
     let origin = Origin::Environment { variable: name.into() };
     match Proxy::parse(value) {

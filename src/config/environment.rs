@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    keys,
     problem::{Findings, Origin, dotted},
     source::{Entry, Node, Table, Value},
 };
@@ -86,7 +87,7 @@ fn place(
 fn resolve(table: &Table, parents: &[String], segment: &str, route_ids: &[String]) -> Result<String, String> {
     let ids: &[String] = match parents {
         [parent] if parent == "routes" => route_ids,
-        [parent] if ["accounts", "callers", "issuers"].contains(&parent.as_str()) => &[],
+        [parent] if keys::are_named(parent) => &[],
         _ => return Ok(segment.to_owned()),
     };
     let written = table.0.iter().map(|entry| &entry.key);

@@ -4,6 +4,7 @@ use std::{ffi::OsString, path::Path, sync::Arc};
 
 use super::{
     environment::flattened,
+    keys::{Keys, Kind, ROOT},
     parse,
     problem::Findings,
     source::{self, Node, Table, Value},
@@ -67,9 +68,15 @@ impl Seen {
     }
 
     fn value(&mut self, key: &str, text: &str) {
-        if ["file", "ca_file", "cert", "key", "client_ca", "jwks_file"].contains(&key) {
+        if is_file(ROOT, key) {
             self.leads_outside |= Path::new(text).is_absolute() || text.contains("..");
             self.named |= text.contains('/') && text.contains(SECRET);
         }
     }
+}
+
+/// Whether a key of that name, anywhere below these, names a file.
+fn is_file(keys: Keys, name: &str) -> bool {
+    let mut keys = keys.iter().copied().flatten();
+    keys.any(|key| key.name == name && matches!(key.kind, Kind::File(_)) || is_file(key.kind.keys(), name))
 }

@@ -13,14 +13,14 @@
 
 mod accounts;
 mod callers;
-mod calls;
 mod credential;
-mod defaults;
 mod egress;
 mod environment;
+mod extra_routes;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod issuers;
+mod keys;
 mod nearest;
 mod overrides;
 mod path;
@@ -28,6 +28,9 @@ mod placeholder;
 mod problem;
 mod quantity;
 mod reader;
+mod route_fields;
+mod scalar;
+mod schema;
 mod sections;
 mod source;
 #[cfg(test)]
@@ -44,6 +47,7 @@ use std::{
 };
 
 pub use problem::{ConfigErrors, Origin, Position, Problem};
+pub use schema::schema;
 
 use self::{
     credential::{RefreshTokens, Surroundings},
@@ -301,12 +305,12 @@ pub fn admin_listen(
         let listen = root.section("admin", |section| {
             let listen = sections::admin_listen(section);
             section.discard();
-            listen
+            listen.value
         });
         root.discard();
         listen
     });
-    findings.into_result().map(|_| listen.map_or_else(defaults::admin_listen, |found| found.value))
+    findings.into_result().map(|_| listen)
 }
 
 fn read(path: &Path) -> Result<(String, String), Problem> {
@@ -362,10 +366,10 @@ fn validated(
         let accounts = accounts::read(root, &around);
         let (issuers, issuer_names) = issuers::read(root, &around);
         let callers = callers::read(root, &accounts, &issuer_names, mutual, &around);
-        let mut whereabouts = calls::Whereabouts::new();
+        let mut whereabouts = route_fields::Whereabouts::new();
         overrides::apply(root, &mut catalogue, &mut whereabouts);
-        calls::extra(root, &mut catalogue, &mut whereabouts);
-        calls::contradictions(root, &catalogue, &whereabouts);
+        extra_routes::read(root, &mut catalogue, &mut whereabouts);
+        extra_routes::contradictions(root, &catalogue, &whereabouts);
         Config {
             proxy,
             admin,

@@ -3,7 +3,7 @@
 use super::environment::flattened;
 
 /// How many edits a name may be away from a known one to be taken for a slip of it.
-pub(super) const SLIP: usize = 2;
+pub(super) const TYPO: usize = 2;
 
 /// What is longer than any name, in bytes, is no typo of one; comparing it would take long.
 const LONGEST: usize = 200;
@@ -17,7 +17,7 @@ pub(super) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = 
     let candidates: Vec<&str> = candidates.into_iter().collect();
     let flat: Vec<String> = candidates.iter().map(|candidate| flattened(candidate)).collect();
     // A long name can be mistyped in more places.
-    let near = nearest(&name, flat.iter().map(String::as_str), SLIP.max(name.len() / 4));
+    let near = nearest(&name, flat.iter().map(String::as_str), TYPO.max(name.len() / 4));
     // Among hundreds of names there is always a second best; only as good a guess is worth reading.
     let best = near.first().map(|first| distance(&name, first));
     let near = near.into_iter().filter(|guess| Some(distance(&name, guess)) == best);

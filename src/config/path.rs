@@ -28,11 +28,10 @@ impl Section<'_> {
     pub(super) fn path<T, E: Display>(
         &mut self,
         key: &'static str,
-        expected: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<Located<T>> {
         let mut told = None;
-        let found = self.parsed(key, expected, |path| {
+        let found = self.parsed(key, |path| {
             told = advice(path);
             parse(path).map_err(|error| match told {
                 Some(told) => format!("{error}; the path {told}"),

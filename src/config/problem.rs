@@ -87,6 +87,13 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    /// Whether it is a variable, where everything is text.
+    pub(super) fn is_environment(&self) -> bool {
+        matches!(self, Self::Environment { .. })
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
