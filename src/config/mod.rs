@@ -355,14 +355,6 @@ fn validated(
             mutual = section.holds("tls", "client_ca");
             sections::proxy(section, anonymous, &around)
         });
-        let admin = root.section("admin", |section| sections::admin(section, &proxy));
-        let state = root.section("state", |section| sections::state(section, &around));
-        let token = root.section("token", sections::token);
-        let queue = root.section("queue", sections::queue);
-        let upstream = root.section("upstream", |section| sections::upstream(section, &around));
-        let cache = root.section("cache", sections::cache);
-        let audit = root.section("audit", |section| sections::audit(section, &around));
-        let routing = root.section("routing", sections::routing);
         let accounts = accounts::read(root, &around);
         let (issuers, issuer_names) = issuers::read(root, &around);
         let callers = callers::read(root, &accounts, &issuer_names, mutual, &around);
@@ -371,15 +363,15 @@ fn validated(
         extra_routes::read(root, &mut catalogue, &mut whereabouts);
         extra_routes::contradictions(root, &catalogue, &whereabouts);
         Config {
+            admin: root.section("admin", |section| sections::admin(section, &proxy)),
+            state: root.section("state", |section| sections::state(section, &around)),
+            token: root.section("token", sections::token),
+            queue: root.section("queue", sections::queue),
+            upstream: root.section("upstream", |section| sections::upstream(section, &around)),
+            cache: root.section("cache", sections::cache),
+            audit: root.section("audit", |section| sections::audit(section, &around)),
+            routing: root.section("routing", sections::routing),
             proxy,
-            admin,
-            state,
-            token,
-            queue,
-            upstream,
-            cache,
-            audit,
-            routing,
             accounts,
             callers,
             issuers,

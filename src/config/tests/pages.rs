@@ -10,7 +10,7 @@ use crate::config::keys::{Key, Keys, Kind, ROOT, Shown};
 const WIDTH: usize = 120;
 const EXAMPLE: &str = "config/gateway.example.toml";
 const REFERENCE: &str = "docs/configuration.md";
-const BEGIN: &str = "<!-- keys: written by a test from src/config/keys.rs -->\n";
+const BEGIN: &str = "<!-- keys: written by a test from src/config/keys/table.rs -->\n";
 const END: &str = "<!-- end of keys -->\n";
 
 const HEADER: &str = "\

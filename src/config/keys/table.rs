@@ -1,15 +1,19 @@
-//! Every key of the configuration, once: its name, its kind with the range, its default or an example, and what it does.
+//! Every key once: its name, its kind with the range, its default or an example, and what it does.
 //!
-//! The reader takes kinds, defaults and known names from here, and `zoho-gateway schema` the whole of it. A test writes
-//! `config/gateway.example.toml` and the reference in docs/configuration.md from it and compares.
-//!
-//! Doc comments are for users. The other comments give the reasons for a range or a default.
+//! Doc comments are for users. The other comments give the reason for a range or a default.
 
-use std::{ops::RangeInclusive, time};
+use std::time;
 
 use super::{
-    ScopeCheck, UnknownRoute, WhenEmpty, quantity,
-    scalar::{Off, Word as _},
+    super::{
+        ScopeCheck, UnknownRoute, WhenEmpty,
+        scalar::{Off, Word as _},
+    },
+    Key, Keys,
+    Kind::{
+        Boolean, Duration, File, Hashes, Integer, List, ListOrNone, Listed, Named, Secret, Size, Table, Text, Word,
+    },
+    Shown,
 };
 use crate::{
     listener::ClientAuth,
@@ -18,115 +22,6 @@ use crate::{
         endpoint::DataCenter,
     },
 };
-
-/// One key.
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    pub(super) value: Shown,
-    /// Completes "is missing; expected ..."; empty for keys that may be absent.
-    pub(super) missing: &'static str,
-    /// One line each, beginning with a space.
-    pub(super) doc: &'static [&'static str],
-}
-
-/// The value that the example file shows, as TOML; for tables of the root, their header.
-pub(super) enum Shown {
-    /// It holds when the key is absent.
-    Default(&'static str),
-    /// The key has to be there.
-    Required(&'static str),
-    /// The key is absent unless it is needed.
-    Example(&'static str),
-}
-
-/// What a key may hold. A text completes "expected ...".
-pub(super) enum Kind {
-    Duration(RangeInclusive<time::Duration>),
-    Size(RangeInclusive<u64>),
-    Integer(RangeInclusive<u32>),
-    Boolean,
-    /// One of a few words.
-    Word(fn() -> Vec<&'static str>),
-    Text(&'static str),
-    /// The path of a file.
-    File(&'static str),
-    /// A text or a list of texts.
-    List(&'static str),
-    /// The same, where an empty list has a meaning.
-    ListOrNone(&'static str),
-    Secret,
-    /// Hashes of API keys, or a file of them.
-    Hashes,
-    Table(&'static str, Keys),
-    /// A table of tables by name.
-    Named(Keys),
-    /// A list of tables.
-    Listed(Keys),
-}
-
-/// The keys of a table.
-pub(super) type Keys = &'static [&'static [Key]];
-
-impl Key {
-    /// The default without quotes and brackets.
-    pub(super) fn default(&self) -> Option<&'static str> {
-        match self.value {
-            Shown::Default(text) => Some(text.trim_matches(['[', ']', '"'])),
-            Shown::Required(_) | Shown::Example(_) => None,
-        }
-    }
-
-    /// What it does, with its range, on one line.
-    pub(super) fn description(&self) -> String {
-        let range = self.kind.range().map(|(least, most)| format!(" From {least} to {most}."));
-        let doc: Vec<&str> = self.doc.iter().map(|line| line.trim()).collect();
-        doc.join(" ") + &range.unwrap_or_default()
-    }
-}
-
-impl Kind {
-    /// The keys of the table that it may be.
-    pub(super) fn keys(&self) -> Keys {
-        match self {
-            Self::Table(_, keys) | Self::Named(keys) | Self::Listed(keys) => keys,
-            Self::Secret => &[SECRET],
-            Self::Hashes => &[HASHES],
-            _ => &[],
-        }
-    }
-
-    /// The least and the most that it may be.
-    pub(super) fn range(&self) -> Option<(String, String)> {
-        match self {
-            Self::Duration(range) => Some((quantity::shown(*range.start()), quantity::shown(*range.end()))),
-            Self::Size(range) => Some((quantity::shown_size(*range.start()), quantity::shown_size(*range.end()))),
-            Self::Integer(range) => Some((range.start().to_string(), range.end().to_string())),
-            _ => None,
-        }
-    }
-
-    /// Completes "expected ...".
-    pub(super) fn expected(&self) -> String {
-        match self {
-            Self::Duration(_) => quantity::A_DURATION.to_owned(),
-            Self::Size(_) => quantity::A_SIZE.to_owned(),
-            Self::Integer(range) => format!("an integer from {} to {}", range.start(), range.end()),
-            Self::Boolean => "true or false".to_owned(),
-            Self::Word(words) => match words().as_slice() {
-                [only] => format!("\"{only}\""),
-                words => format!("one of \"{}\"", words.join("\", \"")),
-            },
-            Self::Secret => "a string, { env = \"NAME\" } or { file = \"PATH\" }".to_owned(),
-            Self::Hashes => "the SHA-256 of an API key in hexadecimal digits".to_owned(),
-            Self::Named(_) => "a table".to_owned(),
-            Self::Listed(_) => "a list of tables".to_owned(),
-            Self::Text(text) | Self::File(text) | Self::List(text) | Self::ListOrNone(text) | Self::Table(text, _) => {
-                (*text).to_owned()
-            }
-        }
-    }
-}
 
 /// `name: kind, Default value` with `, missing "..."` where the key has to be there.
 macro_rules! keys {
@@ -141,20 +36,11 @@ macro_rules! keys {
     };
 }
 
-/// Whether a table of the root holds tables by name.
-pub(super) fn are_named(table: &str) -> bool {
-    ROOT.iter().copied().flatten().any(|key| key.name == table && matches!(key.kind, Kind::Named(_)))
-}
-
 /// Keys of earlier versions, and what to write now.
-pub(super) const RENAMED: [(&str, &str); 1] = [(
+pub(in crate::config) const RENAMED: [(&str, &str); 1] = [(
     "state.missing",
     "is now state.when_empty: write \"fresh\" instead of \"unused\", and \"assume_lost\" instead of \"lost\"",
 )];
-
-use Kind::{
-    Boolean, Duration, File, Hashes, Integer, List, ListOrNone, Listed, Named, Secret, Size, Table, Text, Word,
-};
 
 const A_TABLE: &str = "a table";
 const A_PATH: &str = "a path such as \"/api/v1/courses/{courseId}/share\"";
@@ -176,7 +62,7 @@ const GIB: u64 = 1 << 30;
 const MILLION: u32 = 1_000_000;
 
 /// The root of the file.
-pub(super) const ROOT: Keys = &[keys! {
+pub(in crate::config) const ROOT: Keys = &[keys! {
     proxy: Table(A_TABLE, &[PROXY]), Default [proxy];
     admin: Table(A_TABLE, &[ADMIN]), Default [admin];
     state: Table(A_TABLE, &[STATE]), Default [state];
@@ -393,7 +279,7 @@ const ACCOUNT: &[Key] = keys! {
     endpoints: Table(A_TABLE, &[ENDPOINTS]), Example { accounts = "https://accounts.zoho.com", people = "https://people.zoho.com", calendar = "https://calendar.zoho.com" };
 };
 
-const SECRET: &[Key] = keys! {
+pub(super) const SECRET: &[Key] = keys! {
     /// The environment variable that holds the secret.
     env: Text("the name of an environment variable"), Example "NAME";
     /// The file that holds the secret.
@@ -431,7 +317,7 @@ const CALLER: &[Key] = keys! {
     limit: Table("a table: { requests = 600, window = \"60s\" }", &[CALLER_LIMIT]), Example { requests = 600, window = "1m" };
 };
 
-const HASHES: &[Key] = keys! {
+pub(super) const HASHES: &[Key] = keys! {
     /// The file that holds the hashes.
     file: File("a path"), Example "PATH";
 };
