@@ -35,7 +35,7 @@ pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> Vec<Acc
     logins
 }
 
-/// Neither the token nor where it comes from is told: two sources may hold the same one.
+/// The message shows neither the token nor its source: two sources may hold the same token.
 fn one_login(account: &Account, twin: &Account) -> String {
     let (name, twin) = (&account.name, &twin.name);
     format!(
@@ -63,7 +63,7 @@ fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> 
         name: AccountName::new(name),
         data_center,
         endpoints,
-        // Not secret: it stands in the address bar of everyone who logs in.
+        // Not secret: the address bar shows it to everyone who logs in.
         client_id: client_id?.current().expose().to_owned(),
         client_secret: client_secret?,
         refresh_token: refresh_token?,
@@ -71,13 +71,13 @@ fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> 
     })
 }
 
-/// What accounts and callers may be called.
+/// Whether a text is a valid name for an account, a caller or an issuer.
 pub(super) fn is_a_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(fits)
 }
 
-/// Reads an endpoint over the data centre's own.
+/// Replaces the data centre's endpoint by the one that is set.
 fn endpoint(section: &mut Section<'_>, key: &'static str, endpoint: &mut Endpoint) {
     let parse = |text: &str| -> Result<Endpoint, EndpointError> { text.parse() };
     if let Some(found) = section.parsed(key, parse) {

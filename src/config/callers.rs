@@ -16,8 +16,8 @@ use crate::{
     zoho::account::{Account, AccountName},
 };
 
-/// Reads every caller. `accounts` are those there are, none if they could not be read; `issuers` the names of all; `mutual`
-/// says whether client certificates are asked for.
+/// Reads every caller. `accounts` is empty if they could not be read; `issuers` has all names; `mutual` says whether the
+/// listener asks for client certificates.
 pub(super) fn read(
     root: &mut Section<'_>,
     accounts: &[Account],
@@ -53,7 +53,7 @@ pub(super) fn read(
     callers
 }
 
-/// Reads `key_sha256`: hashes, or the file where they stand.
+/// Reads `key_sha256`: hashes, or a file of them.
 fn keys(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>, around: &Surroundings<'_>) {
     const KEY: &str = "key_sha256";
     if section.is_table(KEY) {
@@ -79,7 +79,7 @@ fn key_file(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Regis
     }
 }
 
-/// Reads `san`: the names that the caller's certificates give it.
+/// Reads `san`: the names in the caller's certificates.
 fn names(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>) {
     for found in section.list("san", str::parse::<SubjectName>).into_iter().flatten() {
         if !callers.add_name(found.value, caller) {
@@ -88,7 +88,7 @@ fn names(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Register
     }
 }
 
-/// Reads `jwt`: the subjects of an issuer's tokens that stand for the caller.
+/// Reads `jwt`: the subjects of an issuer's tokens that belong to the caller.
 fn subjects(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>, issuers: &[String]) {
     section.optional("jwt", |section| {
         let issuer = section.parsed("issuer", |name| {

@@ -1,6 +1,6 @@
-//! `upstream.proxy` and what belongs to it, or the variables that stand for it: `HTTPS_PROXY` and `NO_PROXY`.
+//! `upstream.proxy` and its keys, or the variables that replace them: `HTTPS_PROXY` and `NO_PROXY`.
 //!
-//! No message repeats a proxy's address: there may be a password in it.
+//! No message repeats a proxy's address: it may contain a password.
 
 use super::{
     credential::{self, Surroundings},
@@ -12,7 +12,7 @@ use crate::{
     upstream::{Egress, NoProxy, Proxy, Rule},
 };
 
-/// The word for no proxy at all, whatever the environment says.
+/// No proxy, even if the environment names one.
 const NONE: &str = "none";
 
 /// A proxy, and the key or the variable that names it.
@@ -22,7 +22,7 @@ struct Named {
     origin: Origin,
 }
 
-/// Reads how connections get out.
+/// Reads which proxy connections use.
 pub(super) fn read(section: &mut Section<'_>, around: &Surroundings<'_>) -> Egress {
     let user = section.parsed("proxy_user", |text| match text.contains(':') {
         true => Err("expected a user's name without a colon"),
@@ -59,14 +59,14 @@ pub(super) fn read(section: &mut Section<'_>, around: &Surroundings<'_>) -> Egre
     Egress::through(proxy, without, source)
 }
 
-/// The proxy that the key names; none for "none", and for a mistake.
+/// The proxy of the key; `None` for "none" and for a mistake.
 fn of_key(section: &mut Section<'_>) -> Option<Named> {
     let parse = |text: &str| if text == NONE { Ok(None) } else { Proxy::parse(text).map(Some) };
     let found = section.parsed("proxy", parse)?;
     Some(Named { proxy: found.value?, source: "upstream.proxy".to_owned(), origin: found.origin })
 }
 
-/// The proxy that the environment names.
+/// The proxy of the environment.
 fn of_variable(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Named> {
     let (name, value) = variable(around, ["HTTPS_PROXY", "https_proxy"])?;
     let origin = Origin::Environment { variable: name.into() };
@@ -80,7 +80,7 @@ fn of_variable(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<N
     }
 }
 
-/// The first of these variables that says anything.
+/// The first of these variables that is not empty.
 fn variable<'a>(around: &'a Surroundings<'_>, names: [&'static str; 2]) -> Option<(&'static str, &'a str)> {
     let value = |name: &'static str| Some((name, around.variables.value(name)?.to_str()?.trim()));
     names.into_iter().filter_map(value).find(|(_, value)| !value.is_empty())

@@ -37,7 +37,7 @@ fn extra_route(section: &mut Section<'_>) -> Option<Route> {
     }
     let found = section.parsed("id", RouteId::parse);
     let known = found.is_some();
-    // Without a usable id the other fields are judged all the same, as those of a call of People.
+    // Without a valid id the other fields are checked as those of a call of People.
     let (product, id) = found.map_or_else(|| (Product::People, RouteId::new("")), |found| found.value);
     let text = |text: &str| Ok::<_, String>(text.to_owned());
     let source = section.parsed("source", text).map(|found| found.value);
@@ -60,11 +60,11 @@ fn extra_route(section: &mut Section<'_>) -> Option<Route> {
         note,
     };
     route_fields::override_fields(section, &mut route);
-    // What is not named or leads nowhere can be no call; the reason is noted already.
+    // Without id and path there is no route; the reason is noted already.
     (known && route.path.as_deref() != Some("")).then_some(route)
 }
 
-/// Notes routes that answer to the same requests, at the one that the configuration describes.
+/// Notes two routes that match the same requests, at the one that the configuration describes.
 pub(super) fn contradictions(root: &Section<'_>, catalogue: &Catalogue, whereabouts: &Whereabouts) {
     if whereabouts.is_empty() {
         // The published catalogue has none: a test checks it.

@@ -1,4 +1,4 @@
-//! `[issuers.NAME]`: whose tokens are believed.
+//! `[issuers.NAME]`: who issues callers' tokens.
 
 use http::Uri;
 
@@ -10,8 +10,8 @@ use super::{
 };
 use crate::middleware::caller::{ALGORITHMS, IssuerSettings, KeySet, KeySource};
 
-/// Reads every issuer, in the order of the file. Also returns the names of all, those with mistakes included, so that
-/// who names such a one is not told that it is not there.
+/// Reads every issuer, in the order of the file. Also returns all names, so that a caller with the name of an issuer that
+/// has a mistake does not get a second message.
 pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> (Vec<IssuerSettings>, Vec<String>) {
     let (mut seen, mut names): (Vec<String>, Vec<String>) = Default::default();
     let issuers = root.sections("issuers", |name, section| {
@@ -47,7 +47,7 @@ fn algorithms(section: &mut Section<'_>) -> Vec<jsonwebtoken::Algorithm> {
     }
 }
 
-/// Where its keys are: at an address, or in a file.
+/// The source of its keys: a URL or a file.
 fn keys(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<KeySource> {
     let places = ["jwks_url", "jwks_file"].map(|key| section.whereabouts(key));
     let url = section.parsed("jwks_url", url);
@@ -76,7 +76,7 @@ fn keys(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<KeySourc
     }
 }
 
-/// Whoever can change the keys on their way can call as anybody, so only https will do beyond this machine.
+/// Somebody who can change the keys in transit can call as anybody, so other machines need https.
 fn url(text: &str) -> Result<Uri, &'static str> {
     let expected = "expected a URL such as https://issuer.example.org/jwks.json; http:// only for this machine itself";
     let url: Uri = text.parse().map_err(|_| expected)?;

@@ -1,4 +1,4 @@
-//! `[routes."ID"]`: single fields of the catalogue, overridden.
+//! `[routes."ID"]`: overrides of catalogue entries.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ pub(super) fn apply(root: &mut Section<'_>, catalogue: &mut Catalogue, whereabou
     });
 }
 
-/// The message for an id that is not in the catalogue.
+/// The message for an unknown id.
 fn unknown(id: &str, section: &Section<'_>, ids: &[String]) -> String {
     let meant = format!("{id}.{}", section.unquoted());
     let begins = |known: &&String| known.strip_prefix(id).is_some_and(|rest| rest.starts_with('.'));

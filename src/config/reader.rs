@@ -16,7 +16,7 @@ use super::{
 /// One table being read.
 pub(super) struct Section<'f> {
     table: Table,
-    /// The keys that lead here.
+    /// The keys of the tables around it, and its own.
     path: Vec<String>,
     /// Where the table's own key was written.
     origin: Origin,
@@ -24,13 +24,13 @@ pub(super) struct Section<'f> {
     findings: &'f Findings,
 }
 
-/// A value that passed, and where it stands, for judging it beside others.
+/// A valid value with its position, for checks that compare it with others.
 pub(super) struct Located<T> {
     pub(super) value: T,
     pub(super) origin: Origin,
 }
 
-/// Text that says something, for [`Section::parsed`] and [`Section::list`].
+/// Text that is not empty, for [`Section::parsed`] and [`Section::list`].
 pub(super) fn some_text(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("is empty") } else { Ok(text.to_owned()) }
 }
@@ -52,13 +52,13 @@ pub(super) fn read_root<T>(
 // === Tables ===
 
 impl<'f> Section<'f> {
-    /// Reads a table of known keys; one that is absent reads as empty.
+    /// Reads a table; an absent one is empty.
     pub(super) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'f>) -> T) -> T {
         let (table, origin) = self.table(key).unwrap_or_else(|| (Table::default(), self.origin.clone()));
         self.inner(key, self.key(key).kind.keys(), table, origin, read)
     }
 
-    /// Reads a table of known keys, if it is there.
+    /// Reads a table, if it is there.
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
@@ -100,7 +100,7 @@ impl<'f> Section<'f> {
         self.findings.wrong_by(&self.origin, || (dotted(&self.path), message()));
     }
 
-    /// Leaves the rest of this table unread: what belongs to an unknown name cannot be judged.
+    /// Ignores the rest of this table: the keys of an unknown name cannot be checked.
     pub(super) fn discard(&mut self) {
         self.table = Table::default();
     }
@@ -124,7 +124,7 @@ impl<'f> Section<'f> {
         }
     }
 
-    /// Whether a key is there, and where; for keys that exclude each other.
+    /// The position of a key, if it is there; for keys that exclude each other.
     pub(super) fn whereabouts(&self, key: &str) -> Option<Origin> {
         self.table.find(key).map(|entry| entry.key_origin.clone())
     }
@@ -134,12 +134,12 @@ impl<'f> Section<'f> {
         matches!(self.table.find(key), Some(Entry { node: Node { value: Value::Table(_), .. }, .. }))
     }
 
-    /// Whether a key holds a table with anything in it, for rules that hang on it before it is read.
+    /// Whether a key holds a table that is not empty, for rules that depend on it before it is read.
     pub(super) fn holds_any(&self, key: &str) -> bool {
         matches!(self.table.find(key), Some(Entry { node: Node { value: Value::Table(table), .. }, .. }) if !table.0.is_empty())
     }
 
-    /// Whether the table of this key holds that one, for keys that depend on others far away.
+    /// Whether a table holds a key, for keys that depend on keys of other tables.
     pub(super) fn holds(&self, table: &str, key: &str) -> bool {
         let found = self.table.find(table).map(|entry| &entry.node.value);
         matches!(found, Some(Value::Table(inner)) if inner.find(key).is_some())
@@ -189,7 +189,7 @@ impl<'f> Section<'f> {
         value
     }
 
-    /// Notes every key that is left: there is no such key.
+    /// Notes every key that was not read: it is unknown.
     fn finish(self) {
         for Entry { key, key_origin, .. } in &self.table.0 {
             self.findings.wrong_by(key_origin, || {
@@ -220,13 +220,13 @@ impl<'f> Section<'f> {
 // === Values ===
 
 impl Section<'_> {
-    /// Takes a key out, whatever it holds.
+    /// Removes and returns a key's entry.
     pub(super) fn take(&mut self, key: &str) -> Option<Entry> {
         let at = self.table.position(key)?;
         Some(self.table.0.remove(at))
     }
 
-    /// Notes a key that this table has to have and lacks. `expected` completes "expected ...".
+    /// Notes a missing key. `expected` completes "expected ...".
     pub(super) fn required(&self, key: &str, expected: &str) {
         if self.table.find(key).is_none() {
             self.missing(key, &format!("is missing; expected {expected}"));
@@ -254,7 +254,7 @@ impl Section<'_> {
         None
     }
 
-    /// A string that `parse` understands, or the key's default.
+    /// A string that `parse` accepts, or the key's default.
     pub(super) fn parsed<T, E: Display>(
         &mut self,
         name: &str,
@@ -274,8 +274,8 @@ impl Section<'_> {
         Some(Located { value, origin: self.origin.clone() })
     }
 
-    /// A string or a list of strings, each of which `parse` understands; from the environment, comma-separated. If none
-    /// is left, the key's default.
+    /// A string or a list of strings, each of which `parse` accepts; comma-separated in the environment. The key's default
+    /// if no entry is valid.
     pub(super) fn list<T, E: Display>(
         &mut self,
         name: &str,
@@ -328,7 +328,7 @@ impl Section<'_> {
         self.findings.wrong(origin, self.whole(key), message);
     }
 
-    /// Notes a value that is valid and probably not what was meant.
+    /// Notes a value that is valid and probably not meant.
     pub(super) fn doubtful(&self, key: &str, origin: &Origin, message: impl AsRef<str>) {
         self.findings.doubtful(origin, self.whole(key), message);
     }

@@ -21,10 +21,10 @@ use crate::{
     upstream::ExtraRoots,
 };
 
-/// systemd's own variable.
+/// The variable in which systemd names its StateDirectory=.
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
-/// Reads `[proxy]`. Callers who are `anonymous` are let in only where no other machine gets.
+/// Reads `[proxy]`. If callers are `anonymous`, no address may be reachable from other machines.
 pub(super) fn proxy(section: &mut Section<'_>, anonymous: bool, around: &Surroundings<'_>) -> Proxy {
     let listen = section.list("listen", |text| {
         let address = address(text, around.folder)?;
@@ -73,7 +73,7 @@ pub(super) fn proxy(section: &mut Section<'_>, anonymous: bool, around: &Surroun
     }
 }
 
-/// An address, a socket's path starting at `folder`.
+/// An address. The path of a socket starts at `folder`.
 fn address(text: &str, folder: &Path) -> Result<ListenAddress, String> {
     let address = text.parse().map_err(|error: ListenAddressError| error.to_string())?;
     let ListenAddress::Unix(path) = address else { return Ok(address) };
@@ -139,7 +139,7 @@ pub(super) fn state(section: &mut Section<'_>, around: &Surroundings<'_>) -> Sta
     State { dir, when_empty: section.value("when_empty") }
 }
 
-/// Where the supervisor says that state belongs: systemd's StateDirectory=, the container image. `state.dir` wins over it.
+/// The supervisor's folder for state: systemd's StateDirectory=, the container image. `state.dir` has priority.
 fn state_directory(around: &Surroundings<'_>) -> Option<PathBuf> {
     let given = around.variables.value(STATE_DIRECTORY)?.to_str()?;
     // Several folders are separated by colons.
@@ -154,7 +154,7 @@ pub(super) fn token(section: &mut Section<'_>) -> TokenLimits {
         section.wrong("reserve", &origin, format!("expected less than the {requests} requests that it is a part of"));
     }
     let reserve: u32 = reserve.unwrap_or_else(|| section.value("reserve"));
-    // The default may be more than very few requests allow.
+    // The default may be too much for very few requests.
     TokenLimits { requests, window: section.value("window"), reserve: reserve.min(requests.get() - 1) }
 }
 

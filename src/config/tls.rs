@@ -1,6 +1,6 @@
 //! `proxy.tls`: the files of TLS towards callers.
 //!
-//! Keys are pasted where their file's name belongs, as other secrets are, so a value that is PEM text is never repeated.
+//! People paste a key in place of its file's name, so a message never repeats a value.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -28,7 +28,7 @@ fn files(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Arc<Tls
     let (cert, key) = (cert?, key?);
     let clients = client_ca.map(|found| ClientCertificates { ca: found.value, auth });
     let complete = mutual == clients.is_some();
-    // Each is in order by itself. What is left is whether the key is this certificate's.
+    // Each file is valid. The last check is that the key belongs to the certificate.
     match Tls::load(TlsFiles { cert: cert.value, key: key.value, clients }) {
         Ok(tls) => complete.then(|| Arc::new(tls)),
         Err(faults) => {

@@ -25,14 +25,14 @@ pub(super) fn access(section: &mut Section<'_>) -> SocketAccess {
     }
 }
 
-/// Permissions alone: what else a mode may hold means nothing on a socket.
+/// Permissions only: the other bits of a mode have no meaning for a socket.
 fn mode(text: &str) -> Result<u32, &'static str> {
     let digits = (3..=4).contains(&text.len()) && text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777);
     mode.ok_or("expected three octal digits, with or without a zero before them, such as \"0660\"")
 }
 
-/// A number as it stands, a name by what the system knows.
+/// A number, or the number of a name that the system knows.
 fn number(
     text: &str,
     look_up: impl FnOnce(&str) -> io::Result<Option<u32>>,
