@@ -1,8 +1,8 @@
 //! How much of a threshold is used: `cargo bench --bench allowance`.
 //!
-//! The whole gateway before the simulated Zoho, both in this process: 30 calls in any second, a lock of 5 s after one too
-//! many, 0 to 20 ms of delay each way, 40 callers that always want more, 60 windows. Printed is the share of
-//! 30 calls x 60 windows that Zoho took. Results of a run are in `docs/benchmarks.md`.
+//! The whole gateway in front of the simulated Zoho, both in this process: 30 calls in any second, a lock of 5 s after one
+//! call too many, 0 to 20 ms of delay each way, 40 callers that always want more, 60 windows. The bench prints the share
+//! of 30 calls x 60 windows that Zoho accepted. Results of a run are in `docs/benchmarks.md`.
 
 #![expect(clippy::print_stdout, reason = "its table is its result")]
 

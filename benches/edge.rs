@@ -1,9 +1,9 @@
-//! What a crowd at the door costs a caller inside: `cargo bench --bench edge`.
+//! The cost of a crowd of idle and slow connections for a caller: `cargo bench --bench edge`.
 //!
-//! The gateway as a process of its own, before the simulated Zoho in this one. One well-behaved caller sends its calls one
-//! after the other; in every second round 5,000 connections stand idle meanwhile and 500 send a byte a second: a third of
-//! them heads, a third bodies, and a third take their answers as slowly. Printed are both 99th percentiles of each pair
-//! of rounds and the median of their ratios. Results of a run are in `docs/benchmarks.md`.
+//! The gateway is a separate process in front of the simulated Zoho in this one. One well-behaved caller sends its calls
+//! one after the other. In every second round there are 5,000 idle connections and 500 slow ones with a byte a second: a
+//! third send heads, a third send bodies, and a third read their answers. The bench prints both 99th percentiles of each
+//! pair of rounds and the median of their ratios. Results of a run are in `docs/benchmarks.md`.
 
 #![expect(clippy::print_stdout, reason = "its table is its result")]
 

@@ -17,14 +17,17 @@ use std::{
 };
 
 use governor::{Quota, RateLimiter, clock::FakeRelativeClock};
+use http::StatusCode;
 use zoho_gateway::{
-    ledger::store::Store,
-    ledger::{Journal, LimiterContext, Limiters, Limits, QueueCapacity, Recovered, RouteLimiter, SlotRequest, Window},
+    ledger::{
+        Journal, LimiterContext, Limiters, Limits, RecordedBackend, Recovered, RouteLimiter, SlotRequest, Window,
+        store::Store,
+    },
     os::clock,
     secret::credential::Credential,
     zoho::account::{Account, AccountName},
     zoho::catalogue::{Catalogue, Pace, Route, RouteId, Threshold},
-    zoho::endpoint::DataCenter,
+    zoho::data_center::DataCenter,
 };
 
 const ROUNDS: usize = 7;
@@ -73,25 +76,25 @@ fn grant_by_bucket() -> impl FnMut() {
 fn grant_by_line() -> impl FnMut() {
     let limiter = RouteLimiter::in_memory(threshold(1_000_000, Duration::from_millis(1)), Limits::NOBODY);
     move || {
-        let Poll::Ready(Ok(mut permit)) = poll(limiter.permit(SlotRequest::plain(clock::now()))) else {
+        let Poll::Ready(Ok(mut permit)) = poll(limiter.attempt(SlotRequest::plain(clock::now()))) else {
             unreachable!("a million slots in a millisecond are enough")
         };
         permit.sending().expect("no lock");
-        permit.answered();
-        permit.executed();
+        permit.answered(StatusCode::OK);
+        permit.judged(true);
     }
 }
 
 /// Many waiters in one line: what each costs to come and to go, and to keep.
 fn queue(waiters: usize, peer: f64) {
     let limiter = RouteLimiter::in_memory(threshold(1, Duration::from_secs(1)), Limits::calls(waiters));
-    let held = poll(limiter.permit(SlotRequest::plain(clock::now())));
+    let held = poll(limiter.attempt(SlotRequest::plain(clock::now())));
     let far = clock::now() + Duration::from_secs(1_000_000);
     let before = resident();
     let mut waiting: Vec<_> = Vec::with_capacity(waiters);
     let began = clock::now();
     for _ in 0..waiters {
-        let mut permit = Box::pin(limiter.permit(SlotRequest::plain(far)));
+        let mut permit = Box::pin(limiter.attempt(SlotRequest::plain(far)));
         assert!(permit.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "it has to wait");
         waiting.push(permit);
     }
@@ -117,12 +120,12 @@ fn buckets(number: usize) -> Vec<Arc<RouteLimiter>> {
     for limiter in &limiters {
         // All slots charged: the most that a bucket holds.
         for _ in 0..30 {
-            let Poll::Ready(Ok(mut permit)) = poll(limiter.permit(SlotRequest::plain(clock::now()))) else {
+            let Poll::Ready(Ok(mut permit)) = poll(limiter.attempt(SlotRequest::plain(clock::now()))) else {
                 unreachable!("thirty slots are free")
             };
             permit.sending().expect("no lock");
-            permit.answered();
-            permit.executed();
+            permit.answered(StatusCode::OK);
+            permit.judged(true);
         }
     }
     println!("{number} full buckets: {} MiB", resident().saturating_sub(before) / 1024);
@@ -136,13 +139,14 @@ async fn journal() {
     let past = Arc::new(Recovered::new(opened.memory, clock::now()));
     let journal = Journal::keep(opened.store, Arc::clone(&past)).expect("a thread");
     let limits = Limits::calls(100_000);
-    let books = LimiterContext { room: QueueCapacity::new(limits), journal: journal.clone(), history: Arc::default() };
-    let limiters = many(&Limiters::new(past, books), 1000, threshold(400, Duration::from_secs(60)));
+    let backend = Arc::new(RecordedBackend::new(past, journal.clone()));
+    let context = LimiterContext { backend, ..LimiterContext::in_memory(limits) };
+    let limiters = many(&Limiters::new(context), 1000, threshold(400, Duration::from_secs(60)));
     let call = async |limiter: &Arc<RouteLimiter>| {
-        let mut permit = limiter.permit(SlotRequest::plain(clock::now())).await.expect("a free slot and a disk");
+        let mut permit = limiter.attempt(SlotRequest::plain(clock::now())).await.expect("a free slot and a disk");
         permit.sending().expect("no lock");
-        permit.answered();
-        permit.executed();
+        permit.answered(StatusCode::OK);
+        permit.judged(true);
     };
 
     let mut alone: Vec<_> = Vec::new();
@@ -180,7 +184,7 @@ fn many(limiters: &Limiters, number: usize, threshold: Threshold) -> Vec<Arc<Rou
     );
     let limiter = |number| {
         let id = RouteId::new(&format!("people.bench.call-{number}"));
-        limiters.limiter(&account, &Route { id, threshold: Some(threshold), ..route.clone() })
+        limiters.limit(&account, &Route { id, threshold: Some(threshold), ..route.clone() }).limiter().cloned()
     };
     (0..number).filter_map(limiter).collect()
 }

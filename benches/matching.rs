@@ -15,7 +15,10 @@ use std::{
 use http::Method;
 use zoho_gateway::{
     middleware::route::{Matcher, Path},
-    zoho::catalogue::{Catalogue, Product, Route},
+    zoho::{
+        catalogue::{Catalogue, Route},
+        product::Product,
+    },
 };
 
 const ROUNDS: usize = 50;

@@ -14,8 +14,9 @@ use crate::{
     },
     config::{self, Config, Proxy, ScopeCheck, UnknownRoute, WhenEmpty},
     ledger::{
-        CallHistory, Journal, LimiterContext, Limiters, Limits, QueueCapacity, Recovered,
-        store::{KeptToken, OpenError, Opened, StartState, Store},
+        CallHistory, Journal, KeptToken, LimiterContext, Limiters, Limits, Observer, RecordedBackend, Recovered,
+        StartState,
+        store::{OpenError, Opened, Store},
     },
     listener::{self, BindError, ConnectionLimit, ListenAddress, Listener, Timeouts, Tls},
     middleware::{
@@ -66,6 +67,7 @@ pub struct App {
     admin: Listener,
     tls: Option<Arc<Tls>>,
     rooms: StackDeps,
+    journal: Journal,
     timeouts: Timeouts,
     max_connections: usize,
     drain: Duration,
@@ -107,11 +109,12 @@ impl App {
                 None => listener,
             });
         }
-        let (limiters, tokens) = ledger(&config.state, config.queue.limits)?;
+        let observers = [Arc::clone(&metrics) as Arc<dyn Observer>].into();
+        let (limiters, journal, tokens) = ledger(&config.state, config.queue.limits, observers)?;
         limiters.recall(&accounts, &config.catalogue);
         let source = |(name, account): (&AccountName, &Arc<Account>)| {
             let ledger = TokenLedger::new(&limiters, account, config.token);
-            let (journal, kept) = (limiters.context().journal.clone(), tokens.get(name.as_str()));
+            let (journal, kept) = (journal.clone(), tokens.get(name.as_str()));
             let source = Source::new(Arc::clone(account), grants.clone(), ledger, journal, kept, Arc::clone(&metrics));
             (name.clone(), source)
         };
@@ -138,7 +141,7 @@ impl App {
         // A TCP address always, to which the mode of sockets means nothing.
         let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await?;
         let Proxy { drain, timeouts, max_connections, tls, .. } = config.proxy;
-        Ok(Self { proxy, admin, tls, rooms, timeouts, max_connections, drain })
+        Ok(Self { proxy, admin, tls, rooms, journal, timeouts, max_connections, drain })
     }
 
     /// Where the proxy listens, with the ports that the system chose.
@@ -156,7 +159,7 @@ impl App {
     /// Serves until it is `asked` to stop, then drains: no new work, what is in flight ends, at the latest after the
     /// configured time or when it is asked again.
     pub async fn run(self, mut asked: impl AsyncFnMut()) {
-        let Self { proxy, admin, tls, rooms, timeouts, max_connections, drain } = self;
+        let Self { proxy, admin, tls, rooms, journal, timeouts, max_connections, drain } = self;
         let shutdown = rooms.shutdown.clone();
         let admin_service = Admin {
             metrics: Arc::clone(&rooms.metrics),
@@ -218,14 +221,19 @@ impl App {
         while listeners.join_next().await.is_some() {}
         leaving.values().for_each(|source| source.ended_on_purpose());
         // The last answers are written down, or the next process would count their calls as unanswered.
-        limiters.context().journal.close().await;
+        journal.close().await;
         tracing::info!("drained");
     }
 }
 
-/// The ledger, beginning where the last process ended, and the tokens that it left.
-fn ledger(state: &config::State, limits: Limits) -> Result<(Limiters, BTreeMap<String, KeptToken>), StartError> {
-    let Some(dir) = &state.dir else { return Ok((Limiters::in_memory(limits), BTreeMap::new())) };
+/// The ledger, as the last process left it; the way to its store; and the tokens that the last process left.
+fn ledger(
+    state: &config::State,
+    limits: Limits,
+    observers: Arc<[Arc<dyn Observer>]>,
+) -> Result<(Limiters, Journal, BTreeMap<String, KeptToken>), StartError> {
+    let context = LimiterContext { observers, ..LimiterContext::in_memory(limits) };
+    let Some(dir) = &state.dir else { return Ok((Limiters::new(context), Journal::in_memory(), BTreeMap::new())) };
     let Opened { mut store, mut memory, incidents, tokens } = Store::open(dir)?;
     match &memory {
         StartState::Fresh if state.when_empty == WhenEmpty::AssumeLost => {
@@ -242,12 +250,13 @@ fn ledger(state: &config::State, limits: Limits) -> Result<(Limiters, BTreeMap<S
         let locks = locks.len();
         tracing::error!(dir = %dir.display(), reason, set_aside, locks, "the state store is lost: every threshold counts as used up for one window from now on");
     }
-    let past = Arc::new(Recovered::new(memory, clock::now()));
+    let recovered = Arc::new(Recovered::new(memory, clock::now()));
     // So that calls without an answer are given up once, not anew at each start.
-    store.write(&past.left()).map_err(OpenError::from)?;
-    let journal = Journal::keep(store, Arc::clone(&past)).map_err(StartError::Journal)?;
+    store.write(&recovered.left()).map_err(OpenError::from)?;
+    let journal = Journal::keep(store, Arc::clone(&recovered)).map_err(StartError::Journal)?;
+    let backend = Arc::new(RecordedBackend::new(recovered, journal.clone()));
     let history = Arc::new(CallHistory::with(&incidents));
-    Ok((Limiters::new(past, LimiterContext { room: QueueCapacity::new(limits), journal, history }), tokens))
+    Ok((Limiters::new(LimiterContext { backend, history, ..context }), journal, tokens))
 }
 
 /// What may happen, for the metrics.

@@ -1,5 +1,5 @@
-//! What became of a call at Zoho: for the audit, for the cache, and for the answer to a call that is cut off. It is shared
-//! by all attempts of the call.
+//! What became of a call at Zoho: for the audit, for the cache, and for the answer to a call that is cut off. It observes
+//! all attempts of the call.
 
 use std::{
     fmt::Debug,
@@ -11,17 +11,19 @@ use std::{
 use http::StatusCode;
 use parking_lot::Mutex;
 
-/// The trail that a call leaves. The edge makes one for each request.
+use crate::ledger::{AttemptOf, Observer, Step};
+
+/// What is known of a call's attempts. The edge makes one for each request.
 #[derive(Debug, Clone, Default)]
-pub struct AttemptLog(Arc<Kept>);
+pub struct AttemptLog(Arc<Shared>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Shared {
     steps: Mutex<Steps>,
     recorder: OnceLock<Arc<dyn AttemptRecorder>>,
 }
 
-/// Who records each attempt before it is sent.
+/// Records each attempt before it is sent.
 pub trait AttemptRecorder: Debug + Send + Sync {
     /// Resolves when it is recorded that attempt number `attempt` is about to be sent.
     fn sending(&self, attempt: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>>;
@@ -42,8 +44,7 @@ pub struct Steps {
     pub under_way: bool,
     /// The status of the newest answer, whatever became of its body.
     pub status: Option<StatusCode>,
-    /// Whether that answer says that the call was executed; `None` where it broke off before it could say so, and where
-    /// nobody records the call.
+    /// Whether that answer says that the call was executed; `None` where it broke off before it could say so.
     pub executed: Option<bool>,
     /// Zoho may have executed an attempt, all of it or a part: it was sent, and Zoho did not refuse it unexecuted.
     pub may_be_executed: bool,
@@ -61,6 +62,29 @@ pub enum Fate {
 }
 
 impl Steps {
+    fn apply(&mut self, step: &Step) {
+        match *step {
+            Step::Sending => {
+                self.attempts += 1;
+                (self.under_way, self.may_be_executed) = (true, true);
+            }
+            Step::NotSent => {
+                self.attempts = self.attempts.saturating_sub(1);
+                (self.under_way, self.may_be_executed) = (false, false);
+            }
+            Step::Answered { status, .. } => {
+                (self.under_way, self.status) = (false, Some(status));
+                // A status other than 2xx says already that the call was not executed.
+                self.executed = (!status.is_success()).then_some(false);
+            }
+            // Only after such an answer there is another attempt.
+            Step::Refused => self.may_be_executed = false,
+            Step::Locked(_) => (self.may_be_executed, self.executed) = (false, Some(false)),
+            Step::Judged { executed } => self.executed = self.executed.or(Some(executed)),
+            Step::Unused | Step::Lost | Step::Unread => {}
+        }
+    }
+
     /// What becomes of the call if it ends here.
     #[must_use]
     pub fn fate(&self) -> Fate {
@@ -106,54 +130,26 @@ impl AttemptLog {
         recorder.sending(attempt).await
     }
 
-    /// To be called just before the first byte may leave.
-    pub fn sends(&self) {
-        self.step(|steps| {
-            steps.attempts += 1;
-            steps.under_way = true;
-            steps.may_be_executed = true;
-        });
+    /// As the observer of an attempt.
+    #[must_use]
+    pub fn observer(&self) -> Arc<dyn Observer> {
+        self.0.clone()
     }
+}
 
-    /// It is certain that no byte of this attempt left after all; may be told twice.
-    pub fn not_sent(&self) {
-        self.step(|steps| {
-            if std::mem::take(&mut steps.under_way) {
-                steps.attempts = steps.attempts.saturating_sub(1);
-                steps.may_be_executed = false;
-            }
-        });
-    }
-
-    /// The answer says that Zoho refused this attempt unexecuted. Only after such an answer there is another attempt.
-    pub fn refused(&self) {
-        self.step(|steps| steps.may_be_executed = false);
-    }
-
-    /// The answer's head is there. A status other than 2xx says already that the call was not executed.
-    pub fn answered(&self, status: StatusCode) {
-        self.step(|steps| {
-            steps.under_way = false;
-            steps.status = Some(status);
-            steps.executed = (!status.is_success()).then_some(false);
-        });
-    }
-
-    /// Whether the body of a 2xx answer says that the call was executed; asked only where somebody records the call.
-    pub fn judged(&self, executed: impl FnOnce() -> bool) {
-        if self.0.recorder.get().is_some() {
-            self.step(|steps| steps.executed = Some(steps.executed.unwrap_or_else(executed)));
-        }
-    }
-
-    fn step(&self, change: impl FnOnce(&mut Steps)) {
-        change(&mut self.0.steps.lock());
+impl Observer for Shared {
+    fn step(&self, _: &AttemptOf<'_>, step: &Step) {
+        self.steps.lock().apply(step);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        ledger::{Caller, Key},
+        os::clock,
+    };
 
     /// Records which attempts it was told of.
     #[derive(Debug, Default)]
@@ -163,6 +159,30 @@ mod tests {
         fn sending(&self, attempt: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>> {
             self.0.lock().push(attempt);
             Box::pin(async { Ok(()) })
+        }
+    }
+
+    /// As an attempt tells its observers.
+    impl AttemptLog {
+        pub(crate) fn step(&self, step: Step) {
+            let (key, caller) = (Key::default(), Caller::anonymous());
+            self.observer().step(&AttemptOf { key: &key, caller: &caller, request_id: "" }, &step);
+        }
+
+        pub(crate) fn sends(&self) {
+            self.step(Step::Sending);
+        }
+
+        pub(crate) fn not_sent(&self) {
+            self.step(Step::NotSent);
+        }
+
+        pub(crate) fn refused(&self) {
+            self.step(Step::Refused);
+        }
+
+        pub(crate) fn answered(&self, status: StatusCode) {
+            self.step(Step::Answered { sent_at: clock::now(), status });
         }
     }
 
@@ -194,7 +214,6 @@ mod tests {
         attempt_log.refused();
         attempt_log.sends();
         assert!(attempt_log.steps().under_way && attempt_log.steps().may_be_executed);
-        attempt_log.not_sent();
         attempt_log.not_sent();
         let status = Some(StatusCode::TOO_MANY_REQUESTS);
         let left = Steps { attempts: 1, status, executed: Some(false), ..Steps::default() };
@@ -229,20 +248,11 @@ mod tests {
         attempt_log.sends();
         attempt_log.answered(StatusCode::OK);
         assert_eq!(attempt_log.steps().executed, None);
-        attempt_log.judged(|| false);
+        attempt_log.step(Step::Judged { executed: false });
         assert_eq!(attempt_log.steps().executed, Some(false));
         attempt_log.answered(StatusCode::BAD_GATEWAY);
-        attempt_log.judged(|| true);
+        attempt_log.step(Step::Judged { executed: true });
         assert_eq!(attempt_log.steps().executed, Some(false));
-    }
-
-    #[test]
-    fn a_body_is_judged_only_for_a_recorder() {
-        let attempt_log = AttemptLog::default();
-        attempt_log.sends();
-        attempt_log.answered(StatusCode::OK);
-        attempt_log.judged(|| unreachable!("nobody asks"));
-        assert_eq!(attempt_log.steps().executed, None);
     }
 
     #[test]

@@ -17,11 +17,12 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     call::{attempt_log::AttemptLog, permissions::Permissions},
-    ledger::{Arrival, Caller, LockHit, Permit, SlotRequest},
+    ledger::{Arrival, Attempt, Caller, LockHit, SlotRequest},
     message::body::{self, Body},
     zoho::{
         account::{Account, AccountName},
         catalogue::{Route, RouteId},
+        reply::TokenRefusal,
     },
 };
 
@@ -143,6 +144,7 @@ impl Call {
             deadline,
             bytes: self.held_bytes(),
             request_id: self.request_id().into(),
+            observer: Some(self.attempt_log.observer()),
         }
     }
 
@@ -234,26 +236,54 @@ impl QueueStatus {
     }
 }
 
-/// A call that may be sent now.
+/// A call that may be sent now: the ledger gave it an attempt.
 #[derive(Debug)]
 pub struct Permitted {
-    /// What to send.
-    pub call: Call,
-    /// The slot it was given; `None` on a route without a threshold.
-    pub permit: Option<Permit>,
-    /// Until when its caller waits.
-    pub deadline: Instant,
+    call: Call,
+    attempt: Attempt,
+    deadline: Instant,
 }
 
-/// A call with a token that Zoho takes.
+impl Permitted {
+    /// Only the ledger makes attempts. The call's caller waits until `deadline`.
+    #[must_use]
+    pub fn new(call: Call, attempt: Attempt, deadline: Instant) -> Self {
+        Self { call, attempt, deadline }
+    }
+
+    /// What to send.
+    #[must_use]
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// Until when its caller waits.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The same call with a token that Zoho accepts.
+    #[must_use]
+    pub fn signed(self, token: Token) -> Signed {
+        Signed { call: self.call, attempt: self.attempt, token }
+    }
+}
+
+/// A call that may be sent now, with a token that Zoho accepts.
 #[derive(Debug)]
 pub struct Signed {
-    /// What to send.
-    pub call: Call,
-    /// The slot it was given.
-    pub permit: Option<Permit>,
-    /// What it is let in with.
-    pub token: Token,
+    call: Call,
+    attempt: Attempt,
+    token: Token,
+}
+
+impl Signed {
+    /// What to send, the right to send it, and what it is let in with.
+    #[must_use]
+    pub fn into_parts(self) -> (Call, Attempt, Token) {
+        (self.call, self.attempt, self.token)
+    }
 }
 
 /// An access token, ready for the `Authorization` header.
@@ -283,15 +313,6 @@ pub enum RetryReason {
     TokenRefused(TokenRefusal),
     /// The call is locked, as the ledger keeps it.
     Locked(LockHit),
-}
-
-/// What an answer that lets a call not in says of its token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenRefusal {
-    /// It has one of the codes by which Zoho says that a token is dead.
-    Dead,
-    /// A 401 of a shape that is not known, which may mean the same; answers of one shape have the same number.
-    Unclear(u64),
 }
 
 /// For the log: what became of a request. Travels in the answer's extensions.
@@ -348,7 +369,7 @@ pub(crate) mod tests {
     use crate::{
         os::clock,
         secret::credential::Credential,
-        zoho::{catalogue::Catalogue, endpoint::DataCenter},
+        zoho::{catalogue::Catalogue, data_center::DataCenter},
     };
 
     /// A PUT of the catalogue's first call, with nothing special about it.

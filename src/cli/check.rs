@@ -6,7 +6,6 @@ use rustix::process::getuid;
 
 use super::{Failure, load, login::command::scopes_told, print, tell};
 use crate::{
-    cli::login::scopes,
     config::Config,
     ledger::store::Store,
     listener::ListenAddress,
@@ -14,6 +13,7 @@ use crate::{
     os::writable,
     problem::respond,
     telemetry, upstream,
+    zoho::{product::Product, scope},
 };
 
 pub(super) async fn check(path: &Path, online: bool, list_scopes: bool) -> Result<(), Failure> {
@@ -44,7 +44,7 @@ pub(super) async fn check(path: &Path, online: bool, list_scopes: bool) -> Resul
             }
             Ok(Some(granted)) => {
                 print(&format!("account {name}: {server} granted an access token for {granted}\n"))?;
-                // No fault: hardly any login is meant for every call of two products.
+                // Not an error: hardly any login is meant for every call of all products.
                 tell(&scopes_told(account, &config.routes_of(name), &granted, path, list_scopes))?;
             }
             Err(cause) => faults.push(format!("account {name}: {server}: {}", respond::for_operators(&cause))),
@@ -122,11 +122,11 @@ fn summary(config: &Config) -> String {
     }
     for account in &config.accounts {
         let endpoints = &account.endpoints;
-        let _ = writeln!(
-            text,
-            "account  {} at {}: people {}, calendar {}, accounts {}",
-            account.name, account.data_center, endpoints.people, endpoints.calendar, endpoints.accounts
-        );
+        let _ = write!(text, "account  {} at {}: ", account.name, account.data_center);
+        for product in Product::ALL {
+            let _ = write!(text, "{} {}, ", product.as_str(), endpoints.product(product));
+        }
+        let _ = writeln!(text, "accounts {}", endpoints.accounts);
     }
     let unlimited: Vec<_> = config.catalogue.iter().filter(|route| route.threshold.is_none()).collect();
     let _ = writeln!(
@@ -138,7 +138,7 @@ fn summary(config: &Config) -> String {
     );
     for account in &config.accounts {
         let routes = config.routes_of(&account.name);
-        let _ = writeln!(text, "scopes   {} needs {}", account.name, scopes::needed(&routes).join(","));
+        let _ = writeln!(text, "scopes   {} needs {}", account.name, scope::needed(&routes).join(","));
     }
     text
 }

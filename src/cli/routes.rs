@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Failure, load, print};
 use crate::zoho::{
     catalogue::{Catalogue, Route},
-    endpoint::DataCenter,
+    data_center::DataCenter,
 };
 
 pub(super) fn routes(config: Option<&Path>, as_json: bool) -> Result<(), Failure> {
@@ -54,7 +54,7 @@ fn row(route: &Route) -> [String; 9] {
     [
         route.id.to_string(),
         methods(route),
-        DataCenter::Us.host(route.product).to_owned(),
+        route.product.host(DataCenter::Us).to_owned(),
         route.path.clone().unwrap_or_else(|| "any other".to_owned()),
         threshold,
         route.threshold.map_or_else(|| "-".to_owned(), |threshold| span(threshold.lock)),
@@ -70,7 +70,7 @@ pub(super) fn object(route: &Route) -> Value {
     json!({
         "id": route.id.as_str(),
         "method": methods(route),
-        "host": DataCenter::Us.host(route.product),
+        "host": route.product.host(DataCenter::Us),
         "path": route.path,
         "aliases": route.aliases,
         "reads": route.reads,

@@ -12,8 +12,9 @@ use crate::{
     middleware::route::{Matcher, Path, of_gateway_path},
     zoho::{
         account::Account,
-        catalogue::{Catalogue, Product, Route},
-        endpoint::ZohoHost,
+        catalogue::{Catalogue, Route},
+        host::ZohoHost,
+        product::Product,
     },
 };
 
@@ -47,8 +48,9 @@ pub(super) fn which(config: Option<&FilePath>, as_json: bool, method: &str, targ
 fn asked(target: &str, accounts: &[Account]) -> Result<(Product, String), Failure> {
     let usage = || {
         Failure::Usage(format!(
-            "{target:?} is no path of People or Calendar; expected one such as /people/api/v1/courses/1/share or \
-             https://people.zoho.com/api/v1/courses/1/share"
+            "{target:?} is no path of {}; expected one such as /people/api/v1/courses/1/share or \
+             https://people.zoho.com/api/v1/courses/1/share",
+            Product::list("or", |product| product.title().to_owned())
         ))
     };
     let uri: Uri = target.parse().map_err(|_| usage())?;

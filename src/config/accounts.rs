@@ -6,7 +6,9 @@ use super::{
 };
 use crate::zoho::{
     account::{Account, AccountName},
-    endpoint::{DataCenter, Endpoint, EndpointError},
+    data_center::DataCenter,
+    endpoint::{Endpoint, EndpointError},
+    product::Product,
 };
 
 /// Names go into a header, into metrics and into logs.
@@ -52,8 +54,9 @@ fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> 
     let mut endpoints = data_center.endpoints();
     section.section("endpoints", |section| {
         endpoint(section, "accounts", &mut endpoints.accounts);
-        endpoint(section, "people", &mut endpoints.people);
-        endpoint(section, "calendar", &mut endpoints.calendar);
+        for product in Product::ALL {
+            endpoint(section, product.as_str(), endpoints.product_mut(product));
+        }
     });
     let daily_calls = section.given("daily_calls");
     let client_id = credential::read(section, "client_id", around);

@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     middleware::route::Matcher,
-    zoho::catalogue::{Catalogue, Pace, Parameters, Product, Provenance, Route, RouteId, Threshold, Validation},
+    zoho::{
+        catalogue::{Catalogue, Pace, Parameters, Provenance, Route, RouteId, Threshold, Validation},
+        product::Product,
+    },
 };
 
 /// The window of all of Zoho's pages, and the lock of nearly all.
@@ -37,8 +40,8 @@ fn extra_route(section: &mut Section<'_>) -> Option<Route> {
     }
     let found = section.parsed("id", RouteId::parse);
     let known = found.is_some();
-    // Without a valid id the other fields are checked as those of a call of People.
-    let (product, id) = found.map_or_else(|| (Product::People, RouteId::new("")), |found| found.value);
+    // Without a valid id the other fields are checked as those of any product.
+    let (product, id) = found.map_or_else(|| (Product::ALL[0], RouteId::new("")), |found| found.value);
     let text = |text: &str| Ok::<_, String>(text.to_owned());
     let source = section.parsed("source", text).map(|found| found.value);
     let note = section.parsed("note", text).map(|found| found.value);

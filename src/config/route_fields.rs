@@ -5,7 +5,7 @@ use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 use http::Method;
 
 use super::{problem::Origin, reader::Section, scalar::Off};
-use crate::zoho::catalogue::{Product, Provenance, Route, RouteId, Validation, template};
+use crate::zoho::catalogue::{Provenance, Route, RouteId, Validation, template};
 
 /// Every method, where a list of methods is expected.
 const ANY: &str = "any";
@@ -94,7 +94,7 @@ fn identity(section: &mut Section<'_>, route: &mut Route) {
         route.reads = reads;
     }
     let product = route.product;
-    let path = |text: &str| template::parse(below_one_root(product, text));
+    let path = |text: &str| template::parse(product.below_first_root(text));
     if let Some(found) = section.parsed("path", path) {
         route.path = Some(found.value);
     }
@@ -146,13 +146,5 @@ fn scope(text: &str) -> Result<Option<String>, &'static str> {
         NONE => Ok(None),
         _ if words.count() >= 3 && text.split('.').count() >= 3 => Ok(Some(text.to_owned())),
         _ => Err("expected a scope such as \"ZOHOPEOPLE.training.ALL\", or \"none\""),
-    }
-}
-
-/// People answers under two roots; templates are written below one.
-fn below_one_root(product: Product, text: &str) -> &str {
-    match text.strip_prefix("/people") {
-        Some(rest) if product == Product::People && rest.starts_with("/api/") => rest,
-        _ => text,
     }
 }

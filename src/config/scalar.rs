@@ -7,7 +7,7 @@ use crate::{
     listener::ClientAuth,
     zoho::{
         catalogue::{Pace, Validation},
-        endpoint::DataCenter,
+        data_center::DataCenter,
     },
 };
 

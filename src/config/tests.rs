@@ -19,8 +19,9 @@ use crate::{
     listener::{ClientAuth, SocketAccess},
     middleware::caller::KeySource,
     zoho::{
-        catalogue::{Pace, Product, Provenance, Route, RouteId, Threshold, Validation},
-        endpoint::DataCenter,
+        catalogue::{Pace, Provenance, Route, RouteId, Threshold, Validation},
+        data_center::DataCenter,
+        product::Product,
     },
 };
 

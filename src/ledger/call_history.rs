@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{Caller, SlotRequest};
-use crate::{ledger::store::Key, os::clock};
+use super::{Caller, Key, SlotRequest, Step};
+use crate::os::clock;
 
 /// How many calls are kept over all buckets: some megabytes, and more than a busy gateway sends in a minute.
 const CALLS: usize = 16_384;
@@ -107,18 +107,19 @@ impl CallHistory {
         calls.first + calls.kept.len() as u64 - 1
     }
 
-    /// The call of this number was answered, or given up.
-    pub(super) fn ended(&self, number: u64, at: Instant, answered: bool) {
+    /// This happened to the call of this number.
+    pub(super) fn step(&self, number: u64, step: &Step) {
+        let answered = match step {
+            Step::NotSent => None,
+            Step::Answered { .. } => Some(true),
+            Step::Lost => Some(false),
+            _ => return,
+        };
         if let Some(sent) = self.calls.lock().of(number) {
-            sent.ended = Some(End { at, answered });
-        }
-    }
-
-    /// The call of this number was not sent after all.
-    pub(super) fn not_sent(&self, number: u64) {
-        let mut calls = self.calls.lock();
-        if let Some(sent) = calls.of(number) {
-            sent.window = None;
+            match answered {
+                Some(answered) => sent.ended = Some(End { at: clock::now(), answered }),
+                None => sent.window = None,
+            }
         }
     }
 

@@ -1,17 +1,17 @@
 //! The queue's manners.
 
-use std::{fs, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
-    daily::Daily,
-    tests::{ms, threshold},
+    tests::{ms, threshold, threshold_of},
     *,
 };
 use crate::{
-    ledger::store::{Key, Row, StartState, Store},
+    ledger::store::Store,
     os::clock,
     zoho::catalogue::{Pace, Threshold},
 };
@@ -24,12 +24,16 @@ const FAR: Duration = Duration::from_secs(3600);
 
 /// A line of its own before `places` places.
 fn limiter(requests: u32, places: usize) -> Arc<RouteLimiter> {
-    line_of(requests, None, LimiterContext::in_memory(Limits::calls(places)))
+    line_of(requests, Vec::new(), LimiterContext::in_memory(Limits::calls(places)))
 }
 
-fn line_of(requests: u32, daily: Option<Arc<Daily>>, context: LimiterContext) -> Arc<RouteLimiter> {
-    let window = Window::new(threshold(requests, 1000, Pace::Burst), clock::now());
-    RouteLimiter::new(Key::default(), window, daily, context)
+fn line_of(requests: u32, wider: Vec<LimitSpec>, context: LimiterContext) -> Arc<RouteLimiter> {
+    RouteLimiter::new(LimitSpec::own(Key::default(), threshold(requests, 1000, Pace::Burst)), wider, context)
+}
+
+/// A limit that all routes of the account share.
+fn day(threshold: Threshold) -> LimitSpec {
+    LimitSpec { shared: true, ..LimitSpec::own(Key { limit: "daily".to_owned(), ..Key::default() }, threshold) }
 }
 
 fn request(deadline: Instant, arrival: Arrival) -> SlotRequest {
@@ -38,10 +42,10 @@ fn request(deadline: Instant, arrival: Arrival) -> SlotRequest {
 
 /// Sends a call that is answered at once.
 async fn served(limiter: &Arc<RouteLimiter>, wait: Duration) -> Result<Instant, Refused> {
-    let mut permit = limiter.permit(request(clock::now() + wait, Arrival::New)).await?;
+    let mut permit = limiter.attempt(request(clock::now() + wait, Arrival::New)).await?;
     permit.sending().unwrap();
-    permit.answered();
-    permit.executed();
+    permit.answered(StatusCode::OK);
+    permit.judged(true);
     Ok(clock::now())
 }
 
@@ -158,7 +162,7 @@ fn verdict_is_true(limiter: &Arc<RouteLimiter>, state: &str) {
         let (expected, verdict) = limiter.verdict(&request());
         assert_eq!(limiter.allowance(), before, "{state}, {wait} ms");
         // A permit that is dropped unused is given back, and so is a place in the queue.
-        match limiter.permit(request()).now_or_never() {
+        match limiter.attempt(request()).now_or_never() {
             Some(Ok(_)) => assert_eq!((expected, verdict), (Duration::ZERO, Ok(())), "{state}, {wait} ms"),
             Some(Err(refused)) => assert_eq!(verdict, Err(refused), "{state}, {wait} ms"),
             None => assert!(verdict == Ok(()) && expected <= ms(wait), "{state}, {wait} ms: {verdict:?}, {expected:?}"),
@@ -190,9 +194,7 @@ async fn a_verdict_is_what_a_call_would_meet() {
     verdict_is_true(&limiter, "after the lock");
 
     let context = LimiterContext::in_memory(Limits::calls(3));
-    let day = Window::new(threshold(1, 5000, Pace::Burst), clock::now());
-    let daily = Daily::new(day, Key::default(), context.journal.clone());
-    let limiter = line_of(5, Some(daily), context);
+    let limiter = line_of(5, vec![day(threshold(1, 5000, Pace::Burst))], context);
     served(&limiter, FAR).await.unwrap();
     verdict_is_true(&limiter, "the day is spent");
 }
@@ -215,7 +217,7 @@ async fn the_waiting_room_is_bounded() {
 #[tokio::test(start_paused = true)]
 async fn whose_seat_is_needed_hears_so_at_once_in_whatever_line_it_waits() {
     let context = LimiterContext::in_memory(Limits::calls(4));
-    let (first, second) = (line_of(1, None, context.clone()), line_of(1, None, context));
+    let (first, second) = (line_of(1, Vec::new(), context.clone()), line_of(1, Vec::new(), context));
     let of = |name: &str, weight: u32| {
         let caller = Caller::new(name, NonZeroU32::new(weight).unwrap());
         SlotRequest { caller, ..request(clock::now() + FAR, Arrival::New) }
@@ -225,7 +227,7 @@ async fn whose_seat_is_needed_hears_so_at_once_in_whatever_line_it_waits() {
     }
     let wait = |limiter: &Arc<RouteLimiter>, request: SlotRequest| {
         let limiter = Arc::clone(limiter);
-        tokio::spawn(async move { limiter.permit(request).await.map(|_| clock::now()) })
+        tokio::spawn(async move { limiter.attempt(request).await.map(|_| clock::now()) })
     };
     let start = clock::now();
     let mut lent = Vec::new();
@@ -244,7 +246,7 @@ async fn whose_seat_is_needed_hears_so_at_once_in_whatever_line_it_waits() {
         assert!(retry_after >= ms(1000));
     }
     assert_eq!(clock::now(), start, "at once");
-    assert_eq!((first.standing().waiting, second.standing().waiting), (1, 3));
+    assert_eq!((first.status().waiting, second.status().waiting), (1, 3));
     let full = Refused::Full { retry_after: ms(4000), limit: Limit::Calls };
     assert_eq!(second.verdict(&of("three", 3)).1, Err(full));
     assert_eq!(lent.remove(0).await.unwrap().unwrap() - start, ms(1000));
@@ -257,7 +259,7 @@ async fn whose_seat_is_needed_hears_so_at_once_in_whatever_line_it_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
     let limiter = limiter(1, 100);
-    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
+    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
     let start = clock::now();
     let short = tokio::spawn({
@@ -269,7 +271,7 @@ async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
         async move { served(&limiter, FAR).await }
     });
     tokio::task::yield_now().await;
-    permit.answered();
+    permit.answered(StatusCode::OK);
     assert_eq!(permit.locked(None).unwrap().until, start + ms(5000));
     assert_eq!(short.await.unwrap(), Err(Refused::Locked { retry_after: ms(5000) }));
     assert_eq!(clock::now(), start);
@@ -280,9 +282,9 @@ async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
     let limiter = limiter(1, 100);
-    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
+    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
-    permit.answered();
+    permit.answered(StatusCode::OK);
     let start = clock::now();
     let later = tokio::spawn({
         let limiter = Arc::clone(&limiter);
@@ -291,29 +293,29 @@ async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
     tokio::task::yield_now().await;
     permit.locked(None);
     drop(permit);
-    let mut again = limiter.permit(request(start + FAR, Arrival::Requeued)).await.unwrap();
+    let mut again = limiter.attempt(request(start + FAR, Arrival::Requeued)).await.unwrap();
     assert_eq!(clock::now() - start, ms(5000));
     again.sending().unwrap();
-    again.answered();
-    again.executed();
+    again.answered(StatusCode::OK);
+    again.judged(true);
     assert_eq!(later.await.unwrap().unwrap() - start, ms(6000));
 }
 
 #[tokio::test(start_paused = true)]
 async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
     let limiter = limiter(1, 1);
-    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
+    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
-    permit.answered();
+    permit.answered(StatusCode::OK);
     permit.locked(None);
     drop(permit);
     let back = |arrival| {
         let limiter = Arc::clone(&limiter);
         async move {
-            let mut permit = limiter.permit(request(clock::now() + FAR, arrival)).await?;
+            let mut permit = limiter.attempt(request(clock::now() + FAR, arrival)).await?;
             permit.sending().unwrap();
-            permit.answered();
-            permit.executed();
+            permit.answered(StatusCode::OK);
+            permit.judged(true);
             Ok::<_, Refused>(clock::now())
         }
     };
@@ -327,8 +329,8 @@ async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
 #[tokio::test(start_paused = true)]
 async fn a_permit_never_sent_is_given_back() {
     let limiter = limiter(1, 100);
-    drop(limiter.permit(request(clock::now(), Arrival::New)).await.unwrap());
-    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
+    drop(limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap());
+    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
     permit.not_sent();
     drop(permit);
@@ -338,7 +340,7 @@ async fn a_permit_never_sent_is_given_back() {
 #[tokio::test(start_paused = true)]
 async fn a_permit_without_an_answer_is_not() {
     let limiter = limiter(1, 100);
-    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
+    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
     drop(permit);
     let retry_after = ms(1000) + NO_ANSWER_GRACE;
@@ -348,7 +350,7 @@ async fn a_permit_without_an_answer_is_not() {
 #[tokio::test(start_paused = true)]
 async fn who_can_no_longer_be_served_hears_so_at_once() {
     let limiter = limiter(1, 100);
-    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
+    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
     let start = clock::now();
     let waiting = tokio::spawn({
@@ -366,12 +368,13 @@ async fn who_can_no_longer_be_served_hears_so_at_once() {
 /// the process one call was served.
 #[tokio::test(start_paused = true)]
 async fn a_day_that_began_before_a_kill_goes_on() {
-    let context = LimiterContext::in_memory(Limits::calls(100));
-    let threshold = threshold(5, 60_000, Pace::Burst);
-    let row = Row { window: threshold.window, in_flight: 1, ..Row::default() };
-    let day = Window::restored(threshold, &row, clock::now());
-    let day = Daily::new(day, Key::default(), context.journal.clone());
-    let limiter = line_of(10, Some(day), context);
+    let day = day(threshold(5, 60_000, Pace::Burst));
+    let row = Row { window: day.threshold.window, in_flight: 1, ..Row::default() };
+    let left = StartState::Kept(BTreeMap::from([(day.key.clone(), row)]));
+    let recovered = Arc::new(Recovered::new(left, clock::now()));
+    let backend = Arc::new(RecordedBackend::new(recovered, Journal::in_memory()));
+    let context = LimiterContext { backend, ..LimiterContext::in_memory(Limits::calls(100)) };
+    let limiter = line_of(10, vec![day], context);
     for _ in 0..4 {
         served(&limiter, ms(0)).await.unwrap();
     }
@@ -382,19 +385,19 @@ async fn a_day_that_began_before_a_kill_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn a_permit_held_when_a_lock_comes_is_worth_nothing() {
     let limiter = limiter(3, 100);
-    let mut first = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
-    let mut held = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
-    let mut connecting = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
+    let mut first = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
+    let mut held = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
+    let mut connecting = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
     first.sending().unwrap();
     connecting.sending().unwrap();
-    first.answered();
+    first.answered(StatusCode::OK);
     let until = first.locked(None).unwrap().until;
     assert_eq!(held.sending(), Err(until));
-    assert_eq!(connecting.overtaken().await, until);
+    assert_eq!(connecting.held_back().await, until);
     connecting.not_sent();
     drop((held, connecting));
     tokio::time::sleep_until(until).await;
-    let mut probe = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
+    let mut probe = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
     assert_eq!(probe.sending(), Ok(()), "the one that goes alone may");
 }
 
@@ -405,10 +408,10 @@ async fn spawned(
 ) -> tokio::task::JoinHandle<Result<Instant, Refused>> {
     let limiter = Arc::clone(limiter);
     let call = tokio::spawn(async move {
-        let mut permit = limiter.permit(request).await?;
+        let mut permit = limiter.attempt(request).await?;
         permit.sending().unwrap();
-        permit.answered();
-        permit.executed();
+        permit.answered(StatusCode::OK);
+        permit.judged(true);
         Ok(clock::now())
     });
     tokio::task::yield_now().await;
@@ -486,7 +489,7 @@ async fn who_is_overtaken_hears_so_before_its_deadline_and_the_others_are_served
 #[tokio::test(start_paused = true)]
 async fn those_who_leave_a_lock_do_not_count_as_ahead() {
     let limiter = limiter(1, 100);
-    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
+    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
     let start = clock::now();
     let mut short = Vec::new();
@@ -496,7 +499,7 @@ async fn those_who_leave_a_lock_do_not_count_as_ahead() {
     // The lock ends at 5 s, and both can be served by 6 s, but only if the others have gone.
     let one = spawned(&limiter, request(start + ms(5000), Arrival::New)).await;
     let other = spawned(&limiter, request(start + ms(6000), Arrival::New)).await;
-    permit.answered();
+    permit.answered(StatusCode::OK);
     permit.locked(None);
     drop(permit);
     for call in short {
@@ -510,31 +513,30 @@ async fn those_who_leave_a_lock_do_not_count_as_ahead() {
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_hear_of_a_lock_at_once() {
     let limiter = limiter(1, 10_000);
-    let mut permit = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
+    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
     permit.sending().unwrap();
     let (start, long) = (clock::now(), 10 * FAR);
     let mut waiting = Vec::new();
     for _ in 0..10_000 {
         waiting.push(spawned(&limiter, request(start + long, Arrival::New)).await);
     }
-    permit.answered();
+    permit.answered(StatusCode::OK);
     permit.locked(Some(2 * long));
     for call in waiting {
         assert_eq!(call.await.unwrap(), Err(Refused::Locked { retry_after: 2 * long }));
     }
     assert_eq!(clock::now(), start);
-    assert_eq!(limiter.standing().waiting, 0);
+    assert_eq!(limiter.status().waiting, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_lines_share_a_day() {
     let context = LimiterContext::in_memory(Limits::calls(100));
-    let day = Window::new(threshold(3, 100_000, Pace::Burst), clock::now());
-    let day = Daily::new(day, Key::default(), Journal::in_memory());
-    let [one, other] = [2, 5].map(|requests| line_of(requests, Some(Arc::clone(&day)), context.clone()));
+    let day = day(threshold(3, 100_000, Pace::Burst));
+    let [one, other] = [2, 5].map(|requests| line_of(requests, vec![day.clone()], context.clone()));
     served(&one, FAR).await.unwrap();
     served(&other, FAR).await.unwrap();
-    let held = other.permit(request(clock::now(), Arrival::New)).await.unwrap();
+    let held = other.attempt(request(clock::now(), Arrival::New)).await.unwrap();
     let start = clock::now();
     assert_eq!(
         served(&one, ms(5000)).await,
@@ -551,12 +553,54 @@ async fn two_lines_share_a_day() {
     assert_eq!(one.allowance().daily.unwrap().remaining, 0);
 }
 
+/// As for calls of `attendance/entries`: 10 a minute, 100 an hour, 1,500 a day.
+#[tokio::test(start_paused = true)]
+async fn a_call_counts_against_all_limits_of_its_route() {
+    let hour = LimitSpec::own(
+        Key { limit: "hour".to_owned(), ..Key::default() },
+        threshold_of(5, Duration::from_secs(60), Pace::Burst),
+    );
+    let limiter = line_of(
+        2,
+        vec![day(threshold(7, 1_000_000, Pace::Burst)), hour],
+        LimiterContext::in_memory(Limits::calls(100)),
+    );
+    let start = clock::now();
+    for second in [0, 0, 1, 1, 2, 60, 60] {
+        assert_eq!((served(&limiter, FAR).await.unwrap() - start).as_secs(), second);
+    }
+    // The hour has slots, the day has none.
+    let day_is_spent = Refused::Saturated { retry_after: ms(940_000), daily: true };
+    assert_eq!(served(&limiter, ms(0)).await, Err(day_is_spent));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_has_no_slot_takes_none_of_the_others() {
+    let narrow = LimitSpec::own(Key { limit: "hour".to_owned(), ..Key::default() }, threshold(1, 60_000, Pace::Burst));
+    let limiter =
+        line_of(5, vec![day(threshold(9, 100_000, Pace::Burst)), narrow], LimiterContext::in_memory(Limits::NOBODY));
+    served(&limiter, ms(0)).await.unwrap();
+    for _ in 0..3 {
+        assert!(served(&limiter, ms(0)).await.is_err());
+    }
+    let allowance = limiter.allowance();
+    assert_eq!(
+        (allowance.route.remaining, allowance.daily.unwrap().remaining),
+        (0, 8),
+        "the tightest of its own, the day's"
+    );
+    tokio::time::advance(ms(60_000)).await;
+    assert_eq!(limiter.allowance().daily.unwrap().remaining, 8);
+    served(&limiter, ms(0)).await.unwrap();
+}
+
 fn kept_in(dir: &Path) -> (Arc<RouteLimiter>, Journal) {
     let opened = Store::open(dir).unwrap();
     let journal = Journal::keep(opened.store, Arc::new(Recovered::none())).unwrap();
-    let context = LimiterContext { journal: journal.clone(), ..LimiterContext::in_memory(Limits::calls(10)) };
+    let backend = Arc::new(RecordedBackend::new(Arc::new(Recovered::none()), journal.clone()));
+    let context = LimiterContext { backend, ..LimiterContext::in_memory(Limits::calls(10)) };
     let threshold = Threshold { lock: ms(300), ..threshold(5, 60_000, Pace::Burst) };
-    (RouteLimiter::new(Key::default(), Window::new(threshold, clock::now()), None, context), journal)
+    (RouteLimiter::new(LimitSpec::own(Key::default(), threshold), Vec::new(), context), journal)
 }
 
 /// What a process would find that began now: the folder is copied, since one process alone may use it.
@@ -575,7 +619,7 @@ async fn a_permit_is_on_the_disk_when_it_is_handed_out() {
     let dir = tempfile::tempdir().unwrap();
     let (limiter, journal) = kept_in(dir.path());
     for grant in 1..=2 {
-        let permit = limiter.permit(request(clock::now() + FAR, Arrival::New)).await.unwrap();
+        let permit = limiter.attempt(request(clock::now() + FAR, Arrival::New)).await.unwrap();
         let StartState::Kept(rows) = found_in(dir.path()) else { panic!("not kept") };
         assert_eq!(rows[&Key::default()].in_flight, grant);
         std::mem::forget(permit);
@@ -588,20 +632,20 @@ async fn without_a_store_nothing_is_sent_until_it_is_there_again() {
     let root = tempfile::tempdir().unwrap();
     let (dir, away) = (root.path().join("state"), root.path().join("away"));
     let (limiter, journal) = kept_in(&dir);
-    let mut first = limiter.permit(request(clock::now(), Arrival::New)).await.unwrap();
+    let mut first = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
     first.sending().unwrap();
-    first.answered();
+    first.answered(StatusCode::OK);
     first.locked(None);
-    let mut probe = limiter.permit(request(clock::now() + FAR, Arrival::New)).await.unwrap();
+    let mut probe = limiter.attempt(request(clock::now() + FAR, Arrival::New)).await.unwrap();
 
     // The open files would still do, but that the lock is over has to be written into a file beside them.
     fs::rename(&dir, &away).unwrap();
     fs::write(&dir, "in the way").unwrap();
     probe.sending().unwrap();
-    probe.answered();
-    probe.executed();
+    probe.answered(StatusCode::OK);
+    probe.judged(true);
     let left = limiter.allowance().route.remaining;
-    assert_eq!(limiter.permit(request(clock::now() + FAR, Arrival::New)).await.err(), Some(Refused::Unrecorded));
+    assert_eq!(limiter.attempt(request(clock::now() + FAR, Arrival::New)).await.err(), Some(Refused::Unrecorded));
     assert_eq!(limiter.allowance().route.remaining, left, "its slot is given back");
     assert!(matches!(journal.health(), Health::Failing(_)), "{:?}", journal.health());
     assert_eq!(served(&limiter, FAR).await, Err(Refused::Unrecorded), "at once from now on");

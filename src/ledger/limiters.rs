@@ -1,122 +1,155 @@
-//! One line per account and route, made when first needed.
+//! One limiter per account and route, made when first needed.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use super::{
-    CallHistory, Journal, Limits, QueueCapacity, Recovered, RouteLimiter, Standing, Window,
-    daily::{DAY, Daily},
+    AfterLoss, Backend, CallHistory, Key, LimitSpec, LimiterStatus, Limits, Observer, QueueCapacity, RecordedBackend,
+    RouteLimiter, Unlimited,
 };
-use crate::{
-    ledger::store::Key,
-    os::clock,
-    zoho::{
-        account::{Account, AccountName},
-        catalogue::{Catalogue, Pace, Product, Route, RouteId, Threshold},
-    },
+use crate::zoho::{
+    account::{Account, AccountName},
+    catalogue::{Catalogue, Pace, Route, RouteId, Threshold},
 };
 
-/// The name of an account's daily bucket; no route id is without dots.
+/// The name of an account's daily limit; every route id has a dot.
 const DAILY: &str = "daily";
 
-/// What all lines share.
+/// Zoho does not say when its day begins, so any span of this length counts.
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What all limiters share.
 #[derive(Debug, Clone)]
 pub struct LimiterContext {
-    /// Where those sit who wait.
+    /// How many callers may wait.
     pub room: Arc<QueueCapacity>,
-    /// The way to the store.
-    pub journal: Journal,
-    /// What was sent of late.
+    /// Where slots are counted and recorded.
+    pub backend: Arc<dyn Backend>,
+    /// The last calls that were sent.
     pub history: Arc<CallHistory>,
+    /// Who learns of each step of each attempt.
+    pub observers: Arc<[Arc<dyn Observer>]>,
+}
+
+/// What a call is subject to.
+#[derive(Debug, Clone)]
+pub enum RouteLimit {
+    /// It waits for a slot.
+    Limited(Arc<RouteLimiter>),
+    /// Its route has no threshold.
+    Unlimited(Unlimited),
+}
+
+/// All limiters of the process.
+#[derive(Debug)]
+pub struct Limiters {
+    limits: RwLock<HashMap<(AccountName, RouteId), RouteLimit>>,
+    context: LimiterContext,
+    /// When the gateway stops, once it is known.
+    closes: Mutex<Option<Instant>>,
 }
 
 impl LimiterContext {
     /// Of a ledger that is forgotten with the process.
     #[must_use]
     pub fn in_memory(limits: Limits) -> Self {
-        Self { room: QueueCapacity::new(limits), journal: Journal::in_memory(), history: Arc::default() }
+        Self {
+            room: QueueCapacity::new(limits),
+            backend: Arc::new(RecordedBackend::in_memory()),
+            history: Arc::default(),
+            observers: Arc::default(),
+        }
     }
 }
 
-/// All lines of the process.
-#[derive(Debug)]
-pub struct Limiters {
-    limiters: RwLock<HashMap<(AccountName, RouteId), Arc<RouteLimiter>>>,
-    dailies: Mutex<HashMap<AccountName, Arc<Daily>>>,
-    past: Arc<Recovered>,
-    context: LimiterContext,
-    /// When the gateway stops, once it is known.
-    closes: Mutex<Option<Instant>>,
+impl RouteLimit {
+    /// The limiter, where the route has a threshold.
+    #[must_use]
+    pub fn limiter(&self) -> Option<&Arc<RouteLimiter>> {
+        match self {
+            Self::Limited(limiter) => Some(limiter),
+            Self::Unlimited(_) => None,
+        }
+    }
 }
 
 impl Limiters {
-    /// No lines yet; those to come begin where the past ended.
+    /// No limiters yet.
     #[must_use]
-    pub fn new(past: Arc<Recovered>, context: LimiterContext) -> Self {
-        Self { limiters: RwLock::default(), dailies: Mutex::default(), past, context, closes: Mutex::default() }
+    pub fn new(context: LimiterContext) -> Self {
+        Self { limits: RwLock::default(), context, closes: Mutex::default() }
     }
 
     /// Of a ledger that is forgotten with the process.
     #[must_use]
     pub fn in_memory(limits: Limits) -> Self {
-        Self::new(Arc::new(Recovered::none()), LimiterContext::in_memory(limits))
+        Self::new(LimiterContext::in_memory(limits))
     }
 
-    /// The line a call has to stand in; `None` when its route has no threshold.
+    /// What a call of this route is subject to.
     #[must_use]
-    pub fn limiter(&self, account: &Account, route: &Route) -> Option<Arc<RouteLimiter>> {
-        let threshold = route.threshold?;
+    pub fn limit(&self, account: &Account, route: &Route) -> RouteLimit {
         let key = (account.name.clone(), route.id.clone());
-        if let Some(limiter) = self.limiters.read().get(&key) {
-            return Some(Arc::clone(limiter));
+        if let Some(limit) = self.limits.read().get(&key) {
+            return limit.clone();
         }
-        // Zoho states the limit for People; its other products count for themselves.
-        let daily = if route.product == Product::People { self.daily(account) } else { None };
-        let new = || {
-            let key = Key { account: account.name.to_string(), meter: route.id.to_string() };
-            let window = self.past.window(&key, threshold, clock::now());
-            let limiter = RouteLimiter::new(key, window, daily, self.context.clone());
-            if let Some(at) = *self.closes.lock() {
-                limiter.close(at);
-            }
-            limiter
+        // A limiter that was made twice at once would count for itself, so this is done under the lock.
+        self.limits.write().entry(key).or_insert_with(|| self.new_limit(account, route)).clone()
+    }
+
+    fn new_limit(&self, account: &Account, route: &Route) -> RouteLimit {
+        let key = Key { account: account.name.to_string(), limit: route.id.to_string() };
+        let context = self.context.clone();
+        let Some(threshold) = route.threshold else {
+            return RouteLimit::Unlimited(Unlimited { key: Arc::new(key), context });
         };
-        Some(Arc::clone(self.limiters.write().entry(key).or_insert_with(new)))
-    }
-
-    /// A line for an account's token requests of this kind, to be made once.
-    #[must_use]
-    pub fn token_line(&self, account: &Account, kind: &str, threshold: Threshold) -> Arc<RouteLimiter> {
-        let key = Key { account: account.name.to_string(), meter: kind.to_owned() };
-        let window = self.past.token_bucket(&key, threshold, clock::now());
-        RouteLimiter::new(key, window, None, self.context.clone())
-    }
-
-    /// Makes the lines that an earlier process had, so that operators see at once how they stand.
-    pub fn recall(&self, accounts: &BTreeMap<AccountName, Arc<Account>>, catalogue: &Catalogue) {
-        for (key, _) in self.past.left() {
-            let account = accounts.get(&AccountName::new(&key.account));
-            let route = catalogue.iter().find(|route| route.id.as_str() == key.meter);
-            if let (Some(account), Some(route)) = (account, route) {
-                let _ = self.limiter(account, route);
-            }
-        }
-    }
-
-    /// The gateway stops at this moment. Who waits for a slot of a route and cannot have one before is told so at once, or
-    /// as soon as it shows. A token is still asked for: calls that have their slot need one.
-    pub fn close(&self, at: Instant) {
-        // First this: a line that is made meanwhile sees it, or is among those below.
-        *self.closes.lock() = Some(at);
-        let limiters: Vec<_> = self.limiters.read().values().map(Arc::clone).collect();
-        for limiter in limiters {
+        let daily = account.daily_calls.filter(|_| route.product.has_daily_limit()).map(|requests| LimitSpec {
+            key: Key { account: account.name.to_string(), limit: DAILY.to_owned() },
+            threshold: Threshold { requests, window: DAY, lock: Duration::ZERO, pace: Pace::Burst },
+            shared: true,
+            after_loss: AfterLoss::All,
+        });
+        let limiter = RouteLimiter::new(LimitSpec::own(key, threshold), daily.into_iter().collect(), context);
+        if let Some(at) = *self.closes.lock() {
             limiter.close(at);
         }
+        RouteLimit::Limited(limiter)
+    }
+
+    /// A limiter for an account's token requests of this kind, to be made once. After a loss all but one of its calls
+    /// count as made: to assume all would make sure of ten minutes without a token, which is the most that one request
+    /// too many could lead to.
+    #[must_use]
+    pub fn token_limiter(&self, account: &Account, kind: &str, threshold: Threshold) -> Arc<RouteLimiter> {
+        let key = Key { account: account.name.to_string(), limit: kind.to_owned() };
+        let own = LimitSpec { after_loss: AfterLoss::AllButOne, ..LimitSpec::own(key, threshold) };
+        // Its locks are told by the token's own metrics.
+        RouteLimiter::new(own, Vec::new(), LimiterContext { observers: Arc::default(), ..self.context.clone() })
+    }
+
+    /// Makes the limiters that an earlier process had, so that operators see their state at once.
+    pub fn recall(&self, accounts: &BTreeMap<AccountName, Arc<Account>>, catalogue: &Catalogue) {
+        for key in self.context.backend.left() {
+            let account = accounts.get(&AccountName::new(&key.account));
+            let route = catalogue.iter().find(|route| route.id.as_str() == key.limit);
+            if let (Some(account), Some(route)) = (account, route) {
+                let _ = self.limit(account, route);
+            }
+        }
+    }
+
+    /// The gateway stops at this moment. A caller that waits for a slot of a route and cannot have one before is told so at
+    /// once, or as soon as this is known. Tokens are still asked for: calls that have their slot need one.
+    pub fn close(&self, at: Instant) {
+        // First this: a limiter that is made meanwhile sees it, or is among those below.
+        *self.closes.lock() = Some(at);
+        self.all().iter().for_each(|limiter| limiter.close(at));
     }
 
     /// How many callers wait now.
@@ -125,29 +158,21 @@ impl Limiters {
         self.context.room.waiting()
     }
 
-    /// What all lines share.
+    /// What all limiters share.
     #[must_use]
     pub fn context(&self) -> &LimiterContext {
         &self.context
     }
 
-    /// How every line stands that was needed so far, by account and route.
+    /// The state of every limiter that was needed so far, by account and route.
     #[must_use]
-    pub fn standings(&self) -> Vec<Standing> {
-        let limiters: Vec<_> = self.limiters.read().values().map(Arc::clone).collect();
-        let mut standings: Vec<_> = limiters.iter().map(|limiter| limiter.standing()).collect();
-        standings.sort_by(|one, other| one.key.cmp(&other.key));
-        standings
+    pub fn status(&self) -> Vec<LimiterStatus> {
+        let mut status: Vec<_> = self.all().iter().map(|limiter| limiter.status()).collect();
+        status.sort_by(|one, other| one.key.cmp(&other.key));
+        status
     }
 
-    fn daily(&self, account: &Account) -> Option<Arc<Daily>> {
-        let requests = account.daily_calls?;
-        let new = || {
-            let key = Key { account: account.name.to_string(), meter: DAILY.to_owned() };
-            let threshold = Threshold { requests, window: DAY, lock: std::time::Duration::ZERO, pace: Pace::Burst };
-            let window: Window = self.past.window(&key, threshold, clock::now());
-            Daily::new(window, key, self.context.journal.clone())
-        };
-        Some(Arc::clone(self.dailies.lock().entry(account.name.clone()).or_insert_with(new)))
+    fn all(&self) -> Vec<Arc<RouteLimiter>> {
+        self.limits.read().values().filter_map(RouteLimit::limiter).map(Arc::clone).collect()
     }
 }

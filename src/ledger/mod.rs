@@ -1,18 +1,38 @@
 //! The ledger: at most `requests` calls of a route arrive at Zoho in any `window`, and none during a lock.
 //!
-//! Zoho counts calls when they *arrive*; the gateway only knows when it sent and when the answer came. So a slot is
-//! charged from just before the first byte is written until `window` after the answer's head arrived, and a call may
-//! be sent only while fewer than `requests` slots are charged. ARCHITECTURE.md has the proof.
+//! Zoho counts calls when they *arrive*; the gateway only knows when it sent and when the answer came. So a slot is in use
+//! from just before the first byte is written until `window` after the answer's head arrived, and a call may be sent only
+//! while fewer than `requests` slots are in use. docs/threshold.md has the proof.
 //!
-//! [`Window`] is the rule, a pure function of its state and the time. [`RouteLimiter`] puts a fair queue before it and alone
-//! mints [`Permit`]s, each of them after the [`Journal`] has made it durable; what a permit takes, its `Drop` gives back.
+//! It has two parts. The upper one belongs to this process: [`RouteLimiter`] puts a fair queue in front of the slots and
+//! gives out [`Attempt`]s. The lower one, behind the port [`Slots`], counts slots and records them: [`RecordedBackend`]
+//! does so with [`Window`]s in memory, each a pure function of its state and the time, and a copy of them in the
+//! [`store`]. What happens to an attempt is a [`Step`], which goes down to the windows and out to [`Observer`]s.
+//!
+//! ```
+//! # use std::{num::NonZeroU32, time::Duration};
+//! # use zoho_gateway::{ledger::{Denied, Step, Window}, os::clock, zoho::catalogue::{Pace, Threshold}};
+//! let minute = Duration::from_secs(60);
+//! let threshold = Threshold { requests: NonZeroU32::MIN, window: minute, lock: 5 * minute, pace: Pace::Burst };
+//! let now = clock::now();
+//! let mut window = Window::new(threshold, now);
+//!
+//! let grant = window.take(now)?;
+//! assert_eq!(window.take(now).unwrap_err(), Denied::Unanswered);
+//!
+//! // The answer comes a second later, and the slot is free again a window after that.
+//! let answer = now + Duration::from_secs(1);
+//! window.apply(grant, &Step::Answered { sent_at: now, status: http::StatusCode::OK }, answer);
+//! assert_eq!(window.take(answer).unwrap_err(), Denied::Until(answer + minute));
+//! assert!(window.take(answer + minute).is_ok());
+//! # Ok::<(), Denied>(())
+//! ```
 
+mod attempt;
 mod call_history;
 mod caller;
-mod daily;
 mod forecast;
 pub mod gcra;
-mod journal;
 mod limiter;
 #[cfg(test)]
 mod limiter_tests;
@@ -21,13 +41,15 @@ mod limiters;
 mod model;
 mod occupancy;
 mod pacer;
-mod permit;
 mod queue;
 mod queue_capacity;
-mod recovered;
+mod record;
+mod recorded;
 #[cfg(test)]
 mod simulation;
 mod slot_request;
+mod slots;
+mod step;
 pub mod store;
 mod sync;
 #[cfg(test)]
@@ -35,14 +57,19 @@ mod tests;
 mod waiter_signal;
 mod window;
 
-pub use call_history::CallHistory;
-pub use caller::Caller;
-pub use journal::{Health, Journal, Unrecorded};
-pub use limiter::{Allowance, LockHit, Refused, RouteLimiter, Standing};
-pub use limiters::{LimiterContext, Limiters};
-pub use permit::Permit;
-pub use queue::Urgency;
-pub use queue_capacity::{Limit, Limits, QueueCapacity};
-pub use recovered::Recovered;
-pub use slot_request::{Arrival, SlotRequest};
-pub use window::{Denied, Grant, NO_ANSWER_GRACE, Quota, Window};
+use self::limiters::DAY;
+pub use self::{
+    attempt::{Attempt, Unlimited},
+    call_history::CallHistory,
+    caller::Caller,
+    limiter::{LimiterStatus, Refused, RouteLimiter},
+    limiters::{LimiterContext, Limiters, RouteLimit},
+    queue::Urgency,
+    queue_capacity::{Limit, Limits, QueueCapacity},
+    record::{KeptToken, Key, Row, StartState},
+    recorded::{Health, Journal, RecordedBackend, Recovered},
+    slot_request::{Arrival, SlotRequest},
+    slots::{AfterLoss, Allowance, Backend, LimitSpec, Outlook, Recorded, Slots, Unrecorded},
+    step::{AttemptOf, LockHit, Observer, Step},
+    window::{Denied, Grant, NO_ANSWER_GRACE, Quota, Window},
+};

@@ -1,7 +1,7 @@
 //! Cancelling against granting, under thousands of schedules: `cargo test --features model --lib ledger::model`.
 //!
-//! The line's own code runs here, with shuttle's mutex in the place of its own: at each lock shuttle decides who goes
-//! on. The other mutexes of the ledger (waiting room, day, recorder, journal) are leaves: nobody asks for the line's while
+//! The limiter's own code runs here, with shuttle's mutex instead of its own: at each lock shuttle decides who goes on. The
+//! other mutexes of the ledger (queue capacity, windows, history, journal) are leaves: nobody asks for the limiter's while
 //! holding one of them, so no thread of a schedule is ever stopped inside one. If it were, the test would hang.
 //!
 //! Time stands still but for those who sleep until a moment nearby: they move the clock there, at a point of shuttle's
@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use http::StatusCode;
 use shuttle::{
     Config, Runner, future,
     rand::Rng,
@@ -34,7 +35,6 @@ use tokio::{
 
 use super::{tests::threshold_of, *};
 use crate::{
-    ledger::store::Key,
     os::clock,
     zoho::catalogue::{Pace, Threshold},
 };
@@ -99,20 +99,20 @@ impl Model {
             Threshold { lock: Duration::from_millis(1), ..threshold_of(requests, Duration::ZERO, Pace::Burst) };
         let context = LimiterContext::in_memory(Limits::calls(places));
         let room = Arc::clone(&context.room);
-        let limiter = RouteLimiter::new(Key::default(), Window::new(threshold, clock::now()), None, context);
+        let limiter = RouteLimiter::new(LimitSpec::own(Key::default(), threshold), Vec::new(), context);
         Arc::new(Self { limiter, room, out: AtomicU32::new(0), turned_out: AtomicU32::new(0), requests })
     }
 
     /// One caller that stays until it is served.
     async fn call(&self, how: Use) {
-        let permit = self.limiter.permit(SlotRequest::plain(clock::now() + FAR)).await.expect("who waits is served");
+        let permit = self.limiter.attempt(SlotRequest::plain(clock::now() + FAR)).await.expect("who waits is served");
         self.make_use_of(permit, how).await;
     }
 
     /// One of callers who do not all find a place: it is served, or told that there is none or that its own is needed.
     async fn call_in_a_crowd(&self, caller: Caller, how: Use) {
         let request = SlotRequest { caller, ..SlotRequest::plain(clock::now() + FAR) };
-        match self.limiter.permit(request).await {
+        match self.limiter.attempt(request).await {
             Ok(permit) => self.make_use_of(permit, how).await,
             Err(Refused::Full { limit, .. }) => {
                 self.turned_out.fetch_add(u32::from(limit == Limit::Lent), Ordering::Relaxed);
@@ -125,7 +125,7 @@ impl Model {
     async fn call_and_leave(&self, how: Use) {
         let mut looks = shuttle::rand::thread_rng().gen_range(0..4);
         let served = {
-            let mut permit = pin!(self.limiter.permit(SlotRequest::plain(clock::now() + FAR)));
+            let mut permit = pin!(self.limiter.attempt(SlotRequest::plain(clock::now() + FAR)));
             poll_fn(|context| match permit.as_mut().poll(context) {
                 Poll::Ready(permit) => Poll::Ready(Some(permit.expect("who waits is served"))),
                 Poll::Pending if looks == 0 => Poll::Ready(None),
@@ -142,7 +142,7 @@ impl Model {
         }
     }
 
-    async fn make_use_of(&self, mut permit: Permit, how: Use) {
+    async fn make_use_of(&self, mut permit: Attempt, how: Use) {
         // One that a lock overtook is worth nothing.
         let sent = !matches!(how, Use::GivesBack) && permit.sending().is_ok();
         if sent {
@@ -155,11 +155,11 @@ impl Model {
             match how {
                 Use::GivesBack | Use::Loses => {}
                 Use::Sends => {
-                    permit.answered();
-                    permit.executed();
+                    permit.answered(StatusCode::OK);
+                    permit.judged(true);
                 }
                 Use::MeetsALock => {
-                    permit.answered();
+                    permit.answered(StatusCode::OK);
                     permit.locked(None);
                 }
             }
@@ -169,11 +169,11 @@ impl Model {
     /// Everybody has gone: nothing may be left of them.
     fn is_empty(&self) {
         assert_eq!(self.room.waiting(), 0, "somebody sits on");
-        let standing = self.limiter.standing();
-        assert_eq!(standing.waiting, 0, "somebody stands on");
-        let left = standing.allowance.route.remaining;
+        let status = self.limiter.status();
+        assert_eq!(status.waiting, 0, "somebody stands on");
+        let left = status.allowance.route.remaining;
         RUNTIME.block_on(advance(NO_ANSWER_GRACE));
-        let free = self.limiter.standing().allowance.route.remaining;
+        let free = self.limiter.status().allowance.route.remaining;
         assert_eq!(free, self.requests, "a slot leaked; {left} were left");
     }
 }

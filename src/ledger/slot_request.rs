@@ -1,32 +1,36 @@
-//! What a call that wants a slot says of itself.
+//! What a call that wants a slot says about itself.
+
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Caller, Urgency};
+use super::{Caller, Observer, Urgency};
 
-/// One call's claim to a slot.
+/// One call's request for a slot.
 #[derive(Debug, Clone)]
 pub struct SlotRequest {
-    /// Whose call it is.
+    /// Who makes the call.
     pub caller: Caller,
-    /// How urgent it is among its caller's own.
+    /// How urgent it is among its caller's own calls.
     pub urgency: Urgency,
-    /// As what it comes to the queue.
+    /// Whether it comes to the queue again.
     pub arrival: Arrival,
     /// Until when it waits.
     pub deadline: Instant,
-    /// What it holds in memory while it waits.
+    /// What it holds in memory while it waits, in bytes.
     pub bytes: usize,
-    /// Its name in the record of what was sent.
+    /// Its name in logs and answers.
     pub request_id: Box<str>,
+    /// Who learns what becomes of it, besides those who learn of all calls.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
-/// As what a call comes to the queue.
+/// Whether a call is new or requeued after a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Arrival {
-    /// It had its turn and met a lock: it goes before those who had none yet.
+    /// It had its turn and met a lock: it goes before all calls that had none yet.
     Requeued,
-    /// It had none yet: it goes behind everybody of the same caller and urgency.
+    /// It had none yet: it goes behind all calls of the same caller and urgency.
     New,
 }
 
@@ -41,6 +45,7 @@ impl SlotRequest {
             deadline,
             bytes: 0,
             request_id: Box::default(),
+            observer: None,
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
-use super::{daily::Daily, *};
+use super::*;
 use crate::{
-    ledger::store::{Key, Row, StartState},
     os::clock,
     zoho::catalogue::{Pace, Threshold},
 };
@@ -57,7 +56,7 @@ fn a_call_never_sent_costs_nothing() {
     let mut window = Window::new(threshold(1, 1000, Pace::Burst), now);
     let grant = window.take(now).unwrap();
     assert_eq!(window.take(now).unwrap_err(), Denied::Unanswered);
-    window.refund(grant);
+    window.unused(grant);
     assert!(window.take(now).is_ok());
 }
 
@@ -77,21 +76,6 @@ fn after_a_lock_one_call_goes_alone_and_then_the_rest() {
     window.executed(probe);
     assert!(window.take(until).is_ok() && window.take(until).is_ok());
     assert!(window.take(until).is_err(), "the probe is charged too");
-}
-
-/// A process that was killed with calls on their way left its successor a daily bucket in which one call was to go alone
-/// first, for the sake of a lock that those calls might have met. But a day knows no lock: nothing ever told it that this
-/// call had been executed, and so it was the last one of the account until the gateway was started again.
-#[test]
-fn after_a_death_the_day_does_not_wait_for_a_call_that_goes_alone() {
-    let now = clock::now();
-    let row = Row { window: ms(1000), in_flight: 1, ..Row::default() };
-    let window = Window::restored(threshold(3, 1000, Pace::Burst), &row, now);
-    let day = Daily::new(window, Key::default(), Journal::in_memory());
-    for _ in 0..2 {
-        assert!(!day.change(|day| day.take(now)).unwrap().is_probe());
-    }
-    assert_eq!(day.window().quota(now).remaining, 0, "and the one that had no answer counts");
 }
 
 /// A store was lost while calls were on their way. Their answers might have told of a lock, but when the window that
@@ -162,9 +146,29 @@ fn after_a_death_with_an_answer_half_read_one_call_goes_alone() {
     window.answered(now, now);
     let restored = |row: Row| {
         let memory = StartState::Kept(BTreeMap::from([(Key::default(), row)]));
-        Recovered::new(memory, now).window(&Key::default(), rule, now)
+        Recovered::new(memory, now).window(&LimitSpec::own(Key::default(), rule), now)
     };
     assert!(restored(window.row(now)).take(now).unwrap().is_probe());
     window.executed(grant);
     assert!(!restored(window.row(now)).take(now).unwrap().is_probe());
+}
+
+#[test]
+fn a_window_gives_out_the_slots_that_this_process_may_use() {
+    let now = clock::now();
+    let mut window = Window::new(threshold(3, 1000, Pace::Burst), now);
+    window.allow(1);
+    let first = window.take(now).unwrap();
+    assert_eq!(window.take(now).unwrap_err(), Denied::Unanswered);
+    window.allow(9);
+    let others = [window.take(now).unwrap(), window.take(now).unwrap()];
+    assert!(window.take(now).is_err(), "never more than the threshold");
+    for grant in [first, others[0], others[1]] {
+        window.answered(now, now);
+        window.executed(grant);
+    }
+    window.allow(2);
+    let free = now + ms(1000);
+    assert_eq!(window.take(free - ms(1)).unwrap_err(), Denied::Until(free), "what is in use stays in use");
+    assert!(window.take(free).is_ok() && window.take(free).is_ok() && window.take(free).is_err());
 }

@@ -1,24 +1,23 @@
 //! The rule itself: which slots are charged, and when the next one comes free.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{cmp::Reverse, num::NonZeroU32, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{forecast::Forecast, occupancy::Occupancy, pacer::Pacer};
-use crate::{
-    ledger::store::Row,
-    zoho::catalogue::{Pace, Threshold},
-};
+use super::{Row, Step, forecast::Forecast, occupancy::Occupancy, pacer::Pacer};
+use crate::zoho::catalogue::{Pace, Threshold};
 
 /// How much longer than a window a call without an answer stays charged: bytes already handed to the network may
 /// still arrive after the connection was given up. The kernel stops sending before that (`upstream` sees to it), and the
 /// rest is generous for a path whose answers take milliseconds.
 pub const NO_ANSWER_GRACE: Duration = Duration::from_secs(5);
 
-/// The slots of one account and route.
+/// The slots of one limit: of an account and route, of an account's day, or of its token requests.
 #[derive(Debug)]
 pub struct Window {
     threshold: Threshold,
+    /// How many slots this process may use: all of the threshold, unless other processes use it too.
+    slots: u32,
     /// Calls sent whose answer's head has not arrived.
     in_flight: u32,
     /// Calls whose answer's head has arrived and whose body may yet tell of a lock.
@@ -43,7 +42,7 @@ struct Lock {
 }
 
 /// A slot was taken.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Grant {
     /// It is the one call that goes alone after a lock, of this number.
     probe: Option<u32>,
@@ -71,6 +70,13 @@ pub struct Quota {
     pub reset: Option<Duration>,
 }
 
+impl Quota {
+    /// Whether fewer calls are left, or the next one comes back later.
+    pub(super) fn is_tighter_than(&self, other: &Self) -> bool {
+        (self.remaining, Reverse(self.reset)) < (other.remaining, Reverse(other.reset))
+    }
+}
+
 impl Window {
     /// With every slot free.
     #[must_use]
@@ -78,7 +84,17 @@ impl Window {
         let pacer = (threshold.pace == Pace::Smooth).then(|| Box::new(Pacer::new(&threshold)));
         let longest = threshold.window + NO_ANSWER_GRACE;
         let occupancy = Occupancy::new(threshold.requests.get(), longest, now);
-        Self { threshold, in_flight: 0, unread: 0, occupancy, lock: None, probes: 0, pacer, round_trip: Duration::ZERO }
+        Self {
+            threshold,
+            slots: threshold.requests.get(),
+            in_flight: 0,
+            unread: 0,
+            occupancy,
+            lock: None,
+            probes: 0,
+            pacer,
+            round_trip: Duration::ZERO,
+        }
     }
 
     /// As an earlier process left it. Calls of which it never knew an answer are charged as if given up now, and one
@@ -97,8 +113,9 @@ impl Window {
         window
     }
 
-    /// As it would be at worst if nothing is known of what an earlier process did until `since`, but perhaps its lock.
-    /// One call goes alone first: that process may have been told of a lock, or not have lived to be.
+    /// At its worst: the record of earlier processes was lost, but perhaps not their lock, so all slots count as used until
+    /// `since`. One call goes alone first, because an earlier process may have been told of a lock, or may not have lived
+    /// to be told.
     #[must_use]
     pub fn worst(threshold: Threshold, lock: Option<Instant>, since: Instant, now: Instant) -> Self {
         let mut window = Self::new(threshold, now);
@@ -108,6 +125,11 @@ impl Window {
         }
         window.lock = Some(Lock { until: lock.unwrap_or(since), probe: None });
         window
+    }
+
+    /// From now on this process may use so many slots. Slots that are in use beyond that stay in use until they come free.
+    pub fn allow(&mut self, slots: u32) {
+        self.slots = slots.min(self.threshold.requests.get());
     }
 
     /// What has to be remembered of it.
@@ -137,14 +159,14 @@ impl Window {
                 return Err(Denied::Unanswered);
             }
         }
-        let surplus = self.charged().checked_sub(self.threshold.requests.get());
-        // More than all may be charged when the threshold was lowered since the last process.
+        let surplus = self.charged().checked_sub(self.slots);
+        // More than all may be in use when there were more slots before.
         let denied = surplus.map(|surplus| self.occupancy.nth(surplus).map_or(Denied::Unanswered, Denied::Until));
         denied.map_or(Ok(()), Err)
     }
 
     /// Takes a slot, to be charged until [`answered`](Self::answered), [`lost`](Self::lost) or
-    /// [`refund`](Self::refund) says otherwise.
+    /// [`unused`](Self::unused) says otherwise.
     ///
     /// # Errors
     /// [`Denied`] says when to ask again.
@@ -160,8 +182,21 @@ impl Window {
         Ok(Grant { probe: lock.probe })
     }
 
+    /// Takes in a step of the attempt that has this grant.
+    pub fn apply(&mut self, grant: Grant, step: &Step, now: Instant) {
+        match *step {
+            Step::Unused => self.unused(grant),
+            Step::Answered { sent_at, .. } => self.answered(now, sent_at),
+            Step::Lost => self.lost(now, grant),
+            Step::Unread => self.unread(grant),
+            Step::Judged { .. } => self.executed(grant),
+            // A lock is taken in by `locked`, which finds out how long it lasts.
+            Step::Sending | Step::NotSent | Step::Refused | Step::Locked(_) => {}
+        }
+    }
+
     /// The call was never sent.
-    pub fn refund(&mut self, grant: Grant) {
+    pub fn unused(&mut self, grant: Grant) {
         self.in_flight -= 1;
         self.probe_came_to_nothing(grant);
     }
@@ -206,7 +241,7 @@ impl Window {
     /// the threshold allows can have arrived within a window.
     pub fn shows_room(&mut self, now: Instant) -> bool {
         self.occupancy.expire(now);
-        self.lock.is_none() && self.charged() < self.threshold.requests.get()
+        self.lock.is_none() && self.charged() < self.slots
     }
 
     /// The call was executed: if it is the one that goes alone after a lock, the lock is over.
@@ -215,7 +250,7 @@ impl Window {
         self.lock = self.lock.filter(|lock| !lock.awaits(grant));
     }
 
-    /// Whoever else keeps to a lock, this bucket need not.
+    /// Clears the lock without waiting for the call that goes alone: another window keeps the locks of these calls.
     pub(super) fn forget_lock(&mut self) {
         self.lock = None;
     }
@@ -243,8 +278,7 @@ impl Window {
     /// a usual round trip.
     pub(super) fn forecast(&mut self, now: Instant) -> Forecast {
         self.occupancy.expire(now);
-        let requests = self.threshold.requests.get();
-        let surplus = self.charged().saturating_sub(requests);
+        let surplus = self.charged().saturating_sub(self.slots);
         let generation = self.round_trip + self.threshold.window;
         let opens = match self.lock {
             Some(Lock { probe: Some(_), .. }) => now + self.round_trip,
@@ -253,8 +287,9 @@ impl Window {
         Forecast {
             opens,
             alone: self.lock.filter(|lock| lock.probe.is_none()).map(|_| self.round_trip),
-            requests,
-            free: requests.saturating_sub(self.charged()),
+            // Without any slot nobody knows when one comes.
+            requests: self.slots.max(1),
+            free: self.slots.saturating_sub(self.charged()),
             moments: Forecast::moments(&self.occupancy, (now + generation, self.in_flight), surplus),
             generation,
             pace: self.pacer.as_ref().map(|pacer| pacer.forecast(now)),
@@ -272,7 +307,7 @@ impl Window {
         Quota {
             requests: self.threshold.requests,
             window,
-            remaining: if lock.is_some() { 0 } else { self.threshold.requests.get().saturating_sub(charged) },
+            remaining: if lock.is_some() { 0 } else { self.slots.saturating_sub(charged) },
             reset: lock.or(slot).map(|at| at.saturating_duration_since(now)),
         }
     }

@@ -24,7 +24,7 @@ use crate::{
     listener::peer::{Exposure, Peer},
     message::{body::Body, boxed::BoxFuture, host},
     problem::{Cause, Foreign, Refusal},
-    zoho::endpoint::ZohoHost,
+    zoho::host::ZohoHost,
 };
 
 /// The names under which the gateway is known, beside addresses and names beyond DNS: in lower case, without ports.

@@ -83,8 +83,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        call::{Payload, TokenRefusal, tests::call},
+        call::{Payload, tests::call},
         ledger::LockHit,
+        zoho::reply::TokenRefusal,
     };
 
     /// What a room beyond the door answers, one after the other; the last one repeats.
@@ -105,7 +106,7 @@ mod tests {
     }
 
     fn locked() -> RetryReason {
-        RetryReason::Locked(LockHit { until: clock::now(), external_use: false })
+        RetryReason::Locked(LockHit { until: clock::now(), external: false })
     }
 
     fn dead() -> RetryReason {

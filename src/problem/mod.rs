@@ -13,11 +13,7 @@ use crate::{
     call::{CallContext, attempt_log::Fate},
     ledger::{Allowance, Caller, Limit, Refused},
     message::{payload_error::Fault, protocol::ProtocolFault},
-    zoho::{
-        account::AccountName,
-        catalogue::{RouteId, Scopes},
-        endpoint::DataCenter,
-    },
+    zoho::{account::AccountName, catalogue::RouteId, data_center::DataCenter, scope::Scopes},
 };
 
 /// A call that is not answered by Zoho.

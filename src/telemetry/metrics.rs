@@ -19,6 +19,7 @@ use prometheus_client::{
 use super::{audit_writer, log, plain};
 use crate::{
     call::{CacheOutcome, RequestSummary},
+    ledger::{Key, LockHit},
     problem::Cause,
     zoho::{account::AccountName, catalogue::RouteId},
 };
@@ -248,13 +249,12 @@ impl Metrics {
     }
 
     /// Zoho answered that a call is locked.
-    pub fn locked(&self, account: &AccountName, route: &RouteId) {
-        self.locks.get_or_create(&RouteLabels { account: account.to_string(), route: route.to_string() }).inc();
-    }
-
-    /// A lock came while the ledger had free slots.
-    pub fn external_use(&self, account: &AccountName, route: &RouteId) {
-        self.external_use.get_or_create(&RouteLabels { account: account.to_string(), route: route.to_string() }).inc();
+    pub(super) fn locked(&self, key: &Key, hit: &LockHit) {
+        let labels = RouteLabels { account: key.account.clone(), route: key.limit.clone() };
+        self.locks.get_or_create(&labels).inc();
+        if hit.external {
+            self.external_use.get_or_create(&labels).inc();
+        }
     }
 
     /// A read was answered by the cache, or past it.

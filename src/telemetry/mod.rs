@@ -1,5 +1,6 @@
 //! What the gateway tells its operators: logs and metrics.
 
+mod attempts;
 mod audit_file;
 mod audit_writer;
 mod log;

@@ -5,10 +5,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 use crate::{
     message::host,
     secret::credential::Credential,
-    zoho::{
-        catalogue::Product,
-        endpoint::{DataCenter, Endpoints},
-    },
+    zoho::{data_center::DataCenter, endpoint::Endpoints, product::Product},
 };
 
 /// One login: where it lives and what it is let in with.
@@ -26,7 +23,7 @@ pub struct Account {
     pub client_secret: Credential,
     /// OAuth refresh token.
     pub refresh_token: Credential,
-    /// How many calls of People its plan allows in a day; `None`: not watched.
+    /// How many calls its plan allows in a day, of the products with a daily limit; `None`: not counted.
     pub daily_calls: Option<NonZeroU32>,
 }
 
@@ -44,7 +41,7 @@ impl Account {
             let endpoint = self.endpoints.product(*product);
             // An address, or a private name with a port of its own, may as well be the gateway's.
             let only_the_endpoints = endpoint.is_named() && !(host::is_private(&name) && host::has_port(authority));
-            name == self.data_center.host(*product) || (name == host::name(endpoint.host()) && only_the_endpoints)
+            name == product.host(self.data_center) || (name == host::name(endpoint.host()) && only_the_endpoints)
         };
         Product::ALL.into_iter().find(spelled_out).or_else(|| Product::ALL.into_iter().find(named))
     }
@@ -58,7 +55,7 @@ impl Account {
     /// The hosts by which [`product_of`](Self::product_of) finds a product.
     pub fn hosts(&self) -> impl Iterator<Item = String> {
         let hosts = |product: Product| {
-            [self.data_center.host(product).to_owned(), self.endpoints.product(product).host().to_owned()]
+            [product.host(self.data_center).to_owned(), self.endpoints.product(product).host().to_owned()]
         };
         Product::ALL.into_iter().flat_map(hosts)
     }

@@ -1,6 +1,12 @@
-//! Zoho: its products, data centres, accounts, catalogue of calls and the form of its answers.
+//! Everything that is true of Zoho only: products, data centres and hosts, accounts, the catalogue of calls, scopes, the
+//! form of its answers, and the dialect of its accounts server.
 
 pub mod account;
+pub mod accounts_server;
 pub mod catalogue;
+pub mod data_center;
 pub mod endpoint;
-pub mod success;
+pub mod host;
+pub mod product;
+pub mod reply;
+pub mod scope;

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 use http::Method;
 use zoho_gateway::{
     middleware::route::{Matcher, Path},
-    zoho::catalogue::{Catalogue, Product, Provenance, Route},
+    zoho::{
+        catalogue::{Catalogue, Provenance, Route},
+        product::Product,
+    },
 };
 
 /// Rows whose number is not the one in force: name, requests in force, why.

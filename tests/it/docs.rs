@@ -1,6 +1,10 @@
-//! The documentation, held to what the program has: the names of problems and of metrics, and links that lead somewhere.
+//! The documentation matches the program: names of problems, metrics and fields, links, and paths of source files.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// What the shared interface promises, whatever else there is.
 const PROMISED: [&str; 17] = [
@@ -62,11 +66,8 @@ fn every_field_that_ends_here_is_documented_and_no_other() {
 
 #[test]
 fn every_link_leads_somewhere() {
-    let pages = fs::read_dir(root().join("docs")).expect("docs/").map(|entry| entry.expect("an entry").path());
-    let pages =
-        pages.chain(["README.md", "SECURITY.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|name| root().join(name)));
     let mut wrong = Vec::new();
-    for page in pages {
+    for page in pages(&["docs", "docs/decisions"]) {
         let text = fs::read_to_string(&page).expect("a page");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if link.contains("://") {
@@ -82,6 +83,36 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// The decisions are left out: an old one may name files of its time.
+#[test]
+fn every_source_path_that_a_page_names_exists() {
+    let is_path = |span: &&str| {
+        ["src/", "tests/", "config/"].iter().any(|start| span.starts_with(start)) && !span.contains(char::is_whitespace)
+    };
+    let mut wrong = Vec::new();
+    for page in pages(&["docs"]) {
+        let text = fs::read_to_string(&page).expect("a page");
+        for path in text.split('`').skip(1).step_by(2).filter(is_path) {
+            if !fs::exists(root().join(path)).is_ok_and(|found| found) {
+                wrong.push(format!("{}: {path}", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// The pages at the root and in these folders.
+fn pages(folders: &[&str]) -> Vec<PathBuf> {
+    let top = ["README.md", "SECURITY.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+    let mut pages: Vec<_> = top.iter().map(|name| root().join(name)).collect();
+    for folder in folders {
+        let entries = fs::read_dir(root().join(folder)).expect("a folder of pages");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        pages.extend(paths.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    pages
 }
 
 /// The names in a column of the tables under a heading.

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| zoho_gateway::middleware::token::fuzzing::answer(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zoho_gateway::zoho::accounts_server::fuzzing::answer(data));

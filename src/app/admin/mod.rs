@@ -79,7 +79,7 @@ impl Admin {
 
     /// Whether what is sent can be written down.
     fn records(&self) -> bool {
-        !matches!(self.limiters.context().journal.health(), Health::Failing(_))
+        !matches!(self.limiters.context().backend.health(), Health::Failing(_))
     }
 
     /// Ready: takes new work, can record what it sends, and Zoho takes at least one account. A dead account beside a
@@ -88,7 +88,7 @@ impl Admin {
         let mut checks = BTreeMap::new();
         let draining = self.shutdown.is_draining();
         checks.insert("listener".to_owned(), if draining { "draining".to_owned() } else { "ok".to_owned() });
-        checks.insert("state".to_owned(), status::state(&self.limiters.context().journal.health()));
+        checks.insert("state".to_owned(), status::state(&self.limiters.context().backend.health()));
         let mut served = false;
         for (name, source) in self.sources.iter() {
             let standing = source.standing();

@@ -1,16 +1,16 @@
-//! `/status`: how every bucket stands, and what was seen of external use.
+//! `/status`: how every bucket stands, and what was seen of others who spend the same quota.
 
 use serde_json::{Value, json};
 
-use crate::ledger::{Health, Limiters, Quota, Standing};
+use crate::ledger::{Health, LimiterStatus, Limiters, Quota};
 
 /// The whole of it.
 pub(super) fn status(limiters: &Limiters) -> Value {
     let context = limiters.context();
     json!({
-        "state": state(&context.journal.health()),
+        "state": state(&context.backend.health()),
         "waiting": context.room.waiting(),
-        "buckets": limiters.standings().iter().map(bucket).collect::<Vec<_>>(),
+        "buckets": limiters.status().iter().map(bucket).collect::<Vec<_>>(),
         "incidents": context.history.incidents(),
     })
 }
@@ -24,17 +24,17 @@ pub(super) fn state(health: &Health) -> String {
     }
 }
 
-fn bucket(standing: &Standing) -> Value {
-    let Standing { key, allowance, locked, waiting, expected, external_use } = standing;
+fn bucket(status: &LimiterStatus) -> Value {
+    let LimiterStatus { key, allowance, locked, waiting, expected, external_locks } = status;
     json!({
         "account": key.account,
-        "route": key.meter,
+        "route": key.limit,
         "threshold": quota(&allowance.route),
         "daily": allowance.daily.as_ref().map(quota),
         "locked_for_seconds": locked.map(|locked| locked.as_secs_f64()),
         "waiting": waiting,
         "expected_wait_seconds": expected.as_secs_f64(),
-        "external_use": external_use,
+        "external_use": external_locks,
     })
 }
 

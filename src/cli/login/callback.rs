@@ -4,7 +4,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, header::HOST};
 use oauth2::url::form_urlencoded;
 
 use super::{Page, State, redirect::NoCode, request::REDIRECT_PATH};
-use crate::secret::Secret;
+use crate::{secret::Secret, zoho::accounts_server};
 
 /// What Zoho sent the browser back with.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub(super) fn judge(method: &Method, uri: &Uri, headers: &HeaderMap, state: &Sta
         return stranger(StatusCode::BAD_REQUEST, text);
     }
     if let Some(error) = given.error {
-        return CallbackResult::Ours(Err(NoCode::Denied(identifier(&error))));
+        return CallbackResult::Ours(Err(NoCode::Denied(accounts_server::identifier(&error))));
     }
     match given.code {
         Some(code) if !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_graphic()) => {
@@ -99,13 +99,6 @@ fn is_local(headers: &HeaderMap) -> bool {
     let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else { return false };
     let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
     name == "127.0.0.1" || name.eq_ignore_ascii_case("localhost")
-}
-
-/// An error code of Zoho's, or that it was none: what comes by the redirect is not repeated unseen.
-pub(super) fn identifier(error: &str) -> String {
-    let sound =
-        (1..=64).contains(&error.len()) && error.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if sound { error.to_owned() } else { "something that is no error code".to_owned() }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::{
         exchange::{self, Home},
         keep::Shelf,
         redirect::redirect,
-        request, scopes,
+        request,
     },
     middleware::token::{Code, Grants},
     secret::Secret,
@@ -25,7 +25,9 @@ use crate::{
     zoho::{
         account::{Account, AccountName},
         catalogue::Route,
-        endpoint::{DataCenter, Endpoint},
+        data_center::DataCenter,
+        endpoint::Endpoint,
+        scope::{self, Missing},
     },
 };
 
@@ -117,7 +119,7 @@ impl Desk<'_> {
         let redirect_uri = request::redirect_uri(listener.local_addr().map_or(port, |address| address.port()));
         let state = State::random().map_err(failed)?;
         let wanted = match scopes {
-            [] => scopes::needed(&self.routes),
+            [] => scope::needed(&self.routes),
             wanted => wanted.iter().map(String::as_str).collect(),
         };
         let url = request::url(self.account, &wanted, &redirect_uri, &state);
@@ -204,7 +206,7 @@ pub(in crate::cli) fn scopes_told(
     config: &Path,
     list: bool,
 ) -> String {
-    let missing = scopes::missing(routes, granted);
+    let missing = scope::missing(routes, granted);
     if missing.is_empty() {
         return String::new();
     }
@@ -226,8 +228,8 @@ pub(in crate::cli) fn scopes_told(
 /// How many routes a line names: a login for LMS alone lacks scopes of hundreds.
 const NAMED: usize = 3;
 
-fn lacking(name: &str, missing: &[scopes::Missing<'_>]) -> String {
-    let line = |missing: &scopes::Missing<'_>| {
+fn lacking(name: &str, missing: &[Missing<'_>]) -> String {
+    let line = |missing: &Missing<'_>| {
         let routes: Vec<_> = missing.routes.iter().map(|id| id.as_str()).collect();
         let more = match routes.len().saturating_sub(NAMED) {
             0 => String::new(),

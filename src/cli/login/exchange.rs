@@ -5,10 +5,7 @@ use crate::{
     middleware::token::{Admission, Code, Grants},
     problem::{Cause, respond},
     secret::Secret,
-    zoho::{
-        account::Account,
-        endpoint::{DataCenter, Endpoint},
-    },
+    zoho::{account::Account, accounts_server, data_center::DataCenter, endpoint::Endpoint},
 };
 
 /// Where a login turned out to live.
@@ -97,24 +94,10 @@ pub async fn exchange(
 }
 
 fn words(cause: &Cause, code: &Code) -> String {
-    let Cause::AccountUnauthorised { reason } = cause else { return respond::for_operators(cause) };
-    let meaning = match (reason.as_str(), &code.redirect_uri) {
-        ("invalid_client", _) => "client_id is none of this data centre's; compare it with the API console",
-        ("invalid_client_secret", _) => {
-            "client_secret is wrong; a client has another one in each data centre, unless it was set up with the same"
-        }
-        ("invalid_code", Some(_)) => "the code was used before or is older than two minutes; log in again",
-        ("invalid_code", None) => {
-            "the code was used before, is too old, or was made by another client or in another data centre; \
-             let the API console make a new one"
-        }
-        ("invalid_redirect_uri", Some(uri)) => {
-            return format!("Zoho says {reason}; register {uri} for the client in the API console");
-        }
-        ("invalid_redirect_uri", None) => "the code is not a self client's; log in without --code",
-        _ => "compare client_id, client_secret and data_center with the API console",
-    };
-    format!("Zoho says {reason}; {meaning}")
+    match cause {
+        Cause::AccountUnauthorised { reason } => accounts_server::advice(reason, code.redirect_uri.as_deref()),
+        other => respond::for_operators(other),
+    }
 }
 
 #[cfg(test)]

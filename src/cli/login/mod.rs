@@ -18,7 +18,6 @@ mod random;
 pub mod redirect;
 pub mod request;
 pub mod revoke;
-pub mod scopes;
 mod state;
 
 pub use callback::Redirect;

@@ -18,6 +18,7 @@ use super::{
     Page, Redirect, State,
     callback::{self, CallbackResult},
 };
+use crate::zoho::product::Product;
 
 /// A person who has not consented by then has gone; Zoho's own page gives up sooner.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -32,7 +33,10 @@ const FLUSH: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum NoCode {
     /// The user refused, or Zoho did.
-    #[error("Zoho says {0}: no consent was given; try again, as a user who may use People and Calendar")]
+    #[error(
+        "Zoho says {0}: no consent was given; try again, as a user who may use {products}",
+        products = Product::list("and", |product| product.title().to_owned())
+    )]
     Denied(String),
     /// The redirect is this login's and holds neither code nor error.
     #[error("the redirect holds no code; try again")]

@@ -1,9 +1,7 @@
 //! The address that a browser is to open (RFC 6749 section 4.1.1, as Zoho's pages have it).
 
-use oauth2::url::form_urlencoded::Serializer;
-
 use super::State;
-use crate::zoho::account::Account;
+use crate::zoho::{account::Account, accounts_server};
 
 /// Zoho wants redirect addresses registered, so the port has to be known beforehand. It means nothing else.
 pub const REDIRECT_PORT: u16 = 9004;
@@ -20,18 +18,8 @@ pub fn redirect_uri(port: u16) -> String {
 /// The authorisation page of the account's data centre, asked for exactly these scopes.
 #[must_use]
 pub fn url(account: &Account, scopes: &[&str], redirect_uri: &str, state: &State) -> String {
-    let mut query = Serializer::new(String::new());
-    query
-        .append_pair("response_type", "code")
-        .append_pair("client_id", &account.client_id)
-        // Zoho parts them by commas, where RFC 6749 has spaces.
-        .append_pair("scope", &scopes.join(","))
-        .append_pair("redirect_uri", redirect_uri)
-        // A refresh token comes only with the first, and for a second time only with the second.
-        .append_pair("access_type", "offline")
-        .append_pair("prompt", "consent")
-        .append_pair("state", state.expose());
-    format!("{}/oauth/v2/auth?{}", account.endpoints.accounts, query.finish())
+    let server = &account.endpoints.accounts;
+    accounts_server::authorization_url(server, &account.client_id, scopes, redirect_uri, state.expose())
 }
 
 #[cfg(test)]

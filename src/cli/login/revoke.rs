@@ -2,22 +2,18 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Limited};
-use oauth2::url::form_urlencoded::Serializer;
-use serde_json::Value;
 
-use super::callback;
 use crate::{
-    message::body::Body,
     problem::{Cause, respond},
     secret::Secret,
     upstream::{Client, Failure},
-    zoho::{account::Account, endpoint::Endpoint},
+    zoho::{
+        account::Account,
+        accounts_server::{LARGEST_ANSWER, revocation, revoked},
+        endpoint::Endpoint,
+    },
 };
-
-/// An answer is a few words; a larger one is none.
-const LARGEST_ANSWER: usize = 64 * 1024;
 
 /// The token is not known to be revoked.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +33,7 @@ pub async fn revoke(client: &Client, timeout: Duration, account: &Account, token
     let untold = |failure: Failure| failed(respond::for_operators(&failure.cause));
     let authority = server.authority().as_str();
     let exchange = async {
-        let request = request(server, token).ok_or_else(|| failed(respond::for_operators(&Cause::Internal)))?;
+        let request = revocation(server, token).ok_or_else(|| failed(respond::for_operators(&Cause::Internal)))?;
         let response =
             client.request(request).await.map_err(|error| untold(Failure::of(&error, authority, u64::MAX)))?;
         let status = response.status();
@@ -47,58 +43,5 @@ pub async fn revoke(client: &Client, timeout: Duration, account: &Account, token
     };
     let timed_out = |_| untold(Failure::timeout(authority));
     let (status, body) = tokio::time::timeout(timeout, exchange).await.map_err(timed_out)??;
-    success(status, &body).map_err(failed)
-}
-
-/// The token goes into the body: a query would end up in logs.
-fn request(server: &Endpoint, token: &Secret) -> Option<Request<Body>> {
-    let form = Serializer::new(String::new()).append_pair("token", token.expose()).finish();
-    let mut request = Request::new(Body::full(form));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = format!("{server}/oauth/v2/token/revoke").parse::<Uri>().ok()?;
-    let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-    request.headers_mut().insert(CONTENT_TYPE, form);
-    Some(request)
-}
-
-/// Zoho tells errors under status 200 too, so only its own word for success counts.
-fn success(status: StatusCode, body: &[u8]) -> Result<(), String> {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    if status.is_success() && answer["status"] == "success" {
-        return Ok(());
-    }
-    match answer["error"].as_str() {
-        Some("invalid_code") => Err("Zoho says invalid_code; it is revoked already, or of another data centre".into()),
-        Some(error) => Err(format!("Zoho says {}", callback::identifier(error))),
-        None => Err(format!("status {status}, without a word of success")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_token_stands_in_the_body_alone() {
-        let server = "https://accounts.zoho.eu".parse().unwrap();
-        let request = request(&server, &Secret::from("1000.a+b")).unwrap();
-        assert_eq!(request.uri(), "https://accounts.zoho.eu/oauth/v2/token/revoke");
-        assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "token=1000.a%2Bb");
-    }
-
-    #[test]
-    fn only_a_word_of_success_is_one() {
-        assert_eq!(success(StatusCode::OK, br#"{"status":"success"}"#), Ok(()));
-        for (status, body, expected) in [
-            (200, r#"{"error":"invalid_code"}"#, "revoked already"),
-            (400, r#"{"error":"invalid_token"}"#, "Zoho says invalid_token"),
-            (200, r#"{"error":"1000.secret token","status":"failure"}"#, "no error code"),
-            (500, r#"{"status":"success"}"#, "status 500"),
-            (200, "", "status 200"),
-            (200, "<html>", "status 200"),
-        ] {
-            let told = success(StatusCode::from_u16(status).unwrap(), body.as_bytes()).unwrap_err();
-            assert!(told.contains(expected) && !told.contains("secret"), "{body}: {told}");
-        }
-    }
+    revoked(status, &body).map_err(failed)
 }

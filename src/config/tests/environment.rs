@@ -30,7 +30,7 @@ fn the_environment_overrides_the_file() {
     assert_eq!(lock, Duration::from_secs(60));
     assert_eq!(config.callers.by_key(b"key").map(|found| found.who.weight().get()), Some(5));
     assert_eq!(config.accounts[0].client_secret.current().expose(), "other");
-    assert_eq!(config.accounts[0].endpoints.people.to_string(), "http://localhost:1");
+    assert_eq!(config.accounts[0].endpoints.product(Product::People).to_string(), "http://localhost:1");
 }
 
 #[test]

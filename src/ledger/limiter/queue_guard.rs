@@ -1,4 +1,4 @@
-//! A place in the queue; dropping it leaves the queue.
+//! A caller's place in the queue. Dropping it leaves the queue.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::{sync::futures::Notified, time::Instant};
 
 use super::{
     super::{
-        Permit, SlotRequest,
+        Attempt, SlotRequest,
         queue::Ticket,
         queue_capacity::{Limit, QueueAdmission},
         waiter_signal::WaiterSignal,
@@ -17,12 +17,12 @@ use super::{
 use crate::os::clock;
 
 pub(super) enum Entered {
-    Served(Permit),
+    Served(Attempt),
     Waiting(QueueGuard),
 }
 
 pub(super) enum Look {
-    Served(Permit),
+    Served(Attempt),
     /// Look again then, or when woken.
     Wait {
         until: Option<Instant>,
@@ -35,7 +35,7 @@ pub(in crate::ledger) struct QueueGuard {
     signal: Arc<WaiterSignal>,
     request: SlotRequest,
     /// Given up after the place.
-    _seat: QueueAdmission,
+    _admission: QueueAdmission,
 }
 
 impl QueueGuard {
@@ -46,7 +46,7 @@ impl QueueGuard {
         request: SlotRequest,
         admission: QueueAdmission,
     ) -> Self {
-        Self { limiter, ticket, signal, request, _seat: admission }
+        Self { limiter, ticket, signal, request, _admission: admission }
     }
 
     pub(super) fn listen(&self) -> Notified<'_> {
@@ -65,11 +65,11 @@ impl QueueGuard {
         }
         let mut until = state.next_review();
         if state.queue.head() == Some(self.ticket) {
-            match state.take(now) {
+            match self.limiter.slots.take(now) {
                 Ok(grant) => {
                     state.queue.serve(self.ticket);
-                    self.limiter.note(&mut state);
-                    return Ok(Look::Served(Permit::new(Arc::clone(&self.limiter), grant, self.request.clone())));
+                    let request = self.request.clone();
+                    return Ok(Look::Served(Attempt::with_slot(&self.limiter, grant, request)));
                 }
                 Err(Denied::Until(at)) => until = Some(until.map_or(at, |review| review.min(at))),
                 Err(Denied::Unanswered) => {}

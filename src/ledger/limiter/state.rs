@@ -1,4 +1,4 @@
-//! What a line decides under its lock: who gets a slot, who may wait, and who waits in vain.
+//! What a limiter decides under its mutex: who may wait, who is next, and who waits in vain.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -6,19 +6,16 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        Arrival, Caller, SlotRequest, Urgency, Window,
-        daily::Daily,
-        forecast::Forecast,
+        Arrival, Caller, SlotRequest, Urgency,
         queue::{Joined, Queue, Ticket},
         queue_capacity::Limit,
+        slots::{Allowance, Outlook, Slots},
         waiter_signal::WaiterSignal,
-        window::{Denied, Grant},
     },
-    Allowance, Refused,
+    Refused,
 };
 
-/// Added to a `Retry-After` that depends on a call without an answer yet; and how often the head of a line looks whether
-/// another line has given back a slot of the day.
+/// Added to a `Retry-After` that depends on a call without an answer yet.
 const A_WHILE: Duration = Duration::from_secs(1);
 
 /// How often promises are looked at again that something may have broken: so seldom that it costs a few percent of one
@@ -27,14 +24,11 @@ const REVIEW_PER_WAITER: Duration = Duration::from_micros(2);
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) window: Window,
-    daily: Option<Arc<Daily>>,
+    slots: Arc<dyn Slots>,
     pub(super) queue: Queue<Waiter>,
-    /// Those who have left the queue because they can no longer be served in time, until they hear so.
+    /// Those who have left the queue because they can no longer be served in time, until they learn so.
     pub(super) told: HashMap<Ticket, Refused>,
-    /// The store has been told that something changed.
-    pub(super) noted: bool,
-    pub(super) external_use: u64,
+    pub(super) external_locks: u64,
     /// The gateway's end, once it is known.
     closes: Option<Instant>,
     review: Review,
@@ -54,95 +48,45 @@ struct Review {
     due: bool,
 }
 
-/// The line's future: that of its bucket, and that of the account's day.
-struct Outlook {
-    now: Instant,
-    route: Forecast,
-    day: Option<Forecast>,
-    locked_until: Option<Instant>,
-    /// The next slot depends on a call on its way, and nobody knows how long that will take.
-    unanswered: bool,
-    closes: Option<Instant>,
+/// Whether a caller with `ahead` others before it is served in time, and before the gateway stops.
+fn admits(outlook: &Outlook, closes: Option<Instant>, ahead: usize, deadline: Instant) -> Result<(), Refused> {
+    let expected = outlook.at(ahead).0;
+    if expected > deadline {
+        return Err(refused(outlook, ahead));
+    }
+    if closes.is_some_and(|closes| expected > closes) { Err(Refused::Closing) } else { Ok(()) }
 }
 
-impl Outlook {
-    /// When the caller is served that has `ahead` others before it, and whether it is the day that it waits for.
-    fn at(&self, ahead: usize) -> (Instant, bool) {
-        let route = self.route.at(ahead);
-        let day = self.day.as_ref().map(|day| day.at(ahead)).filter(|day| *day > route);
-        (day.unwrap_or(route), day.is_some())
+/// What a caller is told that has `ahead` others before it and cannot wait for its turn.
+fn refused(outlook: &Outlook, ahead: usize) -> Refused {
+    let (expected, daily) = outlook.at(ahead);
+    if let (Some(until), false) = (outlook.locked_until, daily) {
+        return Refused::Locked { retry_after: until.saturating_duration_since(outlook.now) };
     }
-
-    /// Whether the caller is served in time that has `ahead` others before it.
-    fn admits(&self, ahead: usize, deadline: Instant) -> Result<(), Refused> {
-        let expected = self.at(ahead).0;
-        if expected > deadline {
-            return Err(self.refused(ahead));
-        }
-        if self.closes.is_some_and(|closes| expected > closes) { Err(Refused::Closing) } else { Ok(()) }
-    }
-
-    /// What the caller is told that has `ahead` others before it and cannot wait for its turn.
-    fn refused(&self, ahead: usize) -> Refused {
-        let (expected, daily) = self.at(ahead);
-        if let (Some(until), false) = (self.locked_until, daily) {
-            return Refused::Locked { retry_after: until.saturating_duration_since(self.now) };
-        }
-        let unanswered = if self.unanswered { A_WHILE } else { Duration::ZERO };
-        Refused::Saturated { retry_after: expected.saturating_duration_since(self.now) + unanswered, daily }
-    }
+    let unanswered = if outlook.unanswered { A_WHILE } else { Duration::ZERO };
+    Refused::Saturated { retry_after: expected.saturating_duration_since(outlook.now) + unanswered, daily }
 }
 
 impl State {
-    pub(super) fn new(window: Window, daily: Option<Arc<Daily>>) -> Self {
+    pub(super) fn new(slots: Arc<dyn Slots>) -> Self {
         Self {
-            window,
-            daily,
+            slots,
             queue: Queue::new(),
             told: HashMap::new(),
-            noted: false,
-            external_use: 0,
+            external_locks: 0,
             closes: None,
             review: Review::default(),
-        }
-    }
-
-    /// Takes a slot of the route and one of the day, or neither.
-    pub(super) fn take(&mut self, now: Instant) -> Result<Grant, Denied> {
-        let Some(daily) = &self.daily else { return self.window.take(now) };
-        self.window.room(now)?;
-        daily.change(|day| {
-            // Another line may give one back at any time, and it cannot wake this one.
-            day.room(now).map_err(|denied| match denied {
-                Denied::Until(at) => Denied::Until(at.min(now + A_WHILE)),
-                Denied::Unanswered => Denied::Until(now + A_WHILE),
-            })?;
-            let grant = self.window.take(now)?;
-            day.take(now)?;
-            Ok(grant)
-        })
-    }
-
-    /// Whether [`take`](Self::take) would take now.
-    pub(super) fn has_room(&mut self, now: Instant) -> bool {
-        self.window.room(now).is_ok() && self.daily.as_ref().is_none_or(|daily| daily.window().room(now).is_ok())
-    }
-
-    pub(super) fn change(&mut self, now: Instant, change: impl Fn(&mut Window, Instant)) {
-        change(&mut self.window, now);
-        if let Some(daily) = &self.daily {
-            daily.change(|day| change(day, now));
         }
     }
 
     /// Whether it can be served in time.
     pub(super) fn admits(&mut self, request: &SlotRequest, now: Instant) -> Result<(), Refused> {
         let ahead = self.queue.position(&request.caller, request.arrival, request.urgency, now);
-        let outlook = self.outlook(now);
+        let outlook = self.slots.outlook(now);
         if request.deadline <= now {
-            return Err(outlook.refused(ahead));
+            return Err(refused(&outlook, ahead));
         }
-        outlook.admits(ahead, request.deadline)
+        admits(&outlook, self.closes, ahead, request.deadline)
     }
 
     /// Nobody is served after `at`.
@@ -169,19 +113,19 @@ impl State {
     /// When a newcomer like this could be served.
     pub(super) fn expected(&mut self, caller: &Caller, urgency: Urgency, now: Instant) -> Instant {
         let ahead = self.queue.position(caller, Arrival::New, urgency, now);
-        self.outlook(now).at(ahead).0
+        self.slots.outlook(now).at(ahead).0
     }
 
-    pub(super) fn allowance(&mut self, now: Instant) -> Allowance {
-        let mut route = self.window.quota(now);
+    pub(super) fn allowance(&self, now: Instant) -> Allowance {
+        let mut allowance = self.slots.allowance(now);
         if !self.queue.is_empty() {
-            route.remaining = 0;
+            allowance.route.remaining = 0;
         }
-        Allowance { route, daily: self.daily.as_ref().map(|daily| daily.window().quota(now)) }
+        allowance
     }
 
-    pub(super) fn refused(&mut self, now: Instant, ahead: usize) -> Refused {
-        self.outlook(now).refused(ahead)
+    pub(super) fn refused(&self, now: Instant, ahead: usize) -> Refused {
+        refused(&self.slots.outlook(now), ahead)
     }
 
     pub(super) fn wake_head(&self) {
@@ -199,11 +143,11 @@ impl State {
 
     /// Tells everybody who can no longer be served in time. Those who stay move up behind them.
     fn tell_hopeless(&mut self, now: Instant) {
-        let outlook = self.outlook(now);
+        let outlook = self.slots.outlook(now);
         let mut staying = 0;
         let mut hopeless = Vec::new();
         for (ticket, waiter) in self.queue.in_order() {
-            match outlook.admits(staying, waiter.deadline) {
+            match admits(&outlook, self.closes, staying, waiter.deadline) {
                 Ok(()) => staying += 1,
                 Err(refused) => hopeless.push((ticket, refused)),
             }
@@ -227,18 +171,6 @@ impl State {
             self.tell_hopeless(now);
             let waiters = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
             self.review = Review { not_before: Some(now + REVIEW_PER_WAITER * waiters), due: false };
-        }
-    }
-
-    fn outlook(&mut self, now: Instant) -> Outlook {
-        let day = self.daily.as_ref().map(|daily| daily.window().forecast(now));
-        Outlook {
-            now,
-            route: self.window.forecast(now),
-            day,
-            locked_until: self.window.locked_until(now),
-            unanswered: self.window.is_unanswered(),
-            closes: self.closes,
         }
     }
 }

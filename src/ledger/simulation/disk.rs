@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 use super::{dice::Dice, flaw::Flaw, known::Known};
-use crate::ledger::{
-    NO_ANSWER_GRACE,
-    store::{Key, Row, StartState},
-};
+use crate::ledger::{Key, NO_ANSWER_GRACE, Row, StartState};
 
 /// One commit.
 #[derive(Debug)]

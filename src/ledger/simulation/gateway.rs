@@ -1,6 +1,6 @@
 //! One process of the gateway, as far as the ledger is concerned: the real rule, the real memory.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
@@ -11,19 +11,14 @@ use super::{
     plan::{Plan, Rule},
 };
 use crate::{
-    ledger::{
-        Denied, Grant, Journal, Recovered, Window,
-        daily::Daily,
-        store::{Key, Row, StartState},
-        tests::threshold_of,
-    },
+    ledger::{Denied, Grant, Key, LimitSpec, Recovered, Row, StartState, Step, Window, tests::threshold_of},
     zoho::catalogue::{Pace, Threshold},
 };
 
 #[derive(Debug)]
 pub(super) struct Gateway {
     pub(super) window: Window,
-    day: Option<Arc<Daily>>,
+    day: Option<Window>,
     pub(super) known: Known,
     /// The commit under way, and the permits it is for.
     commit: Option<(Commit, Vec<Number>)>,
@@ -47,10 +42,11 @@ impl Gateway {
         let left = past.left();
         let pace = if plan.smooth { Pace::Smooth } else { Pace::Burst };
         let route = threshold(rule, plan.lock, pace);
-        let window = past.window(&key("route"), route, now);
+        let window = past.window(&LimitSpec::own(key("route"), route), now);
         let day = plan.day.map(|rule| {
-            let window = past.window(&key("daily"), threshold(rule, 0, Pace::Burst), now);
-            Daily::new(window, key("daily"), Journal::in_memory())
+            let mut day = past.window(&LimitSpec::own(key("daily"), threshold(rule, 0, Pace::Burst)), now);
+            day.forget_lock();
+            day
         });
         let gateway = Self {
             window,
@@ -65,23 +61,27 @@ impl Gateway {
         (gateway, left)
     }
 
-    /// As a line does: a slot of the route and one of the day, or neither.
+    /// A slot of the route and one of the day, or neither.
     pub(super) fn take(&mut self, now: Instant) -> Result<Grant, Denied> {
-        let Some(day) = &self.day else { return self.window.take(now) };
-        self.window.room(now)?;
-        day.change(|day| {
+        if let Some(day) = &mut self.day {
             day.room(now)?;
-            let grant = self.window.take(now)?;
+        }
+        let grant = self.window.take(now)?;
+        if let Some(day) = &mut self.day {
             day.take(now)?;
-            Ok(grant)
-        })
+        }
+        Ok(grant)
     }
 
-    pub(super) fn change(&mut self, change: impl Fn(&mut Window)) {
-        change(&mut self.window);
-        if let Some(day) = &self.day {
-            day.change(change);
+    pub(super) fn note(&mut self, grant: Grant, step: &Step, now: Instant) {
+        for window in [Some(&mut self.window), self.day.as_mut()].into_iter().flatten() {
+            window.apply(grant, step, now);
         }
+        self.changed = true;
+    }
+
+    /// The next commit has something to write.
+    pub(super) fn touch(&mut self) {
         self.changed = true;
     }
 
@@ -99,8 +99,8 @@ impl Gateway {
         }
         self.changed = false;
         let mut rows = vec![(key("route"), self.window.row(now))];
-        if let Some(day) = &self.day {
-            rows.push((key("daily"), day.window().row(now)));
+        if let Some(day) = &mut self.day {
+            rows.push((key("daily"), day.row(now)));
         }
         self.commit = Some((Commit { rows, known: self.known }, mem::take(&mut self.waiting)));
         true
@@ -129,6 +129,6 @@ fn threshold(rule: Rule, lock: u64, pace: Pace) -> Threshold {
     }
 }
 
-fn key(meter: &str) -> Key {
-    Key { account: "account".to_owned(), meter: meter.to_owned() }
+fn key(limit: &str) -> Key {
+    Key { account: "account".to_owned(), limit: limit.to_owned() }
 }

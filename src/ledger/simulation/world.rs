@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
     zoho::{Lock, Meter, Response, TooMany},
 };
 use crate::{
-    ledger::{Denied, Grant},
+    ledger::{Denied, Grant, Step},
     os::clock,
 };
 
@@ -361,7 +362,7 @@ impl World {
         if overtaken || self.dice.in_a_thousand(self.plan.cancelled) {
             self.calls[number].ended = true;
             self.tally.refunded += 1;
-            self.gateway().change(|window| window.refund(grant));
+            self.gateway().note(grant, &Step::Unused, instant);
             return Ok(());
         }
         let allowed = self.gateway().known.sent(number, now);
@@ -386,7 +387,7 @@ impl World {
             self.at(head, Event::Head(number));
         }
         if flaw == Some(Flaw::CountsAtSend) {
-            self.gateway().change(|window| window.answered(instant, instant));
+            self.gateway().note(grant, &answered(instant), instant);
         }
         Ok(())
     }
@@ -411,11 +412,11 @@ impl World {
     }
 
     fn head(&mut self, number: Number) {
-        let now = self.instant();
+        let (now, grant) = (self.instant(), self.calls[number].grant);
         let sent = self.base + Duration::from_micros(self.calls[number].sent.unwrap_or_default());
         self.calls[number].ended = true;
         if self.flaw != Some(Flaw::CountsAtSend) {
-            self.gateway().change(|window| window.answered(now, sent));
+            self.gateway().note(grant, &answered(sent), now);
         }
         if self.dice.below(8) == 0 {
             let body = self.dice.below(self.plan.back + 1);
@@ -430,7 +431,7 @@ impl World {
         let Call { grant, hit, arrives, .. } = self.calls[number];
         if self.dice.in_a_thousand(self.plan.unread) {
             self.gateway().known.came_to_nothing(number);
-            self.gateway().change(|window| window.unread(grant));
+            self.gateway().note(grant, &Step::Unread, instant);
             return;
         }
         match hit {
@@ -441,7 +442,7 @@ impl World {
                 let ours = gateway.window.locked(instant, told);
                 assert!(ours.is_some_and(|ours| ours > instant));
                 gateway.known.told_of_a_lock(until);
-                gateway.change(|_| {});
+                gateway.touch();
                 self.commit(true);
                 self.tell(|| format!("told at {now} of a lock until {until}"));
             }
@@ -449,8 +450,8 @@ impl World {
                 let gateway = self.gateway();
                 gateway.known.executed(number);
                 if grant.is_probe() {
-                    gateway.window.executed(grant);
-                    gateway.change(|_| {});
+                    gateway.window.apply(grant, &Step::Judged { executed: true }, instant);
+                    gateway.touch();
                 }
             }
             None => unreachable!("an answer comes after its arrival"),
@@ -465,14 +466,14 @@ impl World {
         let flaw = self.flaw;
         let gateway = self.gateway();
         gateway.known.came_to_nothing(number);
-        gateway.change(|window| match flaw {
-            Some(Flaw::CountsAtSend) => window.unread(grant),
+        match flaw {
+            Some(Flaw::CountsAtSend) => gateway.note(grant, &Step::Unread, now),
             Some(Flaw::NoGrace) => {
-                window.answered(now, now);
-                window.unread(grant);
+                gateway.note(grant, &answered(now), now);
+                gateway.note(grant, &Step::Unread, now);
             }
-            _ => window.lost(now, grant),
-        });
+            _ => gateway.note(grant, &Step::Lost, now),
+        }
     }
 
     // === Small words ===
@@ -514,4 +515,9 @@ impl fmt::Display for Breach {
             Self::Wrong(Wrong::NotAlone { beside }) => write!(f, "a call was sent beside call {beside}, after a lock"),
         }
     }
+}
+
+/// The head of an answer to a call that was sent then.
+fn answered(sent_at: Instant) -> Step {
+    Step::Answered { sent_at, status: StatusCode::OK }
 }

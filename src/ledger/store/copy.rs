@@ -11,12 +11,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    files,
-    row::{Key, Stored},
-    timeline::Timeline,
-};
-use crate::secret::file_watch;
+use super::{files, row::Stored, timeline::Timeline};
+use crate::{ledger::Key, secret::file_watch};
 
 /// Room for every route of a thousand accounts.
 const LONGEST_COPY: u64 = 64 * 1024 * 1024;
@@ -33,6 +29,8 @@ pub(super) struct LockCopy {
 /// What the file says.
 #[derive(Debug, Serialize, Deserialize)]
 struct Sheet {
+    /// The field has an older name on the disk.
+    #[serde(rename = "era")]
     boot_id: Option<String>,
     written: i64,
     locks: Vec<Line>,
@@ -41,7 +39,8 @@ struct Sheet {
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     account: String,
-    meter: String,
+    #[serde(rename = "meter")]
+    limit: String,
     until: i64,
 }
 
@@ -60,7 +59,7 @@ impl LockCopy {
         };
         let Sheet { boot_id, written, locks } = serde_json::from_slice(&text)?;
         let shift = timeline.shift(boot_id.as_deref(), written);
-        let lock = |Line { account, meter, until }| (Key { account, meter }, until.saturating_add(shift));
+        let lock = |Line { account, limit, until }| (Key { account, limit }, until.saturating_add(shift));
         Ok(Some(locks.into_iter().map(lock).collect()))
     }
 
@@ -90,7 +89,7 @@ impl LockCopy {
             return Ok(());
         }
         let line =
-            |(key, until): (&Key, &i64)| Line { account: key.account.clone(), meter: key.meter.clone(), until: *until };
+            |(key, until): (&Key, &i64)| Line { account: key.account.clone(), limit: key.limit.clone(), until: *until };
         let locks = self.locks.iter().map(line).collect();
         let sheet = Sheet { boot_id: timeline.boot_id().map(str::to_owned), written: timeline.now(), locks };
         files::replace(&self.path, &serde_json::to_vec(&sheet)?)?;

@@ -14,11 +14,12 @@ use std::{
 use redb::{StorageBackend, backends::FileBackend};
 
 use super::{
-    Key, OpenError, Row, StartState,
+    OpenError,
     database::{Database, Fault},
     files,
     tests::{HOUR, Machine, kept, key, open_in},
 };
+use crate::ledger::{Key, Row, StartState};
 
 /// A used folder, and what is in it.
 fn used(machine: &Machine, end: impl FnOnce(&Machine)) -> BTreeMap<Key, Row> {

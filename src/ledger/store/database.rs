@@ -18,9 +18,9 @@ use redb::{
 
 use super::{
     files::{self, FileId},
-    row::{Key, Stored},
+    row::Stored,
 };
-use crate::secret::file_watch;
+use crate::{ledger::Key, secret::file_watch};
 
 /// An open database.
 #[derive(Debug)]
@@ -127,8 +127,8 @@ impl Database {
         guarded(|| {
             self.commit(|transaction| {
                 let mut table = transaction.open_table(ROWS).map_err(fault)?;
-                for (Key { account, meter }, row) in rows {
-                    let key = (account.as_str(), meter.as_str());
+                for (Key { account, limit }, row) in rows {
+                    let key = (account.as_str(), limit.as_str());
                     if row.is_empty() {
                         table.remove(key).map_err(fault)?;
                     } else {
@@ -188,9 +188,9 @@ impl Database {
         let mut rows = Vec::new();
         for entry in transaction.open_table(ROWS).map_err(fault)?.iter().map_err(fault)? {
             let (key, value) = entry.map_err(fault)?;
-            let (account, meter) = key.value();
+            let (account, limit) = key.value();
             let (written, window, in_flight, unread, charges, lock) = value.value();
-            let key = Key { account: account.to_owned(), meter: meter.to_owned() };
+            let key = Key { account: account.to_owned(), limit: limit.to_owned() };
             rows.push((key, Stored { written, window, in_flight, unread, charges, lock }));
         }
         let mut incidents = Vec::new();

@@ -36,13 +36,12 @@ mod service;
 mod tests;
 mod timeline;
 
-use std::{collections::BTreeMap, path::PathBuf};
-
-use tokio::time::Instant;
+use std::collections::BTreeMap;
 
 pub use error::{OpenError, WriteError};
-pub use row::{Key, Row};
 pub use service::Store;
+
+use super::{KeptToken, StartState};
 
 /// A store just opened, and what it remembers.
 #[derive(Debug)]
@@ -55,34 +54,4 @@ pub struct Opened {
     pub incidents: Vec<String>,
     /// The tokens that were kept and still live, by account.
     pub tokens: BTreeMap<String, KeptToken>,
-}
-
-/// An access token that outlives its process, sealed by whoever keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptToken {
-    /// What only its owner can read.
-    pub sealed: Vec<u8>,
-    /// When it dies.
-    pub expires_at: Instant,
-}
-
-/// What is known of the time before this process.
-#[derive(Debug, PartialEq, Eq)]
-pub enum StartState {
-    /// The folder was never used: nothing was ever sent from here.
-    Fresh,
-    /// Everything that was known, in this process's time.
-    Kept(BTreeMap<Key, Row>),
-    /// The database was there once, but is missing, damaged or unreadable.
-    ///
-    /// Every opening says so again until the first [`Store::write`] after it, which therefore has to carry everything
-    /// that is to be remembered.
-    Lost {
-        /// What was found.
-        reason: String,
-        /// Where the damaged file is now.
-        set_aside: Option<PathBuf>,
-        /// The locks, from the copy kept beside the database; empty if that is unreadable too.
-        locks: BTreeMap<Key, Instant>,
-    },
 }

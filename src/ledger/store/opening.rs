@@ -3,17 +3,21 @@
 use std::{collections::BTreeMap, fs::OpenOptions, io, path::Path};
 
 use super::{
-    KeptToken, Opened, StartState, Store,
+    Opened, Store,
     commit_mark::CommitMark,
     copy::LockCopy,
     database::{Contents, Database, Fault, StoredToken},
     dir_lock::DirLock,
     error::OpenError,
     files,
-    row::{Key, Stored},
+    row::Stored,
     timeline::Timeline,
 };
-use crate::{os::writable, secret::file_watch};
+use crate::{
+    ledger::{KeptToken, Key, StartState},
+    os::writable,
+    secret::file_watch,
+};
 
 /// What stands in the database's place.
 pub(super) enum Found {

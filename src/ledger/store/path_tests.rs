@@ -4,7 +4,8 @@ use std::{fs, io, os::unix::fs::symlink, os::unix::net::UnixListener, path::Path
 
 use rustix::fs::{CWD, Mode, mkfifoat};
 
-use super::{OpenError, StartState, Store, tests::Machine};
+use super::{OpenError, Store, tests::Machine};
+use crate::ledger::StartState;
 
 /// More than an opening takes.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,34 +1,9 @@
-//! A bucket as it has to be remembered, in this process's time and in that of the disk.
+//! A row as the disk has it, in nanoseconds of the clock of one boot.
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::timeline::Timeline;
-
-/// Which meter a row belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Key {
-    /// The account's name.
-    pub account: String,
-    /// A route's id, or "daily".
-    pub meter: String,
-}
-
-/// A bucket as it has to be remembered.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Row {
-    /// The span its charges were computed with.
-    pub window: Duration,
-    /// Calls sent, or about to be, whose answer is not known.
-    pub in_flight: u32,
-    /// Calls are answered whose answer was not read to its end, where it may tell of a lock.
-    pub unread: bool,
-    /// When how many answered slots come free, earliest first.
-    pub charges: Vec<(Instant, u32)>,
-    /// The end of a lock.
-    pub lock: Option<Instant>,
-}
+use crate::ledger::Row;
 
 /// A row as the disk has it: in nanoseconds of an era's clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,14 +15,6 @@ pub(super) struct Stored {
     pub(super) unread: bool,
     pub(super) charges: Vec<(i64, u32)>,
     pub(super) lock: Option<i64>,
-}
-
-impl Row {
-    /// Whether there is nothing to remember.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.in_flight == 0 && !self.unread && self.charges.is_empty() && self.lock.is_none()
-    }
 }
 
 impl Stored {

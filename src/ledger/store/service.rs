@@ -3,7 +3,6 @@
 use std::{io, path::PathBuf};
 
 use super::{
-    KeptToken,
     commit_mark::CommitMark,
     copy::LockCopy,
     database::{Database, Fault, StoredToken},
@@ -11,9 +10,10 @@ use super::{
     error::WriteError,
     files,
     opening::{Found, MISSING, look},
-    row::{Key, Row, Stored},
+    row::Stored,
     timeline::Timeline,
 };
+use crate::ledger::{KeptToken, Key, Row};
 
 /// What the gateway remembers, on the disk. One process holds it at a time.
 #[derive(Debug)]

@@ -5,8 +5,11 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, t
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::{KeptToken, Key, OpenError, Opened, Row, StartState, Store, files, timeline::Timeline};
-use crate::os::clock::{self, Anchor, BootId};
+use super::{OpenError, Opened, Store, files, timeline::Timeline};
+use crate::{
+    ledger::{KeptToken, Key, Row, StartState},
+    os::clock::{self, Anchor, BootId},
+};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -42,8 +45,8 @@ pub(super) fn open_in(dir: &Path, timeline: Timeline) -> Result<Opened, OpenErro
     Store::open_in(dir, timeline)
 }
 
-pub(super) fn key(account: &str, meter: &str) -> Key {
-    Key { account: account.to_owned(), meter: meter.to_owned() }
+pub(super) fn key(account: &str, limit: &str) -> Key {
+    Key { account: account.to_owned(), limit: limit.to_owned() }
 }
 
 pub(super) fn kept(memory: StartState) -> BTreeMap<Key, Row> {

@@ -19,7 +19,7 @@ use crate::{
     os::clock,
     problem::ratelimit,
     secret::hex,
-    zoho::success::tells_of_success,
+    zoho::reply::{self, ReplyKind},
 };
 
 /// A larger answer streams through and is not kept.
@@ -100,7 +100,7 @@ impl CachedResponse {
         let (Some(varied), false) = (varied, head.headers.contains_key(header::CONTENT_ENCODING)) else {
             return Err(NotKept::Unfit(Response::from_parts(head, Body::full(body))));
         };
-        if !tells_of_success(&body) {
+        if reply::read(StatusCode::OK, &body) != ReplyKind::Succeeded {
             return Err(NotKept::Failure(Response::from_parts(head, Body::full(body))));
         }
         let limits = ratelimit::FIELDS.into_iter();

@@ -18,7 +18,6 @@ use tokio::time::Instant;
 use crate::{
     call::{Call, attempt_log::AttemptLog},
     os::clock,
-    zoho::catalogue::Product,
 };
 
 /// Enough that unrelated paths seldom meet; 128 KiB.
@@ -76,17 +75,14 @@ impl Epochs {
         Write { epochs, place, attempt_log: call.attempt_log.clone(), settled: false }
     }
 
-    /// By server and decoded path: neither the query nor the login, nor the way it is written, nor which of the two roots
-    /// of People it begins with makes it another resource.
+    /// By server and decoded path: neither query nor login nor spelling nor the choice among a product's two roots makes it
+    /// another resource.
     pub(super) fn place(&self, call: &Call) -> Place {
         let context = &call.context;
         let server = context.account.endpoints.product(context.route.product).authority().as_str();
-        let path: Vec<u8> = percent_decode_str(call.target.path().trim_end_matches('/')).collect();
-        let path = match context.route.product {
-            Product::People => path.strip_prefix(b"/people").filter(|rest| rest.starts_with(b"/api/")).unwrap_or(&path),
-            Product::Calendar => &path,
-        };
-        let hash = self.hasher.hash_one((server, path));
+        // The route layer lets only UTF-8 pass.
+        let path = percent_decode_str(call.target.path().trim_end_matches('/')).decode_utf8_lossy();
+        let hash = self.hasher.hash_one((server, context.route.product.below_first_root(&path)));
         // The remainder is below the number of epochs.
         Place((hash % EPOCHS as u64) as usize)
     }

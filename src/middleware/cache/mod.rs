@@ -4,7 +4,7 @@
 //! long its answers keep; then that span, not Zoho's `Cache-Control`, decides freshness: Zoho marks all of its answers
 //! as not to be kept, and RFC 9111 section 4.2.4 lets a cache be configured otherwise. The caller's directives are
 //! followed (`directives`, `conditions`). Only complete, successful answers to GET are kept: a failure inside a 200 is
-//! not one ([`success`](crate::zoho::success)).
+//! not one ([`reply`](crate::zoho::reply)).
 //!
 //! A write through the gateway makes every earlier answer for the same path stale (RFC 9111 section 4.4), also one that
 //! is still on its way (`epochs`). Identical reads share one flight (`flights`); it outlives the caller who started it,

@@ -104,9 +104,10 @@ fn asked(call: &Call) -> Result<bool, Refusal> {
 
 fn verdict(limiters: &Limiters, max_wait: Duration, call: &Call) -> Response<Body> {
     let (account, route) = call.context.names();
-    let limiter = limiters.limiter(&call.context.account, &call.context.route);
+    let limit = limiters.limit(&call.context.account, &call.context.route);
+    let limiter = limit.limiter();
     let request = call.slot_request(call.deadline(max_wait));
-    let (wait, judged) = limiter.as_ref().map_or((Duration::ZERO, Ok(())), |limiter| limiter.verdict(&request));
+    let (wait, judged) = limiter.map_or((Duration::ZERO, Ok(())), |limiter| limiter.verdict(&request));
     let refusal = judged.err().map(|refused| Refusal::from(Cause::from(refused)).of(&call.context));
     let verdict = DryRunResult {
         account: account.as_str(),

@@ -13,7 +13,6 @@ pub mod fuzzing;
 pub mod hygiene;
 mod peek;
 mod service;
-mod signs;
 mod tracing_fields;
 
 pub use service::Forward;

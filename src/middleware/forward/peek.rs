@@ -5,10 +5,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::message::body::Body;
-
-/// Zoho's error answers take a few hundred bytes; a longer body is content.
-const LARGEST: usize = 4 * 1024;
+use crate::{message::body::Body, zoho::reply::LARGEST_ERROR};
 
 /// A body after the look.
 pub(super) struct Peeked {
@@ -30,11 +27,11 @@ pub(super) struct Broken {
 /// # Errors
 /// When the connection breaks meanwhile.
 pub(super) async fn peek(mut incoming: Incoming) -> Result<Peeked, Broken> {
-    if incoming.size_hint().lower() > LARGEST as u64 {
+    if incoming.size_hint().lower() > LARGEST_ERROR as u64 {
         return Ok(Peeked { body: incoming.into(), seen: Bytes::new() });
     }
     let mut seen = BytesMut::new();
-    while seen.len() <= LARGEST {
+    while seen.len() <= LARGEST_ERROR {
         let frame = match incoming.frame().await.transpose() {
             Ok(frame) => frame,
             Err(error) => return Err(Broken { seen: seen.freeze(), error }),

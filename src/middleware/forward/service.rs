@@ -18,19 +18,18 @@ use tower::Service;
 use super::{
     coding, framing, hygiene,
     peek::{self, Broken, Peeked},
-    signs::{self, ReplyKind},
 };
 use crate::{
-    call::{
-        Answer, Call, RetryReason, Signed, Token,
-        attempt_log::{AttemptLog, Unrecorded},
-    },
-    ledger::{LockHit, Permit},
+    call::{Answer, Call, RetryReason, Signed, Token, attempt_log::Unrecorded},
+    ledger::{Attempt, LockHit},
     message::{body::Body, boxed::BoxFuture},
     os::clock,
     problem::{Cause, Refusal, ScopeEvidence},
     upstream::{Client, Failure},
-    zoho::{endpoint::Endpoint, success},
+    zoho::{
+        endpoint::Endpoint,
+        reply::{self, ReplyKind},
+    },
 };
 
 /// The last room before Zoho.
@@ -54,102 +53,91 @@ impl Forward {
 }
 
 impl Way {
-    async fn visit(self: Arc<Self>, signed: Signed) -> Result<Answer, Refusal> {
-        let Signed { call, mut permit, token } = signed;
+    async fn forward(self: Arc<Self>, signed: Signed) -> Result<Answer, Refusal> {
+        let (call, mut attempt, token) = signed.into_parts();
         let (context, attempt_log) = (call.context.clone(), call.attempt_log.clone());
         let endpoint = context.account.endpoints.product(context.route.product);
         let request = request(call, endpoint, &token).ok_or_else(|| Refusal::from(Cause::Internal).of(&context))?;
         let refuse = |cause| Refusal::from(cause).of(&context);
-        let (mut head, body) =
-            match self.send(request, endpoint, permit.as_mut(), &attempt_log).await.map_err(refuse)? {
-                Sent::Answered(head, body) => (head, body),
-                Sent::Overtaken(until) => return Ok(overtaken(until)),
-            };
-        attempt_log.answered(head.status);
+        // Before the slot is used: the record may take its time, and a lock may come meanwhile.
+        attempt_log.announced().await.map_err(|Unrecorded| refuse(Cause::AuditUnavailable))?;
+        let (mut head, body) = match self.send(request, endpoint, &mut attempt).await.map_err(refuse)? {
+            Sent::Answered(head, body) => (head, body),
+            Sent::HeldBack(until) => return Ok(held_back(until)),
+        };
         let framed = framing::settle(&mut head).map_err(|unframed| {
             Failure::invalid(endpoint.authority().as_str(), "http_protocol_error", unframed.to_string()).cause
         });
-        // The status alone is a sign; whatever becomes of the body, nothing more may be sent.
+        // The status alone tells of a lock. Whatever becomes of the body, nothing more may be sent.
         if head.status == StatusCode::TOO_MANY_REQUESTS
-            && let Some(hit) = permit.as_mut().and_then(|permit| permit.locked(retry_after(&head)))
+            && let Some(hit) = attempt.locked(retry_after(&head))
         {
-            attempt_log.refused();
             return Ok(answer(head, body.into(), Some(RetryReason::Locked(hit))));
-        }
-        // Without a permit there is no lock to be kept, so only a refused token is of interest.
-        if permit.is_none() && head.status.is_success() {
-            framed.map_err(refuse)?;
-            attempt_log.judged(|| true);
-            return Ok(answer(head, Body::from(body).patient(self.timeout), None));
         }
         let (seen, peeked) = self.peek(body, endpoint).await;
         let seen = decoded(&head, &seen);
-        let sign = signs::read(head.status, &head.headers, &seen, clock::wall());
-        if sign.is_some() {
-            attempt_log.refused();
-        }
-        // Also in an answer that broke off, or that nobody can hand on: the lock is there all the same.
-        let hit = match (&sign, &mut permit) {
-            (Some(ReplyKind::Locked(retry_after)), Some(permit)) => permit.locked(*retry_after),
+        let kind = reply::read(head.status, &seen);
+        // Also in an answer that broke off, or that cannot be handed on: the lock is there all the same.
+        let hit = match kind {
+            ReplyKind::Locked => attempt.locked(retry_after(&head)),
             _ => None,
         };
+        if kind.is_unexecuted() {
+            attempt.refused();
+        }
         let body = framed.and(peeked).map_err(refuse)?;
-        attempt_log.judged(|| sign.is_none() && !success::tells_of_failure(&seen));
         if let Some(hit) = hit {
             return Ok(answer(head, body, Some(RetryReason::Locked(hit))));
         }
-        permit.as_mut().map(Permit::executed);
-        if let Some(ReplyKind::ScopeMissing(code)) = sign {
-            let scopes = context.route.scopes.clone();
-            return Err(refuse(Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Code(code) }));
-        }
-        let retry = match sign {
-            Some(ReplyKind::TokenRefused(refusal)) => Some(RetryReason::TokenRefused(refusal)),
+        attempt.judged(!kind.is_unexecuted() && kind != ReplyKind::Failed);
+        let retry = match kind {
+            ReplyKind::ScopeMissing(code) => {
+                let scopes = context.route.scopes.clone();
+                return Err(refuse(Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Code(code) }));
+            }
+            ReplyKind::TokenRefused(refusal) => Some(RetryReason::TokenRefused(refusal)),
             _ => None,
         };
         Ok(answer(head, body.patient(self.timeout), retry))
     }
 
-    /// The exchange itself, with the ledger's books kept at the moments that count.
+    /// The exchange itself; the attempt learns of each moment that counts.
     async fn send(
         &self,
         mut request: Request<Body>,
         endpoint: &Endpoint,
-        permit: Option<&mut Permit>,
-        attempt_log: &AttemptLog,
+        attempt: &mut Attempt,
     ) -> Result<Sent, Cause> {
         let server = endpoint.authority().as_str();
         let connection = capture_connection(&mut request);
-        // Before the slot is charged: the record may take its time, and a lock may come meanwhile.
-        attempt_log.announced().await.map_err(|Unrecorded| Cause::AuditUnavailable)?;
-        let mut attempt = match Attempt::begin(permit, attempt_log, &connection) {
-            Ok(attempt) => attempt,
-            Err(until) => return Ok(Sent::Overtaken(until)),
+        let exchange = match Exchange::begin(attempt, &connection) {
+            Ok(exchange) => exchange,
+            Err(until) => return Ok(Sent::HeldBack(until)),
         };
-        // Dropped before the attempt, which then sees whether it came to a connection.
-        let mut exchange = pin!(tokio::time::timeout(self.timeout, self.client.request(request)));
+        // Dropped before the exchange, which then sees whether it came to a connection.
+        let mut response = pin!(tokio::time::timeout(self.timeout, self.client.request(request)));
         let outcome = tokio::select! {
-            outcome = &mut exchange => outcome,
-            until = attempt.overtaken() => {
-                if attempt.is_unsent() {
-                    return Ok(Sent::Overtaken(until));
+            outcome = &mut response => outcome,
+            until = exchange.attempt.held_back() => {
+                if exchange.is_unsent() {
+                    return Ok(Sent::HeldBack(until));
                 }
-                exchange.await
+                response.await
             }
         };
         let mut failure = match outcome {
             Ok(Ok(response)) => {
-                attempt.answered();
+                exchange.attempt.answered(response.status());
                 return received(response, &connection, endpoint);
             }
             Ok(Err(error)) => Failure::of(&error, server, self.max_body),
             Err(_) => Failure::timeout(server),
         };
-        if attempt.is_unsent() {
+        if exchange.is_unsent() {
             failure = failure.without_connection();
         }
         if failure.never_sent {
-            attempt.take_back();
+            exchange.attempt.not_sent();
         }
         Err(failure.cause)
     }
@@ -177,7 +165,7 @@ impl Service<Signed> for Forward {
     }
 
     fn call(&mut self, signed: Signed) -> Self::Future {
-        Box::pin(Arc::clone(&self.0).visit(signed))
+        Box::pin(Arc::clone(&self.0).forward(signed))
     }
 }
 
@@ -212,60 +200,31 @@ fn request(call: Call, endpoint: &Endpoint, token: &Token) -> Option<Request<Bod
     Some(request)
 }
 
-/// One attempt, noted in ledger and trail as sent from just before its first byte may leave. Without a connection none of
-/// it was written; if it ends like that, however it ends, it is noted as not sent.
-struct Attempt<'a> {
-    permit: Option<&'a mut Permit>,
-    attempt_log: &'a AttemptLog,
+/// One attempt, which counts as sent from just before its first byte may leave. Without a connection none of it was written;
+/// if it ends like that, however it ends, it was not sent.
+struct Exchange<'a> {
+    attempt: &'a mut Attempt,
     connection: &'a CaptureConnection,
 }
 
-impl<'a> Attempt<'a> {
+impl<'a> Exchange<'a> {
     /// # Errors
-    /// The end of a lock that came since the permit was given: then nothing may be sent.
-    fn begin(
-        mut permit: Option<&'a mut Permit>,
-        attempt_log: &'a AttemptLog,
-        connection: &'a CaptureConnection,
-    ) -> Result<Self, Instant> {
-        if let Some(permit) = &mut permit {
-            permit.sending()?;
-        }
-        attempt_log.sends();
-        Ok(Self { permit, attempt_log, connection })
+    /// The end of a lock that came since the attempt got its slot: then nothing may be sent.
+    fn begin(attempt: &'a mut Attempt, connection: &'a CaptureConnection) -> Result<Self, Instant> {
+        attempt.sending()?;
+        Ok(Self { attempt, connection })
     }
 
     /// Until the request has a connection, it can still be held back from a lock.
     fn is_unsent(&self) -> bool {
         self.connection.connection_metadata().is_none()
     }
-
-    /// Resolves when a lock comes that this call may not be sent in, with its end.
-    async fn overtaken(&self) -> Instant {
-        match &self.permit {
-            Some(permit) => permit.overtaken().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn answered(&mut self) {
-        if let Some(permit) = &mut self.permit {
-            permit.answered();
-        }
-    }
-
-    fn take_back(&mut self) {
-        if let Some(permit) = &mut self.permit {
-            permit.not_sent();
-        }
-        self.attempt_log.not_sent();
-    }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         if self.is_unsent() {
-            self.take_back();
+            self.attempt.not_sent();
         }
     }
 }
@@ -274,7 +233,7 @@ impl Drop for Attempt<'_> {
 enum Sent {
     Answered(Parts, Incoming),
     /// A lock came before anything was sent; its end.
-    Overtaken(Instant),
+    HeldBack(Instant),
 }
 
 /// The answer, and what it means for the connection that it came on.
@@ -294,16 +253,16 @@ fn received(response: Response<Incoming>, connection: &CaptureConnection, endpoi
     Ok(Sent::Answered(head, body))
 }
 
-/// Stands for the answer of a call that was held back; nobody but the retry room sees it.
-fn overtaken(until: Instant) -> Answer {
+/// Stands for the answer of a call that was held back from a lock; only the retry layer sees it.
+fn held_back(until: Instant) -> Answer {
     Answer {
         response: Response::new(Body::default()),
-        retry: Some(RetryReason::Locked(LockHit { until, external_use: false })),
+        retry: Some(RetryReason::Locked(LockHit { until, external: false })),
     }
 }
 
 fn retry_after(head: &Parts) -> Option<Duration> {
-    signs::retry_after(&head.headers, clock::wall())
+    reply::retry_after(&head.headers, clock::wall())
 }
 
 /// What the gateway saw of a body, as it reads.

@@ -11,15 +11,16 @@ use crate::{
     secret::credential::Credential,
     zoho::{
         account::{Account, AccountName},
-        catalogue::{Catalogue, Product},
-        endpoint::DataCenter,
+        catalogue::Catalogue,
+        data_center::DataCenter,
+        product::Product,
     },
 };
 
 /// Built once; arranging the catalogue for each input would be most of the time.
 static HOUSE: LazyLock<(Account, Matcher)> = LazyLock::new(|| {
     let mut endpoints = DataCenter::Us.endpoints();
-    endpoints.calendar = "http://127.0.0.1:9999".parse().expect("an endpoint");
+    *endpoints.product_mut(Product::Calendar) = "http://127.0.0.1:9999".parse().expect("an endpoint");
     let account = Account {
         name: AccountName::new("main"),
         data_center: DataCenter::Us,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, Uri, header, uri::PathAndQuery};
 use oauth2::url::Url;
 
-use crate::zoho::{account::Account, catalogue::Product};
+use crate::zoho::{account::Account, product::Product};
 
 /// The fields whose value is one location (RFC 9110 sections 10.2.2 and 8.7).
 const FIELDS: [HeaderName; 2] = [header::LOCATION, header::CONTENT_LOCATION];
@@ -104,9 +104,9 @@ impl Locations {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, format!(":{port}")),
             _ => (named, String::new()),
         };
-        let is_centers = name.trim_end_matches('.').eq_ignore_ascii_case(center.host(self.product));
+        let is_centers = name.trim_end_matches('.').eq_ignore_ascii_case(self.product.host(center));
         match is_centers {
-            true => format!("{}{port}", center.host(product)),
+            true => format!("{}{port}", product.host(center)),
             false => self.account.endpoints.product(product).authority().to_string(),
         }
     }
@@ -129,16 +129,16 @@ mod tests {
     use crate::{
         middleware::route::target,
         secret::credential::Credential,
-        zoho::{account::AccountName, endpoint::DataCenter},
+        zoho::{account::AccountName, data_center::DataCenter},
     };
 
     fn account(people: Option<&str>, calendar: Option<&str>) -> Arc<Account> {
         let mut endpoints = DataCenter::Us.endpoints();
         if let Some(people) = people {
-            endpoints.people = people.parse().unwrap();
+            *endpoints.product_mut(Product::People) = people.parse().unwrap();
         }
         if let Some(calendar) = calendar {
-            endpoints.calendar = calendar.parse().unwrap();
+            *endpoints.product_mut(Product::Calendar) = calendar.parse().unwrap();
         }
         Arc::new(Account {
             name: AccountName::new("main"),

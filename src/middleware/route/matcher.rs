@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use http::Method;
 
 use super::Path;
-use crate::zoho::catalogue::{Catalogue, Product, Route, RouteId, template};
+use crate::zoho::{
+    catalogue::{Catalogue, Route, RouteId, template},
+    product::Product,
+};
 
 /// The catalogue, arranged for look-up.
 #[derive(Debug)]
@@ -59,12 +62,8 @@ impl Matcher {
     /// others have a parameter, from the left; whatever the method, so that no path belongs to two templates.
     #[must_use]
     pub fn known(&self, product: Product, method: &Method, path: &Path) -> Option<Arc<Route>> {
-        let path = match product {
-            // People answers under both roots (zoho-facts, section 0): one call, so one bucket.
-            Product::People => path.as_str().strip_prefix("/people").filter(|rest| rest.starts_with("/api/")),
-            Product::Calendar => None,
-        }
-        .unwrap_or(path.as_str());
+        // Under both roots it is one call, so it has one window.
+        let path = product.below_first_root(path.as_str());
         let routes = self.products.get(&product)?.templates.at(path).ok()?.value;
         let route = routes.iter().find(|route| answers(route, method));
         // Zoho serves HEAD as the GET it is without a body (RFC 9110 section 9.3.2), and may well count it as one.

@@ -5,7 +5,10 @@ use http::Method;
 use proptest::prelude::*;
 
 use super::{Matcher, Path};
-use crate::zoho::catalogue::{Catalogue, Product, Route};
+use crate::zoho::{
+    catalogue::{Catalogue, Route},
+    product::Product,
+};
 
 /// What the naive reading makes of a path: `None` when it is to be refused.
 fn segments(raw: &str) -> Option<Vec<String>> {

@@ -20,7 +20,8 @@ use crate::{
     problem::{Cause, Forbidden, Refusal},
     zoho::{
         account::{Account, AccountName},
-        catalogue::{Product, Route},
+        catalogue::Route,
+        product::Product,
     },
 };
 

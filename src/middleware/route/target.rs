@@ -5,7 +5,7 @@ use http::{Uri, uri::PathAndQuery};
 use crate::{
     message::host,
     problem::Cause,
-    zoho::{account::Account, catalogue::Product, endpoint::ZohoHost},
+    zoho::{account::Account, host::ZohoHost, product::Product},
 };
 
 /// Which product is asked, and for what: path and query byte for byte the caller's.
@@ -33,11 +33,12 @@ pub(super) fn resolve(account: &Account, uri: &Uri, host: Option<&str>) -> Resul
         return Err(unknown(&format!("{} is no host of account {}; nothing else is proxied", authority, account.name)));
     }
     let Some((product, rest)) = of_gateway_path(target.as_str()) else {
-        return Err(unknown(if target.path().starts_with("//") {
-            "the path begins with two slashes; end the base URL without a slash, as in http://127.0.0.1:8080/people"
-        } else {
-            "a path has to begin with /people/ or /calendar/, or the request has to name the Zoho host"
-        }));
+        if target.path().starts_with("//") {
+            let advice = "end the base URL without a slash, as in http://127.0.0.1:8080/people";
+            return Err(unknown(&format!("the path begins with two slashes; {advice}")));
+        }
+        let paths = Product::list("or", |product| format!("/{}/", product.as_str()));
+        return Err(unknown(&format!("a path has to begin with {paths}, or the request has to name the Zoho host")));
     };
     // What is left begins with a slash and was part of a valid target, so this cannot fail.
     let rest = PathAndQuery::try_from(rest).map_err(|_| unknown("the target is not a path"))?;
@@ -46,7 +47,7 @@ pub(super) fn resolve(account: &Account, uri: &Uri, host: Option<&str>) -> Resul
 
 /// Why a host of Zoho's is not served for this account, and what to do.
 fn not_of(account: &Account, host: &str, zohos: ZohoHost) -> String {
-    let (ours, own) = (account.data_center, |product| account.data_center.host(product));
+    let (ours, own) = (account.data_center, |product: Product| product.host(account.data_center));
     match zohos {
         ZohoHost::Product(product, center) => format!(
             "{host} is in Zoho's data centre {center}, and account {} is in {ours}; use {}, or name an account in \
@@ -59,9 +60,8 @@ fn not_of(account: &Account, host: &str, zohos: ZohoHost) -> String {
              signs each call with the account's own token"
         ),
         ZohoHost::Other => format!(
-            "{host} is a host of another Zoho product; the gateway serves Zoho People ({}) and Zoho Calendar ({}) only",
-            own(Product::People),
-            own(Product::Calendar)
+            "{host} is a host of another Zoho product; the gateway serves {} only",
+            Product::list("and", |product| format!("Zoho {} ({})", product.title(), own(product)))
         ),
     }
 }
@@ -101,13 +101,13 @@ mod tests {
     use super::*;
     use crate::{
         secret::credential::Credential,
-        zoho::{account::AccountName, endpoint::DataCenter},
+        zoho::{account::AccountName, data_center::DataCenter},
     };
 
     fn account() -> Account {
         let mut endpoints = DataCenter::Us.endpoints();
-        endpoints.calendar = "http://127.0.0.1:9999".parse().unwrap();
-        endpoints.people = "https://zoho.test:9999".parse().unwrap();
+        *endpoints.product_mut(Product::Calendar) = "http://127.0.0.1:9999".parse().unwrap();
+        *endpoints.product_mut(Product::People) = "https://zoho.test:9999".parse().unwrap();
         Account {
             name: AccountName::new("main"),
             data_center: DataCenter::Us,
@@ -173,7 +173,7 @@ mod tests {
         for center in DataCenter::ALL {
             let account = Account { data_center: center, ..account() };
             for product in Product::ALL {
-                let host = center.host(product);
+                let host = product.host(center);
                 let upper = host.to_ascii_uppercase();
                 for spelling in [host.to_owned(), format!("{host}:8080"), format!("{upper}.:8443"), upper] {
                     let found = resolve(&account, &"/api/x".parse().unwrap(), Some(&spelling)).unwrap();

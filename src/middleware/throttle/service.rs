@@ -6,13 +6,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 
 use super::ahead::Ahead;
 use crate::{
-    call::{Answer, Call, Permitted, RequestSummary, RetryReason},
-    ledger::{Limiters, Permit, Refused, RouteLimiter},
+    call::{Answer, Call, Permitted, RequestSummary},
+    ledger::{Limiters, Refused, RouteLimit},
     message::boxed::BoxFuture,
     os::clock,
     problem::{Cause, Refusal, ratelimit},
@@ -73,28 +72,31 @@ where
         Box::pin(async move {
             let (account, route) = call.context.names();
             let deadline = call.deadline(room.max_wait);
-            let Some(limiter) = room.limiters.limiter(&call.context.account, &call.context.route) else {
-                call.queue_status.departs();
-                let mut answer = inner.oneshot(Permitted { call, permit: None, deadline }).await?;
-                answer.response.extensions_mut().insert(RequestSummary { account, route, waited: None });
-                return Ok(answer);
+            let request = call.slot_request(deadline);
+            let limiter = match room.limiters.limit(&call.context.account, &call.context.route) {
+                RouteLimit::Limited(limiter) => limiter,
+                RouteLimit::Unlimited(unlimited) => {
+                    call.queue_status.departs();
+                    let permitted = Permitted::new(call, unlimited.attempt(request), deadline);
+                    let mut answer = inner.oneshot(permitted).await?;
+                    answer.response.extensions_mut().insert(RequestSummary { account, route, waited: None });
+                    return Ok(answer);
+                }
             };
             room.metrics.called(&account, &route);
             call.queue_status.queues();
-            let permit = room.permit(&limiter, &call, deadline).await?;
+            let attempt = limiter.attempt(request).await.map_err(|refused| {
+                let cause = match refused {
+                    // A call that met a lock was sent before, and is told so.
+                    Refused::Closing => Cause::CutOff(call.attempt_log.fate()),
+                    refused => Cause::from(refused),
+                };
+                Refusal::from(cause).with_allowance(limiter.allowance()).of(&call.context)
+            })?;
             room.ahead.read(&mut call.payload).await.map_err(|cause| Refusal::from(cause).of(&call.context))?;
             call.queue_status.departs();
             let waited = clock::now().saturating_duration_since(call.ready_at);
-            let mut answer = inner.oneshot(Permitted { call, permit: Some(permit), deadline }).await?;
-            if let Some(RetryReason::Locked(hit)) = answer.retry {
-                let lasts_s = hit.until.saturating_duration_since(clock::now()).as_secs();
-                tracing::warn!(%account, %route, lasts_s, "Zoho has locked the call; nothing is sent until the lock ends");
-                room.metrics.locked(&account, &route);
-                if hit.external_use {
-                    tracing::warn!(%account, %route, "external use: Zoho locked this call although the ledger had free slots, so another client uses this account, most likely another gateway on this login, otherwise a script or another program; /status has the calls of the last window");
-                    room.metrics.external_use(&account, &route);
-                }
-            }
+            let mut answer = inner.oneshot(Permitted::new(call, attempt, deadline)).await?;
             ratelimit::write(answer.response.headers_mut(), &route, &limiter.allowance());
             answer.response.extensions_mut().insert(RequestSummary { account, route, waited: Some(waited) });
             Ok(answer)
@@ -102,42 +104,34 @@ where
     }
 }
 
-impl Room {
-    async fn permit(&self, limiter: &Arc<RouteLimiter>, call: &Call, deadline: Instant) -> Result<Permit, Refusal> {
-        let cause = |refused| match refused {
-            // One that met a lock was sent before, and is told so.
-            Refused::Closing => Cause::CutOff(call.attempt_log.fate()),
-            refused => Cause::from(refused),
-        };
-        let refusal = |refused| Refusal::from(cause(refused)).with_allowance(limiter.allowance()).of(&call.context);
-        limiter.permit(call.slot_request(deadline)).await.map_err(refusal)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http::Response;
+    use http::{HeaderValue, Response};
     use tower::{service_fn, util::BoxCloneSyncService};
 
     use super::*;
-    use crate::{call::tests::call, ledger::Limits, message::body::Body};
+    use crate::{
+        call::{Token, tests::call},
+        ledger::Limits,
+        message::body::Body,
+    };
 
     type Room = BoxCloneSyncService<Call, Answer, Refusal>;
 
     /// A room before a Zoho that answers at once, or refuses before it sends.
     fn room(refuses: bool) -> (Room, Arc<Limiters>) {
         let limiters = Arc::new(Limiters::in_memory(Limits::calls(10)));
-        let zoho = service_fn(move |Permitted { permit, .. }: Permitted| async move {
+        let zoho = service_fn(move |permitted: Permitted| async move {
             if refuses {
                 return Err(Refusal::from(Cause::ShuttingDown));
             }
-            let mut response = Response::new(Body::default());
-            response.headers_mut().insert("x-permit", u16::from(permit.is_some()).into());
-            if let Some(mut permit) = permit {
-                permit.sending().unwrap();
-                permit.answered();
-                permit.executed();
-            }
+            let header = HeaderValue::from_static("Zoho-oauthtoken 1000.t");
+            let token = Token { header, generation: 0, fresh_until: clock::now() };
+            let (_, mut attempt, _) = permitted.signed(token).into_parts();
+            let response = Response::new(Body::default());
+            attempt.sending().unwrap();
+            attempt.answered(response.status());
+            attempt.judged(true);
             Ok(Answer { response, retry: None })
         });
         let layer = ThrottleLayer::new(Arc::clone(&limiters), Duration::from_secs(30), 1024, Arc::new(Metrics::new()));
@@ -159,7 +153,6 @@ mod tests {
     async fn passes_on_with_a_permit_and_tells_what_is_left() {
         let (room, _) = room(false);
         let answer = room.oneshot(once_a_minute("wait=0")).await.unwrap();
-        assert_eq!(answer.response.headers()["x-permit"], "1");
         assert_eq!(answer.response.headers()[ratelimit::LIMIT], "\"people.lms.share-course\";r=0;t=60");
         assert!(answer.response.extensions().get::<RequestSummary>().is_some());
     }
@@ -170,7 +163,6 @@ mod tests {
         let mut call = call("/a");
         Arc::make_mut(&mut call.context.route).threshold = None;
         let answer = room.oneshot(call).await.unwrap();
-        assert_eq!(answer.response.headers()["x-permit"], "0");
         assert!(!answer.response.headers().contains_key(ratelimit::POLICY));
     }
 

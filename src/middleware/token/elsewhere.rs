@@ -7,14 +7,8 @@
 use super::grant::Grants;
 use crate::{
     problem::Cause,
-    zoho::{
-        account::Account,
-        endpoint::{DataCenter, Endpoint},
-    },
+    zoho::{account::Account, accounts_server::UNKNOWN_CLIENT, data_center::DataCenter, endpoint::Endpoint},
 };
-
-/// What Zoho says to a client that it does not know here.
-const UNKNOWN_CLIENT: &str = "invalid_client";
 
 /// The other data centres to ask; none where the account's server is not that of its data centre: then somebody has
 /// decided where to ask.

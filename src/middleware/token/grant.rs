@@ -12,31 +12,20 @@ use oauth2::{
 };
 use tokio::time::Instant;
 
-use super::{
-    answer::{self, TokenAnswer},
-    elsewhere,
-};
+use super::elsewhere;
 use crate::{
-    ledger::Permit,
+    ledger::Attempt,
     message::{body::Body, retry_after},
     os::clock,
     problem::{Cause, UpstreamFault},
     secret::Secret,
     upstream::{Client, Failure},
-    zoho::{account::Account, endpoint::Endpoint},
+    zoho::{
+        account::Account,
+        accounts_server::{self, LARGEST_ANSWER, TokenAnswer},
+        endpoint::Endpoint,
+    },
 };
-
-/// Zoho's token answers are a few hundred bytes; a larger one is not one of them.
-const LARGEST_ANSWER: usize = 64 * 1024;
-
-/// How long Zoho blocks a refresh token after too many token requests (accounts: "access token expiry"), where its answer
-/// does not say.
-const BLOCKED: Duration = Duration::from_secs(10 * 60);
-
-/// What an answer may say instead: developers report blocks of up to half an hour, and more would be a mistake that costs
-/// an account its token.
-const SHORTEST_BLOCK: Duration = Duration::from_secs(1);
-const LONGEST_BLOCK: Duration = Duration::from_secs(60 * 60);
 
 /// Exchanges refresh tokens for access tokens, and codes for refresh tokens.
 #[derive(Debug, Clone)]
@@ -52,7 +41,7 @@ pub(super) struct Granted {
     /// Counted from before the request was sent, so never too late.
     pub(super) expires_at: Instant,
     pub(super) lifetime: Duration,
-    /// What it may be used for, parted by spaces; older answers do not say.
+    /// What it may be used for, separated by spaces; older answers do not say.
     pub(super) scope: Option<String>,
 }
 
@@ -70,7 +59,7 @@ pub struct Code {
 pub struct Admission {
     /// `None` where Zoho gave an access token only.
     pub refresh_token: Option<Secret>,
-    /// What it may be used for, parted by spaces.
+    /// What it may be used for, separated by spaces.
     pub scope: Option<String>,
 }
 
@@ -89,13 +78,13 @@ impl Grants {
         Self { client, timeout }
     }
 
-    /// One refresh grant, under one permit of the token ledger.
-    pub(super) async fn refresh(&self, account: &Account, permit: Permit) -> Result<Granted, Cause> {
-        self.refresh_under(account, Some(permit)).await
+    /// One refresh grant, as one attempt of the token ledger.
+    pub(super) async fn refresh(&self, account: &Account, attempt: Attempt) -> Result<Granted, Cause> {
+        self.refresh_under(account, Some(attempt)).await
     }
 
     /// One refresh grant that no ledger counts, for a person who wants to know whether it works. Returns the scopes,
-    /// parted by spaces, where the answer names them.
+    /// separated by spaces, where the answer names them.
     ///
     /// # Errors
     /// Why there is no token.
@@ -118,19 +107,19 @@ impl Grants {
         if let Some(uri) = &code.redirect_uri {
             client = client.set_redirect_uri(RedirectUrl::new(uri.clone()).map_err(wrong)?);
         }
-        let exchange = Exchange { grants: self, server: authority, permit: None };
+        let exchange = Exchange { grants: self, server: authority, attempt: None };
         let code = AuthorizationCode::new(code.code.expose().to_owned());
         let answer = plain(authority, client.exchange_code(code).request_async(&exchange).await)?;
         let refresh_token = answer.refresh_token().map(|token| Secret::from(token.secret().as_str()));
         Ok(Admission { refresh_token, scope: scope(&answer) })
     }
 
-    pub(super) async fn refresh_under(&self, account: &Account, permit: Option<Permit>) -> Result<Granted, Cause> {
+    pub(super) async fn refresh_under(&self, account: &Account, attempt: Option<Attempt>) -> Result<Granted, Cause> {
         let server = account.endpoints.accounts.authority().as_str();
         let client =
             oauth_client(account, &account.endpoints.accounts).map_err(|error| invalid(server, error.to_string()))?;
         let sent_at = clock::now();
-        let exchange = Exchange { grants: self, server, permit: permit.map(parking_lot::Mutex::new) };
+        let exchange = Exchange { grants: self, server, attempt: attempt.map(parking_lot::Mutex::new) };
         let refresh_token = RefreshToken::new(account.refresh_token.current().expose().to_owned());
         let answer = plain(server, client.exchange_refresh_token(&refresh_token).request_async(&exchange).await)?;
         let lifetime = answer.expires_in().unwrap_or_default();
@@ -156,7 +145,7 @@ fn scope(answer: &BasicTokenResponse) -> Option<String> {
 type OAuthClient = BasicClient<EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 
 fn oauth_client(account: &Account, server: &Endpoint) -> Result<OAuthClient, oauth2::url::ParseError> {
-    let token_url = TokenUrl::new(format!("{server}/oauth/v2/token"))?;
+    let token_url = TokenUrl::new(accounts_server::token_url(server))?;
     Ok(BasicClient::new(ClientId::new(account.client_id.clone()))
         .set_client_secret(ClientSecret::new(account.client_secret.current().expose().to_owned()))
         // In the body: Zoho does not read HTTP Basic, and a query would end up in logs.
@@ -169,7 +158,7 @@ struct Exchange<'a> {
     grants: &'a Grants,
     server: &'a str,
     /// `None` where no ledger counts.
-    permit: Option<parking_lot::Mutex<Permit>>,
+    attempt: Option<parking_lot::Mutex<Attempt>>,
 }
 
 /// The exchange brought no token.
@@ -189,13 +178,13 @@ impl<'c> AsyncHttpClient<'c> for Exchange<'_> {
 impl Exchange<'_> {
     async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Cause> {
         let request = request.map(Body::full);
-        if let Some(Err(until)) = self.book(Permit::sending) {
+        if let Some(Err(until)) = self.attempt(Attempt::sending) {
             return Err(Cause::TokenThrottled { retry_after: until.saturating_duration_since(clock::now()) });
         }
         let (head, body) = tokio::time::timeout(self.grants.timeout, self.answer(request))
             .await
             .map_err(|_| Failure::timeout(self.server).cause)??;
-        match answer::read(head.status, &body) {
+        match accounts_server::read(head.status, &body) {
             TokenAnswer::Granted(clean) => {
                 let mut response = Response::new(clean);
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -203,9 +192,8 @@ impl Exchange<'_> {
             }
             TokenAnswer::Unauthorised(reason) => Err(Cause::AccountUnauthorised { reason: reason.to_owned() }),
             TokenAnswer::Throttled => {
-                let stated = retry_after::read(&head.headers, clock::wall());
-                let blocked = stated.map_or(BLOCKED, |stated| stated.clamp(SHORTEST_BLOCK, LONGEST_BLOCK));
-                let met = self.book(|permit| permit.locked(Some(blocked))).flatten();
+                let blocked = accounts_server::block(retry_after::read(&head.headers, clock::wall()));
+                let met = self.attempt(|attempt| attempt.locked(Some(blocked))).flatten();
                 let left = met.map(|met| met.until.saturating_duration_since(clock::now()));
                 Err(Cause::TokenThrottled { retry_after: left.unwrap_or(blocked) })
             }
@@ -213,9 +201,9 @@ impl Exchange<'_> {
         }
     }
 
-    /// Writes into the ledger's books, where there are any.
-    fn book<T>(&self, entry: impl FnOnce(&mut Permit) -> T) -> Option<T> {
-        self.permit.as_ref().map(|permit| entry(&mut permit.lock()))
+    /// Tells the attempt, where there is one.
+    fn attempt<T>(&self, tell: impl FnOnce(&mut Attempt) -> T) -> Option<T> {
+        self.attempt.as_ref().map(|attempt| tell(&mut attempt.lock()))
     }
 
     /// The answer's head, and its body unless the head says all.
@@ -223,13 +211,13 @@ impl Exchange<'_> {
         let response = self.grants.client.request(request).await.map_err(|error| {
             let failure = Failure::of(&error, self.server, u64::MAX);
             if failure.never_sent {
-                self.book(Permit::not_sent);
+                self.attempt(Attempt::not_sent);
             }
             failure.cause
         })?;
-        self.book(Permit::answered);
+        self.attempt(|attempt| attempt.answered(response.status()));
         let (head, body) = response.into_parts();
-        if answer::is_throttling(head.status) {
+        if accounts_server::is_throttling(head.status) {
             return Ok((head, bytes::Bytes::new()));
         }
         let body = Limited::new(body, LARGEST_ANSWER).collect().await;

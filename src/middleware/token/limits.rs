@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use crate::{
-    ledger::{Limiters, Permit, Quota, Refused, RouteLimiter, SlotRequest},
+    ledger::{Attempt, Limiters, Quota, Refused, RouteLimiter, SlotRequest},
     os::clock,
     problem::Cause,
     zoho::{
@@ -55,8 +55,8 @@ impl TokenLedger {
         let (usual, reserve) = parts(limits);
         Self {
             limits,
-            usual: limiters.token_line(account, "token-requests", usual),
-            reserve: reserve.map(|reserve| limiters.token_line(account, "token-requests.reserve", reserve)),
+            usual: limiters.token_limiter(account, "token-requests", usual),
+            reserve: reserve.map(|reserve| limiters.token_limiter(account, "token-requests.reserve", reserve)),
         }
     }
 
@@ -76,19 +76,19 @@ impl TokenLedger {
     }
 
     /// A slot now, or none.
-    pub(super) async fn permit(&self, purpose: Purpose) -> Result<Permit, Cause> {
+    pub(super) async fn attempt(&self, purpose: Purpose) -> Result<Attempt, Cause> {
         // Zoho blocks all requests, whichever part met the block.
         let blocked = [Some(&self.usual), self.reserve.as_ref()].into_iter().flatten();
-        if let Some(retry_after) = blocked.filter_map(|limiter| limiter.standing().locked).max() {
+        if let Some(retry_after) = blocked.filter_map(|limiter| limiter.locked(clock::now())).max() {
             return Err(Cause::TokenThrottled { retry_after });
         }
-        let refused = match self.usual.permit(SlotRequest::plain(clock::now())).await {
-            Ok(permit) => return Ok(permit),
+        let refused = match self.usual.attempt(SlotRequest::plain(clock::now())).await {
+            Ok(attempt) => return Ok(attempt),
             Err(refused) => refused,
         };
         match (refused, purpose, &self.reserve) {
             (Refused::Saturated { .. } | Refused::Full { .. }, Purpose::Replacement, Some(reserve)) => {
-                reserve.permit(SlotRequest::plain(clock::now())).await.map_err(throttled)
+                reserve.attempt(SlotRequest::plain(clock::now())).await.map_err(throttled)
             }
             _ => Err(throttled(refused)),
         }

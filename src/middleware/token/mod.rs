@@ -9,12 +9,9 @@
 //! Guards: the token endpoint sees at most ten calls in ten minutes, by the same ledger that guards the calls, and for
 //! any number of simultaneous "dead token" answers it sees one.
 
-mod answer;
 mod elsewhere;
 mod files;
 mod flight;
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 mod grant;
 mod limits;
 mod rejections;

@@ -21,10 +21,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::limits::TokenLimits;
-use crate::{
-    call::TokenRefusal,
-    zoho::{account::AccountName, catalogue::RouteId},
-};
+use crate::zoho::{account::AccountName, catalogue::RouteId, reply::TokenRefusal};
 
 /// How many unknown shapes are remembered. For more than these none is fetched.
 const MOST_SHAPES: usize = 32;

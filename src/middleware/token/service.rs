@@ -62,16 +62,18 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, Permitted { call, permit, deadline }: Permitted) -> Self::Future {
+    fn call(&mut self, permitted: Permitted) -> Self::Future {
+        let call = permitted.call();
         let source = self.room.sources.get(&call.context.account.name).cloned();
         let (check_scopes, shutdown) = (self.room.check_scopes, self.room.shutdown.clone());
         let inner = self.inner.clone();
         Box::pin(async move {
+            let call = permitted.call();
             // The same configuration makes accounts and sources, so one without the other is a defect of ours.
             let Some(source) = source else { return Err(Refusal::from(Cause::Internal).of(&call.context)) };
             let token = tokio::select! {
                 biased;
-                token = source.token(deadline) => token.map_err(Cause::before_the_call),
+                token = source.token(permitted.deadline()) => token.map_err(Cause::before_the_call),
                 () = shutdown.impatient() => Err(Cause::CutOff(call.attempt_log.fate())),
             };
             let token = token.map_err(|cause| Refusal::from(cause).of(&call.context))?;
@@ -83,7 +85,7 @@ where
             let (generation, route) = (token.generation, call.context.route.id.clone());
             let (second, repeatable) = (call.token_refused, matches!(call.payload, Payload::Held { .. }));
             let (since, fresh_until) = (clock::now(), token.fresh_until);
-            let mut answer = match inner.oneshot(Signed { call, permit, token }).await {
+            let mut answer = match inner.oneshot(permitted.signed(token)).await {
                 Ok(answer) => answer,
                 Err(refusal) => {
                     if let Cause::ScopeMissing { .. } = *refusal.cause {

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    answer, elsewhere,
+    elsewhere,
     flight::{self, Progress},
     grant::{Granted, Grants},
     limits::{Purpose, TokenLedger},
@@ -23,14 +23,16 @@ use super::{
 };
 use crate::{
     call::Token,
-    ledger::{Journal, store::KeptToken},
+    ledger::{Journal, KeptToken},
     os::clock,
     problem::{Cause, ScopeEvidence, UpstreamFault, respond},
     secret::{Secret, file_watch::Reread},
     telemetry::Metrics,
     zoho::{
         account::Account,
-        catalogue::{Route, RouteId, Scopes},
+        accounts_server,
+        catalogue::{Route, RouteId},
+        scope::Scopes,
     },
 };
 
@@ -91,7 +93,7 @@ impl Source {
                     let _ = source.adopt(&mut state, &Granted { access_token, expires_at, lifetime, scope });
                 }
                 // Earlier versions kept any word of the accounts server.
-                Unsealed::Refused(reason) if !answer::is_unauthorised(&reason) => {}
+                Unsealed::Refused(reason) if !accounts_server::is_unauthorised(&reason) => {}
                 Unsealed::Refused(reason) => {
                     state.refused = Some(Cause::AccountUnauthorised { reason });
                     state.refused_until = Some(expires_at);
@@ -287,10 +289,10 @@ impl Source {
     /// One request, and what follows from it.
     pub(super) async fn fetch(self: &Arc<Self>) -> Result<Token, Cause> {
         let purpose = if self.state.lock().replacing { Purpose::Replacement } else { Purpose::Renewal };
-        let permit = self.ledger.permit(purpose).await;
-        let asked = permit.is_ok();
-        let granted = match permit {
-            Ok(permit) => self.grants.refresh(&self.account, permit).await,
+        let attempt = self.ledger.attempt(purpose).await;
+        let asked = attempt.is_ok();
+        let granted = match attempt {
+            Ok(attempt) => self.grants.refresh(&self.account, attempt).await,
             Err(cause) => Err(self.state.lock().spent(cause, clock::now())),
         };
         let granted = match granted {

@@ -8,10 +8,7 @@ use super::{flight::Progress, limits::TokenLimits, rejections::Rejections};
 use crate::{
     call::Token,
     problem::{Cause, ScopeEvidence},
-    zoho::{
-        account::AccountName,
-        catalogue::{RouteId, Scopes},
-    },
+    zoho::{account::AccountName, catalogue::RouteId, scope::Scopes},
 };
 
 /// After a request that brought no usable answer, the next waits: first this long, then each time so much longer.

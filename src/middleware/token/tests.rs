@@ -16,11 +16,8 @@ use tokio::{
 
 use super::{limits::TokenLimits, rejections::Rejection, *};
 use crate::{
-    call::{Token, TokenRefusal},
-    ledger::{
-        Journal, LimiterContext, Limiters, Limits, Recovered,
-        store::{KeptToken, Store},
-    },
+    call::Token,
+    ledger::{Journal, KeptToken, LimiterContext, Limiters, Limits, RecordedBackend, Recovered, store::Store},
     os::clock,
     problem::Cause,
     secret::{Secret, credential::Credential},
@@ -29,7 +26,8 @@ use crate::{
     zoho::{
         account::{Account, AccountName},
         catalogue::RouteId,
-        endpoint::DataCenter,
+        data_center::DataCenter,
+        reply::TokenRefusal,
     },
 };
 
@@ -70,12 +68,17 @@ const LIMITS: TokenLimits =
     TokenLimits { requests: NonZeroU32::new(10).expect("not zero"), window: Duration::from_secs(600), reserve: 2 };
 
 fn source_of(account: Account, limiters: &Limiters, kept: Option<&KeptToken>) -> Arc<Source> {
-    source_held_to(LIMITS, account, limiters, kept)
+    source_held_to(LIMITS, account, limiters, Journal::in_memory(), kept)
 }
 
-fn source_held_to(limits: TokenLimits, account: Account, limiters: &Limiters, kept: Option<&KeptToken>) -> Arc<Source> {
+fn source_held_to(
+    limits: TokenLimits,
+    account: Account,
+    limiters: &Limiters,
+    journal: Journal,
+    kept: Option<&KeptToken>,
+) -> Arc<Source> {
     let ledger = TokenLedger::new(limiters, &account, limits);
-    let journal = limiters.context().journal.clone();
     Source::new(Arc::new(account), grants(), ledger, journal, kept, Arc::new(Metrics::new()))
 }
 
@@ -326,7 +329,8 @@ async fn the_last_token_that_may_be_requested_lasts_until_another_may() {
     let short = r#"{"access_token":"1000.a.b","expires_in":1,"token_type":"Bearer"}"#;
     let (endpoint, asked) = counting(short).await;
     let limits = TokenLimits { requests: NonZeroU32::new(4).expect("not zero"), ..LIMITS };
-    let source = source_held_to(limits, account_at(endpoint), &Limiters::in_memory(Limits::NOBODY), None);
+    let source =
+        source_held_to(limits, account_at(endpoint), &Limiters::in_memory(Limits::NOBODY), Journal::in_memory(), None);
     token(&source).await.unwrap();
     assert!(!source.serves_at(clock::now() + Duration::from_secs(1)));
     while token(&source).await.unwrap().generation < 2 {
@@ -499,11 +503,12 @@ async fn a_token_and_the_count_of_its_requests_outlive_the_process() {
             let opened = Store::open(&path).unwrap();
             let past = Arc::new(Recovered::new(opened.memory, clock::now()));
             let journal = Journal::keep(opened.store, Arc::clone(&past)).unwrap();
-            let books = LimiterContext { journal: journal.clone(), ..LimiterContext::in_memory(Limits::NOBODY) };
-            let limiters = Limiters::new(past, books);
+            let backend = Arc::new(RecordedBackend::new(past, journal.clone()));
+            let limiters = Limiters::new(LimiterContext { backend, ..LimiterContext::in_memory(Limits::NOBODY) });
             let refresh_token = Credential::written(Secret::from(refresh_token)).unwrap();
             let account = Account { refresh_token, ..account_at(accounts) };
-            let source = source_of(account, &limiters, opened.tokens.get("main"));
+            let kept = opened.tokens.get("main");
+            let source = source_held_to(LIMITS, account, &limiters, journal.clone(), kept);
             let outcome = token(&source).await;
             journal.close().await;
             outcome.map(|token| token.header)

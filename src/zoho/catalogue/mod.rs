@@ -8,7 +8,6 @@ mod date;
 mod parameter;
 mod reads;
 mod row;
-mod scope;
 mod shape;
 mod shape_reader;
 mod siblings;
@@ -20,11 +19,12 @@ use std::sync::{Arc, LazyLock};
 pub use date::DateFormat;
 pub use parameter::{Kind, Parameter, Parameters, Place};
 pub use row::CatalogueError;
-pub use scope::{Scopes, covers, is_all};
 pub use shape::{Array, Condition, Except, Field, Required, Scalar, ScalarKind, Shape, Terms};
 pub use threshold::{Pace, Threshold};
 
 use http::Method;
+
+use super::product::Product;
 
 /// The calls in force, in the order of their files.
 #[derive(Debug, Clone)]
@@ -63,30 +63,6 @@ impl Catalogue {
     }
 }
 
-/// Which of Zoho's products a call belongs to; each has a host of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Product {
-    /// Zoho People, `people.zoho.com`.
-    People,
-    /// Zoho Calendar, `calendar.zoho.com`.
-    Calendar,
-}
-
-impl Product {
-    /// Every product, in the order of the catalogue's files.
-    pub const ALL: [Self; 2] = [Self::People, Self::Calendar];
-
-    /// The product's name in route ids and in the gateway's own paths: `people`, `calendar`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::People => "people",
-            Self::Calendar => "calendar",
-        }
-    }
-}
-
 /// A route's id: `product.section.verb-noun`, for example `people.lms.share-course`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RouteId(Arc<str>);
@@ -102,17 +78,21 @@ impl RouteId {
     ///
     /// # Errors
     /// What was expected.
-    pub fn parse(text: &str) -> Result<(Product, Self), &'static str> {
+    pub fn parse(text: &str) -> Result<(Product, Self), String> {
+        const SHAPE: &str = "expected an id of the shape product.section.verb-noun";
         let named = |part: &str| !part.is_empty() && part.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-'));
         let parts: Vec<&str> = text.split('.').collect();
         let [product, section, verb_noun] = parts.as_slice() else {
-            return Err("expected an id of the shape product.section.verb-noun");
+            return Err(SHAPE.to_owned());
         };
         if !named(section) || !named(verb_noun) || !verb_noun.contains('-') {
-            return Err("expected an id of the shape product.section.verb-noun");
+            return Err(SHAPE.to_owned());
         }
-        let product = Product::ALL.into_iter().find(|known| known.as_str() == *product);
-        Ok((product.ok_or("expected an id that begins with people. or calendar.")?, Self::new(text)))
+        let beginning = |product: Product| format!("{}.", product.as_str());
+        match Product::ALL.into_iter().find(|known| known.as_str() == *product) {
+            Some(product) => Ok((product, Self::new(text))),
+            None => Err(format!("expected an id that begins with {}", Product::list("or", beginning))),
+        }
     }
 
     /// The id as written.

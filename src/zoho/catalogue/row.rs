@@ -7,7 +7,8 @@ use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 use http::Method;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{Catalogue, Pace, Parameters, Product, Provenance, Route, RouteId, Threshold, Validation, template};
+use super::{Catalogue, Pace, Parameters, Provenance, Route, RouteId, Threshold, Validation, template};
+use crate::zoho::product::Product;
 
 /// A file of `config/catalogue/`.
 macro_rules! file {
@@ -210,8 +211,8 @@ fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 }
 
 fn one_path(text: &str) -> Result<String, &'static str> {
-    if text.starts_with("/people/") {
-        return Err("expected a path below /api, which stands for both of People's roots");
+    if Product::ALL.into_iter().any(|product| product.below_first_root(text) != text) {
+        return Err("expected a path below /api, which stands for both roots of the product");
     }
     template::parse(text)
 }

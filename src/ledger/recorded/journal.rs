@@ -22,8 +22,12 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::recovered::Recovered;
-use crate::ledger::store::{KeptToken, Key, Row, Store, WriteError};
+use super::{
+    super::{KeptToken, Key, Row, slots::Unrecorded},
+    recorded_window::RecordedWindow,
+    recovered::Recovered,
+};
+use crate::ledger::store::{Store, WriteError};
 
 /// How long a change may stay unwritten for which nobody waits.
 const LAZY: Duration = Duration::from_millis(100);
@@ -33,16 +37,6 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// A disk that takes longer than this for a commit is as good as none: its callers are told so.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What the journal keeps a copy of.
-pub(super) trait Recorded: Send + Sync + std::fmt::Debug {
-    /// What has to be remembered of it now. Later changes are to be [noted](Journal::changed) anew.
-    fn record(&self) -> (Key, Row);
-}
-
-/// The store could not be written to, so nothing may be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unrecorded;
 
 /// How the store is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +65,7 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Work {
-    changed: Vec<Arc<dyn Recorded>>,
+    changed: Vec<Arc<RecordedWindow>>,
     waiting: Vec<oneshot::Sender<()>>,
     incidents: Vec<String>,
     /// By account, the newest one that is not written yet.
@@ -80,7 +74,7 @@ struct Work {
     urgent: bool,
     closing: bool,
     failure: Option<String>,
-    known: Vec<Weak<dyn Recorded>>,
+    known: Vec<Weak<RecordedWindow>>,
 }
 
 // === impl Journal ===
@@ -127,18 +121,18 @@ impl Journal {
         self.0.as_ref().is_some_and(|inner| inner.failing.load(Ordering::Relaxed))
     }
 
-    /// From now on `recorded` belongs to everything that is known.
-    pub(super) fn knows(&self, recorded: Weak<dyn Recorded>) {
+    /// From now on this window belongs to everything that is known.
+    pub(super) fn knows(&self, window: Weak<RecordedWindow>) {
         if let Some(inner) = &self.0 {
-            inner.work.lock().known.push(recorded);
+            inner.work.lock().known.push(window);
         }
     }
 
-    /// `recorded` has changed, for the first time since it was last asked for its record.
-    pub(super) fn changed(&self, recorded: Arc<dyn Recorded>) {
+    /// This window has changed, for the first time since its record was last read.
+    pub(super) fn changed(&self, window: Arc<RecordedWindow>) {
         if let Some(inner) = &self.0 {
             let mut work = inner.work.lock();
-            work.changed.push(recorded);
+            work.changed.push(window);
             if work.changed.len() == 1 {
                 inner.woken.notify_one();
             }
@@ -220,7 +214,7 @@ impl Work {
 
 /// What is written in one go.
 struct Batch {
-    changed: Vec<Arc<dyn Recorded>>,
+    changed: Vec<Arc<RecordedWindow>>,
     waiting: Vec<oneshot::Sender<()>>,
     incidents: Vec<String>,
     tokens: BTreeMap<String, KeptToken>,

@@ -1,17 +1,16 @@
-//! What an earlier process left behind, until somebody asks for it.
+//! What an earlier process left a record of, until somebody asks for it.
 
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Window, daily::DAY, window::NO_ANSWER_GRACE};
-use crate::{
-    ledger::store::{Key, Row, StartState},
-    zoho::catalogue::Threshold,
+use super::super::{
+    AfterLoss, DAY, Key, LimitSpec, Row, StartState,
+    window::{NO_ANSWER_GRACE, Window},
 };
 
-/// Where the buckets of this process begin.
+/// Where the windows of this process begin.
 #[derive(Debug)]
 pub struct Recovered(Mutex<State>);
 
@@ -48,29 +47,21 @@ impl Recovered {
         }))
     }
 
-    /// The bucket to begin with.
-    pub(super) fn window(&self, key: &Key, threshold: Threshold, now: Instant) -> Window {
+    /// The window to begin with.
+    pub(in crate::ledger) fn window(&self, limit: &LimitSpec, now: Instant) -> Window {
+        let LimitSpec { key, threshold, .. } = limit;
         let mut state = self.0.lock();
         match (state.rows.remove(key), state.lost) {
-            (Some(row), _) if !row.window.is_zero() => Window::restored(threshold, &row, now),
-            (row, Some(lost)) => Window::worst(threshold, row.and_then(|row| row.lock), lost, now),
-            (Some(row), None) => Window::restored(threshold, &row, now),
-            (None, None) => Window::new(threshold, now),
+            (None, Some(lost)) if limit.after_loss == AfterLoss::AllButOne => {
+                let until = lost + threshold.window + NO_ANSWER_GRACE;
+                let charges = vec![(until, threshold.requests.get() - 1)];
+                Window::restored(*threshold, &Row { window: threshold.window, charges, ..Row::default() }, now)
+            }
+            (Some(row), _) if !row.window.is_zero() => Window::restored(*threshold, &row, now),
+            (row, Some(lost)) => Window::worst(*threshold, row.and_then(|row| row.lock), lost, now),
+            (Some(row), None) => Window::restored(*threshold, &row, now),
+            (None, None) => Window::new(*threshold, now),
         }
-    }
-
-    /// The bucket of an account's token requests to begin with. After a loss all but one of them count as made: to
-    /// assume that all were would make sure of ten minutes without a token, which is the most that one request too many
-    /// could lead to.
-    pub(super) fn token_bucket(&self, key: &Key, threshold: Threshold, now: Instant) -> Window {
-        let lost = {
-            let state = self.0.lock();
-            state.lost.filter(|_| !state.rows.contains_key(key))
-        };
-        let Some(lost) = lost else { return self.window(key, threshold, now) };
-        let until = lost + threshold.window + NO_ANSWER_GRACE;
-        let charges = vec![(until, threshold.requests.get() - 1)];
-        Window::restored(threshold, &Row { window: threshold.window, charges, ..Row::default() }, now)
     }
 
     /// What nobody has asked for yet, in rows that tell the next process the same.
@@ -85,7 +76,7 @@ impl Recovered {
 
 /// The row that says when everything was lost. No account has an empty name.
 fn loss() -> Key {
-    Key { account: String::new(), meter: "lost".to_owned() }
+    Key { account: String::new(), limit: "lost".to_owned() }
 }
 
 /// A row without open ends: a call of which no answer is known was given up when its process ended, at the latest now.

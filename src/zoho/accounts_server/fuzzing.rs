@@ -3,7 +3,7 @@
 use http::StatusCode;
 use oauth2::{TokenResponse, basic::BasicTokenResponse};
 
-use super::answer::{self, TokenAnswer};
+use super::{TokenAnswer, read};
 
 /// Stands in an answer for what may be a token, and must not turn up in the words about it.
 const SECRET: &str = "8675309";
@@ -13,7 +13,7 @@ pub fn answer(data: &[u8]) {
     let mut limiters = data.splitn(2, |byte| *byte == b'\n');
     let (Some(status), Some(body)) = (limiters.next(), limiters.next()) else { return };
     let Ok(status) = StatusCode::from_bytes(status) else { return };
-    match answer::read(status, body) {
+    match read(status, body) {
         TokenAnswer::Granted(clean) => {
             // By the crate that reads it in the end.
             let granted: BasicTokenResponse = serde_json::from_slice(&clean).expect("an answer by RFC 6749");
@@ -21,7 +21,7 @@ pub fn answer(data: &[u8]) {
             assert!(granted.expires_in().is_some_and(|life| life.as_secs() <= 3600), "{:?}", granted.expires_in());
             let empty = granted.refresh_token().is_some_and(|token| token.secret().is_empty());
             assert!(!empty, "an empty refresh token");
-            assert_eq!(answer::read(status, &clean), TokenAnswer::Granted(clean), "read again it says the same");
+            assert_eq!(read(status, &clean), TokenAnswer::Granted(clean), "read again it says the same");
         }
         TokenAnswer::Unauthorised(reason) => {
             let of_identifiers = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';

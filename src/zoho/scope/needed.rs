@@ -1,33 +1,32 @@
 //! Which scopes the routes in force need, and which of them a login lacks.
 //!
-//! A route's page lists scopes of which any one suffices, in spellings that vary: they are compared without regard to
-//! case. `SERVICE.section.ALL` is worth every other scope of its section. Some pages state no scope; such a route asks
-//! for nothing.
+//! A route's page lists scopes of which any one suffices. Some pages list no scope; such a route needs none.
 
 use std::collections::BTreeMap;
 
-use crate::zoho::catalogue::{Route, RouteId, covers, is_all};
+use super::{Scopes, covers, is_all};
+use crate::zoho::catalogue::{Route, RouteId};
 
-/// Routes that a login may not use for want of a scope.
+/// Routes that a login may not use because it lacks a scope.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Missing<'a> {
-    /// Any one of them would do.
+    /// Any one of these suffices.
     pub any_of: &'a [String],
     /// The routes, in the order of the catalogue.
     pub routes: Vec<&'a RouteId>,
 }
 
-/// A small set of scopes that serves every route: again and again the one that serves most of the routes left, the
-/// narrower one of equals. In the order of the catalogue.
+/// A small set of scopes that serves every route, in the order of the catalogue. Each step takes the scope that serves most
+/// of the routes left, and of two equal ones the narrower.
 #[must_use]
 pub fn needed(routes: &[Route]) -> Vec<&str> {
     let candidates = candidates(routes);
-    let wishes = wishes(routes);
+    let needs = needs(routes);
     let mut chosen: Vec<&str> = Vec::new();
     loop {
-        let left: Vec<&Wish<'_>> = wishes.iter().filter(|wish| !serves_any(&chosen, wish.any_of)).collect();
+        let left: Vec<&Need<'_>> = needs.iter().filter(|need| !serves_any(&chosen, need.any_of)).collect();
         let worth = |scope: &str| -> usize {
-            left.iter().filter(|wish| serves(scope, wish.any_of)).map(|wish| wish.routes).sum()
+            left.iter().filter(|need| serves(scope, need.any_of)).map(|need| need.routes).sum()
         };
         // Of equals `max_by_key` takes the last, and the first is wanted.
         let best = candidates.iter().rev().max_by_key(|scope| (worth(scope), !is_all(scope)));
@@ -36,22 +35,22 @@ pub fn needed(routes: &[Route]) -> Vec<&str> {
             _ => break,
         }
     }
-    // A scope chosen early may be worth nothing beside those chosen later.
+    // Those chosen later may make a scope superfluous that was chosen early.
     for scope in chosen.clone() {
         let others: Vec<&str> = chosen.iter().copied().filter(|other| *other != scope).collect();
-        if wishes.iter().all(|wish| serves_any(&others, wish.any_of)) {
+        if needs.iter().all(|need| serves_any(&others, need.any_of)) {
             chosen = others;
         }
     }
     candidates.into_iter().filter(|scope| chosen.contains(scope)).collect()
 }
 
-/// What is missing from a grant, whose scopes are parted by spaces or commas.
+/// What is missing from a grant, whose scopes spaces or commas separate.
 #[must_use]
 pub fn missing<'a>(routes: &'a [Route], granted: &str) -> Vec<Missing<'a>> {
-    let granted: Vec<&str> = granted.split([' ', ',']).filter(|scope| !scope.is_empty()).collect();
+    let granted = Scopes::parse(granted);
     let mut missing: Vec<Missing<'a>> = Vec::new();
-    for route in with_scopes(routes).filter(|route| !serves_any(&granted, &route.scopes)) {
+    for route in routes.iter().filter(|route| !granted.suffice(&route.scopes)) {
         match missing.iter_mut().find(|missing| missing.any_of == route.scopes.as_slice()) {
             Some(missing) => missing.routes.push(&route.id),
             None => missing.push(Missing { any_of: &route.scopes, routes: vec![&route.id] }),
@@ -72,18 +71,18 @@ fn candidates(routes: &[Route]) -> Vec<&str> {
 }
 
 /// A list of scopes of which one is needed, and by how many routes.
-struct Wish<'a> {
+struct Need<'a> {
     any_of: &'a [String],
     routes: usize,
 }
 
-/// Hundreds of routes have some dozens of wishes between them.
-fn wishes(routes: &[Route]) -> Vec<Wish<'_>> {
+/// Hundreds of routes share some dozens of lists.
+fn needs(routes: &[Route]) -> Vec<Need<'_>> {
     let mut counted: BTreeMap<&[String], usize> = BTreeMap::new();
     for route in with_scopes(routes) {
         *counted.entry(&route.scopes).or_default() += 1;
     }
-    counted.into_iter().map(|(any_of, routes)| Wish { any_of, routes }).collect()
+    counted.into_iter().map(|(any_of, routes)| Need { any_of, routes }).collect()
 }
 
 fn with_scopes(routes: &[Route]) -> impl Iterator<Item = &Route> {
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_chosen_early_and_is_needed_no_more_is_left_out() {
+    fn leaves_out_what_was_chosen_early_and_became_superfluous() {
         // c serves four routes and goes first; a and b are needed all the same and serve those four as well.
         let scopes: [&[&str]; 6] = [
             &["P.c.X", "P.a.X"],
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_a_grant_lacks_and_for_which_routes() {
+    fn lists_what_a_grant_lacks_and_for_which_routes() {
         let routes = routes(&[&["P.a.ALL", "P.a.READ"], &["P.b.READ"], &["P.b.READ"], &["P.b.CREATE", "P.b.ALL"], &[]]);
         let lack = |granted: &str| -> Vec<(String, usize)> {
             missing(&routes, granted).iter().map(|missing| (missing.any_of.join("|"), missing.routes.len())).collect()

@@ -1,14 +1,16 @@
-//! Zoho's token answers, made into what RFC 6749 says they should be.
+//! Zoho's token answers, translated into the form of RFC 6749.
 //!
 //! Zoho reports errors under HTTP 200, throttles with a localised `error`, and has given lifetimes in milliseconds
-//! (zoho-facts, section 4). So the status alone decides little. An answer says something of the credentials, or of how
-//! often tokens are requested, only if it is known to: [`WORDS`] and [`is_throttled`] list what is. Every other answer
+//! (zoho-facts, section 4). So the status alone decides little. An answer says something about the credentials, or about
+//! the rate of token requests, only if its meaning is known: `words` and [`is_throttled`] list these. Every other answer
 //! without a token is a passing fault of the server or of something on the way to it.
 
 use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
+
+use super::words::{Meaning, known};
 
 /// Zoho's documented lifetime of an access token, and the longest we believe.
 const HOUR: u64 = 60 * 60;
@@ -25,61 +27,30 @@ const LONGEST_SCOPES: usize = 8 * 1024;
 
 /// What a token answer says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum TokenAnswer {
+pub enum TokenAnswer {
     /// A token; the body is a well-formed answer by RFC 6749 section 5.1.
     Granted(Vec<u8>),
-    /// The credentials are not (or no longer) valid; Zoho's word for why, one of [`WORDS`].
+    /// The credentials are not (or no longer) valid; Zoho's word for why.
     Unauthorised(&'static str),
     /// Too many token requests.
     Throttled,
-    /// None of these: a passing fault. In words for the log, short and without anything secret.
+    /// Anything else: a passing fault, in words for the log, short and without secrets.
     Unusable(String),
 }
 
-/// What a known error word means.
-#[derive(Debug, Clone, Copy)]
-enum Meaning {
-    Unauthorised,
-    Throttled,
-}
-
-/// Every error word whose meaning has a source. No other one says anything of the credentials.
-const WORDS: [(&str, Meaning); 9] = [
-    // At Zoho under HTTP 200: asciisd/zoho#18. In RFC 6749 section 5.2 too.
-    ("invalid_client", Meaning::Unauthorised),
-    // At Zoho under HTTP 200: guanguans/notify, ZohoCliq/Authenticator.php.
-    ("invalid_client_secret", Meaning::Unauthorised),
-    // At Zoho under HTTP 200: of a code that was used, and of a refresh token that was revoked.
-    ("invalid_code", Meaning::Unauthorised),
-    // Of codes only; Zoho's users know it, no page lists it.
-    ("invalid_redirect_uri", Meaning::Unauthorised),
-    // RFC 6749 section 5.2: what other servers say for `invalid_code`, and of a client that may not use this grant.
-    ("invalid_grant", Meaning::Unauthorised),
-    ("unauthorized_client", Meaning::Unauthorised),
-    // Zoho CRM v8, token-validity: too many requests.
-    ("access_denied", Meaning::Throttled),
-    // Zoho's page on devices, and RFC 8628 section 3.5.
-    ("slow_down", Meaning::Throttled),
-    // Kaizen #43: under HTTP 200, without more.
-    ("Access Denied", Meaning::Throttled),
-];
-
-/// Texts that tell of a server's own failure, in the shape that Zoho uses for throttling too.
+/// Texts of a server's own failure, in the shape that Zoho uses for throttling too.
 const SERVER_FAILURES: [&str; 8] =
     ["error", "server", "unavailable", "gateway", "timeout", "timed out", "maintenance", "overload"];
 
-/// Whether a reason that was kept is one of Zoho's words for refused credentials.
-pub(super) fn is_unauthorised(reason: &str) -> bool {
-    WORDS.iter().any(|(word, meaning)| *word == reason && matches!(meaning, Meaning::Unauthorised))
-}
-
 /// Whether the status alone says that there are too many requests, whatever the body holds and whether it can be read.
-pub(super) fn is_throttling(status: StatusCode) -> bool {
+#[must_use]
+pub fn is_throttling(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS
 }
 
 /// Reads an answer of the token endpoint.
-pub(super) fn read(status: StatusCode, body: &[u8]) -> TokenAnswer {
+#[must_use]
+pub fn read(status: StatusCode, body: &[u8]) -> TokenAnswer {
     // Some servers put a byte order mark before JSON.
     let json = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let fields = match serde_json::from_slice::<Value>(json) {
@@ -94,20 +65,19 @@ pub(super) fn read(status: StatusCode, body: &[u8]) -> TokenAnswer {
         return granted(status, token, &fields);
     }
     let error = text(&fields, "error").unwrap_or_default();
-    let known = WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(error));
-    match known {
+    match known(error) {
         _ if is_throttling(status) => TokenAnswer::Throttled,
-        // A server that fails has not judged anything, whatever stands in its answer.
-        _ if status.is_server_error() => TokenAnswer::Unusable(told(status, error)),
+        // A server that fails has judged nothing, whatever its answer says.
+        _ if status.is_server_error() => TokenAnswer::Unusable(fault(status, error)),
         Some((word, Meaning::Unauthorised)) => TokenAnswer::Unauthorised(word),
         Some((_, Meaning::Throttled)) => TokenAnswer::Throttled,
         None if is_throttled(&fields, error) => TokenAnswer::Throttled,
-        None => TokenAnswer::Unusable(told(status, error)),
+        None => TokenAnswer::Unusable(fault(status, error)),
     }
 }
 
-/// Zoho's answer to too many requests, by its shape: its texts are translated into the language of the login. Words in
-/// the form of an identifier are not translated, so they are another error.
+/// Zoho's answer to too many requests, by its shape, because its texts come in the language of the login. Words in the form
+/// of an identifier are not translated, so they are another error.
 fn is_throttled(fields: &Map<String, Value>, error: &str) -> bool {
     let identifier = !error.bytes().any(|byte| byte == b' ') && error.is_ascii();
     let lower = error.to_ascii_lowercase();
@@ -140,9 +110,9 @@ fn text<'f>(fields: &'f Map<String, Value>, name: &str) -> Option<&'f str> {
     fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
-/// A fault for log and `/readyz`. The error text is the server's: it is repeated only where it is short and of letters,
-/// so that neither a page nor a secret gets there.
-fn told(status: StatusCode, error: &str) -> String {
+/// A fault for log and `/readyz`. The error text is the server's: it is repeated only where it is short and consists of
+/// letters, so that neither a page nor a secret gets there.
+fn fault(status: StatusCode, error: &str) -> String {
     let letters = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-' | b' ');
     match error {
         "" => format!("status {status}, neither access_token nor error"),
@@ -151,8 +121,8 @@ fn told(status: StatusCode, error: &str) -> String {
     }
 }
 
-/// Scopes as RFC 6749 separates them. They are shown to callers and in logs, so what is no scope of Zoho's is left out,
-/// and a list that is longer than any of Zoho's says nothing.
+/// Scopes as RFC 6749 separates them. Callers and logs see them, so anything but a scope of Zoho's is left out, and a list
+/// that is longer than any of Zoho's counts as absent.
 fn scopes(text: &str) -> Option<String> {
     let fits = |scope: &&str| {
         (1..=LONGEST_SCOPE).contains(&scope.len())
@@ -165,8 +135,8 @@ fn scopes(text: &str) -> Option<String> {
     (!scopes.is_empty()).then(|| scopes.join(" "))
 }
 
-/// How long the token lives: `expires_in_sec` before `expires_in`, numbers as text accepted. What is no span of time
-/// (0, negative, absent, no number) leaves the documented hour; a token that ends before is replaced when Zoho refuses it.
+/// How long the token lives: `expires_in_sec` before `expires_in`, as a number or a text. Anything but a positive number
+/// means the documented hour; a token that ends before is replaced when Zoho refuses it.
 fn lifetime(fields: &Map<String, Value>) -> Duration {
     let seconds = |name: &str| {
         let stated = match fields.get(name) {
@@ -302,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_life_that_is_no_span_of_time_leaves_the_hour() {
+    fn a_lifetime_that_cannot_be_read_means_the_hour() {
         for (fields, expected) in [
             (r#""expires_in":0"#, 3600),
             (r#""expires_in":"0""#, 3600),

@@ -1,11 +1,14 @@
 //! OAuth scopes: `SERVICE.section.OPERATION`.
 //!
-//! Their spelling varies from page to page, so they are compared without regard to case. `SERVICE.section.ALL` is worth
-//! every other scope of its section.
+//! Their spelling varies from page to page, so comparisons ignore case. `SERVICE.section.ALL` includes every other scope of
+//! its section.
+
+mod needed;
+
+pub use needed::{Missing, missing, needed};
 
 /// Whether a login with `scope` may do what `wanted` allows.
-#[must_use]
-pub fn covers(scope: &str, wanted: &str) -> bool {
+fn covers(scope: &str, wanted: &str) -> bool {
     let same_section = || match (scope.rsplit_once('.'), wanted.rsplit_once('.')) {
         (Some((of_scope, _)), Some((of_wanted, _))) => of_scope.eq_ignore_ascii_case(of_wanted),
         _ => false,
@@ -13,27 +16,26 @@ pub fn covers(scope: &str, wanted: &str) -> bool {
     scope.eq_ignore_ascii_case(wanted) || (is_all(scope) && same_section())
 }
 
-/// Whether a scope is worth its whole section.
-#[must_use]
-pub fn is_all(scope: &str) -> bool {
+/// Whether a scope includes its whole section.
+fn is_all(scope: &str) -> bool {
     scope.rsplit_once('.').is_some_and(|(_, operation)| operation.eq_ignore_ascii_case("ALL"))
 }
 
 /// How many scopes a message names.
 const MOST_SHOWN: usize = 24;
 
-/// What a login was granted, as an answer of Zoho's tells it.
+/// The scopes that a login was granted, as Zoho's answer lists them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scopes(Box<[Box<str>]>);
 
 impl Scopes {
-    /// Reads scopes that are parted by spaces or commas.
+    /// Reads scopes that spaces or commas separate.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         Self(text.split([' ', ',']).filter(|scope| !scope.is_empty()).map(Box::from).collect())
     }
 
-    /// Whether they suffice for a call of which any one of `wanted` is asked. A call whose page names none asks nothing.
+    /// Whether they suffice for a call that needs any one of `wanted`. A call whose page names no scope needs none.
     #[must_use]
     pub fn suffice(&self, wanted: &[String]) -> bool {
         wanted.is_empty() || self.0.iter().any(|scope| wanted.iter().any(|wanted| covers(scope, wanted)))
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn all_covers_its_section_and_a_page_without_scopes_asks_nothing() {
+    fn all_covers_its_section_and_a_page_without_scopes_needs_none() {
         let wanted = ["P.a.UPDATE".to_owned()];
         assert!(Scopes::parse("p.A.aLL").suffice(&wanted));
         assert!(!Scopes::parse("P.b.ALL").suffice(&wanted));

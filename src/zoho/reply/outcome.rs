@@ -1,36 +1,35 @@
-//! Whether an answer under 200 tells of success (zoho-facts, section 2).
+//! Whether an answer under a good status says that its call was executed (zoho-facts, section 2).
 //!
-//! Only JSON that bears none of the marks of Zoho's failures does. When in doubt it does not: the cache then keeps an
-//! answer too few, which costs a call, and the audit takes a call for failed only where the marks say so.
+//! Only JSON without any of the marks of Zoho's failures says so. In doubt it does not: then the cache keeps one answer
+//! less, which costs a call, and the audit counts a call as failed only where the marks say so.
 
 use serde_json::Value;
 
-mod report;
+use super::{
+    ReplyKind,
+    report::{self, BAD, filled},
+};
 
-pub use report::{codes, error_codes};
-
-/// What `status` says of a failure, in any case.
-const BAD: [&str; 3] = ["failure", "failed", "error"];
-
-/// Whether a whole body says that the call was executed: JSON without any mark of a failure.
-#[must_use]
-pub fn tells_of_success(body: &[u8]) -> bool {
-    parsed(body).is_some_and(|body| has_good_code(&body) && !is_marked(&body, |_| true))
+/// Judges a whole body. Zoho's answers are objects or lists; anything else says nothing.
+pub(super) fn judge(body: &Value) -> ReplyKind {
+    if succeeded(body) {
+        ReplyKind::Succeeded
+    } else if failed(body) {
+        ReplyKind::Failed
+    } else {
+        ReplyKind::Unknown
+    }
 }
 
-/// Whether a whole body says that the call was not executed, or not all of it: a report with the mark of a failure. A
-/// record may have a member of the same name, so it says nothing.
-#[must_use]
-pub fn tells_of_failure(body: &[u8]) -> bool {
-    let has_bad_code = |body: &Value| !has_good_code(body) && report::is_bare_error(body);
-    parsed(body).is_some_and(|body| has_bad_code(&body) || is_marked(&body, report::is_report))
+/// Whether a body says that the call was executed: JSON without any mark of a failure.
+pub(super) fn succeeded(body: &Value) -> bool {
+    (body.is_object() || body.is_array()) && has_good_code(body) && !is_marked(body, |_| true)
 }
 
-/// Zoho's answers are objects or lists; anything else says nothing.
-fn parsed(body: &[u8]) -> Option<Value> {
-    // Some servers put a byte order mark before JSON.
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    serde_json::from_slice::<Value>(body).ok().filter(|body| body.is_object() || body.is_array())
+/// Whether a body says that the call was not executed, or not all of it: a report with the mark of a failure. A record
+/// may have a member of the same name, so it says nothing.
+pub(super) fn failed(body: &Value) -> bool {
+    (!has_good_code(body) && report::is_bare_error(body)) || is_marked(body, report::is_report)
 }
 
 /// Whether something in the body that `counts` has the mark of a failure.
@@ -71,16 +70,6 @@ fn bears_an_error(report: &Value) -> bool {
         || BAD.iter().any(|word| status.eq_ignore_ascii_case(word))
 }
 
-fn filled(value: Option<&Value>) -> bool {
-    match value {
-        None | Some(Value::Null) => false,
-        Some(Value::Array(entries)) => !entries.is_empty(),
-        Some(Value::Object(members)) => !members.is_empty(),
-        Some(Value::String(text)) => !text.is_empty(),
-        Some(_) => true,
-    }
-}
-
 /// The learning pages' code is 200 as a text or a number; elsewhere there is none, or that of an error or a record.
 fn has_good_code(body: &Value) -> bool {
     match body.get("code") {
@@ -94,6 +83,12 @@ fn has_good_code(body: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of the body of an answer under 200.
+    fn outcome(body: &str) -> ReplyKind {
+        let body = body.trim_start_matches('\u{feff}');
+        serde_json::from_str(body).map_or(ReplyKind::Unknown, |body| judge(&body))
+    }
 
     #[test]
     fn successes_of_every_family() {
@@ -110,7 +105,7 @@ mod tests {
             r#"{"share":[{"emailid":"user@domain.com","privilege":"view"}]}"#,
             "\u{feff}{\"code\":\"200\"}",
         ] {
-            assert!(tells_of_success(body.as_bytes()) && !tells_of_failure(body.as_bytes()), "{body}");
+            assert_eq!(outcome(body), ReplyKind::Succeeded, "{body}");
         }
     }
 
@@ -136,7 +131,7 @@ mod tests {
             r#"{"data":[{"error":{"code":1}},{"id":"1"}],"message":"x"}"#,
             r#"{"status":"error"}"#,
         ] {
-            assert!(!tells_of_success(body.as_bytes()) && tells_of_failure(body.as_bytes()), "{body}");
+            assert_eq!(outcome(body), ReplyKind::Failed, "{body}");
         }
     }
 
@@ -153,14 +148,14 @@ mod tests {
             r#"{"code":404}"#,
             r#"{"code":null}"#,
         ] {
-            assert!(!tells_of_success(body.as_bytes()) && !tells_of_failure(body.as_bytes()), "{body}");
+            assert_eq!(outcome(body), ReplyKind::Unknown, "{body}");
         }
     }
 
     #[test]
-    fn what_is_no_report_tells_nothing() {
+    fn anything_but_json_says_nothing() {
         for body in [r#"{"code":"200","sharedUsers":["#, "", "<html>", "\"OK\"", "7209", "\u{fffd}\u{0}"] {
-            assert!(!tells_of_success(body.as_bytes()) && !tells_of_failure(body.as_bytes()), "{body}");
+            assert_eq!(outcome(body), ReplyKind::Unknown, "{body}");
         }
     }
 }

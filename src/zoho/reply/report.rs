@@ -1,4 +1,4 @@
-//! The shape that tells one of Zoho's error reports from a record (zoho-facts, section 2).
+//! The shape that distinguishes Zoho's error reports from records (zoho-facts, section 2).
 //!
 //! A record may have members named `code`, `error` or `response` like any other name. So a member says something about
 //! the call only where everything around it belongs to a report too.
@@ -31,12 +31,20 @@ const ENTRY: [&str; 9] =
 /// Where the data stands. Without content it says nothing; with content something was executed.
 const CONTENT: [&str; 3] = ["data", "details", "result"];
 
+/// What `status` says of a failure, in any case.
+pub(super) const BAD: [&str; 3] = ["failure", "failed", "error"];
+
+/// Every error code of an answer whose status says that it failed, from the places where Zoho puts them.
+pub(super) fn all_codes(body: &Value) -> Vec<String> {
+    let places = [body, &body["error"], &body["errors"], &body["response"], &body["response"]["errors"]];
+    places.into_iter().flat_map(entries).flat_map(codes).collect()
+}
+
 /// The codes of an answer that reports an error and nothing else; none of an answer that may be a record.
 ///
 /// The shapes are `{"response":{"errors":…}}`, `{"error":…}` or `{"errors":…}`, each with an object or a list of objects,
 /// and an object of `code` and `message`.
-#[must_use]
-pub fn error_codes(body: &Value) -> Vec<String> {
+pub(super) fn error_codes(body: &Value) -> Vec<String> {
     let Some(members) = body.as_object() else { return Vec::new() };
     if let Some(response) = body["response"].as_object() {
         return match members.len() {
@@ -71,18 +79,14 @@ fn named_errors(members: &Map<String, Value>) -> Option<Vec<String>> {
     let pure = has_only(members, &["error", "errors", "message", "status", "uri"])
         && !(members.contains_key("errors") && members.contains_key("error"))
         && may_be_failure(members.get("status"));
-    let entries = match errors {
-        Value::Array(entries) => entries.as_slice(),
-        one => std::slice::from_ref(one),
-    };
+    let entries = entries(errors);
     let is_entry = |entry: &Value| entry.as_object().is_some_and(|members| has_only(members, &ENTRY));
     let codes = entries.iter().flat_map(codes);
     Some(if pure && entries.iter().all(is_entry) { codes.collect() } else { Vec::new() })
 }
 
 /// The codes of one object.
-#[must_use]
-pub fn codes(entry: &Value) -> Vec<String> {
+fn codes(entry: &Value) -> Vec<String> {
     let code = |field: &Value| match field {
         Value::String(code) => Some(code.clone()),
         Value::Number(code) => Some(code.to_string()),
@@ -91,8 +95,27 @@ pub fn codes(entry: &Value) -> Vec<String> {
     ["code", "error_code", "errorcode"].iter().filter_map(|name| code(entry.get(name)?)).collect()
 }
 
+/// The objects at a place that has one or a list of them.
+fn entries(place: &Value) -> &[Value] {
+    match place {
+        Value::Array(entries) => entries,
+        one => std::slice::from_ref(one),
+    }
+}
+
+/// Whether a member says something: it is there and not empty.
+pub(super) fn filled(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(entries)) => !entries.is_empty(),
+        Some(Value::Object(members)) => !members.is_empty(),
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(_) => true,
+    }
+}
+
 fn has_only(members: &Map<String, Value>, names: &[&str]) -> bool {
-    let is_empty = |name: &str, value| CONTENT.contains(&name) && !super::filled(Some(value));
+    let is_empty = |name: &str, value| CONTENT.contains(&name) && !filled(Some(value));
     members.iter().all(|(name, value)| names.contains(&name.as_str()) || is_empty(name, value))
 }
 
@@ -102,7 +125,7 @@ fn may_be_failure(status: Option<&Value>) -> bool {
         None | Some(Value::Null) => true,
         Some(Value::Number(status)) => status.as_u64().is_some_and(is_failure),
         Some(Value::String(status)) => {
-            super::BAD.iter().any(|word| status.eq_ignore_ascii_case(word)) || status.parse().is_ok_and(is_failure)
+            BAD.iter().any(|word| status.eq_ignore_ascii_case(word)) || status.parse().is_ok_and(is_failure)
         }
         Some(_) => false,
     }

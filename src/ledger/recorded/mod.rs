@@ -1,0 +1,209 @@
+//! The lower part of the ledger for one process: windows in memory, and a copy of them in the store.
+//!
+//! Memory decides while the process lives. The store tells the next process what was sent.
+
+mod journal;
+mod recorded_window;
+mod recovered;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
+
+use self::recorded_window::RecordedWindow;
+pub use self::{
+    journal::{Health, Journal},
+    recovered::Recovered,
+};
+use super::{
+    Backend, Key, LimitSpec, LockHit, Slots, Step,
+    slots::{Allowance, Outlook, Recorded},
+    window::{Denied, Grant},
+};
+use crate::os::clock;
+
+/// How often a limit that other routes share is looked at again: they cannot wake this route's callers.
+const SHARED_AGAIN: Duration = Duration::from_secs(1);
+
+/// Windows in memory, with their copy in the store.
+#[derive(Debug)]
+pub struct RecordedBackend {
+    recovered: Arc<Recovered>,
+    journal: Journal,
+    /// The limits that several routes share.
+    shared: Mutex<HashMap<Key, Arc<RecordedWindow>>>,
+}
+
+impl RecordedBackend {
+    /// Windows begin where earlier processes left them, and are recorded in this journal.
+    #[must_use]
+    pub fn new(recovered: Arc<Recovered>, journal: Journal) -> Self {
+        Self { recovered, journal, shared: Mutex::default() }
+    }
+
+    /// Windows that are forgotten with the process.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::new(Arc::new(Recovered::none()), Journal::in_memory())
+    }
+
+    fn window(&self, limit: &LimitSpec, keeps_locks: bool) -> Arc<RecordedWindow> {
+        let now = clock::now();
+        let mut window = self.recovered.window(limit, now);
+        if !keeps_locks {
+            // After calls without an answer, or a loss, one call goes alone. The route's own limit sees to that, and
+            // nothing would tell this one how that call went.
+            window.forget_lock();
+        }
+        let window = RecordedWindow::new(limit.key.clone(), limit.shared, window);
+        self.journal.knows(Arc::downgrade(&window));
+        window
+    }
+}
+
+impl Backend for RecordedBackend {
+    fn slots(&self, own: LimitSpec, wider: Vec<LimitSpec>) -> Box<dyn Slots> {
+        let window = |limit: &LimitSpec| {
+            if limit.shared {
+                let mut shared = self.shared.lock();
+                Arc::clone(shared.entry(limit.key.clone()).or_insert_with(|| self.window(limit, false)))
+            } else {
+                self.window(limit, false)
+            }
+        };
+        let wider = wider.iter().map(window).collect();
+        Box::new(RecordedSlots {
+            own: self.window(&own, true),
+            wider,
+            journal: self.journal.clone(),
+            locks: Notify::new(),
+        })
+    }
+
+    fn left(&self) -> Vec<Key> {
+        self.recovered.left().into_iter().map(|(key, _)| key).collect()
+    }
+
+    fn keep_incident(&self, report: String) {
+        self.journal.keep_incident(report);
+    }
+
+    fn health(&self) -> Health {
+        self.journal.health()
+    }
+}
+
+/// The windows that the calls of one route count against. Several are locked in the order of `wider`, and `own` last.
+#[derive(Debug)]
+struct RecordedSlots {
+    /// Has the route's locks and its pace.
+    own: Arc<RecordedWindow>,
+    wider: Box<[Arc<RecordedWindow>]>,
+    journal: Journal,
+    locks: Notify,
+}
+
+impl RecordedSlots {
+    fn windows(&self) -> impl Iterator<Item = &Arc<RecordedWindow>> {
+        self.wider.iter().chain([&self.own])
+    }
+
+    /// Takes a slot of each of these and of the route's own window, or none of any.
+    fn take_all(&self, wider: &[Arc<RecordedWindow>], now: Instant) -> Result<Grant, Denied> {
+        let Some((window, rest)) = wider.split_first() else {
+            let mut state = self.own.lock();
+            let grant = state.window.take(now)?;
+            self.own.changed(&mut state, &self.journal);
+            return Ok(grant);
+        };
+        let mut state = window.lock();
+        state.window.room(now).map_err(|denied| if window.shared { soon(denied, now) } else { denied })?;
+        let grant = self.take_all(rest, now)?;
+        // It has room, and it has no pace.
+        state.window.take(now)?;
+        window.changed(&mut state, &self.journal);
+        Ok(grant)
+    }
+}
+
+impl Slots for RecordedSlots {
+    fn take(&self, now: Instant) -> Result<Grant, Denied> {
+        self.take_all(&self.wider, now)
+    }
+
+    fn recorded(&self) -> Recorded<'_> {
+        Box::pin(self.journal.recorded())
+    }
+
+    fn note(&self, grant: Grant, step: &Step, now: Instant) {
+        for window in self.windows() {
+            let mut state = window.lock();
+            state.window.apply(grant, step, now);
+            window.changed(&mut state, &self.journal);
+        }
+    }
+
+    fn lock(&self, retry_after: Option<Duration>, now: Instant) -> Option<LockHit> {
+        // Somebody else exceeded a limit only if our calls cannot have exceeded any of the route's own.
+        let external = self.wider.iter().all(|wider| wider.shared || wider.lock().window.shows_room(now));
+        let hit = {
+            let mut state = self.own.lock();
+            let external = external && state.window.shows_room(now);
+            let until = state.window.locked(now, retry_after)?;
+            self.own.changed(&mut state, &self.journal);
+            LockHit { until, external }
+        };
+        // A process that ends now must not leave a successor that knows nothing of the lock.
+        self.journal.hurry();
+        self.locks.notify_waiters();
+        Some(hit)
+    }
+
+    fn locks(&self) -> &Notify {
+        &self.locks
+    }
+
+    fn held_back(&self, grant: Grant) -> Option<Instant> {
+        self.own.lock().window.overtaken(grant)
+    }
+
+    fn is_failing(&self) -> bool {
+        self.journal.is_failing()
+    }
+
+    fn has_room(&self, now: Instant) -> bool {
+        self.windows().all(|window| window.lock().window.room(now).is_ok())
+    }
+
+    fn allowance(&self, now: Instant) -> Allowance {
+        let mut allowance = Allowance { route: self.own.lock().window.quota(now), daily: None };
+        for wider in &self.wider {
+            let quota = wider.lock().window.quota(now);
+            if wider.shared {
+                allowance.daily = Some(quota);
+            } else if quota.is_tighter_than(&allowance.route) {
+                allowance.route = quota;
+            }
+        }
+        allowance
+    }
+
+    fn outlook(&self, now: Instant) -> Outlook {
+        let forecast = |window: &Arc<RecordedWindow>| window.lock().window.forecast(now);
+        let mut wider: Vec<_> = self.wider.iter().map(|wider| (forecast(wider), wider.shared)).collect();
+        let mut state = self.own.lock();
+        wider.insert(0, (state.window.forecast(now), false));
+        let (locked_until, unanswered) = (state.window.locked_until(now), state.window.is_unanswered());
+        Outlook { now, forecasts: wider, locked_until, unanswered }
+    }
+}
+
+/// When a limit is looked at again that another route's call may free at any time.
+fn soon(denied: Denied, now: Instant) -> Denied {
+    let soon = now + SHARED_AGAIN;
+    match denied {
+        Denied::Until(at) => Denied::Until(at.min(soon)),
+        Denied::Unanswered => Denied::Until(soon),
+    }
+}

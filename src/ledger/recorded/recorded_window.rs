@@ -1,0 +1,51 @@
+//! A window that has a copy in the store.
+
+use std::{mem, sync::Arc};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::{
+    super::{Key, Row, window::Window},
+    journal::Journal,
+};
+use crate::os::clock;
+
+#[derive(Debug)]
+pub(super) struct RecordedWindow {
+    key: Key,
+    /// Whether calls of several routes count against it.
+    pub(super) shared: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) window: Window,
+    /// The journal knows of a change that it has not read yet.
+    noted: bool,
+}
+
+impl RecordedWindow {
+    pub(super) fn new(key: Key, shared: bool, window: Window) -> Arc<Self> {
+        Arc::new(Self { key, shared, state: Mutex::new(State { window, noted: false }) })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// It has changed. The journal is told under the window's mutex, so that everybody who sees the change can wait for its
+    /// commit.
+    pub(super) fn changed(self: &Arc<Self>, state: &mut State, journal: &Journal) {
+        if !mem::replace(&mut state.noted, true) {
+            journal.changed(Arc::clone(self));
+        }
+    }
+
+    /// What has to be remembered of it now. A later change is told to the journal again.
+    pub(super) fn record(&self) -> (Key, Row) {
+        let mut state = self.state.lock();
+        state.noted = false;
+        (self.key.clone(), state.window.row(clock::now()))
+    }
+}

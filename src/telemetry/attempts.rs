@@ -1,0 +1,20 @@
+//! What operators learn of attempts: locks, which are counted and logged.
+
+use super::Metrics;
+use crate::{
+    ledger::{AttemptOf, Observer, Step},
+    os::clock,
+};
+
+impl Observer for Metrics {
+    fn step(&self, AttemptOf { key, request_id, .. }: &AttemptOf<'_>, step: &Step) {
+        let Step::Locked(hit) = step else { return };
+        self.locked(key, hit);
+        let (account, route) = (&key.account, &key.limit);
+        let lasts_s = hit.until.saturating_duration_since(clock::now()).as_secs();
+        tracing::warn!(%account, %route, request_id, lasts_s, "Zoho has locked the call; nothing is sent until the lock ends");
+        if hit.external {
+            tracing::warn!(%account, %route, request_id, "Zoho locked this call although the ledger had free slots: another client uses the same quota, most likely another gateway on this login, otherwise a script or another program; /status has the calls of the last window");
+        }
+    }
+}
