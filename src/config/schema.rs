@@ -40,7 +40,7 @@ fn property(key: &Key) -> Value {
         Kind::ListOrNone(_) => json!({ "anyOf": [text, list(0)] }),
         Kind::Secret => json!({ "anyOf": [text, table(key.kind.keys())] }),
         Kind::Hashes => json!({ "anyOf": [text, list(1), table(key.kind.keys())] }),
-        Kind::Table(_, keys) => table(keys),
+        Kind::Table(..) | Kind::Endpoints => table(key.kind.keys()),
         Kind::Named(keys) => json!({ "type": "object", "additionalProperties": table(keys) }),
         Kind::Listed(keys) => {
             let mut item = table(keys);

@@ -50,6 +50,8 @@ pub(super) enum Kind {
     /// Hashes of API keys, or a file of them.
     Hashes,
     Table(&'static str, Keys),
+    /// A table with the accounts server and each product.
+    Endpoints,
     /// A table of tables by name.
     Named(Keys),
     /// A list of tables.
@@ -83,6 +85,7 @@ impl Kind {
             Self::Table(_, keys) | Self::Named(keys) | Self::Listed(keys) => keys,
             Self::Secret => &[table::SECRET],
             Self::Hashes => &[table::HASHES],
+            Self::Endpoints => table::endpoints(),
             _ => &[],
         }
     }
@@ -110,7 +113,7 @@ impl Kind {
             },
             Self::Secret => "a string, { env = \"NAME\" } or { file = \"PATH\" }".to_owned(),
             Self::Hashes => "the SHA-256 of an API key in hexadecimal digits".to_owned(),
-            Self::Named(_) => "a table".to_owned(),
+            Self::Endpoints | Self::Named(_) => "a table".to_owned(),
             Self::Listed(_) => "a list of tables".to_owned(),
             Self::Text(text) | Self::File(text) | Self::List(text) | Self::ListOrNone(text) | Self::Table(text, _) => {
                 (*text).to_owned()

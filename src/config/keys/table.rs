@@ -2,7 +2,7 @@
 //!
 //! Doc comments are for users. The other comments give the reason for a range or a default.
 
-use std::time;
+use std::{sync::LazyLock, time};
 
 use super::{
     super::{
@@ -11,7 +11,8 @@ use super::{
     },
     Key, Keys,
     Kind::{
-        Boolean, Duration, File, Hashes, Integer, List, ListOrNone, Listed, Named, Secret, Size, Table, Text, Word,
+        Boolean, Duration, Endpoints, File, Hashes, Integer, List, ListOrNone, Listed, Named, Secret, Size, Table,
+        Text, Word,
     },
     Shown,
 };
@@ -20,6 +21,7 @@ use crate::{
     zoho::{
         catalogue::{Pace, Validation},
         data_center::DataCenter,
+        product::Product,
     },
 };
 
@@ -276,7 +278,7 @@ const ACCOUNT: &[Key] = keys! {
     daily_calls: Integer(1..=MILLION), Example 10000;
     /// Other origins than those of the data centre, for a simulated Zoho or an egress proxy; each may be set alone.
     /// These are the defaults of "us". http:// is allowed too, for tests.
-    endpoints: Table(A_TABLE, &[ENDPOINTS]), Example { accounts = "https://accounts.zoho.com", people = "https://people.zoho.com", calendar = "https://calendar.zoho.com" };
+    endpoints: Endpoints, Example { accounts = "https://accounts.zoho.com", people = "https://people.zoho.com", calendar = "https://calendar.zoho.com" };
 };
 
 pub(super) const SECRET: &[Key] = keys! {
@@ -286,14 +288,15 @@ pub(super) const SECRET: &[Key] = keys! {
     file: File("a path"), Example "PATH";
 };
 
-const ENDPOINTS: &[Key] = keys! {
-    /// The accounts server.
-    accounts: Text(A_URL), Example "https://accounts.zoho.com";
-    /// Zoho People.
-    people: Text(A_URL), Example "https://people.zoho.com";
-    /// Zoho Calendar.
-    calendar: Text(A_URL), Example "https://calendar.zoho.com";
-};
+/// The URLs of an account.
+pub(super) fn endpoints() -> Keys {
+    static KEYS: LazyLock<[&[Key]; 1]> = LazyLock::new(|| {
+        let names = ["accounts"].into_iter().chain(Product::ALL.map(Product::as_str));
+        let key = |name| Key { name, kind: Text(A_URL), value: Shown::Example("\"URL\""), missing: "", doc: &[] };
+        [names.map(key).collect::<Vec<_>>().leak()]
+    });
+    &*KEYS
+}
 
 const CALLER: &[Key] = keys! {
     /// The SHA-256 of its API key, as `zoho-gateway key` prints it, or a list of them while one replaces another. Or

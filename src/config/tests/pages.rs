@@ -61,7 +61,7 @@ fn example() -> String {
         // The keys of [routes] are not shown a second time.
         for key in table.kind.keys()[0] {
             explain(&mut text, key);
-            for inner in table_keys(key) {
+            for inner in table_keys(key).filter(|inner| !inner.doc.is_empty()) {
                 writeln!(text, "# {}: {}", inner.name, inner.description()).unwrap();
             }
             let (own, value) = shown(key);
@@ -102,7 +102,7 @@ fn shown(key: &Key) -> (&'static str, String) {
 
 /// The keys of an inline table.
 fn table_keys(key: &Key) -> impl Iterator<Item = &'static Key> {
-    let keys: Keys = if matches!(key.kind, Kind::Table(..)) { key.kind.keys() } else { &[] };
+    let keys: Keys = if matches!(key.kind, Kind::Table(..) | Kind::Endpoints) { key.kind.keys() } else { &[] };
     keys.iter().copied().flatten()
 }
 
@@ -176,7 +176,7 @@ fn row(text: &mut String, name: &str, key: &Key) {
         Kind::List(_) | Kind::ListOrNone(_) => "string or list".to_owned(),
         Kind::Secret => "secret".to_owned(),
         Kind::Hashes => "string, list or `{ file }`".to_owned(),
-        Kind::Table(..) | Kind::Named(_) | Kind::Listed(_) => "table".to_owned(),
+        Kind::Table(..) | Kind::Endpoints | Kind::Named(_) | Kind::Listed(_) => "table".to_owned(),
     };
     let default = match key.value {
         Shown::Default(text) => format!("`{text}`"),
