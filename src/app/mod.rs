@@ -12,7 +12,7 @@ use crate::{
         admin::Admin,
         stack::{StackDeps, stack},
     },
-    config::{self, Config, MissingState, Proxy, ScopeCheck, UnknownRoute},
+    config::{self, Config, Proxy, ScopeCheck, UnknownRoute, WhenEmpty},
     ledger::{
         CallHistory, Journal, KeptToken, LimiterContext, Limiters, Limits, Observer, RecordedBackend, Recovered,
         StartState,
@@ -236,8 +236,8 @@ fn ledger(
     let Some(dir) = &state.dir else { return Ok((Limiters::new(context), Journal::in_memory(), BTreeMap::new())) };
     let Opened { mut store, mut memory, incidents, tokens } = Store::open(dir)?;
     match &memory {
-        StartState::Fresh if state.missing == MissingState::Lost => {
-            let reason = "the folder holds no state, and state.missing says that this means it was lost".to_owned();
+        StartState::Fresh if state.when_empty == WhenEmpty::AssumeLost => {
+            let reason = "the folder holds no state, and state.when_empty says that this means it was lost".to_owned();
             memory = StartState::Lost { reason, set_aside: None, locks: BTreeMap::new() };
         }
         StartState::Fresh => {

@@ -1,4 +1,4 @@
-//! `check`: everything about a configuration that can be known without running it.
+//! `check`: all that can be known about a configuration without running it.
 
 use std::{fmt::Write, os::unix::fs::FileTypeExt, path::Path};
 
@@ -57,8 +57,7 @@ fn ended(faults: &[String]) -> Result<(), Failure> {
     if faults.is_empty() { Ok(()) } else { Err(Failure::Run(faults.join("\n"))) }
 }
 
-/// What would keep a gateway from starting with these paths. Nothing is left behind, and a gateway that runs is not
-/// disturbed.
+/// Problems with paths that would prevent a start. The check leaves nothing behind and does not disturb a running gateway.
 fn faults_of_paths(config: &Config) -> Vec<String> {
     let state = config.state.dir.iter().filter_map(|dir| Some(format!("state.dir: {}", Store::probe(dir).err()?)));
     let audit = config.audit.file.iter().filter_map(|file| {
@@ -81,7 +80,7 @@ fn faults_of_paths(config: &Config) -> Vec<String> {
     faults.into_iter().chain(hint).collect()
 }
 
-/// Folders of sockets that are not there yet, because a supervisor makes them for as long as the gateway runs.
+/// Missing folders of sockets that a supervisor probably makes when the gateway starts.
 fn missing_socket_folders(config: &Config) -> impl Iterator<Item = String> {
     let folders = sockets_folders(config).filter(|folder| !folder.exists() && is_of_a_supervisor(folder));
     folders.map(|folder| {
@@ -131,9 +130,9 @@ fn summary(config: &Config) -> String {
     let unlimited: Vec<_> = config.catalogue.iter().filter(|route| route.threshold.is_none()).collect();
     let _ = writeln!(
         text,
-        "routes   {} known and {} stand-ins for others, {} without a threshold",
+        "routes   {} known and {} default routes for unknown calls, {} without a threshold",
         config.catalogue.routes.len(),
-        config.catalogue.others.len(),
+        config.catalogue.default_routes.len(),
         unlimited.len()
     );
     for account in &config.accounts {

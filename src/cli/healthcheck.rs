@@ -39,8 +39,8 @@ pub(super) async fn healthcheck(config: Option<&Path>, admin: Option<String>) ->
     Ok(print(&format!("{body}\n"))?)
 }
 
-/// The URL that somebody wrote, with `http://` where the scheme is left out. Then the port has to be there: an address
-/// without both is hardly the admin listener's.
+/// The URL of `--admin`, with `http://` if it has no scheme. Then it needs a port: an address without both is hardly that
+/// of the admin listener.
 fn given(text: &str) -> Result<String, Failure> {
     let wrong = || {
         let message = "--admin: expected the URL of the admin listener, such as http://127.0.0.1:9090";
@@ -50,7 +50,7 @@ fn given(text: &str) -> Result<String, Failure> {
     let written = if complete { text.to_owned() } else { format!("http://{text}") };
     let uri: Uri = written.parse().map_err(|_| wrong())?;
     let authority = uri.authority().filter(|authority| !authority.host().is_empty()).ok_or_else(wrong)?;
-    // The port of an authority need not be a number that ports have.
+    // The port of an authority may be any number.
     let wrong_port = match authority.as_str().strip_prefix(authority.host()) {
         Some("") => !complete,
         Some(port) => port.strip_prefix(':').is_none_or(|port| !port.parse::<u16>().is_ok_and(|port| port != 0)),
@@ -60,13 +60,13 @@ fn given(text: &str) -> Result<String, Failure> {
     if wrong_port || !scheme || uri.query().is_some() { Err(wrong()) } else { Ok(written) }
 }
 
-/// Where a listener of this machine is asked. One that listens on all addresses listens on loopback too.
+/// The URL of a listener on this machine. One that listens on all addresses is asked on loopback.
 fn url(listen: &ListenAddress) -> Result<String, Failure> {
     let ListenAddress::Tcp { host, port } = listen else {
-        return Err(Failure::Usage(format!("{listen} is no TCP address; --admin names the admin listener")));
+        return Err(Failure::Usage(format!("{listen} is not a TCP address; set the admin listener with --admin")));
     };
     if *port == 0 {
-        let message = "the system chose the port of the admin listener (admin.listen has port 0); --admin names it";
+        let message = "the system chose the port of the admin listener (admin.listen has port 0); set it with --admin";
         return Err(Failure::Usage(message.to_owned()));
     }
     let host = match host.parse::<IpAddr>() {

@@ -1,14 +1,14 @@
-//! `key`: a new API key for a caller, or the hash of one that there is.
+//! `key`: a new API key for a caller, or the hash of an existing one.
 //!
-//! The key goes to standard output alone, so that a script can take it, and what is for the configuration to standard
-//! error, so that the two are not mistaken for each other.
+//! Only the key goes to standard output, so that a script can read it. The text for the configuration goes to standard
+//! error, so that nobody confuses the two.
 
 use std::io::{self, Read};
 
 use super::{Failure, print, print_once, tell};
 use crate::middleware::caller::{KeyHash, new_key};
 
-/// Longer than any key; something else was piped in by mistake.
+/// Longer than any key: a longer input is a mistake.
 const LONGEST_KEY: u64 = 16 * 1024;
 
 /// Makes a key.
@@ -16,14 +16,14 @@ pub(super) fn make() -> Result<(), Failure> {
     let key = new_key().map_err(|error| Failure::Run(error.to_string()))?;
     let hash = KeyHash::of(key.expose().as_bytes());
     tell(&format!(
-        "The key is shown once and kept nowhere: it is for the caller, who sends it as Authorization: Bearer KEY.\n\
-         The gateway knows only its SHA-256, for [callers.NAME] or the file that it names:\n\
+        "The key is shown once and stored nowhere. The caller sends it as Authorization: Bearer KEY.\n\
+         The gateway knows only its SHA-256, in [callers.NAME] or the file that it names:\n\
          key_sha256 = \"{hash}\"\n"
     ))?;
     Ok(print_once(&format!("{}\n", key.expose()))?)
 }
 
-/// Prints the hash of the key on standard input, which stands in no process listing.
+/// Prints the hash of the key on standard input, which no process listing shows.
 pub(super) fn hash() -> Result<(), Failure> {
     let mut text = Vec::new();
     let read = io::stdin().lock().take(LONGEST_KEY + 1).read_to_end(&mut text);

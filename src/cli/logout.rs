@@ -1,4 +1,4 @@
-//! `logout`: gives an account's refresh token back.
+//! `logout`: revokes an account's refresh token.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub(super) async fn logout(path: &Path, name: &str) -> Result<(), Failure> {
     revoked.map_err(|error| Failure::Run(format!("account {name}: {error}")))?;
     let Some(file) = account.refresh_token.file() else {
         return Ok(tell(&format!(
-            "account {name}: the refresh token is revoked; remove it from where refresh_token of [accounts.{name}] leads\n"
+            "account {name}: the refresh token is revoked; remove it from the source that refresh_token of [accounts.{name}] names\n"
         ))?);
     };
     let removed = TokenFile::at(file).and_then(|file| file.remove());

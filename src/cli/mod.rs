@@ -1,4 +1,4 @@
-//! The command line: what the program was asked to do, and how it ended.
+//! The command line: commands, options and exit codes.
 
 mod check;
 mod healthcheck;
@@ -36,62 +36,63 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the gateway until SIGTERM or SIGINT, then drains.
+    /// Run the gateway until SIGTERM or SIGINT, then drain.
     Run(RunOptions),
-    /// Reads and checks the configuration and prints what would run.
+    /// Check the configuration and print what would run.
     Check {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Also fetches each account's token once, and counts the calls for which it lacks a scope.
+        /// Also fetch each account's token once, and count the calls for which it lacks a scope.
         #[arg(long)]
         online: bool,
-        /// Lists each missing scope with the calls that need it; needs --online.
+        /// List each missing scope with the calls that need it. Needs --online.
         #[arg(long, requires = "online")]
         missing_scopes: bool,
     },
-    /// Prints the catalogue in force, or which of its routes one call belongs to, with its limit and why.
+    /// Print the catalogue in force; or the route of one call, with its limit and the reason.
     Routes {
-        /// Apply this configuration's overrides.
+        /// The configuration file, whose overrides apply.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// As JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
         /// The method of one call.
         #[arg(requires = "path")]
         method: Option<String>,
-        /// Its path, as the gateway or as Zoho is called: /people/api/v1/courses/1/share, or a whole address.
+        /// Its path at the gateway, such as /people/api/v1/courses/1/share, or its whole URL at Zoho.
         path: Option<String>,
     },
-    /// Gets an account's refresh token by a person's consent, in a browser or with a self client's code, and puts it into
-    /// the file that the configuration names.
+    /// Get a refresh token for an account, by consent in a browser or with a self client's code, and write it to the file
+    /// that the configuration names.
     Login(LoginOptions),
-    /// Revokes an account's refresh token at Zoho and removes its file.
+    /// Revoke an account's refresh token at Zoho and remove its file.
     Logout {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// The account, as the configuration names it.
+        /// The account's name in the configuration.
         #[arg(long, value_name = "NAME")]
         account: String,
     },
-    /// Makes an API key for a caller: the key alone on standard output, its SHA-256 for the configuration on standard
-    /// error.
+    /// Make an API key for a caller. The key goes to standard output, its SHA-256 for the configuration to standard error.
     Key {
-        /// Instead print the SHA-256 of the key on standard input.
+        /// Print the SHA-256 of the key on standard input instead.
         #[arg(long)]
         hash: bool,
     },
-    /// Runs the simulated Zoho alone.
+    /// Print the JSON Schema (2020-12) of the configuration file.
+    Schema,
+    /// Run only the simulated Zoho.
     Sandbox(SandboxOptions),
-    /// Exits with 0 when the gateway is ready: a probe for images without a shell. It asks the admin listener of the
-    /// configuration and the environment (ZOHO_GATEWAY__ADMIN__LISTEN), by default http://127.0.0.1:9090.
+    /// Exit with 0 if the gateway is ready: a probe for images without a shell. It asks the admin listener that the
+    /// configuration or the environment (ZOHO_GATEWAY__ADMIN__LISTEN) names, by default http://127.0.0.1:9090.
     Healthcheck {
         /// The configuration file that names the admin listener.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// The admin listener, whatever the configuration says: a URL, or HOST:PORT.
+        /// The admin listener, instead of the configuration's: a URL, or HOST:PORT.
         #[arg(long, value_name = "URL")]
         admin: Option<String>,
     },
@@ -101,7 +102,7 @@ enum Command {
 struct RunOptions {
     #[command(flatten)]
     zoho: RunZoho,
-    /// Let calls of the simulated Zoho succeed that no page of Zoho documents, instead of answering 404.
+    /// Let undocumented calls of the simulated Zoho succeed, instead of answering 404.
     #[arg(long, requires = "sandbox")]
     lenient: bool,
 }
@@ -112,84 +113,84 @@ struct RunZoho {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// On a built-in simulated Zoho: no file, no credentials, no network.
+    /// Use a built-in simulated Zoho: no file, no credentials, no network.
     #[arg(long)]
     sandbox: bool,
 }
 
 #[derive(Debug, clap::Args)]
 struct LoginOptions {
-    /// The configuration file; the refresh token need not be there yet.
+    /// The configuration file. The refresh token may be missing.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The account, as the configuration names it.
+    /// The account's name in the configuration.
     #[arg(long, value_name = "NAME")]
     account: String,
-    /// A code that the API console made for a self client, instead of a browser; "-" reads it from standard input.
+    /// A self client's code from the API console, instead of a browser; "-" reads it from standard input.
     #[arg(long, value_name = "CODE", conflicts_with = "redirect_port", allow_hyphen_values = true)]
     code: Option<String>,
-    /// Ask for these scopes only, parted by commas, instead of for all that the catalogue's routes need.
+    /// Ask only for these scopes, comma-separated, instead of all that the catalogue's routes need.
     #[arg(long, value_name = "LIST", conflicts_with = "code", value_delimiter = ',', value_parser = login::command::scope)]
     scopes: Vec<String>,
-    /// List each scope that was not granted with the calls that need it.
+    /// List each scope that was not granted, with the calls that need it.
     #[arg(long)]
     missing_scopes: bool,
-    /// Print the refresh token, once and alone on standard output, instead of writing it to its file.
+    /// Print the refresh token once to standard output, instead of writing it to its file.
     #[arg(long)]
     print: bool,
-    /// The port of this machine that Zoho sends the browser back to: http://127.0.0.1:PORT/callback has to be registered
-    /// for the client.
+    /// The local port to which Zoho sends the browser back. http://127.0.0.1:PORT/callback must be registered for the
+    /// client.
     #[arg(long, value_name = "PORT", default_value_t = REDIRECT_PORT)]
     redirect_port: u16,
 }
 
 #[derive(Debug, clap::Args)]
 struct SandboxOptions {
-    /// Where it listens.
+    /// The address to listen on.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9300")]
     listen: SocketAddr,
-    /// Threshold of every call, instead of the documented one.
+    /// The threshold of every call, instead of the documented one.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     requests: Option<u32>,
-    /// Window of every threshold.
+    /// The window of every threshold.
     #[arg(long, value_name = "SPAN", value_parser = span)]
     window: Option<Duration>,
-    /// Lock after one call too many.
+    /// The lock after one call too many.
     #[arg(long, value_name = "SPAN", value_parser = span)]
     lock: Option<Duration>,
-    /// How a lock is told: 429, 400, 200 or 200-array.
+    /// The form of a lock's answer: 429, 400, 200 or 200-array.
     #[arg(long, value_name = "SHAPE", default_value = "429", value_parser = sandbox::lock_answer)]
     lock_answer: crate::sandbox::LockAnswer,
-    /// Longest random delay each way.
+    /// The longest random delay in each direction.
     #[arg(long, value_name = "SPAN", value_parser = span)]
     delay: Option<Duration>,
-    /// Token calls allowed in ten minutes, instead of the documented 10.
+    /// The token calls allowed in ten minutes, instead of the documented 10.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     token_requests: Option<u32>,
-    /// Life of an access token.
+    /// The lifetime of an access token.
     #[arg(long, value_name = "SPAN", value_parser = span)]
     token_life: Option<Duration>,
     /// How long a token answer takes.
     #[arg(long, value_name = "SPAN", value_parser = span)]
     token_delay: Option<Duration>,
-    /// Let calls succeed that no page of Zoho documents, instead of answering 404.
+    /// Let undocumented calls succeed, instead of answering 404.
     #[arg(long)]
     lenient: bool,
 }
 
-/// Why the program ends with something else than success.
+/// Why the program fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// Wrong configuration.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// Something that the configuration does not allow; in words for the operator.
+    /// Wrong usage, in words for the operator.
     #[error("{0}")]
     Usage(String),
-    /// It failed at run time; in words for the operator.
+    /// A failure at run time, in words for the operator.
     #[error("{0}")]
     Run(String),
-    /// Standard output went away.
+    /// Standard output cannot be written.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
 }
@@ -206,10 +207,10 @@ impl Failure {
 }
 
 impl Cli {
-    /// Does what the command line says.
+    /// Runs the command.
     ///
     /// # Errors
-    /// [`Failure`], with the message that the operator is to see.
+    /// [`Failure`], with the message for the operator.
     pub async fn execute(self) -> Result<(), Failure> {
         match self.command {
             Command::Run(RunOptions { zoho: RunZoho { config: Some(path), .. }, .. }) => run::run(&path).await,
@@ -223,6 +224,7 @@ impl Cli {
             Command::Logout { config, account } => logout::logout(&config, &account).await,
             Command::Key { hash: false } => key::make(),
             Command::Key { hash: true } => key::hash(),
+            Command::Schema => Ok(print(&format!("{:#}\n", config::schema()))?),
             Command::Sandbox(options) => sandbox::sandbox(options).await,
             Command::Healthcheck { config, admin } => healthcheck::healthcheck(config.as_deref(), admin).await,
         }
@@ -233,7 +235,7 @@ fn load(path: &Path) -> Result<Config, ConfigErrors> {
     config::load(path, std::env::vars_os())
 }
 
-/// The same where a refresh token need not be there yet.
+/// The same before a login: refresh tokens may be missing.
 fn load_for_login(path: &Path) -> Result<Config, ConfigErrors> {
     config::load_for_login(path, std::env::vars_os())
 }
@@ -246,20 +248,19 @@ fn account<'a>(accounts: &'a [Account], name: &str) -> Result<&'a Account, Failu
     })
 }
 
-/// Prints a result. A reader that has read enough, such as `head`, is not an error: the command goes on, and its exit
-/// code says how it ended.
+/// Prints a result. A reader that stops reading, such as `head`, is not an error: the command goes on.
 fn print(text: &str) -> io::Result<()> {
     unless_reader_left(print_once(text))
 }
 
-/// Prints a result that exists nowhere else, so a reader that left is an error.
+/// Prints a result that exists nowhere else, so a reader that stopped reading is an error.
 fn print_once(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// Prints what is for a person, where standard output is for a result.
+/// Prints a message for a person; standard output is for results.
 fn tell(text: &str) -> io::Result<()> {
     let mut out = io::stderr().lock();
     unless_reader_left(out.write_all(text.as_bytes()).and_then(|()| out.flush()))

@@ -11,10 +11,10 @@ use crate::{
     sandbox,
 };
 
-/// What `run --sandbox` runs with, beside the sandbox's own address.
+/// The configuration of `run --sandbox`, without the sandbox's own address.
 const SANDBOX_CONFIG: &str = include_str!("sandbox.toml");
 
-/// Whoever sets this wants to see the state store at work.
+/// If this is set, `run --sandbox` uses the state store.
 const STATE_DIR: &str = "ZOHO_GATEWAY__STATE__DIR";
 
 pub(super) async fn run(path: &Path) -> Result<(), Failure> {
@@ -30,7 +30,7 @@ pub(super) async fn run_on_sandbox(lenient: bool) -> Result<(), Failure> {
     let text = SANDBOX_CONFIG.replace("SANDBOX_URL", &zoho);
     let mut config = config::parse("run --sandbox", &text, std::env::vars_os())?;
     if std::env::var_os(STATE_DIR).is_none() {
-        // The simulated Zoho forgets with the process too, and a try should leave nothing behind.
+        // The simulated Zoho forgets everything at its end too, and a trial should leave nothing behind.
         config.state.dir = None;
     }
     let settings = sandbox::Settings { lenient, ..sandbox::Settings::default() };
@@ -50,7 +50,7 @@ async fn serve(config: Config, greeting: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Before anything else: reading the configuration may take its time, and a signal must not end the process meanwhile.
+/// The first step: reading the configuration may take time, and a signal must not end the process meanwhile.
 fn ignore_requests() -> Result<(), Failure> {
     stop::ignore_requests().map_err(unheard)
 }
@@ -59,7 +59,7 @@ fn unheard(error: std::io::Error) -> Failure {
     Failure::Run(format!("cannot listen for signals: {error}"))
 }
 
-/// Three calls to try, as the pages of Zoho show them.
+/// Three calls to try, from Zoho's pages.
 fn suggestions(app: &App) -> String {
     let gateway = app.proxy_addresses().into_iter().find(|address| !address.starts_with("unix:")).unwrap_or_default();
     let course = format!("http://{gateway}/people/api/v1/courses/588882000000289003/share");

@@ -1,14 +1,14 @@
-//! The signals that ask the program to stop. Those that end a process which does not listen to them are among them: a
-//! call in flight would lose its answer and its line in the audit. SIGHUP does not stop the gateway.
+//! The signals that ask the program to stop. It handles every signal that would otherwise end the process at once, because
+//! a call in flight would lose its answer and its line in the audit. SIGHUP does not stop the gateway.
 
 use std::{fs, future::poll_fn, io, task::Poll};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals by which the process is asked to stop.
+/// The signals that ask the process to stop.
 pub(super) struct Signals(Vec<Signal>);
 
-/// Listening starts now, so that no signal is missed.
+/// Starts to listen, so that no later signal is missed.
 pub(super) fn listen() -> io::Result<Signals> {
     Signals::of(&[SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()])
 }
@@ -20,12 +20,12 @@ pub(super) fn listen_with_the_terminal() -> io::Result<Signals> {
 
 impl Signals {
     fn of(kinds: &[SignalKind]) -> io::Result<Self> {
-        // nohup(1) and shells have processes in the background ignore what is not meant for them.
+        // nohup(1) and shells make background processes ignore some signals.
         let heard = kinds.iter().copied().filter(|kind| !is_ignored(*kind));
         heard.map(signal).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Resolves when the process is asked to stop; called again, when it is asked once more.
+    /// Waits until the process is asked to stop; a second call waits for the next signal.
     pub(super) async fn asked(&mut self) {
         poll_fn(|context| {
             let heard = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
@@ -35,8 +35,8 @@ impl Signals {
     }
 }
 
-/// What other services take for "read the configuration again" and "open the log anew" must not end the gateway, which
-/// can do neither. It says so, and goes on.
+/// Signals that mean "reload the configuration" and "reopen the log" to other services must not end the gateway. It can do
+/// neither: it says so, and goes on.
 pub(super) fn ignore_requests() -> io::Result<()> {
     let requests = [
         (
@@ -44,7 +44,7 @@ pub(super) fn ignore_requests() -> io::Result<()> {
             "SIGHUP",
             "the configuration is read at the start only; restart the gateway to apply a change",
         ),
-        (SignalKind::user_defined1(), "SIGUSR1", "an audit file that was renamed is made anew by itself"),
+        (SignalKind::user_defined1(), "SIGUSR1", "a renamed audit file is replaced without a signal"),
         (SignalKind::user_defined2(), "SIGUSR2", "it has no meaning here"),
     ];
     for (kind, name, why) in requests.into_iter().filter(|(kind, ..)| !is_ignored(*kind)) {
@@ -58,7 +58,7 @@ pub(super) fn ignore_requests() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether whoever started the process had it ignore the signal. SIGTERM is always heard, or there would be no end.
+/// Whether the process was started with this signal ignored. SIGTERM is never ignored, otherwise nothing would stop it.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

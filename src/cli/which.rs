@@ -1,4 +1,4 @@
-//! `routes METHOD PATH`: which route a call belongs to, how often it may be made, and why.
+//! `routes METHOD PATH`: the route of a call, its limit, and the reason.
 
 use std::path::Path as FilePath;
 
@@ -31,7 +31,7 @@ pub(super) fn which(config: Option<&FilePath>, as_json: bool, method: &str, targ
     };
     let matcher = Matcher::new(&catalogue).map_err(|error| Failure::Run(error.to_string()))?;
     let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
-        .map_err(|_| Failure::Usage(format!("{method:?} is no method; expected one such as GET")))?;
+        .map_err(|_| Failure::Usage(format!("{method:?} is not a method; expected one such as GET")))?;
     let (product, path) = asked(target, &accounts)?;
     let path = Path::parse(&path).map_err(|fault| Failure::Usage(format!("the path {fault}; it is refused")))?;
     let call = format!("{method} {} of {}", path.as_str(), product.as_str());
@@ -44,7 +44,7 @@ pub(super) fn which(config: Option<&FilePath>, as_json: bool, method: &str, targ
     Ok(print(&text)?)
 }
 
-/// Product and path of what was asked for: Zoho's own address, or the gateway's.
+/// Product and path of a URL of Zoho or a path of the gateway.
 fn asked(target: &str, accounts: &[Account]) -> Result<(Product, String), Failure> {
     let usage = || {
         Failure::Usage(format!(
@@ -68,7 +68,7 @@ fn asked(target: &str, accounts: &[Account]) -> Result<(Product, String), Failur
 }
 
 struct WhichResult {
-    /// `None` where it is refused.
+    /// `None`: the call is refused.
     route: Option<std::sync::Arc<Route>>,
     /// Whether the catalogue has an entry for it.
     known: bool,

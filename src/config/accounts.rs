@@ -1,10 +1,7 @@
 //! `[accounts.NAME]`: the Zoho logins.
 
-use std::{num::NonZeroU32, ops::RangeInclusive};
-
 use super::{
     credential::{self, REFRESH_TOKEN, RefreshTokens, Surroundings},
-    defaults,
     reader::Section,
 };
 use crate::zoho::{
@@ -16,9 +13,6 @@ use crate::zoho::{
 
 /// Names go into a header, into metrics and into logs.
 const LONGEST_NAME: usize = 64;
-
-/// Zoho's plans allow 5,000 to 25,000; what is far beyond is a slip.
-const DAILY_CALLS: RangeInclusive<u32> = 1..=1_000_000;
 
 /// Reads every account, in the order of the file.
 pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> Vec<Account> {
@@ -43,7 +37,7 @@ pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> Vec<Acc
     logins
 }
 
-/// Neither the token nor where it comes from is told: two sources may hold the same one.
+/// The message shows neither the token nor its source: two sources may hold the same token.
 fn one_login(account: &Account, twin: &Account) -> String {
     let (name, twin) = (&account.name, &twin.name);
     format!(
@@ -56,8 +50,7 @@ fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> 
     if !is_a_name(name) {
         section.refuse("expected an account's name of 1 to 64 letters, digits, _ and -");
     }
-    let centers = DataCenter::ALL.map(|center| (center.as_str(), center));
-    let data_center = section.choice("data_center", &centers).unwrap_or(defaults::DATA_CENTER);
+    let data_center: DataCenter = section.value("data_center");
     let mut endpoints = data_center.endpoints();
     section.section("endpoints", |section| {
         endpoint(section, "accounts", &mut endpoints.accounts);
@@ -65,7 +58,7 @@ fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> 
             endpoint(section, product.as_str(), endpoints.product_mut(product));
         }
     });
-    let daily_calls = section.integer("daily_calls", DAILY_CALLS).and_then(NonZeroU32::new);
+    let daily_calls = section.given("daily_calls");
     let client_id = credential::read(section, "client_id", around);
     let client_secret = credential::read(section, "client_secret", around);
     let refresh_token = credential::refresh_token(section, around);
@@ -73,7 +66,7 @@ fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> 
         name: AccountName::new(name),
         data_center,
         endpoints,
-        // Not secret: it stands in the address bar of everyone who logs in.
+        // Not secret: the address bar shows it to everyone who logs in.
         client_id: client_id?.current().expose().to_owned(),
         client_secret: client_secret?,
         refresh_token: refresh_token?,
@@ -81,16 +74,16 @@ fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> 
     })
 }
 
-/// What accounts and callers may be called.
+/// Whether a text is a valid name for an account, a caller or an issuer.
 pub(super) fn is_a_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(fits)
 }
 
-/// Reads an endpoint over the data centre's own.
+/// Replaces the data centre's endpoint by the one that is set.
 fn endpoint(section: &mut Section<'_>, key: &'static str, endpoint: &mut Endpoint) {
     let parse = |text: &str| -> Result<Endpoint, EndpointError> { text.parse() };
-    if let Some(found) = section.parsed(key, "a URL such as \"https://people.zoho.com\"", parse) {
+    if let Some(found) = section.parsed(key, parse) {
         if found.value.is_in_the_clear() {
             let what =
                 if key == "accounts" { "client secret and refresh token cross" } else { "the access token crosses" };

@@ -1,11 +1,11 @@
 //! `[callers.NAME]`: who may call, what, and with what share.
 
-use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
     accounts,
     credential::Surroundings,
-    defaults,
+    keys::Kind,
     reader::{Located, Section, some_text},
 };
 use crate::{
@@ -16,19 +16,8 @@ use crate::{
     zoho::account::{Account, AccountName},
 };
 
-/// Shares beyond a thousand to one are none any more.
-const WEIGHTS: RangeInclusive<u32> = 1..=1000;
-
-/// A caller with more than this has no limit worth the name.
-const REQUESTS: RangeInclusive<u32> = 1..=1_000_000;
-
-const WINDOWS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
-
-/// What stands in `key_sha256`, for messages.
-const A_HASH: &str = "the SHA-256 of an API key in hexadecimal digits";
-
-/// Reads every caller. `accounts` are those there are, none if they could not be read; `issuers` the names of all; `mutual`
-/// says whether client certificates are asked for.
+/// Reads every caller. `accounts` is empty if they could not be read; `issuers` has all names; `mutual` says whether the
+/// listener asks for client certificates.
 pub(super) fn read(
     root: &mut Section<'_>,
     accounts: &[Account],
@@ -41,7 +30,7 @@ pub(super) fn read(
         if !accounts::is_a_name(name) {
             section.refuse("expected a caller's name of 1 to 64 letters, digits, _ and -");
         }
-        let weight = section.integer("weight", WEIGHTS).and_then(NonZeroU32::new).unwrap_or(defaults::WEIGHT);
+        let weight = section.value("weight");
         let caller = Arc::new(Registered {
             who: Caller::new(name, weight),
             permissions: Arc::new(permissions(section, accounts)),
@@ -64,13 +53,13 @@ pub(super) fn read(
     callers
 }
 
-/// Reads `key_sha256`: hashes, or the file where they stand.
+/// Reads `key_sha256`: hashes, or a file of them.
 fn keys(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>, around: &Surroundings<'_>) {
     const KEY: &str = "key_sha256";
     if section.is_table(KEY) {
         return section.section(KEY, |section| key_file(section, callers, caller, around));
     }
-    for found in section.list(KEY, A_HASH, str::parse::<KeyHash>).into_iter().flatten() {
+    for found in section.list(KEY, str::parse::<KeyHash>).into_iter().flatten() {
         if !callers.add_key(found.value, caller) {
             section.wrong(KEY, &found.origin, "stands there twice: whose key would it be?");
         }
@@ -79,9 +68,10 @@ fn keys(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registere
 
 fn key_file(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>, around: &Surroundings<'_>) {
     if section.whereabouts("file").is_none() {
-        section.refuse(format!("expected {A_HASH}, a list of them, or {{ file = \"PATH\" }} with one a line"));
+        let hash = Kind::Hashes.expected();
+        section.refuse(format!("expected {hash}, a list of them, or {{ file = \"PATH\" }} with one a line"));
     }
-    let found = section.path("file", "a path", |path| around.in_file(path, KeyHash::in_file));
+    let found = section.path("file", |path| around.in_file(path, KeyHash::in_file));
     if let Some(Located { value: (file, hashes), origin }) = found
         && !callers.add_key_file(file, hashes, caller)
     {
@@ -89,26 +79,23 @@ fn key_file(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Regis
     }
 }
 
-/// Reads `san`: the names that the caller's certificates give it.
+/// Reads `san`: the names in the caller's certificates.
 fn names(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>) {
-    let expected = "a name in the caller's client certificate";
-    for found in section.list("san", expected, str::parse::<SubjectName>).into_iter().flatten() {
+    for found in section.list("san", str::parse::<SubjectName>).into_iter().flatten() {
         if !callers.add_name(found.value, caller) {
             section.wrong("san", &found.origin, "stands there twice: whose certificate would it be?");
         }
     }
 }
 
-/// Reads `jwt`: the subjects of an issuer's tokens that stand for the caller.
+/// Reads `jwt`: the subjects of an issuer's tokens that belong to the caller.
 fn subjects(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>, issuers: &[String]) {
-    section.optional("jwt", "a table: { issuer = \"NAME\", subject = \"SUB\" }", |section| {
-        section.required("issuer", "the NAME of an [issuers.NAME]");
-        section.required("subject", "the sub of its tokens, or a list of them");
-        let issuer = section.parsed("issuer", "the name of an issuer", |name| {
+    section.optional("jwt", |section| {
+        let issuer = section.parsed("issuer", |name| {
             let known = issuers.iter().find(|issuer| *issuer == name);
             known.cloned().ok_or("names no issuer of this configuration: expected the NAME of an [issuers.NAME]")
         });
-        let subjects = section.list("subject", "the sub of its tokens", some_text);
+        let subjects = section.list("subject", some_text);
         let issuer = issuer?;
         for found in subjects? {
             if !callers.add_subject(&issuer.value, found.value, caller) {
@@ -125,18 +112,16 @@ fn permissions(section: &mut Section<'_>, accounts: &[Account]) -> Permissions {
         let known = accounts.is_empty() || accounts.iter().any(|account| account.name == name);
         known.then_some(name).ok_or("names no account of this configuration")
     };
-    let accounts = section.list("accounts", "the name of an account", account).into_iter().flatten();
+    let accounts = section.list("accounts", account).into_iter().flatten();
     let accounts = accounts.map(|found| found.value).collect();
-    let globs = section.list("allow", "a route's id, such as \"people.lms.*\"", str::parse::<RouteGlob>);
+    let globs = section.list("allow", str::parse::<RouteGlob>);
     let allow = globs.into_iter().flatten().map(|found| found.value).collect();
-    Permissions { accounts, allow, read_only: section.boolean("read_only").unwrap_or(defaults::READ_ONLY) }
+    Permissions { accounts, allow, read_only: section.value("read_only") }
 }
 
 fn limit(section: &mut Section<'_>) -> Option<CallerLimit> {
-    section.optional("limit", "a table: { requests = 600, window = \"60s\" }", |section| {
-        section.required("requests", "how many requests there may be in each window");
-        let requests = section.integer("requests", REQUESTS).and_then(NonZeroU32::new);
-        let window = section.duration("window", WINDOWS).unwrap_or(defaults::CALLER_WINDOW);
+    section.optional("limit", |section| {
+        let (requests, window) = (section.given("requests"), section.value("window"));
         Some(CallerLimit { requests: requests?, window })
     })
 }

@@ -1,7 +1,7 @@
-//! A credential: written out, or `{ env = "NAME" }`, or `{ file = "PATH" }`.
+//! A credential: the text itself, or `{ env = "NAME" }`, or `{ file = "PATH" }`.
 //!
-//! People paste a secret where its file's or variable's name belongs, so a message repeats such a name only where it does
-//! not look like a secret. The position says which line is meant.
+//! People paste a secret in place of its file's or variable's name, so a message repeats a name only if it does not look
+//! like a secret. The position says which line is meant.
 
 use std::{
     fmt::Display,
@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     environment::Variables,
+    keys::Kind,
     placeholder::{Placeholder, may_be_a_secret},
     reader::{Located, Section},
 };
@@ -18,36 +19,33 @@ use crate::secret::{
     credential::{Credential, Unusable},
 };
 
-/// What a credential looks like, for messages.
-const A_CREDENTIAL: &str = "a string, { env = \"NAME\" } or { file = \"PATH\" }";
-
-/// Where systemd hands credentials to a service, as long as it runs.
+/// Where a running service of systemd finds its credentials.
 const OF_SYSTEMD: &str = "/run/credentials/";
 
-/// The one credential that the program can get by itself.
+/// The one credential that the program can get itself.
 pub(super) const REFRESH_TOKEN: &str = "refresh_token";
 
-/// Where references lead.
+/// What references refer to.
 pub(super) struct Surroundings<'a> {
     /// The environment, for `{ env = "NAME" }`.
     pub(super) variables: &'a Variables,
     /// The configuration file's folder: relative paths start there.
     pub(super) folder: &'a Path,
-    /// What becomes of a refresh token that is not there.
+    /// Whether refresh tokens may be missing.
     pub(super) refresh_tokens: RefreshTokens,
 }
 
-/// Whether refresh tokens have to be there.
+/// Whether refresh tokens may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RefreshTokens {
-    /// The gateway cannot run without.
+    /// They may not: the gateway needs them to run.
     Needed,
-    /// Somebody is about to get one.
+    /// They may: a login is about to get one.
     Awaited,
 }
 
 impl Surroundings<'_> {
-    /// What is made of a file's contents by `read`, with its path; or what is wrong with the file.
+    /// The file's path and what `read` makes of it, or what is wrong with the file.
     pub(super) fn in_file<T, E: Display>(
         &self,
         path: &str,
@@ -60,7 +58,7 @@ impl Surroundings<'_> {
         }
     }
 
-    /// A file for messages: by its path, unless the path might be a secret.
+    /// The file's path for a message, unless the path may be a secret.
     fn named(&self, path: &str) -> String {
         if path.contains('/') || !may_be_a_secret(path) {
             return format!("the file {}", self.folder.join(path).display());
@@ -69,12 +67,12 @@ impl Surroundings<'_> {
     }
 }
 
-/// Reads a credential that must be there.
+/// Reads a required credential.
 pub(super) fn read(section: &mut Section<'_>, key: &'static str, around: &Surroundings<'_>) -> Option<Credential> {
     read_or(section, key, around, false)
 }
 
-/// Reads a refresh token, which need not be there yet when one is about to be had.
+/// Reads a refresh token, which may be missing before a login.
 pub(super) fn refresh_token(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Credential> {
     read_or(section, REFRESH_TOKEN, around, around.refresh_tokens == RefreshTokens::Awaited)
 }
@@ -90,13 +88,13 @@ fn read_or(
     }
     let absent = section.whereabouts(key).is_none();
     if !awaited {
-        section.required(key, A_CREDENTIAL);
+        section.required(key, &Kind::Secret.expected());
     }
-    let written = section.parsed(key, A_CREDENTIAL, |text| written(key, text));
+    let written = section.parsed(key, |text| written(key, text));
     if awaited && absent { Some(Credential::awaited(None)) } else { judged(section, key, key, written) }
 }
 
-/// A credential from its text; for what is none and looks like a placeholder, with what to write.
+/// A credential from its text. If the text is invalid and looks like a placeholder, the message says what to write.
 fn written(key: &str, text: &str) -> Result<Credential, String> {
     Credential::written(Secret::from(text)).map_err(|error| match Placeholder::of(text) {
         Some(placeholder) => format!("{error}; it {}", placeholder.advice(key)),
@@ -104,7 +102,7 @@ fn written(key: &str, text: &str) -> Result<Credential, String> {
     })
 }
 
-/// The credential, with a warning where it looks like a placeholder. `at` is the key where it was found.
+/// The credential, with a warning if it looks like a placeholder. `at` is the key that holds it.
 fn judged(section: &Section<'_>, key: &str, at: &str, found: Option<Located<Credential>>) -> Option<Credential> {
     let Located { value, origin } = found?;
     if let Some(placeholder) = Placeholder::of(value.current().expose()) {
@@ -113,7 +111,7 @@ fn judged(section: &Section<'_>, key: &str, at: &str, found: Option<Located<Cred
     Some(value)
 }
 
-/// A variable for messages: by its name, unless that might be a secret.
+/// The variable's name for a message, unless the name may be a secret.
 fn variable(name: &str) -> String {
     if may_be_a_secret(name) {
         return "the environment variable of that name".to_owned();
@@ -121,10 +119,10 @@ fn variable(name: &str) -> String {
     format!("the environment variable {name}")
 }
 
-/// Follows a reference to where the credential is.
+/// Reads the credential that a reference names.
 fn follow(reference: &mut Section<'_>, key: &str, around: &Surroundings<'_>, awaited: bool) -> Option<Credential> {
     let places = ["env", "file"].into_iter().filter(|key| reference.whereabouts(key).is_some()).count();
-    let of_env = reference.parsed("env", "the name of an environment variable", |name| {
+    let of_env = reference.parsed("env", |name| {
         let value = around.variables.value(name);
         if value.is_none() && awaited {
             return Ok(Credential::awaited(None));
@@ -138,7 +136,7 @@ fn follow(reference: &mut Section<'_>, key: &str, around: &Surroundings<'_>, awa
         let value = value.to_str().ok_or_else(|| format!("{} is not UTF-8 text", variable(name)))?;
         written(key, value).map_err(|message| format!("{} {message}", variable(name)))
     });
-    let of_file = reference.path("file", "a path", |path| {
+    let of_file = reference.path("file", |path| {
         let resolved = around.folder.join(path);
         match Credential::in_file(resolved.clone()) {
             Err(Unusable::Empty) if awaited => Ok(Credential::awaited(Some(resolved))),
@@ -155,7 +153,7 @@ fn follow(reference: &mut Section<'_>, key: &str, around: &Surroundings<'_>, awa
         }
     });
     if places != 1 {
-        reference.refuse(format!("expected {A_CREDENTIAL}"));
+        reference.refuse(format!("expected {}", Kind::Secret.expected()));
     }
     let at = if of_env.is_some() { "env" } else { "file" };
     judged(reference, key, at, of_env.or(of_file))

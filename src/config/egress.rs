@@ -1,6 +1,6 @@
-//! `upstream.proxy` and what belongs to it, or the variables that stand for it: `HTTPS_PROXY` and `NO_PROXY`.
+//! `upstream.proxy` and its keys, or the variables that replace them: `HTTPS_PROXY` and `NO_PROXY`.
 //!
-//! No message repeats a proxy's address: there may be a password in it.
+//! No message repeats a proxy's address: it may contain a password.
 
 use super::{
     credential::{self, Surroundings},
@@ -12,12 +12,8 @@ use crate::{
     upstream::{Egress, NoProxy, Proxy, Rule},
 };
 
-/// The word for no proxy at all, whatever the environment says.
+/// No proxy, even if the environment names one.
 const NONE: &str = "none";
-
-const A_PROXY: &str = "a URL such as \"http://proxy.example:3128\", or \"none\"";
-const A_USER: &str = "a user's name";
-const A_HOST: &str = "a host such as \"example.com\", \".internal\" or \"10.0.0.0/8\"";
 
 /// A proxy, and the key or the variable that names it.
 struct Named {
@@ -26,24 +22,16 @@ struct Named {
     origin: Origin,
 }
 
-/// Reads how connections get out.
+/// Reads which proxy connections use.
 pub(super) fn read(section: &mut Section<'_>, around: &Surroundings<'_>) -> Egress {
-    let user = section.parsed("proxy_user", A_USER, |text| match text.contains(':') {
+    let user = section.parsed("proxy_user", |text| match text.contains(':') {
         true => Err("expected a user's name without a colon"),
         false => some_text(text),
     });
     let password_at = section.whereabouts("proxy_password");
-    let password = match &password_at {
-        Some(_) => credential::read(section, "proxy_password", around),
-        // So that it counts as a key that there is.
-        None => section.take("proxy_password").and(None),
-    };
-    // An empty list is how NO_PROXY is ignored.
-    let listed = match section.is_empty_list("no_proxy") {
-        true => section.take("no_proxy").map(|_| Vec::new()),
-        false => section.list("no_proxy", A_HOST, |text| text.parse::<Rule>()),
-    };
-    let without = match listed {
+    let password = password_at.as_ref().and_then(|_| credential::read(section, "proxy_password", around));
+    // An empty list ignores NO_PROXY.
+    let without = match section.list("no_proxy", |text| text.parse::<Rule>()) {
         Some(rules) => rules.into_iter().map(|rule| rule.value).collect(),
         None => NoProxy::lenient(variable(around, ["NO_PROXY", "no_proxy"]).map_or("", |(_, value)| value)),
     };
@@ -71,17 +59,15 @@ pub(super) fn read(section: &mut Section<'_>, around: &Surroundings<'_>) -> Egre
     Egress::through(proxy, without, source)
 }
 
-/// The proxy that the key names; none for "none", and for a mistake.
+/// The proxy of the key; `None` for "none" and for a mistake.
 fn of_key(section: &mut Section<'_>) -> Option<Named> {
     let parse = |text: &str| if text == NONE { Ok(None) } else { Proxy::parse(text).map(Some) };
-    let found = section.parsed("proxy", A_PROXY, parse)?;
+    let found = section.parsed("proxy", parse)?;
     Some(Named { proxy: found.value?, source: "upstream.proxy".to_owned(), origin: found.origin })
 }
 
-/// The proxy that the environment names.
+/// The proxy of the environment.
 fn of_variable(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Named> {
-    // So that it counts as a key that there is.
-    let _ = section.take("proxy");
     let (name, value) = variable(around, ["HTTPS_PROXY", "https_proxy"])?;
     let origin = Origin::Environment { variable: name.into() };
     match Proxy::parse(value) {
@@ -94,7 +80,7 @@ fn of_variable(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<N
     }
 }
 
-/// The first of these variables that says anything.
+/// The first of these variables that is not empty.
 fn variable<'a>(around: &'a Surroundings<'_>, names: [&'static str; 2]) -> Option<(&'static str, &'a str)> {
     let value = |name: &'static str| Some((name, around.variables.value(name)?.to_str()?.trim()));
     names.into_iter().filter_map(value).find(|(_, value)| !value.is_empty())

@@ -1,9 +1,9 @@
-//! Environment variables laid over the file: `ZOHO_GATEWAY__PROXY__LISTEN=127.0.0.1:8080` sets `proxy.listen`.
+//! Environment variables override the file: `ZOHO_GATEWAY__PROXY__LISTEN=127.0.0.1:8080` sets `proxy.listen`.
 //!
-//! A name is split at `__` and taken in lower case. Route ids and account names hold characters that a variable's name
-//! cannot; there, every character but letters and digits is matched by `_`, so `PEOPLE_LMS_SHARE_COURSE` stands for
-//! `people.lms.share-course`. An account that the file does not have is made, with the name in lower case. An account
-//! whose name holds two such characters in a row can only be set in the file.
+//! A name is split at `__` and read in lower case. Route ids and account names contain characters that a variable's name
+//! cannot. There, `_` matches every character but letters and digits: `PEOPLE_LMS_SHARE_COURSE` means
+//! `people.lms.share-course`. An account that is not in the file is added, with its name in lower case. An account with two
+//! such characters in a row can only be set in the file.
 
 use std::{
     collections::BTreeMap,
@@ -12,15 +12,16 @@ use std::{
 };
 
 use super::{
+    keys,
     problem::{Findings, Origin, dotted},
     source::{Entry, Node, Table, Value},
 };
 use crate::secret::Secret;
 
-/// What a variable must begin with to be ours.
+/// The beginning of our variables' names.
 const PREFIX: &str = "ZOHO_GATEWAY__";
 
-/// The environment as it was handed in; in order, so that errors come in the same order every time.
+/// The environment, sorted, so that errors have the same order every time.
 pub(super) struct Variables(BTreeMap<OsString, OsString>);
 
 impl Variables {
@@ -34,7 +35,7 @@ impl Variables {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
-    /// Lays our variables over the file's tree.
+    /// Puts our variables into the file's tree.
     pub(super) fn overlay(&self, root: &mut Table, route_ids: &[String], findings: &Findings) {
         for (name, value) in &self.0 {
             if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
@@ -60,7 +61,7 @@ impl Variables {
     }
 }
 
-/// Puts one value into the tree. Failing, says at which key and why.
+/// Puts one value into the tree. An error has the key and the message.
 fn place(
     root: &mut Table,
     path: &[String],
@@ -86,7 +87,7 @@ fn place(
 fn resolve(table: &Table, parents: &[String], segment: &str, route_ids: &[String]) -> Result<String, String> {
     let ids: &[String] = match parents {
         [parent] if parent == "routes" => route_ids,
-        [parent] if ["accounts", "callers", "issuers"].contains(&parent.as_str()) => &[],
+        [parent] if keys::are_named(parent) => &[],
         _ => return Ok(segment.to_owned()),
     };
     let written = table.0.iter().map(|entry| &entry.key);
@@ -100,12 +101,12 @@ fn resolve(table: &Table, parents: &[String], segment: &str, route_ids: &[String
     }
 }
 
-/// A name as a variable's name can hold it.
+/// A name in the characters of a variable's name.
 pub(super) fn flattened(name: &str) -> String {
     name.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
 }
 
-/// The table of that key. What the file has there instead gives way; what another variable has there does not.
+/// The table of that key. It replaces another value of the file, but not one of another variable.
 fn descend<'t>(table: &'t mut Table, key: String, origin: &Origin) -> Result<&'t mut Table, String> {
     let empty = || Node { origin: origin.clone(), value: Value::Table(Table::default()) };
     let at = match table.position(&key) {
@@ -126,7 +127,7 @@ fn descend<'t>(table: &'t mut Table, key: String, origin: &Origin) -> Result<&'t
     }
 }
 
-/// Sets a key. What the file has there gives way, and so does the other way of saying where a secret is.
+/// Sets a key. It replaces the file's value, and the file's other reference to the same secret.
 fn set(table: &mut Table, key: String, origin: &Origin, value: Secret) -> Result<(), String> {
     if let Some(present) = table.find(&key) {
         undisputed(&present.node.origin)?;
@@ -143,7 +144,7 @@ fn set(table: &mut Table, key: String, origin: &Origin, value: Secret) -> Result
     Ok(())
 }
 
-/// Two variables may not set one key.
+/// Fails if another variable has set the key.
 fn undisputed(present: &Origin) -> Result<(), String> {
     match present {
         Origin::File { .. } => Ok(()),

@@ -1,27 +1,28 @@
-//! Any configuration: a mistake is told without the value that it is about.
+//! Any configuration: messages about mistakes do not show values.
 
 use std::{ffi::OsString, path::Path, sync::Arc};
 
 use super::{
     environment::flattened,
+    keys::{Keys, Kind, ROOT},
     parse,
     problem::Findings,
     source::{self, Node, Table, Value},
 };
 
-/// The value that must not turn up. Digits alone, so that it may stand as a number too.
+/// The value that no message may show. Digits only, so that it may be a number too.
 const SECRET: &str = "8675309";
 
-/// What parts the file from the environment, in which each line is a variable.
-const PARTING: &str = "\n---\n";
+/// The line between the file and the environment, in which each line is a variable.
+const SEPARATOR: &str = "\n---\n";
 
-/// No such folder, so that no path of an input leads to a file.
+/// The folder does not exist, so no path of an input names a file.
 const FILE: &str = "/nonexistent/zoho-gateway/fuzz.toml";
 
-/// Reads a file's text and, after `---`, variables; and looks for the secret in what is said about them.
+/// Reads a file's text and, after `---`, variables, and looks for the secret in the messages.
 pub fn configuration(data: &[u8]) {
     let Ok(data) = std::str::from_utf8(data) else { return };
-    let (text, variables) = data.split_once(PARTING).unwrap_or((data, ""));
+    let (text, variables) = data.split_once(SEPARATOR).unwrap_or((data, ""));
     let variables: Vec<(&str, &str)> = variables.lines().filter_map(|line| line.split_once('=')).collect();
     let mut seen = Seen::default();
     seen.table(&source::parse(&Arc::from(FILE), text, &mut Findings::default()));
@@ -36,11 +37,11 @@ pub fn configuration(data: &[u8]) {
     let Err(errors) = parse(FILE, text, environment) else { return };
     let said = errors.to_string();
     assert!(!errors.problems().is_empty() && errors.problems().iter().all(|problem| !problem.message.is_empty()));
-    // Keys are repeated, and so are paths of files.
+    // Messages repeat keys and paths of files.
     assert!(seen.named || !said.contains(SECRET), "{said}");
 }
 
-/// What an input holds that messages may repeat, or that a test must not follow.
+/// Parts of an input that messages may repeat, or that a test must not follow.
 #[derive(Default)]
 struct Seen {
     /// The secret is part of a key or of a file's path.
@@ -67,9 +68,15 @@ impl Seen {
     }
 
     fn value(&mut self, key: &str, text: &str) {
-        if ["file", "ca_file", "cert", "key", "client_ca", "jwks_file"].contains(&key) {
+        if is_file(ROOT, key) {
             self.leads_outside |= Path::new(text).is_absolute() || text.contains("..");
             self.named |= text.contains('/') && text.contains(SECRET);
         }
     }
+}
+
+/// Whether a key of that name, anywhere below these, names a file.
+fn is_file(keys: Keys, name: &str) -> bool {
+    let mut keys = keys.iter().copied().flatten();
+    keys.any(|key| key.name == name && matches!(key.kind, Kind::File(_)) || is_file(key.kind.keys(), name))
 }

@@ -1,23 +1,17 @@
-//! `[issuers.NAME]`: whose tokens are believed.
-
-use std::{ops::RangeInclusive, time::Duration};
+//! `[issuers.NAME]`: who issues callers' tokens.
 
 use http::Uri;
 
 use super::{
     accounts,
     credential::Surroundings,
-    defaults,
     reader::{Section, some_text},
     sections,
 };
 use crate::middleware::caller::{ALGORITHMS, IssuerSettings, KeySet, KeySource};
 
-/// Below a second it would be a flood; a key that was withdrawn should not be believed for more than a day.
-const REFRESHES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-
-/// Reads every issuer, in the order of the file. Also returns the names of all, those with mistakes included, so that
-/// who names such a one is not told that it is not there.
+/// Reads every issuer, in the order of the file. Also returns all names, so that a caller with the name of an issuer that
+/// has a mistake does not get a second message.
 pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> (Vec<IssuerSettings>, Vec<String>) {
     let (mut seen, mut names): (Vec<String>, Vec<String>) = Default::default();
     let issuers = root.sections("issuers", |name, section| {
@@ -25,18 +19,14 @@ pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> (Vec<Is
         if !accounts::is_a_name(name) {
             section.refuse("expected an issuer's name of 1 to 64 letters, digits, _ and -");
         }
-        let iss = "the iss of its tokens, exactly as they have it";
-        section.required("issuer", iss);
-        let issuer = section.parsed("issuer", iss, some_text);
+        let issuer = section.parsed("issuer", some_text);
         if let Some(found) = &issuer {
             if seen.contains(&found.value) {
                 section.wrong("issuer", &found.origin, "is another issuer's too: which of the two would be believed?");
             }
             seen.push(found.value.clone());
         }
-        let audience = "what the aud of its tokens has to hold: a name of this gateway";
-        section.required("audience", &format!("{audience}. Without one, tokens for others would be taken too"));
-        let audiences = section.list("audience", audience, some_text).into_iter().flatten();
+        let audiences = section.list("audience", some_text).into_iter().flatten();
         let audiences = audiences.map(|found| found.value).collect();
         let algorithms = algorithms(section);
         let keys = keys(section, around);
@@ -51,24 +41,24 @@ fn algorithms(section: &mut Section<'_>) -> Vec<jsonwebtoken::Algorithm> {
         Some((_, algorithm)) => Ok(*algorithm),
         None => Err(format!("expected some of {words}; others are never taken, HS256 and none least of all")),
     };
-    match section.list("algorithms", "a signature algorithm such as \"ES256\"", parse) {
+    match section.list("algorithms", parse) {
         Some(found) => found.into_iter().map(|found| found.value).collect(),
         None => ALGORITHMS.map(|(_, algorithm)| algorithm).to_vec(),
     }
 }
 
-/// Where its keys are: at an address, or in a file.
+/// The source of its keys: a URL or a file.
 fn keys(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<KeySource> {
     let places = ["jwks_url", "jwks_file"].map(|key| section.whereabouts(key));
-    let url = section.parsed("jwks_url", "an https URL", url);
-    let file = section.path("jwks_file", "a path", |path| {
+    let url = section.parsed("jwks_url", url);
+    let file = section.path("jwks_file", |path| {
         around
             .in_file(path, |path| KeySet::in_file(path)?.with_a_key())
             .map(|(path, keys)| KeySource::File { path, keys })
     });
     let of_url = ["ca_file", "refresh"].map(|key| (key, section.whereabouts(key)));
     let extra_roots = sections::extra_roots(section, around);
-    let refresh = section.duration("refresh", REFRESHES).unwrap_or(defaults::JWKS_REFRESH);
+    let refresh = section.value("refresh");
     match places {
         [Some(_), None] => Some(KeySource::Url { url: url?.value, extra_roots, refresh }),
         [None, Some(_)] => {
@@ -86,7 +76,7 @@ fn keys(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<KeySourc
     }
 }
 
-/// Whoever can change the keys on their way can call as anybody, so only https will do beyond this machine.
+/// Somebody who can change the keys in transit can call as anybody, so other machines need https.
 fn url(text: &str) -> Result<Uri, &'static str> {
     let expected = "expected a URL such as https://issuer.example.org/jwks.json; http:// only for this machine itself";
     let url: Uri = text.parse().map_err(|_| expected)?;

@@ -1,26 +1,25 @@
 //! The configuration, read once and as a whole, with every mistake reported.
 //!
-//! In come a TOML file and the environment, out comes a [`Config`] that needs no further checking, or [`ConfigErrors`]
-//! with the place of each mistake. In between:
+//! The input is a TOML file and the environment. The result is a [`Config`] that needs no further checks, or
+//! [`ConfigErrors`] with the position of each mistake. In three steps:
 //!
 //! 1. `source` parses the file into a tree that remembers lines and columns,
-//! 2. `environment` lays `ZOHO_GATEWAY__...` variables over it,
-//! 3. `sections`, `accounts`, `issuers`, `callers`, `overrides` and `calls` ask a `reader` for each key and note what is
-//!    wrong.
+//! 2. `environment` puts the `ZOHO_GATEWAY__...` variables into it,
+//! 3. `sections`, `accounts`, `issuers`, `callers`, `overrides` and `extra_routes` take each key from a `reader` and note
+//!    what is wrong.
 //!
-//! The layers do not import this module: each gets its own part. Which keys there are, with their defaults and the
-//! reasons, is in `config/gateway.example.toml`, which a test holds to this code.
+//! `keys` has all keys as data. Layers do not import this module: each receives its own part.
 
 mod accounts;
 mod callers;
-mod calls;
 mod credential;
-mod defaults;
 mod egress;
 mod environment;
+mod extra_routes;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod issuers;
+mod keys;
 mod nearest;
 mod overrides;
 mod path;
@@ -28,6 +27,9 @@ mod placeholder;
 mod problem;
 mod quantity;
 mod reader;
+mod route_fields;
+mod scalar;
+mod schema;
 mod sections;
 mod source;
 #[cfg(test)]
@@ -44,6 +46,7 @@ use std::{
 };
 
 pub use problem::{ConfigErrors, Origin, Position, Problem};
+pub use schema::schema;
 
 use self::{
     credential::{RefreshTokens, Surroundings},
@@ -65,58 +68,59 @@ use crate::{
     },
 };
 
-/// Room for ten thousands of callers.
+/// Enough for ten thousands of callers.
 const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
 /// The variable that sets `admin.listen`.
 const ADMIN_LISTEN: &str = "ZOHO_GATEWAY__ADMIN__LISTEN";
 
-/// Everything the gateway is told before it runs.
+/// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where callers come in.
+    /// The listener for callers.
     pub proxy: Proxy,
-    /// Where operators look in.
+    /// The listener for operators.
     pub admin: Admin,
-    /// What is remembered across restarts.
+    /// The state store.
     pub state: State,
-    /// How often the accounts servers may be asked for tokens.
+    /// The limits of token requests.
     pub token: TokenLimits,
     /// Waiting for a slot.
     pub queue: Queue,
     /// Calling Zoho.
     pub upstream: Upstream,
-    /// Keeping answers.
+    /// The response cache.
     pub cache: Cache,
-    /// What is written of calls that may have changed something.
+    /// The audit of calls that may have changed something.
     pub audit: Audit,
     /// What to do with calls that the catalogue does not know.
     pub routing: Routing,
     /// The Zoho logins in the order of the file; at least one.
     pub accounts: Vec<Account>,
-    /// Who may call; nobody in particular when it is empty.
+    /// Who may call; empty: callers are anonymous.
     pub callers: Callers,
-    /// Whose tokens callers may show.
+    /// Who issues callers' tokens.
     pub issuers: Vec<IssuerSettings>,
     /// The published catalogue with `[routes]` applied and `[[extra_routes]]` added.
     pub catalogue: Catalogue,
-    /// Values that are valid and probably not what was meant, in words for the operator.
+    /// Warnings about values that are valid and probably not meant.
     pub doubtful: Vec<String>,
 }
 
 impl Config {
-    /// The known calls that can be made with this account: all of them, or where callers are told apart, those that one
-    /// of its callers is allowed. One that is read_only makes no call that may change something.
+    /// The known routes that some caller may use with this account; all of them if callers are anonymous. A read_only
+    /// caller may use none that may change something.
     #[must_use]
     pub fn routes_of(&self, account: &AccountName) -> Vec<Route> {
         self.catalogue.routes.iter().filter(|route| self.may_be_called(account, route)).cloned().collect()
     }
 
-    /// The calls that may meet a lock with this account: those that can be made and have a threshold, with what stands
-    /// for unknown calls.
+    /// The routes of this account that may be locked: those with a threshold, with the default routes if unknown calls
+    /// are allowed.
     pub fn throttled_routes_of(&self, account: &AccountName) -> impl Iterator<Item = &Route> {
-        let others = if self.routing.unknown == UnknownRoute::Limit { self.catalogue.others.as_slice() } else { &[] };
-        let routes = self.catalogue.routes.iter().chain(others).filter(|route| route.threshold.is_some());
+        let default_routes =
+            if self.routing.unknown == UnknownRoute::Limit { self.catalogue.default_routes.as_slice() } else { &[] };
+        let routes = self.catalogue.routes.iter().chain(default_routes).filter(|route| route.threshold.is_some());
         routes.filter(|route| self.may_be_called(account, route))
     }
 
@@ -133,68 +137,68 @@ impl Config {
 /// `[proxy]`.
 #[derive(Debug, Clone)]
 pub struct Proxy {
-    /// Addresses and Unix sockets, at least one; where callers are anonymous, none that another machine reaches.
+    /// Addresses and Unix sockets, at least one. If callers are anonymous, other machines reach none of them.
     pub listen: Vec<ListenAddress>,
-    /// What connections to the addresses are made with; `None`: they are in the clear.
+    /// TLS for connections to the addresses; `None`: they are in the clear.
     pub tls: Option<Arc<Tls>>,
-    /// Who may connect to those that are Unix sockets.
+    /// Who may connect to the Unix sockets.
     pub unix: SocketAccess,
-    /// The longest body that is taken, in bytes.
+    /// The longest body, in bytes.
     pub max_body: u64,
-    /// The longest form that is taken and read whole, in bytes.
+    /// The longest form, in bytes.
     pub max_form: u64,
     /// How long work in flight may take to end on SIGTERM.
     pub drain: Duration,
-    /// How large a head may be, and how long callers may take.
+    /// The limits of a request's head, and how long callers may take.
     pub timeouts: Timeouts,
-    /// How many callers may be connected at a time, where open files allow as many.
+    /// How many callers may be connected at a time, if the limit of open files allows it.
     pub max_connections: usize,
-    /// Further names of the gateway, in lower case.
+    /// More names of the gateway, in lower case.
     pub hosts: Vec<String>,
 }
 
 /// `[admin]`.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    /// A TCP address that is none of the proxy's.
+    /// A TCP address, different from the proxy's.
     pub listen: ListenAddress,
 }
 
 /// `[state]`.
 #[derive(Debug, Clone)]
 pub struct State {
-    /// The folder of the state store; `None`: nothing is remembered, as with `run --sandbox`.
+    /// The folder of the state store; `None`: nothing is stored, as with `run --sandbox`.
     pub dir: Option<PathBuf>,
-    /// What a folder says that holds no state.
-    pub missing: MissingState,
+    /// What an empty folder means.
+    pub when_empty: WhenEmpty,
 }
 
-/// What it means that the state's folder was never used.
+/// The meaning of an empty state folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MissingState {
-    /// Nothing was sent from here before.
-    Unused,
-    /// The state was lost: everything may have been sent until now.
-    Lost,
+pub enum WhenEmpty {
+    /// This is a first start: nothing was sent before.
+    Fresh,
+    /// The state was lost: every slot may have been used just now.
+    AssumeLost,
 }
 
 /// `[queue]`.
 #[derive(Debug, Clone)]
 pub struct Queue {
-    /// The longest wait for a slot of a caller who names none.
+    /// The longest wait for a slot, unless the caller sets one.
     pub max_wait: Duration,
-    /// How much may wait, over all routes.
+    /// How many calls may wait, over all routes.
     pub limits: Limits,
 }
 
 /// `[upstream]`.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// How long a connection may take to stand.
+    /// How long opening a connection may take.
     pub connect_timeout: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// How connections get out.
+    /// The proxy for connections.
     pub egress: Egress,
     /// The trust roots of `ca_file`.
     pub extra_roots: ExtraRoots,
@@ -203,18 +207,18 @@ pub struct Upstream {
 /// `[cache]`.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    /// How much all kept answers together may hold in memory.
+    /// How much memory all cached answers together may take.
     pub max_bytes: u64,
 }
 
 /// `[audit]`.
 #[derive(Debug, Clone)]
 pub struct Audit {
-    /// The file to which its lines go; `None`: where the log goes.
+    /// The file for its lines; `None`: they go where the log goes.
     pub file: Option<PathBuf>,
-    /// Whether a line counts as written only when it would outlive a power failure.
+    /// Whether a line has to be on the disk before its call goes on.
     pub fsync: bool,
-    /// Whether a write that cannot be recorded is not sent.
+    /// Whether a write is refused if it cannot be recorded.
     pub required: bool,
 }
 
@@ -223,14 +227,14 @@ pub struct Audit {
 pub struct Routing {
     /// What happens to a call that the catalogue does not know.
     pub unknown: UnknownRoute,
-    /// What happens to a call that the account's login was not granted.
+    /// What happens to a call for which the login lacks the scope.
     pub scopes: ScopeCheck,
 }
 
-/// What happens to a call that the account's login was not granted.
+/// What happens to a call for which the login lacks the scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScopeCheck {
-    /// It is refused before it costs a slot.
+    /// It is refused before it takes a slot.
     Check,
     /// Zoho decides.
     Off,
@@ -239,25 +243,25 @@ pub enum ScopeCheck {
 /// What happens to a call that the catalogue does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownRoute {
-    /// It goes out under the threshold of its product's stand-in.
+    /// It is sent under the threshold of its product's default route.
     Limit,
     /// It is refused.
     Deny,
 }
 
-/// Reads a configuration file with the environment laid over it.
+/// Reads a configuration file and the environment, which overrides it.
 ///
 /// # Errors
-/// Everything that is wrong with it; a file that cannot be read is one [`Problem`] without a line.
+/// All mistakes; a file that cannot be read is one [`Problem`] without a line.
 pub fn load(path: &Path, env: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Config, ConfigErrors> {
     let (name, text) = read(path)?;
     validated(&name, path.parent().unwrap_or(Path::new("")), &text, env, RefreshTokens::Needed)
 }
 
-/// The same for somebody who is about to get a refresh token: those need not be there yet.
+/// The same before a login: refresh tokens may be missing.
 ///
 /// # Errors
-/// Everything else that is wrong with it.
+/// All other mistakes.
 pub fn load_for_login(
     path: &Path,
     env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -266,10 +270,10 @@ pub fn load_for_login(
     validated(&name, path.parent().unwrap_or(Path::new("")), &text, env, RefreshTokens::Awaited)
 }
 
-/// Reads a configuration from its text; `name` is what errors call it, and its folder is where relative paths start.
+/// Reads a configuration from its text. Errors call it `name`, and relative paths start at the folder of that name.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All mistakes.
 pub fn parse(
     name: &str,
     text: &str,
@@ -278,11 +282,11 @@ pub fn parse(
     validated(name, Path::new(name).parent().unwrap_or(Path::new("")), text, env, RefreshTokens::Needed)
 }
 
-/// Where the admin listener listens, by the file's `admin.listen` and the environment. The rest of the file is not
-/// judged: a probe looks at the gateway that runs, and not at what the next one would make of the file.
+/// The address of the admin listener, from the file and the environment. The rest of the file is not checked: a probe is
+/// for the gateway that runs, which may have started with another file.
 ///
 /// # Errors
-/// What is wrong with that address, or text that is no TOML.
+/// A mistake in that address, or in the syntax of the file.
 pub fn admin_listen(
     path: Option<&Path>,
     env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -300,12 +304,12 @@ pub fn admin_listen(
         let listen = root.section("admin", |section| {
             let listen = sections::admin_listen(section);
             section.discard();
-            listen
+            listen.value
         });
         root.discard();
         listen
     });
-    findings.into_result().map(|_| listen.map_or_else(defaults::admin_listen, |found| found.value))
+    findings.into_result().map(|_| listen)
 }
 
 fn read(path: &Path) -> Result<(String, String), Problem> {
@@ -319,7 +323,7 @@ fn read(path: &Path) -> Result<(String, String), Problem> {
     Ok((name, text))
 }
 
-/// Takes the raw form to the validated one.
+/// Parses and validates a configuration.
 fn validated(
     name: &str,
     folder: &Path,
@@ -343,38 +347,30 @@ fn validated(
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let around = Surroundings { variables: &variables, folder, refresh_tokens };
     let config = reader::read_root(&name, tree, &findings, |root| {
-        // Mistakes in a caller are told where they stand; it is one that is configured all the same.
+        // A caller with mistakes counts too: the mistakes have their own messages.
         let anonymous = !root.holds_any("callers");
         let mut mutual = false;
         let proxy = root.section("proxy", |section| {
             mutual = section.holds("tls", "client_ca");
             sections::proxy(section, anonymous, &around)
         });
-        let admin = root.section("admin", |section| sections::admin(section, &proxy));
-        let state = root.section("state", |section| sections::state(section, &around));
-        let token = root.section("token", sections::token);
-        let queue = root.section("queue", sections::queue);
-        let upstream = root.section("upstream", |section| sections::upstream(section, &around));
-        let cache = root.section("cache", sections::cache);
-        let audit = root.section("audit", |section| sections::audit(section, &around));
-        let routing = root.section("routing", sections::routing);
         let accounts = accounts::read(root, &around);
         let (issuers, issuer_names) = issuers::read(root, &around);
         let callers = callers::read(root, &accounts, &issuer_names, mutual, &around);
-        let mut whereabouts = calls::Whereabouts::new();
+        let mut whereabouts = route_fields::Whereabouts::new();
         overrides::apply(root, &mut catalogue, &mut whereabouts);
-        calls::extra(root, &mut catalogue, &mut whereabouts);
-        calls::contradictions(root, &catalogue, &whereabouts);
+        extra_routes::read(root, &mut catalogue, &mut whereabouts);
+        extra_routes::contradictions(root, &catalogue, &whereabouts);
         Config {
+            admin: root.section("admin", |section| sections::admin(section, &proxy)),
+            state: root.section("state", |section| sections::state(section, &around)),
+            token: root.section("token", sections::token),
+            queue: root.section("queue", sections::queue),
+            upstream: root.section("upstream", |section| sections::upstream(section, &around)),
+            cache: root.section("cache", sections::cache),
+            audit: root.section("audit", |section| sections::audit(section, &around)),
+            routing: root.section("routing", sections::routing),
             proxy,
-            admin,
-            state,
-            token,
-            queue,
-            upstream,
-            cache,
-            audit,
-            routing,
             accounts,
             callers,
             issuers,

@@ -2,13 +2,13 @@
 
 use super::environment::flattened;
 
-/// How many edits a name may be away from a known one to be taken for a slip of it.
-pub(super) const SLIP: usize = 2;
+/// How many edits make a typo.
+pub(super) const TYPO: usize = 2;
 
-/// What is longer than any name, in bytes, is no typo of one; comparing it would take long.
+/// In bytes, longer than any name. A comparison with longer texts would take long.
 const LONGEST: usize = 200;
 
-/// The candidates that a misspelt name may have meant, written in either form, for a message; empty if there is none.
+/// The end of a message: the candidates closest to a misspelt name, in either spelling; empty if none is close.
 pub(super) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     if name.len() > LONGEST {
         return String::new();
@@ -16,9 +16,9 @@ pub(super) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = 
     let name = flattened(name);
     let candidates: Vec<&str> = candidates.into_iter().collect();
     let flat: Vec<String> = candidates.iter().map(|candidate| flattened(candidate)).collect();
-    // A long name can be mistyped in more places.
-    let near = nearest(&name, flat.iter().map(String::as_str), SLIP.max(name.len() / 4));
-    // Among hundreds of names there is always a second best; only as good a guess is worth reading.
+    // A long name has room for more typos.
+    let near = nearest(&name, flat.iter().map(String::as_str), TYPO.max(name.len() / 4));
+    // Among hundreds of names there is always a second best, so only equally good guesses are shown.
     let best = near.first().map(|first| distance(&name, first));
     let near = near.into_iter().filter(|guess| Some(distance(&name, guess)) == best);
     let original = |near: &str| flat.iter().position(|flat| flat == near).map(|at| candidates[at]);

@@ -1,4 +1,5 @@
-//! Paths that a shell would have completed. They are valid as they stand, and make a folder of that literal name.
+//! Paths with parts that only a shell replaces, such as `~` and `$HOME`. They are valid, and mean a folder of that literal
+//! name.
 
 use std::fmt::Display;
 
@@ -7,7 +8,7 @@ use super::{
     reader::{Located, Section},
 };
 
-/// What to write instead of a path that holds what only a shell replaces. It repeats no value.
+/// What to write instead of such a path. The message does not repeat the path.
 pub(super) fn advice(path: &str) -> Option<&'static str> {
     if path.starts_with('~') {
         return Some("begins with ~, which is not replaced here; write the whole path of the home folder");
@@ -24,15 +25,14 @@ pub(super) fn advice(path: &str) -> Option<&'static str> {
 }
 
 impl Section<'_> {
-    /// A path that `parse` understands; one that a shell would have completed is told.
+    /// A path that `parse` accepts, with a warning if only a shell would replace parts of it.
     pub(super) fn path<T, E: Display>(
         &mut self,
         key: &'static str,
-        expected: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<Located<T>> {
         let mut told = None;
-        let found = self.parsed(key, expected, |path| {
+        let found = self.parsed(key, |path| {
             told = advice(path);
             parse(path).map_err(|error| match told {
                 Some(told) => format!("{error}; the path {told}"),

@@ -1,10 +1,10 @@
-//! Texts that stand where a credential belongs and are none: what a template left behind, and what a person has yet to
-//! write. They pass as credentials, so a configuration with them is valid, and Zoho refuses every call.
+//! Placeholders in place of credentials: from a template, or from a person who has yet to write the value. A configuration
+//! with them is valid, and Zoho refuses every call.
 
-/// What a text seems to be instead of a credential.
+/// What a text probably is, instead of a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Placeholder {
-    /// The name of a variable, in the form of some shell or template.
+    /// The name of a variable, in the syntax of a shell or template.
     Variable(String),
     /// The path of a file.
     Path,
@@ -12,7 +12,7 @@ pub(super) enum Placeholder {
     Unfilled,
 }
 
-/// Words that only stand for something, without separators and in lower case.
+/// Words of placeholders, without separators and in lower case.
 const WORDS: [&str; 22] = [
     "changeit",
     "changeme",
@@ -38,12 +38,12 @@ const WORDS: [&str; 22] = [
     "undefined",
 ];
 
-/// How sentences begin that ask for a value, and how references to other stores do.
+/// Beginnings of requests for a value, and of references to other secret stores.
 const BEGINNINGS: [&str; 12] =
     ["your", "my-", "my_", "enter", "insert", "replace", "changeme", "change-me", "change_me", "enc[", "env:", "env("];
 
 impl Placeholder {
-    /// What a text seems to be, unless it may well be a credential.
+    /// What a text probably is, unless it may be a credential.
     pub(super) fn of(text: &str) -> Option<Self> {
         let text = text.trim();
         let inner = |before: &str, after: &str| text.strip_prefix(before)?.strip_suffix(after);
@@ -67,7 +67,7 @@ impl Placeholder {
         is_unfilled(text).then_some(Self::Unfilled)
     }
 
-    /// What to write in place of it, for a message about that key.
+    /// What to write instead, for a message about that key.
     pub(super) fn advice(&self, key: &str) -> String {
         let suggested = format!("ZOHO_{}", key.to_ascii_uppercase());
         match self {
@@ -99,13 +99,13 @@ fn is_unfilled(text: &str) -> bool {
         || encloses.iter().any(|(before, after)| text.len() > 1 && text.starts_with(before) && text.ends_with(after))
 }
 
-/// Whether a text is what people call a variable.
+/// Whether a text looks like the name of a variable.
 pub(super) fn is_a_variable(text: &str) -> bool {
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     begins && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Whether a text may be a secret that somebody pasted where the name of a variable or a file belongs. Zoho's secrets, API
+/// Whether a text may be a secret that somebody pasted in place of the name of a variable or a file. Zoho's secrets, API
 /// keys and hashes mix digits and letters; names hardly do.
 pub(super) fn may_be_a_secret(text: &str) -> bool {
     let mixed = |word: &str| {
@@ -119,7 +119,7 @@ pub(super) fn may_be_a_secret(text: &str) -> bool {
         || text.split(|c: char| !c.is_ascii_alphanumeric()).any(mixed)
 }
 
-/// Longer than names of variables and files are.
+/// Longer than the names of variables and files.
 const LONGEST_NAME: usize = 100;
 
 #[cfg(test)]

@@ -1,22 +1,21 @@
-//! What is wrong with a configuration, all of it at once, and where.
+//! All mistakes of a configuration, with their positions.
 //!
-//! No message repeats a value, because any value may be a secret in the wrong place. Keys are repeated.
+//! No message repeats a value, because any value may be a secret in the wrong place. Messages repeat keys.
 
 use std::{cell::RefCell, collections::BTreeSet, fmt, sync::Arc};
 
-/// How many problems are shown. Nobody reads more at once, and a file that is something else altogether has one on every
-/// line.
+/// How many problems are shown. Nobody reads more at once, and a file of another format has one on every line.
 const MOST_SHOWN: usize = 50;
 
-/// How much of a key and of a message is shown, in characters. The longest messages list the keys of a table.
+/// How many characters of a key and of a message are shown. The longest messages list the keys of a table.
 const LONGEST_KEY: usize = 200;
 const LONGEST_MESSAGE: usize = 1000;
 
-/// Everything that is wrong with a configuration: at least one problem, in the order of the file.
+/// All mistakes of a configuration: at least one problem, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigErrors {
     shown: Vec<Problem>,
-    /// How many more there are.
+    /// How many are not shown.
     more: usize,
 }
 
@@ -49,12 +48,12 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-/// One thing that is wrong, as `FILE:LINE:COLUMN: KEY: message` or `environment VARIABLE: KEY: message`.
+/// One mistake, shown as `FILE:LINE:COLUMN: KEY: message` or `environment VARIABLE: KEY: message`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Where it stands.
+    /// Its position.
     pub origin: Origin,
-    /// The key with its tables, for example `proxy.max_body`; empty where the text is no TOML at all.
+    /// The key with its tables, for example `proxy.max_body`; empty for a syntax error.
     pub key: String,
     /// What was expected.
     pub message: String,
@@ -73,7 +72,7 @@ impl fmt::Display for Problem {
 /// Where a key or a value was written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// In the file; without a position when it is about what the file lacks.
+    /// In the file; without a position for something that the file lacks.
     File {
         /// The file as the user named it.
         name: Arc<str>,
@@ -85,6 +84,13 @@ pub enum Origin {
         /// The variable's name.
         variable: Arc<str>,
     },
+}
+
+impl Origin {
+    /// Whether it is a variable, whose values are all text.
+    pub(super) fn is_environment(&self) -> bool {
+        matches!(self, Self::Environment { .. })
+    }
 }
 
 impl fmt::Display for Origin {
@@ -106,32 +112,32 @@ pub struct Position {
     pub column: usize,
 }
 
-/// Collects problems while the reading goes on.
+/// The problems found so far.
 #[derive(Default)]
 pub(super) struct Findings {
     problems: RefCell<First>,
-    /// What is valid, and probably not what was meant.
+    /// Values that are valid and probably not meant.
     doubts: RefCell<First>,
-    /// The first line that is no TOML. What the parser made of the text from there on is a guess.
+    /// The first line with a syntax error. From there on the tree is a guess.
     broken: Option<usize>,
 }
 
 impl Findings {
-    /// Notes text that is no TOML.
+    /// Notes a syntax error.
     pub(super) fn malformed(&mut self, name: &Arc<str>, position: Position, message: &str) {
         self.broken = Some(self.broken.map_or(position.line, |line| line.min(position.line)));
         let origin = Origin::File { name: Arc::clone(name), position: Some(position) };
         self.problems.get_mut().note(&origin, "", message);
     }
 
-    /// Notes something that stands there and should not; unless it stands where the text is a guess.
+    /// Notes something wrong, unless the tree is a guess there.
     pub(super) fn wrong(&self, origin: &Origin, key: impl AsRef<str>, message: impl AsRef<str>) {
         if !self.is_a_guess(origin) {
             self.problems.borrow_mut().note(origin, key.as_ref(), message.as_ref());
         }
     }
 
-    /// The same, for messages that take work: of a problem that is not shown there is none.
+    /// The same for messages that take work: a problem that is not shown needs no message.
     pub(super) fn wrong_by<K: AsRef<str>, M: AsRef<str>>(&self, origin: &Origin, tell: impl FnOnce() -> (K, M)) {
         if self.is_a_guess(origin) {
             return;
@@ -145,7 +151,7 @@ impl Findings {
         }
     }
 
-    /// Notes something that is valid and probably not what was meant.
+    /// Notes a value that is valid and probably not meant.
     pub(super) fn doubtful(&self, origin: &Origin, key: impl AsRef<str>, message: impl AsRef<str>) {
         self.doubts.borrow_mut().note(origin, key.as_ref(), message.as_ref());
     }
@@ -155,14 +161,14 @@ impl Findings {
         self.broken.is_some_and(|broken| position.line >= broken)
     }
 
-    /// Notes something that should stand there and does not; unless it may hide in text that could not be read.
+    /// Notes something that is missing, unless it may be in text that could not be parsed.
     pub(super) fn missing(&self, origin: &Origin, key: impl AsRef<str>, message: impl AsRef<str>) {
         if self.broken.is_none() {
             self.problems.borrow_mut().note(origin, key.as_ref(), message.as_ref());
         }
     }
 
-    /// Fails if there was anything wrong; otherwise tells what is doubtful.
+    /// The problems, or if there are none the warnings.
     pub(super) fn into_result(self) -> Result<Vec<String>, ConfigErrors> {
         let First { kept, more } = self.problems.into_inner();
         if kept.is_empty() {
@@ -174,8 +180,8 @@ impl Findings {
     }
 }
 
-/// The first problems in the order of [`Problem`], and how many others there were. They come in the order of reading, so
-/// what is last at the moment gives way. That bounds memory, whatever the file holds.
+/// The first problems in the order of [`Problem`], and how many others there are. A new problem may replace the last one,
+/// because they are found in the order of reading. This bounds memory for any file.
 #[derive(Default)]
 struct First {
     kept: BTreeSet<Problem>,

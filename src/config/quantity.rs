@@ -37,8 +37,15 @@ pub(super) fn size(text: &str, range: &RangeInclusive<u64>) -> Result<u64, Strin
     Err(format!("expected a size from {}B to {}B", range.start(), range.end()))
 }
 
+/// A size in the largest unit that takes it whole.
+pub(super) fn shown_size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB"].into_iter().zip(0..);
+    let fits = units.filter(|(_, power)| bytes.is_multiple_of(1 << (10 * power)));
+    fits.last().map(|(unit, power)| format!("{}{unit}", bytes >> (10 * power))).unwrap_or_default()
+}
+
 /// A duration in the largest unit that takes it whole.
-fn shown(duration: Duration) -> String {
+pub(super) fn shown(duration: Duration) -> String {
     let millis = duration.as_millis();
     match millis {
         0 => "0s".to_owned(),

@@ -1,35 +1,36 @@
-//! A cursor over one table of the raw form, with a question for each kind of value.
+//! A cursor over one table of the raw form, with a method for each kind of value.
 //!
-//! Every question notes what is wrong and answers `None`, so that the reading goes on and finds the next mistake.
-//! Keys that nobody asked for are noted when a section ends: which keys exist is said once, by the questions.
+//! Every method notes what is wrong and returns the default or `None`, so that reading goes on and finds the next mistake.
+//! Which keys exist, what they hold and what their defaults are is said once, in `keys`.
 
-use std::{collections::BTreeSet, fmt::Display, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc};
 
 use super::{
-    nearest::{SLIP, nearest},
+    keys::{Key, Keys, Kind, RENAMED, ROOT},
+    nearest::{TYPO, nearest},
     problem::{Findings, Origin, dotted},
-    quantity,
+    scalar::Scalar,
     source::{Entry, Node, Table, Value},
 };
 
 /// One table being read.
 pub(super) struct Section<'f> {
     table: Table,
-    /// The keys that lead here.
+    /// The keys of the tables around it, and its own.
     path: Vec<String>,
     /// Where the table's own key was written.
     origin: Origin,
-    known: BTreeSet<&'static str>,
+    keys: Keys,
     findings: &'f Findings,
 }
 
-/// A value that passed, and where it stands, for judging it beside others.
+/// A valid value with its position, for checks that compare it with others.
 pub(super) struct Located<T> {
     pub(super) value: T,
     pub(super) origin: Origin,
 }
 
-/// Text that says something, for [`Section::parsed`] and [`Section::list`].
+/// Text that is not empty, for [`Section::parsed`] and [`Section::list`].
 pub(super) fn some_text(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("is empty") } else { Ok(text.to_owned()) }
 }
@@ -42,7 +43,7 @@ pub(super) fn read_root<T>(
     read: impl FnOnce(&mut Section<'_>) -> T,
 ) -> T {
     let origin = Origin::File { name: Arc::clone(name), position: None };
-    let mut section = Section { table, path: Vec::new(), origin, known: BTreeSet::new(), findings };
+    let mut section = Section { table, path: Vec::new(), origin, keys: ROOT, findings };
     let value = read(&mut section);
     section.finish();
     value
@@ -51,27 +52,20 @@ pub(super) fn read_root<T>(
 // === Tables ===
 
 impl<'f> Section<'f> {
-    /// Reads a table of known keys; one that is absent reads as empty.
+    /// Reads a table; an absent one is empty.
     pub(super) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'f>) -> T) -> T {
         let (table, origin) = self.table(key).unwrap_or_else(|| (Table::default(), self.origin.clone()));
-        self.inner(key, table, origin, read)
+        self.inner(key, self.key(key).kind.keys(), table, origin, read)
     }
 
-    /// Reads a table of known keys, if it is there. `expected` completes "expected ..." for anything but a table.
+    /// Reads a table, if it is there.
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
-        expected: &str,
         read: impl FnOnce(&mut Section<'f>) -> Option<T>,
     ) -> Option<T> {
-        let Entry { key_origin, node: Node { origin, value }, .. } = self.take(key)?;
-        match value {
-            Value::Table(table) => self.inner(key, table, key_origin, read),
-            other => {
-                self.wrong_kind(key, &origin, expected, &other);
-                None
-            }
-        }
+        let (table, origin) = self.table(key)?;
+        self.inner(key, self.key(key).kind.keys(), table, origin, read)
     }
 
     /// Reads a table of tables whose keys are names, in the order of the file.
@@ -81,12 +75,13 @@ impl<'f> Section<'f> {
         mut read: impl FnMut(&str, &mut Section<'f>) -> T,
     ) -> Vec<T> {
         let Some((table, origin)) = self.table(key) else { return Vec::new() };
-        self.inner(key, table, origin, |outer| {
+        let keys = self.key(key).kind.keys();
+        self.inner(key, &[], table, origin, |outer| {
             let mut values = Vec::new();
             for Entry { key: name, key_origin, node } in std::mem::take(&mut outer.table.0) {
                 match node.value {
                     Value::Table(table) => {
-                        values.push(outer.inner(&name, table, key_origin, |section| read(&name, section)));
+                        values.push(outer.inner(&name, keys, table, key_origin, |section| read(&name, section)));
                     }
                     other => outer.wrong_kind(&name, &node.origin, "a table", &other),
                 }
@@ -105,7 +100,7 @@ impl<'f> Section<'f> {
         self.findings.wrong_by(&self.origin, || (dotted(&self.path), message()));
     }
 
-    /// Leaves the rest of this table unread: what belongs to an unknown name cannot be judged.
+    /// Ignores the rest of this table: the keys of an unknown name cannot be checked.
     pub(super) fn discard(&mut self) {
         self.table = Table::default();
     }
@@ -123,13 +118,13 @@ impl<'f> Section<'f> {
         };
         for Node { origin, value } in nodes {
             match value {
-                Value::Table(table) => self.inner(key, table, origin, &mut read),
+                Value::Table(table) => self.inner(key, self.key(key).kind.keys(), table, origin, &mut read),
                 other => self.wrong_kind(key, &origin, "a table", &other),
             }
         }
     }
 
-    /// Whether a key is there, and where; for keys that exclude each other.
+    /// The position of a key, if it is there; for keys that exclude each other.
     pub(super) fn whereabouts(&self, key: &str) -> Option<Origin> {
         self.table.find(key).map(|entry| entry.key_origin.clone())
     }
@@ -139,17 +134,12 @@ impl<'f> Section<'f> {
         matches!(self.table.find(key), Some(Entry { node: Node { value: Value::Table(_), .. }, .. }))
     }
 
-    /// Whether a key holds a table with anything in it, for rules that hang on it before it is read.
+    /// Whether a key holds a table that is not empty, for rules that depend on it before it is read.
     pub(super) fn holds_any(&self, key: &str) -> bool {
         matches!(self.table.find(key), Some(Entry { node: Node { value: Value::Table(table), .. }, .. }) if !table.0.is_empty())
     }
 
-    /// Whether a key holds a list without entries, for keys of which that means something.
-    pub(super) fn is_empty_list(&self, key: &str) -> bool {
-        matches!(self.table.find(key), Some(Entry { node: Node { value: Value::List(nodes), .. }, .. }) if nodes.is_empty())
-    }
-
-    /// Whether the table of this key holds that one, for keys that depend on others far away.
+    /// Whether a table holds a key, for keys that depend on keys of other tables.
     pub(super) fn holds(&self, table: &str, key: &str) -> bool {
         let found = self.table.find(table).map(|entry| &entry.node.value);
         matches!(found, Some(Value::Table(inner)) if inner.find(key).is_some())
@@ -175,181 +165,172 @@ impl<'f> Section<'f> {
         match entry.node.value {
             Value::Table(table) => Some((table, entry.key_origin)),
             other => {
-                self.wrong_kind(key, &entry.node.origin, "a table", &other);
+                self.wrong_kind(key, &entry.node.origin, &self.key(key).kind.expected(), &other);
                 None
             }
         }
     }
 
-    fn inner<T>(&self, key: &str, table: Table, origin: Origin, read: impl FnOnce(&mut Section<'f>) -> T) -> T {
+    fn inner<T>(
+        &self,
+        key: &str,
+        keys: Keys,
+        table: Table,
+        origin: Origin,
+        read: impl FnOnce(&mut Section<'f>) -> T,
+    ) -> T {
         let path = self.path.iter().cloned().chain([key.to_owned()]).collect();
-        let mut section = Section { table, path, origin, known: BTreeSet::new(), findings: self.findings };
+        let mut section = Section { table, path, origin, keys, findings: self.findings };
+        for key in section.keys().filter(|key| !key.missing.is_empty()) {
+            section.required(key.name, key.missing);
+        }
         let value = read(&mut section);
         section.finish();
         value
     }
 
-    /// Notes every key that nobody asked for.
+    /// Notes every key that was not read: it is unknown.
     fn finish(self) {
         for Entry { key, key_origin, .. } in &self.table.0 {
             self.findings.wrong_by(key_origin, || {
-                let near = nearest(key, self.known.iter().copied(), SLIP);
+                let whole = self.whole(key);
+                if let Some((_, advice)) = RENAMED.iter().find(|(old, _)| *old == whole) {
+                    return (whole, (*advice).to_owned());
+                }
+                let mut known: Vec<&str> = self.keys().map(|key| key.name).collect();
+                known.sort_unstable();
+                known.dedup();
+                let near = nearest(key, known.iter().copied(), TYPO);
                 let guess = near.first().map(|known| format!("; did you mean {known}?")).unwrap_or_default();
-                let known: Vec<&str> = self.known.iter().copied().collect();
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                (self.key(key), format!("unknown key{guess} (known here: {known})"))
+                (whole, format!("unknown key{guess} (known here: {known})"))
             });
         }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &'static Key> + use<'f> {
+        self.keys.iter().copied().flatten()
+    }
+
+    fn key(&self, name: &str) -> &'static Key {
+        self.keys().find(|key| key.name == name).expect("`keys` lists every key that is read")
     }
 }
 
 // === Values ===
 
 impl Section<'_> {
-    /// Takes a key out, whatever it holds.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Entry> {
-        self.known.insert(key);
+    /// Removes and returns a key's entry.
+    pub(super) fn take(&mut self, key: &str) -> Option<Entry> {
         let at = self.table.position(key)?;
         Some(self.table.0.remove(at))
     }
 
-    /// Notes a key that this table has to have and lacks. `expected` completes "expected ...".
-    pub(super) fn required(&mut self, key: &'static str, expected: &str) {
-        self.known.insert(key);
+    /// Notes a missing key. `expected` completes "expected ...".
+    pub(super) fn required(&self, key: &str, expected: &str) {
         if self.table.find(key).is_none() {
             self.missing(key, &format!("is missing; expected {expected}"));
         }
     }
 
-    /// A string that `parse` understands. `expected` completes "expected ..." for anything but a string.
+    /// The value of a key that has a default.
+    pub(super) fn value<T: Scalar>(&mut self, name: &str) -> T {
+        self.given(name).unwrap_or_else(|| {
+            let Key { kind, .. } = self.key(name);
+            let default = self.key(name).default().map(|text| Value::Text(text.into()));
+            let value = default.and_then(|default| T::read(kind, &default, true)?.ok());
+            value.expect("`keys` has a valid default for every key that is read as a value")
+        })
+    }
+
+    /// The value of a key, if it is there.
+    pub(super) fn given<T: Scalar>(&mut self, name: &str) -> Option<T> {
+        let Entry { node: Node { origin, value }, .. } = self.take(name)?;
+        match T::read(&self.key(name).kind, &value, origin.is_environment()) {
+            Some(Ok(value)) => return Some(value),
+            Some(Err(message)) => self.wrong(name, &origin, message),
+            None => self.wrong_kind(name, &origin, &self.key(name).kind.expected(), &value),
+        }
+        None
+    }
+
+    /// A string that `parse` accepts, or the key's default.
     pub(super) fn parsed<T, E: Display>(
         &mut self,
-        key: &'static str,
-        expected: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
+        name: &str,
+        mut parse: impl FnMut(&str) -> Result<T, E>,
     ) -> Option<Located<T>> {
-        let Entry { node: Node { origin, value }, .. } = self.take(key)?;
+        let key = self.key(name);
+        if let Some(Entry { node: Node { origin, value }, .. }) = self.take(name) {
+            match value {
+                Value::Text(text) => match parse(text.expose()) {
+                    Ok(value) => return Some(Located { value, origin }),
+                    Err(error) => self.wrong(name, &origin, error.to_string()),
+                },
+                other => self.wrong_kind(name, &origin, &key.kind.expected(), &other),
+            }
+        }
+        let value = parse(key.default()?).ok()?;
+        Some(Located { value, origin: self.origin.clone() })
+    }
+
+    /// A string or a list of strings, each of which `parse` accepts; comma-separated in the environment. The key's default
+    /// if no entry is valid.
+    pub(super) fn list<T, E: Display>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<Vec<Located<T>>> {
+        let key = self.key(name);
+        let nodes = self.nodes(key);
+        let (is_given, mut values) = (nodes.is_some(), Vec::new());
+        for Node { origin, value } in nodes.into_iter().flatten() {
+            match value {
+                Value::Text(text) => match parse(text.expose()) {
+                    Ok(value) => values.push(Located { value, origin }),
+                    Err(error) => self.wrong(name, &origin, error.to_string()),
+                },
+                other => self.wrong_kind(name, &origin, &key.kind.expected(), &other),
+            }
+        }
+        if values.is_empty()
+            && let Some(value) = key.default().and_then(|text| parse(text).ok())
+        {
+            values.push(Located { value, origin: self.origin.clone() });
+        }
+        (is_given || !values.is_empty()).then_some(values)
+    }
+
+    /// The entries of a list; `None` if the key is absent or wrong as a whole.
+    fn nodes(&mut self, key: &Key) -> Option<Vec<Node>> {
+        let Entry { node: Node { origin, value }, .. } = self.take(key.name)?;
         match value {
-            Value::Text(text) => match parse(text.expose()) {
-                Ok(value) => Some(Located { value, origin }),
-                Err(error) => {
-                    self.wrong(key, &origin, error.to_string());
-                    None
-                }
-            },
+            Value::List(nodes) if nodes.is_empty() && !matches!(key.kind, Kind::ListOrNone(_)) => {
+                let expected = key.kind.expected();
+                self.wrong(key.name, &origin, format!("expected at least one entry: {expected}"));
+                None
+            }
+            Value::List(nodes) => Some(nodes),
+            Value::Text(text) if origin.is_environment() => {
+                let node = |part: &str| Node { origin: origin.clone(), value: Value::Text(part.trim().into()) };
+                Some(text.expose().split(',').map(node).collect())
+            }
+            Value::Text(text) => Some(vec![Node { origin, value: Value::Text(text) }]),
             other => {
-                self.wrong_kind(key, &origin, expected, &other);
+                self.wrong_kind(key.name, &origin, &format!("{}, or a list of them", key.kind.expected()), &other);
                 None
             }
         }
     }
 
-    /// A duration within a range.
-    pub(super) fn duration(&mut self, key: &'static str, range: RangeInclusive<Duration>) -> Option<Duration> {
-        self.parsed(key, quantity::A_DURATION, |text| quantity::duration(text, &range)).map(|found| found.value)
-    }
-
-    /// A size in bytes within a range.
-    pub(super) fn size(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
-        self.parsed(key, quantity::A_SIZE, |text| quantity::size(text, &range)).map(|found| found.value)
-    }
-
-    /// An integer within a range; from the environment, where everything is text, in digits.
-    pub(super) fn integer(&mut self, key: &'static str, range: RangeInclusive<u32>) -> Option<u32> {
-        let Entry { node: Node { origin, value }, .. } = self.take(key)?;
-        let expected = format!("an integer from {} to {}", range.start(), range.end());
-        let integer = match &value {
-            Value::Integer(integer) => Some(*integer),
-            Value::Text(text) if matches!(origin, Origin::Environment { .. }) => text.expose().parse().ok(),
-            other => {
-                self.wrong_kind(key, &origin, &expected, other);
-                return None;
-            }
-        };
-        let integer = integer.and_then(|integer| u32::try_from(integer).ok()).filter(|integer| range.contains(integer));
-        if integer.is_none() {
-            self.wrong(key, &origin, format!("expected {expected}"));
-        }
-        integer
-    }
-
-    /// True or false; from the environment, where everything is text, by that word.
-    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
-        let Entry { node: Node { origin, value }, .. } = self.take(key)?;
-        let expected = "true or false";
-        let boolean = match &value {
-            Value::Boolean(boolean) => Some(*boolean),
-            Value::Text(text) if matches!(origin, Origin::Environment { .. }) => text.expose().parse().ok(),
-            other => {
-                self.wrong_kind(key, &origin, expected, other);
-                return None;
-            }
-        };
-        if boolean.is_none() {
-            self.wrong(key, &origin, format!("expected {expected}"));
-        }
-        boolean
-    }
-
-    /// One of a few words.
-    pub(super) fn choice<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
-        let listed: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        let expected = match listed.as_slice() {
-            [only] => only.clone(),
-            _ => format!("one of {}", listed.join(", ")),
-        };
-        let parse = |text: &str| match words.iter().find(|(word, _)| *word == text) {
-            Some((_, meaning)) => Ok(*meaning),
-            None => Err(format!("expected {expected}")),
-        };
-        self.parsed(key, &expected, parse).map(|found| found.value)
-    }
-
-    /// A string or a list of strings, each of which `parse` understands; from the environment, parted by commas.
-    pub(super) fn list<T, E: Display>(
-        &mut self,
-        key: &'static str,
-        expected: &str,
-        parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Option<Vec<Located<T>>> {
-        let Entry { node: Node { origin, value }, .. } = self.take(key)?;
-        let nodes = match value {
-            Value::List(nodes) => nodes,
-            Value::Text(text) if matches!(origin, Origin::Environment { .. }) => {
-                let part = |part: &str| Node { origin: origin.clone(), value: Value::Text(part.trim().into()) };
-                text.expose().split(',').map(part).collect()
-            }
-            Value::Text(text) => vec![Node { origin: origin.clone(), value: Value::Text(text) }],
-            other => {
-                self.wrong_kind(key, &origin, &format!("{expected}, or a list of them"), &other);
-                return None;
-            }
-        };
-        if nodes.is_empty() {
-            self.wrong(key, &origin, format!("expected at least one entry: {expected}"));
-            return None;
-        }
-        let mut values = Vec::new();
-        for Node { origin, value } in nodes {
-            match value {
-                Value::Text(text) => match parse(text.expose()) {
-                    Ok(value) => values.push(Located { value, origin }),
-                    Err(error) => self.wrong(key, &origin, error.to_string()),
-                },
-                other => self.wrong_kind(key, &origin, expected, &other),
-            }
-        }
-        Some(values)
-    }
-
     /// Notes something wrong with a key of this table.
     pub(super) fn wrong(&self, key: &str, origin: &Origin, message: impl AsRef<str>) {
-        self.findings.wrong(origin, self.key(key), message);
+        self.findings.wrong(origin, self.whole(key), message);
     }
 
-    /// Notes a value that is valid and probably not what was meant.
+    /// Notes a value that is valid and probably not meant.
     pub(super) fn doubtful(&self, key: &str, origin: &Origin, message: impl AsRef<str>) {
-        self.findings.doubtful(origin, self.key(key), message);
+        self.findings.doubtful(origin, self.whole(key), message);
     }
 
     /// Notes a value of the wrong kind. The value itself is never shown.
@@ -359,10 +340,11 @@ impl Section<'_> {
 
     /// Notes a key that this table lacks.
     pub(super) fn missing(&self, key: &str, message: &str) {
-        self.findings.missing(&self.origin, self.key(key), message);
+        self.findings.missing(&self.origin, self.whole(key), message);
     }
 
-    fn key(&self, key: &str) -> String {
+    /// The key with those of its tables.
+    fn whole(&self, key: &str) -> String {
         dotted(self.path.iter().map(String::as_str).chain([key]))
     }
 }

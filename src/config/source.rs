@@ -1,7 +1,7 @@
-//! The raw form: the file as a tree in which every key and every value knows where it was written.
+//! The file as a tree in which every key and every value has its position.
 //!
-//! Two things differ from `toml::Value`. A value may also come from the environment, where everything is text, and a
-//! string is a [`Secret`] until a reader asks for it as something else, so that no tree can be printed by accident.
+//! Two things differ from `toml::Value`: a value may come from the environment, where everything is text, and a string is
+//! a [`Secret`] until it is parsed, so that no tree can be printed by accident.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use toml::de::{DeTable, DeValue};
 use super::problem::{Findings, Origin, Position};
 use crate::secret::Secret;
 
-/// A value and where it was written.
+/// A value and its position.
 pub(super) struct Node {
     pub(super) origin: Origin,
     pub(super) value: Value,
 }
 
-/// A value of the kinds that the configuration knows.
+/// A value of one of the kinds in the configuration.
 pub(super) enum Value {
     Text(Secret),
     Integer(i128),
@@ -28,7 +28,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// What it is, for "expected ..., found ...".
+    /// Its kind, for "expected ..., found ...".
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "a string",
@@ -41,7 +41,7 @@ impl Value {
     }
 }
 
-/// A table's entries in the order in which they were written.
+/// A table's entries in the order of the file.
 #[derive(Default)]
 pub(super) struct Table(pub(super) Vec<Entry>);
 
@@ -58,17 +58,17 @@ impl Table {
         self.0.iter().find(|entry| entry.key == key)
     }
 
-    /// The place of that key in the order.
+    /// The index of that key.
     pub(super) fn position(&self, key: &str) -> Option<usize> {
         self.0.iter().position(|entry| entry.key == key)
     }
 }
 
-/// Parses a file. Where it is no TOML this is noted, and the tree holds what could be made of the rest.
+/// Parses a file. Syntax errors are noted, and the tree has everything that could be parsed.
 pub(super) fn parse(name: &Arc<str>, text: &str, findings: &mut Findings) -> Table {
     let lines = Lines::new(name, text);
     let (document, mut errors) = DeTable::parse_recoverable(text);
-    // The first error of a line is the mistake, the others mostly its echo.
+    // The first error of a line is the mistake; the others mostly follow from it.
     errors.sort_by_key(|error| error.span().map(|span| span.start));
     let mut last = None;
     for error in errors {
@@ -81,15 +81,15 @@ pub(super) fn parse(name: &Arc<str>, text: &str, findings: &mut Findings) -> Tab
     lines.table(document.get_ref())
 }
 
-/// What to write where a value stands without quotes, if that is what is wrong at `at`. The value itself may be a secret.
+/// What to write if the error at `at` is a value without quotes. The message omits the value, which may be a secret.
 fn unquoted(text: &str, at: usize) -> Option<String> {
     let line = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
     let before = text.get(line..at)?;
-    // Behind the last sign of TOML that a value can follow.
+    // After the last character of TOML that a value can follow.
     let value = before.rfind(['=', '[', ',', '{']).map_or(0, |sign| sign + 1);
     let found = text.get(line + value..)?.lines().next()?.trim();
     let key = before[..value].strip_suffix('=').map(|key| key.rsplit(['[', ',', '{']).next().unwrap_or(key).trim());
-    // A secret in base64 that lost its quotes may end in `=` too, so only what looks like a key of ours is repeated.
+    // A secret in base64 without quotes may end in `=` too, so only a text like our keys is repeated.
     let is_ours = |key: &str| key.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.'));
     let key = key.filter(|key| !key.is_empty() && key.len() <= LONGEST_SHOWN && is_ours(key));
     if !before.contains('=') && !within_list(&text[..line]) {
@@ -107,10 +107,10 @@ fn unquoted(text: &str, at: usize) -> Option<String> {
     }
 }
 
-/// Keys that are longer are not shown.
+/// Longer keys are not shown.
 const LONGEST_SHOWN: usize = 100;
 
-/// Whether a list is open at the end of a text, so that a line may begin with a value.
+/// Whether a text ends inside a list, so that the next line may begin with a value.
 fn within_list(before: &str) -> bool {
     let last = before.trim_end();
     last.ends_with([',', '['])
@@ -122,12 +122,12 @@ struct Lines<'a> {
     text: &'a str,
     /// Where each line begins.
     starts: Vec<usize>,
-    /// How many characters begin before each multiple of [`STRIDE`], so that a column on a long line takes no search
-    /// from its beginning.
+    /// How many characters begin before each multiple of [`STRIDE`], so that a column on a long line needs no search from
+    /// its beginning.
     counts: Vec<usize>,
 }
 
-/// Bytes between two counts: little to search, and little to keep.
+/// Bytes between two counts: little to search, and little memory.
 const STRIDE: usize = 256;
 
 /// Whether a character begins with this byte of UTF-8.
@@ -160,7 +160,7 @@ impl<'a> Lines<'a> {
     fn position(&self, offset: usize) -> Position {
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = self.starts[line - 1];
-        // A file may begin with a byte order mark, which is no character of its first line.
+        // A file may begin with a byte order mark, which does not count as a character of its first line.
         let mark = usize::from(start == 0 && offset > 0 && self.text.starts_with('\u{feff}'));
         Position { line, column: (self.characters(offset) - self.characters(start)).saturating_sub(mark) + 1 }
     }

@@ -1,38 +1,34 @@
 //! `proxy.tls`: the files of TLS towards callers.
 //!
-//! Keys are pasted where their file's name belongs, as other secrets are, so a value that is PEM text is never repeated.
+//! People paste a key in place of its file's name, so a message never repeats a value.
 
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
     credential::Surroundings,
-    defaults,
     reader::{Located, Section},
 };
-use crate::listener::{ClientAuth, ClientCertificates, Tls, TlsFile, TlsFiles};
+use crate::listener::{ClientCertificates, Tls, TlsFile, TlsFiles};
 
 /// Reads `proxy.tls`, if it is there.
 pub(super) fn read(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Arc<Tls>> {
-    section.optional("tls", "a table: { cert = \"PATH\", key = \"PATH\" }", |section| files(section, around))
+    section.optional("tls", |section| files(section, around))
 }
 
 fn files(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Arc<Tls>> {
-    section.required("cert", "the path of a PEM file with the certificate");
-    section.required("key", "the path of a PEM file with the certificate's private key");
     let mutual = section.whereabouts("client_ca").is_some();
     let auth = section.whereabouts("client_auth");
     if let Some(origin) = auth.filter(|_| !mutual) {
         section.wrong("client_auth", &origin, "says nothing without client_ca: expected both or neither");
     }
-    let words = [("required", ClientAuth::Required), ("optional", ClientAuth::Optional)];
-    let auth = section.choice("client_auth", &words).unwrap_or(defaults::CLIENT_AUTH);
+    let auth = section.value("client_auth");
     let cert = file(section, TlsFile::Cert, around);
     let key = file(section, TlsFile::Key, around);
     let client_ca = file(section, TlsFile::ClientCa, around);
     let (cert, key) = (cert?, key?);
     let clients = client_ca.map(|found| ClientCertificates { ca: found.value, auth });
     let complete = mutual == clients.is_some();
-    // Each is in order by itself. What is left is whether the key is this certificate's.
+    // Each file is valid. The last check is that the key belongs to the certificate.
     match Tls::load(TlsFiles { cert: cert.value, key: key.value, clients }) {
         Ok(tls) => complete.then(|| Arc::new(tls)),
         Err(faults) => {
@@ -45,7 +41,7 @@ fn files(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Arc<Tls
 }
 
 fn file(section: &mut Section<'_>, file: TlsFile, around: &Surroundings<'_>) -> Option<Located<PathBuf>> {
-    section.path(file.key(), "the path of a PEM file", |path| {
+    section.path(file.key(), |path| {
         if path.contains('\n') || path.contains("-----BEGIN") {
             return Err("expected the path of a PEM file, found its text".to_owned());
         }

@@ -1,12 +1,12 @@
-//! What the operator should hear of a configuration that is valid all the same.
+//! Warnings about a valid configuration.
 
 use super::Config;
 
-/// How many warnings are given. Nobody reads more at once.
+/// How many warnings are shown. Nobody reads more at once.
 const MOST: usize = 100;
 
 impl Config {
-    /// Whatever may have been meant differently, in words for the operator.
+    /// Settings that are probably not meant, in words for the operator.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let in_the_clear = self.proxy.listen.iter().filter(|address| self.proxy.tls.is_none() && !address.is_local());
@@ -31,7 +31,7 @@ impl Config {
         warnings
     }
 
-    /// Permissions that permit nothing: a typo, or one that was forgotten.
+    /// Permissions that allow nothing: a typo, or a forgotten key.
     fn of_callers(&self) -> impl Iterator<Item = String> {
         self.callers.callers().flat_map(move |caller| {
             let (name, own) = (caller.who.name(), &caller.permissions);

@@ -46,7 +46,7 @@ struct End {
     answered: bool,
 }
 
-/// A lock that came while the ledger had free slots: another client spends the same quota, most likely a gateway.
+/// A lock that came while the ledger had free slots: another client uses the same quota, most likely a gateway.
 #[derive(Debug, Serialize)]
 pub(super) struct Incident<'a> {
     /// When it was met, RFC 3339.

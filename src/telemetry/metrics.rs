@@ -35,7 +35,7 @@ pub struct Metrics {
     tokens: Family<TokenLabels, Counter>,
     issuers: Family<IssuerLabels, Counter>,
     locks: Family<RouteLabels, Counter>,
-    foreign_locks: Family<RouteLabels, Counter>,
+    external_use: Family<RouteLabels, Counter>,
     cache: Family<CacheLabels, Counter>,
     cache_bytes: Gauge,
     state_available: Gauge,
@@ -130,7 +130,7 @@ impl Metrics {
         let histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 9));
         let (requests, refusals, tokens) = (Family::default(), Family::default(), Family::default());
         let issuers = Family::default();
-        let (locks, foreign_locks) = (Family::default(), Family::default());
+        let (locks, external_use) = (Family::default(), Family::default());
         let (seconds, waiting, state_available) = (histogram(), Gauge::default(), Gauge::default());
         let waited = Family::<RouteLabels, Histogram>::new_with_constructor(histogram);
         registry.register("requests", "Answered requests", requests.clone());
@@ -140,9 +140,9 @@ impl Metrics {
         registry.register("token_requests", "Requests to the accounts server", tokens.clone());
         registry.register("issuer_requests", "Requests for the keys of issuers of callers' tokens", issuers.clone());
         registry.register("locks", "Answers that told of a lock", locks.clone());
-        let foreign =
+        let external =
             "Locks that came while the ledger had free slots: another gateway on the login is the likeliest reason";
-        registry.register("foreign_locks", foreign, foreign_locks.clone());
+        registry.register("external_use", external, external_use.clone());
         let (cache, cache_bytes) = (Family::default(), Gauge::default());
         registry.register("cache", "Reads of routes whose answers are kept, by what the cache did", cache.clone());
         registry.register_with_unit("cache", "What all kept answers hold in memory", Unit::Bytes, cache_bytes.clone());
@@ -166,7 +166,7 @@ impl Metrics {
             tokens,
             issuers,
             locks,
-            foreign_locks,
+            external_use,
             cache,
             cache_bytes,
             state_available,
@@ -205,7 +205,7 @@ impl Metrics {
     pub fn called(&self, account: &AccountName, route: &RouteId) {
         let labels = RouteLabels { account: account.to_string(), route: route.to_string() };
         self.locks.get_or_create(&labels).inc_by(0);
-        self.foreign_locks.get_or_create(&labels).inc_by(0);
+        self.external_use.get_or_create(&labels).inc_by(0);
     }
 
     /// A request was answered.
@@ -252,7 +252,7 @@ impl Metrics {
         let labels = RouteLabels { account: key.account.clone(), route: key.limit.clone() };
         self.locks.get_or_create(&labels).inc();
         if hit.external {
-            self.foreign_locks.get_or_create(&labels).inc();
+            self.external_use.get_or_create(&labels).inc();
         }
     }
 

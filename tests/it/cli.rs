@@ -278,6 +278,15 @@ fn routes_tells_which_route_a_call_belongs_to_and_why() {
     assert!(Process::run(&["routes", "GET"], &[]).failed(2).contains("<PATH>"));
 }
 
+#[test]
+fn schema_prints_the_schema_of_the_configuration() {
+    let schema: Value = serde_json::from_str(&Process::run(&["schema"], &[]).succeeded()).expect("JSON");
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let drain = &schema["properties"]["proxy"]["properties"]["drain"];
+    assert_eq!((&drain["type"], &drain["default"]), (&json!("string"), &json!("30s")));
+    assert_eq!(schema["properties"]["accounts"]["additionalProperties"]["additionalProperties"], false);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn healthcheck_tells_ready_not_ready_and_nobody_there() {
     let zoho = Sandbox::boundless();

@@ -41,7 +41,7 @@ mod drain;
 mod dry_run;
 mod egress;
 #[cfg(test)]
-mod foreign_use;
+mod external_use;
 #[cfg(test)]
 mod forms;
 #[cfg(test)]

@@ -96,7 +96,7 @@ async fn the_first_lock_is_a_step_from_0_to_1() {
     ] {
         let upstream = Upstream::start(|_| Reply::json(429, r#"{"code":7209}"#)).await;
         let gateway = Gateway::before_upstream(&upstream).start();
-        let series = ["locks", "foreign_locks"]
+        let series = ["locks", "external_use"]
             .map(|name| format!("zoho_gateway_{name}_total{{account=\"main\",route=\"{route}\"}}"));
         let refused = "zoho_gateway_refusals_total{problem=\"threshold-locked\"}";
         let before = scraped(&gateway).await;

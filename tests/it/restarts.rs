@@ -268,7 +268,7 @@ async fn without_its_state_the_next_gateway_overspends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_state_that_means_lost_state_costs_a_window_and_no_lock() {
     let zoho = zoho();
-    let setup = thirty_of_thirty(&zoho, Gateway::kill).await.set("state.missing", "lost");
+    let setup = thirty_of_thirty(&zoho, Gateway::kill).await.set("state.when_empty", "assume_lost");
     fs::remove_dir_all(setup.state("")).expect("the state");
     let gateway = setup.start();
     nothing_is_left(&gateway, &zoho, 65).await;

@@ -34,7 +34,7 @@ fn bucket(status: &LimiterStatus) -> Value {
         "locked_for_seconds": locked.map(|locked| locked.as_secs_f64()),
         "waiting": waiting,
         "expected_wait_seconds": expected.as_secs_f64(),
-        "foreign_locks": external_locks,
+        "external_use": external_locks,
     })
 }
 

@@ -17,13 +17,13 @@ pub struct Home {
     pub moved: Option<DataCenter>,
 }
 
-/// The redirect names an accounts server that is not known to be Zoho's.
+/// The redirect names an unknown accounts server.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the redirect names {0} as the accounts server, which is none of Zoho's that are known here; nothing was sent there. \
      If it is Zoho's, set it as endpoints.accounts of the account"
 )]
-pub struct Foreign(String);
+pub struct UnknownServer(String);
 
 /// Why there is no refresh token.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +47,8 @@ pub enum NotAdmitted {
 /// Finds the accounts server that a redirect means. Only a data centre's own and the configured one are ever asked.
 ///
 /// # Errors
-/// [`Foreign`], for every other one.
-pub fn home(account: &Account, redirect: &Redirect) -> Result<Home, Foreign> {
+/// [`UnknownServer`], for every other one.
+pub fn home(account: &Account, redirect: &Redirect) -> Result<Home, UnknownServer> {
     let configured = &account.endpoints.accounts;
     let by_location = || {
         let location = redirect.location.as_deref()?;
@@ -58,11 +58,11 @@ pub fn home(account: &Account, redirect: &Redirect) -> Result<Home, Foreign> {
         None => by_location(),
         Some(text) => {
             // The text is anybody's; only what parsed is repeated.
-            let server: Endpoint = text.parse().map_err(|_| Foreign("something that is no origin".into()))?;
+            let server: Endpoint = text.parse().map_err(|_| UnknownServer("something that is no origin".into()))?;
             match DataCenter::ALL.into_iter().find(|center| center.endpoints().accounts == server) {
                 Some(center) => Some(center),
                 None if server == *configured => by_location(),
-                None => return Err(Foreign(server.to_string())),
+                None => return Err(UnknownServer(server.to_string())),
             }
         }
     };

@@ -6,7 +6,7 @@ use super::*;
 fn every_mistake_is_told_with_its_place() {
     told(&[
         // Keys that do not exist, some of them not yet.
-        ("state.redis = \"x\"", "1:7: state.redis: unknown key (known here: dir, missing)"),
+        ("state.redis = \"x\"", "1:7: state.redis: unknown key (known here: dir, when_empty)"),
         (
             "[prox]",
             "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, audit, cache, callers, extra_routes, issuers, proxy, queue, routes, routing, state, token, upstream)",
@@ -45,7 +45,11 @@ fn every_mistake_is_told_with_its_place() {
         ),
         ("audit.file = \"\"", "1:14: audit.file: expected the path of a file"),
         ("state.dir = \"\"", "1:13: state.dir: expected the path of a folder"),
-        ("state.missing = \"full\"", "1:17: state.missing: expected one of \"unused\", \"lost\""),
+        ("state.when_empty = \"full\"", "1:20: state.when_empty: expected one of \"fresh\", \"assume_lost\""),
+        (
+            "state.missing = \"lost\"",
+            "1:7: state.missing: is now state.when_empty: write \"fresh\" instead of \"unused\", and \"assume_lost\" instead of \"lost\"",
+        ),
         (
             "queue.max_waiting_bytes = \"1B\"",
             "1:27: queue.max_waiting_bytes: expected a size from 1024B to 17179869184B",
@@ -237,7 +241,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[routes.\"people.other.any-call\"]\npath = \"/api\"",
-            "2:1: routes.\"people.other.any-call\".path: the stand-in for all other calls has neither methods nor paths",
+            "2:1: routes.\"people.other.any-call\".path: the default route, which all other calls belong to, has neither methods nor paths",
         ),
         // Extra routes.
         (

@@ -98,7 +98,7 @@ impl Table {
             let inserted = templates.insert(template, routes);
             debug_assert!(inserted.is_ok(), "{template}: {inserted:?}");
         }
-        let other = catalogue.others.iter().find(|route| route.product == product).cloned().map(Arc::new);
+        let other = catalogue.default_routes.iter().find(|route| route.product == product).cloned().map(Arc::new);
         Self { templates, other }
     }
 }

@@ -31,8 +31,8 @@ use super::product::Product;
 pub struct Catalogue {
     /// Every known call.
     pub routes: Vec<Route>,
-    /// Per product, the route that stands for every call the catalogue does not know.
-    pub others: Vec<Route>,
+    /// One default route for each product, for calls that the catalogue does not know.
+    pub default_routes: Vec<Route>,
 }
 
 impl Catalogue {
@@ -52,14 +52,14 @@ impl Catalogue {
         self.iter().find(|route| route.id.as_str() == id)
     }
 
-    /// Every route, known calls first, then the stand-ins for unknown ones.
+    /// Every route: those of known calls first, then the default routes.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
-        self.routes.iter().chain(&self.others)
+        self.routes.iter().chain(&self.default_routes)
     }
 
     /// The same, for applying overrides.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Route> {
-        self.routes.iter_mut().chain(&mut self.others)
+        self.routes.iter_mut().chain(&mut self.default_routes)
     }
 }
 
@@ -117,7 +117,7 @@ pub struct Route {
     pub product: Product,
     /// The methods it answers to; empty means every method.
     pub methods: Vec<Method>,
-    /// The path template, for example `/api/v1/courses/{courseId}/share`; `None` for the stand-in of unknown calls.
+    /// The path template, for example `/api/v1/courses/{courseId}/share`; `None` for a default route.
     pub path: Option<String>,
     /// Further templates of the same call, where pages or clients vary; all of them count together.
     pub aliases: Vec<String>,

@@ -56,7 +56,7 @@ pub struct CatalogueError {
 }
 
 pub(super) fn parse_all() -> Result<Catalogue, CatalogueError> {
-    let mut catalogue = Catalogue { routes: Vec::new(), others: Vec::new() };
+    let mut catalogue = Catalogue { routes: Vec::new(), default_routes: Vec::new() };
     let mut ids = HashSet::new();
     for (product, file, text) in FILES {
         parse_into(&mut catalogue, &mut ids, product, text).map_err(|message| CatalogueError { file, message })?;
@@ -84,7 +84,7 @@ fn parse_into(
         }
         match route.path {
             Some(_) => catalogue.routes.push(route),
-            None => catalogue.others.push(route),
+            None => catalogue.default_routes.push(route),
         }
     }
     Ok(())
@@ -255,7 +255,7 @@ mod tests {
     const LMS: &str = include_str!("../../../config/catalogue/people/lms.toml");
 
     fn error(text: &str) -> String {
-        let mut catalogue = Catalogue { routes: Vec::new(), others: Vec::new() };
+        let mut catalogue = Catalogue { routes: Vec::new(), default_routes: Vec::new() };
         parse_into(&mut catalogue, &mut HashSet::new(), Product::People, text).unwrap_err()
     }
 
@@ -276,9 +276,9 @@ mod tests {
     #[test]
     fn every_product_has_one_stand_in_for_its_unknown_calls() {
         let catalogue = parse_all().unwrap();
-        let products: Vec<Product> = catalogue.others.iter().map(|route| route.product).collect();
+        let products: Vec<Product> = catalogue.default_routes.iter().map(|route| route.product).collect();
         assert_eq!(products, Product::ALL);
-        assert!(catalogue.others.iter().all(|route| route.path.is_none() && route.methods.is_empty()));
+        assert!(catalogue.default_routes.iter().all(|route| route.path.is_none() && route.methods.is_empty()));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Another client spends the same quota: a lock that our own calls cannot explain is reported, with the evidence.
+//! External use: a lock that our own calls cannot explain is reported, with the evidence.
 
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ async fn a_lock_that_is_none_of_our_doing_is_reported_with_our_own_calls() {
 
     zoho.lock(API, 300.0).await;
     gateway.send(&call("met-the-lock")).await.problem_of(429, "threshold-locked", ROUTE);
-    assert_eq!((count(&gateway, "locks").await, count(&gateway, "foreign_locks").await), (1, 1));
+    assert_eq!((count(&gateway, "locks").await, count(&gateway, "external_use").await), (1, 1));
     gateway.process().logged(|line| {
         let line: Value = serde_json::from_str(line).ok()?;
         let told = line["message"].as_str()?.contains("most likely another gateway on this login");
@@ -63,7 +63,7 @@ async fn a_lock_that_goes_on_is_reported_once() {
     let waiting = tokio::spawn(call.sending(gateway.address()));
     zoho.until_locked_out(API, 3).await;
     assert!(count(&gateway, "locks").await >= 2);
-    assert_eq!(count(&gateway, "foreign_locks").await, 1);
+    assert_eq!(count(&gateway, "external_use").await, 1);
     assert_eq!(incidents(&gateway).await.as_array().map(Vec::len), Some(1));
     zoho.lock(API, 0.0).await;
     waiting.await.expect("no panic").is_zohos(200);
@@ -76,6 +76,6 @@ async fn a_lock_at_the_threshold_is_not_reported() {
     let gateway = Gateway::before(&zoho).route(ROUTE, "requests", 1).start();
     zoho.lock(API, 300.0).await;
     gateway.send(&put(COURSE).form(SHARE).header("prefer", "wait=0")).await.problem_of(429, "threshold-locked", ROUTE);
-    assert_eq!((count(&gateway, "locks").await, count(&gateway, "foreign_locks").await), (1, 0));
+    assert_eq!((count(&gateway, "locks").await, count(&gateway, "external_use").await), (1, 0));
     assert_eq!(incidents(&gateway).await, json!([]));
 }

@@ -1,0 +1,409 @@
+//! Every key once: its name, its kind with the range, its default or an example, and what it does.
+//!
+//! Doc comments are for users. The other comments give the reason for a range or a default.
+
+use std::{sync::LazyLock, time};
+
+use super::{
+    super::{
+        ScopeCheck, UnknownRoute, WhenEmpty,
+        scalar::{Off, Word as _},
+    },
+    Key, Keys,
+    Kind::{
+        Boolean, Duration, Endpoints, File, Hashes, Integer, List, ListOrNone, Listed, Named, Secret, Size, Table,
+        Text, Word,
+    },
+    Shown,
+};
+use crate::{
+    listener::ClientAuth,
+    zoho::{
+        catalogue::{Pace, Validation},
+        data_center::DataCenter,
+        product::Product,
+    },
+};
+
+/// `name: kind, Default value` with `, missing "..."` where the key has to be there.
+macro_rules! keys {
+    ($($(#[doc = $doc:literal])* $name:ident: $kind:expr, $shown:ident $value:tt $(, missing $missing:literal)?;)*) => {
+        &[$(Key {
+            name: stringify!($name),
+            kind: $kind,
+            value: Shown::$shown(stringify!($value)),
+            missing: concat!($($missing)?),
+            doc: &[$($doc),*],
+        }),*]
+    };
+}
+
+/// Keys of earlier versions, and what to write now.
+pub(in crate::config) const RENAMED: [(&str, &str); 1] = [(
+    "state.missing",
+    "is now state.when_empty: write \"fresh\" instead of \"unused\", and \"assume_lost\" instead of \"lost\"",
+)];
+
+const A_TABLE: &str = "a table";
+const A_PATH: &str = "a path such as \"/api/v1/courses/{courseId}/share\"";
+const A_URL: &str = "a URL such as \"https://people.zoho.com\"";
+const TRUST_ROOTS: &str = "a path";
+
+const ZERO: time::Duration = time::Duration::ZERO;
+const MILLISECOND: time::Duration = time::Duration::from_millis(1);
+const SECOND: time::Duration = time::Duration::from_secs(1);
+const HOUR: time::Duration = time::Duration::from_secs(3600);
+const DAY: time::Duration = time::Duration::from_secs(24 * 3600);
+const WEEK: time::Duration = time::Duration::from_secs(7 * 24 * 3600);
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Far beyond all numbers of Zoho's and of any machine.
+const MILLION: u32 = 1_000_000;
+
+/// The root of the file.
+pub(in crate::config) const ROOT: Keys = &[keys! {
+    proxy: Table(A_TABLE, &[PROXY]), Default [proxy];
+    admin: Table(A_TABLE, &[ADMIN]), Default [admin];
+    state: Table(A_TABLE, &[STATE]), Default [state];
+    token: Table(A_TABLE, &[TOKEN]), Default [token];
+    queue: Table(A_TABLE, &[QUEUE]), Default [queue];
+    upstream: Table(A_TABLE, &[UPSTREAM]), Default [upstream];
+    cache: Table(A_TABLE, &[CACHE]), Default [cache];
+    audit: Table(A_TABLE, &[AUDIT]), Default [audit];
+    routing: Table(A_TABLE, &[ROUTING]), Default [routing];
+    /// One Zoho login; there may be several, each under a name of 1 to 64 letters, digits, "_" and "-".
+    accounts: Named(&[ACCOUNT]), Required [accounts.main];
+    /// Who may call, each under a name of 1 to 64 letters, digits, "_" and "-". Without [callers] all are one anonymous
+    /// caller. A caller identifies itself by a key, a certificate, a token, or several of them.
+    callers: Named(&[CALLER]), Example [callers.payroll];
+    /// Who issues the tokens (JWT, RFC 7519) that callers may send. Without [issuers] every bearer is an API key.
+    issuers: Named(&[ISSUER]), Example [issuers.cluster];
+    /// Overrides of catalogue entries: any field of any route. `zoho-gateway routes` lists the ids.
+    /// An id contains dots and needs quotes.
+    routes: Named(&[ROUTE]), Example [routes."people.lms.share-course"];
+    /// Calls that the catalogue does not know: one table for each. Not by environment variables.
+    /// The keys of [routes] are allowed too. Without methods a route takes every method; without window and lock it has
+    /// one minute and five minutes, as nearly all of Zoho's pages say.
+    extra_routes: Listed(&[EXTRA_ROUTE, ROUTE]), Example [[extra_routes]];
+}];
+
+const PROXY: &[Key] = keys! {
+    /// Where callers connect: one address or a list of them, TCP or Unix sockets ("unix:/run/zoho-gateway/proxy.sock").
+    /// Anonymous callers are allowed on loopback addresses and Unix sockets only. With [callers] any address is allowed;
+    /// set tls there.
+    // Loopback, where callers need not be told apart; a port that needs no privilege.
+    listen: List("an address such as \"127.0.0.1:8080\" or \"unix:/run/zoho-gateway/proxy.sock\""), Default ["127.0.0.1:8080"];
+    /// TLS (1.2 and 1.3) on all TCP addresses; Unix sockets stay in the clear. The files are read again when they change.
+    tls: Table("a table: { cert = \"PATH\", key = \"PATH\" }", &[TLS]), Example { cert = "tls.crt", key = "tls.key", client_ca = "callers-ca.crt", client_auth = "required" };
+    /// Who may connect to the Unix sockets: connecting needs write permission.
+    unix: Table(A_TABLE, &[UNIX]), Example { mode = "0600", owner = "zoho-gateway", group = "payroll" };
+    /// The longest body of a request. A file in People and an attachment in Calendar have up to 10 MB. Bodies stream: of
+    /// each, at most 64 KiB wait with their call, so memory does not grow with this number.
+    // 10 MB, with room for the form around them.
+    max_body: Size(1..=GIB), Default "16MiB";
+    /// The longest form (application/x-www-form-urlencoded). A form is read whole before its call waits, because its
+    /// parameters are checked, so memory grows with this number. A body without a Content-Type up to this length counts
+    /// as a form.
+    // Far more than any documented form, and little enough to hold in memory for each of many callers.
+    max_form: Size(1..=GIB), Default "1MiB";
+    /// How long calls in flight may take to end on SIGTERM; keep it below what the supervisor grants before SIGKILL.
+    // What Kubernetes grants by default.
+    drain: Duration(ZERO..=HOUR), Default "30s";
+    /// The longest head of a request, request line and fields together. Trailer fields may take as much once more.
+    // Zoho's own sample calls need a kibibyte; above the range hyper's buffer ends.
+    max_header_bytes: Size(KIB..=256 * KIB), Default "64KiB";
+    /// How many header fields a request may have.
+    // A browser sends some twenty and a mesh adds a dozen; hyper has room for a hundred without another allocation.
+    max_headers: Integer(8..=1000), Default 100;
+    /// How long a head may take from its first byte on.
+    // A head is one packet or two.
+    header_timeout: Duration(MILLISECOND..=HOUR), Default "10s";
+    /// How long the gateway waits for a body, all pauses together.
+    // A mebibyte in half a minute is 35 KiB a second. Raise it together with max_form.
+    body_timeout: Duration(MILLISECOND..=HOUR), Default "30s";
+    /// How long the gateway waits for a caller to take some 128 KiB of an answer, all pauses together.
+    // A caller that takes less than 4 KiB a second has forgotten the answer, or holds the connection on purpose.
+    send_timeout: Duration(MILLISECOND..=HOUR), Default "30s";
+    /// How long a connection may be idle. Longer than clients keep theirs, otherwise calls meet a closed one.
+    idle_timeout: Duration(MILLISECOND..=HOUR), Default "120s";
+    /// How many callers may be connected at a time, if the limit of open files allows it. Beyond that the connection that
+    /// was idle longest is closed; if none is idle, new connections wait.
+    // As many as may wait; an idle connection takes some kilobytes, after a large head some tens of them.
+    max_connections: Integer(1..=MILLION), Default 10000;
+    /// More names of the gateway for callers on this machine. It already has its addresses, Zoho's own hosts, names
+    /// without a dot and names for private use (localhost, *.internal, *.local, *.home.arpa, *.test). Loopback addresses
+    /// refuse any other Host, because a web page can give its own name the address of this machine.
+    hosts: List("a host's name such as \"zoho-gateway\""), Example ["zoho-gateway"];
+};
+
+const TLS: &[Key] = keys! {
+    /// A PEM file with the certificate and its issuers.
+    cert: File("the path of a PEM file"), Required "tls.crt", missing "the path of a PEM file with the certificate";
+    /// A PEM file with its private key, without a passphrase.
+    key: File("the path of a PEM file"), Required "tls.key", missing "the path of a PEM file with the certificate's private key";
+    /// A PEM file with authorities. It turns on mutual TLS.
+    client_ca: File("the path of a PEM file"), Example "callers-ca.crt";
+    /// Whether every caller has to show a certificate ("required") or may send an API key instead ("optional").
+    // An operator who names an authority wants certificates.
+    client_auth: Word(ClientAuth::names), Default "required";
+};
+
+const UNIX: &[Key] = keys! {
+    /// Their mode in octal digits. "0600" lets in only the gateway's own user (and root).
+    // Who else may call is the operator's decision, not that of a forgotten umask.
+    mode: Text("a mode such as \"0660\""), Default "0600";
+    /// Their owner, a name or a number; unless set, the gateway's user.
+    owner: Text("a user's name or number"), Example "zoho-gateway";
+    /// Their group, a name or a number; unless set, the gateway's group.
+    group: Text("a group's name or number"), Example "payroll";
+};
+
+const ADMIN: &[Key] = keys! {
+    /// Health and metrics; never on an address of the proxy.
+    /// Any TCP address is allowed: open this one if Prometheus runs on another machine.
+    // Loopback, because the metrics show which routes an organisation uses. The port next to Prometheus' own.
+    listen: Text("an address such as \"127.0.0.1:9090\""), Default "127.0.0.1:9090";
+};
+
+const STATE: &[Key] = keys! {
+    /// The folder of the state store, which survives kill -9 and power loss: what was sent, and which calls are locked.
+    /// One gateway uses a folder at a time. In a container, use a volume that outlives it.
+    /// Unless set, the environment's STATE_DIRECTORY names it (systemd's StateDirectory=, the container image).
+    // Next to the configuration, where the files of a gateway that was started by hand are looked for.
+    dir: Text("a path"), Default "zoho-gateway-state";
+    /// What an empty folder means: "fresh" is a first start, "assume_lost" waits one window, as after damage. Choose
+    /// "assume_lost" where the folder may vanish while the login is in use.
+    // An empty folder is nearly always a first start, and a newcomer should not have to wait a window.
+    when_empty: Word(WhenEmpty::names), Default "fresh";
+};
+
+const TOKEN: &[Key] = keys! {
+    /// How many access tokens the accounts server grants per refresh token in any span of the window before it blocks.
+    // "10 access tokens per refresh token in ten minutes" (accounts: "access token expiry"). A simulated Zoho may grant
+    // more.
+    requests: Integer(1..=1000), Default 10;
+    /// The window of the token requests.
+    // Shorter ones are for tests.
+    window: Duration(MILLISECOND..=HOUR), Default "10m";
+    /// How many of these requests are kept for replacing a token that died early: one that Zoho refuses on a route that
+    /// accepted a token before. Other routes that answer 401 do not use them.
+    // Such a token is rare, and eight renewals are more than any hour needs.
+    reserve: Integer(0..=999), Default 2;
+};
+
+const QUEUE: &[Key] = keys! {
+    /// The longest wait for a slot, unless the caller says "Prefer: wait=N".
+    /// A caller that would wait longer is refused at once.
+    // Below the minute after which common HTTP clients and load balancers give up.
+    max_wait: Duration(ZERO..=HOUR), Default "30s";
+    /// How many calls may wait, over all routes; beyond it the answer is 429 at once. Any caller may use free places. When
+    /// all are taken, each caller is sure of its share by weight, and gets back what others had borrowed of it.
+    // Some tens of megabytes of waiting calls.
+    max_waiting: Integer(0..=MILLION), Default 10000;
+    /// How much memory they may take: 24 KiB each for connection and task, 32 KiB more with a body over 8 KiB, and the
+    /// bodies, targets and header fields that are held. Bodies that are still being read may take a quarter more. Beyond
+    /// it the answer is 429 at once, and the connection is closed, because it takes memory too.
+    // Room for max_waiting calls without large bodies. A kibibyte holds one small call.
+    max_waiting_bytes: Size(KIB..=16 * GIB), Default "256MiB";
+    /// How many calls of one caller may wait; all anonymous callers are one. Unless set, as many as max_waiting.
+    max_waiting_per_caller: Integer(0..=MILLION), Example 10000;
+};
+
+const UPSTREAM: &[Key] = keys! {
+    /// How long opening a connection to Zoho may take.
+    // A handshake across an ocean takes a fraction of a second.
+    connect_timeout: Duration(MILLISECOND..=HOUR), Default "5s";
+    /// How long Zoho may take to answer, and to pause within an answer. A call that times out still counts at Zoho.
+    // Zoho's slow reports take tens of seconds.
+    timeout: Duration(MILLISECOND..=HOUR), Default "60s";
+    /// A PEM file with a trust root in addition to the public ones, for an egress proxy that opens TLS.
+    ca_file: File(TRUST_ROOTS), Example "egress-ca.pem";
+    /// The proxy for all connections, by tunnels (CONNECT): http:// or https://, or "none". Unless set, the environment's
+    /// HTTPS_PROXY. It is used for calls, token requests and issuers alike.
+    proxy: Text("a URL such as \"http://proxy.example:3128\", or \"none\""), Example "http://proxy.example:3128";
+    /// The user that the proxy asks for, if the URL does not name one.
+    proxy_user: Text("a user's name"), Example "zoho-gateway";
+    /// That user's password, a secret like those of an account.
+    proxy_password: Secret, Example { file = "/run/secrets/proxy-password" };
+    /// Hosts that are reached without the proxy: names with all names below them, addresses, networks, each with or
+    /// without a port, or "*". Unless set, the environment's NO_PROXY. Loopback is always reached directly.
+    no_proxy: ListOrNone("a host such as \"example.com\", \".internal\" or \"10.0.0.0/8\""), Example ["localhost", ".internal", "10.0.0.0/8"];
+};
+
+const CACHE: &[Key] = keys! {
+    /// How much memory all cached answers together may take; the least used ones are dropped.
+    /// Nothing is cached unless a route's `cache` says so.
+    // Some ten thousands of usual answers. The longest cached answer takes a mebibyte.
+    max_bytes: Size(MIB..=16 * GIB), Default "32MiB";
+};
+
+const AUDIT: &[Key] = keys! {
+    /// The file for the lines about each call that may have changed something at Zoho, instead of standard error. When it
+    /// is renamed or removed, as logrotate does, it is created again, readable by its owner only.
+    file: File("a path"), Example "/var/log/zoho-gateway/audit.log";
+    /// A call waits until its line is in the file, so that the line survives kill -9. With true it waits until the line is
+    /// on the disk, so that it survives a power failure too; that takes some milliseconds for each write.
+    fsync: Boolean, Default false;
+    /// What happens while the audit cannot be written. With false, writes go on, and lost lines are logged and counted.
+    /// With true, no write is sent without its line, and callers get 503 audit-unavailable.
+    // A full disk should not end all work unless the operator decides so.
+    required: Boolean, Default false;
+};
+
+const ROUTING: &[Key] = keys! {
+    /// A call that the catalogue does not know: "limit" holds it to the threshold of its product's default route
+    /// (people.other.any-call, calendar.other.any-call), "deny" refuses it.
+    // A new call of Zoho's should work on the day it appears.
+    unknown: Word(UnknownRoute::names), Default "limit";
+    /// A call whose route names scopes of which the login has none: "check" refuses it before it takes a slot, "off" lets
+    /// Zoho decide.
+    // A call that Zoho is sure to refuse would take a slot of its route.
+    scopes: Word(ScopeCheck::names), Default "check";
+};
+
+const ACCOUNT: &[Key] = keys! {
+    /// The data centre of the login. Its tokens are worth nothing in another one.
+    data_center: Word(DataCenter::names), Default "us";
+    /// From the API console of that data centre, api-console.zoho.com for "us".
+    client_id: Secret, Required { env = "ZOHO_CLIENT_ID" };
+    /// From there too. A secret is a string, { env = "NAME" } or { file = "PATH" }; a file may end in a newline.
+    client_secret: Secret, Required { env = "ZOHO_CLIENT_SECRET" };
+    /// `zoho-gateway login --config FILE --account main` gets one, and writes it to the file if this is { file = "PATH" }.
+    refresh_token: Secret, Required { env = "ZOHO_REFRESH_TOKEN" };
+    /// The plan's limit of People calls in any 24 hours: 5000 to 25000, see Zoho's page on API limits. Not watched unless
+    /// set.
+    daily_calls: Integer(1..=MILLION), Example 10000;
+    /// Other origins than those of the data centre, for a simulated Zoho or an egress proxy; each may be set alone.
+    /// These are the defaults of "us". http:// is allowed too, for tests.
+    endpoints: Endpoints, Example { accounts = "https://accounts.zoho.com", people = "https://people.zoho.com", calendar = "https://calendar.zoho.com" };
+};
+
+pub(super) const SECRET: &[Key] = keys! {
+    /// The environment variable that holds the secret.
+    env: Text("the name of an environment variable"), Example "NAME";
+    /// The file that holds the secret.
+    file: File("a path"), Example "PATH";
+};
+
+/// The URLs of an account.
+pub(super) fn endpoints() -> Keys {
+    static KEYS: LazyLock<[&[Key]; 1]> = LazyLock::new(|| {
+        let names = ["accounts"].into_iter().chain(Product::ALL.map(Product::as_str));
+        let key = |name| Key { name, kind: Text(A_URL), value: Shown::Example("\"URL\""), missing: "", doc: &[] };
+        [names.map(key).collect::<Vec<_>>().leak()]
+    });
+    &*KEYS
+}
+
+const CALLER: &[Key] = keys! {
+    /// The SHA-256 of its API key, as `zoho-gateway key` prints it, or a list of them while one replaces another. Or
+    /// { file = "PATH" }, with one on each line and # for comments: it is read again every 5 s.
+    key_sha256: Hashes, Example "HEX";
+    /// The name in its client certificate, a URI or a DNS name, or a list of them.
+    san: List("a name in the caller's client certificate"), Example "spiffe://example.org/ns/hr/sa/payroll";
+    /// Tokens that identify it.
+    jwt: Table("a table: { issuer = \"NAME\", subject = \"SUB\" }", &[JWT]), Example { issuer = "cluster", subject = "system:serviceaccount:hr:payroll" };
+    /// The accounts that it may use; the first is its default. All others are denied.
+    accounts: List("the name of an account"), Example ["main"];
+    /// The calls that it may make, by route id; * matches any characters.
+    allow: List("a route's id, such as \"people.lms.*\""), Example ["people.lms.*", "calendar.*"];
+    /// Whether it may make only those of the allowed calls that change nothing at Zoho: those with "reads" in
+    /// `zoho-gateway routes --json`, by GET, HEAD or OPTIONS. Calls that the catalogue does not know are not among them.
+    // What a caller may do is what its `allow` says; most callers are there to change something.
+    read_only: Boolean, Default false;
+    /// Its share of a busy route and of the places in the queue, relative to other callers.
+    weight: Integer(1..=1000), Default 1;
+    /// How often it may call, whatever becomes of the calls. Unless set, without limit.
+    limit: Table("a table: { requests = 600, window = \"60s\" }", &[CALLER_LIMIT]), Example { requests = 600, window = "1m" };
+};
+
+pub(super) const HASHES: &[Key] = keys! {
+    /// The file that holds the hashes.
+    file: File("a path"), Example "PATH";
+};
+
+const JWT: &[Key] = keys! {
+    /// The name of one of [issuers].
+    issuer: Text("the name of an issuer"), Required "cluster", missing "the NAME of an [issuers.NAME]";
+    /// The subject (sub) of its tokens, exactly, or a list of them.
+    subject: List("the sub of its tokens"), Required "system:serviceaccount:hr:payroll", missing "the sub of its tokens, or a list of them";
+};
+
+const CALLER_LIMIT: &[Key] = keys! {
+    /// How many requests it may send in any span of the window.
+    requests: Integer(1..=MILLION), Required 600, missing "how many requests there may be in each window";
+    /// The window of its limit.
+    // The window in which Zoho counts nearly every call.
+    window: Duration(MILLISECOND..=DAY), Default "1m";
+};
+
+const ISSUER: &[Key] = keys! {
+    /// The issuer (iss) of its tokens, exactly.
+    issuer: Text("the iss of its tokens, exactly as they have it"), Required "https://kubernetes.default.svc.cluster.local", missing "the iss of its tokens, exactly as they have it";
+    /// The audience (aud) that its tokens must have, or a list of which one suffices: a name of this gateway, so that
+    /// tokens for other services are refused.
+    audience: List("what the aud of its tokens has to hold: a name of this gateway"), Required "zoho-gateway", missing "what the aud of its tokens has to hold: a name of this gateway. Without one, tokens for others would be taken too";
+    /// Where it publishes its keys (JWK Set, RFC 7517): https, or http on this machine. They are fetched at the start,
+    /// once every refresh, and when a token names an unknown key, at most every 30 s.
+    jwks_url: Text("an https URL"), Example "https://kubernetes.default.svc.cluster.local/openid/v1/jwks";
+    /// How often the keys are fetched.
+    // This is how long a withdrawn key is still accepted. A new key is fetched at once, when a token names it.
+    refresh: Duration(SECOND..=DAY), Default "10m";
+    /// A PEM file with a trust root for that address, in addition to the public ones.
+    ca_file: File(TRUST_ROOTS), Example "cluster-ca.pem";
+    /// Or the file with the keys, instead of jwks_url; it is read again every 5 s.
+    jwks_file: File("a path"), Example "jwks.json";
+    /// The signature algorithms of its tokens. Unless set, all of these; all are asymmetric.
+    algorithms: List("a signature algorithm such as \"ES256\""), Example ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+};
+
+const ROUTE: &[Key] = keys! {
+    /// How many calls may arrive at Zoho in any span of the window.
+    /// Raise it only when Zoho has granted more.
+    requests: Integer(1..=MILLION), Example 30;
+    /// The window of the threshold.
+    // Zoho's windows are minutes; shorter ones are for tests.
+    window: Duration(MILLISECOND..=DAY), Example "1m";
+    /// How long Zoho refuses the call after one too many.
+    // Zoho's locks are minutes; with zero no lock is believed.
+    lock: Duration(ZERO..=WEEK), Example "5m";
+    /// "burst" uses the slots as calls come, "smooth" spreads them over the window.
+    pace: Word(Pace::names), Example "burst";
+    /// The methods of its requests, or "any". Set methods, path and scopes if Zoho changes its page before the catalogue
+    /// does.
+    methods: List("a method such as \"GET\", or \"any\""), Example ["PUT"];
+    /// Their path, with {name} for each part that varies.
+    path: Text(A_PATH), Example "/api/v1/courses/{courseId}/share";
+    /// The scopes of which a login needs one, or "none".
+    scopes: List("a scope such as \"ZOHOPEOPLE.training.ALL\", or \"none\""), Example ["ZOHOPEOPLE.training.ALL", "ZOHOPEOPLE.training.CREATE"];
+    /// More paths, which count together with path.
+    aliases: List(A_PATH), Example ["/api/v2/courses/{courseId}/share"];
+    /// "documented" refuses a payload that breaks the rules of the route's page, before it takes a slot; "strict" also
+    /// refuses parameters and JSON keys that the page does not know; "off" sends anything.
+    validate: Word(Validation::names), Example "documented";
+    /// Whether its GETs change nothing at Zoho. Unless set, the verb of the id decides: count, download, get, list,
+    /// preview, search, view. If methods has others than GET, true applies to those too.
+    reads: Boolean, Example false;
+    /// How long an answer may be served again without asking Zoho; for GET routes only. "0s" is never.
+    cache: Duration(ZERO..=DAY), Example "0s";
+    /// How much longer the last answer is served if Zoho cannot be asked: during a lock or an outage, or without a free
+    /// slot. The answer says how old it is. Only together with cache.
+    stale_if_error: Duration(ZERO..=DAY), Example "0s";
+    /// No threshold at all, for a private test upstream or a benchmark; with Zoho it leads to a lock.
+    /// It contradicts requests, window, lock and pace.
+    throttle: Word(Off::names), Example "off";
+};
+
+const EXTRA_ROUTE: &[Key] = keys! {
+    /// product.section.verb-noun; the first word is people or calendar.
+    id: Text("an id such as \"people.forms.merge-records\""), Required "people.forms.merge-records", missing "an id such as \"people.forms.merge-records\"";
+    /// The path as its page writes it, with {name} for each part that varies.
+    path: Text(A_PATH), Required "/api/forms/{formLinkName}/mergeRecords", missing "a path such as \"/api/v1/courses/{courseId}/share\"";
+    /// The page that describes the call.
+    source: Text("the address of a page"), Example "https://www.zoho.com/people/api/";
+    /// A remark for people.
+    note: Text("a text"), Example "seen in a newsletter";
+};

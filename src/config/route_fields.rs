@@ -1,0 +1,150 @@
+//! The fields of a route, for `[routes."ID"]` and `[[extra_routes]]`.
+
+use std::{collections::HashMap, num::NonZeroU32, time::Duration};
+
+use http::Method;
+
+use super::{problem::Origin, reader::Section, scalar::Off};
+use crate::zoho::catalogue::{Provenance, Route, RouteId, Validation, template};
+
+/// Every method, where a list of methods is expected.
+const ANY: &str = "any";
+
+/// No scope at all, where a list of scopes is expected.
+const NONE: &str = "none";
+
+/// The keys of a threshold; without one they have no meaning.
+const OF_A_THRESHOLD: [&str; 4] = ["requests", "window", "lock", "pace"];
+
+/// Where the configuration describes a route, for messages about two that contradict each other.
+pub(super) type Whereabouts = HashMap<RouteId, Origin>;
+
+/// Reads every field that is there into the route.
+pub(super) fn override_fields(section: &mut Section<'_>, route: &mut Route) {
+    identity(section, route);
+    threshold(section, route);
+    let origin = section.whereabouts("validate");
+    if let Some(validation) = section.given("validate") {
+        if let Some(origin) = origin
+            && validation == Validation::Strict
+            && !route.parameters.are_documented()
+        {
+            let message = "the catalogue does not list this call's parameters, so strict would refuse every one; \
+                           expected \"documented\" or \"off\"";
+            section.wrong("validate", &origin, message);
+        }
+        route.validation = validation;
+    }
+    let is_get = route.path.is_some() && (route.methods.is_empty() || route.methods == [Method::GET]);
+    let uncacheable = match route.reads {
+        // The calls of the older pages take any method.
+        _ if !is_get => Some("only the answers of a GET route can be served again; expected \"0s\""),
+        false => Some(
+            "the call may change something at Zoho, which a kept answer would not; expected \"0s\", or reads = true beside it",
+        ),
+        true => None,
+    };
+    if let Some(cache) = period(section, "cache", uncacheable) {
+        route.cache = cache;
+    }
+    let uncached =
+        route.cache.is_zero().then_some("nothing is kept without cache; expected \"0s\", or cache beside it");
+    if let Some(stale) = period(section, "stale_if_error", uncached) {
+        route.stale_if_error = stale;
+    }
+}
+
+/// A duration that has to be zero where there is a reason.
+fn period(section: &mut Section<'_>, key: &str, reason: Option<&str>) -> Option<Duration> {
+    let origin = section.whereabouts(key);
+    let period: Duration = section.given(key)?;
+    if let (Some(origin), Some(reason), false) = (origin, reason, period.is_zero()) {
+        section.wrong(key, &origin, reason);
+    }
+    Some(period)
+}
+
+/// Reads the fields that say which requests belong to the route and who may make them.
+fn identity(section: &mut Section<'_>, route: &mut Route) {
+    if route.path.is_none() {
+        for key in ["methods", "path", "aliases"] {
+            if let Some(origin) = section.whereabouts(key) {
+                section.wrong(
+                    key,
+                    &origin,
+                    "the default route, which all other calls belong to, has neither methods nor paths",
+                );
+                section.take(key);
+            }
+        }
+        if let Some(origin) = section.whereabouts("reads") {
+            section.wrong("reads", &origin, "what the catalogue does not know may change something at Zoho");
+            section.take("reads");
+        }
+    }
+    if let Some(found) = section.list("methods", method)
+        && !found.is_empty()
+    {
+        // One "any" among others is any.
+        let methods: Option<Vec<Method>> = found.into_iter().map(|found| found.value).collect();
+        route.methods = methods.unwrap_or_default();
+        route.reads = Route::reads_by_its_name(&route.id, &route.methods);
+    }
+    if let Some(reads) = section.given("reads") {
+        route.reads = reads;
+    }
+    let product = route.product;
+    let path = |text: &str| template::parse(product.below_first_root(text));
+    if let Some(found) = section.parsed("path", path) {
+        route.path = Some(found.value);
+    }
+    if let Some(found) = section.list("aliases", path) {
+        route.aliases = found.into_iter().map(|found| found.value).collect();
+    }
+    if let Some(found) = section.list("scopes", scope) {
+        route.scopes = found.into_iter().filter_map(|found| found.value).collect();
+    }
+}
+
+fn threshold(section: &mut Section<'_>, route: &mut Route) {
+    let origin = section.whereabouts("throttle");
+    let contradicting: Vec<&str> =
+        OF_A_THRESHOLD.into_iter().filter(|key| section.whereabouts(key).is_some()).collect();
+    let off = section.given::<Off>("throttle").is_some();
+    let (requests, window) = (section.given("requests"), section.given("window"));
+    let (lock, pace) = (section.given("lock"), section.given("pace"));
+    if let Some(threshold) = &mut route.threshold {
+        let published: (NonZeroU32, Duration) = (threshold.requests, threshold.window);
+        threshold.requests = requests.unwrap_or(threshold.requests);
+        threshold.window = window.unwrap_or(threshold.window);
+        threshold.lock = lock.unwrap_or(threshold.lock);
+        threshold.pace = pace.unwrap_or(threshold.pace);
+        if published != (threshold.requests, threshold.window) {
+            route.trust = Provenance::Configured;
+        }
+    }
+    if off {
+        route.threshold = None;
+        if let Some(origin) = origin.filter(|_| !contradicting.is_empty()) {
+            let keys = contradicting.join(", ");
+            section.wrong("throttle", &origin, format!("\"off\" contradicts {keys}: expected one or the other"));
+        }
+    }
+}
+
+fn method(text: &str) -> Result<Option<Method>, &'static str> {
+    match Method::from_bytes(text.as_bytes()) {
+        _ if text == ANY => Ok(None),
+        Ok(method) if text.chars().all(|c| c.is_ascii_uppercase()) => Ok(Some(method)),
+        _ => Err("expected a method in capitals such as \"GET\", or \"any\""),
+    }
+}
+
+fn scope(text: &str) -> Result<Option<String>, &'static str> {
+    let words = text.split('.').filter(|word| !word.is_empty() && !word.contains([' ', ',']));
+    match text {
+        NONE => Ok(None),
+        _ if words.count() >= 3 && text.split('.').count() >= 3 => Ok(Some(text.to_owned())),
+        _ => Err("expected a scope such as \"ZOHOPEOPLE.training.ALL\", or \"none\""),
+    }
+}
