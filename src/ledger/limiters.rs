@@ -9,10 +9,7 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
-use super::{
-    AfterLoss, Backend, CallHistory, Key, LimitSpec, LimiterStatus, Limits, Observer, QueueCapacity, RecordedBackend,
-    RouteLimiter, Unlimited,
-};
+use super::{AfterLoss, DAY, Key, LimitSpec, LimiterContext, LimiterStatus, Limits, RouteLimiter, Unlimited};
 use crate::zoho::{
     account::{Account, AccountName},
     catalogue::{Catalogue, Pace, Route, RouteId, Threshold},
@@ -20,22 +17,6 @@ use crate::zoho::{
 
 /// The name of an account's daily limit; every route id has a dot.
 const DAILY: &str = "daily";
-
-/// Zoho does not say when its day begins, so any span of this length counts.
-pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What all limiters share.
-#[derive(Debug, Clone)]
-pub struct LimiterContext {
-    /// How many callers may wait.
-    pub room: Arc<QueueCapacity>,
-    /// Where slots are counted and recorded.
-    pub backend: Arc<dyn Backend>,
-    /// The last calls that were sent.
-    pub history: Arc<CallHistory>,
-    /// Who learns of each step of each attempt.
-    pub observers: Arc<[Arc<dyn Observer>]>,
-}
 
 /// What a call is subject to.
 #[derive(Debug, Clone)]
@@ -53,19 +34,6 @@ pub struct Limiters {
     context: LimiterContext,
     /// When the gateway stops, once it is known.
     closes: Mutex<Option<Instant>>,
-}
-
-impl LimiterContext {
-    /// Of a ledger that is forgotten with the process.
-    #[must_use]
-    pub fn in_memory(limits: Limits) -> Self {
-        Self {
-            room: QueueCapacity::new(limits),
-            backend: Arc::new(RecordedBackend::in_memory()),
-            history: Arc::default(),
-            observers: Arc::default(),
-        }
-    }
 }
 
 impl RouteLimit {
@@ -107,7 +75,7 @@ impl Limiters {
         let key = Key { account: account.name.to_string(), limit: route.id.to_string() };
         let context = self.context.clone();
         let Some(threshold) = route.threshold else {
-            return RouteLimit::Unlimited(Unlimited { key: Arc::new(key), context });
+            return RouteLimit::Unlimited(Unlimited::new(key, context));
         };
         let daily = account.daily_calls.filter(|_| route.product.has_daily_limit()).map(|requests| LimitSpec {
             key: Key { account: account.name.to_string(), limit: DAILY.to_owned() },

@@ -28,9 +28,9 @@
 //! # Ok::<(), Denied>(())
 //! ```
 
-mod attempt;
 mod call_history;
 mod caller;
+mod context;
 mod forecast;
 pub mod gcra;
 mod limiter;
@@ -57,19 +57,18 @@ mod tests;
 mod waiter_signal;
 mod window;
 
-use self::limiters::DAY;
 pub use self::{
-    attempt::{Attempt, Unlimited},
     call_history::CallHistory,
     caller::Caller,
-    limiter::{LimiterStatus, Refused, RouteLimiter},
-    limiters::{LimiterContext, Limiters, RouteLimit},
+    context::LimiterContext,
+    limiter::{Attempt, LimiterStatus, Refused, RouteLimiter, Unlimited},
+    limiters::{Limiters, RouteLimit},
     queue::Urgency,
     queue_capacity::{Limit, Limits, QueueCapacity},
     record::{KeptToken, Key, Row, StartState},
-    recorded::{Health, Journal, RecordedBackend, Recovered},
+    recorded::{Journal, RecordedBackend, Recovered},
     slot_request::{Arrival, SlotRequest},
-    slots::{AfterLoss, Allowance, Backend, LimitSpec, Outlook, Recorded, Slots, Unrecorded},
+    slots::{AfterLoss, Allowance, Backend, DAY, Health, LimitSpec, Outlook, Recorded, Slots, Unrecorded},
     step::{AttemptOf, LockHit, Observer, Step},
     window::{Denied, Grant, NO_ANSWER_GRACE, Quota, Window},
 };

@@ -6,11 +6,14 @@ use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    Health, Key, LockHit, Quota, Step,
+    Key, LockHit, Quota, Step,
     forecast::Forecast,
     window::{Denied, Grant},
 };
 use crate::zoho::catalogue::Threshold;
+
+/// Zoho does not say when its day begins, so any span of this length counts. No limit has a longer window.
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One limit that a call counts against.
 #[derive(Debug, Clone)]
@@ -98,6 +101,17 @@ pub type Recorded<'a> = Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Se
 /// The state store cannot be written to, so nothing may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unrecorded;
+
+/// How the store is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// There is none: this ledger is meant to be forgotten.
+    InMemory,
+    /// What has to be durable is.
+    Good,
+    /// It cannot be written to, for this reason.
+    Failing(String),
+}
 
 /// What is left of the limits that a call counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

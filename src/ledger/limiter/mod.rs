@@ -3,6 +3,7 @@
 //! Only the caller at the head of the queue sleeps until the next slot; the others sleep until they are woken. A caller
 //! that leaves the head, served, refused or gone, wakes the next one. A slot is handed out when it is recorded.
 
+mod attempt;
 mod queue_guard;
 mod state;
 
@@ -10,12 +11,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
+pub use self::attempt::{Attempt, Unlimited};
 use self::{
     queue_guard::{Entered, Look, QueueGuard},
     state::State,
 };
 use super::{
-    Allowance, Attempt, Caller, Key, LimitSpec, LimiterContext, Limits, LockHit, SlotRequest, Slots, Step, Urgency,
+    Allowance, Caller, Key, LimitSpec, LimiterContext, Limits, LockHit, SlotRequest, Slots, Step, Urgency,
     call_history::{Incident, rfc3339},
     queue_capacity::Limit,
     slots::Unrecorded,

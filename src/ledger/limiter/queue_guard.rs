@@ -6,13 +6,13 @@ use tokio::{sync::futures::Notified, time::Instant};
 
 use super::{
     super::{
-        Attempt, SlotRequest,
+        SlotRequest,
         queue::Ticket,
         queue_capacity::{Limit, QueueAdmission},
         waiter_signal::WaiterSignal,
         window::Denied,
     },
-    Refused, RouteLimiter,
+    Attempt, Refused, RouteLimiter,
 };
 use crate::os::clock;
 

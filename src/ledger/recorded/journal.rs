@@ -23,7 +23,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::{
-    super::{KeptToken, Key, Row, slots::Unrecorded},
+    super::{Health, KeptToken, Key, Row, Unrecorded},
     recorded_window::RecordedWindow,
     recovered::Recovered,
 };
@@ -37,17 +37,6 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// A disk that takes longer than this for a commit is as good as none: its callers are told so.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How the store is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Health {
-    /// There is none: this ledger is meant to be forgotten.
-    InMemory,
-    /// What has to be durable is.
-    Good,
-    /// It cannot be written to, for this reason.
-    Failing(String),
-}
 
 /// The way to the store; clones share it.
 #[derive(Debug, Clone)]

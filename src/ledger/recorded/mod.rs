@@ -11,13 +11,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use self::recorded_window::RecordedWindow;
-pub use self::{
-    journal::{Health, Journal},
-    recovered::Recovered,
-};
+use self::recorded_window::{RecordedWindow, State};
+pub use self::{journal::Journal, recovered::Recovered};
 use super::{
-    Backend, Key, LimitSpec, LockHit, Slots, Step,
+    Backend, Health, Key, LimitSpec, LockHit, Slots, Step,
     slots::{Allowance, Outlook, Recorded},
     window::{Denied, Grant},
 };
@@ -109,12 +106,18 @@ impl RecordedSlots {
         self.wider.iter().chain([&self.own])
     }
 
+    fn changed(&self, window: &Arc<RecordedWindow>, state: &mut State) {
+        if state.has_news() {
+            self.journal.changed(Arc::clone(window));
+        }
+    }
+
     /// Takes a slot of each of these and of the route's own window, or none of any.
     fn take_all(&self, wider: &[Arc<RecordedWindow>], now: Instant) -> Result<Grant, Denied> {
         let Some((window, rest)) = wider.split_first() else {
             let mut state = self.own.lock();
             let grant = state.window.take(now)?;
-            self.own.changed(&mut state, &self.journal);
+            self.changed(&self.own, &mut state);
             return Ok(grant);
         };
         let mut state = window.lock();
@@ -122,7 +125,7 @@ impl RecordedSlots {
         let grant = self.take_all(rest, now)?;
         // It has room, and it has no pace.
         state.window.take(now)?;
-        window.changed(&mut state, &self.journal);
+        self.changed(window, &mut state);
         Ok(grant)
     }
 }
@@ -140,7 +143,7 @@ impl Slots for RecordedSlots {
         for window in self.windows() {
             let mut state = window.lock();
             state.window.apply(grant, step, now);
-            window.changed(&mut state, &self.journal);
+            self.changed(window, &mut state);
         }
     }
 
@@ -151,7 +154,7 @@ impl Slots for RecordedSlots {
             let mut state = self.own.lock();
             let external = external && state.window.shows_room(now);
             let until = state.window.locked(now, retry_after)?;
-            self.own.changed(&mut state, &self.journal);
+            self.changed(&self.own, &mut state);
             LockHit { until, external }
         };
         // A process that ends now must not leave a successor that knows nothing of the lock.

@@ -4,10 +4,7 @@ use std::{mem, sync::Arc};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{
-    super::{Key, Row, window::Window},
-    journal::Journal,
-};
+use super::super::{Key, Row, window::Window};
 use crate::os::clock;
 
 #[derive(Debug)]
@@ -25,6 +22,14 @@ pub(super) struct State {
     noted: bool,
 }
 
+impl State {
+    /// It has changed. Whether the journal does not know that yet, and has to be told before the mutex is given up: then
+    /// everybody who sees the change can wait for its commit.
+    pub(super) fn has_news(&mut self) -> bool {
+        !mem::replace(&mut self.noted, true)
+    }
+}
+
 impl RecordedWindow {
     pub(super) fn new(key: Key, shared: bool, window: Window) -> Arc<Self> {
         Arc::new(Self { key, shared, state: Mutex::new(State { window, noted: false }) })
@@ -32,14 +37,6 @@ impl RecordedWindow {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
-    }
-
-    /// It has changed. The journal is told under the window's mutex, so that everybody who sees the change can wait for its
-    /// commit.
-    pub(super) fn changed(self: &Arc<Self>, state: &mut State, journal: &Journal) {
-        if !mem::replace(&mut state.noted, true) {
-            journal.changed(Arc::clone(self));
-        }
     }
 
     /// What has to be remembered of it now. A later change is told to the journal again.

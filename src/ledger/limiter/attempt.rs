@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::{AttemptOf, Key, LimiterContext, LockHit, RouteLimiter, SlotRequest, Step, window::Grant};
+use super::{
+    super::{AttemptOf, Key, LimiterContext, LockHit, SlotRequest, Step, window::Grant},
+    RouteLimiter,
+};
 use crate::os::clock;
 
 /// The right to send one call once. Only the ledger makes one, so a call without an attempt cannot be sent.
@@ -42,11 +45,16 @@ enum Stage {
 /// The ledger's statement that a route has no threshold.
 #[derive(Debug, Clone)]
 pub struct Unlimited {
-    pub(super) key: Arc<Key>,
-    pub(super) context: LimiterContext,
+    key: Arc<Key>,
+    context: LimiterContext,
 }
 
 impl Unlimited {
+    /// Only the ledger says so.
+    pub(in crate::ledger) fn new(key: Key, context: LimiterContext) -> Self {
+        Self { key: Arc::new(key), context }
+    }
+
     /// Needs no slot.
     #[must_use]
     pub fn attempt(self, request: SlotRequest) -> Attempt {
