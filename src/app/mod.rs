@@ -22,7 +22,7 @@ use crate::{
     middleware::{
         browser_guard::KnownHosts,
         caller::{self, Issuers, KeySource},
-        route::{AmbiguousRoutes, Matcher, Routing},
+        route::{AmbiguousRoutes, Matcher, Router},
         token::{self, Grants, Source, TokenLedger},
     },
     os::{clock, shutdown::Shutdown},
@@ -50,9 +50,9 @@ pub enum StartError {
     /// The audit's file cannot be opened.
     #[error("cannot open the audit's file {}: {error}", .path.display())]
     Audit {
-        /// The file.
+        /// The path of the audit file.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         error: std::io::Error,
     },
     /// The catalogue in force contradicts itself.
@@ -66,7 +66,7 @@ pub struct App {
     proxy: Vec<Listener>,
     admin: Listener,
     tls: Option<Arc<Tls>>,
-    rooms: StackDeps,
+    deps: StackDeps,
     journal: Journal,
     timeouts: Timeouts,
     max_connections: usize,
@@ -119,11 +119,11 @@ impl App {
             (name.clone(), source)
         };
         let sources = Arc::new(accounts.iter().map(source).collect());
-        let rooms = StackDeps {
+        let deps = StackDeps {
             hosts: known_hosts(&config.proxy, &accounts),
             callers: config.callers,
             issuers: Issuers::new(config.issuers, egress, &metrics),
-            routing: Routing { accounts, matcher, deny_unknown },
+            router: Router { accounts, matcher, deny_unknown },
             limiters: Arc::new(limiters),
             check_scopes: config.routing.scopes == ScopeCheck::Check,
             sources,
@@ -141,7 +141,7 @@ impl App {
         // A TCP address always, to which the mode of sockets means nothing.
         let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await?;
         let Proxy { drain, timeouts, max_connections, tls, .. } = config.proxy;
-        Ok(Self { proxy, admin, tls, rooms, journal, timeouts, max_connections, drain })
+        Ok(Self { proxy, admin, tls, deps, journal, timeouts, max_connections, drain })
     }
 
     /// Where the proxy listens, with the ports that the system chose.
@@ -159,25 +159,25 @@ impl App {
     /// Serves until it is `asked` to stop, then drains: no new work, what is in flight ends, at the latest after the
     /// configured time or when it is asked again.
     pub async fn run(self, mut asked: impl AsyncFnMut()) {
-        let Self { proxy, admin, tls, rooms, journal, timeouts, max_connections, drain } = self;
-        let shutdown = rooms.shutdown.clone();
+        let Self { proxy, admin, tls, deps, journal, timeouts, max_connections, drain } = self;
+        let shutdown = deps.shutdown.clone();
         let admin_service = Admin {
-            metrics: Arc::clone(&rooms.metrics),
-            limiters: Arc::clone(&rooms.limiters),
-            sources: Arc::clone(&rooms.sources),
-            issuers: rooms.issuers.clone(),
-            audit_required: rooms.audit_required,
+            metrics: Arc::clone(&deps.metrics),
+            limiters: Arc::clone(&deps.limiters),
+            sources: Arc::clone(&deps.sources),
+            issuers: deps.issuers.clone(),
+            audit_required: deps.audit_required,
             shutdown: shutdown.clone(),
-            hosts: rooms.hosts.clone(),
+            hosts: deps.hosts.clone(),
         };
         for listener in &proxy {
             tracing::info!(address = %listener, "the proxy listens");
         }
         tracing::info!(address = %admin, "the admin listener listens");
-        let limiters = Arc::clone(&rooms.limiters);
-        let (sources, leaving) = (Arc::clone(&rooms.sources), Arc::clone(&rooms.sources));
-        let (callers, issuers, metrics) = (rooms.callers.clone(), rooms.issuers.clone(), Arc::clone(&rooms.metrics));
-        let service = stack(rooms);
+        let limiters = Arc::clone(&deps.limiters);
+        let (sources, leaving) = (Arc::clone(&deps.sources), Arc::clone(&deps.sources));
+        let (callers, issuers, metrics) = (deps.callers.clone(), deps.issuers.clone(), Arc::clone(&deps.metrics));
+        let service = stack(deps);
         let connections = ConnectionLimit::for_callers(max_connections);
         tracing::info!(connections = connections.free(), "as many callers may be connected at a time");
         let mut listeners = JoinSet::new();
@@ -268,12 +268,7 @@ fn foreseen(config: &Config) -> Foreseen<'static> {
     let calls = calls.collect();
     // Only those that are asked for their keys.
     let issuers = config.issuers.iter().filter(|issuer| matches!(issuer.keys, KeySource::Url { .. }));
-    Foreseen {
-        problems: &respond::NAMES,
-        issuers: issuers.map(|issuer| issuer.name.clone()).collect(),
-        accounts,
-        calls,
-    }
+    Foreseen { problems: respond::NAMES, issuers: issuers.map(|issuer| issuer.name.clone()).collect(), accounts, calls }
 }
 
 /// The names that requests may have in `Host`: Zoho's, those that were listened on, and those that the operator adds.

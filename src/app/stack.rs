@@ -1,45 +1,35 @@
-//! The whole path of a request, from the socket to Zoho, in the order in which it is walked.
+//! The path of a request through all layers, from the listener to Zoho, in order.
 
-use std::{
-    collections::HashMap,
-    convert::Infallible,
-    sync::{Arc, Mutex},
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Request, Response, header};
-use hyper::body::Incoming;
+use http::{Response, header, header::Entry};
 use tower::{Service, ServiceBuilder};
-use tower_http::{
-    ServiceBuilderExt,
-    request_id::{MakeRequestId, RequestId},
-};
-use uuid::{ContextV7, Timestamp, Uuid};
 
 use crate::{
+    call::Arrived,
     ledger::Limiters,
     message::body::Body,
     middleware::{
-        audit::AuditLayer,
-        browser_guard::{GuardLayer, KnownHosts},
-        cache::CacheLayer,
-        caller::{Callers, IdentifyLayer, Issuers},
-        dry_run::DryRunLayer,
-        edge::EdgeLayer,
+        audit::Audit,
+        browser_guard::{BrowserGuard, KnownHosts},
+        cache::Cache,
+        caller::{Authenticator, Callers, Issuers},
+        dry_run::DryRun,
+        edge::Edge,
         forward::Forward,
-        retry::RetryLayer,
-        route::{RouteLayer, Routing},
-        throttle::ThrottleLayer,
-        token::{ScopeLayer, SignLayer, Source},
-        validate::ValidateLayer,
+        retry::Retry,
+        route::Router,
+        throttle::Throttle,
+        token::{CheckScope, Sign, Source},
+        validate::Validate,
     },
-    os::{clock, shutdown::Shutdown},
+    os::shutdown::Shutdown,
     telemetry::Metrics,
     upstream::Client,
     zoho::account::AccountName,
 };
 
-/// What the rooms are furnished with.
+/// What the layers need.
 #[derive(Debug)]
 pub struct StackDeps {
     /// Under which names the gateway is called.
@@ -49,7 +39,7 @@ pub struct StackDeps {
     /// Whose tokens are believed, shared with the admin listener.
     pub issuers: Issuers,
     /// Accounts and catalogue.
-    pub routing: Routing,
+    pub router: Router,
     /// The queues, shared with the admin listener.
     pub limiters: Arc<Limiters>,
     /// Whether calls that the account's scopes do not allow are refused here.
@@ -78,16 +68,15 @@ pub struct StackDeps {
     pub metrics: Arc<Metrics>,
 }
 
-/// Hangs the rooms, first to last.
+/// The whole stack, the outermost layer first.
 pub fn stack(
-    rooms: StackDeps,
-) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
-{
+    deps: StackDeps,
+) -> impl Service<Arrived, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static {
     let StackDeps {
         hosts,
         callers,
         issuers,
-        routing,
+        router,
         limiters,
         check_scopes,
         sources,
@@ -101,78 +90,44 @@ pub fn stack(
         audit_required,
         shutdown,
         metrics,
-    } = rooms;
+    } = deps;
     ServiceBuilder::new()
-        // Before anything can log a request: what must not be seen is marked.
-        .sensitive_request_headers([header::AUTHORIZATION, header::COOKIE].into())
-        // Every request has an id that can be read and written, and every answer tells it.
-        .map_request(without_unusable_id)
-        .set_request_id(X_REQUEST_ID, TimeOrdered)
-        .propagate_request_id(X_REQUEST_ID)
-        // Infallible from here outward: refusals and panics become answers.
-        .layer(EdgeLayer::new(shutdown.clone(), Arc::clone(&metrics)))
+        // Before anything can log a request: marks what must not be seen.
+        .map_request(with_sensitive_fields)
+        // Infallible from here outward: refusals and panics become answers. Each has its request's id.
+        .layer(Edge::layer(shutdown.clone(), Arc::clone(&metrics)))
         // Before anybody is asked for a key: no web page gets further.
-        .layer(GuardLayer::new(hosts))
+        .layer(BrowserGuard::layer(hosts))
         // Before anything is looked up for it: who is calling.
-        .layer(IdentifyLayer::new(callers, issuers))
+        .layer(Authenticator::layer(callers, issuers))
         // Whose call, and which: everything below is decided per account and route.
-        .layer(RouteLayer::new(routing))
+        .layer(router.layer())
         // Before all that costs: a bad payload spends no slot, no token and no connection.
-        .layer(ValidateLayer::new(max_body, max_form, max_held, shutdown.clone()))
+        .layer(Validate::layer(max_body, max_form, max_held, max_wait, shutdown.clone()))
         // Before a slot is spent: what the login was not granted, Zoho would refuse all the same.
-        .layer(ScopeLayer::new(check_scopes.then(|| Arc::clone(&sources))))
+        .layer(CheckScope::layer(check_scopes.then(|| Arc::clone(&sources))))
         // What is only asked, not called, ends here: it is never cached, queued or sent.
-        .layer(DryRunLayer::new(Arc::clone(&limiters), max_wait))
+        .layer(DryRun::layer(Arc::clone(&limiters)))
         // Before the throttle: what the cache can answer spends no slot.
-        .layer(CacheLayer::new(cache_bytes, max_wait, timeout, Arc::clone(&metrics)))
+        .layer(Cache::layer(cache_bytes, timeout, Arc::clone(&metrics)))
         // Below the cache, since what that answers changes nothing; above the retries: a call has one outcome.
-        .layer(AuditLayer::new(audit_required))
+        .layer(Audit::layer(audit_required))
         // Above the throttle: a second attempt asks for a second permit.
-        .layer(RetryLayer)
+        .layer(Retry::layer())
         // Before the token: none is fetched for a call that waits, none goes stale in the queue.
-        .layer(ThrottleLayer::new(limiters, max_wait, max_body, metrics))
+        .layer(Throttle::layer(limiters, max_body, metrics))
         // One token for all callers of an account.
-        .layer(SignLayer::new(sources, check_scopes, shutdown))
+        .layer(Sign::layer(sources, check_scopes, shutdown))
         // Out to Zoho.
-        .service(Forward::new(client, timeout, max_body))
+        .service(Forward::service(client, timeout, max_body))
 }
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// The longest id that is taken over from a caller.
-const LONGEST_ID: usize = 256;
-
-/// An id that no log or problem could repeat is as good as none.
-fn without_unusable_id(mut request: Request<Incoming>) -> Request<Incoming> {
-    let usable = |id: &HeaderValue| id.len() <= LONGEST_ID && id.to_str().is_ok_and(|id| !id.trim().is_empty());
-    if request.headers().get(X_REQUEST_ID).is_some_and(|id| !usable(id)) {
-        request.headers_mut().remove(X_REQUEST_ID);
+/// Marks the fields whose values no log may show.
+fn with_sensitive_fields(mut arrived: Arrived) -> Arrived {
+    for name in [header::AUTHORIZATION, header::COOKIE] {
+        if let Entry::Occupied(mut field) = arrived.request.headers_mut().entry(name) {
+            field.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
     }
-    request
-}
-
-/// Within a millisecond ids are told apart, and kept in order, by a count that all share.
-static SEQUENCE: Mutex<ContextV7> = Mutex::new(ContextV7::new());
-
-/// Ids for requests that bring none: UUID version 7, so that they sort by time.
-#[derive(Debug, Clone, Copy)]
-struct TimeOrdered;
-
-impl MakeRequestId for TimeOrdered {
-    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
-        let now = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let id = Uuid::new_v7(Timestamp::from_unix(&SEQUENCE, now.as_secs(), now.subsec_nanos()));
-        id.to_string().parse().ok().map(RequestId::new)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_of_one_moment_stay_in_order() {
-        let ids = (0..1000).map(|_| TimeOrdered.make_request_id(&Request::new(())).unwrap().into_header_value());
-        assert!(ids.map(|id| id.to_str().unwrap().to_owned()).is_sorted_by(|one, next| one < next));
-    }
+    arrived
 }

@@ -1,12 +1,14 @@
-//! What passes from room to room: a chain of proofs.
+//! What passes from layer to layer: a chain of proofs.
 //!
-//! `http::Request` → [`Identified`] → [`Matched`] → [`Call`] → [`Permitted`] → [`Signed`] → [`Answer`] →
-//! `http::Response`. Each type can only be had from the room before, so a step left out does not compile.
+//! [`Arrived`] → [`Accepted`] → [`Identified`] → [`Matched`] → [`Call`] → [`Permitted`] → [`Signed`] → [`Answer`] →
+//! `http::Response`. Each layer makes the type that the next one takes, so a stack without one of them does not compile.
 
 pub mod attempt_log;
+pub mod peer;
 pub mod permissions;
-pub mod prefer;
-pub mod priority;
+mod prefer;
+mod priority;
+pub mod request_id;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,9 +18,13 @@ use hyper::body::Incoming;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    call::{attempt_log::AttemptLog, permissions::Permissions},
-    ledger::{Arrival, Attempt, Caller, LockHit, SlotRequest},
-    message::body::{self, Body},
+    call::{attempt_log::AttemptLog, peer::Peer, permissions::Permissions, request_id::RequestId},
+    ledger::{Arrival, Attempt, Caller, LockHit, SlotRequest, Urgency},
+    message::{
+        body::{self, Body},
+        protocol::RequestState,
+    },
+    os::clock,
     zoho::{
         account::{Account, AccountName},
         catalogue::{Route, RouteId},
@@ -26,7 +32,7 @@ use crate::{
     },
 };
 
-/// Whose call it is and which of Zoho's calls: what the route room found out.
+/// Whose call it is and which of Zoho's calls: what `route` found out.
 #[derive(Debug, Clone)]
 pub struct CallContext {
     /// Who makes it.
@@ -45,6 +51,39 @@ impl CallContext {
     }
 }
 
+/// A request as the listener read it.
+#[derive(Debug)]
+pub struct Arrived {
+    /// Head and body.
+    pub request: Request<Incoming>,
+    /// The other end of its connection.
+    pub peer: Peer,
+    /// How much of it has come, and what is wrong with it.
+    pub state: RequestState,
+}
+
+/// What every layer may need to know about a request, from its arrival to its answer.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// The name of the request.
+    pub id: RequestId,
+    /// How much of it has come.
+    pub state: RequestState,
+    /// What became of it at Zoho.
+    pub attempt_log: AttemptLog,
+}
+
+/// A well-formed request that the gateway takes.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Head and body.
+    pub request: Request<Incoming>,
+    /// The other end of its connection.
+    pub peer: Peer,
+    /// The request's own facts.
+    pub exchange: Exchange,
+}
+
 /// A request whose caller is known.
 #[derive(Debug)]
 pub struct Identified {
@@ -54,6 +93,8 @@ pub struct Identified {
     pub permissions: Option<Arc<Permissions>>,
     /// The request as it came.
     pub request: Request<Incoming>,
+    /// The request's own facts.
+    pub exchange: Exchange,
 }
 
 /// A request whose account and route are known.
@@ -69,6 +110,8 @@ pub struct Matched {
     pub body: Incoming,
     /// Whether its caller may change nothing at Zoho, so that nothing in the body may make a write of it.
     pub read_only: bool,
+    /// The request's own facts.
+    pub exchange: Exchange,
 }
 
 /// A call that breaks no documented rule: ready to wait for its turn.
@@ -84,8 +127,14 @@ pub struct Call {
     pub headers: HeaderMap,
     /// The body.
     pub payload: Payload,
+    /// By what name logs, answers and the audit know it.
+    pub request_id: RequestId,
     /// When it was ready; its waiting time counts from here.
     pub ready_at: Instant,
+    /// Until when its caller waits for a slot.
+    pub deadline: Instant,
+    /// How urgent it is among its caller's calls.
+    pub urgency: Urgency,
     /// As what it comes to the queue.
     pub arrival: Arrival,
     /// Tells those who share it whether it has left the queue.
@@ -109,6 +158,33 @@ pub const BUFFER_BYTES: usize = 32 * 1024;
 const WITH_ITS_HEAD: usize = 8 * 1024;
 
 impl Call {
+    /// A call that is ready now. Its caller waits for a slot as long as it prefers, else `max_wait`.
+    #[must_use]
+    pub fn new(
+        context: CallContext,
+        (method, target, headers): (Method, PathAndQuery, HeaderMap),
+        payload: Payload,
+        exchange: Exchange,
+        max_wait: Duration,
+    ) -> Self {
+        let ready_at = clock::now();
+        Self {
+            context,
+            method,
+            target,
+            payload,
+            request_id: exchange.id,
+            ready_at,
+            deadline: ready_at + prefer::preferred(&headers, max_wait),
+            urgency: priority::urgency(&headers),
+            headers,
+            arrival: Arrival::New,
+            queue_status: QueueStatus::default(),
+            attempt_log: exchange.attempt_log,
+            token_refused: false,
+        }
+    }
+
     /// About how much memory it takes while it waits, in bytes.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
@@ -122,28 +198,16 @@ impl Call {
         WAITING_BYTES + body + self.target.as_str().len() + body::weight(&self.headers)
     }
 
-    /// By what name logs, answers and the audit know it.
-    #[must_use]
-    pub fn request_id(&self) -> &str {
-        self.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default()
-    }
-
-    /// Until when its caller waits for a slot: as it prefers, else `max_wait`.
-    #[must_use]
-    pub fn deadline(&self, max_wait: Duration) -> Instant {
-        self.ready_at + prefer::preferred(&self.headers, max_wait)
-    }
-
     /// With what it asks for a slot.
     #[must_use]
-    pub fn slot_request(&self, deadline: Instant) -> SlotRequest {
+    pub fn slot_request(&self) -> SlotRequest {
         SlotRequest {
             caller: self.context.caller.clone(),
-            urgency: priority::urgency(&self.headers),
+            urgency: self.urgency,
             arrival: self.arrival,
-            deadline,
+            deadline: self.deadline,
             bytes: self.held_bytes(),
-            request_id: self.request_id().into(),
+            request_id: self.request_id.as_str().into(),
             observer: Some(self.attempt_log.observer()),
         }
     }
@@ -174,7 +238,10 @@ impl Call {
             target: self.target.clone(),
             headers: self.headers.clone(),
             payload,
+            request_id: self.request_id.clone(),
             ready_at: self.ready_at,
+            deadline: self.deadline,
+            urgency: self.urgency,
             arrival: self.arrival,
             queue_status: self.queue_status.clone(),
             attempt_log: self.attempt_log.clone(),
@@ -241,26 +308,19 @@ impl QueueStatus {
 pub struct Permitted {
     call: Call,
     attempt: Attempt,
-    deadline: Instant,
 }
 
 impl Permitted {
-    /// Only the ledger makes attempts. The call's caller waits until `deadline`.
+    /// Only the ledger makes attempts.
     #[must_use]
-    pub fn new(call: Call, attempt: Attempt, deadline: Instant) -> Self {
-        Self { call, attempt, deadline }
+    pub fn new(call: Call, attempt: Attempt) -> Self {
+        Self { call, attempt }
     }
 
     /// What to send.
     #[must_use]
     pub fn call(&self) -> &Call {
         &self.call
-    }
-
-    /// Until when its caller waits.
-    #[must_use]
-    pub fn deadline(&self) -> Instant {
-        self.deadline
     }
 
     /// The same call with a token that Zoho accepts.
@@ -367,10 +427,12 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{
-        os::clock,
         secret::credential::Credential,
         zoho::{catalogue::Catalogue, data_center::DataCenter},
     };
+
+    /// The longest wait of callers that prefer nothing else.
+    const MAX_WAIT: Duration = Duration::from_secs(30);
 
     /// A PUT of the catalogue's first call, with nothing special about it.
     pub(crate) fn call(target: &str) -> Call {
@@ -389,18 +451,17 @@ pub(crate) mod tests {
             daily_calls: None,
         };
         let route = Catalogue::published().unwrap().find("people.lms.share-course").unwrap().clone();
-        Call {
-            context: CallContext { caller: Caller::anonymous(), account: Arc::new(account), route: Arc::new(route) },
-            method: Method::PUT,
-            target: target.parse().unwrap(),
-            headers: HeaderMap::new(),
-            payload: Payload::Held { bytes: Bytes::new(), trailers: None },
-            ready_at: clock::now(),
-            arrival: Arrival::New,
-            queue_status: QueueStatus::default(),
-            attempt_log: AttemptLog::default(),
-            token_refused: false,
-        }
+        let context = CallContext { caller: Caller::anonymous(), account: Arc::new(account), route: Arc::new(route) };
+        let state = RequestState::new(0, Arc::default());
+        let exchange = Exchange { id: RequestId::generate(), state, attempt_log: AttemptLog::default() };
+        let payload = Payload::Held { bytes: Bytes::new(), trailers: None };
+        Call::new(context, (Method::PUT, target.parse().unwrap(), HeaderMap::new()), payload, exchange, MAX_WAIT)
+    }
+
+    /// The same call with these headers.
+    pub(crate) fn with_headers(call: Call, headers: HeaderMap) -> Call {
+        let deadline = call.ready_at + prefer::preferred(&headers, MAX_WAIT);
+        Call { deadline, urgency: priority::urgency(&headers), headers, ..call }
     }
 
     #[test]

@@ -4,27 +4,24 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-/// A wait beyond this is no wait any more; it also keeps moments representable.
+use crate::message::list::{Quotes, members};
+
+/// The longest wait. It also keeps instants representable.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the caller prefers, else `max_wait`. A malformed preference is ignored, as RFC 7240 section 2 asks.
-#[must_use]
-pub fn preferred(headers: &HeaderMap, max_wait: Duration) -> Duration {
-    headers
-        .get_all("prefer")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
+/// The caller's preference, or `max_wait`. A malformed preference is ignored, as RFC 7240 section 2 requires.
+pub(super) fn preferred(headers: &HeaderMap, max_wait: Duration) -> Duration {
+    members(headers, "prefer", Quotes::Strings)
         .find_map(seconds)
         .map_or(max_wait, |seconds| Duration::from_secs(seconds).min(LONGEST))
 }
 
-/// N of one preference `wait=N`, or `wait="N"`; parameters behind a semicolon do not concern us.
+/// N of one preference `wait=N` or `wait="N"`, without its parameters.
 fn seconds(preference: &str) -> Option<u64> {
     let (name, value) = preference.split(';').next()?.split_once('=')?;
     let value = value.trim().trim_matches('"');
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    // More digits than fit are a very long wait, not a malformed one.
+    // A number that does not fit is a very long wait, not a malformed one.
     (name.trim().eq_ignore_ascii_case("wait") && digits).then(|| value.parse().unwrap_or(u64::MAX))
 }
 
@@ -47,6 +44,8 @@ mod tests {
             ("wait=", 30),
             ("waiting=3", 30),
             ("return=minimal", 30),
+            ("x=\"a, wait=0\"", 30),
+            ("x=\"a, wait=0\", wait=7", 7),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert("prefer", value.parse().unwrap());

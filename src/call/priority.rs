@@ -2,17 +2,18 @@
 
 use http::HeaderMap;
 
-use crate::ledger::Urgency;
+use crate::{
+    ledger::Urgency,
+    message::list::{Quotes, members},
+};
 
-/// What the caller says, else 3. The field is a dictionary (RFC 9651 section 3.2): of a key given twice the last one
-/// holds, and what makes no sense is as good as not said (RFC 9218 section 4.1).
-#[must_use]
-pub fn urgency(headers: &HeaderMap) -> Urgency {
-    let members = headers.get_all("priority").iter().filter_map(|value| value.to_str().ok());
-    members.flat_map(|value| value.split(',')).filter_map(urgency_of).next_back().unwrap_or_default()
+/// The caller's urgency, or 3. The field is a dictionary (RFC 9651 section 3.2), so the last one of several counts.
+/// Invalid members are ignored one by one, which is more generous than RFC 9218 section 4.1.
+pub(super) fn urgency(headers: &HeaderMap) -> Urgency {
+    members(headers, "priority", Quotes::Strings).filter_map(urgency_of).last().unwrap_or_default()
 }
 
-/// N of one member `u=N`; parameters behind a semicolon do not concern us.
+/// N of one member `u=N`, without its parameters.
 fn urgency_of(member: &str) -> Option<Urgency> {
     let value = member.split(';').next()?.trim().strip_prefix("u=")?;
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
@@ -37,6 +38,8 @@ mod tests {
             ("u=", 3),
             ("urgency=1", 3),
             ("U=1", 3),
+            ("x=\"a, u=0\"", 3),
+            ("U=1, u=6, x=", 6),
             ("", 3),
         ] {
             let mut headers = HeaderMap::new();

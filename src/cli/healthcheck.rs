@@ -3,40 +3,37 @@
 use std::{net::IpAddr, path::Path, time::Duration};
 
 use http::{Request, Uri};
-use http_body_util::BodyExt;
 
 use super::{Failure, print};
 use crate::{
     config,
     listener::ListenAddress,
     message::body::Body,
-    upstream::{self, Egress, ExtraRoots},
+    upstream::{self, Egress, ExtraRoots, Fetch},
 };
 
-/// A probe that takes longer than this has failed.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// A probe that takes longer has failed.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The longest answer; each account has a line in it.
+const LONGEST_ANSWER: usize = 1024 * 1024;
 
 pub(super) async fn healthcheck(config: Option<&Path>, admin: Option<String>) -> Result<(), Failure> {
     let admin = match admin {
         Some(admin) => given(&admin)?,
         None => url(&config::admin_listen(config, std::env::vars_os())?)?,
     };
-    let failed = |error: &dyn std::fmt::Display| Failure::Run(format!("{admin}: {error}"));
-    let uri: Uri = format!("{}/readyz", admin.trim_end_matches('/')).parse().map_err(|error| failed(&error))?;
+    let uri: Uri = format!("{}/readyz", admin.trim_end_matches('/'))
+        .parse()
+        .map_err(|error| Failure::Run(format!("{admin}: {error}")))?;
     let mut request = Request::new(Body::default());
     *request.uri_mut() = uri;
-    let tls = upstream::tls(&ExtraRoots::default());
-    let answer = async {
-        let response = upstream::client(tls, &Egress::direct(), PATIENCE)
-            .request(request)
-            .await
-            .map_err(|error| failed(&error))?;
-        let status = response.status();
-        let body = response.into_body().collect().await.map_err(|error| failed(&error))?.to_bytes();
-        Ok::<_, Failure>((status, String::from_utf8_lossy(&body).trim_end().to_owned()))
-    };
-    let (status, body) = tokio::time::timeout(PATIENCE, answer).await.map_err(|_| failed(&"no answer in time"))??;
-    if !status.is_success() {
+    let client = upstream::client(upstream::tls(&ExtraRoots::default()), &Egress::direct(), TIMEOUT);
+    let fetch = Fetch { client: &client, server: &admin, timeout: TIMEOUT, max_body: LONGEST_ANSWER };
+    let answer = fetch.send(request, |_| true).await;
+    let (head, body) = answer.map_err(|failure| Failure::Run(failure.for_operators()))?;
+    let body = String::from_utf8_lossy(&body).trim_end().to_owned();
+    if !head.status.is_success() {
         return Err(Failure::Run(body));
     }
     Ok(print(&format!("{body}\n"))?)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Failure, account, load_for_login, tell};
 use crate::{
-    cli::login::{keep::Shelf, revoke::revoke},
+    cli::login::{revoke::revoke, token_file::TokenFile},
     upstream,
 };
 
@@ -27,7 +27,7 @@ pub(super) async fn logout(path: &Path, name: &str) -> Result<(), Failure> {
             "account {name}: the refresh token is revoked; remove it from the source that refresh_token of [accounts.{name}] names\n"
         ))?);
     };
-    let removed = Shelf::at(file).and_then(|shelf| shelf.clear());
+    let removed = TokenFile::at(file).and_then(|file| file.remove());
     removed.map_err(|error| {
         let file = file.display();
         Failure::Run(format!("account {name}: the refresh token is revoked, but {file} could not be removed: {error}"))

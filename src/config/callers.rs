@@ -9,9 +9,9 @@ use super::{
     reader::{Located, Section, some_text},
 };
 use crate::{
+    call::peer::SubjectName,
     call::permissions::{Permissions, RouteGlob},
     ledger::Caller,
-    listener::peer::SubjectName,
     middleware::caller::{CallerLimit, Callers, KeyHash, Registered},
     zoho::account::{Account, AccountName},
 };

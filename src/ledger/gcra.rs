@@ -1,24 +1,33 @@
-//! governor's GCRA, asked with our own time: so many at once, and as many again in each window.
+//! governor's GCRA with our own time: `burst` calls at once, and then one each interval.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{cell::Cell, num::NonZeroU32, time::Duration};
 
 use governor::{
     Quota, RateLimiter,
-    clock::{Clock, FakeRelativeClock},
+    clock::Clock,
     middleware::NoOpMiddleware,
-    nanos::Nanos,
     state::{InMemoryState, NotKeyed},
 };
 use tokio::time::Instant;
 
-/// ConnectionLimit in time, each of them given once.
+/// A rate limiter that never reads the time itself.
 #[derive(Debug)]
 pub struct Gcra {
-    limiter: RateLimiter<NotKeyed, InMemoryState, FakeRelativeClock, NoOpMiddleware<Nanos>>,
-    /// Moved by hand to the moment of each question: the rule never reads the time by itself.
-    clock: FakeRelativeClock,
-    clock_stands_at: Option<Instant>,
+    limiter: RateLimiter<NotKeyed, InMemoryState, Question, NoOpMiddleware<Duration>>,
+    first: Option<Instant>,
     interval: Duration,
+}
+
+/// governor's clock: when the current question was asked, counted from the first one.
+#[derive(Debug, Default)]
+struct Question(Cell<Duration>);
+
+impl Clock for Question {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.get()
+    }
 }
 
 impl Gcra {
@@ -26,29 +35,27 @@ impl Gcra {
     #[must_use]
     pub fn new(requests: NonZeroU32, window: Duration, burst: NonZeroU32) -> Self {
         let interval = (window / requests.get()).max(Duration::from_nanos(1));
-        let clock = FakeRelativeClock::default();
         let quota = Quota::with_period(interval).unwrap_or(Quota::per_second(NonZeroU32::MAX));
-        let limiter = RateLimiter::direct_with_clock(quota.allow_burst(burst), clock.clone());
-        Self { limiter, clock, clock_stands_at: None, interval }
+        let limiter = RateLimiter::direct_with_clock(quota.allow_burst(burst), Question::default());
+        Self { limiter, first: None, interval }
     }
 
-    /// From one place to the next.
+    /// The time between two calls.
     #[must_use]
     pub fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// Takes the next place in time, or says when it comes. The clock never goes back: a moment before the last one is
-    /// as good as that.
+    /// Allows a call at `now`, or returns when it will be allowed. Time never goes back: an earlier `now` than that of
+    /// the last question counts as that one.
     ///
     /// # Errors
-    /// The moment of the next place.
+    /// The moment of the next call.
     pub fn take(&mut self, now: Instant) -> Result<(), Instant> {
-        let stood_at = self.clock_stands_at.unwrap_or(now);
-        let now = now.max(stood_at);
-        self.clock.advance(now - stood_at);
-        self.clock_stands_at = Some(now);
-        self.limiter.check().map_err(|not_until| now + not_until.wait_time_from(self.clock.now()))
+        let first = *self.first.get_or_insert(now);
+        let Question(asked) = self.limiter.clock();
+        asked.set(asked.get().max(now.saturating_duration_since(first)));
+        self.limiter.check().map_err(|not_until| first + not_until.earliest_possible())
     }
 }
 
@@ -74,7 +81,7 @@ mod tests {
         assert!(gcra.take(now + TEN).is_err());
     }
 
-    /// Whoever read the time first may ask last. Its moment counted as the clock's, and the span up to the next
+    /// A caller that read the time first may ask last. Its moment counted as the clock's, and the time up to the next
     /// question was counted twice.
     #[test]
     fn an_earlier_moment_does_not_turn_the_clock_back() {

@@ -18,7 +18,7 @@ const ADMIN_PLACES: usize = 256;
 /// Who comes during a drain is told so and leaves.
 const LATE_PLACES: usize = 32;
 
-/// ConnectionLimit for connections; clones share them.
+/// Limits the number of connections; clones share the limit.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimit {
     free: Arc<Semaphore>,

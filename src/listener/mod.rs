@@ -1,7 +1,7 @@
-//! The listener: sockets in, HTTP/1.1 requests to the first room.
+//! The listener: sockets in, HTTP/1.1 requests to the first layer.
 //!
 //! [`Listener::bind`] opens a socket, over TLS if it is told so, and [`serve`] accepts until it is told to drain. During a
-//! drain it goes on accepting, so that late callers hear "shutting down" instead of nothing; the rooms refuse them. What
+//! drain it goes on accepting, so that late callers hear "shutting down" instead of nothing; the layers refuse them. What
 //! comes in passes a wire, which examines each request before hyper does.
 
 mod address;
@@ -11,7 +11,6 @@ mod failures;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod idle;
-pub mod peer;
 mod serve;
 mod socket;
 mod tls;

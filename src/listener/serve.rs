@@ -27,7 +27,10 @@ use super::{
     wire::{Answering, ConnectionState, Wire},
 };
 use crate::{
-    listener::peer::{Peer, SubjectName},
+    call::{
+        Arrived,
+        peer::{Peer, SubjectName},
+    },
     message::{body::Body, protocol::RequestState},
     os::shutdown::Shutdown,
 };
@@ -46,7 +49,7 @@ pub async fn serve<S>(
     timeouts: Timeouts,
     shutdown: Shutdown,
 ) where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Arrived, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
     let mut http = http1::Builder::new();
@@ -101,7 +104,7 @@ struct HungUp;
 
 impl<S> Service<Request<Incoming>> for OfConnection<S>
 where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Arrived, Response = Response<Body>, Error = Infallible>,
 {
     type Response = Response<Answering>;
     type Error = HungUp;
@@ -111,12 +114,11 @@ where
         self.service.poll_ready(context).map_err(|never| match never {})
     }
 
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let request_state = self.connection_state.begins();
-        request.extensions_mut().insert(request_state.clone());
-        request.extensions_mut().insert(self.peer.clone());
+        let arrived = Arrived { request, peer: self.peer.clone(), state: request_state.clone() };
         let (connection_state, watch) = (Arc::clone(&self.connection_state), self.watch.clone());
-        Answered { answer: self.service.call(request), connection_state, request_state, watch, hung_up: None }
+        Answered { answer: self.service.call(arrived), connection_state, request_state, watch, hung_up: None }
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
     idle::IdleConnections,
     unix::{self, NoSocket, SocketFile},
 };
-use crate::listener::peer::{Exposure, SubjectName};
+use crate::call::peer::{Exposure, SubjectName};
 
 /// How much of an answer may lie in the system unsent. Without it that grows to megabytes for a slow caller, and the socket
 /// takes nothing more before a third of them is gone: nobody could tell a caller that is slow from one that is not there.
@@ -41,23 +41,23 @@ pub enum Listener {
     Unix(SocketFile, UnixListener),
 }
 
-/// An address that could not be listened on.
+/// Why the gateway cannot listen on an address.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// There is no listening there.
+    /// The system refuses the address.
     #[error("cannot listen on {address}: {source}{}", hint(source))]
     Address {
-        /// Where.
+        /// The configured address.
         address: ListenAddress,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// A Unix socket cannot be given the mode and owner that it was to have.
+    /// The system refuses the mode or the owner of a Unix socket.
     #[error("cannot give {address} the mode and owner of proxy.unix: {source}{}", access_hint(source))]
     Access {
-        /// Which one.
+        /// The configured address.
         address: ListenAddress,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -195,7 +195,7 @@ impl Arrival {
 /// A connection.
 #[derive(Debug)]
 pub enum Stream {
-    /// In the clear.
+    /// Without TLS.
     Plain(Socket),
     /// Over TLS; boxed, since it is many times larger.
     Tls(Box<TlsStream<Socket>>),

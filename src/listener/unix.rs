@@ -92,7 +92,7 @@ impl SocketAccess {
 }
 
 impl SocketFile {
-    /// Where it lies.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0

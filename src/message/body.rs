@@ -1,7 +1,7 @@
-//! The one body type that passes through the house, for requests and answers alike.
+//! The one body type of the gateway, for requests and answers.
 //!
-//! What somebody had to look inside of is held as bytes; the rest streams on from the connection it came from. A
-//! streamed request body keeps count of its size, because nobody measured it before.
+//! The part that a layer has read is held as bytes; the rest streams from its connection. A streamed request body
+//! counts its size, because no layer has measured it.
 
 use std::{
     collections::VecDeque,
@@ -19,43 +19,43 @@ use hyper::body::Incoming;
 use tokio::{sync::OwnedSemaphorePermit, time::Sleep};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// Bytes already at hand, then whatever still comes from a connection.
+/// Bytes that are already read, then the rest from a connection.
 #[derive(Debug, Default)]
 pub struct Body {
     head: Bytes,
-    /// What of the rest was read ahead, and what counts it.
+    /// The part of the rest that was read ahead, and the permit that counts it.
     ahead: VecDeque<Bytes>,
     counted: Option<OwnedSemaphorePermit>,
     rest: Option<Incoming>,
     trailers: Option<HeaderMap>,
-    /// Takes from trailers what must not cross, as from headers.
+    /// Removes trailer fields that must not be passed on, as from headers.
     clean: Option<fn(&mut HeaderMap)>,
-    /// How many more bytes `rest` may bring; `None`: any number.
+    /// How many more bytes `rest` may have; `None` means any number.
     allowed: Option<u64>,
-    /// Gives up on a rest that does not go on.
+    /// Ends a rest that stalls.
     stall_timeout: Option<StallTimeout>,
-    /// Kept until the body has been written out, so that a drain waits for it.
+    /// Held until the body is written, so that a drain waits for it.
     in_flight: Option<TaskTrackerToken>,
-    /// May refuse what still comes.
+    /// May refuse parts of the rest.
     screen: Option<Screen>,
-    /// Sees what passes.
+    /// Observes all data.
     witness: Option<Arc<dyn Witness>>,
-    /// A pause comes before an error.
+    /// Makes one pause before an error.
     pauses: bool,
-    /// Why the body ended, until the pause is over.
+    /// The error, until the pause is over.
     error: Option<BodyError>,
 }
 
-/// Somebody who sees a body pass without holding it up.
+/// Observes a body without delaying it.
 pub trait Witness: std::fmt::Debug + Send + Sync {
-    /// The next piece.
+    /// Gets the next piece of data.
     fn passes(&self, data: &[u8]);
 
-    /// That was all, to the proper end; may be told twice.
+    /// The body has ended properly. This may be called twice.
     fn has_passed(&self);
 }
 
-/// Says of each piece of a body's rest whether it may pass.
+/// Decides for each piece of a body's rest whether it may pass.
 struct Screen(Box<Passes>);
 
 type Passes = dyn FnMut(&[u8]) -> bool + Send + Sync;
@@ -73,84 +73,84 @@ impl Body {
         Self { head: bytes.into(), ..Self::default() }
     }
 
-    /// `head`, then the rest of a connection's message.
+    /// `head`, then the rest from a connection.
     #[must_use]
     pub fn streamed(head: Bytes, rest: Incoming) -> Self {
         Self { head, rest: Some(rest), ..Self::default() }
     }
 
-    /// The rest of a body of which `bytes` were taken already, whole again.
+    /// Puts `bytes` that were read earlier before the rest again.
     #[must_use]
     pub fn behind(mut self, bytes: Bytes) -> Self {
         self.head = bytes;
         self
     }
 
-    /// The same body, followed by `trailers`.
+    /// Adds `trailers` at the end.
     #[must_use]
     pub fn with_trailers(mut self, trailers: HeaderMap) -> Self {
         self.trailers = Some(trailers);
         self
     }
 
-    /// The same body, its trailers passed through `clean`.
+    /// Passes the trailers through `clean`.
     #[must_use]
     pub fn with_clean_trailers(mut self, clean: fn(&mut HeaderMap)) -> Self {
         self.clean = Some(clean);
         self
     }
 
-    /// The same body, ending in [`BodyError::TooLarge`] as soon as the rest brings more than `bytes`.
+    /// Ends the body in [`BodyError::TooLarge`] as soon as the rest has more than `bytes`.
     #[must_use]
     pub fn at_most(mut self, bytes: u64) -> Self {
         self.allowed = Some(bytes);
         self
     }
 
-    /// The same body, ending in [`BodyError::Stalled`] when the rest brings nothing for `span`.
+    /// Ends the body in [`BodyError::Stalled`] when no data arrives for `span`.
     #[must_use]
     pub fn patient(mut self, span: Duration) -> Self {
         self.stall_timeout = Some(StallTimeout { span, end: None });
         self
     }
 
-    /// The same body, ending in [`BodyError::Refused`] before the piece of its rest that `passes` says no to.
+    /// Ends the body in [`BodyError::Refused`] before the first piece of the rest that `passes` rejects.
     #[must_use]
     pub fn screened(mut self, passes: impl FnMut(&[u8]) -> bool + Send + Sync + 'static) -> Self {
         self.screen = Some(Screen(Box::new(passes)));
         self
     }
 
-    /// The same body, passing before `witness`.
+    /// Shows all data to `witness`.
     #[must_use]
     pub fn before(mut self, witness: Arc<dyn Witness>) -> Self {
         self.witness = Some(witness);
         self
     }
 
-    /// The same body, with one pause before it ends in an error. hyper writes out what it has whenever a body pauses, and
-    /// at an error it drops that: without a pause a caller could get an end of the connection and not even a status line.
+    /// Makes one pause before the body ends in an error. hyper writes its buffer whenever a body pauses, and drops it
+    /// at an error: without the pause, a caller might not even get a status line before the connection ends.
     #[must_use]
     pub fn pausing_before_an_error(mut self) -> Self {
         self.pauses = true;
         self
     }
 
-    /// The bytes that were at hand from the beginning.
+    /// The bytes that the body began with.
     #[must_use]
     pub fn first(&self) -> &[u8] {
         &self.head
     }
 
-    /// How much of it is held in memory by now, in bytes.
+    /// How many bytes are held in memory now.
     #[must_use]
     pub fn at_hand(&self) -> usize {
         let ahead: usize = self.ahead.iter().map(Bytes::len).sum();
         self.head.len() + ahead + self.trailers.as_ref().map_or(0, weight)
     }
 
-    /// Reads on until so many bytes are at hand or the body has ended; says whether it has. What was read stays when this
-    /// is dropped half-way. `counted` is kept as long as any of it is here.
+    /// Reads until `bytes` are held or the body has ended; returns whether it has ended. Data that was read stays when
+    /// this future is dropped. `counted` is held as long as the data.
     ///
     /// # Errors
     /// The body ends early.
@@ -174,7 +174,7 @@ impl Body {
         Ok(self.rest.as_ref().is_none_or(HttpBody::is_end_stream))
     }
 
-    /// Keeps `token` until the body is done or dropped.
+    /// Holds `token` until the body is done or dropped.
     #[must_use]
     pub fn in_flight(mut self, token: TaskTrackerToken) -> Self {
         self.in_flight = Some(token);
@@ -183,7 +183,7 @@ impl Body {
 }
 
 impl Body {
-    /// The next frame, seen by nobody yet.
+    /// The next frame, before the witness sees it.
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.head.has_remaining() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.head)))));
@@ -233,7 +233,7 @@ impl Body {
     }
 }
 
-/// How many bytes fields have, names and values together.
+/// The size of fields in bytes, names and values together.
 #[must_use]
 pub fn weight(fields: &HeaderMap) -> usize {
     fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
@@ -251,18 +251,18 @@ pub enum BodyError {
     /// The sender closed or broke the connection.
     #[error("the sender broke off")]
     Connection(#[from] hyper::Error),
-    /// Nothing came for too long.
+    /// No data arrived for too long.
     #[error("the sender stalled")]
     Stalled,
-    /// It grew over its limit.
+    /// The body exceeds its limit.
     #[error("the body is larger than allowed")]
     TooLarge,
-    /// What came next may not pass.
+    /// The screen rejected the next piece.
     #[error("the body has something that may not pass")]
     Refused,
 }
 
-/// How long a sender may pause. The timer is made at the first pause: most bodies have none.
+/// How long a sender may pause. The timer is created at the first pause, because most bodies have none.
 #[derive(Debug)]
 struct StallTimeout {
     span: Duration,
@@ -299,7 +299,7 @@ impl HttpBody for Body {
             if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
                 witness.passes(data);
             }
-            // Whoever knows the length does not ask for the end, and a chunked body has no other.
+            // A reader that knows the length does not poll the end, and a chunked body has no other sign of it.
             let last = frame
                 .as_ref()
                 .is_some_and(|frame| frame.as_ref().is_ok_and(|frame| frame.is_trailers() || self.is_end_stream()));
@@ -323,7 +323,7 @@ impl HttpBody for Body {
         let rest = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(head + rest.lower());
-        // A body with trailers has to be chunked, so it does not tell its exact size.
+        // A body with trailers must be chunked, so it does not report its exact size.
         if let (Some(upper), None) = (rest.upper(), &self.trailers) {
             hint.set_upper(head + upper);
         }

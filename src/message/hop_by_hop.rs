@@ -1,18 +1,20 @@
-//! What is for one hop of a message only.
+//! Header fields that belong to one hop.
 
 use http::{HeaderMap, HeaderName, header};
 
-/// Takes away the fields that `Connection` names (RFC 9110 section 7.6.1): they are for whoever receives the message, and
-/// go no further. For a request that is before anything is judged by them, or it would be judged by what is not sent.
-/// Those that are to be `kept` are not for whoever comes next anyway.
+use super::list::{Quotes, split};
+
+/// Removes the fields that `Connection` names (RFC 9110 section 7.6.1), except those to be `kept`: they are for the
+/// receiver of the message only. A request loses them before any layer reads them, so that no layer decides by a field
+/// that is not sent.
 pub fn take_connection_options(headers: &mut HeaderMap, kept: impl Fn(&str) -> bool) {
     if !headers.contains_key(header::CONNECTION) {
         return;
     }
-    // By bytes: an option that is no ASCII must not hide the others of its line.
-    let listed =
-        headers.get_all(header::CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    let names: Vec<_> = listed.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok()).collect();
+    // As bytes: an option that is not ASCII must not hide the others on its line.
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let options = lines.flat_map(|line| split(line.as_bytes(), Quotes::Tokens));
+    let names: Vec<_> = options.filter_map(|option| HeaderName::from_bytes(option).ok()).collect();
     for name in names.into_iter().filter(|name| !kept(name.as_str())) {
         headers.remove(name);
     }

@@ -1,12 +1,12 @@
-//! The name of a host, as it stands in `Host`, in an absolute target and in the configuration.
+//! Host names in `Host`, in absolute targets and in the configuration.
 
-/// The suffixes that are reserved for private use. The public DNS never answers for a name under them, so no page of the
-/// internet can have one as its origin and make it lead here: RFC 6761 (`localhost`, `test`), RFC 6762 (`local`), RFC 8375
-/// (`home.arpa`), and ICANN's board in 2024 (`internal`).
+/// The suffixes that are reserved for private use. The public DNS never answers for a name under them, so no page on
+/// the internet can have such an origin and make it resolve to this machine: RFC 6761 (`localhost`, `test`), RFC 6762
+/// (`local`), RFC 8375 (`home.arpa`), and ICANN's board in 2024 (`internal`).
 const PRIVATE: [&str; 5] = ["home.arpa", "internal", "local", "localhost", "test"];
 
-/// The name alone, by which two spellings of a host are compared: in lower case, without its port, and without the dot
-/// that ends a fully qualified name. An IPv6 address keeps its brackets.
+/// The name in lower case, without its port and without the dot at the end of a fully qualified name, so that two
+/// spellings of a host compare as equal. An IPv6 address keeps its brackets.
 #[must_use]
 pub fn name(authority: &str) -> String {
     let name = without_port(authority);
@@ -26,7 +26,7 @@ fn without_port(authority: &str) -> &str {
     }
 }
 
-/// Whether a name is for private use: one label, or under a reserved suffix.
+/// Whether a name is for private use: it has one label, or a reserved suffix.
 #[must_use]
 pub fn is_private(name: &str) -> bool {
     let under = |suffix: &str| name.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));

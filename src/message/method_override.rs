@@ -1,8 +1,9 @@
-//! What could make another call of a request than its request line says, to a server that knows it: frameworks let a field
-//! or a parameter stand for the method or the path. Zoho documents none of them, nor that they are ignored.
+//! Fields and parameters that override the method or the path of the request line: some frameworks obey them. Zoho
+//! documents neither that it obeys them nor that it ignores them.
 //!
-//! A name is read as the most generous server would: in any case, decoded twice, with full-width letters as plain ones,
-//! with or without what nobody sees, and with any separator, because PHP makes `_` of a dot, a blank and a bracket.
+//! A name is read as the most generous server reads it: in any case, decoded twice, with full-width letters as plain
+//! ones, with or without invisible characters, and with any separator, because PHP turns a dot, a space and a bracket
+//! into `_`.
 
 use std::collections::VecDeque;
 
@@ -10,7 +11,7 @@ use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
 use crate::message::payload_error::Fault;
 
-/// Known as fields, and to some servers as parameters; their words joined.
+/// Names of fields, which some servers also accept as parameters; without separators.
 const NAMES: [&str; 8] = [
     "httpmethodoverride",
     "xhttpmethod",
@@ -22,22 +23,22 @@ const NAMES: [&str; 8] = [
     "xrewriteurl",
 ];
 
-/// The word of `_method`, the parameter of Rails, Laravel, Symfony and Spring; alone it is any API's own.
+/// The word in `_method`, the parameter of Rails, Laravel, Symfony and Spring. Without `_` it is an ordinary name.
 const METHOD: &str = "method";
 
-/// As many words as the longest name has.
+/// The number of words in the longest name.
 const MOST_WORDS: usize = 4;
 
-/// No name is shorter, however it is written.
+/// The length of the shortest name in any spelling.
 const SHORTEST: usize = "_method".len();
 
-/// Whether a field of this name is one.
+/// Whether a field of this name is an override.
 #[must_use]
 pub fn is_override(name: &str) -> bool {
     could_be(name.as_bytes()) && is_in(name)
 }
 
-/// The first parameter of a query or a form that is one. Parameters are taken to end at `;` as well.
+/// The first override among the parameters of a query or a form. Parameters end at `&` and at `;`.
 #[must_use]
 pub fn in_parameters(pairs: &[u8]) -> Option<Fault> {
     let names = pairs.split(|byte| matches!(byte, b'&' | b';'));
@@ -45,20 +46,20 @@ pub fn in_parameters(pairs: &[u8]) -> Option<Fault> {
     names.filter(|name| name.len() >= SHORTEST && could_be(name)).find_map(of_name)
 }
 
-/// Looks for a parameter that is one in a body that passes in pieces.
+/// Looks for an override in a form that arrives in pieces.
 #[derive(Debug, Default)]
 pub struct Screen {
-    /// What came of the name of the parameter that is under way.
+    /// The part of the current parameter's name that has arrived.
     name: Vec<u8>,
-    /// Its name has ended.
+    /// The current parameter's name has ended.
     in_value: bool,
 }
 
 impl Screen {
-    /// Longer names are read no further: they are bytes of a file.
+    /// The longest name that is read; longer ones are bytes of a file.
     const LONGEST: usize = 64 * 1024;
 
-    /// Whether the next piece ends the name of one.
+    /// Whether the name of an override ends in the next piece.
     pub fn finds(&mut self, piece: &[u8]) -> bool {
         let ends = |byte: &u8| matches!(byte, b'&' | b';');
         piece.split_inclusive(ends).any(|pair| {
@@ -72,7 +73,7 @@ impl Screen {
         })
     }
 
-    /// Reads on in a name; whether it has ended and is one.
+    /// Reads more of a name; returns whether it has ended and is an override.
     fn read(&mut self, pair: &[u8], has_ended: bool) -> bool {
         let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
         self.in_value = name.len() < pair.len();
@@ -88,7 +89,7 @@ fn of_name(name: &[u8]) -> Option<Fault> {
     found.map(|name| fault(&String::from_utf8_lossy(&name)))
 }
 
-/// The first part of a multipart body (RFC 7578) that is one. Its name is looked for wherever it could stand.
+/// The first override among the parts of a multipart body (RFC 7578). A part's name is searched wherever it could be.
 #[must_use]
 pub fn in_parts(body: &[u8]) -> Option<Fault> {
     let mut rest = body;
@@ -100,8 +101,8 @@ pub fn in_parts(body: &[u8]) -> Option<Fault> {
     names.filter(|name| name.len() >= SHORTEST && could_be(name)).find_map(of_name)
 }
 
-/// The value of the first `name=`, and where the next one may begin: a value without quotes has all of its line, so that
-/// no byte is looked at more than twice.
+/// The value of the first `name=`, and where the next one may begin. A value without quotes takes the whole line, so
+/// that no byte is read more than twice.
 fn part_name(body: &[u8]) -> Option<(&[u8], &[u8])> {
     const NAME: &[u8] = b"name";
     let at = body.windows(NAME.len()).position(|window| window.eq_ignore_ascii_case(NAME))?;
@@ -118,7 +119,8 @@ fn part_name(body: &[u8]) -> Option<(&[u8], &[u8])> {
     })
 }
 
-/// Whether a name has the letters of one, or a byte that could stand for one. Nearly all names are told by this alone.
+/// Whether a name has the letters of an override, or a byte that could encode one. This alone rules out nearly all
+/// names.
 fn could_be(name: &[u8]) -> bool {
     let letter = |letter: u8| 1_u32 << (letter - b'a');
     let letters = name.iter().fold(0, |letters, byte| match byte.to_ascii_lowercase() {
@@ -130,7 +132,7 @@ fn could_be(name: &[u8]) -> bool {
     has(b"method") || has(b"url") || has(b"uri")
 }
 
-/// The fault that it is.
+/// The error for an override of this name.
 #[must_use]
 pub fn fault(name: &str) -> Fault {
     /// A name can be as long as a body.
@@ -140,7 +142,7 @@ pub fn fault(name: &str) -> Fault {
     Fault { parameter, pointer: String::new(), detail }
 }
 
-/// A name as servers decode it, those that know `%uXXXX` among them. What is broken stays as it is.
+/// A name as servers decode it, with `%uXXXX` as some of them know it. Invalid encodings stay as they are.
 fn decoded(name: &[u8]) -> Vec<u8> {
     let hex = |digits: Option<&[u8]>| {
         let digits = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
@@ -170,29 +172,29 @@ fn decoded(name: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether one of the names stands in a name, which may be of several parts: `request[_method]`, `a._method`.
+/// Whether a name is an override or has one as a part: `request[_method]`, `a._method`.
 fn is_in(name: &str) -> bool {
     let name = name.trim_start_matches(char::is_whitespace);
     let plain = name.bytes().all(|byte| byte.is_ascii_graphic());
     found(&skeleton(name, None)) || (!plain && found(&skeleton(name, Some(OTHER))))
 }
 
-// A skeleton has the letters and digits of a name, and these.
+// A skeleton has the letters and digits of a name, and these signs.
 
-/// `_` and `-`, and what could be decoded to one.
+/// `_` and `-`, and what some servers decode to them.
 const JOINER: u8 = b'-';
-/// What PHP makes `_` of where a name begins.
+/// What PHP turns into `_` at the start of a name.
 const LOOSE: u8 = b'.';
-/// All other separators.
+/// Every other separator.
 const OTHER: u8 = b':';
-/// A letter that is none of ASCII's.
+/// A letter outside ASCII.
 const FOREIGN: u8 = b'~';
 
-/// A name without its spelling; `unseen` stands for what nobody sees, for servers that end a name there.
+/// A name reduced to its letters and signs. `unseen` replaces invisible characters, for servers that end a name there.
 fn skeleton(name: &str, unseen: Option<u8>) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len());
     for letter in name.chars() {
-        // What decomposes to itself need not be looked up.
+        // These decompose to themselves.
         if letter.is_ascii() || letter == char::REPLACEMENT_CHARACTER {
             out.extend(sign(letter, unseen));
         } else {
@@ -202,7 +204,7 @@ fn skeleton(name: &str, unseen: Option<u8>) -> Vec<u8> {
     out
 }
 
-/// What stands for a letter in a skeleton.
+/// The sign for a letter in a skeleton.
 fn sign(letter: char, unseen: Option<u8>) -> Option<u8> {
     match letter {
         'a'..='z' | '0'..='9' | 'A'..='Z' => u8::try_from(letter).ok().map(|letter| letter.to_ascii_lowercase()),
@@ -216,7 +218,7 @@ fn sign(letter: char, unseen: Option<u8>) -> Option<u8> {
     }
 }
 
-/// Controls, marks that change the letter before them, and what Unicode calls default ignorable.
+/// Control characters, combining marks, and what Unicode calls default ignorable.
 fn is_unseen(letter: char) -> bool {
     letter.is_control()
         || is_combining_mark(letter)
@@ -229,7 +231,7 @@ fn is_unseen(letter: char) -> bool {
         || matches!(letter, '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Looks at each run of words that is a part of its own: with nothing or a separator of parts before and behind it.
+/// Looks for an override among the parts of a name. A part has a separator or an end on both sides.
 fn found(skeleton: &[u8]) -> bool {
     let from = |at: usize, is_sought: fn(&u8) -> bool| {
         skeleton[at..].iter().position(is_sought).map_or(skeleton.len(), |offset| at + offset)
@@ -253,7 +255,7 @@ fn found(skeleton: &[u8]) -> bool {
     false
 }
 
-/// A word of a skeleton and what stands before it.
+/// A word of a skeleton and the signs before it.
 struct Word<'s> {
     is_first: bool,
     gap: &'s [u8],
@@ -269,7 +271,7 @@ impl Word<'_> {
     }
 }
 
-/// Whether words make a name, from the last one back to one that begins a part.
+/// Whether the words of one part, from the last one back, make an override.
 fn make_a_name(words: &VecDeque<Word<'_>>) -> bool {
     let mut joined = Vec::new();
     words.iter().any(|word| {
@@ -282,7 +284,7 @@ fn is_of_a_word(sign: &u8) -> bool {
     sign.is_ascii_alphanumeric() || *sign == FOREIGN
 }
 
-/// Whether what stands between two words parts them for good.
+/// Whether the signs between two words separate parts.
 fn ends_part(gap: &[u8]) -> bool {
     gap.iter().any(|sign| *sign != JOINER)
 }

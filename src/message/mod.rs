@@ -1,9 +1,9 @@
-//! HTTP messages: bodies, field values and names that several layers read.
+//! HTTP messages: bodies, field values and names that several layers use.
 
 pub mod body;
-pub mod boxed;
 pub mod hop_by_hop;
 pub mod host;
+pub mod list;
 pub mod method_override;
 pub mod payload_error;
 pub mod protocol;

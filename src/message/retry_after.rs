@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, header};
 
-/// How long a server asks to be left alone from `now` on; `None` when it does not say so in a form that can be read.
+/// How long a server asks clients to wait from `now` on; `None` without a valid value.
 #[must_use]
 pub fn read(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number holds are a very long time.
+        // A number that does not fit is a very long time.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     Some(httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default())

@@ -1,4 +1,4 @@
-//! The guard room: whether a web page made the request.
+//! Refuses requests that a web page made.
 //!
 //! Whatever runs in a browser on this machine can reach a port on loopback, and would act as Zoho's administrator. A
 //! page of another origin shows itself by `Origin` (RFC 6454) or `Sec-Fetch-Site` (W3C Fetch Metadata). A page whose own
@@ -9,20 +9,17 @@
 //! addresses and `localhost` are trustworthy; by any other way to here, such as `0.0.0.0` or a name in the hosts file, a
 //! page would come without a sign. So a browser has to use the former.
 
-use std::{
-    future::ready,
-    net::IpAddr,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{future::ready, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Request, Response, header, uri::Authority};
-use hyper::body::Incoming;
-use tower::{Layer, Service};
 
 use crate::{
-    listener::peer::{Exposure, Peer},
-    message::{body::Body, boxed::BoxFuture, host},
+    call::{
+        Accepted,
+        peer::{Exposure, Peer},
+    },
+    message::{body::Body, host},
+    middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     problem::{Cause, Foreign, Refusal},
     zoho::host::ZohoHost,
 };
@@ -42,9 +39,9 @@ impl KnownHosts {
     ///
     /// # Errors
     /// [`Cause::ForeignOrigin`], naming the field.
-    pub fn check_host<B>(&self, request: &Request<B>) -> Result<(), Cause> {
+    pub fn check_host<B>(&self, request: &Request<B>, peer: &Peer) -> Result<(), Cause> {
         // From other machines and through a file no page gets in by its name alone.
-        let local = request.extensions().get::<Peer>().is_some_and(|peer| peer.exposure == Exposure::Loopback);
+        let local = peer.exposure == Exposure::Loopback;
         // What a target names by itself goes before Host (RFC 9112 section 3.2.2).
         let asked = request.uri().authority().map(Authority::as_str).or_else(|| host_field(request.headers()));
         match asked {
@@ -109,61 +106,36 @@ fn is_own(origin: Option<&str>, host: Option<&str>) -> bool {
     authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
 }
 
-/// Hangs the room.
-#[derive(Debug, Clone)]
-pub struct GuardLayer(KnownHosts);
-
-/// The room.
-#[derive(Debug, Clone)]
-pub struct Guard<S> {
+/// Lets in by known names only.
+#[derive(Debug)]
+pub struct BrowserGuard {
     hosts: KnownHosts,
-    inner: S,
 }
 
-impl GuardLayer {
+impl BrowserGuard {
     /// Lets in by these names.
     #[must_use]
-    pub fn new(hosts: KnownHosts) -> Self {
-        Self(hosts)
+    pub fn layer(hosts: KnownHosts) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(Self { hosts })
     }
 }
 
-impl<S> Layer<S> for GuardLayer {
-    type Service = Guard<S>;
-
-    fn layer(&self, inner: S) -> Guard<S> {
-        Guard { hosts: self.0.clone(), inner }
-    }
-}
-
-impl<S> Service<Request<Incoming>> for Guard<S>
-where
-    S: Service<
-            Request<Incoming>,
-            Response = Response<Body>,
-            Error = Refusal,
-            Future = BoxFuture<Response<Body>, Refusal>,
-        >,
-{
+impl<S: Inner<Accepted>> Middleware<Accepted, S> for BrowserGuard {
     type Response = Response<Body>;
     type Error = Refusal;
-    type Future = BoxFuture<Response<Body>, Refusal>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
-        self.hosts.as_origin_form(&mut request);
+    fn handle(self: &Arc<Self>, mut accepted: Accepted, inner: &mut S) -> BoxFuture {
+        let Accepted { request, peer, .. } = &mut accepted;
+        self.hosts.as_origin_form(request);
         let zohos = || host_field(request.headers()).is_some_and(|host| ZohoHost::of(&host::name(host)).is_some());
         let checked = check_origin(request.headers()).and_then(|()| match request.uri().authority() {
-            // Whose host this is, the route room judges.
+            // The router decides whose host this is.
             Some(_) => Ok(()),
-            // So it does of Zoho's hosts, of which it serves the account's alone and says so of all others.
-            None => self.hosts.check_host(&request).or_else(|cause| if zohos() { Ok(()) } else { Err(cause) }),
+            // Also for Zoho's hosts: it serves the account's alone, and its refusal names the others.
+            None => self.hosts.check_host(request, peer).or_else(|cause| if zohos() { Ok(()) } else { Err(cause) }),
         });
         match checked {
-            Ok(()) => self.inner.call(request),
+            Ok(()) => inner.call(accepted),
             Err(cause) => Box::pin(ready(Err(cause.into()))),
         }
     }
@@ -175,10 +147,11 @@ mod tests {
 
     fn outcome(exposure: Exposure, uri: &str, fields: &[(&'static str, &str)]) -> Result<(), Cause> {
         let hosts = KnownHosts::new(["people.zoho.com".to_owned(), "Gateway.Example".to_owned()]);
-        let request = Request::get(uri).extension(Peer { exposure, names: Arc::default() });
+        let peer = Peer { exposure, names: Arc::default() };
+        let request = Request::get(uri);
         let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let request = request.body(()).unwrap();
-        check_origin(request.headers()).and_then(|()| hosts.check_host(&request))
+        check_origin(request.headers()).and_then(|()| hosts.check_host(&request, &peer))
     }
 
     #[test]

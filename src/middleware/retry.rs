@@ -1,60 +1,45 @@
-//! The retry room: a call that Zoho did not execute is sent again, under a permit of its own.
+//! Sends a call again that Zoho did not execute, under a permit of its own.
 //!
 //! It stands above the throttle, so every attempt asks for a slot. Two answers mean "not executed": a refused token, after
-//! which the call goes once more if the token room has a fresh one, and a lock, after which it returns to the front of the queue if its
-//! caller can still wait. Every other answer, and every fault, goes to the caller: what Zoho may have executed is never
+//! which the call goes once more if there is a fresh one, and a lock, after which it returns to the front of the queue if
+//! its caller can still wait. Every other answer, and every fault, goes to the caller: what Zoho may have executed is never
 //! sent twice.
 
-use std::task::{Context, Poll};
+use std::sync::Arc;
 
 use http::Response;
-use tower::{Layer, Service, ServiceExt};
 
 use crate::{
     call::{Answer, Call, RetryReason},
     ledger::Arrival,
-    message::{body::Body, boxed::BoxFuture},
+    message::body::Body,
+    middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     os::clock,
     problem::{Cause, Refusal},
 };
 
-/// Hangs the room.
-#[derive(Debug, Clone, Copy)]
-pub struct RetryLayer;
+/// Repeats calls.
+#[derive(Debug)]
+pub struct Retry;
 
-/// The room.
-#[derive(Debug, Clone)]
-pub struct Retry<S> {
-    inner: S,
-}
-
-impl<S> Layer<S> for RetryLayer {
-    type Service = Retry<S>;
-
-    fn layer(&self, inner: S) -> Retry<S> {
-        Retry { inner }
+impl Retry {
+    /// Repeats the calls of its stack.
+    #[must_use]
+    pub fn layer() -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(Self)
     }
 }
 
-impl<S> Service<Call> for Retry<S>
-where
-    S: Service<Call, Response = Answer, Error = Refusal> + Clone + Send + 'static,
-    S::Future: Send,
-{
+impl<S: Inner<Call, Answer>> Middleware<Call, S> for Retry {
     type Response = Response<Body>;
     type Error = Refusal;
-    type Future = BoxFuture<Response<Body>, Refusal>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut call: Call) -> Self::Future {
-        let mut inner = self.inner.clone();
+    fn handle(self: &Arc<Self>, mut call: Call, inner: &mut S) -> BoxFuture {
+        let mut inner = inner.clone();
         Box::pin(async move {
             loop {
                 let (again, context, token_refused) = (call.again(), call.context.clone(), call.token_refused);
-                let answer = inner.ready().await?.call(call).await?;
+                let answer = inner.call(call).await?;
                 call = match (answer.retry, again) {
                     (Some(RetryReason::TokenRefused(_)), Some(again)) if !token_refused => {
                         Call { token_refused: true, ..again }
@@ -74,12 +59,9 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tower::service_fn;
+    use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
     use super::*;
     use crate::{
@@ -88,11 +70,10 @@ mod tests {
         zoho::reply::TokenRefusal,
     };
 
-    /// What a room beyond the door answers, one after the other; the last one repeats.
-    fn room(
-        answers: &'static [Option<fn() -> RetryReason>],
-    ) -> (Retry<impl Service<Call, Response = Answer, Error = Refusal, Future: Send> + Clone + Send>, Arc<AtomicUsize>)
-    {
+    type Service = BoxCloneSyncService<Call, Response<Body>, Refusal>;
+
+    /// Before a service that gives these answers, one after the other; the last one repeats.
+    fn retry(answers: &'static [Option<fn() -> RetryReason>]) -> (Service, Arc<AtomicUsize>) {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
         let inner = service_fn(move |call: Call| {
@@ -102,7 +83,7 @@ mod tests {
             response.headers_mut().insert("x-front", u16::from(call.arrival == Arrival::Requeued).into());
             async move { Ok(Answer { response, retry }) }
         });
-        (RetryLayer.layer(inner), calls)
+        (BoxCloneSyncService::new(Retry::layer().layer(BoxCloneSyncService::new(inner))), calls)
     }
 
     fn locked() -> RetryReason {
@@ -117,8 +98,8 @@ mod tests {
         answers: &'static [Option<fn() -> RetryReason>],
         call: Call,
     ) -> (Result<Response<Body>, Refusal>, usize) {
-        let (room, calls) = room(answers);
-        let outcome = room.oneshot(call).await;
+        let (retry, calls) = retry(answers);
+        let outcome = retry.oneshot(call).await;
         (outcome, calls.load(Ordering::SeqCst))
     }
 
@@ -152,6 +133,6 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_is_passed_on() {
         let refusing = service_fn(|_: Call| async { Err::<Answer, _>(Refusal::from(Cause::ShuttingDown)) });
-        assert!(RetryLayer.layer(refusing).oneshot(call("/a")).await.is_err());
+        assert!(Retry::layer().layer(BoxCloneSyncService::new(refusing)).oneshot(call("/a")).await.is_err());
     }
 }

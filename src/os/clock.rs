@@ -1,8 +1,8 @@
-//! The one place that reads the time, so that tests can stop it.
+//! The only place that reads the time, so that tests can stop it.
 //!
-//! An [`Instant`] means nothing to another process. What has to outlive this one is written in nanoseconds of
-//! CLOCK_MONOTONIC, by an [`Anchor`], and read back by the anchor of the next process, if both lived in one [`BootId`].
-//! The wall clock has no part in it: it may step, and a step would free slots that Zoho still counts.
+//! An [`Instant`] means nothing to another process. Times that outlive this process are nanoseconds of CLOCK_MONOTONIC:
+//! an [`Anchor`] converts them, and the anchor of the next process reads them back if both have the same [`BootId`].
+//! The wall clock is not used: it may step, and a step would free slots that Zoho still counts.
 
 use std::{fs, time::Duration};
 
@@ -16,17 +16,17 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The wall clock, for dates that others wrote. Never for spans: it may step.
+/// The wall clock, only to compare with dates from other machines. Never for durations: it may step.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
 pub fn wall() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }
 
-/// A moment as an [`Instant`] and as CLOCK_MONOTONIC has it, to translate between the two.
+/// One moment as an [`Instant`] and as a number of CLOCK_MONOTONIC, to convert between the two.
 ///
-/// The two cannot be read at once, so the anchor knows that the number lay between `before` and `after`, and errs to
-/// the later side both ways: a time that passes through the disk never comes back earlier than it was.
+/// The two cannot be read at once, so the anchor knows only that the number was between `before` and `after`. It errs
+/// to the later side in both directions: a time that is written to disk never comes back earlier than it was.
 #[derive(Debug, Clone, Copy)]
 pub struct Anchor {
     instant: Instant,
@@ -34,21 +34,21 @@ pub struct Anchor {
     after: i64,
 }
 
-/// A life of CLOCK_MONOTONIC: one boot of one machine, and by how much the process's time namespace moves its clock.
+/// Identifies a run of CLOCK_MONOTONIC: one boot of one machine, and the offset of the process's time namespace.
 ///
-/// Numbers of one era can be compared; between two eras they say nothing. The namespace's own number tells nothing: the
-/// kernel gives it to the next namespace when the last process of the one before has ended. Two namespaces that move the
-/// clock by the same time have the same clock.
+/// Numbers can be compared only under the same id. The namespace's own number does not identify a clock: the kernel
+/// gives it to the next namespace when the last process of a namespace has ended. Two namespaces with the same offset
+/// have the same clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootId(String);
 
 // === impl Anchor ===
 
 impl Anchor {
-    /// Drops anchor at this moment.
+    /// An anchor at this moment.
     #[must_use]
     pub fn drop_here() -> Self {
-        // A thread that is put aside between the readings would widen the gap, so the narrowest of a few is taken.
+        // A thread that is preempted between the readings widens the gap, so the narrowest of a few is used.
         let reading = || {
             let before = monotonic();
             let instant = now();
@@ -58,20 +58,20 @@ impl Anchor {
         (1..READINGS).map(|_| reading()).fold(first, |best, next| if next.gap() < best.gap() { next } else { best })
     }
 
-    /// An anchor of a test's own making.
+    /// An anchor for tests.
     #[cfg(test)]
     #[must_use]
     pub(crate) fn at(instant: Instant, nanos: i64) -> Self {
         Self { instant, before: nanos, after: nanos }
     }
 
-    /// The number of the anchor's own moment.
+    /// The anchor's moment as a number.
     #[must_use]
     pub fn moment(&self) -> i64 {
         self.after
     }
 
-    /// An instant as a number of this era.
+    /// Converts an instant to a number.
     #[must_use]
     pub fn nanos(&self, instant: Instant) -> i64 {
         match instant.checked_duration_since(self.instant) {
@@ -80,12 +80,12 @@ impl Anchor {
         }
     }
 
-    /// A number of this era as an instant.
+    /// Converts a number under the same id to an instant.
     #[must_use]
     pub fn instant(&self, nanos: i64) -> Instant {
         let span = Duration::from_nanos(nanos.abs_diff(self.before));
         if nanos < self.before {
-            // Before the clock's own beginning nothing can be waited for any more.
+            // Nothing waits for a moment before the clock began.
             self.instant.checked_sub(span).unwrap_or(self.instant)
         } else {
             self.instant.checked_add(span).unwrap_or_else(|| self.instant + FAR_FUTURE)
@@ -100,18 +100,18 @@ impl Anchor {
 // === impl BootId ===
 
 impl BootId {
-    /// The era of this process; `None` when the system does not tell, and then nothing may be compared.
+    /// The id of this process's clock; `None` when the system does not tell, and then numbers cannot be compared.
     #[must_use]
     pub fn current() -> Option<Self> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         let own = fs::read_link("/proc/self/ns/time").ok()?;
-        // The offsets are those of the namespace that children are born in.
+        // The offsets belong to the namespace of child processes.
         let of_children = fs::read_link("/proc/self/ns/time_for_children").ok()?;
         let offsets = fs::read_to_string("/proc/self/timens_offsets").ok()?;
         if own == of_children { Self::of(&boot, &offsets) } else { None }
     }
 
-    /// The era of this boot, in a namespace with these offsets: a line for each clock, with its name, seconds and
+    /// The id for this boot and a namespace with these offsets, which have a line for each clock: name, seconds and
     /// nanoseconds.
     fn of(boot: &str, offsets: &str) -> Option<Self> {
         let boot = boot.trim();
@@ -121,21 +121,21 @@ impl BootId {
         (!boot.is_empty()).then(|| Self(format!("{boot} monotonic {seconds} {nanos}")))
     }
 
-    /// An era of a test's own making.
+    /// An id for tests.
     #[cfg(test)]
     #[must_use]
     pub(crate) fn named(name: &str) -> Self {
         Self(name.to_owned())
     }
 
-    /// The era's name, the same for all processes that live in it.
+    /// The id as text, the same for all processes with this clock.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// CLOCK_MONOTONIC in nanoseconds. It stands still while the machine sleeps, which makes spans longer, never shorter.
+/// CLOCK_MONOTONIC in nanoseconds. It stops while the machine sleeps, which makes waiting times longer, never shorter.
 fn monotonic() -> i64 {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Monotonic);
     tv_sec.saturating_mul(1_000_000_000).saturating_add(tv_nsec)
@@ -145,10 +145,10 @@ fn saturated(span: Duration) -> i64 {
     i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Enough that one of them is not interrupted.
+/// Enough readings that one of them is not interrupted.
 const READINGS: usize = 5;
 
-/// Longer than any process lives, and still within every clock.
+/// Longer than any process runs, and still within every clock.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 #[cfg(test)]
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn two_anchors_of_one_era_agree_and_err_to_the_later_side() {
+    fn two_anchors_of_one_clock_agree_and_err_to_the_later_side() {
         let (first, second) = (Anchor::drop_here(), Anchor::drop_here());
         for seconds in [0, 1, 3_600] {
             let instant = first.instant + Duration::from_secs(seconds);
@@ -184,10 +184,10 @@ mod tests {
         }
     }
 
-    /// The second of two time namespaces had the number of the first, and a kill -9 in the one was followed by a start in
-    /// the other: times were compared that had nothing to do with each other, and one call too many arrived.
+    /// The second of two time namespaces had the number of the first. After a kill -9 in one and a start in the other,
+    /// the gateway compared unrelated times, and one call too many arrived.
     #[test]
-    fn another_offset_is_another_era() {
+    fn another_offset_is_another_clock() {
         let offsets = |monotonic| format!("monotonic  {monotonic}\nboottime  5  0\n");
         let boot_id = |boot, monotonic| BootId::of(boot, &offsets(monotonic));
         let here = boot_id("a\n", "0         0");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_no_era() {
+    fn unreadable_offsets_give_no_id() {
         for offsets in
             ["", "boottime 0 0", "monotonic", "monotonic 0", "monotonic 0 0 0", "monotonic x 0", "monotonic 0 -1"]
         {
@@ -210,9 +210,9 @@ mod tests {
         assert_eq!(BootId::of(" \n", "monotonic 0 0"), None);
     }
 
-    /// What an earlier version wrote names the namespace by its number, and has to count as another era.
+    /// An earlier version named the namespace by its number, which has to count as another clock.
     #[test]
-    fn an_era_of_the_former_form_is_another() {
+    fn an_id_of_the_former_form_is_another() {
         let boot = "6f8c2c1e-0000-4000-8000-000000000000";
         let here = BootId::of(boot, "monotonic 0 0").map(|boot_id| boot_id.as_str().to_owned());
         assert_ne!(here, Some(format!("{boot} time:[4026531834]")));
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_era_is_the_same_for_as_long_as_it_lasts() {
+    fn the_id_stays_the_same() {
         let current = BootId::current();
         assert!(current.is_some(), "the kernel has time namespaces (Linux 5.6)");
         assert_eq!(current, BootId::current());

@@ -1,5 +1,6 @@
-//! What the gateway needs of the operating system: the time, files, and the signal to stop.
+//! What the gateway needs from the operating system: time, files and the shutdown.
 
+pub mod atomic_file;
 pub mod clock;
 pub mod shutdown;
 pub mod writable;

@@ -1,4 +1,4 @@
-//! The way out: first no new work, then, when the drain's time is up, no work at all.
+//! Shutdown: first no new work, then, at the end of the drain, no work at all.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-/// How long a drain waits for what a call needs before it can wait for its turn or be sent.
+/// How long a drain waits for the rest of a body or for a token.
 const MOMENT: Duration = Duration::from_secs(2);
 
 /// The state of a shutdown; clones share it.
@@ -19,7 +19,7 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// No new work from here on.
+    /// Begins the drain: no new work from here on.
     pub fn drain(&self) {
         self.draining.cancel();
         self.in_flight.close();
@@ -36,29 +36,29 @@ impl Shutdown {
         self.draining.cancelled().await;
     }
 
-    /// Resolves when a drain is under way and has had a moment for what usually takes no longer: the rest of a body, a
-    /// token. Asked later, it gives that moment from then on.
+    /// Resolves a moment after the drain has begun, so that the rest of a body or a token can arrive. Called later, it
+    /// waits a moment from then on.
     pub async fn impatient(&self) {
         self.draining().await;
         tokio::time::sleep(MOMENT).await;
     }
 
-    /// Ends what is still under way.
+    /// Ends all work.
     pub fn cut(&self) {
         self.cut_off.cancel();
     }
 
-    /// Resolves when what is still under way has to end.
+    /// Resolves when all work has to end.
     pub async fn cut_off(&self) {
         self.cut_off.cancelled().await;
     }
 
-    /// Stands for one request until dropped.
+    /// Counts one request as in flight until the token is dropped.
     pub fn in_flight(&self) -> TaskTrackerToken {
         self.in_flight.token()
     }
 
-    /// Resolves when a drain has begun and no request is under way.
+    /// Resolves when the drain has begun and no request is in flight.
     pub async fn drained(&self) {
         self.in_flight.wait().await;
     }

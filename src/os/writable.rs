@@ -1,5 +1,5 @@
-//! Whether files and folders could be made, found out by making them: permissions, read-only mounts and quotas have too
-//! many forms to be read off. What was made is removed at once.
+//! Tests whether files and folders can be created, by creating and removing them: permissions, read-only mounts and
+//! quotas have too many forms to predict the result.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -8,33 +8,35 @@ use std::{
     path::Path,
 };
 
+use super::atomic_file::folder_of;
+
 /// How many links Linux follows on one path.
 const MOST_LINKS: usize = 40;
 
-/// Makes a file in a folder that is there, and removes it.
+/// Creates a file in an existing folder and removes it.
 ///
 /// # Errors
-/// What the system says; a path that is no folder is one too.
+/// What the system says, also when the path does not lead to a folder.
 pub fn file_in(folder: &Path) -> io::Result<()> {
     let path = folder.join(format!(".zoho-gateway-check-{}", std::process::id()));
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
     match made {
         Ok(_) => fs::remove_file(&path),
-        // Another process of this number, in a container, tries the same.
+        // A process with the same id, in another container, tests the same folder.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Whether a file could be made at a path where none is. A link that leads nowhere is followed, as the system does when
-/// it makes the file.
+/// Tests whether a file can be created at a path where none exists. A link that leads nowhere is followed, as the
+/// system follows it when it creates the file.
 ///
 /// # Errors
 /// What the system says.
 pub fn file_at(path: &Path) -> io::Result<()> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(&path);
         match path.read_link() {
             Ok(target) => path = folder.join(target),
             Err(_) => return file_in(folder),
@@ -43,7 +45,7 @@ pub fn file_at(path: &Path) -> io::Result<()> {
     Err(io::Error::other("too many links lead to each other"))
 }
 
-/// Makes a folder that is not there, with those above it and a file in it, and removes all of that.
+/// Creates a missing folder with its parents and a file in it, and removes all of them.
 ///
 /// # Errors
 /// What the system says.
@@ -61,7 +63,7 @@ pub fn folder(path: &Path) -> io::Result<()> {
     }
     let outcome = outcome.and_then(|()| file_in(path));
     for path in made.into_iter().rev() {
-        // It is not empty when a gateway has begun to use it meanwhile; then it is that one's.
+        // A folder that is not empty belongs to a gateway that has started meanwhile.
         let _ = fs::remove_dir(path);
     }
     outcome

@@ -1,9 +1,12 @@
 //! Why the gateway itself answers a call instead of Zoho.
 //!
-//! StackDeps return a [`Refusal`]; [`crate::problem::respond`] alone makes HTTP of it.
+//! A layer returns a [`Refusal`]. [`table`] has a row for each problem type, and [`respond`] turns a refusal into HTTP.
+//! A new problem type needs a variant of [`Cause`], its row, its detail and a row in `docs/`; the compiler asks for the
+//! first three.
 
 pub mod ratelimit;
 pub mod respond;
+pub mod table;
 
 use std::time::Duration;
 
@@ -19,18 +22,18 @@ use crate::{
 /// A call that is not answered by Zoho.
 #[derive(Debug)]
 pub struct Refusal {
-    /// Why; boxed, so that a room's `Result` stays small.
+    /// The reason; boxed, so that a layer's `Result` stays small.
     pub cause: Box<Cause>,
-    /// Whose call it was, once known.
+    /// The account of the call, once known.
     pub account: Option<AccountName>,
-    /// Which call it was, once known.
+    /// The route of the call, once known.
     pub route: Option<RouteId>,
-    /// What is left for the call, where that is the reason.
+    /// What is left of the call's limits, where that is the reason.
     pub allowance: Option<Allowance>,
 }
 
 impl Refusal {
-    /// The same refusal, told whose and which call it was.
+    /// Adds account and route of the call.
     #[must_use]
     pub fn of(mut self, context: &CallContext) -> Self {
         self.account = Some(context.account.name.clone());
@@ -38,7 +41,7 @@ impl Refusal {
         self
     }
 
-    /// The same refusal, with what is left for the call.
+    /// Adds what is left of the call's limits.
     #[must_use]
     pub fn with_allowance(mut self, allowance: Allowance) -> Self {
         self.allowance = Some(allowance);
@@ -52,64 +55,64 @@ impl From<Cause> for Refusal {
     }
 }
 
-/// The reasons, one for each problem type of the interface.
+/// The reasons. Each belongs to one problem type.
 #[derive(Debug, Clone)]
 pub enum Cause {
-    /// It is no request that HTTP knows, or none that the gateway takes.
+    /// The request is not valid HTTP, or the gateway does not support it.
     Protocol(ProtocolFault),
-    /// It looks as if a web page in a browser had made it.
+    /// A web page in a browser seems to have sent it.
     ForeignOrigin(Foreign),
     /// The payload breaks the route's documented rules.
     InvalidPayload(Vec<Fault>),
-    /// Callers are configured, and this is none of them.
+    /// Callers are configured, and authentication failed.
     CallerUnauthenticated(Unauthenticated),
-    /// A token cannot be judged, because its issuer's keys were never had.
+    /// The gateway cannot verify a token, because it never had the keys of its issuer.
     IssuerUnavailable {
-        /// Which issuer, as the configuration names it.
+        /// The issuer's name in the configuration.
         issuer: String,
-        /// Until they are asked for again.
+        /// Until the gateway fetches them again.
         retry_after: Duration,
     },
-    /// The caller is known, and may not do this.
+    /// The caller is known, but not allowed to do this.
     CallerForbidden(Forbidden),
-    /// The caller asks more often than it may.
+    /// The caller has reached its own limit.
     CallerLimit {
-        /// Until it may ask again.
+        /// Until its next call is allowed.
         retry_after: Duration,
     },
-    /// No row of the catalogue fits, and unknown calls are denied; or the target is none of Zoho's.
+    /// No row of the catalogue matches and unknown calls are denied, or the target does not belong to Zoho.
     UnknownRoute {
         /// What to do about it.
         detail: String,
     },
-    /// `Gateway-Account` names none, or is needed and missing.
+    /// `Gateway-Account` names an unknown account, or it is missing where it is needed.
     UnknownAccount {
         /// What to do about it.
         detail: String,
     },
-    /// The body is larger than it may be.
+    /// The body is too large.
     BodyTooLarge {
         /// The limit in bytes.
         limit: u64,
-        /// It is a form, and the limit is `proxy.max_form`; else it is `proxy.max_body`.
+        /// The body is a form and the limit is `proxy.max_form`; otherwise it is `proxy.max_body`.
         form: bool,
     },
-    /// The caller broke off while sending its body.
+    /// The caller stopped before the end of its body.
     BodyIncomplete,
-    /// A body without a type, which streamed, has a parameter that could make another call of this one.
+    /// A streamed body without a type has a parameter that could override the call.
     BodyOverrides,
-    /// The body is compressed, or in a charset in which it may say something else than in UTF-8.
+    /// The body is compressed, or in a charset in which it may mean something else than in UTF-8.
     BodyEncoded {
-        /// How it is encoded.
+        /// The encoding of the body.
         encoding: Encoding,
-        /// Why it is read at all.
+        /// Why the gateway reads the body at all.
         reader: Reader,
     },
     /// No slot comes free within the caller's wait.
     ThresholdSaturated {
         /// Until the call could succeed.
         retry_after: Duration,
-        /// It is the account's daily limit that has no room.
+        /// The account's daily limit is the reason.
         daily: bool,
     },
     /// Zoho has locked the call for longer than the caller waits.
@@ -117,59 +120,59 @@ pub enum Cause {
         /// Until the lock ends.
         retry_after: Duration,
     },
-    /// As many callers wait as may.
+    /// The queue is full.
     QueueFull {
         /// Until the call could succeed.
         retry_after: Duration,
-        /// What there is too much of.
+        /// The limit of the queue that is reached.
         limit: Limit,
     },
-    /// The state store cannot be written to, and nothing is sent unrecorded.
+    /// The gateway cannot write to the state store, and it sends nothing unrecorded.
     StateUnavailable,
-    /// The audit cannot be written to, and no write is sent without its line.
+    /// The gateway cannot write to the audit log, and it sends no write without an audit line.
     AuditUnavailable,
-    /// No connection to Zoho could be had; nothing was sent.
+    /// The gateway got no connection to Zoho and sent nothing.
     UpstreamUnreachable(UpstreamFault),
-    /// Zoho's answer was no HTTP, or broke off before its head was complete.
+    /// Zoho's answer was not valid HTTP, or ended before its head was complete.
     UpstreamInvalidResponse(UpstreamFault),
     /// Zoho did not answer in time.
     UpstreamTimeout(UpstreamFault),
-    /// Zoho no longer takes the account's credentials.
+    /// Zoho no longer accepts the account's credentials.
     AccountUnauthorised {
         /// The error value that Zoho gave.
         reason: String,
     },
-    /// The credentials are those of another data centre.
+    /// The credentials belong to another data centre.
     WrongDataCenter {
-        /// Where the account is said to live.
+        /// The account's data centre in the configuration.
         configured: DataCenter,
-        /// Where its credentials are good.
+        /// The data centre where the credentials are valid.
         valid_at: DataCenter,
     },
     /// The account's token lacks the scope that the route needs.
     ScopeMissing {
-        /// Those of which one would suffice; empty where the catalogue names none.
+        /// Each of these scopes is enough; empty where the catalogue names none.
         scopes: Vec<String>,
-        /// How that is known.
+        /// How the gateway knows.
         evidence: ScopeEvidence,
     },
-    /// Zoho, or our own ledger on its behalf, allows no further token request for now.
+    /// Zoho, or our ledger of token requests, allows no further token request for now.
     TokenThrottled {
-        /// Until a token could be had.
+        /// Until the next token request is allowed.
         retry_after: Duration,
     },
-    /// The caller wants an answer from the cache, and there is none to be used.
+    /// The caller wants an answer from the cache, and the cache has no usable one.
     NotCached,
-    /// The gateway takes no new work.
+    /// The gateway accepts no new work.
     ShuttingDown,
     /// The gateway stops before the call is answered.
     CutOff(Fate),
-    /// A defect of the gateway.
+    /// A bug in the gateway.
     Internal,
 }
 
 impl Cause {
-    /// The same of a token request, after which the call itself was not sent.
+    /// Says that a token request failed, so the call itself was not sent.
     #[must_use]
     pub fn before_the_call(mut self) -> Self {
         if let Self::UpstreamUnreachable(fault) | Self::UpstreamInvalidResponse(fault) | Self::UpstreamTimeout(fault) =
@@ -178,76 +181,6 @@ impl Cause {
             fault.before_the_call = true;
         }
         self
-    }
-
-    /// Whether Zoho may have executed the call, or may yet.
-    #[must_use]
-    pub fn may_be_executed(&self) -> bool {
-        match self {
-            Self::Protocol(_)
-            | Self::ForeignOrigin(_)
-            | Self::InvalidPayload(_)
-            | Self::CallerUnauthenticated(_)
-            | Self::IssuerUnavailable { .. }
-            | Self::CallerForbidden(_)
-            | Self::CallerLimit { .. }
-            | Self::UnknownRoute { .. }
-            | Self::UnknownAccount { .. }
-            | Self::BodyEncoded { .. }
-            | Self::ThresholdSaturated { .. }
-            | Self::ThresholdLocked { .. }
-            | Self::QueueFull { .. }
-            | Self::StateUnavailable
-            | Self::AuditUnavailable
-            | Self::UpstreamUnreachable(_)
-            | Self::AccountUnauthorised { .. }
-            | Self::WrongDataCenter { .. }
-            | Self::ScopeMissing { .. }
-            | Self::TokenThrottled { .. }
-            | Self::NotCached
-            | Self::ShuttingDown
-            | Self::CutOff(Fate::NotSent | Fate::NotExecuted) => false,
-            Self::UpstreamInvalidResponse(fault) | Self::UpstreamTimeout(fault) => !fault.before_the_call,
-            // A part of the body was sent.
-            Self::BodyIncomplete | Self::BodyOverrides | Self::BodyTooLarge { .. } => true,
-            Self::CutOff(Fate::Unknown) | Self::Internal => true,
-        }
-    }
-
-    /// Whether it says nothing about the call itself: Zoho could not be asked just now.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
-        match self {
-            Self::ThresholdSaturated { .. }
-            | Self::ThresholdLocked { .. }
-            | Self::QueueFull { .. }
-            | Self::StateUnavailable
-            | Self::AuditUnavailable
-            | Self::UpstreamUnreachable(_)
-            | Self::UpstreamInvalidResponse(_)
-            | Self::UpstreamTimeout(_)
-            | Self::AccountUnauthorised { .. }
-            | Self::TokenThrottled { .. }
-            | Self::CutOff(_) => true,
-            Self::Protocol(_)
-            | Self::ForeignOrigin(_)
-            | Self::InvalidPayload(_)
-            | Self::CallerUnauthenticated(_)
-            | Self::IssuerUnavailable { .. }
-            | Self::CallerForbidden(_)
-            | Self::CallerLimit { .. }
-            | Self::UnknownRoute { .. }
-            | Self::UnknownAccount { .. }
-            | Self::BodyIncomplete
-            | Self::BodyOverrides
-            | Self::BodyEncoded { .. }
-            | Self::BodyTooLarge { .. }
-            | Self::WrongDataCenter { .. }
-            | Self::ScopeMissing { .. }
-            | Self::NotCached
-            | Self::ShuttingDown
-            | Self::Internal => false,
-        }
     }
 }
 
@@ -263,55 +196,55 @@ impl From<Refused> for Cause {
     }
 }
 
-/// Why it is not known who calls.
+/// Why authentication failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unauthenticated {
-    /// The request has neither a key nor a token, and its connection no certificate.
+    /// The request has neither a key nor a token, and its connection has no certificate.
     NothingShown,
-    /// What it shows is a token of Zoho's.
+    /// The request carries a Zoho token.
     ZohoToken,
-    /// `Authorization` says `Bearer` in a way that cannot be read.
+    /// `Authorization` is not one valid `Bearer` credential.
     Malformed,
-    /// The key is nobody's.
+    /// The key belongs to no caller.
     UnknownKey,
     /// The certificate has no name of a caller.
     UnknownCertificate,
     /// The certificate has names of several callers.
     SeveralCallers,
-    /// The token is not taken.
+    /// The token is not accepted.
     BadToken(BadToken),
 }
 
-/// Why a token is not taken.
+/// Why a token is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadToken {
-    /// It is longer than any is.
+    /// It is longer than any real token.
     TooLong,
-    /// Its header makes no sense, or names an algorithm that is never taken.
+    /// Its header is invalid, or names an algorithm that is never accepted.
     Header,
-    /// Its `crit` names fields that nobody here knows.
+    /// Its `crit` names fields that the gateway does not know.
     Critical,
-    /// Its claims make no sense.
+    /// Its claims are invalid.
     Claims,
-    /// Its `iss` is none that is configured, or missing.
+    /// Its `iss` is not configured, or missing.
     UnknownIssuer,
-    /// Its algorithm is not one that is taken of its issuer.
+    /// Its algorithm is not accepted from its issuer.
     Algorithm,
-    /// Its `aud` is somebody else.
+    /// Its `aud` is not this gateway.
     Audience,
     /// It has no `exp`.
     NoExpiry,
-    /// Its `exp` is over.
+    /// Its `exp` has passed.
     Expired,
-    /// Its `nbf` or `iat` is to come.
+    /// Its `nbf` or `iat` lies in the future.
     NotYetValid,
     /// Its issuer publishes no such key.
     UnknownKey,
-    /// Several of its issuer's keys could be meant.
+    /// Several keys of its issuer are possible.
     AmbiguousKey,
-    /// Its signature is not that of the key.
+    /// Its signature does not match the key.
     Signature,
-    /// Its `sub` is no caller's, or missing.
+    /// Its `sub` belongs to no caller, or is missing.
     UnknownSubject,
 }
 
@@ -321,12 +254,12 @@ impl From<Unauthenticated> for Cause {
     }
 }
 
-/// How a body is encoded that the gateway cannot read.
+/// The encoding of a body that the gateway cannot read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Encoding {
     /// By `Content-Encoding`.
     Compressed,
-    /// By `charset`, named as it is shown.
+    /// By `charset`; its printable name.
     Charset(String),
 }
 
@@ -335,52 +268,52 @@ pub enum Encoding {
 pub enum Reader {
     /// The route has rules for its parameters.
     Rules,
-    /// A parameter of a form could make another call of this one.
+    /// A parameter of a form could override the call.
     Overrides,
 }
 
-/// By which field a web page shows itself.
+/// The field that shows a web page as the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreign {
-    /// `Sec-Fetch-Site`: it is of another site.
+    /// `Sec-Fetch-Site`: a page of another site.
     Site,
-    /// `Origin`: it is of another origin.
+    /// `Origin`: a page of another origin.
     Origin,
-    /// `Host`: its name was made to lead here.
+    /// `Host`: a foreign name that was made to resolve to this machine.
     Host,
 }
 
-/// What a caller may not do.
+/// What a caller is not allowed to do.
 #[derive(Debug, Clone)]
 pub enum Forbidden {
     /// Use the account.
     Account,
     /// Make the call.
     Route {
-        /// Who may not.
+        /// The caller.
         caller: Caller,
-        /// What.
+        /// The route of the call.
         route: RouteId,
     },
-    /// Make it by a method that may change something.
+    /// Make the call by a method that may change something.
     Write {
-        /// Who may not.
+        /// The caller.
         caller: Caller,
-        /// By which method.
+        /// The method of the call.
         method: Method,
-        /// What.
+        /// The route of the call.
         route: RouteId,
-        /// Whether it is a call of the catalogue, and not what stands for those that are none.
+        /// Whether the catalogue knows the call; otherwise the route is the default for unknown calls.
         known: bool,
     },
 }
 
-/// How it is known that a login lacks a scope.
+/// How the gateway knows that a login lacks a scope.
 #[derive(Debug, Clone)]
 pub enum ScopeEvidence {
     /// Zoho refused a call with this code.
     Code(String),
-    /// These are all that were granted; nothing was sent.
+    /// The login has only these scopes; nothing was sent.
     Granted(Scopes),
 }
 
@@ -389,12 +322,12 @@ pub enum ScopeEvidence {
 pub struct UpstreamFault {
     /// The error type of RFC 9209 section 2.3, for `Proxy-Status`.
     pub error: &'static str,
-    /// Which server: `people.zoho.com`, `accounts.zoho.com`.
+    /// The server, for example `people.zoho.com` or `accounts.zoho.com`.
     pub server: String,
     /// The cause chain, for the log.
     pub log: String,
-    /// The call itself was not sent: a token request failed, or no connection came about.
+    /// The call itself was not sent: a token request failed, or there was no connection.
     pub before_the_call: bool,
-    /// The proxy's part in it, in words for callers; `None` without one.
+    /// What the proxy did, in words for callers; `None` without a proxy.
     pub proxy: Option<String>,
 }

@@ -3,46 +3,55 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use sfv::{Integer, KeyRef, ListSerializer, StringRef, key_ref};
 
-use crate::{
-    ledger::{Allowance, Quota},
-    zoho::catalogue::RouteId,
-};
+use crate::{ledger::Allowance, zoho::catalogue::RouteId};
 
-/// The threshold: name, calls, span in seconds.
+/// The threshold: name, calls, window in seconds.
 pub const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// What is left of it and when the next slot comes back.
+/// What is left of the threshold and when the next slot comes back.
 pub const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Both.
+/// Both fields.
 pub const FIELDS: [HeaderName; 2] = [POLICY, LIMIT];
 
 /// The name of the account's daily limit in both fields.
 const DAILY: &str = "daily-calls";
 
-/// Writes both fields: the route's threshold, and behind it the account's daily limit where there is one.
+const QUOTA: &KeyRef = key_ref("q");
+const WINDOW: &KeyRef = key_ref("w");
+const REMAINING: &KeyRef = key_ref("r");
+const RESET: &KeyRef = key_ref("t");
+
+/// Enough for one item, so that writing it allocates once.
+const CAPACITY: usize = 64;
+
+/// Writes both fields: the route's threshold, then the account's daily limit where there is one.
 pub fn write(headers: &mut HeaderMap, route: &RouteId, allowance: &Allowance) {
-    let (mut policy, mut limit) = items(route.as_str(), &allowance.route);
-    if let Some(daily) = &allowance.daily {
-        let (daily_policy, daily_limit) = items(DAILY, daily);
-        policy = format!("{policy}, {daily_policy}");
-        limit = format!("{limit}, {daily_limit}");
+    let (mut policy, mut limit) = (String::with_capacity(CAPACITY), String::with_capacity(CAPACITY));
+    let mut policies = ListSerializer::with_buffer(&mut policy);
+    let mut limits = ListSerializer::with_buffer(&mut limit);
+    let daily = allowance.daily.iter().map(|quota| (DAILY, quota));
+    for (name, quota) in [(route.as_str(), &allowance.route)].into_iter().chain(daily) {
+        let Ok(name) = StringRef::from_str(name) else { return };
+        let window = integer(whole_seconds(quota.window));
+        policies.bare_item(name).parameter(QUOTA, quota.requests.get()).parameter(WINDOW, window);
+        let limit = limits.bare_item(name).parameter(REMAINING, quota.remaining);
+        quota.reset.map(|reset| limit.parameter(RESET, integer(whole_seconds(reset))));
     }
     for (name, value) in [(POLICY, policy), (LIMIT, limit)] {
-        if let Ok(value) = HeaderValue::from_str(&value) {
+        if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }
     }
 }
 
-/// One item of each field. A structured field's integer is whole seconds, so spans round up: to the safe side.
-fn items(name: &str, quota: &Quota) -> (String, String) {
-    let policy = format!("\"{name}\";q={};w={}", quota.requests, whole_seconds(quota.window));
-    let reset = quota.reset.map(|reset| format!(";t={}", whole_seconds(reset))).unwrap_or_default();
-    (policy, format!("\"{name}\";r={}{reset}", quota.remaining))
+/// A structured field holds integers up to 15 digits.
+fn integer(number: u64) -> Integer {
+    Integer::try_from(number).unwrap_or(Integer::MAX)
 }
 
-/// Whole seconds, rounded up, at least one: what `Retry-After` and the fields above can say.
+/// Whole seconds, rounded up to the safe side and at least one, for `Retry-After` and the fields above.
 #[must_use]
 pub fn whole_seconds(span: Duration) -> u64 {
     span.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
@@ -53,6 +62,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
+    use crate::ledger::Quota;
 
     #[test]
     fn tells_threshold_rest_and_return() {

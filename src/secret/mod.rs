@@ -4,6 +4,7 @@ pub mod credential;
 pub mod file_watch;
 pub mod hex;
 pub mod pem;
+pub mod random;
 
 use std::fmt;
 

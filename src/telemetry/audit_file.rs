@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::os::writable;
+use crate::os::{atomic_file::sync_folder_of, writable};
 
 /// Whether the file could be opened, found out without making it.
 ///
@@ -59,7 +59,7 @@ impl AuditFile {
 
     fn try_append(&mut self, line: &[u8]) -> io::Result<()> {
         if !self.file.as_ref().is_some_and(|file| is_at(file, &self.path)) {
-            // Limiters of this turn may have gone to the file that was taken away.
+            // Lines of this turn may have gone to the file that was taken away.
             if self.fsync {
                 self.sync()?;
             }
@@ -80,8 +80,8 @@ fn append_to(path: &Path, fsync: bool) -> io::Result<File> {
         return Err(io::Error::other("it is no regular file"));
     }
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    if fsync && let Some(folder) = path.parent() {
-        File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all()?;
+    if fsync {
+        sync_folder_of(path)?;
     }
     Ok(file)
 }

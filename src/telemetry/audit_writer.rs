@@ -5,7 +5,7 @@
 //! runtime. The thread takes all lines that came since its last turn, so that the calls of one moment share one fsync.
 //!
 //! Nobody waits longer than [`PATIENCE`]. Once somebody has waited so long in vain, nobody waits until the disk is fast
-//! again. Limiters that come meanwhile are kept up to [`LONGEST_QUEUE`]; those beyond it are lost, and counted.
+//! again. Lines that come meanwhile are kept up to [`LONGEST_QUEUE`]; those beyond it are lost, and counted.
 
 use std::{
     io::{self, Write},
@@ -62,7 +62,7 @@ struct Work {
     waiting: Vec<oneshot::Sender<()>>,
     /// A batch is being written.
     busy: bool,
-    /// Limiters that are not where they belong.
+    /// Lines that are not where they belong.
     lost: u64,
     /// Why the newest batch failed.
     failure: Option<String>,
@@ -283,7 +283,7 @@ impl Drop for Ended<'_> {
 
 // === impl Sink ===
 
-/// Limiters that are not where they belong.
+/// Lines that are not where they belong.
 struct Failed {
     lost: u64,
     error: io::Error,

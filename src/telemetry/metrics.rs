@@ -149,11 +149,10 @@ impl Metrics {
         registry.register("state_available", "Whether what is sent can be written down", state_available.clone());
         registry.register("waiting", "Callers waiting for a slot", waiting.clone());
         let dropped_lines = Counter::default();
-        let dropped =
-            "Limiters of log and audit that were not written, because whoever reads them stalls or the disk is full";
+        let dropped = "Lines of log and audit that were not written, because their reader stalls or the disk is full";
         registry.register("log_lines_dropped", dropped, dropped_lines.clone());
         let audit_unconfirmed = Counter::default();
-        let unconfirmed = "Limiters of the audit for which a call did not wait until they were written";
+        let unconfirmed = "Lines of the audit for which a call did not wait until they were written";
         registry.register("audit_unconfirmed", unconfirmed, audit_unconfirmed.clone());
         let certificate_end = Family::default();
         let (name, help) = ("tls_certificate_expiry_timestamp", "The end of the certificate that callers are shown");

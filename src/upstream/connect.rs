@@ -1,4 +1,4 @@
-//! One deadline for a whole connection: name, TCP, tunnel and TLS.
+//! One deadline for a whole connection: name resolution, TCP, tunnel and TLS.
 
 use std::{
     future::Future,
@@ -20,12 +20,12 @@ pub struct ConnectTimeout<C> {
     timeout: Duration,
 }
 
-/// The connection was not there in time.
+/// The connection was not established in time.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection within {timeout:?}")]
 pub struct Elapsed {
     timeout: Duration,
-    /// Through which proxy it was to go.
+    /// The proxy of the connection.
     pub(super) proxy: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! How connections get out: directly, or through a proxy.
+//! How connections leave: directly, or through a proxy.
 
 use std::{fmt, sync::Arc};
 
@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use super::NoProxy;
 use crate::secret::Secret;
 
-/// The way out; clones share it.
+/// The route of outgoing connections; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Egress(Option<Arc<Through>>);
 
@@ -17,11 +17,11 @@ pub struct Egress(Option<Arc<Through>>);
 struct Through {
     proxy: Proxy,
     without: NoProxy,
-    /// Which key or variable says so.
+    /// The key or variable that sets the proxy.
     source: String,
 }
 
-/// A proxy that makes tunnels (CONNECT). Its password is never printed.
+/// A proxy for tunnels (CONNECT). Its password is never printed.
 #[derive(Clone)]
 pub struct Proxy {
     /// Scheme, host and port.
@@ -30,13 +30,13 @@ pub struct Proxy {
     authorization: Option<HeaderValue>,
 }
 
-/// An address that is no proxy's. It is not repeated: there may be a password in it.
+/// An invalid proxy URL. The error does not repeat it, since it may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoProxyUrl {
-    /// The scheme is another one.
+    /// The scheme is not supported.
     #[error("expected http:// or https://; other kinds of proxies, such as SOCKS, are not supported")]
     Scheme,
-    /// It cannot be read.
+    /// The URL is malformed.
     #[error(
         "expected a URL such as \"http://proxy.example:3128\"; in a user's name or password, characters such as @ : / # \
          are percent-encoded"
@@ -51,20 +51,20 @@ impl Egress {
         Self(None)
     }
 
-    /// Through this proxy, but for what is on this machine and what `without` covers. `source` is the key or the
-    /// variable that says so.
+    /// Through this proxy, except to this machine and to what `without` covers. `source` is the key or variable that
+    /// sets the proxy.
     #[must_use]
     pub fn through(proxy: Proxy, without: NoProxy, source: String) -> Self {
         Self(Some(Arc::new(Through { proxy, without, source })))
     }
 
-    /// The proxy through which this is reached.
+    /// The proxy for this address.
     pub(super) fn proxy_for(&self, uri: &Uri) -> Option<&Proxy> {
         let through = self.0.as_deref()?;
         (!through.without.covers(uri)).then_some(&through.proxy)
     }
 
-    /// For operators: the proxy, what is reached without it, and who says so; `None` without one.
+    /// For operators: the proxy, its source, and what is reached without it; `None` without a proxy.
     #[must_use]
     pub fn description(&self) -> Option<String> {
         let Through { proxy, without, source } = self.0.as_deref()?;
@@ -75,10 +75,10 @@ impl Egress {
 }
 
 impl Proxy {
-    /// Reads a URL, with or without a user and a password in it; without a scheme it is http.
+    /// Reads a URL with or without user and password. The default scheme is http.
     ///
     /// # Errors
-    /// [`NoProxyUrl`], when it is no proxy's.
+    /// [`NoProxyUrl`].
     pub fn parse(text: &str) -> Result<Self, NoProxyUrl> {
         let text = text.trim();
         let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
@@ -92,7 +92,7 @@ impl Proxy {
             Some((userinfo, host)) => (Some(userinfo), host),
             None => (None, authority),
         };
-        // http::Uri forgets a fragment: with one, a part of a password would be taken for the host.
+        // http::Uri drops a fragment, so a part of a password with # could become the host.
         if uri.path() != "/" || uri.query().is_some() || text.contains('#') {
             return Err(NoProxyUrl::Malformed);
         }
@@ -104,7 +104,7 @@ impl Proxy {
         Ok(proxy.with_credentials(&decoded(user)?, &Secret::from(&*decoded(password)?)))
     }
 
-    /// The same, with a user and a password for it (RFC 7617).
+    /// Adds user and password (RFC 7617).
     #[must_use]
     pub fn with_credentials(mut self, user: &str, password: &Secret) -> Self {
         let pair = Secret::new(format!("{user}:{}", password.expose()));
@@ -117,7 +117,7 @@ impl Proxy {
         self
     }
 
-    /// Whether it is shown a user and a password.
+    /// Whether the proxy gets user and password.
     #[must_use]
     pub fn has_credentials(&self) -> bool {
         self.authorization.is_some()
@@ -132,7 +132,7 @@ impl Proxy {
     }
 }
 
-/// Whether there is a host, and behind it nothing or a port. http::Uri takes any text for a port.
+/// Whether there is a host with or without a valid port. http::Uri accepts any text as a port.
 fn has_place(uri: &Uri) -> bool {
     let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else { return false };
     let bare = authority.as_str() == host;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused_without_being_repeated() {
+    fn an_invalid_proxy_url_is_refused_without_being_repeated() {
         for (text, expected) in [
             ("socks5://proxy.example:1080", NoProxyUrl::Scheme),
             ("ftp://user:pass@proxy", NoProxyUrl::Scheme),

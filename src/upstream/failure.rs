@@ -1,4 +1,4 @@
-//! What a failed exchange with Zoho means: for the caller, and for the ledger.
+//! What a failed exchange with Zoho means for the caller and for the ledger.
 
 use std::{error::Error, io};
 
@@ -10,15 +10,15 @@ use crate::{
     problem::{Cause, UpstreamFault},
 };
 
-/// The longest account of an error; a chain of messages takes some two hundred characters.
+/// The longest error text; a chain of messages takes about two hundred characters.
 const LONGEST_LOG: usize = 500;
 
-/// An exchange that brought no answer.
+/// An exchange without an answer.
 #[derive(Debug)]
 pub struct Failure {
-    /// What the caller is told.
+    /// The reason for the caller.
     pub cause: Cause,
-    /// No byte of the request can have left.
+    /// No byte of the request can have left the gateway.
     pub never_sent: bool,
 }
 
@@ -30,10 +30,23 @@ impl Failure {
         Self { cause: Cause::UpstreamTimeout(fault), never_sent: false }
     }
 
-    /// An answer came whose body broke off or made no sense.
+    /// The answer's body ended early or was invalid.
     #[must_use]
     pub fn invalid(server: &str, error: &'static str, log: String) -> Self {
         Self { cause: Cause::UpstreamInvalidResponse(fault(server, error, log)), never_sent: false }
+    }
+
+    /// The failure in words for operators: server, error type and chain of causes.
+    #[must_use]
+    pub fn for_operators(&self) -> String {
+        match &self.cause {
+            Cause::UpstreamUnreachable(fault)
+            | Cause::UpstreamInvalidResponse(fault)
+            | Cause::UpstreamTimeout(fault) => {
+                format!("{}: {} ({})", fault.server, fault.error, fault.log)
+            }
+            _ => "the request could not be sent".to_owned(),
+        }
     }
 
     fn connection_timeout(fault: UpstreamFault) -> Self {
@@ -41,7 +54,7 @@ impl Failure {
         Self { cause: Cause::UpstreamTimeout(fault), never_sent: true }
     }
 
-    /// The same of an exchange that had no connection by its end.
+    /// Says that the exchange never had a connection.
     #[must_use]
     pub fn without_connection(self) -> Self {
         match self.cause {
@@ -53,7 +66,7 @@ impl Failure {
         }
     }
 
-    /// Reads hyper's error. `max_body` is the limit that a streamed request body may have broken.
+    /// Reads hyper's error. `max_body` is the limit that a streamed request body may have exceeded.
     #[must_use]
     pub fn of(error: &legacy::Error, server: &str, max_body: u64) -> Self {
         let log = chain(error);
@@ -85,7 +98,7 @@ impl Failure {
     }
 }
 
-/// The error type of RFC 9209 section 2.3 for a connection that did not come about.
+/// The error type of RFC 9209 section 2.3 for a connection that could not be established.
 fn connect_error(error: &legacy::Error) -> &'static str {
     if find::<rustls::Error>(error).is_some_and(|tls| matches!(tls, rustls::Error::InvalidCertificate(_))) {
         return "tls_certificate_error";
@@ -105,8 +118,8 @@ fn fault(server: &str, error: &'static str, log: String) -> UpstreamFault {
     UpstreamFault { error, server: server.to_owned(), log: excerpt(&log), before_the_call: false, proxy: None }
 }
 
-/// An error for log and `/readyz`. Parts of it can be the server's, such as the names in its certificate, so that it is
-/// cut where it is too long, and holds nothing that a terminal obeys.
+/// An error for log and `/readyz`. The server can control parts of the text, such as the names in its certificate, so
+/// long texts are cut and control characters are replaced.
 fn excerpt(log: &str) -> String {
     let printable = |char: char| if char.is_ascii_graphic() || char == ' ' { char } else { '?' };
     let mut excerpt: String = log.chars().take(LONGEST_LOG).map(printable).collect();
@@ -116,7 +129,7 @@ fn excerpt(log: &str) -> String {
     excerpt
 }
 
-/// The first error of type `E` in the chain; io errors hide theirs inside.
+/// The first error of type `E` in the chain, which continues inside of io errors.
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -1,15 +1,17 @@
-//! The only place that opens a connection to Zoho: one pooled HTTP/1.1 client over TLS, for calls and tokens alike.
-//! Issuers of callers' tokens are asked for their keys by clients of the same make. All of them go out by the same
-//! [`Egress`]: directly, or through a proxy.
+//! The only place that opens outgoing connections: one pooled HTTP/1.1 client over TLS for calls and tokens, and
+//! clients of the same kind for the keys of token issuers. All of them use the same [`Egress`]: directly, or through a
+//! proxy.
 //!
-//! hyper-util's pool re-sends a request by itself only when hyper hands it back unwritten, because the idle connection
-//! it was queued on had already closed. Not a byte of it left, so the one slot charged for it still covers it. A request
-//! that meets the very end of its connection may get lost in hyper and never be heard of again (hyperium/hyper#4122);
-//! like a server that does not answer, it ends at `upstream.timeout`.
+//! hyper-util's pool sends a request again only when hyper returns it unwritten, because its idle connection had
+//! already closed. No byte of the request has left, so the slot that it was charged still covers it. hyper may lose a
+//! request whose connection ends at the same moment (hyperium/hyper#4122); like a server that does not answer, it ends
+//! at
+//! `upstream.timeout`.
 
 mod connect;
 mod egress;
 mod failure;
+mod fetch;
 mod no_proxy;
 mod roots;
 mod tunnel;
@@ -30,39 +32,40 @@ use tower::{ServiceExt, util::MapResponse};
 pub use connect::{ConnectTimeout, Elapsed};
 pub use egress::{Egress, NoProxyUrl, Proxy};
 pub use failure::Failure;
+pub use fetch::Fetch;
 pub use no_proxy::{NoProxy, NoRule, Rule};
 pub use roots::{ExtraRoots, tls};
 pub use tunnel::{Connector, NoTunnel};
 
 use crate::{ledger::NO_ANSWER_GRACE, message::body::Body};
 
-/// How long an idle connection is kept: below the keep-alive of common front ends, so that we close it first and seldom
-/// write into a connection that Zoho is just closing.
+/// How long an idle connection is kept: less than the keep-alive of common front ends, so that the gateway closes it
+/// first and seldom writes into a connection that Zoho is closing.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
-/// How much of an answer hyper reads at a time, and so how long a head may be; Zoho's take some kilobytes. A server that
-/// sends nothing but 1xx answers keeps a worker busy with a hundred of these before anything else is looked at.
+/// How much of an answer hyper reads at a time, which also bounds a head; Zoho's heads take a few kilobytes. A server
+/// that sends only 1xx answers keeps a worker busy for a hundred buffers.
 const BUFFER: usize = 64 * 1024;
 
-/// How often TCP asks whether the other side still lives.
+/// How often TCP checks whether the other side is alive.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// How long the kernel goes on sending what the other side does not acknowledge, also after the connection was given up
-/// and after the process has ended. Less than [`NO_ANSWER_GRACE`], which counts on nothing arriving later.
+/// How long the kernel keeps sending what the other side does not acknowledge, even after the gateway gave up the
+/// connection or the process has ended. Less than [`NO_ANSWER_GRACE`], which relies on nothing arriving later.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 const _: () = assert!(UNACKNOWLEDGED.as_secs() < NO_ANSWER_GRACE.as_secs());
 
 /// A pooled client; clones share the pool.
 pub type Client = legacy::Client<ConnectTimeout<HttpsConnector<Connector>>, Body>;
 
-/// TCP connections that give up what is not acknowledged.
+/// TCP connections that give up unacknowledged data.
 type Tcp = MapResponse<HttpConnector, fn(TokioIo<TcpStream>) -> TokioIo<TcpStream>>;
 
 /// Builds the client. `connect_timeout` covers name resolution, TCP, a proxy's tunnel and TLS together.
 #[must_use]
 pub fn client(tls: ClientConfig, egress: &Egress, connect_timeout: Duration) -> Client {
     let mut tcp = HttpConnector::new();
-    // The scheme is the endpoint's, which the configuration has checked.
+    // The configuration has checked the scheme.
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(TCP_KEEPALIVE));
@@ -76,14 +79,15 @@ pub fn client(tls: ClientConfig, egress: &Egress, connect_timeout: Duration) -> 
         .build(ConnectTimeout::new(https, egress.clone(), connect_timeout))
 }
 
-/// TLS where the address says https, on connections of any make.
+/// Adds TLS where the address says https.
 fn over_tls<C>(tls: ClientConfig, connector: C) -> HttpsConnector<C> {
     HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector)
 }
 
-/// Not set on the connector, which would have the kernel give up connecting too, before `upstream.connect_timeout`.
+/// Sets TCP_USER_TIMEOUT on the connected stream. On the connector it would also bound connecting, before
+/// `upstream.connect_timeout` does.
 fn giving_up(stream: TokioIo<TcpStream>) -> TokioIo<TcpStream> {
-    // Other systems have no such option, and are not what a gateway is run on.
+    // Other systems do not have this option, and no gateway runs on them.
     #[cfg(target_os = "linux")]
     if let Err(error) = SockRef::from(stream.inner()).set_tcp_user_timeout(Some(UNACKNOWLEDGED)) {
         tracing::warn!(%error, "cannot set TCP_USER_TIMEOUT; what a lost connection still sends may arrive late");

@@ -1,7 +1,7 @@
-//! Which hosts are reached without the proxy: the rules of `NO_PROXY`, as curl and Go read them.
+//! The hosts that are reached without the proxy: the rules of `NO_PROXY`, as curl and Go read them.
 //!
-//! hyper-util's `Matcher` is not used here, because it knows no ports, no brackets and no `*.` before a name, and takes
-//! a network with a wrong prefix for a name.
+//! hyper-util's `Matcher` does not support ports, brackets or `*.` before a name, and reads a network with a wrong
+//! prefix as a name.
 
 use std::{net::IpAddr, str::FromStr};
 
@@ -11,38 +11,38 @@ use http::{Uri, uri::Scheme};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NoProxy(Vec<Rule>);
 
-/// One rule.
+/// A set of hosts, and a port or all ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     text: String,
     hosts: Hosts,
-    /// Any unless it is named.
+    /// `None` means any port.
     port: Option<u16>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Hosts {
     All,
-    /// In lower case: this name, and all names below it.
+    /// This name and all names below it, in lower case.
     Below(String),
-    /// The addresses that begin with as many bits of this one.
+    /// The addresses that share this many bits with this one.
     Network(IpAddr, u8),
 }
 
-/// A text that is no rule.
+/// A text that is not a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a host such as \"example.com\", \".internal\" or \"10.0.0.0/8\", with or without a port, or \"*\"")]
 pub struct NoRule;
 
 impl NoProxy {
-    /// The rules of a variable's value. What cannot be read is left out, as others that read the variable do.
+    /// The rules in a variable's value. Invalid ones are ignored, as other programs do.
     #[must_use]
     pub fn lenient(text: &str) -> Self {
         let parts = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty());
         parts.filter_map(|part| part.parse().ok()).collect()
     }
 
-    /// Whether this is reached without the proxy; what is on this machine always is.
+    /// Whether this address is reached without the proxy; addresses of this machine always are.
     pub(super) fn covers(&self, uri: &Uri) -> bool {
         let Some(host) = uri.host() else { return false };
         let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
@@ -56,7 +56,7 @@ impl NoProxy {
         local || self.0.iter().any(|rule| rule.covers(&host, address, port))
     }
 
-    /// For operators; empty when there are none.
+    /// The rules for operators.
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|rule| rule.text.as_str())
     }
@@ -98,7 +98,7 @@ fn split(text: &str) -> Result<(&str, Option<u16>), NoRule> {
         Some(rest) => {
             let (host, rest) = rest.split_once(']').ok_or(NoRule)?;
             match rest.strip_prefix('/') {
-                // The prefix of a network may stand behind the bracket.
+                // The prefix of a network may follow the bracket.
                 Some(_) if rest.contains(':') => return Err(NoRule),
                 Some(_) => return Ok((text, None)),
                 None if rest.is_empty() => (host, None),
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rule_is_refused_where_it_is_configured() {
+    fn an_invalid_rule_is_refused_where_it_is_configured() {
         for text in
             ["", ".", "*.", "a b", "http://a", "a:b", "a:70000", "10.0.0.0/33", "::/129", "[::1", "[::1]x", "a/8"]
         {

@@ -1,4 +1,4 @@
-//! Whom the gateway believes to be Zoho.
+//! TLS towards servers, and the certificate authorities that the gateway trusts.
 
 use std::{path::Path, sync::Arc};
 
@@ -6,7 +6,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::TrustAnc
 
 use crate::secret::pem::{self, UnusablePem};
 
-/// Provenance roots beside the bundled ones.
+/// Trusted roots in addition to the bundled ones.
 #[derive(Debug, Clone, Default)]
 pub struct ExtraRoots(Vec<TrustAnchor<'static>>);
 
@@ -14,16 +14,16 @@ impl ExtraRoots {
     /// Reads a PEM file.
     ///
     /// # Errors
-    /// [`UnusablePem`], when it holds none or one is unusable.
+    /// [`UnusablePem`], when it holds no certificate or an unusable one.
     pub fn in_file(path: &Path) -> Result<Self, UnusablePem> {
         Ok(Self(pem::authorities(&pem::read(path)?)?.roots))
     }
 }
 
-/// TLS with Mozilla's roots, bundled, and the extra ones.
+/// TLS with Mozilla's bundled roots and the extra ones.
 ///
 /// # Panics
-/// Never: the provider that is named here speaks TLS 1.2 and 1.3.
+/// Never: aws-lc-rs supports TLS 1.2 and 1.3.
 #[must_use]
 pub fn tls(extra: &ExtraRoots) -> ClientConfig {
     let roots = webpki_roots::TLS_SERVER_ROOTS.iter().chain(&extra.0).cloned().collect();

@@ -1,14 +1,15 @@
-//! A connection to a server, made directly or as a tunnel through a proxy (CONNECT, RFC 9110 section 9.3.6).
+//! A connection to a server, directly or by a tunnel through a proxy (CONNECT, RFC 9110 section 9.3.6).
 //!
-//! What comes out is a stream on which the client makes TLS, or speaks plain HTTP, as if it led to the server itself.
-//! hyper-util's `Tunnel` is not used: it hides the status that the proxy answers with, takes 200 alone for success, and
-//! leads every http:// address without a port to 443.
+//! The client uses the stream for TLS or plain HTTP as if it led to the server itself. hyper-util's `Tunnel` is not
+//! used: it hides the status of the proxy's answer, accepts only 200 as success, and leads every http:// address
+//! without a port to 443.
 
 use std::{
     io,
     task::{Context, Poll, ready},
 };
 
+use futures_util::future::BoxFuture;
 use http::{StatusCode, Uri, uri::Scheme};
 use hyper::rt::{Read, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
@@ -20,15 +21,14 @@ use tokio::{
 use tower::{BoxError, Service};
 
 use super::{Egress, Proxy, Tcp};
-use crate::message::boxed::BoxFuture;
 
-/// More than the head of any proxy's answer takes.
+/// The longest head of a proxy's answer.
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// More fields than any such head has.
+/// The most fields in such a head.
 const MOST_FIELDS: usize = 100;
 
-/// Makes connections by the rules of an [`Egress`].
+/// Connects by the rules of an [`Egress`].
 #[derive(Debug, Clone)]
 pub struct Connector {
     egress: Egress,
@@ -36,7 +36,7 @@ pub struct Connector {
     to_proxy: HttpsConnector<Tcp>,
 }
 
-/// No tunnel came about, so nothing was sent to the server.
+/// The proxy made no tunnel, so nothing was sent to the server.
 #[derive(Debug, thiserror::Error)]
 #[error("the proxy {proxy} {fault}")]
 pub struct NoTunnel {
@@ -45,7 +45,7 @@ pub struct NoTunnel {
     fault: Fault,
 }
 
-/// Why not.
+/// Why there is no tunnel.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
     #[error("could not be reached")]
@@ -73,7 +73,7 @@ impl Connector {
 impl Service<Uri> for Connector {
     type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
     type Error = BoxError;
-    type Future = BoxFuture<Self::Response, BoxError>;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         ready!(self.tcp.poll_ready(context))?;
@@ -97,7 +97,7 @@ impl Service<Uri> for Connector {
 }
 
 impl NoTunnel {
-    /// The error type of RFC 9209 section 2.3; `None` where that of the cause says more.
+    /// The error type of RFC 9209 section 2.3; `None` where the type of the source says more.
     pub(super) fn kind(&self) -> Option<&'static str> {
         match &self.fault {
             Fault::Unreached(_) => None,
@@ -132,9 +132,9 @@ async fn tunnel<S: Read + Write + Unpin>(stream: S, server: &Uri, proxy: &Proxy)
         }
         while let Some((status, end)) = head(&answer)? {
             match status {
-                // More is to come (RFC 9110 section 15.2).
+                // The final answer follows (RFC 9110 section 15.2).
                 status if status.is_informational() => drop(answer.drain(..end)),
-                // The server does not speak first, so what came behind it would be lost in the tunnel.
+                // The server does not speak first, so these bytes do not come from it.
                 status if status.is_success() && end < answer.len() => return Err(Fault::Early),
                 status if status.is_success() => return Ok(io.into_inner()),
                 status => return Err(Fault::Refused(status, proxy.has_credentials())),
@@ -160,7 +160,7 @@ fn request(server: &Uri, proxy: &Proxy) -> Vec<u8> {
     head
 }
 
-/// The status of an answer whose head is complete, and where that ends.
+/// The status of an answer and the end of its head, once the head is complete.
 fn head(answer: &[u8]) -> Result<Option<(StatusCode, usize)>, Fault> {
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut response = httparse::Response::new(&mut fields);
@@ -179,7 +179,7 @@ fn head(answer: &[u8]) -> Result<Option<(StatusCode, usize)>, Fault> {
 mod tests {
     use super::*;
 
-    /// What becomes of a tunnel that a proxy answers so, piece by piece.
+    /// The outcome of a tunnel when a proxy sends these pieces, and what the proxy was asked.
     async fn answered(pieces: &'static [&'static str], proxy: &str) -> (Result<(), Fault>, String) {
         let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
         let proxying = tokio::spawn(async move {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_tunnel_is_told() {
+    async fn each_failure_says_what_the_proxy_did() {
         for (pieces, proxy, words) in [
             (&["HTTP/1.1 407 Authentication Required\r\n\r\n"][..], "http://proxy", "it wants a user and a password"),
             (&["HTTP/1.1 407 Authentication Required\r\n\r\n"], "http://u:p@proxy", "it does not take the user"),

@@ -27,7 +27,7 @@ const LEVELS: &[&[&str]] = &[
         "middleware::token",
         "middleware::forward",
     ],
-    &["message::boxed"],
+    &["middleware::layer", "middleware::single_flight"],
     &["listener"],
     &["telemetry", "upstream"],
     &["problem"],

@@ -2,10 +2,11 @@
 
 use http::{HeaderMap, header};
 
+use crate::message::list::{Quotes, members};
+
 /// Whether OpenMetrics is wanted rather than plain text. Of two that are wanted alike it is taken when it is named.
 pub(super) fn wants_openmetrics(headers: &HeaderMap) -> bool {
-    let limiters = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
-    let ranges: Vec<(String, f32)> = limiters.flat_map(|line| line.split(',')).map(range).collect();
+    let ranges: Vec<(String, f32)> = members(headers, header::ACCEPT, Quotes::Strings).map(range).collect();
     let (openmetrics, named) = quality(&ranges, ["application/openmetrics-text", "application/*", "*/*"]);
     let (plain, _) = quality(&ranges, ["text/plain", "text/*", "*/*"]);
     openmetrics > plain || (named && openmetrics > 0.0 && openmetrics >= plain)
@@ -40,8 +41,8 @@ mod tests {
 
     use super::*;
 
-    fn wants(limiters: &[&'static str]) -> bool {
-        let values = limiters.iter().map(|line| (header::ACCEPT, HeaderValue::from_static(line)));
+    fn wants(lines: &[&'static str]) -> bool {
+        let values = lines.iter().map(|line| (header::ACCEPT, HeaderValue::from_static(line)));
         wants_openmetrics(&values.collect())
     }
 

@@ -17,8 +17,9 @@ use serde_json::json;
 use tower::Service;
 
 use crate::{
+    call::Arrived,
     ledger::{Health, Limiters},
-    message::{body::Body, protocol::RequestState},
+    message::body::Body,
     middleware::{
         browser_guard::{self, KnownHosts},
         caller::Issuers,
@@ -50,13 +51,13 @@ pub struct Admin {
 }
 
 impl Admin {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
-        if let Some(fault) = request.extensions().get().and_then(RequestState::fault) {
+    fn answer(&self, Arrived { request, peer, state }: &Arrived) -> Response<Body> {
+        if let Some(fault) = state.fault() {
             let (status, detail) = respond::protocol(fault);
             return text(status, &format!("{detail}\n"));
         }
         let foreign = !is_followed_link(request) && browser_guard::check_origin(request.headers()).is_err();
-        if foreign || self.hosts.check_host(request).is_err() {
+        if foreign || self.hosts.check_host(request, peer).is_err() {
             return text(StatusCode::FORBIDDEN, "web pages of other origins and other names are not answered here\n");
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -115,7 +116,7 @@ impl Admin {
     }
 }
 
-impl Service<Request<Incoming>> for Admin {
+impl Service<Arrived> for Admin {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Ready<Result<Response<Body>, Infallible>>;
@@ -124,8 +125,8 @@ impl Service<Request<Incoming>> for Admin {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        ready(Ok(self.answer(&request)))
+    fn call(&mut self, arrived: Arrived) -> Self::Future {
+        ready(Ok(self.answer(&arrived)))
     }
 }
 

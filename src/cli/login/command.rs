@@ -15,9 +15,9 @@ use crate::{
     cli::login::{
         Page, Redirect, State, browser,
         exchange::{self, Home},
-        keep::Shelf,
         redirect::redirect,
         request,
+        token_file::TokenFile,
     },
     middleware::token::{Code, Grants},
     secret::Secret,
@@ -57,7 +57,7 @@ pub(in crate::cli) async fn login(options: LoginOptions) -> Result<(), Failure> 
 
 /// Where the token goes.
 enum Place {
-    File(Shelf),
+    File(TokenFile),
     Output,
 }
 
@@ -85,10 +85,10 @@ impl Place {
                  --print to have it printed once"
             )));
         };
-        let shelf = Shelf::at(file).map_err(|error| {
+        let token_file = TokenFile::at(file).map_err(|error| {
             Failure::Run(format!("account {name}: no refresh token could be kept in {}: {error}", file.display()))
         })?;
-        Ok(Self::File(shelf))
+        Ok(Self::File(token_file))
     }
 }
 
@@ -159,9 +159,9 @@ impl Desk<'_> {
     fn keep(&self, token: &Secret) -> Result<(), Failure> {
         let name = &self.account.name;
         match &self.place {
-            Place::File(shelf) => {
-                let file = shelf.path().display();
-                shelf.put(token).map_err(|error| {
+            Place::File(token_file) => {
+                let file = token_file.path().display();
+                token_file.write(token).map_err(|error| {
                     failed(format!(
                         "account {name}: the refresh token could not be written to {file}: {error}; log in again"
                     ))

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Limited};
-
 use crate::{
     problem::{Cause, respond},
     secret::Secret,
-    upstream::{Client, Failure},
+    upstream::{Client, Fetch},
     zoho::{
         account::Account,
         accounts_server::{LARGEST_ANSWER, revocation, revoked},
@@ -30,18 +28,9 @@ pub struct NotRevoked {
 pub async fn revoke(client: &Client, timeout: Duration, account: &Account, token: &Secret) -> Result<(), NotRevoked> {
     let server = &account.endpoints.accounts;
     let failed = |words: String| NotRevoked { server: server.clone(), words };
-    let untold = |failure: Failure| failed(respond::for_operators(&failure.cause));
-    let authority = server.authority().as_str();
-    let exchange = async {
-        let request = revocation(server, token).ok_or_else(|| failed(respond::for_operators(&Cause::Internal)))?;
-        let response =
-            client.request(request).await.map_err(|error| untold(Failure::of(&error, authority, u64::MAX)))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
-        let incomplete = |error| untold(Failure::invalid(authority, "http_response_incomplete", format!("{error}")));
-        Ok((status, body.map_err(incomplete)?.to_bytes()))
-    };
-    let timed_out = |_| untold(Failure::timeout(authority));
-    let (status, body) = tokio::time::timeout(timeout, exchange).await.map_err(timed_out)??;
-    revoked(status, &body).map_err(failed)
+    let request = revocation(server, token).ok_or_else(|| failed(respond::for_operators(&Cause::Internal)))?;
+    let fetch = Fetch { client, server: server.authority().as_str(), timeout, max_body: LARGEST_ANSWER };
+    let answer = fetch.send(request, |_| true).await;
+    let (head, body) = answer.map_err(|failure| failed(respond::for_operators(&failure.cause)))?;
+    revoked(head.status, &body).map_err(failed)
 }

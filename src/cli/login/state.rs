@@ -2,8 +2,10 @@
 
 use aws_lc_rs::constant_time;
 
-use super::random::{self, NoRandomness};
-use crate::secret::Secret;
+use crate::secret::{
+    Secret,
+    random::{self, NoRandomness},
+};
 
 /// 256 random bits that Zoho hands back with the redirect.
 #[derive(Debug, Clone)]
@@ -15,7 +17,7 @@ impl State {
     /// # Errors
     /// [`NoRandomness`].
     pub fn random() -> Result<Self, NoRandomness> {
-        random::hex().map(|text| Self(Secret::new(text)))
+        random::hex().map(Self)
     }
 
     /// The text, for the request's URL.

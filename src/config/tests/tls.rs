@@ -4,7 +4,7 @@ use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 
 use super::*;
-use crate::listener::peer::{Exposure, Peer};
+use crate::call::peer::{Exposure, Peer};
 
 const CALLER: &str = "[callers.a]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\naccounts = \"main\"\nallow = \"people.*\"\n";
 

@@ -1,13 +1,15 @@
 //! Files as the store makes them: readable by the gateway's user alone, and on the disk when it says so.
 
 use std::{
-    fs::{self, DirBuilder, File, Metadata, OpenOptions},
-    io::{self, Write},
+    fs::{self, DirBuilder, Metadata, OpenOptions},
+    io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use crate::os::clock;
+use crate::os::{atomic_file, clock};
+
+pub(super) use crate::os::atomic_file::sync_folder_of;
 
 /// How many damaged databases stay, for whoever wants to look into it.
 pub(super) const SET_ASIDE: usize = 3;
@@ -48,24 +50,9 @@ impl FileId {
     }
 }
 
-/// Writes a whole file so that a reader after any crash finds the old text or the new.
+/// Replaces a whole file. Its draft has one name, since only one process writes into the folder.
 pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("new");
-    // A process that died may have left one.
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = private().create_new(true).open(&draft)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    sync_folder_of(path)
-}
-
-/// Makes a new, renamed or removed name in the folder of `path` durable.
-pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    atomic_file::replace(path, &path.with_extension("new"), text)
 }
 
 /// Renames a damaged file, so that it is out of the way and can be looked into; only the last few are kept.

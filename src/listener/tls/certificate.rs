@@ -8,7 +8,7 @@ use std::{
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, Error, KeyUsage};
 
-use crate::listener::peer::SubjectName;
+use crate::call::peer::SubjectName;
 
 /// The subject alternative names of a certificate that was verified; the first of what the other side showed.
 pub(super) fn names(shown: Option<&[CertificateDer<'_>]>) -> Arc<[SubjectName]> {

@@ -3,7 +3,7 @@
 use rustls::pki_types::CertificateDer;
 
 use super::certificate;
-use crate::listener::peer::SubjectName;
+use crate::call::peer::SubjectName;
 
 /// Reads a certificate in DER.
 pub fn certificate(der: &[u8]) {

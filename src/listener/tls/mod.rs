@@ -1,7 +1,7 @@
 //! TLS towards callers, and certificates of theirs (mutual TLS).
 //!
 //! [`Tls::load`] reads the files; [`follow_tls`] reads them again as long as the gateway runs. A connection gets what they
-//! held when its handshake began. The names in a caller's certificate go into its [`Peer`](crate::listener::peer::Peer).
+//! held when its handshake began. The names in a caller's certificate go into its [`Peer`](crate::call::peer::Peer).
 
 mod certificate;
 mod contents;
@@ -28,7 +28,7 @@ pub use follow::follow_tls;
 use self::contents::{Contents, Ready};
 use super::Socket;
 use crate::{
-    listener::peer::SubjectName,
+    call::peer::SubjectName,
     os::clock,
     secret::file_watch::{Reread, Trouble},
 };
@@ -72,9 +72,9 @@ pub enum ClientAuth {
 #[derive(Debug, thiserror::Error)]
 #[error("proxy.tls.{}: the file {} {why}", file.key(), path.display())]
 pub struct TlsFault {
-    /// Which one.
+    /// The file's role.
     pub file: TlsFile,
-    /// Where it lies.
+    /// The path in the configuration.
     pub path: PathBuf,
     /// What is wrong with it.
     pub why: Unusable,

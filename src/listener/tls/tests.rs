@@ -4,7 +4,7 @@ use std::{convert::Infallible, fs, time::SystemTime};
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, client::conn::http1};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls::{
@@ -25,7 +25,7 @@ use super::{
     *,
 };
 use crate::{
-    listener::peer::{Exposure, Peer},
+    call::{Arrived, peer::Exposure},
     message::body::Body,
     os::shutdown::Shutdown,
 };
@@ -146,8 +146,7 @@ async fn a_request_carries_the_names_of_its_callers_certificate() {
     let access = SocketAccess { mode: 0o600, owner: None, group: None };
     let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &access).await.unwrap().over_tls(&files.load());
     let address = listener.to_string();
-    let service = service_fn(|request: Request<Incoming>| async move {
-        let peer: &Peer = request.extensions().get().unwrap();
+    let service = service_fn(|Arrived { peer, .. }: Arrived| async move {
         assert_eq!(peer.exposure, Exposure::Loopback);
         let names: Vec<String> = peer.names.iter().map(|name| format!("{name:?}")).collect();
         Ok::<_, Infallible>(Response::new(Body::full(names.join(" "))))

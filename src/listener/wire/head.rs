@@ -12,8 +12,9 @@ use super::{
     framing::Framing,
     grammar::{is_host, is_plain, is_tchar, without_blanks},
 };
-use crate::message::protocol::ProtocolFault::{
-    self, Expectation, HeadTooLarge, Malformed, TargetTooLong, TransferCoding, Version,
+use crate::message::{
+    list::{Quotes, split},
+    protocol::ProtocolFault::{self, Expectation, HeadTooLarge, Malformed, TargetTooLong, TransferCoding, Version},
 };
 
 /// "A server SHOULD ignore at least one empty line received prior to the request line" (RFC 9112 section 2.2).
@@ -181,7 +182,7 @@ impl Examiner {
             let name = member.split(|&byte| byte == b';').next().unwrap_or_default();
             without_blanks(name).eq_ignore_ascii_case(CONTINUE)
         };
-        let mut members = value.split(|&byte| byte == b',').map(without_blanks).filter(|member| !member.is_empty());
+        let mut members = split(value, Quotes::Tokens);
         let continues = members.clone().next().is_some();
         if !members.all(is_known) {
             return Err(Expectation);

@@ -63,7 +63,7 @@ enum Outcome {
 impl Entry {
     /// Begins one; the call goes on with its attempts recorded and its body watched.
     pub(super) fn begin(call: Call, required: bool) -> (Self, Call) {
-        let request_id = call.request_id().to_owned();
+        let request_id = call.request_id.as_str().to_owned();
         let (body, payload) = Hashed::watch(call.payload);
         let facts = Arc::new(Facts {
             audit_id: audit_id(),

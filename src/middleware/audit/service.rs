@@ -1,67 +1,44 @@
-//! One call's visit to the audit room.
+//! Records each write before it is sent, and its outcome.
 
-use std::task::{Context, Poll};
+use std::sync::Arc;
 
 use http::Response;
-use tower::{Layer, Service};
 
 use super::entry::Entry;
 use crate::{
     call::Call,
-    message::{body::Body, boxed::BoxFuture},
+    message::body::Body,
+    middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     problem::Refusal,
 };
 
-/// Hangs the room.
-#[derive(Debug, Clone, Copy)]
-pub struct AuditLayer {
+/// Writes the lines of the audit.
+#[derive(Debug)]
+pub struct Audit {
     required: bool,
 }
 
-/// The room.
-#[derive(Debug, Clone)]
-pub struct Audit<S> {
-    room: AuditLayer,
-    inner: S,
-}
-
-impl AuditLayer {
+impl Audit {
     /// `required`: a write that cannot be recorded is not sent.
     #[must_use]
-    pub fn new(required: bool) -> Self {
-        Self { required }
+    pub fn layer(required: bool) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(Self { required })
     }
 }
 
-impl<S> Layer<S> for AuditLayer {
-    type Service = Audit<S>;
-
-    fn layer(&self, inner: S) -> Audit<S> {
-        Audit { room: *self, inner }
-    }
-}
-
-impl<S> Service<Call> for Audit<S>
-where
-    S: Service<Call, Response = Response<Body>, Error = Refusal, Future = BoxFuture<Response<Body>, Refusal>>,
-{
+impl<S: Inner<Call>> Middleware<Call, S> for Audit {
     type Response = Response<Body>;
     type Error = Refusal;
-    type Future = BoxFuture<Response<Body>, Refusal>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn handle(self: &Arc<Self>, call: Call, inner: &mut S) -> BoxFuture {
         if call.changes_nothing() {
-            return self.inner.call(call);
+            return inner.call(call);
         }
-        let (entry, call) = Entry::begin(call, self.room.required);
-        let visit = self.inner.call(call);
+        let (entry, call) = Entry::begin(call, self.required);
+        let sent = inner.call(call);
         Box::pin(async move {
-            // When the caller has gone, this is dropped here, and with it the line is written all the same.
-            let outcome = visit.await;
+            // When the caller leaves, `entry` is dropped here and writes its line all the same.
+            let outcome = sent.await;
             entry.finish().await;
             outcome
         })

@@ -12,10 +12,12 @@ use super::{
     conditions,
     directives::Lifetime,
     key::{NEGOTIATED, joined},
-    list::{Quotes, members},
 };
 use crate::{
-    message::body::{Body, BodyError},
+    message::{
+        body::{Body, BodyError},
+        list::{Quotes, members},
+    },
     os::clock,
     problem::ratelimit,
     secret::hex,
@@ -183,7 +185,7 @@ fn copy(value: &HeaderValue) -> HeaderValue {
 /// something that no request tells.
 fn varied(response: &HeaderMap, request: &HeaderMap) -> Option<Vec<(HeaderName, Vec<u8>)>> {
     let mut varied = Vec::new();
-    for name in members(response, &header::VARY, Quotes::Strings) {
+    for name in members(response, header::VARY, Quotes::Strings) {
         let name: HeaderName = name.parse().ok().filter(|_| name != "*")?;
         // The same for all that is kept: the gateway writes the first two itself, and Zoho never sees the third.
         let settled = [header::ACCEPT_ENCODING, header::AUTHORIZATION, header::COOKIE].contains(&name);

@@ -2,14 +2,14 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::list::{Quotes, members};
+use crate::message::list::{Quotes, members};
 
 /// Whether a 304 says all there is to say about an answer with these validators.
 pub(super) fn unchanged(request: &HeaderMap, etag: &str, last_modified: Option<&HeaderValue>) -> bool {
     if request.contains_key(header::IF_NONE_MATCH) {
         // The other one is then not looked at (RFC 9110 section 13.1.3).
-        let tags = members(request, &header::IF_NONE_MATCH, Quotes::Tags);
-        return tags.iter().any(|tag| *tag == "*" || opaque(tag) == opaque(etag));
+        let mut tags = members(request, header::IF_NONE_MATCH, Quotes::Tags);
+        return tags.any(|tag| tag == "*" || opaque(tag) == opaque(etag));
     }
     let date = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok();
     let since = request.get(header::IF_MODIFIED_SINCE).and_then(date);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, header};
 
-use super::list::{Quotes, members};
+use crate::message::list::{Quotes, members};
 
 /// A request's directives. Of one given twice, the stricter counts.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Directives {
         let stricter = |one: &mut Option<Duration>, other: Duration| {
             *one = Some(one.map_or(other, |one| one.min(other)));
         };
-        for directive in members(headers, &header::CACHE_CONTROL, Quotes::Strings) {
+        for directive in members(headers, header::CACHE_CONTROL, Quotes::Strings) {
             let (name, argument) =
                 directive.split_once('=').map_or((directive, None), |(name, argument)| (name, Some(argument)));
             let seconds = argument.map(seconds);
@@ -71,8 +71,8 @@ impl Directives {
             }
         }
         if !headers.contains_key(header::CACHE_CONTROL) {
-            let pragma = members(headers, &header::PRAGMA, Quotes::Strings);
-            directives.no_cache = pragma.iter().any(|directive| directive.eq_ignore_ascii_case("no-cache"));
+            let mut pragma = members(headers, header::PRAGMA, Quotes::Strings);
+            directives.no_cache = pragma.any(|directive| directive.eq_ignore_ascii_case("no-cache"));
         }
         directives
     }

@@ -1,4 +1,4 @@
-//! The cache room: a repeated read is answered without a call to Zoho.
+//! Answers a repeated read without a call to Zoho.
 //!
 //! In comes a [`Call`], on goes the same call when the cache cannot answer it. Off unless a route's `cache` says how
 //! long its answers keep; then that span, not Zoho's `Cache-Control`, decides freshness: Zoho marks all of its answers
@@ -7,8 +7,8 @@
 //! not one ([`reply`](crate::zoho::reply)).
 //!
 //! A write through the gateway makes every earlier answer for the same path stale (RFC 9111 section 4.4), also one that
-//! is still on its way (`epochs`). Identical reads share one flight (`flights`); it outlives the caller who started it,
-//! and its failure is that caller's alone: of the others the next one tries.
+//! is still on its way (`epochs`). Identical reads share one call (`collapse`); it outlives the caller that started it, and its
+//! failure is that caller's alone: of the others the next one tries.
 //!
 //! When Zoho cannot be asked, an answer that is no longer fresh may serve for `stale_if_error` more (RFC 5861
 //! section 4), and says so.
@@ -18,13 +18,13 @@
 //! Guards: no answer crosses from one account to another, no token is part of a key, and nothing from before a write
 //! is served after it.
 
+mod answers;
 mod cached_response;
+mod collapse;
 mod conditions;
 mod directives;
 mod epochs;
-mod flights;
 mod key;
-mod list;
 mod read;
 #[cfg(test)]
 mod rfc_tests;
@@ -32,7 +32,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub use service::{Cache, CacheLayer};
+pub use service::Cache;
 
 #[cfg(doc)]
 use crate::call::Call;

@@ -27,9 +27,9 @@ pub(super) struct Read {
     pub(super) lifetime: Lifetime,
 }
 
-/// What a flight brought, for the one who started it.
+/// What a call brought, for the read that made it.
 pub(super) enum Brought {
-    /// It did not fly: in the meantime an answer was kept.
+    /// The call was not made: in the meantime an answer was kept.
     Found(Arc<CachedResponse>),
     /// A good answer, for everybody who waits for it.
     Good {

@@ -12,10 +12,11 @@ use http::{Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
-use super::CacheLayer;
+use super::Cache;
 use crate::{
     call::{Call, tests},
-    message::{body::Body, boxed::BoxFuture},
+    message::body::Body,
+    middleware::layer::BoxFuture,
     problem::{Cause, Refusal, ScopeEvidence},
     telemetry::Metrics,
 };
@@ -210,12 +211,12 @@ async fn the_rfcs_case_by_case() {
     for (number, case) in cases.into_iter().enumerate() {
         let Case { answer, first, age, zoho, ref method, second, status, told } = case;
         let name = format!("case {number}: {answer:?} {first:?} {age} s {zoho:?} {method} {second:?}");
-        let (room, state, calls) = room(answer);
-        room.clone().oneshot(call(Method::GET, first)).await.unwrap();
+        let (cache, state, calls) = cache(answer);
+        cache.clone().oneshot(call(Method::GET, first)).await.unwrap();
         tokio::time::advance(Duration::from_secs(age)).await;
         state.store(zoho as u8, Ordering::SeqCst);
         let before = calls.load(Ordering::SeqCst);
-        let outcome = room.oneshot(call(method.clone(), second)).await;
+        let outcome = cache.oneshot(call(method.clone(), second)).await;
         let asked = calls.load(Ordering::SeqCst) - before;
         let response = match outcome {
             Ok(response) => response,
@@ -265,9 +266,9 @@ fn call(method: Method, headers: &[(&'static str, &'static str)]) -> Call {
     Call { method, ..call }
 }
 
-type Room = BoxCloneSyncService<Call, Response<Body>, Refusal>;
+type Service = BoxCloneSyncService<Call, Response<Body>, Refusal>;
 
-fn room(answer: &'static [(&'static str, &'static str)]) -> (Room, Arc<AtomicU8>, Arc<AtomicUsize>) {
+fn cache(answer: &'static [(&'static str, &'static str)]) -> (Service, Arc<AtomicU8>, Arc<AtomicUsize>) {
     let (state, calls) = (Arc::new(AtomicU8::new(Zoho::Up as u8)), Arc::new(AtomicUsize::new(0)));
     let (now, counted) = (Arc::clone(&state), Arc::clone(&calls));
     let zoho = service_fn(move |call: Call| {
@@ -298,6 +299,6 @@ fn room(answer: &'static [(&'static str, &'static str)]) -> (Room, Arc<AtomicU8>
         let answer: BoxFuture<_, _> = Box::pin(std::future::ready(outcome));
         answer
     });
-    let layer = CacheLayer::new(1 << 20, Duration::from_secs(30), Duration::from_secs(60), Arc::new(Metrics::new()));
+    let layer = Cache::layer(1 << 20, Duration::from_secs(60), Arc::new(Metrics::new()));
     (BoxCloneSyncService::new(layer.layer(zoho)), state, calls)
 }

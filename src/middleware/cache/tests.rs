@@ -1,4 +1,4 @@
-//! The room with a counting Zoho beyond the door.
+//! The cache in front of a Zoho that counts its calls.
 
 mod flights;
 mod writes;
@@ -15,25 +15,26 @@ use http::{Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
-use super::CacheLayer;
+use super::Cache;
 use crate::{
     call::{Call, Payload, tests},
-    message::{body::Body, boxed::BoxFuture},
+    message::body::Body,
+    middleware::layer::{BoxFuture, MiddlewareLayer},
     os::clock,
     problem::{Cause, Refusal},
     telemetry::Metrics,
 };
 
-fn layer() -> CacheLayer {
-    CacheLayer::new(1 << 20, Duration::from_secs(30), Duration::from_secs(60), Arc::new(Metrics::new()))
+fn layer() -> MiddlewareLayer<Cache> {
+    Cache::layer(1 << 20, Duration::from_secs(60), Arc::new(Metrics::new()))
 }
 
-type Room = BoxCloneSyncService<Call, Response<Body>, Refusal>;
+type Service = BoxCloneSyncService<Call, Response<Body>, Refusal>;
 
 const GOOD: &str = r#"{"code":"200","sharedUsers":[]}"#;
 
-/// A cache room before a Zoho that takes 100 ms and answers with the count of its calls in `X-Call`.
-fn room(body: &'static str) -> (Room, Arc<AtomicUsize>) {
+/// A cache before a Zoho that takes 100 ms and answers with the count of its calls in `X-Call`.
+fn cache(body: &'static str) -> (Service, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let zoho = service_fn(move |Call { attempt_log, .. }: Call| {
@@ -55,16 +56,16 @@ fn call(method: Method, account: &str, target: &str, headers: &[(&'static str, &
     let mut call = tests::call_of(account, target);
     let route = Arc::make_mut(&mut call.context.route);
     (route.cache, route.methods, route.reads) = (Duration::from_secs(60), Vec::new(), true);
-    call.headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-    Call { method, ..call }
+    let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+    tests::with_headers(Call { method, ..call }, headers)
 }
 
 fn get(target: &str, headers: &[(&'static str, &str)]) -> Call {
     call(Method::GET, "main", target, headers)
 }
 
-async fn ask(room: &Room, call: Call) -> Response<Body> {
-    room.clone().oneshot(call).await.unwrap()
+async fn ask(cache: &Service, call: Call) -> Response<Body> {
+    cache.clone().oneshot(call).await.unwrap()
 }
 
 fn status(response: &Response<Body>) -> &str {
@@ -81,58 +82,58 @@ const fn seconds(seconds: u64) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn a_repeated_read_is_answered_without_a_call() {
-    let (room, calls) = room(GOOD);
-    let first = ask(&room, get("/a?x=1", &[])).await;
+    let (cache, calls) = cache(GOOD);
+    let first = ask(&cache, get("/a?x=1", &[])).await;
     assert_eq!(status(&first), "zoho-gateway; fwd=uri-miss; stored");
     assert_eq!(first.headers()["ratelimit"], "x", "this one did spend a slot");
     tokio::time::advance(Duration::from_secs(10)).await;
-    let second = ask(&room, get("/a?x=1", &[])).await;
+    let second = ask(&cache, get("/a?x=1", &[])).await;
     assert_eq!(status(&second), "zoho-gateway; hit; ttl=50");
     assert_eq!(second.headers()[header::AGE], "10");
     assert_eq!(second.headers()["x-call"], "1");
     assert!(!second.headers().contains_key("ratelimit"), "it speaks of the moment of the call");
     assert_eq!(second.into_body().collect().await.unwrap().to_bytes(), GOOD);
     tokio::time::advance(Duration::from_secs(50)).await;
-    assert_eq!(status(&ask(&room, get("/a?x=1", &[])).await), "zoho-gateway; fwd=stale; stored");
+    assert_eq!(status(&ask(&cache, get("/a?x=1", &[])).await), "zoho-gateway; fwd=stale; stored");
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
 /// `Cache-Status` says `stored` only of what later reads can have (RFC 9211 section 2.5).
 #[tokio::test(start_paused = true)]
 async fn what_there_is_no_room_for_is_not_said_to_be_stored() {
-    let cramped = CacheLayer::new(100, Duration::from_secs(30), Duration::from_secs(60), Arc::new(Metrics::new()));
+    let cramped = Cache::layer(100, Duration::from_secs(60), Arc::new(Metrics::new()));
     let zoho = service_fn(|_: Call| {
         let answer: BoxFuture<_, _> = Box::pin(async { Ok(Response::new(Body::full(GOOD))) });
         answer
     });
-    let room: Room = BoxCloneSyncService::new(cramped.layer(zoho));
+    let cache: Service = BoxCloneSyncService::new(cramped.layer(zoho));
     for _ in 0..2 {
-        assert_eq!(status(&ask(&room, get("/a", &[])).await), "zoho-gateway; fwd=uri-miss");
+        assert_eq!(status(&ask(&cache, get("/a", &[])).await), "zoho-gateway; fwd=uri-miss");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_write_has_overtaken_is_not_said_to_be_stored() {
-    let (room, _) = room(GOOD);
+    let (cache, _) = cache(GOOD);
     let read = tokio::spawn({
-        let room = room.clone();
-        async move { ask(&room, get("/a", &[])).await }
+        let cache = cache.clone();
+        async move { ask(&cache, get("/a", &[])).await }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let write = tokio::spawn(room.clone().oneshot(call(Method::PUT, "main", "/a", &[])));
+    let write = tokio::spawn(cache.clone().oneshot(call(Method::PUT, "main", "/a", &[])));
     tokio::time::sleep(Duration::from_millis(10)).await;
     write.abort();
     assert!(write.await.unwrap_err().is_cancelled());
     assert_eq!(status(&read.await.unwrap()), "zoho-gateway; fwd=uri-miss");
-    assert_eq!(status(&ask(&room, get("/a", &[])).await), "zoho-gateway; fwd=uri-miss", "the write may still go on");
+    assert_eq!(status(&ask(&cache, get("/a", &[])).await), "zoho-gateway; fwd=uri-miss", "the write may still go on");
     tokio::time::advance(seconds(61)).await;
-    assert_eq!(status(&ask(&room, get("/a", &[])).await), "zoho-gateway; fwd=uri-miss; stored");
+    assert_eq!(status(&ask(&cache, get("/a", &[])).await), "zoho-gateway; fwd=uri-miss; stored");
 }
 
 #[tokio::test(start_paused = true)]
 async fn identical_reads_share_one_call() {
-    let (room, calls) = room(GOOD);
-    let reads: Vec<_> = (0..1000).map(|_| ask(&room, get("/a", &[]))).collect();
+    let (cache, calls) = cache(GOOD);
+    let reads: Vec<_> = (0..1000).map(|_| ask(&cache, get("/a", &[]))).collect();
     for response in futures_util::future::join_all(reads).await {
         assert_eq!(response.status(), StatusCode::OK);
     }
@@ -141,22 +142,22 @@ async fn identical_reads_share_one_call() {
 
 #[tokio::test(start_paused = true)]
 async fn the_shared_call_outlives_the_caller_who_started_it() {
-    let (room, calls) = room(GOOD);
+    let (cache, calls) = cache(GOOD);
     let first = tokio::spawn({
-        let room = room.clone();
-        async move { ask(&room, get("/a", &[])).await }
+        let cache = cache.clone();
+        async move { ask(&cache, get("/a", &[])).await }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     first.abort();
-    assert_eq!(ask(&room, get("/a", &[])).await.headers()["x-call"], "1");
+    assert_eq!(ask(&cache, get("/a", &[])).await.headers()["x-call"], "1");
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_not_handed_to_all_and_not_kept() {
-    let (room, calls) = room("refused");
+    let (cache, calls) = cache("refused");
     let began = clock::now();
-    let reads: Vec<_> = (0..5).map(|_| room.clone().oneshot(get("/a", &[]))).collect();
+    let reads: Vec<_> = (0..5).map(|_| cache.clone().oneshot(get("/a", &[]))).collect();
     assert!(futures_util::future::join_all(reads).await.iter().all(Result::is_err));
     assert_eq!(calls.load(Ordering::SeqCst), 5);
     assert_eq!(clock::now() - began, Duration::from_millis(500), "each tried in its turn");
@@ -171,9 +172,9 @@ async fn failures_inside_a_200_are_not_kept() {
         r#"{"status":"failure"}"#,
         "<html>",
     ] {
-        let (room, calls) = room(body);
+        let (cache, calls) = cache(body);
         for _ in 0..2 {
-            assert_eq!(ask(&room, get("/a", &[])).await.into_body().collect().await.unwrap().to_bytes(), body);
+            assert_eq!(ask(&cache, get("/a", &[])).await.into_body().collect().await.unwrap().to_bytes(), body);
         }
         assert_eq!(calls.load(Ordering::SeqCst), 2, "{body}");
     }
@@ -181,7 +182,7 @@ async fn failures_inside_a_200_are_not_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn what_changes_the_answer_makes_it_another_read() {
-    let (room, calls) = room(GOOD);
+    let (cache, calls) = cache(GOOD);
     for call in [
         get("/a", &[]),
         get("/b", &[]),
@@ -190,37 +191,37 @@ async fn what_changes_the_answer_makes_it_another_read() {
         get("/a", &[("accept-language", "de")]),
         call(Method::GET, "other", "/a", &[]),
     ] {
-        ask(&room, call).await;
+        ask(&cache, call).await;
     }
     assert_eq!(calls.load(Ordering::SeqCst), 6);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_write_is_visible_to_the_very_next_read() {
-    let (room, calls) = room(GOOD);
-    ask(&room, get("/a?startIndex=0", &[])).await;
+    let (cache, calls) = cache(GOOD);
+    ask(&cache, get("/a?startIndex=0", &[])).await;
     // On its way when the write begins: its answer may be from before.
     let early = tokio::spawn({
-        let room = room.clone();
-        async move { ask(&room, get("/a?startIndex=1", &[])).await }
+        let cache = cache.clone();
+        async move { ask(&cache, get("/a?startIndex=1", &[])).await }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     // Written in another way, by another login: the same thing at Zoho.
-    ask(&room, call(Method::PUT, "other", "/%61", &[])).await;
+    ask(&cache, call(Method::PUT, "other", "/%61", &[])).await;
     early.await.unwrap();
     for target in ["/a?startIndex=0", "/a?startIndex=1"] {
-        assert!(!status(&ask(&room, get(target, &[])).await).contains("hit"), "{target}");
+        assert!(!status(&ask(&cache, get(target, &[])).await).contains("hit"), "{target}");
     }
     assert_eq!(calls.load(Ordering::SeqCst), 5);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_callers_directives_are_followed() {
-    let (room, calls) = room(GOOD);
-    let refused = room.clone().oneshot(get("/a", &[("cache-control", "only-if-cached")])).await.unwrap_err();
+    let (cache, calls) = cache(GOOD);
+    let refused = cache.clone().oneshot(get("/a", &[("cache-control", "only-if-cached")])).await.unwrap_err();
     assert!(matches!(*refused.cause, Cause::NotCached));
     assert_eq!(calls.load(Ordering::SeqCst), 0);
-    ask(&room, get("/a", &[])).await;
+    ask(&cache, get("/a", &[])).await;
     tokio::time::advance(Duration::from_secs(30)).await;
     for (directive, hit) in [
         ("max-age=30", true),
@@ -230,7 +231,7 @@ async fn the_callers_directives_are_followed() {
         ("private, MAX-AGE=\"40\"", true),
         ("min-fresh=31", false),
     ] {
-        let response = ask(&room, get("/a", &[("cache-control", directive)])).await;
+        let response = ask(&cache, get("/a", &[("cache-control", directive)])).await;
         assert_eq!(status(&response).contains("hit"), hit, "{directive}");
         if directive == "min-fresh=31" {
             break; // It was kept anew.
@@ -238,25 +239,25 @@ async fn the_callers_directives_are_followed() {
     }
     for directive in ["no-cache", "max-age=0"] {
         tokio::time::advance(Duration::from_secs(1)).await;
-        let response = ask(&room, get("/a", &[("cache-control", directive)])).await;
+        let response = ask(&cache, get("/a", &[("cache-control", directive)])).await;
         assert_eq!(status(&response), "zoho-gateway; fwd=request; stored", "{directive}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_read_with_a_body_is_not_kept() {
-    let (room, calls) = room(GOOD);
+    let (cache, calls) = cache(GOOD);
     for _ in 0..2 {
         let bytes = bytes::Bytes::from_static(b"startIndex=1");
-        ask(&room, Call { payload: Payload::Held { bytes, trailers: None }, ..get("/a", &[]) }).await;
+        ask(&cache, Call { payload: Payload::Held { bytes, trailers: None }, ..get("/a", &[]) }).await;
     }
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unchanged_answer_is_a_304() {
-    let (room, calls) = room(GOOD);
-    let first = ask(&room, get("/a", &[])).await;
+    let (cache, calls) = cache(GOOD);
+    let first = ask(&cache, get("/a", &[])).await;
     let etag = first.headers()[header::ETAG].to_str().unwrap().to_owned();
     for (tag, expected) in [
         (etag.as_str(), StatusCode::NOT_MODIFIED),
@@ -264,7 +265,7 @@ async fn an_unchanged_answer_is_a_304() {
         ("*", StatusCode::NOT_MODIFIED),
         ("\"x\"", StatusCode::OK),
     ] {
-        let response = ask(&room, get("/a", &[("if-none-match", tag)])).await;
+        let response = ask(&cache, get("/a", &[("if-none-match", tag)])).await;
         assert_eq!(response.status(), expected, "{tag}");
         assert_eq!(response.headers()[header::ETAG], etag.as_str());
     }
@@ -273,13 +274,13 @@ async fn an_unchanged_answer_is_a_304() {
 
 #[tokio::test(start_paused = true)]
 async fn a_route_without_a_span_is_not_cached() {
-    let (room, calls) = room(GOOD);
+    let (cache, calls) = cache(GOOD);
     for _ in 0..2 {
         let mut call = get("/a", &[]);
         let mut route = (*call.context.route).clone();
         route.cache = Duration::ZERO;
         call.context.route = Arc::new(route);
-        assert!(!ask(&room, call).await.headers().contains_key("cache-status"));
+        assert!(!ask(&cache, call).await.headers().contains_key("cache-status"));
     }
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
@@ -306,18 +307,18 @@ async fn in_an_outage_a_stale_answer_costs_one_attempt_for_all() {
         });
         answer
     });
-    let room: Room = BoxCloneSyncService::new(layer().layer(zoho));
-    ask(&room, grace(get("/a", &[]))).await;
+    let cache: Service = BoxCloneSyncService::new(layer().layer(zoho));
+    ask(&cache, grace(get("/a", &[]))).await;
     failing.store(1, Ordering::SeqCst);
     tokio::time::advance(seconds(100)).await;
-    let reads: Vec<_> = (0..1000).map(|_| ask(&room, grace(get("/a", &[])))).collect();
+    let reads: Vec<_> = (0..1000).map(|_| ask(&cache, grace(get("/a", &[])))).collect();
     for response in futures_util::future::join_all(reads).await {
         assert!(status(&response).contains("detail=stale-if-error"), "{response:?}");
     }
     assert_eq!(calls.load(Ordering::SeqCst), 2);
     // A write is not excused, and what was kept before it excuses nothing any more.
-    assert!(room.clone().oneshot(grace(call(Method::PUT, "main", "/a", &[]))).await.is_err());
-    assert!(room.clone().oneshot(grace(get("/a", &[]))).await.is_err());
+    assert!(cache.clone().oneshot(grace(call(Method::PUT, "main", "/a", &[]))).await.is_err());
+    assert!(cache.clone().oneshot(grace(get("/a", &[]))).await.is_err());
 }
 
 // === The bound ===
@@ -325,15 +326,15 @@ async fn in_an_outage_a_stale_answer_costs_one_attempt_for_all() {
 #[tokio::test(start_paused = true)]
 async fn no_more_is_kept_than_the_bound_allows() {
     let body: &'static str = Box::leak(format!(r#"{{"code":"200","x":"{}"}}"#, "x".repeat(100_000)).into_boxed_str());
-    let (room, calls) = room(body);
+    let (cache, calls) = cache(body);
     for number in 0..40 {
-        ask(&room, get(&format!("/a?{number}"), &[])).await;
+        ask(&cache, get(&format!("/a?{number}"), &[])).await;
     }
     let before = calls.load(Ordering::SeqCst);
     let mut kept = 0;
     for number in 0..40 {
         let read = get(&format!("/a?{number}"), &[("cache-control", "only-if-cached")]);
-        kept += usize::from(room.clone().oneshot(read).await.is_ok());
+        kept += usize::from(cache.clone().oneshot(read).await.is_ok());
     }
     assert!((1..=10).contains(&kept), "{kept} of 100 kB in 1 MiB");
     assert_eq!(calls.load(Ordering::SeqCst), before);

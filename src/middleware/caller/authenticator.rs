@@ -6,22 +6,22 @@ use http::{HeaderMap, header};
 
 use super::{
     Callers, Issuers, Registered,
-    fetch::Flight,
+    fetch::Fetch,
     issuer::KeyChoice,
     limit::Limiter,
     token::{self, Token},
 };
 use crate::{
+    call::peer::Peer,
     call::permissions::Permissions,
     ledger::Caller,
-    listener::peer::Peer,
     os::clock,
     problem::{BadToken, Cause, Unauthenticated},
 };
 
-/// What callers are held to.
+/// Identifies the caller of each request and enforces its limit.
 #[derive(Debug)]
-pub(super) struct Authenticator {
+pub struct Authenticator {
     callers: Callers,
     issuers: Issuers,
     /// By caller, of those that have one.
@@ -34,7 +34,7 @@ pub(super) enum Found {
     /// The caller, and what it may do where that is restricted.
     Caller(Caller, Option<Arc<Permissions>>),
     /// Look again when this fetch of an issuer's keys has ended.
-    Later(Flight),
+    Later(Fetch),
 }
 
 /// What stands in `Authorization`, as far as it is for the gateway. Without `Debug`, so that no log shows it by accident.
@@ -60,7 +60,7 @@ impl Authenticator {
 
     /// Whoever shows a key or a token has to show a good one; who shows neither is known by the certificate of its
     /// connection.
-    pub(super) fn identify(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Found, Cause> {
+    pub(super) fn identify(&self, headers: &HeaderMap, peer: &Peer) -> Result<Found, Cause> {
         if self.callers.is_empty() {
             return Ok(Found::Caller(Caller::anonymous(), None));
         }
@@ -86,7 +86,7 @@ impl Authenticator {
         let issuer = token.issuer().and_then(|iss| self.issuers.of(iss)).ok_or_else(|| bad(BadToken::UnknownIssuer))?;
         match issuer.judge(&token, clock::wall()) {
             KeyChoice::Bad(reason) => Err(bad(reason)),
-            KeyChoice::Later(flight) => Ok(Found::Later(flight)),
+            KeyChoice::Later(fetch) => Ok(Found::Later(fetch)),
             KeyChoice::Unavailable { retry_after } => {
                 Err(Cause::IssuerUnavailable { issuer: issuer.name().to_owned(), retry_after })
             }
@@ -97,10 +97,10 @@ impl Authenticator {
         }
     }
 
-    fn by_certificate(&self, peer: Option<&Peer>) -> Result<&Registered, Cause> {
-        let Some(peer) = peer.filter(|peer| !peer.names.is_empty()) else {
+    fn by_certificate(&self, peer: &Peer) -> Result<&Registered, Cause> {
+        if peer.names.is_empty() {
             return Err(Unauthenticated::NothingShown.into());
-        };
+        }
         let known = self.callers.by_certificate(peer).map_err(|_| Unauthenticated::SeveralCallers)?;
         known.map(|caller| &**caller).ok_or(Unauthenticated::UnknownCertificate.into())
     }
@@ -165,7 +165,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        listener::peer::{Exposure, SubjectName},
+        call::peer::{Exposure, SubjectName},
         middleware::caller::KeyHash,
     };
 
@@ -231,7 +231,7 @@ mod tests {
         }
         let names: Vec<SubjectName> = names.iter().map(|name| name.parse().unwrap()).collect();
         let peer = Peer { exposure: Exposure::Network, names: names.into() };
-        match authenticator.identify(&headers, Some(&peer)) {
+        match authenticator.identify(&headers, &peer) {
             Ok(Found::Caller(caller, Some(_))) => caller.name().to_owned(),
             Ok(other) => panic!("{other:?}"),
             Err(cause) => format!("{cause:?}"),
@@ -253,10 +253,6 @@ mod tests {
         ] {
             assert_eq!(identified(&authenticator, None, names), expected, "{names:?}");
         }
-        assert!(matches!(
-            authenticator.identify(&HeaderMap::new(), None),
-            Err(Cause::CallerUnauthenticated(Unauthenticated::NothingShown))
-        ));
     }
 
     #[test]
@@ -284,7 +280,8 @@ mod tests {
     #[test]
     fn without_callers_all_are_one_anonymous_caller() {
         let authenticator = Authenticator::new(Callers::default(), Issuers::default());
-        let Ok(Found::Caller(caller, None)) = authenticator.identify(&HeaderMap::new(), None) else {
+        let peer = Peer { exposure: Exposure::Network, names: Arc::default() };
+        let Ok(Found::Caller(caller, None)) = authenticator.identify(&HeaderMap::new(), &peer) else {
             panic!("a caller")
         };
         assert_eq!(caller, Caller::anonymous());

@@ -11,9 +11,9 @@ use super::{
     keys::{KeyHash, Keys},
 };
 use crate::{
+    call::peer::{Peer, SubjectName},
     call::permissions::Permissions,
     ledger::Caller,
-    listener::peer::{Peer, SubjectName},
 };
 
 /// A configured caller.

@@ -1,26 +1,25 @@
 //! The keys that an issuer publishes.
 //!
-//! They are fetched at the start, every `refresh`, and at once when a token names one that is not there. A fetch is a
-//! task of its own, one at a time for each issuer, so that no flood of tokens becomes a flood of fetches. What was
-//! fetched serves on when a later fetch fails.
+//! They are fetched at the start, every `refresh`, and at once when a token names one that is not there. Each issuer has one
+//! fetch at a time, so that a flood of tokens does not become a flood of fetches. What was fetched serves on when a later
+//! fetch fails.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Limited};
 use parking_lot::Mutex;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::Instant};
 
 use super::jwks::{KeySet, LONGEST_SET};
 use crate::{
     message::body::Body,
+    middleware::single_flight::{Leader, SingleFlight},
     os::clock,
-    problem::Cause,
     telemetry::Metrics,
-    upstream::{Client, Failure},
+    upstream::{self, Client},
 };
 
 /// How long a fetch may take, and so how long a request waits for one.
@@ -42,6 +41,7 @@ pub(super) struct Published {
     refresh: Duration,
     client: Client,
     state: Mutex<State>,
+    fetches: SingleFlight<(), ()>,
     metrics: Arc<Metrics>,
 }
 
@@ -53,21 +53,19 @@ struct State {
     trouble: Option<String>,
     /// Failed fetches in a row.
     failures: u32,
-    /// The fetch under way is one whose sender still lives.
-    flight: Option<watch::Receiver<()>>,
     /// When a token last named a key that is not there and was fetched for.
     asked_for_unknown: Option<Instant>,
 }
 
 /// A fetch under way.
 #[derive(Debug)]
-pub(super) struct Flight(watch::Receiver<()>);
+pub(super) struct Fetch(watch::Receiver<()>);
 
 /// Why there are no keys to hold a token to.
 #[derive(Debug)]
 pub(super) enum NoKeys {
     /// They are being fetched.
-    Yet(Flight),
+    Yet(Fetch),
     /// They could not be had.
     Unavailable {
         /// Until they are fetched again.
@@ -81,7 +79,7 @@ pub(super) enum Beyond {
     /// Newer ones, which a fetch has brought since.
     Newer,
     /// A fetch, which may bring some.
-    Fetch(Flight),
+    Fetch(Fetch),
     /// Nothing.
     Nothing,
 }
@@ -89,17 +87,25 @@ pub(super) enum Beyond {
 impl Published {
     pub(super) fn new(issuer: &str, url: Uri, client: Client, refresh: Duration, metrics: &Arc<Metrics>) -> Arc<Self> {
         let (issuer, metrics) = (issuer.to_owned(), Arc::clone(metrics));
-        Arc::new(Self { issuer, url, refresh, client, state: Mutex::default(), metrics })
+        Arc::new(Self {
+            issuer,
+            url,
+            refresh,
+            client,
+            state: Mutex::default(),
+            fetches: SingleFlight::default(),
+            metrics,
+        })
     }
 
     /// The keys that are known, if any ever were.
     pub(super) fn keys(self: &Arc<Self>) -> Result<Arc<KeySet>, NoKeys> {
-        let mut state = self.state.lock();
-        match (&state.keys, state.under_way()) {
+        let state = self.state.lock();
+        match (&state.keys, self.under_way()) {
             (Some(keys), _) => Ok(Arc::clone(keys)),
-            (None, Some(flight)) => Err(NoKeys::Yet(flight)),
+            (None, Some(fetch)) => Err(NoKeys::Yet(fetch)),
             // The first fetch may not have begun when the first token comes.
-            (None, None) if state.failures == 0 => Err(NoKeys::Yet(self.fetch(&mut state))),
+            (None, None) if state.failures == 0 => Err(NoKeys::Yet(self.fetch())),
             (None, None) => Err(NoKeys::Unavailable { retry_after: state.retry() }),
         }
     }
@@ -111,8 +117,8 @@ impl Published {
         if state.keys.as_ref().is_some_and(|keys| !Arc::ptr_eq(keys, known)) {
             return Beyond::Newer;
         }
-        if let Some(flight) = state.under_way() {
-            return Beyond::Fetch(flight);
+        if let Some(fetch) = self.under_way() {
+            return Beyond::Fetch(fetch);
         }
         let now = clock::now();
         if state.asked_for_unknown.is_some_and(|asked| now < asked + UNKNOWN_KEY_PAUSE) {
@@ -120,7 +126,7 @@ impl Published {
         }
         state.asked_for_unknown = Some(now);
         tracing::info!(issuer = self.issuer, "a token names a key that is not known; the issuer's keys are fetched");
-        Beyond::Fetch(self.fetch(&mut state))
+        Beyond::Fetch(self.fetch())
     }
 
     /// How they stand; `ok` is good.
@@ -137,56 +143,30 @@ impl Published {
     pub(super) async fn keep_fetching(self: Arc<Self>) {
         // The first token may have been faster, and have had them fetched.
         let mut under_way = match self.keys() {
-            Err(NoKeys::Yet(flight)) => Some(flight),
+            Err(NoKeys::Yet(fetch)) => Some(fetch),
             Err(NoKeys::Unavailable { .. }) | Ok(_) => None,
         };
         loop {
-            if let Some(flight) = under_way {
-                flight.landed().await;
+            if let Some(fetch) = under_way {
+                fetch.ended().await;
             }
             let pause = {
                 let state = self.state.lock();
                 if state.failures == 0 { self.refresh } else { state.retry().min(self.refresh) }
             };
             tokio::time::sleep(pause).await;
-            under_way = Some(self.fetch(&mut self.state.lock()));
+            under_way = Some(self.fetch());
         }
     }
 
-    /// The fetch under way, or a new one. It is a task of its own, so that no caller's leaving ends it.
-    fn fetch(self: &Arc<Self>, state: &mut State) -> Flight {
-        if let Some(flight) = state.under_way() {
-            return flight;
-        }
-        let (under_way, flight) = watch::channel(());
-        state.flight = Some(flight.clone());
-        let published = Arc::clone(self);
-        tokio::spawn(async move {
-            let fetched = published.fetched().await;
-            published.metrics.issuer_asked(&published.issuer, fetched.is_ok());
-            published.learn(fetched);
-            drop(under_way);
-        });
-        Flight(flight)
+    fn under_way(&self) -> Option<Fetch> {
+        self.fetches.follow(&()).map(Fetch)
     }
 
-    async fn fetched(&self) -> Result<KeySet, String> {
-        let server = self.url.authority().map(|authority| authority.as_str()).unwrap_or_default();
-        let mut request = Request::new(Body::default());
-        *request.uri_mut() = self.url.clone();
-        let exchange = async {
-            let response = self.client.request(request).await.map_err(|error| Failure::of(&error, server, 0).cause);
-            let response = response.map_err(|cause| words(&cause))?;
-            // Nor is a redirect followed: what the configuration names is what is trusted.
-            if response.status() != StatusCode::OK {
-                return Err(format!("{server} answered with status {}", response.status().as_u16()));
-            }
-            let longest = usize::try_from(LONGEST_SET).unwrap_or(usize::MAX);
-            let body = Limited::new(response.into_body(), longest).collect().await;
-            let body = body.map_err(|_| format!("{server} gave no whole answer of at most {LONGEST_SET} bytes"))?;
-            KeySet::parse(&body.to_bytes()).map_err(|error| format!("the answer of {server} {error}"))
-        };
-        timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(format!("{server} gave no answer in time")))
+    /// The fetch under way, or a new one.
+    fn fetch(self: &Arc<Self>) -> Fetch {
+        let (client, url, published) = (self.client.clone(), self.url.clone(), Arc::downgrade(self));
+        Fetch(self.fetches.join((), (), |leader| run(leader, client, url, published)))
     }
 
     fn learn(&self, fetched: Result<KeySet, String>) {
@@ -229,30 +209,41 @@ impl Published {
 }
 
 impl State {
-    fn under_way(&self) -> Option<Flight> {
-        self.flight.as_ref().filter(|flight| flight.has_changed().is_ok()).cloned().map(Flight)
-    }
-
     /// How long after a failed fetch the next one goes.
     fn retry(&self) -> Duration {
         FIRST_RETRY.saturating_mul(1 << self.failures.saturating_sub(1).min(10)).min(LONGEST_RETRY)
     }
 }
 
-impl Flight {
+impl Fetch {
     /// Resolves when the fetch has ended, whatever it brought.
-    pub(super) async fn landed(mut self) {
-        // Nothing is ever sent; what is waited for is the sender's end.
+    pub(super) async fn ended(mut self) {
+        // Nothing is ever sent: the channel closes at the end.
         while self.0.changed().await.is_ok() {}
     }
 }
 
-/// For operators: what kept an answer from coming.
-fn words(cause: &Cause) -> String {
-    match cause {
-        Cause::UpstreamUnreachable(fault) | Cause::UpstreamInvalidResponse(fault) | Cause::UpstreamTimeout(fault) => {
-            format!("{}: {} ({})", fault.server, fault.error, fault.log)
-        }
-        _ => "the request could not be sent".to_owned(),
+/// Does not own the issuer, so that the issuer's end ends the fetch.
+async fn run(leader: Leader<(), ()>, client: Client, url: Uri, published: Weak<Published>) {
+    let fetched = fetched(&client, &url).await;
+    if let Some(published) = published.upgrade() {
+        published.metrics.issuer_asked(&published.issuer, fetched.is_ok());
+        published.learn(fetched);
     }
+    drop(leader);
+}
+
+async fn fetched(client: &Client, url: &Uri) -> Result<KeySet, String> {
+    let server = url.authority().map(|authority| authority.as_str()).unwrap_or_default();
+    let mut request = Request::new(Body::default());
+    *request.uri_mut() = url.clone();
+    let max_body = usize::try_from(LONGEST_SET).unwrap_or(usize::MAX);
+    let fetch = upstream::Fetch { client, server, timeout: PATIENCE, max_body };
+    let answer = fetch.send(request, |head| head.status == StatusCode::OK).await;
+    let (head, body) = answer.map_err(|failure| failure.for_operators())?;
+    // A redirect is not followed: only the configured URL is trusted.
+    if head.status != StatusCode::OK {
+        return Err(format!("{server} answered with status {}", head.status.as_u16()));
+    }
+    KeySet::parse(&body).map_err(|error| format!("the answer of {server} {error}"))
 }

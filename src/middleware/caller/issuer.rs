@@ -12,7 +12,7 @@ use jsonwebtoken::Algorithm;
 use tokio::task::JoinSet;
 
 use super::{
-    fetch::{Beyond, Flight, NoKeys, PATIENCE, Published},
+    fetch::{Beyond, Fetch, NoKeys, PATIENCE, Published},
     files::SetInFile,
     jwks::{Choice, KeySet},
     token::Token,
@@ -46,7 +46,7 @@ pub enum KeySource {
     Url {
         /// https, or http on this machine.
         url: Uri,
-        /// Provenance roots beside the public ones.
+        /// Trusted roots in addition to the public ones.
         extra_roots: ExtraRoots,
         /// How often they are fetched.
         refresh: Duration,
@@ -87,7 +87,7 @@ pub(super) enum KeyChoice {
     /// It is not.
     Bad(BadToken),
     /// That will be known once this fetch has ended.
-    Later(Flight),
+    Later(Fetch),
     /// That cannot be known as long as there are no keys.
     Unavailable {
         /// Until they are fetched again.
@@ -173,7 +173,7 @@ impl Issuer {
         loop {
             let keys = match self.keys.known() {
                 Ok(keys) => keys,
-                Err(NoKeys::Yet(flight)) => return KeyChoice::Later(flight),
+                Err(NoKeys::Yet(fetch)) => return KeyChoice::Later(fetch),
                 Err(NoKeys::Unavailable { retry_after }) => return KeyChoice::Unavailable { retry_after },
             };
             return match keys.choose(token.key_id(), token.algorithm()) {
@@ -182,7 +182,7 @@ impl Issuer {
                 Choice::Several => KeyChoice::Bad(BadToken::AmbiguousKey),
                 Choice::Unknown => match self.keys.beyond(&keys) {
                     Beyond::Newer => continue,
-                    Beyond::Fetch(flight) => KeyChoice::Later(flight),
+                    Beyond::Fetch(fetch) => KeyChoice::Later(fetch),
                     Beyond::Nothing => KeyChoice::Bad(BadToken::UnknownKey),
                 },
             };

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use aws_lc_rs::{constant_time, digest, rand};
+use aws_lc_rs::{constant_time, digest};
 use parking_lot::RwLock;
 
 use super::Registered;
@@ -16,6 +16,7 @@ use crate::secret::{
     Secret,
     file_watch::{self, Reread, Trouble, Unread},
     hex,
+    random::{self, NoRandomness},
 };
 
 /// What every key that we make begins with, so that one that leaks into a repository or a log is found by a search.
@@ -33,12 +34,7 @@ pub struct KeyHash([u8; digest::SHA256_OUTPUT_LEN]);
 #[error("expected a SHA-256 in 64 hexadecimal digits, as `zoho-gateway key` prints it")]
 pub struct NoKeyHash;
 
-/// The system has no random numbers to give.
-#[derive(Debug, thiserror::Error)]
-#[error("the system gives no random numbers")]
-pub struct NoRandomness;
-
-/// A file that holds no key hashes. Nothing of it is repeated: it may hold a key by mistake.
+/// A file without usable key hashes. The error repeats nothing from the file, which may hold a key by mistake.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableKeys {
     /// It cannot be read.
@@ -46,13 +42,13 @@ pub enum UnusableKeys {
     Unread(#[from] Unread),
     /// A line is neither a hash nor a comment.
     #[error("line {0}: {NoKeyHash}")]
-    RouteLimiter(usize),
-    /// No line is a hash. Who empties a file may be about to write it anew.
+    NotAHash(usize),
+    /// No line is a hash. A file that is empty for a moment may be about to be written again.
     #[error("holds no hash; expected one a line")]
     Empty,
-    /// A hash is another caller's already.
+    /// Another caller has the same hash.
     #[error("holds a hash that another caller has: whose key would it be?")]
-    Grant,
+    Shared,
 }
 
 /// The keys of all callers. Clones share them, so that all see them change.
@@ -90,7 +86,7 @@ impl KeyHash {
             let line = line.split(|byte| *byte == b'#').next().unwrap_or_default().trim_ascii();
             if !line.is_empty() {
                 let hash = std::str::from_utf8(line).ok().and_then(|line| line.parse().ok());
-                hashes.push(hash.ok_or(UnusableKeys::RouteLimiter(number + 1))?);
+                hashes.push(hash.ok_or(UnusableKeys::NotAHash(number + 1))?);
             }
         }
         if hashes.is_empty() { Err(UnusableKeys::Empty) } else { Ok(hashes) }
@@ -115,15 +111,12 @@ impl fmt::Display for KeyHash {
     }
 }
 
-/// A new key: 256 random bits in hexadecimal digits, which no shell, URL or double click breaks apart.
+/// A new key: 256 random bits in hexadecimal digits behind a prefix.
 ///
 /// # Errors
 /// [`NoRandomness`].
 pub fn new_key() -> Result<Secret, NoRandomness> {
-    let mut bits = [0; 32];
-    rand::fill(&mut bits).map_err(|_| NoRandomness)?;
-    let digits = Secret::new(hex::lower(&bits));
-    Ok(Secret::new([PREFIX, digits.expose()].concat()))
+    Ok(Secret::new([PREFIX, random::hex()?.expose()].concat()))
 }
 
 // === impl Keys ===
@@ -176,7 +169,7 @@ impl Keys {
             taken.insert(at);
         }
         for (at, hashes, file) in read {
-            let hashes = if taken.contains(&at) { Err(UnusableKeys::Grant) } else { hashes };
+            let hashes = if taken.contains(&at) { Err(UnusableKeys::Shared) } else { hashes };
             rings[at].replace(hashes, &file);
         }
     }

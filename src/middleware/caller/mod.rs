@@ -1,4 +1,4 @@
-//! The caller room: who is calling.
+//! Finds out who calls.
 //!
 //! In comes the request as the listener read it, on goes an [`Identified`] with what its caller may do. Where
 //! `[callers]` are configured, refused is everybody who shows nothing of theirs, and who asks more often than its limit
@@ -7,7 +7,7 @@
 //! A caller is known by a key, by a token of an issuer that is believed (`[issuers]`), or by the certificate of its
 //! connection; keys and issuers' keys may change while the gateway runs.
 //!
-//! Guards: a caller's key or token goes no further than this room; the forward room strips the field that it stands in.
+//! Guards: no layer below reads a caller's key or token, and `forward` strips the field that holds it.
 
 mod authenticator;
 mod callers;
@@ -24,13 +24,13 @@ mod service;
 mod tests;
 mod token;
 
+pub use authenticator::Authenticator;
 pub use callers::{Callers, Registered, SeveralCallers};
 pub use files::follow_files;
 pub use issuer::{IssuerSettings, Issuers, KeySource, fetch_keys};
 pub use jwks::{ALGORITHMS, KeySet, UnusableSet};
-pub use keys::{KeyHash, NoKeyHash, NoRandomness, UnusableKeys, new_key};
+pub use keys::{KeyHash, NoKeyHash, UnusableKeys, new_key};
 pub use limit::CallerLimit;
-pub use service::{Identify, IdentifyLayer};
 
 #[cfg(doc)]
 use crate::call::Identified;

@@ -1,104 +1,63 @@
-//! One request's visit to the caller room.
+//! Finds out who calls, and waits for an issuer's keys where it must.
 
-use std::{
-    future::ready,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{future::ready, sync::Arc};
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use tower::{Layer, Service, ServiceExt};
+use http::Response;
 
 use super::{
     Callers, Issuers,
     authenticator::{Authenticator, Found, has_zoho_token},
-    fetch::Flight,
+    fetch::Fetch,
 };
 use crate::{
-    call::Identified,
-    message::{body::Body, boxed::BoxFuture},
+    call::{Accepted, Identified, permissions::Permissions},
+    ledger::Caller,
+    message::body::Body,
+    middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     problem::{Cause, Refusal, Unauthenticated},
 };
 
-/// Hangs the room.
-#[derive(Debug, Clone)]
-pub struct IdentifyLayer(Arc<Authenticator>);
-
-/// The room.
-#[derive(Debug, Clone)]
-pub struct Identify<S> {
-    authenticator: Arc<Authenticator>,
-    inner: S,
-}
-
-impl IdentifyLayer {
-    /// Lets in whoever is one of `callers`; everybody if there are none.
-    #[must_use]
-    pub fn new(callers: Callers, issuers: Issuers) -> Self {
-        Self(Arc::new(Authenticator::new(callers, issuers)))
-    }
-}
-
-impl<S> Layer<S> for IdentifyLayer {
-    type Service = Identify<S>;
-
-    fn layer(&self, inner: S) -> Identify<S> {
-        Identify { authenticator: Arc::clone(&self.0), inner }
-    }
-}
-
-impl<S> Service<Request<Incoming>> for Identify<S>
-where
-    S: Service<Identified, Response = Response<Body>, Error = Refusal, Future = BoxFuture<Response<Body>, Refusal>>
-        + Clone
-        + Send
-        + 'static,
-{
+impl<S: Inner<Identified>> Middleware<Accepted, S> for Authenticator {
     type Response = Response<Body>;
     type Error = Refusal;
-    type Future = BoxFuture<Response<Body>, Refusal>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        match self.authenticator.look(&request) {
-            Ok(Found::Caller(caller, permissions)) => self.inner.call(Identified { caller, permissions, request }),
-            Ok(Found::Later(flight)) => self.call_later(flight, request),
+    fn handle(self: &Arc<Self>, accepted: Accepted, inner: &mut S) -> BoxFuture {
+        match self.look(&accepted) {
+            Ok(Found::Caller(caller, permissions)) => inner.call(identified(accepted, caller, permissions)),
+            Ok(Found::Later(fetch)) => Box::pin(Arc::clone(self).handle_later(fetch, accepted, inner.clone())),
             Err(cause) => Box::pin(ready(Err(cause.into()))),
         }
     }
 }
 
-impl<S> Identify<S>
-where
-    S: Service<Identified, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    /// The same for a request that waits until an issuer's keys have been fetched.
-    fn call_later(&mut self, mut flight: Flight, request: Request<Incoming>) -> BoxFuture<Response<Body>, Refusal> {
-        let authenticator = Arc::clone(&self.authenticator);
-        let inner = self.inner.clone();
-        Box::pin(async move {
-            loop {
-                flight.landed().await;
-                match authenticator.look(&request)? {
-                    Found::Caller(caller, permissions) => {
-                        return inner.oneshot(Identified { caller, permissions, request }).await;
-                    }
-                    // It came while another fetch was under way, and has one for its own sake now.
-                    Found::Later(next) => flight = next,
-                }
-            }
-        })
-    }
-}
-
 impl Authenticator {
-    fn look(&self, request: &Request<Incoming>) -> Result<Found, Cause> {
-        let found = self.identify(request.headers(), request.extensions().get());
+    /// Accepts `callers`; everybody if there are none.
+    #[must_use]
+    pub fn layer(callers: Callers, issuers: Issuers) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(Self::new(callers, issuers))
+    }
+
+    /// Handles a request that waits until an issuer's keys have been fetched.
+    async fn handle_later(
+        self: Arc<Self>,
+        mut fetch: Fetch,
+        accepted: Accepted,
+        mut inner: impl Inner<Identified>,
+    ) -> Result<Response<Body>, Refusal> {
+        loop {
+            fetch.ended().await;
+            match self.look(&accepted)? {
+                Found::Caller(caller, permissions) => {
+                    return inner.call(identified(accepted, caller, permissions)).await;
+                }
+                // The request arrived during another fetch, and now has one for its own sake.
+                Found::Later(next) => fetch = next,
+            }
+        }
+    }
+
+    fn look(&self, Accepted { request, peer, .. }: &Accepted) -> Result<Found, Cause> {
+        let found = self.identify(request.headers(), peer);
         found.map_err(|cause| match cause {
             Cause::CallerUnauthenticated(Unauthenticated::NothingShown)
                 if request.uri().query().is_some_and(has_zoho_token) =>
@@ -108,4 +67,9 @@ impl Authenticator {
             other => other,
         })
     }
+}
+
+fn identified(accepted: Accepted, caller: Caller, permissions: Option<Arc<Permissions>>) -> Identified {
+    let Accepted { request, exchange, .. } = accepted;
+    Identified { caller, permissions, request, exchange }
 }

@@ -1,13 +1,13 @@
-//! The dry-run room: a call with `Gateway-Dry-Run: ?1` (a boolean of RFC 8941) is judged, but not made.
+//! Checks a call with `Gateway-Dry-Run: ?1` (a boolean of RFC 8941) and does not make it.
 //!
-//! It has passed route and validation, so its route and payload are good. The answer says which route it is, how long it
-//! would wait, and, where it would be refused for its threshold, a lock or a full queue, the very problem it would get.
-//! It is no failure to have asked, so the answer itself is a 200. Nothing is sent, and no slot, seat or token is taken;
-//! what the account's token is worth is therefore not known here.
+//! The call has passed the layers above, so its route and payload are good. The answer says which route it is, how long it
+//! would wait, and, where its threshold, a lock or a full queue would refuse it, the same problem that it would get. The
+//! answer itself is a 200. Nothing is sent, and no slot, queue entry or token is used, so the answer says nothing about the
+//! account's token.
 //!
-//! Refused is a field that is no boolean: to make the call after all would be a surprise.
+//! A field with another value is refused: a caller that asks for a dry run must not get a real call.
 
 mod boolean;
 mod service;
 
-pub use service::{DryRun, DryRunLayer};
+pub use service::DryRun;

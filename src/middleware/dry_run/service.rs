@@ -1,20 +1,16 @@
-//! One call's visit to the dry-run room.
+//! Answers a call that asks for a dry run.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Response, header};
 use serde::Serialize;
-use tower::{Layer, Service};
 
 use super::boolean;
 use crate::{
     call::{Call, RequestSummary},
     ledger::Limiters,
-    message::{body::Body, boxed::BoxFuture, payload_error::Fault},
+    message::{body::Body, payload_error::Fault},
+    middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     problem::{
         Cause, Refusal, ratelimit,
         respond::{self, Problem},
@@ -23,19 +19,10 @@ use crate::{
 
 const DRY_RUN: &str = "gateway-dry-run";
 
-/// Hangs the room.
-#[derive(Debug, Clone)]
-pub struct DryRunLayer {
+/// Predicts what would become of a call.
+#[derive(Debug)]
+pub struct DryRun {
     limiters: Arc<Limiters>,
-    max_wait: Duration,
-}
-
-/// The room.
-#[derive(Debug, Clone)]
-pub struct DryRun<S> {
-    limiters: Arc<Limiters>,
-    max_wait: Duration,
-    inner: S,
 }
 
 /// The body of the answer.
@@ -50,39 +37,23 @@ struct DryRunResult<'a> {
     verdict: &'static str,
 }
 
-impl DryRunLayer {
-    /// Looks at these queues. Callers that prefer nothing else would wait at most `max_wait`.
+impl DryRun {
+    /// Looks at these queues.
     #[must_use]
-    pub fn new(limiters: Arc<Limiters>, max_wait: Duration) -> Self {
-        Self { limiters, max_wait }
+    pub fn layer(limiters: Arc<Limiters>) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(Self { limiters })
     }
 }
 
-impl<S> Layer<S> for DryRunLayer {
-    type Service = DryRun<S>;
-
-    fn layer(&self, inner: S) -> DryRun<S> {
-        DryRun { limiters: Arc::clone(&self.limiters), max_wait: self.max_wait, inner }
-    }
-}
-
-impl<S> Service<Call> for DryRun<S>
-where
-    S: Service<Call, Response = Response<Body>, Error = Refusal, Future = BoxFuture<Response<Body>, Refusal>>,
-{
+impl<S: Inner<Call>> Middleware<Call, S> for DryRun {
     type Response = Response<Body>;
     type Error = Refusal;
-    type Future = BoxFuture<Response<Body>, Refusal>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn handle(self: &Arc<Self>, call: Call, inner: &mut S) -> BoxFuture {
         match asked(&call) {
-            Ok(false) => self.inner.call(call),
-            Ok(true) => Box::pin(std::future::ready(Ok(verdict(&self.limiters, self.max_wait, &call)))),
-            Err(refusal) => Box::pin(std::future::ready(Err(refusal))),
+            Ok(false) => inner.call(call),
+            Ok(true) => Box::pin(ready(Ok(verdict(&self.limiters, &call)))),
+            Err(refusal) => Box::pin(ready(Err(refusal))),
         }
     }
 }
@@ -102,17 +73,17 @@ fn asked(call: &Call) -> Result<bool, Refusal> {
     })
 }
 
-fn verdict(limiters: &Limiters, max_wait: Duration, call: &Call) -> Response<Body> {
+fn verdict(limiters: &Limiters, call: &Call) -> Response<Body> {
     let (account, route) = call.context.names();
     let limit = limiters.limit(&call.context.account, &call.context.route);
     let limiter = limit.limiter();
-    let request = call.slot_request(call.deadline(max_wait));
+    let request = call.slot_request();
     let (wait, judged) = limiter.map_or((Duration::ZERO, Ok(())), |limiter| limiter.verdict(&request));
     let refusal = judged.err().map(|refused| Refusal::from(Cause::from(refused)).of(&call.context));
     let verdict = DryRunResult {
         account: account.as_str(),
         expected_wait_seconds: wait.as_secs_f64(),
-        problem: refusal.as_ref().map(|refusal| respond::problem(refusal, call.request_id())),
+        problem: refusal.as_ref().map(|refusal| respond::problem(refusal, call.request_id.as_str())),
         route: route.as_str(),
         verdict: if refusal.is_some() { "refused" } else { "valid" },
     };

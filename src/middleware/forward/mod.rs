@@ -1,4 +1,4 @@
-//! The forward room: a signed call goes to Zoho, and Zoho's answer comes back.
+//! Sends a signed call to Zoho and returns Zoho's answer.
 //!
 //! In comes a [`Signed`], out goes an [`Answer`]: the bytes of Zoho's answer, and whether it says that the call was not
 //! executed. Refused is a call that got no answer. Method, target, end-to-end headers and body go out as they came;

@@ -1,11 +1,6 @@
-//! One call's visit to the forward room.
+//! Sends a call to Zoho and reads the answer.
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, response::Parts};
@@ -13,7 +8,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use tokio::time::Instant;
-use tower::Service;
+use tower::service_fn;
 
 use super::{
     coding, framing, hygiene,
@@ -22,7 +17,8 @@ use super::{
 use crate::{
     call::{Answer, Call, RetryReason, Signed, Token, attempt_log::Unrecorded},
     ledger::{Attempt, LockHit},
-    message::{body::Body, boxed::BoxFuture},
+    message::body::Body,
+    middleware::layer::{BoxFuture, Inner},
     os::clock,
     problem::{Cause, Refusal, ScopeEvidence},
     upstream::{Client, Failure},
@@ -32,12 +28,9 @@ use crate::{
     },
 };
 
-/// The last room before Zoho.
-#[derive(Debug, Clone)]
-pub struct Forward(Arc<Way>);
-
+/// The innermost service: it sends calls to Zoho.
 #[derive(Debug)]
-struct Way {
+pub struct Forward {
     client: Client,
     timeout: Duration,
     max_body: u64,
@@ -47,13 +40,12 @@ impl Forward {
     /// Over this client; an answer's head has to be here within `timeout`. `max_body` is told to callers whose
     /// streamed body turned out larger.
     #[must_use]
-    pub fn new(client: Client, timeout: Duration, max_body: u64) -> Self {
-        Self(Arc::new(Way { client, timeout, max_body }))
+    pub fn service(client: Client, timeout: Duration, max_body: u64) -> impl Inner<Signed, Answer> {
+        let forward = Arc::new(Self { client, timeout, max_body });
+        service_fn(move |signed| -> BoxFuture<Answer> { Box::pin(Arc::clone(&forward).handle(signed)) })
     }
-}
 
-impl Way {
-    async fn forward(self: Arc<Self>, signed: Signed) -> Result<Answer, Refusal> {
+    async fn handle(self: Arc<Self>, signed: Signed) -> Result<Answer, Refusal> {
         let (call, mut attempt, token) = signed.into_parts();
         let (context, attempt_log) = (call.context.clone(), call.attempt_log.clone());
         let endpoint = context.account.endpoints.product(context.route.product);
@@ -155,20 +147,6 @@ impl Way {
     }
 }
 
-impl Service<Signed> for Forward {
-    type Response = Answer;
-    type Error = Refusal;
-    type Future = BoxFuture<Answer, Refusal>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, signed: Signed) -> Self::Future {
-        Box::pin(Arc::clone(&self.0).forward(signed))
-    }
-}
-
 /// The request as Zoho gets it; `None` only for a target that no URI can hold, which the listener has ruled out.
 fn request(call: Call, endpoint: &Endpoint, token: &Token) -> Option<Request<Body>> {
     let uri = Uri::builder()
@@ -253,7 +231,7 @@ fn received(response: Response<Incoming>, connection: &CaptureConnection, endpoi
     Ok(Sent::Answered(head, body))
 }
 
-/// Stands for the answer of a call that was held back from a lock; only the retry layer sees it.
+/// Stands for the answer of a call that was held back from a lock; only `retry` sees it.
 fn held_back(until: Instant) -> Answer {
     Answer {
         response: Response::new(Body::default()),

@@ -82,7 +82,7 @@ fn leads_to_the_endpoint(account: &Account, product: Product, target: &PathAndQu
         .authority(endpoint.authority().clone())
         .path_and_query(target.clone())
         .build()
-        .expect("a URI, as the forward room makes it")
+        .expect("a URI, as `forward` makes it")
         .to_string();
     let read: Uri = sent.parse().expect("a URI");
     assert_eq!(read.authority(), Some(endpoint.authority()), "{sent}");

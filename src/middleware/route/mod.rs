@@ -1,4 +1,4 @@
-//! The route room: whose call it is, and which of Zoho's calls.
+//! Finds the account of a request, and which of Zoho's calls it is.
 //!
 //! In comes an [`Identified`] request, on goes a [`Matched`]. Refused is an account that is not configured, a
 //! target that is none of the account's hosts, a path that two servers could read differently, and, with
@@ -20,7 +20,7 @@ mod target;
 
 pub use matcher::{Ambiguity, AmbiguousRoutes, Matcher};
 pub use path::{Path, PathFault};
-pub use service::{RouteLayer, Router, Routing};
+pub use service::Router;
 pub use target::of_gateway_path;
 
 #[cfg(doc)]

@@ -1,22 +1,15 @@
-//! One request's visit to the route room.
+//! Finds the account and the route of a request.
 
-use std::{
-    collections::BTreeMap,
-    future::ready,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{collections::BTreeMap, future::ready, sync::Arc};
 
 use http::{Method, Response, header, request::Parts};
-use tower::{Layer, Service};
 
 use super::{Matcher, Path, PathFault, location::Locations, target};
 use crate::{
     call::{CallContext, Identified, Matched, permissions::Permissions},
     ledger::Caller,
-    message::{
-        body::Body, boxed::BoxFuture, hop_by_hop::take_connection_options, method_override, payload_error::Fault,
-    },
+    message::{body::Body, hop_by_hop::take_connection_options, method_override, payload_error::Fault},
+    middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     problem::{Cause, Forbidden, Refusal},
     zoho::{
         account::{Account, AccountName},
@@ -28,9 +21,9 @@ use crate::{
 /// The account that serves callers who name none, where several stand side by side.
 const DEFAULT_ACCOUNT: &str = "main";
 
-/// What the room decides by.
+/// Decides by account and path which route a request has.
 #[derive(Debug)]
-pub struct Routing {
+pub struct Router {
     /// Every configured account.
     pub accounts: BTreeMap<AccountName, Arc<Account>>,
     /// The catalogue.
@@ -39,51 +32,16 @@ pub struct Routing {
     pub deny_unknown: bool,
 }
 
-/// Hangs the room.
-#[derive(Debug, Clone)]
-pub struct RouteLayer(Arc<Routing>);
-
-/// The room.
-#[derive(Debug, Clone)]
-pub struct Router<S> {
-    routing: Arc<Routing>,
-    inner: S,
-}
-
-impl RouteLayer {
-    /// Decides by `routing`.
-    #[must_use]
-    pub fn new(routing: Routing) -> Self {
-        Self(Arc::new(routing))
-    }
-}
-
-impl<S> Layer<S> for RouteLayer {
-    type Service = Router<S>;
-
-    fn layer(&self, inner: S) -> Router<S> {
-        Router { routing: Arc::clone(&self.0), inner }
-    }
-}
-
-impl<S> Service<Identified> for Router<S>
-where
-    S: Service<Matched, Response = Response<Body>, Error = Refusal, Future = BoxFuture<Response<Body>, Refusal>>,
-{
+impl<S: Inner<Matched>> Middleware<Identified, S> for Router {
     type Response = Response<Body>;
     type Error = Refusal;
-    type Future = BoxFuture<Response<Body>, Refusal>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, identified: Identified) -> Self::Future {
-        match self.routing.visit(identified) {
+    fn handle(self: &Arc<Self>, identified: Identified, inner: &mut S) -> BoxFuture {
+        match self.resolve(identified) {
             Ok((matched, locations)) => {
-                let visit = self.inner.call(matched);
+                let answer = inner.call(matched);
                 Box::pin(async move {
-                    let mut response = visit.await?;
+                    let mut response = answer.await?;
                     locations.rewrite(response.headers_mut());
                     Ok(response)
                 })
@@ -93,8 +51,17 @@ where
     }
 }
 
-impl Routing {
-    fn visit(&self, Identified { caller, permissions, request }: Identified) -> Result<(Matched, Locations), Refusal> {
+impl Router {
+    /// Routes by these accounts and this catalogue.
+    #[must_use]
+    pub fn layer(self) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(self)
+    }
+
+    fn resolve(
+        &self,
+        Identified { caller, permissions, request, exchange }: Identified,
+    ) -> Result<(Matched, Locations), Refusal> {
         let (mut head, body) = request.into_parts();
         // What the caller asks of the gateway itself is asked of whoever receives it, and that is here.
         take_connection_options(&mut head.headers, |name| name.starts_with("gateway-"));
@@ -127,7 +94,10 @@ impl Routing {
             return Err(Refusal { route: Some(route.id.clone()), ..refusal });
         }
         let locations = Locations::new(&account, product, &target, &head.uri, host);
-        Ok((Matched { context: CallContext { caller, account, route }, target, head, body, read_only }, locations))
+        Ok((
+            Matched { context: CallContext { caller, account, route }, target, head, body, read_only, exchange },
+            locations,
+        ))
     }
 
     /// The account that the request names, or the one for callers who name none.

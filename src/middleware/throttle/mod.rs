@@ -1,4 +1,4 @@
-//! The throttle room: a call waits here for its turn under Zoho's threshold.
+//! Lets each call wait for its turn under Zoho's threshold.
 //!
 //! In comes a [`Call`], on goes a [`Permitted`] with the slot it was given; a route with `throttle = "off"` passes
 //! without a slot and costs no ledger work. Refused is a call that cannot be served within its caller's wait: at once,
@@ -11,7 +11,7 @@
 mod ahead;
 mod service;
 
-pub use service::{Throttle, ThrottleLayer};
+pub use service::Throttle;
 
 #[cfg(doc)]
 use crate::call::{Call, Permitted};

@@ -1,102 +1,50 @@
-//! One call's visit to the throttle room.
+//! Waits for a slot, and for the part of the body that is read before the call is sent.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
-
-use tower::{Layer, Service, ServiceExt};
+use std::sync::Arc;
 
 use super::ahead::Ahead;
 use crate::{
     call::{Answer, Call, Permitted, RequestSummary},
-    ledger::{Limiters, Refused, RouteLimit},
-    message::boxed::BoxFuture,
+    ledger::{Attempt, Limiters, Refused, RouteLimit, RouteLimiter},
+    middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     os::clock,
     problem::{Cause, Refusal, ratelimit},
     telemetry::Metrics,
 };
 
-/// Hangs the room.
-#[derive(Debug, Clone)]
-pub struct ThrottleLayer(Arc<Room>);
-
-/// The room.
-#[derive(Debug, Clone)]
-pub struct Throttle<S> {
-    room: Arc<Room>,
-    inner: S,
-}
-
+/// Gives each call its slot.
 #[derive(Debug)]
-struct Room {
+pub struct Throttle {
     limiters: Arc<Limiters>,
-    max_wait: Duration,
     ahead: Ahead,
     metrics: Arc<Metrics>,
 }
 
-impl ThrottleLayer {
-    /// Callers that prefer nothing else wait at most `max_wait`; bodies have at most `max_body` bytes.
-    #[must_use]
-    pub fn new(limiters: Arc<Limiters>, max_wait: Duration, max_body: u64, metrics: Arc<Metrics>) -> Self {
-        Self(Arc::new(Room { limiters, max_wait, ahead: Ahead::new(max_body), metrics }))
-    }
-}
-
-impl<S> Layer<S> for ThrottleLayer {
-    type Service = Throttle<S>;
-
-    fn layer(&self, inner: S) -> Throttle<S> {
-        Throttle { room: Arc::clone(&self.0), inner }
-    }
-}
-
-impl<S> Service<Call> for Throttle<S>
-where
-    S: Service<Permitted, Response = Answer, Error = Refusal> + Clone + Send + 'static,
-    S::Future: Send,
-{
+impl<S: Inner<Permitted, Answer>> Middleware<Call, S> for Throttle {
     type Response = Answer;
     type Error = Refusal;
-    type Future = BoxFuture<Answer, Refusal>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut call: Call) -> Self::Future {
-        let room = Arc::clone(&self.room);
-        let inner = self.inner.clone();
+    fn handle(self: &Arc<Self>, mut call: Call, inner: &mut S) -> BoxFuture<Answer> {
+        let (throttle, mut inner) = (Arc::clone(self), inner.clone());
         Box::pin(async move {
             let (account, route) = call.context.names();
-            let deadline = call.deadline(room.max_wait);
-            let request = call.slot_request(deadline);
-            let limiter = match room.limiters.limit(&call.context.account, &call.context.route) {
+            let limiter = match throttle.limiters.limit(&call.context.account, &call.context.route) {
                 RouteLimit::Limited(limiter) => limiter,
                 RouteLimit::Unlimited(unlimited) => {
                     call.queue_status.departs();
-                    let permitted = Permitted::new(call, unlimited.attempt(request), deadline);
-                    let mut answer = inner.oneshot(permitted).await?;
+                    let attempt = unlimited.attempt(call.slot_request());
+                    let mut answer = inner.call(Permitted::new(call, attempt)).await?;
                     answer.response.extensions_mut().insert(RequestSummary { account, route, waited: None });
                     return Ok(answer);
                 }
             };
-            room.metrics.called(&account, &route);
+            throttle.metrics.called(&account, &route);
             call.queue_status.queues();
-            let attempt = limiter.attempt(request).await.map_err(|refused| {
-                let cause = match refused {
-                    // A call that met a lock was sent before, and is told so.
-                    Refused::Closing => Cause::CutOff(call.attempt_log.fate()),
-                    refused => Cause::from(refused),
-                };
-                Refusal::from(cause).with_allowance(limiter.allowance()).of(&call.context)
-            })?;
-            room.ahead.read(&mut call.payload).await.map_err(|cause| Refusal::from(cause).of(&call.context))?;
+            let attempt = throttle.attempt(&limiter, &call).await?;
+            throttle.ahead.read(&mut call.payload).await.map_err(|cause| Refusal::from(cause).of(&call.context))?;
             call.queue_status.departs();
             let waited = clock::now().saturating_duration_since(call.ready_at);
-            let mut answer = inner.oneshot(Permitted::new(call, attempt, deadline)).await?;
+            let mut answer = inner.call(Permitted::new(call, attempt)).await?;
             ratelimit::write(answer.response.headers_mut(), &route, &limiter.allowance());
             answer.response.extensions_mut().insert(RequestSummary { account, route, waited: Some(waited) });
             Ok(answer)
@@ -104,22 +52,45 @@ where
     }
 }
 
+impl Throttle {
+    /// Bodies have at most `max_body` bytes.
+    #[must_use]
+    pub fn layer(limiters: Arc<Limiters>, max_body: u64, metrics: Arc<Metrics>) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(Self { limiters, ahead: Ahead::new(max_body), metrics })
+    }
+
+    async fn attempt(&self, limiter: &Arc<RouteLimiter>, call: &Call) -> Result<Attempt, Refusal> {
+        let cause = |refused| match refused {
+            // A call that met a lock was sent before, and is told so.
+            Refused::Closing => Cause::CutOff(call.attempt_log.fate()),
+            refused => Cause::from(refused),
+        };
+        let refusal = |refused| Refusal::from(cause(refused)).with_allowance(limiter.allowance()).of(&call.context);
+        limiter.attempt(call.slot_request()).await.map_err(refusal)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, Response};
-    use tower::{service_fn, util::BoxCloneSyncService};
+    use std::time::Duration;
+
+    use http::{HeaderMap, HeaderName, HeaderValue, Response};
+    use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
     use super::*;
     use crate::{
-        call::{Token, tests::call},
+        call::{
+            Token,
+            tests::{call, with_headers},
+        },
         ledger::Limits,
         message::body::Body,
     };
 
-    type Room = BoxCloneSyncService<Call, Answer, Refusal>;
+    type Service = BoxCloneSyncService<Call, Answer, Refusal>;
 
-    /// A room before a Zoho that answers at once, or refuses before it sends.
-    fn room(refuses: bool) -> (Room, Arc<Limiters>) {
+    /// Before a Zoho that answers at once, or refuses before it sends.
+    fn throttle(refuses: bool) -> (Service, Arc<Limiters>) {
         let limiters = Arc::new(Limiters::in_memory(Limits::calls(10)));
         let zoho = service_fn(move |permitted: Permitted| async move {
             if refuses {
@@ -134,8 +105,8 @@ mod tests {
             attempt.judged(true);
             Ok(Answer { response, retry: None })
         });
-        let layer = ThrottleLayer::new(Arc::clone(&limiters), Duration::from_secs(30), 1024, Arc::new(Metrics::new()));
-        (BoxCloneSyncService::new(layer.layer(zoho)), limiters)
+        let layer = Throttle::layer(Arc::clone(&limiters), 1024, Arc::new(Metrics::new()));
+        (BoxCloneSyncService::new(layer.layer(BoxCloneSyncService::new(zoho))), limiters)
     }
 
     /// A call that may be made once a minute.
@@ -145,57 +116,59 @@ mod tests {
         let threshold = route.threshold.as_mut().unwrap();
         threshold.requests = std::num::NonZeroU32::MIN;
         threshold.window = Duration::from_secs(60);
-        call.headers.insert("prefer", http::HeaderValue::from_static(prefer));
-        call
+        with_headers(
+            call,
+            HeaderMap::from_iter([(HeaderName::from_static("prefer"), HeaderValue::from_static(prefer))]),
+        )
     }
 
     #[tokio::test(start_paused = true)]
     async fn passes_on_with_a_permit_and_tells_what_is_left() {
-        let (room, _) = room(false);
-        let answer = room.oneshot(once_a_minute("wait=0")).await.unwrap();
+        let (throttle, _) = throttle(false);
+        let answer = throttle.oneshot(once_a_minute("wait=0")).await.unwrap();
         assert_eq!(answer.response.headers()[ratelimit::LIMIT], "\"people.lms.share-course\";r=0;t=60");
         assert!(answer.response.extensions().get::<RequestSummary>().is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_route_without_a_threshold_needs_no_permit() {
-        let (room, _) = room(false);
+        let (throttle, _) = throttle(false);
         let mut call = call("/a");
         Arc::make_mut(&mut call.context.route).threshold = None;
-        let answer = room.oneshot(call).await.unwrap();
+        let answer = throttle.oneshot(call).await.unwrap();
         assert!(!answer.response.headers().contains_key(ratelimit::POLICY));
     }
 
     #[tokio::test(start_paused = true)]
     async fn refuses_at_once_who_cannot_be_served_in_time() {
-        let (room, _) = room(false);
-        room.clone().oneshot(once_a_minute("wait=0")).await.unwrap();
+        let (throttle, _) = throttle(false);
+        throttle.clone().oneshot(once_a_minute("wait=0")).await.unwrap();
         let began = clock::now();
-        let refusal = room.clone().oneshot(once_a_minute("wait=59")).await.unwrap_err();
+        let refusal = throttle.clone().oneshot(once_a_minute("wait=59")).await.unwrap_err();
         assert!(matches!(*refusal.cause, Cause::ThresholdSaturated { retry_after, .. } if retry_after.as_secs() == 60));
         assert_eq!(
             (refusal.allowance.unwrap().route.remaining, refusal.route.unwrap().as_str()),
             (0, "people.lms.share-course")
         );
         assert_eq!(clock::now(), began);
-        room.oneshot(once_a_minute("wait=60")).await.unwrap();
+        throttle.oneshot(once_a_minute("wait=60")).await.unwrap();
         assert_eq!((clock::now() - began).as_secs(), 60);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_was_not_sent_spends_nothing() {
-        let (room, _) = room(true);
+        let (throttle, _) = throttle(true);
         for _ in 0..3 {
-            let refusal = room.clone().oneshot(once_a_minute("wait=0")).await.unwrap_err();
+            let refusal = throttle.clone().oneshot(once_a_minute("wait=0")).await.unwrap_err();
             assert!(matches!(*refusal.cause, Cause::ShuttingDown), "not saturated");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_hangs_up_leaves_the_queue() {
-        let (room, limiters) = room(false);
-        room.clone().oneshot(once_a_minute("wait=0")).await.unwrap();
-        let waiting = tokio::spawn(room.oneshot(once_a_minute("wait=3600")));
+        let (throttle, limiters) = throttle(false);
+        throttle.clone().oneshot(once_a_minute("wait=0")).await.unwrap();
+        let waiting = tokio::spawn(throttle.oneshot(once_a_minute("wait=3600")));
         tokio::task::yield_now().await;
         assert_eq!(limiters.waiting(), 1);
         waiting.abort();

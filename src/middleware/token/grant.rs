@@ -3,8 +3,7 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use http::{HeaderValue, Request, Response, header::CONTENT_TYPE, response::Parts};
-use http_body_util::{BodyExt, Limited};
+use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
 use oauth2::{
     AsyncHttpClient, AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RedirectUrl,
     RefreshToken, RequestTokenError, TokenResponse, TokenUrl,
@@ -19,7 +18,7 @@ use crate::{
     os::clock,
     problem::{Cause, UpstreamFault},
     secret::Secret,
-    upstream::{Client, Failure},
+    upstream::{Client, Fetch},
     zoho::{
         account::Account,
         accounts_server::{self, LARGEST_ANSWER, TokenAnswer},
@@ -181,9 +180,18 @@ impl Exchange<'_> {
         if let Some(Err(until)) = self.attempt(Attempt::sending) {
             return Err(Cause::TokenThrottled { retry_after: until.saturating_duration_since(clock::now()) });
         }
-        let (head, body) = tokio::time::timeout(self.grants.timeout, self.answer(request))
-            .await
-            .map_err(|_| Failure::timeout(self.server).cause)??;
+        let Grants { client, timeout } = self.grants;
+        let fetch = Fetch { client, server: self.server, timeout: *timeout, max_body: LARGEST_ANSWER };
+        let answer = fetch.send(request, |head| {
+            self.attempt(|attempt| attempt.answered(head.status));
+            !accounts_server::is_throttling(head.status)
+        });
+        let (head, body) = answer.await.map_err(|failure| {
+            if failure.never_sent {
+                self.attempt(Attempt::not_sent);
+            }
+            failure.cause
+        })?;
         match accounts_server::read(head.status, &body) {
             TokenAnswer::Granted(clean) => {
                 let mut response = Response::new(clean);
@@ -204,28 +212,6 @@ impl Exchange<'_> {
     /// Tells the attempt, where there is one.
     fn attempt<T>(&self, tell: impl FnOnce(&mut Attempt) -> T) -> Option<T> {
         self.attempt.as_ref().map(|attempt| tell(&mut attempt.lock()))
-    }
-
-    /// The answer's head, and its body unless the head says all.
-    async fn answer(&self, request: Request<Body>) -> Result<(Parts, bytes::Bytes), Cause> {
-        let response = self.grants.client.request(request).await.map_err(|error| {
-            let failure = Failure::of(&error, self.server, u64::MAX);
-            if failure.never_sent {
-                self.attempt(Attempt::not_sent);
-            }
-            failure.cause
-        })?;
-        self.attempt(|attempt| attempt.answered(response.status()));
-        let (head, body) = response.into_parts();
-        if accounts_server::is_throttling(head.status) {
-            return Ok((head, bytes::Bytes::new()));
-        }
-        let body = Limited::new(body, LARGEST_ANSWER).collect().await;
-        let body = body.map_err(|error| {
-            Failure::invalid(self.server, "http_response_incomplete", format!("reading the token answer: {error}"))
-                .cause
-        })?;
-        Ok((head, body.to_bytes()))
     }
 }
 

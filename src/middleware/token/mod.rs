@@ -1,4 +1,4 @@
-//! The token room: a permitted call gets the access token of its account.
+//! Gives a permitted call the access token of its account.
 //!
 //! Before it, where slots are not yet spent, `scope` refuses a [`Call`] that the account's login was not granted.
 //! In comes a [`Permitted`], on goes a [`Signed`]. One token serves all callers of an account; it is renewed a little
@@ -26,8 +26,8 @@ mod tests;
 pub use files::follow_files;
 pub use grant::{Admission, Code, Grants};
 pub use limits::{TokenLedger, TokenLimits};
-pub use scope::{CheckScope, ScopeLayer};
-pub use service::{Sign, SignLayer};
+pub use scope::CheckScope;
+pub use service::Sign;
 pub use source::{Source, Standing};
 
 #[cfg(doc)]

@@ -1,66 +1,40 @@
-//! The scope room: a call that the account's login was not granted would be refused by Zoho after it cost a slot.
+//! Refuses a call whose scope the account's login lacks: Zoho would refuse it too, after it cost a slot.
 //!
-//! What was granted is known once a token was fetched; until then the sign room looks, when the call has its token.
-//! Where Zoho does not say, and where a page names no scope, the call goes on.
+//! The granted scopes are known once a token was fetched; until then `service.rs` checks, when the call has its token.
+//! The call goes on where Zoho does not tell the granted scopes, and where its page names none.
 
-use std::{
-    collections::HashMap,
-    future::ready,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{collections::HashMap, future::ready, sync::Arc};
 
 use http::Response;
-use tower::{Layer, Service};
 
 use super::Source;
 use crate::{
     call::Call,
-    message::{body::Body, boxed::BoxFuture},
+    message::body::Body,
+    middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     problem::Refusal,
     zoho::account::AccountName,
 };
 
-/// Hangs the room.
-#[derive(Debug, Clone)]
-pub struct ScopeLayer(Option<Arc<HashMap<AccountName, Arc<Source>>>>);
-
-/// The room.
-#[derive(Debug, Clone)]
-pub struct CheckScope<S> {
+/// Compares the scopes of calls with those that were granted.
+#[derive(Debug)]
+pub struct CheckScope {
     sources: Option<Arc<HashMap<AccountName, Arc<Source>>>>,
-    inner: S,
 }
 
-impl ScopeLayer {
-    /// Asks these sources what was granted; without them the room lets everything pass.
+impl CheckScope {
+    /// Asks these sources what was granted; without them every call passes.
     #[must_use]
-    pub fn new(sources: Option<Arc<HashMap<AccountName, Arc<Source>>>>) -> Self {
-        Self(sources)
+    pub fn layer(sources: Option<Arc<HashMap<AccountName, Arc<Source>>>>) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(Self { sources })
     }
 }
 
-impl<S> Layer<S> for ScopeLayer {
-    type Service = CheckScope<S>;
-
-    fn layer(&self, inner: S) -> CheckScope<S> {
-        CheckScope { sources: self.0.clone(), inner }
-    }
-}
-
-impl<S> Service<Call> for CheckScope<S>
-where
-    S: Service<Call, Response = Response<Body>, Error = Refusal, Future = BoxFuture<Response<Body>, Refusal>>,
-{
+impl<S: Inner<Call>> Middleware<Call, S> for CheckScope {
     type Response = Response<Body>;
     type Error = Refusal;
-    type Future = BoxFuture<Response<Body>, Refusal>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn handle(self: &Arc<Self>, call: Call, inner: &mut S) -> BoxFuture {
         let context = &call.context;
         if let Some(source) = self.sources.as_ref().and_then(|sources| sources.get(&context.account.name))
             && let Err(cause) = source.authorises(&context.route)
@@ -68,6 +42,6 @@ where
             source.lacks_scope(&context.route.id, &cause);
             return Box::pin(ready(Err(Refusal::from(cause).of(context))));
         }
-        self.inner.call(call)
+        inner.call(call)
     }
 }

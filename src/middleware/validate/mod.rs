@@ -20,14 +20,13 @@
 //! | `parameters.rs` | `application/x-www-form-urlencoded`, in the query and in the body |
 //! | `json.rs`, `pointer.rs` | JSON without ambiguity, and where in it a fault stands |
 //! | `shape.rs` | arrays and objects against the shape that the catalogue gives them |
-//! | `scalar.rs`, `digits.rs`, `address.rs` | the kinds of value without parts |
+//! | `scalar.rs`, `address.rs` | the kinds of value without parts |
 //! | `form.rs`, `charset.rs` | which bodies a server may read as a form, and in which charset they say the same |
-//! | `service.rs` | one call's visit: what is read before the queue, what streams on |
+//! | `service.rs` | what is read of a body before the call queues, and what streams on |
 //! | `findings.rs`, `wording.rs` | how faults are collected and put into words |
 
 mod address;
 mod charset;
-mod digits;
 mod findings;
 mod form;
 #[cfg(feature = "fuzzing")]
@@ -48,4 +47,4 @@ mod properties;
 mod tests;
 
 pub use rules::check;
-pub use service::{Validate, ValidateLayer};
+pub use service::Validate;

@@ -2,7 +2,7 @@
 
 use crate::zoho::catalogue::{Scalar, ScalarKind};
 
-use super::{address, digits, findings::About, json::Value, pointer::Path, wording::quoted};
+use super::{address, findings::About, json::Value, pointer::Path, wording::quoted};
 
 /// Holds a parameter's text to its rule.
 ///
@@ -130,7 +130,8 @@ fn judge(kind: &ScalarKind, text: &str, had_plus: bool) -> Result<(), String> {
         }
         ScalarKind::Integer { min, max } => integer(text).is_some_and(|number| (*min..=*max).contains(&number)),
         ScalarKind::Digits { min, max } => {
-            digits::is_long(text) && (*min == 1 && *max >= 19 || (*min..=*max).contains(&text.len()))
+            let is_record_number = integer(text).is_some() && !text.starts_with('-');
+            is_record_number && (*min == 1 && *max >= 19 || (*min..=*max).contains(&text.len()))
         }
         ScalarKind::OneOf(words) => words.iter().any(|word| word == text),
         ScalarKind::Email => {
@@ -148,9 +149,27 @@ fn judge(kind: &ScalarKind, text: &str, had_plus: bool) -> Result<(), String> {
     if fits { Ok(()) } else { Err(String::new()) }
 }
 
-/// A long as Zoho reads it: no `+`, no `-0`.
+/// A number that fits Zoho's signed 64-bit long, in digits only: without `+` and without `-0`. A float would turn record
+/// numbers beyond 2^53 into their neighbours.
 fn integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let written = digits.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|number| written && (*number != 0 || digits.len() == text.len()))
+    let only_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| only_digits && (*number != 0 || digits.len() == text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_numbers_are_digits_that_fit_a_long() {
+        let fits = |text| judge(&ScalarKind::Digits { min: 1, max: usize::MAX }, text, false).is_ok();
+        for good in ["0", "7", "007", "588882000000212025", "9007199254740993", "9223372036854775807"] {
+            assert!(fits(good), "{good}");
+        }
+        for bad in ["", "+1", "-1", "-0", "1.0", "1e3", " 1", "1 ", "0x1", "1_000", "９", "٣", "9223372036854775808"]
+        {
+            assert!(!fits(bad), "{bad}");
+        }
+    }
 }

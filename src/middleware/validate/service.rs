@@ -1,10 +1,6 @@
-//! One call's visit to the validate room.
+//! Reads the part of a body that is read before the call queues, and checks the call.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, header};
@@ -12,7 +8,6 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::task::spawn_blocking;
-use tower::{Layer, Service, ServiceExt};
 
 use super::{
     charset::Charsets,
@@ -21,13 +16,14 @@ use super::{
     wording::quoted,
 };
 use crate::{
-    call::{
-        Call, Matched, Payload, QueueStatus,
-        attempt_log::{AttemptLog, Fate},
+    call::{Call, Matched, Payload, attempt_log::Fate},
+    message::{
+        body::Body,
+        list::{self, Quotes},
+        method_override,
     },
-    ledger::Arrival,
-    message::{body::Body, boxed::BoxFuture, method_override, protocol::RequestState},
-    os::{clock, shutdown::Shutdown},
+    middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
+    os::shutdown::Shutdown,
     problem::{Cause, Encoding, Reader, Refusal},
     zoho::catalogue::{Place, Route, Validation},
 };
@@ -40,113 +36,81 @@ const HELD: u64 = 64 * 1024;
 /// writes reports a broken connection instead of the 413.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Hangs the room.
-#[derive(Debug, Clone)]
-pub struct ValidateLayer {
+/// Makes a [`Call`] of a request that breaks no documented rule.
+#[derive(Debug)]
+pub struct Validate {
     max_body: u64,
     max_form: u64,
+    max_wait: Duration,
     reading: Arc<Reading>,
     shutdown: Shutdown,
 }
 
-/// The room.
-#[derive(Debug, Clone)]
-pub struct Validate<S> {
-    room: ValidateLayer,
-    inner: S,
-}
-
-impl ValidateLayer {
-    /// Bodies over `max_body` bytes are refused, forms over `max_form`, and what would make all that are being read hold
-    /// more than `max_held` bytes. During a drain no body is waited for longer than a moment.
-    #[must_use]
-    pub fn new(max_body: u64, max_form: u64, max_held: u64, shutdown: Shutdown) -> Self {
-        Self { max_body, max_form, reading: Reading::new(max_held), shutdown }
-    }
-}
-
-impl<S> Layer<S> for ValidateLayer {
-    type Service = Validate<S>;
-
-    fn layer(&self, inner: S) -> Validate<S> {
-        Validate { room: self.clone(), inner }
-    }
-}
-
-impl<S> Service<Matched> for Validate<S>
-where
-    S: Service<Call, Response = Response<Body>, Error = Refusal> + Clone + Send + 'static,
-    S::Future: Send,
-{
+impl<S: Inner<Call>> Middleware<Matched, S> for Validate {
     type Response = Response<Body>;
     type Error = Refusal;
-    type Future = BoxFuture<Response<Body>, Refusal>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, matched: Matched) -> Self::Future {
-        let room = self.room.clone();
-        let inner = self.inner.clone();
+    fn handle(self: &Arc<Self>, matched: Matched, inner: &mut S) -> BoxFuture {
+        let (validate, mut inner) = (Arc::clone(self), inner.clone());
         Box::pin(async move {
             let context = matched.context.clone();
-            let call = visit(matched, &room).await.map_err(|cause| Refusal::from(cause).of(&context))?;
-            inner.oneshot(call).await
+            let call = validate.call(matched).await.map_err(|cause| Refusal::from(cause).of(&context))?;
+            inner.call(call).await
         })
     }
 }
 
-async fn visit(
-    Matched { context, target, mut head, body, read_only }: Matched,
-    room: &ValidateLayer,
-) -> Result<Call, Cause> {
-    let kind = BodyKind::of(&head.headers, &context.route, read_only);
-    if kind.is_read && !body.is_end_stream() {
-        kind.readable(&head.headers)?;
+impl Validate {
+    /// Bodies over `max_body` bytes are refused, forms over `max_form`, and what would make all that are being read hold
+    /// more than `max_held` bytes. Callers that prefer nothing else wait at most `max_wait` for a slot. During a drain no
+    /// body is waited for longer than a moment.
+    #[must_use]
+    pub fn layer(
+        max_body: u64,
+        max_form: u64,
+        max_held: u64,
+        max_wait: Duration,
+        shutdown: Shutdown,
+    ) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(Self { max_body, max_form, max_wait, reading: Reading::new(max_held), shutdown })
     }
-    // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first. Only
-    // forms are looked into, so everything else streams, whatever the route's rules.
-    let max_form = room.max_form.min(room.max_body);
-    let bounds = match kind.length() {
-        Length::OfAForm => Bounds { held: max_form, longest: max_form, form: max_form < room.max_body },
-        Length::Unmarked => Bounds { held: max_form, longest: room.max_body, form: false },
-        Length::OfAStream => Bounds { held: HELD.min(room.max_body), longest: room.max_body, form: false },
-    };
-    let expects = head.headers.contains_key(header::EXPECT);
-    let mut part = room.reading.begin();
-    let payload = tokio::select! {
-        biased;
-        payload = read(body, bounds, expects, &mut part) => payload?,
-        () = room.shutdown.impatient() => return Err(Cause::CutOff(Fate::NotSent)),
-    };
-    if let Some(request_state) = head.extensions.get::<RequestState>() {
-        request_state.waits();
-    }
-    let payload = if kind.may_be_a_file { screened(payload)? } else { payload };
-    let (route, query) = (Arc::clone(&context.route), target.clone());
-    match &payload {
-        Payload::Held { bytes, .. } if bytes.len() as u64 > HELD => {
-            let bytes = bytes.clone();
-            // Megabytes take a moment, in which the other callers of this worker would wait.
-            let judged = spawn_blocking(move || judge(&route, query.query(), &kind, Some(&bytes)));
-            judged.await.unwrap_or(Err(Cause::Internal))?;
+
+    async fn call(&self, matched: Matched) -> Result<Call, Cause> {
+        let Matched { context, target, head, body, read_only, exchange } = matched;
+        let kind = BodyKind::of(&head.headers, &context.route, read_only);
+        if kind.is_read && !body.is_end_stream() {
+            kind.readable(&head.headers)?;
         }
-        Payload::Held { bytes, .. } => judge(&route, query.query(), &kind, Some(bytes))?,
-        Payload::Streamed(_) => judge(&route, query.query(), &kind, None)?,
+        // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first. Only
+        // forms are looked into, so everything else streams, whatever the route's rules.
+        let max_form = self.max_form.min(self.max_body);
+        let bounds = match kind.length() {
+            Length::OfAForm => Bounds { held: max_form, longest: max_form, form: max_form < self.max_body },
+            Length::Unmarked => Bounds { held: max_form, longest: self.max_body, form: false },
+            Length::OfAStream => Bounds { held: HELD.min(self.max_body), longest: self.max_body, form: false },
+        };
+        let expects = head.headers.contains_key(header::EXPECT);
+        let mut part = self.reading.begin();
+        let payload = tokio::select! {
+            biased;
+            payload = read(body, bounds, expects, &mut part) => payload?,
+            () = self.shutdown.impatient() => return Err(Cause::CutOff(Fate::NotSent)),
+        };
+        exchange.state.waits();
+        let payload = if kind.may_be_a_file { screened(payload)? } else { payload };
+        let (route, query) = (Arc::clone(&context.route), target.clone());
+        match &payload {
+            Payload::Held { bytes, .. } if bytes.len() as u64 > HELD => {
+                let bytes = bytes.clone();
+                // Megabytes take a moment, in which the other callers of this worker would wait.
+                let judged = spawn_blocking(move || judge(&route, query.query(), &kind, Some(&bytes)));
+                judged.await.unwrap_or(Err(Cause::Internal))?;
+            }
+            Payload::Held { bytes, .. } => judge(&route, query.query(), &kind, Some(bytes))?,
+            Payload::Streamed(_) => judge(&route, query.query(), &kind, None)?,
+        }
+        Ok(Call::new(context, (head.method, target, head.headers), payload, exchange, self.max_wait))
     }
-    Ok(Call {
-        context,
-        method: head.method,
-        target,
-        headers: head.headers,
-        payload,
-        ready_at: clock::now(),
-        arrival: Arrival::New,
-        queue_status: QueueStatus::default(),
-        attempt_log: head.extensions.remove::<AttemptLog>().unwrap_or_default(),
-        token_refused: false,
-    })
 }
 
 /// What a body is by its head, and what that means on its route.
@@ -265,9 +229,9 @@ fn looks_inside(route: &Route) -> bool {
 
 /// Whether a body is compressed, so that Zoho would see another one than the gateway.
 fn is_compressed(headers: &HeaderMap) -> bool {
-    let codings = headers.get_all(header::CONTENT_ENCODING).iter();
-    let codings = codings.flat_map(|codings| codings.as_bytes().split(|byte| *byte == b','));
-    codings.map(<[u8]>::trim_ascii).any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+    let lines = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut codings = lines.flat_map(|line| list::split(line.as_bytes(), Quotes::Tokens));
+    codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// How much of a body is taken, in bytes.

@@ -10,8 +10,8 @@ const SECRET: &str = "8675309";
 
 /// Reads a line with the status, and the body from there on.
 pub fn answer(data: &[u8]) {
-    let mut limiters = data.splitn(2, |byte| *byte == b'\n');
-    let (Some(status), Some(body)) = (limiters.next(), limiters.next()) else { return };
+    let mut lines = data.splitn(2, |byte| *byte == b'\n');
+    let (Some(status), Some(body)) = (lines.next(), lines.next()) else { return };
     let Ok(status) = StatusCode::from_bytes(status) else { return };
     match read(status, body) {
         TokenAnswer::Granted(clean) => {

@@ -108,7 +108,7 @@ impl std::fmt::Display for RouteId {
     }
 }
 
-/// One call of Zoho's, with everything the rooms need to know of it.
+/// One call of Zoho's, with everything the layers need to know about it.
 #[derive(Debug, Clone)]
 pub struct Route {
     /// `product.section.verb-noun`.

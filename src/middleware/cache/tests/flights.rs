@@ -4,7 +4,7 @@ use super::*;
 
 /// A Zoho that makes each call queue for `queued`, and then takes `takes`. It counts the calls that had a slot, and
 /// answers those before number `good` with `failure`.
-fn slow(queued: Duration, takes: Duration, good: usize, failure: fn() -> Cause) -> (Room, Arc<AtomicUsize>) {
+fn slow(queued: Duration, takes: Duration, good: usize, failure: fn() -> Cause) -> (Service, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let zoho = service_fn(move |call: Call| {
@@ -36,19 +36,19 @@ async fn settled() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flight_with_a_slot_goes_on_without_anybody() {
-    let (room, calls) = slow(seconds(1), seconds(2), 0, silent);
-    let first = tokio::spawn(room.clone().oneshot(get("/a", &[])));
+    let (cache, calls) = slow(seconds(1), seconds(2), 0, silent);
+    let first = tokio::spawn(cache.clone().oneshot(get("/a", &[])));
     tokio::time::sleep(seconds(2)).await;
     first.abort();
     tokio::time::sleep(seconds(2)).await;
-    assert_eq!(status(&ask(&room, get("/a", &[])).await), "zoho-gateway; hit; ttl=59");
+    assert_eq!(status(&ask(&cache, get("/a", &[])).await), "zoho-gateway; hit; ttl=59");
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flight_that_queues_for_nobody_is_given_up() {
-    let (room, calls) = slow(seconds(3600), seconds(1), 0, silent);
-    let readers = [(); 2].map(|()| tokio::spawn(room.clone().oneshot(get("/a", &[]))));
+    let (cache, calls) = slow(seconds(3600), seconds(1), 0, silent);
+    let readers = [(); 2].map(|()| tokio::spawn(cache.clone().oneshot(get("/a", &[]))));
     settled().await;
     readers[0].abort();
     tokio::time::sleep(seconds(10)).await;
@@ -57,18 +57,18 @@ async fn a_flight_that_queues_for_nobody_is_given_up() {
     tokio::time::sleep(seconds(7200)).await;
     assert_eq!(calls.load(Ordering::SeqCst), 0, "it spent no slot");
     // And the next reader does not find its remains.
-    let next = tokio::spawn(room.clone().oneshot(get("/a", &[("prefer", "wait=7200")])));
+    let next = tokio::spawn(cache.clone().oneshot(get("/a", &[("prefer", "wait=7200")])));
     tokio::time::sleep(seconds(3602)).await;
     assert_eq!(next.await.unwrap().unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_shorter_than_the_one_who_started_is_told_in_time() {
-    let (room, calls) = slow(seconds(3600), seconds(1), 0, silent);
-    let first = tokio::spawn(room.clone().oneshot(get("/a", &[("prefer", "wait=7200")])));
+    let (cache, calls) = slow(seconds(3600), seconds(1), 0, silent);
+    let first = tokio::spawn(cache.clone().oneshot(get("/a", &[("prefer", "wait=7200")])));
     settled().await;
     let began = clock::now();
-    let refusal = room.clone().oneshot(get("/a", &[("prefer", "wait=6")])).await.unwrap_err();
+    let refusal = cache.clone().oneshot(get("/a", &[("prefer", "wait=6")])).await.unwrap_err();
     assert!(matches!(*refusal.cause, Cause::ThresholdSaturated { .. }));
     assert_eq!(clock::now() - began, seconds(6));
     assert_eq!(first.await.unwrap().unwrap().status(), StatusCode::OK);
@@ -77,10 +77,10 @@ async fn who_waits_shorter_than_the_one_who_started_is_told_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn who_does_not_wait_for_a_slot_waits_for_the_answer_of_a_call_that_has_one() {
-    let (room, calls) = slow(Duration::ZERO, seconds(20), 0, silent);
-    let first = tokio::spawn(room.clone().oneshot(get("/a", &[])));
+    let (cache, calls) = slow(Duration::ZERO, seconds(20), 0, silent);
+    let first = tokio::spawn(cache.clone().oneshot(get("/a", &[])));
     settled().await;
-    let hasty = ask(&room, get("/a", &[("prefer", "wait=0")])).await;
+    let hasty = ask(&cache, get("/a", &[("prefer", "wait=0")])).await;
     assert_eq!(status(&hasty), "zoho-gateway; fwd=uri-miss; collapsed");
     first.await.unwrap().unwrap();
     assert_eq!(calls.load(Ordering::SeqCst), 1);
@@ -89,8 +89,8 @@ async fn who_does_not_wait_for_a_slot_waits_for_the_answer_of_a_call_that_has_on
 #[tokio::test(start_paused = true)]
 async fn nobody_follows_for_longer_than_a_call_may_take() {
     // Every call takes 40 of the 60 seconds that an answer may take, and fails.
-    let (room, calls) = slow(Duration::ZERO, seconds(40), usize::MAX, silent);
-    let reads: Vec<_> = (0..50).map(|_| room.clone().oneshot(get("/a", &[("prefer", "wait=1")]))).collect();
+    let (cache, calls) = slow(Duration::ZERO, seconds(40), usize::MAX, silent);
+    let reads: Vec<_> = (0..50).map(|_| cache.clone().oneshot(get("/a", &[("prefer", "wait=1")]))).collect();
     let began = clock::now();
     for outcome in futures_util::future::join_all(reads).await {
         assert!(matches!(*outcome.unwrap_err().cause, Cause::UpstreamTimeout(_) | Cause::ThresholdSaturated { .. }));
@@ -101,8 +101,8 @@ async fn nobody_follows_for_longer_than_a_call_may_take() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_failure_one_of_the_others_tries() {
-    let (room, calls) = slow(Duration::ZERO, seconds(1), 1, silent);
-    let reads: Vec<_> = (0..1000).map(|_| room.clone().oneshot(get("/a", &[]))).collect();
+    let (cache, calls) = slow(Duration::ZERO, seconds(1), 1, silent);
+    let reads: Vec<_> = (0..1000).map(|_| cache.clone().oneshot(get("/a", &[]))).collect();
     let outcomes = futures_util::future::join_all(reads).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_err()).count(), 1, "the failure of one");
     assert_eq!(calls.load(Ordering::SeqCst), 2);
@@ -110,9 +110,9 @@ async fn after_a_failure_one_of_the_others_tries() {
 
 #[tokio::test(start_paused = true)]
 async fn however_many_share_a_failing_call_one_tries_at_a_time() {
-    let (room, calls) = room("refused");
+    let (cache, calls) = cache("refused");
     let began = clock::now();
-    let reads = (0..500).map(|_| tokio::spawn(room.clone().oneshot(get("/a", &[("prefer", "wait=3600")]))));
+    let reads = (0..500).map(|_| tokio::spawn(cache.clone().oneshot(get("/a", &[("prefer", "wait=3600")]))));
     for outcome in futures_util::future::join_all(reads.collect::<Vec<_>>()).await {
         assert!(outcome.unwrap().is_err());
     }
@@ -133,8 +133,8 @@ async fn a_flight_that_breaks_leaves_nobody_hanging() {
         });
         answer
     });
-    let room: Room = BoxCloneSyncService::new(layer().layer(zoho));
-    let reads: Vec<_> = (0..3).map(|_| room.clone().oneshot(get("/a", &[]))).collect();
+    let cache: Service = BoxCloneSyncService::new(layer().layer(zoho));
+    let reads: Vec<_> = (0..3).map(|_| cache.clone().oneshot(get("/a", &[]))).collect();
     let outcomes = futures_util::future::join_all(reads).await;
     let broken: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
     assert!(matches!(broken.as_slice(), [refusal] if matches!(*refusal.cause, Cause::Internal)));
@@ -153,9 +153,9 @@ async fn an_answer_that_cannot_be_shared_keeps_nobody_waiting_in_line() {
         });
         answer
     });
-    let room: Room = BoxCloneSyncService::new(layer().layer(zoho));
+    let cache: Service = BoxCloneSyncService::new(layer().layer(zoho));
     let began = clock::now();
-    let reads: Vec<_> = (0..100).map(|_| ask(&room, get("/a", &[]))).collect();
+    let reads: Vec<_> = (0..100).map(|_| ask(&cache, get("/a", &[]))).collect();
     futures_util::future::join_all(reads).await;
     assert_eq!(calls.load(Ordering::SeqCst), 100);
     assert_eq!(clock::now() - began, seconds(2));
@@ -163,11 +163,11 @@ async fn an_answer_that_cannot_be_shared_keeps_nobody_waiting_in_line() {
 
 #[tokio::test(start_paused = true)]
 async fn who_wants_an_own_answer_does_not_share_an_earlier_call() {
-    let (room, calls) = room(GOOD);
-    let first = tokio::spawn(room.clone().oneshot(get("/a", &[])));
+    let (cache, calls) = cache(GOOD);
+    let first = tokio::spawn(cache.clone().oneshot(get("/a", &[])));
     tokio::time::sleep(Duration::from_millis(50)).await;
     for directive in ["no-cache", "max-age=0", "min-fresh=61"] {
-        ask(&room, get("/a", &[("cache-control", directive)])).await;
+        ask(&cache, get("/a", &[("cache-control", directive)])).await;
     }
     first.await.unwrap().unwrap();
     assert_eq!(calls.load(Ordering::SeqCst), 4);

@@ -3,11 +3,11 @@
 use super::*;
 use crate::call::attempt_log::AttemptLog;
 
-/// How a write ends, as the rooms below leave it in its trail.
+/// How a write ends, as the layers below record it.
 type Outcome = fn(&AttemptLog) -> Result<StatusCode, Cause>;
 
 /// A Zoho whose writes end as told.
-fn writing(outcome: Outcome) -> Room {
+fn writing(outcome: Outcome) -> Service {
     let zoho = service_fn(move |call: Call| {
         let outcome = if call.method == Method::GET { Ok(StatusCode::OK) } else { outcome(&call.attempt_log) };
         let answer = outcome
@@ -74,10 +74,10 @@ async fn only_a_write_that_zoho_may_have_executed_makes_answers_stale() {
         ),
     ];
     for (number, (outcome, changes)) in outcomes.into_iter().enumerate() {
-        let room = writing(outcome);
-        ask(&room, get("/a", &[])).await;
-        let _ = room.clone().oneshot(call(Method::PUT, "main", "/a", &[])).await;
-        let again = ask(&room, get("/a", &[])).await;
+        let cache = writing(outcome);
+        ask(&cache, get("/a", &[])).await;
+        let _ = cache.clone().oneshot(call(Method::PUT, "main", "/a", &[])).await;
+        let again = ask(&cache, get("/a", &[])).await;
         assert_eq!(!status(&again).contains("hit"), changes, "outcome {number}");
     }
 }
@@ -109,28 +109,28 @@ async fn a_caller_that_hangs_up_has_written_once_its_call_is_sent() {
             });
             answer
         });
-        let room: Room = BoxCloneSyncService::new(layer().layer(zoho));
-        ask(&room, get("/a", &[])).await;
-        let write = tokio::spawn(room.clone().oneshot(call(Method::DELETE, "main", "/a", &[])));
+        let cache: Service = BoxCloneSyncService::new(layer().layer(zoho));
+        ask(&cache, get("/a", &[])).await;
+        let write = tokio::spawn(cache.clone().oneshot(call(Method::DELETE, "main", "/a", &[])));
         tokio::time::sleep(Duration::from_millis(50)).await;
         write.abort();
         assert!(write.await.unwrap_err().is_cancelled());
-        assert_eq!(!status(&ask(&room, get("/a", &[])).await).contains("hit"), changes, "{number}");
+        assert_eq!(!status(&ask(&cache, get("/a", &[])).await).contains("hit"), changes, "{number}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_write_of_unknown_outcome_may_be_executed_later() {
-    let room = writing(unanswered);
-    let _ = room.clone().oneshot(call(Method::PUT, "main", "/a", &[])).await;
+    let cache = writing(unanswered);
+    let _ = cache.clone().oneshot(call(Method::PUT, "main", "/a", &[])).await;
     for _ in 0..3 {
-        let answer = ask(&room, get("/a", &[])).await;
+        let answer = ask(&cache, get("/a", &[])).await;
         assert!(!status(&answer).contains("hit"), "nothing is kept while Zoho may still execute it");
         tokio::time::advance(seconds(19)).await;
     }
     tokio::time::advance(seconds(4)).await;
-    assert!(!status(&ask(&room, get("/a", &[])).await).contains("hit"));
-    assert!(status(&ask(&room, get("/a", &[])).await).contains("hit"), "after 60 s it is over");
+    assert!(!status(&ask(&cache, get("/a", &[])).await).contains("hit"));
+    assert!(status(&ask(&cache, get("/a", &[])).await).contains("hit"), "after 60 s it is over");
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,9 +140,9 @@ async fn both_roots_of_people_and_every_spelling_are_one_resource() {
         ("/people/api/v1/courses/1/share?a=1", "/api/v1/courses/1/share"),
         ("/api/v1/courses/1/share", "/api/v1/c%6Furses/1/share/"),
     ] {
-        let room = writing(|attempt_log| answered(attempt_log, StatusCode::OK));
-        ask(&room, get(read, &[])).await;
-        ask(&room, call(Method::PUT, "main", write, &[])).await;
-        assert!(!status(&ask(&room, get(read, &[])).await).contains("hit"), "{read} {write}");
+        let cache = writing(|attempt_log| answered(attempt_log, StatusCode::OK));
+        ask(&cache, get(read, &[])).await;
+        ask(&cache, call(Method::PUT, "main", write, &[])).await;
+        assert!(!status(&ask(&cache, get(read, &[])).await).contains("hit"), "{read} {write}");
     }
 }

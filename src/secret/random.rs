@@ -1,17 +1,22 @@
-//! Unguessable text.
+//! Random numbers that nobody can guess.
 
 use aws_lc_rs::rand;
+
+use super::{Secret, hex};
 
 /// The system has no random numbers to give.
 #[derive(Debug, thiserror::Error)]
 #[error("the system gives no random numbers")]
 pub struct NoRandomness;
 
-/// 256 random bits in hexadecimal digits.
-pub(super) fn hex() -> Result<String, NoRandomness> {
+/// 256 random bits in hexadecimal digits, which no shell, URL or double click breaks apart.
+///
+/// # Errors
+/// [`NoRandomness`].
+pub fn hex() -> Result<Secret, NoRandomness> {
     let mut bits = [0; 32];
     rand::fill(&mut bits).map_err(|_| NoRandomness)?;
-    Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(Secret::new(hex::lower(&bits)))
 }
 
 #[cfg(test)]
@@ -21,7 +26,7 @@ mod tests {
     #[test]
     fn is_long_and_never_the_same() {
         let (one, other) = (hex().unwrap(), hex().unwrap());
-        assert_eq!((one.len(), other.len()), (64, 64));
-        assert_ne!(one, other);
+        assert_eq!((one.expose().len(), other.expose().len()), (64, 64));
+        assert_ne!(one.expose(), other.expose());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-/// The other end of a caller's connection. Travels in the extensions of each of its requests.
+/// The other end of a caller's connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     /// How it got here.
