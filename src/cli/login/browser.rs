@@ -1,4 +1,4 @@
-//! Opening a page in the user's browser, where there seems to be one.
+//! Opens a page in the user's browser, if there seems to be one.
 
 use std::{
     env,
@@ -6,11 +6,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// The variables by which a desktop shows itself.
+/// The variables that a desktop sets.
 const DESKTOPS: [&str; 2] = ["DISPLAY", "WAYLAND_DISPLAY"];
 
-/// Opens `url` if a person sits at a terminal of a desktop. Whoever sees no browser has the address on the terminal, so
-/// nothing that fails here is an error.
+/// Opens `url` if a person uses a terminal on a desktop. The terminal shows the address too, so a failure here is not an
+/// error.
 pub fn open(url: &str) {
     let desktop = cfg!(target_os = "macos") || DESKTOPS.iter().any(|name| env::var_os(name).is_some());
     if !desktop || !io::stderr().is_terminal() {
@@ -18,7 +18,7 @@ pub fn open(url: &str) {
     }
     let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let mut command = Command::new(opener);
-    // The address holds no secret: whoever else on this machine learns the state can at most spoil this login.
+    // The address contains no secret: another user of this machine who learns the state can only make this login fail.
     command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if let Err(error) = command.spawn() {
         tracing::debug!(%error, opener, "cannot open a browser");

@@ -1,4 +1,4 @@
-//! Whether a request is the redirect that is waited for, and what it says. Pure: the listener only asks.
+//! Decides whether a request is the expected redirect, and reads it. Pure: the listener only calls it.
 
 use http::{HeaderMap, Method, StatusCode, Uri, header::HOST};
 use oauth2::url::form_urlencoded;
@@ -6,29 +6,29 @@ use oauth2::url::form_urlencoded;
 use super::{Page, State, redirect::NoCode, request::REDIRECT_PATH};
 use crate::{secret::Secret, zoho::accounts_server};
 
-/// What Zoho sent the browser back with.
+/// The contents of the redirect.
 #[derive(Debug)]
 pub struct Redirect {
     /// The authorisation code.
     pub code: Secret,
-    /// The data centre that the user lives in: `us`, `eu`, ...
+    /// The user's data centre: `us`, `eu`, ...
     pub location: Option<String>,
-    /// Where the code has to be exchanged.
+    /// The server that exchanges the code.
     pub accounts_server: Option<String>,
 }
 
-/// What becomes of a request.
+/// The result of a request.
 #[derive(Debug)]
 pub(super) enum CallbackResult {
-    /// It is not the one; the waiting goes on.
+    /// It is another request; the login still waits.
     Stranger(Page),
-    /// It is the redirect of this login, and ends the waiting.
+    /// It is the redirect of this login.
     Ours(Result<Redirect, NoCode>),
 }
 
 pub(super) fn judge(method: &Method, uri: &Uri, headers: &HeaderMap, state: &State) -> CallbackResult {
     let stranger = |status, text| CallbackResult::Stranger(Page::refused(status, text));
-    // A foreign site whose name was made to lead here (DNS rebinding) gives itself away by its host.
+    // A web site whose name resolves to this machine (DNS rebinding) has another host.
     if !is_local(headers) {
         return stranger(StatusCode::FORBIDDEN, "Only http://127.0.0.1 and http://localhost lead here.");
     }
@@ -62,7 +62,7 @@ pub(super) fn judge(method: &Method, uri: &Uri, headers: &HeaderMap, state: &Sta
     }
 }
 
-/// The parameters that mean something.
+/// The parameters that have a meaning.
 #[derive(Default)]
 struct Given {
     code: Option<String>,

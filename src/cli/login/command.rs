@@ -1,6 +1,6 @@
-//! `login`: a refresh token for an account, from a person's consent.
+//! `login`: gets a refresh token for an account, by a person's consent.
 //!
-//! Everything is told on standard error, so that standard output holds the token and nothing else with `--print`.
+//! All messages go to standard error, so that with `--print` standard output has only the token.
 
 use std::{
     io::{self, BufRead},
@@ -64,12 +64,12 @@ enum Place {
 /// Everything that a login needs.
 struct Desk<'a> {
     account: &'a Account,
-    /// Those that the account is used for.
+    /// The routes that the account may use.
     routes: Vec<Route>,
     grants: Grants,
     place: Place,
     path: PathBuf,
-    /// Whether every scope that is missing is listed.
+    /// Whether to list every missing scope.
     list_scopes: bool,
 }
 
@@ -81,8 +81,8 @@ impl Place {
         let name = &account.name;
         let Some(file) = account.refresh_token.file() else {
             return Err(Failure::Usage(format!(
-                "account {name}: there is no file for the refresh token; set refresh_token = {{ file = \"PATH\" }}, or say \
-                 --print to have it printed once"
+                "account {name}: there is no file for the refresh token; set refresh_token = {{ file = \"PATH\" }}, or use \
+                 --print to print it once"
             )));
         };
         let token_file = TokenFile::at(file).map_err(|error| {
@@ -93,7 +93,7 @@ impl Place {
 }
 
 impl Desk<'_> {
-    /// By a code that a person had the API console make.
+    /// Logs in with a self client's code from the API console.
     async fn self_client(&self, code: String) -> Result<(), Failure> {
         let code = if code == "-" { first_line()? } else { code };
         if code.is_empty() {
@@ -107,7 +107,7 @@ impl Desk<'_> {
         self.tell_scopes(scope.as_deref())
     }
 
-    /// By a browser that Zoho sends back here.
+    /// Logs in with a browser, which Zoho redirects here.
     async fn browser(&self, port: u16, scopes: &[String]) -> Result<(), Failure> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
         let listener = listener.map_err(|error| {
@@ -197,8 +197,8 @@ impl Desk<'_> {
     }
 }
 
-/// What a grant does not allow: one line with counts, or a line for each set of scopes where that is asked for; empty when
-/// it allows every route. A login is often meant for a part of the calls, and its owner knows.
+/// The scopes that a grant lacks: one line with counts, or with `list` one line for each set of scopes; empty if it allows
+/// every route. Many logins are for a part of the calls on purpose.
 pub(in crate::cli) fn scopes_told(
     account: &Account,
     routes: &[Route],
@@ -225,7 +225,7 @@ pub(in crate::cli) fn scopes_told(
     )
 }
 
-/// How many routes a line names: a login for LMS alone lacks scopes of hundreds.
+/// How many routes a line names: a login for LMS alone lacks the scopes of hundreds.
 const NAMED: usize = 3;
 
 fn lacking(name: &str, missing: &[Missing<'_>]) -> String {
@@ -250,7 +250,7 @@ pub(in crate::cli) fn scope(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
-/// A code from standard input: what stands on a command line is seen by every user of the machine.
+/// A code from standard input: every user of the machine can see a command line.
 fn first_line() -> Result<String, Failure> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).map_err(|error| failed(format!("cannot read the code: {error}")))?;

@@ -1,4 +1,4 @@
-//! From a code to a refresh token, at the accounts server of the data centre that the login lives in.
+//! Exchanges a code for a refresh token, at the accounts server of the login's data centre.
 
 use super::Redirect;
 use crate::{
@@ -8,32 +8,32 @@ use crate::{
     zoho::{account::Account, accounts_server, data_center::DataCenter, endpoint::Endpoint},
 };
 
-/// Where a login turned out to live.
+/// The data centre of a login.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Home {
-    /// Where the code has to be exchanged.
+    /// The server that exchanges the code.
     pub server: Endpoint,
-    /// The data centre, where it is another than the configured one.
+    /// The data centre, if it is not the configured one.
     pub moved: Option<DataCenter>,
 }
 
 /// The redirect names an unknown accounts server.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the redirect names {0} as the accounts server, which is none of Zoho's that are known here; nothing was sent there. \
-     If it is Zoho's, set it as endpoints.accounts of the account"
+    "the redirect names {0} as the accounts server, which is not a known server of Zoho; nothing was sent there. If it is \
+     Zoho's, set it as endpoints.accounts of the account"
 )]
 pub struct UnknownServer(String);
 
 /// Why there is no refresh token.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAdmitted {
-    /// Zoho refused, or could not be asked.
+    /// Zoho refused, or could not be reached.
     #[error("{server} did not take the code: {words}")]
     Refused {
-        /// Which server.
+        /// The server.
         server: Endpoint,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         words: String,
     },
     /// Zoho granted an access token only.
@@ -44,10 +44,10 @@ pub enum NotAdmitted {
     NoRefreshToken(Endpoint),
 }
 
-/// Finds the accounts server that a redirect means. Only a data centre's own and the configured one are ever asked.
+/// Finds the accounts server of a redirect: only a data centre's own or the configured one.
 ///
 /// # Errors
-/// [`UnknownServer`], for every other one.
+/// [`UnknownServer`], for any other server.
 pub fn home(account: &Account, redirect: &Redirect) -> Result<Home, UnknownServer> {
     let configured = &account.endpoints.accounts;
     let by_location = || {
@@ -57,8 +57,8 @@ pub fn home(account: &Account, redirect: &Redirect) -> Result<Home, UnknownServe
     let center = match &redirect.accounts_server {
         None => by_location(),
         Some(text) => {
-            // The text is anybody's; only what parsed is repeated.
-            let server: Endpoint = text.parse().map_err(|_| UnknownServer("something that is no origin".into()))?;
+            // Anybody can write this text, so a message repeats it only if it parses.
+            let server: Endpoint = text.parse().map_err(|_| UnknownServer("text that is not an origin".into()))?;
             match DataCenter::ALL.into_iter().find(|center| center.endpoints().accounts == server) {
                 Some(center) => Some(center),
                 None if server == *configured => by_location(),
@@ -75,7 +75,7 @@ pub fn home(account: &Account, redirect: &Redirect) -> Result<Home, UnknownServe
     Ok(Home { server, moved })
 }
 
-/// Exchanges a code for a refresh token. Returns it with the scopes that it was granted, where Zoho names them.
+/// Exchanges a code for a refresh token. Returns the token with its scopes, if Zoho names them.
 ///
 /// # Errors
 /// [`NotAdmitted`].

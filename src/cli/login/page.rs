@@ -1,4 +1,4 @@
-//! What the browser shows in the end.
+//! The page that the browser shows at the end.
 
 use bytes::Bytes;
 use http::{
@@ -9,7 +9,7 @@ use http::{
 };
 use http_body_util::Full;
 
-/// The page's address holds a code, so it is neither kept nor told to anybody, and it loads nothing.
+/// The page's address contains a code, so nobody stores it or sends it on, and the page loads nothing.
 const HEADERS: [(http::HeaderName, &str); 6] = [
     (CONTENT_TYPE, "text/html; charset=utf-8"),
     (CACHE_CONTROL, "no-store"),
@@ -19,7 +19,7 @@ const HEADERS: [(http::HeaderName, &str); 6] = [
     (X_FRAME_OPTIONS, "DENY"),
 ];
 
-/// A page of a heading and a few words.
+/// A page with a heading and a few words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     status: StatusCode,
@@ -28,7 +28,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// The login came to its end.
+    /// The login succeeded.
     #[must_use]
     pub fn done(account: &str) -> Self {
         let text = format!("The account {account} is logged in. This window can be closed.");
@@ -42,7 +42,7 @@ impl Page {
         Self { status: StatusCode::BAD_REQUEST, heading: "Not logged in", text }
     }
 
-    /// A request that is not the one that is waited for.
+    /// The request is not the expected redirect.
     pub(super) fn refused(status: StatusCode, text: &str) -> Self {
         Self { status, heading: "Not this login's redirect", text: text.to_owned() }
     }

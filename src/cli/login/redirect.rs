@@ -1,7 +1,7 @@
 //! The loopback listener that Zoho sends the browser back to (RFC 8252 section 7.3).
 //!
-//! It waits for one request that carries this login's state, and holds its answer back until the login has come to its
-//! end, so that the page can say how. Everybody else is told that this is not their place.
+//! It waits for the one request with this login's state, and answers it at the end of the login, so that the page can show
+//! the result. Other requests get an error page.
 
 use std::{io, time::Duration};
 
@@ -20,28 +20,28 @@ use super::{
 };
 use crate::zoho::product::Product;
 
-/// A person who has not consented by then has gone; Zoho's own page gives up sooner.
+/// A person who has not consented by then has given up; Zoho's own page times out sooner.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// A browser opens connections that it may never use; those must not hold places for ever.
+/// A browser opens connections that it may never use; they must not occupy the listener for ever.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the last page may take to be written out.
+/// How long writing the last page may take.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Why no code came.
+/// Why there is no code.
 #[derive(Debug, thiserror::Error)]
 pub enum NoCode {
-    /// The user refused, or Zoho did.
+    /// The user or Zoho refused.
     #[error(
         "Zoho says {0}: no consent was given; try again, as a user who may use {products}",
         products = Product::list("and", |product| product.title().to_owned())
     )]
     Denied(String),
-    /// The redirect is this login's and holds neither code nor error.
+    /// The redirect has this login's state, but neither code nor error.
     #[error("the redirect holds no code; try again")]
     Missing,
-    /// Nobody came back.
+    /// No redirect came in time.
     #[error("nobody came back from Zoho within ten minutes; try again")]
     TimedOut,
     /// The listener is broken.
@@ -49,7 +49,7 @@ pub enum NoCode {
     Listener(#[from] io::Error),
 }
 
-/// The browser that waits for its page.
+/// The browser that waits for the last page.
 #[derive(Debug)]
 pub struct Waiting {
     page: oneshot::Sender<Page>,
@@ -61,7 +61,7 @@ type Arrival = (Result<Redirect, NoCode>, oneshot::Sender<Page>);
 /// Waits for the redirect.
 ///
 /// # Errors
-/// [`NoCode`]; then the browser has been told.
+/// [`NoCode`]; the browser has shown it.
 pub async fn redirect(listener: TcpListener, state: &State) -> Result<(Redirect, Waiting), NoCode> {
     let (arrived, mut arrivals) = mpsc::channel(1);
     let mut connections = JoinSet::new();
@@ -80,7 +80,7 @@ pub async fn redirect(listener: TcpListener, state: &State) -> Result<(Redirect,
 impl Waiting {
     /// Shows the last page.
     pub async fn show(mut self, page: Page) {
-        // A browser that has gone needs no page.
+        // A closed browser needs no page.
         let _ = self.page.send(page);
         let written = async { while self.connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(FLUSH, written).await;
@@ -107,7 +107,7 @@ async fn serve(
             async move { Ok::<_, std::convert::Infallible>(page(verdict, arrived).await.into_response()) }
         });
         let mut http = http1::Builder::new();
-        // One page per connection: none is left open that the end would have to wait for.
+        // One page per connection: the end of the login waits for no open connection.
         http.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
         let connection = http.serve_connection(TokioIo::new(stream), service);
         connections.spawn(async move {
@@ -118,7 +118,7 @@ async fn serve(
     }
 }
 
-/// The page for a request; that of the redirect itself comes when the login has ended.
+/// The page for a request; the redirect itself gets its page at the end of the login.
 async fn page(verdict: CallbackResult, arrived: mpsc::Sender<Arrival>) -> Page {
     let outcome = match verdict {
         CallbackResult::Stranger(page) => return page,
@@ -161,7 +161,7 @@ mod tests {
         let (listener, address) = bound().await;
         let state = State::random().unwrap();
         let target = format!("/callback?code=1000.a.b&state={}", state.expose());
-        // A connection that is never used holds nothing up but the last second.
+        // An unused connection delays only the last second.
         let _idle = TcpStream::connect(address).await.unwrap();
         let browser = tokio::spawn(async move {
             let stranger = ask(address, "/callback?code=1000.a.b&state=guessed".into()).await;

@@ -1,21 +1,21 @@
-//! The address that a browser is to open (RFC 6749 section 4.1.1, as Zoho's pages have it).
+//! The address for the browser (RFC 6749 section 4.1.1, in the form of Zoho's pages).
 
 use super::State;
 use crate::zoho::{account::Account, accounts_server};
 
-/// Zoho wants redirect addresses registered, so the port has to be known beforehand. It means nothing else.
+/// Redirect addresses must be registered at Zoho, so the port is fixed. The number has no other meaning.
 pub const REDIRECT_PORT: u16 = 9004;
 
 /// The path of the redirect.
 pub const REDIRECT_PATH: &str = "/callback";
 
-/// Where Zoho sends the browser back to.
+/// The address to which Zoho sends the browser back.
 #[must_use]
 pub fn redirect_uri(port: u16) -> String {
     format!("http://127.0.0.1:{port}{REDIRECT_PATH}")
 }
 
-/// The authorisation page of the account's data centre, asked for exactly these scopes.
+/// The authorisation page of the account's data centre, for exactly these scopes.
 #[must_use]
 pub fn url(account: &Account, scopes: &[&str], redirect_uri: &str, state: &State) -> String {
     let server = &account.endpoints.accounts;

@@ -1,4 +1,4 @@
-//! Giving a refresh token back.
+//! Revokes a refresh token.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// The token is not known to be revoked.
+/// The token may not be revoked.
 #[derive(Debug, thiserror::Error)]
 #[error("{server} did not revoke the refresh token: {words}")]
 pub struct NotRevoked {
@@ -21,10 +21,10 @@ pub struct NotRevoked {
     words: String,
 }
 
-/// Revokes a refresh token, and with it the access tokens that came of it.
+/// Revokes a refresh token, and with it its access tokens.
 ///
 /// # Errors
-/// [`NotRevoked`], also where the answer does not say.
+/// [`NotRevoked`], also if the answer is unclear.
 pub async fn revoke(client: &Client, timeout: Duration, account: &Account, token: &Secret) -> Result<(), NotRevoked> {
     let server = &account.endpoints.accounts;
     let failed = |words: String| NotRevoked { server: server.clone(), words };
