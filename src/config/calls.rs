@@ -12,7 +12,7 @@ use super::{overrides, problem::Origin, reader::Section};
 use crate::{
     middleware::route::Matcher,
     zoho::{
-        catalogue::{Catalogue, Pace, Parameters, Provenance, Route, RouteId, Threshold, Validation, template},
+        catalogue::{Catalogue, Pace, Provenance, Route, RouteId, Threshold, template},
         product::Product,
     },
 };
@@ -100,22 +100,14 @@ fn extra_route(section: &mut Section<'_>) -> Option<Route> {
     let text = |text: &str| Ok::<_, String>(text.to_owned());
     let source = section.parsed("source", "the address of a page", text).map(|found| found.value);
     let note = section.parsed("note", "a text", text).map(|found| found.value);
+    let threshold = Threshold { requests: NonZeroU32::MIN, window: WINDOW, lock: LOCK, pace: Pace::Burst };
+    let source = source.unwrap_or_else(|| "the configuration".to_owned());
     let mut route = Route {
         reads: Route::reads_by_its_name(&id, &[]),
-        id,
-        product,
-        methods: Vec::new(),
         path: Some(String::new()),
-        aliases: Vec::new(),
-        scopes: Vec::new(),
-        threshold: Some(Threshold { requests: NonZeroU32::MIN, window: WINDOW, lock: LOCK, pace: Pace::Burst }),
         trust: Provenance::Configured,
-        validation: Validation::Documented,
-        cache: Duration::ZERO,
-        stale_if_error: Duration::ZERO,
-        parameters: Parameters::default(),
-        source: source.unwrap_or_else(|| "the configuration".to_owned()),
         note,
+        ..Route::new(product, id, threshold, source)
     };
     overrides::override_fields(section, &mut route);
     // What is not named or leads nowhere can be no call; the reason is noted already.

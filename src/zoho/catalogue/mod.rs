@@ -14,7 +14,10 @@ mod siblings;
 pub mod template;
 mod threshold;
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 pub use date::DateFormat;
 pub use parameter::{Kind, Parameter, Parameters, Place};
@@ -132,9 +135,9 @@ pub struct Route {
     /// Whether its payload is checked.
     pub validation: Validation,
     /// How long an answer may be served again without asking Zoho; zero: never.
-    pub cache: std::time::Duration,
+    pub cache: Duration,
     /// For how much longer it may be served when Zoho cannot be asked; zero: never.
-    pub stale_if_error: std::time::Duration,
+    pub stale_if_error: Duration,
     /// The parameters its page documents.
     pub parameters: Parameters,
     /// The page of Zoho's that all of this was read from.
@@ -144,6 +147,28 @@ pub struct Route {
 }
 
 impl Route {
+    /// A call of which no more is known than its numbers. Older pages of Zoho write by GET too, so it counts as a write.
+    #[must_use]
+    pub fn new(product: Product, id: RouteId, threshold: Threshold, source: String) -> Self {
+        Self {
+            id,
+            product,
+            methods: Vec::new(),
+            path: None,
+            aliases: Vec::new(),
+            reads: false,
+            scopes: Vec::new(),
+            threshold: Some(threshold),
+            trust: Provenance::Assumed,
+            validation: Validation::Documented,
+            cache: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            parameters: Parameters::default(),
+            source,
+            note: None,
+        }
+    }
+
     /// Every template that leads to it.
     pub fn templates(&self) -> impl Iterator<Item = &str> {
         self.path.iter().chain(&self.aliases).map(String::as_str)

@@ -7,7 +7,7 @@ use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 use http::Method;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{Catalogue, Pace, Parameters, Provenance, Route, RouteId, Threshold, Validation, template};
+use super::{Catalogue, Pace, Parameters, Provenance, Route, RouteId, Threshold, template};
 use crate::zoho::product::Product;
 
 /// A file of `config/catalogue/`.
@@ -145,47 +145,17 @@ impl Row {
     fn into_route(self, product: Product) -> Route {
         let Self { id, methods, path, aliases, scopes, requests, window, lock, trust, source, note, parameters } = self;
         let reads = Route::reads_by_its_name(&id, &methods);
-        Route {
-            id,
-            product,
-            methods,
-            path: Some(path),
-            aliases,
-            reads,
-            scopes,
-            threshold: Some(Threshold { requests, window, lock, pace: Pace::Burst }),
-            trust,
-            validation: Validation::Documented,
-            cache: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
-            parameters,
-            source,
-            note,
-        }
+        let threshold = Threshold { requests, window, lock, pace: Pace::Burst };
+        let path = Some(path);
+        let numbers = Route::new(product, id, threshold, source);
+        Route { methods, path, aliases, reads, scopes, trust, parameters, note, ..numbers }
     }
 }
 
 impl Other {
     fn into_route(self, product: Product) -> Route {
         let Self { id, requests, window, lock, source } = self;
-        Route {
-            id,
-            product,
-            methods: Vec::new(),
-            path: None,
-            aliases: Vec::new(),
-            // Zoho's older pages write by GET too, and nobody knows what this one does.
-            reads: false,
-            scopes: Vec::new(),
-            threshold: Some(Threshold { requests, window, lock, pace: Pace::Burst }),
-            trust: Provenance::Assumed,
-            validation: Validation::Documented,
-            cache: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
-            parameters: Parameters::default(),
-            source,
-            note: None,
-        }
+        Route::new(product, id, Threshold { requests, window, lock, pace: Pace::Burst }, source)
     }
 }
 
