@@ -1,8 +1,8 @@
-//! What Zoho publishes about its calls, as data: which calls there are, how often each may be made, what it takes.
+//! What Zoho publishes about its calls, as data: which calls exist, how often each may be made, which parameters it has.
 //!
 //! The rows live in `config/catalogue/` and are compiled in. [`Catalogue::published`] parses them; the configuration's
 //! `[routes]` then overrides single fields, and its `[[extra_routes]]` add calls of their own. Which row a request
-//! belongs to is decided in [`crate::middleware::route`], what a [`Parameter`] must look like in [`crate::middleware::validate`].
+//! belongs to is decided in [`crate::middleware::route`]; [`crate::middleware::validate`] checks each [`Parameter`].
 
 mod date;
 mod parameter;
@@ -60,7 +60,7 @@ impl Catalogue {
         self.routes.iter().chain(&self.others)
     }
 
-    /// The same, for applying overrides.
+    /// The same, for overrides.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Route> {
         self.routes.iter_mut().chain(&mut self.others)
     }
@@ -111,7 +111,7 @@ impl std::fmt::Display for RouteId {
     }
 }
 
-/// One call of Zoho's, with everything the rooms need to know of it.
+/// One call of Zoho's, with everything the layers need to know about it.
 #[derive(Debug, Clone)]
 pub struct Route {
     /// `product.section.verb-noun`.
@@ -124,7 +124,7 @@ pub struct Route {
     pub path: Option<String>,
     /// Further templates of the same call, where pages or clients vary; all of them count together.
     pub aliases: Vec<String>,
-    /// Whether it only looks: with a method that is safe, or listed above, it changes nothing at Zoho.
+    /// Whether it only reads: with a method that is safe, or listed above, it changes nothing at Zoho.
     pub reads: bool,
     /// OAuth scopes, any one of which suffices.
     pub scopes: Vec<String>,
@@ -142,7 +142,7 @@ pub struct Route {
     pub parameters: Parameters,
     /// The page of Zoho's that all of this was read from.
     pub source: String,
-    /// What has to be known about the entry, where something has.
+    /// A remark about the entry.
     pub note: Option<String>,
 }
 
@@ -181,7 +181,7 @@ impl Route {
 pub enum Provenance {
     /// It was read on the route's page.
     Page,
-    /// It was read in a public transcription of the route's page, which agreed with every page that both were compared on.
+    /// It was read in a public transcription of the route's page, which agreed with every page that was compared.
     Transcribed,
     /// No page states it; the catalogue's file says why this number is safe.
     Assumed,
@@ -214,20 +214,20 @@ impl Provenance {
     }
 }
 
-/// How strictly a payload is held to the route's page.
+/// How strictly a payload is checked against the route's page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Validation {
-    /// Everything the page documents, and nothing it does not forbid.
+    /// Rejects what the page forbids.
     Documented,
-    /// The same, and nothing else: what the page does not know is refused.
+    /// Also rejects what the page does not list.
     Strict,
-    /// Not looked at.
+    /// Not checked.
     Off,
 }
 
 impl Validation {
-    /// Every degree by the word that configurations and `routes` have for it.
+    /// Every degree by its word in configurations and `routes`.
     pub const ALL: [(&str, Self); 3] = [("documented", Self::Documented), ("strict", Self::Strict), ("off", Self::Off)];
 
     /// Its word.

@@ -1,6 +1,6 @@
 //! The catalogue's rows as they stand in `config/catalogue/`, and their way into [`Route`]s.
 //!
-//! Each field is parsed while its file is, so that a slip of the pen is told with file, line and column.
+//! Each field is parsed together with its file, so an error names file, line and column.
 
 use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 
@@ -80,7 +80,7 @@ fn parse_into(
             return Err(format!("the id {id} does not begin with {}", product.as_str()));
         }
         if !ids.insert(id.clone()) {
-            return Err(format!("the id {id} stands there twice"));
+            return Err(format!("the id {id} appears twice"));
         }
         match route.path {
             Some(_) => catalogue.routes.push(route),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_is_told_with_its_line() {
+    fn an_error_names_its_line() {
         for (from, to, expected) in [
             ("id = \"people.lms.share-course\"", "id = \"people.share\"", "product.section.verb-noun"),
             ("\"PUT\"", "\"put\"", "in capitals"),
@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn ids_are_unique_and_of_their_own_product() {
         let twice = LMS.replace("people.lms.get-shared-users", "people.lms.share-course");
-        assert_eq!(error(&twice), "the id people.lms.share-course stands there twice");
+        assert_eq!(error(&twice), "the id people.lms.share-course appears twice");
         let foreign = LMS.replace("people.lms.share-course", "calendar.lms.share-course");
         assert_eq!(error(&foreign), "the id calendar.lms.share-course does not begin with people");
     }
