@@ -110,6 +110,15 @@ mod tests {
     #[test]
     fn products_are_listed_in_words() {
         assert_eq!(Product::list("or", |product| format!("{}.", product.as_str())), "people. or calendar.");
-        assert_eq!(Product::ALL.map(|product| product as usize), [0, 1]);
+    }
+
+    #[test]
+    fn all_is_in_the_order_of_declaration() {
+        for (index, product) in Product::ALL.into_iter().enumerate() {
+            assert_eq!(product as usize, index);
+        }
+        for (index, center) in DataCenter::ALL.into_iter().enumerate() {
+            assert_eq!(center as usize, index);
+        }
     }
 }

@@ -39,7 +39,7 @@ impl DateFormat {
     /// Reads a pattern; the error says what in it is not known here.
     pub(super) fn new(pattern: &str) -> Result<Self, String> {
         let parts: Vec<&str> = pattern.split('\'').collect();
-        if parts.len() % 2 == 0 {
+        if parts.len().is_multiple_of(2) {
             return Err(format!("{pattern:?} does not close its quote"));
         }
         let mut format = String::new();
