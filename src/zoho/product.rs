@@ -21,33 +21,32 @@ struct Row {
     has_daily_limit: bool,
 }
 
-static PEOPLE: Row = Row {
-    name: "people",
-    title: "People",
-    hosts: hosts!("people"),
-    // zoho-facts, section 0.
-    second_root: Some("/people"),
-    has_daily_limit: true,
-};
-
-static CALENDAR: Row = Row {
-    name: "calendar",
-    title: "Calendar",
-    hosts: hosts!("calendar"),
-    second_root: None,
-    // Zoho states the limit for People; its other products count for themselves.
-    has_daily_limit: false,
-};
+/// In the order of [`Product::ALL`].
+static TABLE: [Row; Product::ALL.len()] = [
+    Row {
+        name: "people",
+        title: "People",
+        hosts: hosts!("people"),
+        // zoho-facts, section 0.
+        second_root: Some("/people"),
+        has_daily_limit: true,
+    },
+    Row {
+        name: "calendar",
+        title: "Calendar",
+        hosts: hosts!("calendar"),
+        second_root: None,
+        // Zoho states the limit for People; its other products count for themselves.
+        has_daily_limit: false,
+    },
+];
 
 impl Product {
     /// Every product, in the order of declaration and of the catalogue's files.
     pub const ALL: [Self; 2] = [Self::People, Self::Calendar];
 
     fn row(self) -> &'static Row {
-        match self {
-            Self::People => &PEOPLE,
-            Self::Calendar => &CALENDAR,
-        }
+        &TABLE[self as usize]
     }
 
     /// The name in route ids, in the gateway's own paths and in `endpoints`: `people`, `calendar`.

@@ -1,6 +1,6 @@
 //! Getting in and out: how an account comes by its refresh token, and how it gives it back.
 //!
-//! A [`request`] names the scopes that the routes in force need and opens Zoho's page in a browser; Zoho sends the
+//! The address of Zoho's page names the scopes that the routes in force need and is opened in a [`browser`]; Zoho sends the
 //! browser back to a [`redirect`] listener on loopback with a code; [`exchange`] finds the data centre that the login
 //! lives in and makes a refresh token of the code; [`keep`] puts it where the configuration says. [`revoke`] takes it
 //! back. The command line plays it in this order (`cli/login.rs`).

@@ -5,28 +5,12 @@
 
 use serde_json::{Map, Value};
 
-/// The members of reports in all of Zoho's families.
-const MEMBERS: [&str; 15] = [
-    "code",
-    "data",
-    "desc",
-    "description",
-    "details",
-    "error",
-    "error_code",
-    "error_message",
-    "errorcode",
-    "errors",
-    "message",
-    "response",
-    "result",
-    "status",
-    "uri",
-];
-
 /// The members of one entry of `errors` or `error`.
 const ENTRY: [&str; 9] =
     ["code", "desc", "description", "details", "error_code", "error_message", "errorcode", "message", "status"];
+
+/// The other members of reports, in all of Zoho's families.
+const REPORT: [&str; 6] = ["data", "error", "errors", "response", "result", "uri"];
 
 /// The members with data. If they are empty they say nothing; with content something was executed.
 const CONTENT: [&str; 3] = ["data", "details", "result"];
@@ -57,7 +41,7 @@ pub(super) fn error_codes(body: &Value) -> Vec<String> {
 
 /// Whether a value has only members of reports.
 pub(super) fn is_report(value: &Value) -> bool {
-    value.as_object().is_some_and(|members| has_only(members, &MEMBERS))
+    value.as_object().is_some_and(|members| has_only(members, &[&ENTRY, &REPORT]))
 }
 
 /// Whether the object consists of a `code` and a `message`. A `message` about a success is not an error. With empty data it
@@ -66,7 +50,7 @@ pub(super) fn is_bare_error(body: &Value) -> bool {
     let Some(members) = body.as_object() else { return false };
     let says_success = |message: &str| message.to_ascii_lowercase().contains("success");
     let message = members.get("message").and_then(Value::as_str);
-    has_only(members, &["code", "message", "status"])
+    has_only(members, &[&["code", "message", "status"]])
         && members.contains_key("code")
         && message.is_some_and(|message| !says_success(message))
         && may_be_failure(members.get("status"))
@@ -76,11 +60,11 @@ pub(super) fn is_bare_error(body: &Value) -> bool {
 /// The codes below `errors` or `error`; `None` where the object has neither.
 fn named_errors(members: &Map<String, Value>) -> Option<Vec<String>> {
     let errors = members.get("errors").or_else(|| members.get("error"))?;
-    let pure = has_only(members, &["error", "errors", "message", "status", "uri"])
+    let pure = has_only(members, &[&["error", "errors", "message", "status", "uri"]])
         && !(members.contains_key("errors") && members.contains_key("error"))
         && may_be_failure(members.get("status"));
     let entries = entries(errors);
-    let is_entry = |entry: &Value| entry.as_object().is_some_and(|members| has_only(members, &ENTRY));
+    let is_entry = |entry: &Value| entry.as_object().is_some_and(|members| has_only(members, &[&ENTRY]));
     let codes = entries.iter().flat_map(codes);
     Some(if pure && entries.iter().all(is_entry) { codes.collect() } else { Vec::new() })
 }
@@ -114,9 +98,11 @@ pub(super) fn filled(value: Option<&Value>) -> bool {
     }
 }
 
-fn has_only(members: &Map<String, Value>, names: &[&str]) -> bool {
+fn has_only(members: &Map<String, Value>, names: &[&[&str]]) -> bool {
     let is_empty = |name: &str, value| CONTENT.contains(&name) && !filled(Some(value));
-    members.iter().all(|(name, value)| names.contains(&name.as_str()) || is_empty(name, value))
+    members
+        .iter()
+        .all(|(name, value)| names.iter().any(|names| names.contains(&name.as_str())) || is_empty(name, value))
 }
 
 /// Whether a `status` next to an error is consistent with it. Success is 0, and partial success is 2.
