@@ -9,7 +9,7 @@ use super::{
 use crate::{
     middleware::route::Matcher,
     zoho::{
-        catalogue::{Catalogue, Pace, Parameters, Provenance, Route, RouteId, Threshold, Validation},
+        catalogue::{Catalogue, Pace, Provenance, Route, RouteId, Threshold},
         product::Product,
     },
 };
@@ -45,22 +45,14 @@ fn extra_route(section: &mut Section<'_>) -> Option<Route> {
     let text = |text: &str| Ok::<_, String>(text.to_owned());
     let source = section.parsed("source", text).map(|found| found.value);
     let note = section.parsed("note", text).map(|found| found.value);
+    let threshold = Threshold { requests: NonZeroU32::MIN, window: WINDOW, lock: LOCK, pace: Pace::Burst };
+    let source = source.unwrap_or_else(|| "the configuration".to_owned());
     let mut route = Route {
         reads: Route::reads_by_its_name(&id, &[]),
-        id,
-        product,
-        methods: Vec::new(),
         path: Some(String::new()),
-        aliases: Vec::new(),
-        scopes: Vec::new(),
-        threshold: Some(Threshold { requests: NonZeroU32::MIN, window: WINDOW, lock: LOCK, pace: Pace::Burst }),
         trust: Provenance::Configured,
-        validation: Validation::Documented,
-        cache: Duration::ZERO,
-        stale_if_error: Duration::ZERO,
-        parameters: Parameters::default(),
-        source: source.unwrap_or_else(|| "the configuration".to_owned()),
         note,
+        ..Route::new(product, id, threshold, source)
     };
     route_fields::override_fields(section, &mut route);
     // Without id and path there is no route; the reason is noted already.

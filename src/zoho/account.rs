@@ -8,14 +8,14 @@ use crate::{
     zoho::{data_center::DataCenter, endpoint::Endpoints, product::Product},
 };
 
-/// One login: where it lives and what it is let in with.
+/// One login: its data centre, its endpoints and its credentials.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// Its name in the configuration.
     pub name: AccountName,
-    /// Whose hosts its callers may name in `Host`.
+    /// Callers may name its hosts in `Host`.
     pub data_center: DataCenter,
-    /// Where its calls go: the data centre's hosts, or what stands in their place.
+    /// Where its calls go: the data centre's hosts, or others that the configuration names.
     pub endpoints: Endpoints,
     /// OAuth client id.
     pub client_id: String,
@@ -28,8 +28,8 @@ pub struct Account {
 }
 
 impl Account {
-    /// The product that an authority names for this account: by the endpoint itself, or by a host whatever its port and
-    /// spelling, because a hosts file or a port mapping may lead that name here by any port.
+    /// The product that an authority names for this account: by the endpoint itself, or by a host with any port and in any
+    /// spelling, because a hosts file or a port mapping may direct that name here on any port.
     #[must_use]
     pub fn product_of(&self, authority: &str) -> Option<Product> {
         let name = host::name(authority);
@@ -39,7 +39,7 @@ impl Account {
         };
         let named = |product: &Product| {
             let endpoint = self.endpoints.product(*product);
-            // An address, or a private name with a port of its own, may as well be the gateway's.
+            // An address, or a private name with a port, may be the gateway's own.
             let only_the_endpoints = endpoint.is_named() && !(host::is_private(&name) && host::has_port(authority));
             name == product.host(self.data_center) || (name == host::name(endpoint.host()) && only_the_endpoints)
         };
@@ -66,7 +66,7 @@ impl Account {
 pub struct AccountName(Arc<str>);
 
 impl AccountName {
-    /// Takes the name as written in the configuration.
+    /// From the name in the configuration.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self(name.into())

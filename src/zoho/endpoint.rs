@@ -56,13 +56,13 @@ impl Endpoint {
         Self { scheme: Scheme::HTTPS, authority: Authority::from_static(host) }
     }
 
-    /// `https`; `http` only where a configuration wrote it out.
+    /// `https`; `http` only where the configuration says so.
     #[must_use]
     pub fn scheme(&self) -> &Scheme {
         &self.scheme
     }
 
-    /// Host and port as they go into a URI and into the Host header; in lower case.
+    /// Host and port for a URI and for the Host header; in lower case.
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.authority
@@ -74,7 +74,7 @@ impl Endpoint {
         self.authority.host()
     }
 
-    /// Whether what is sent there can be read on its way: not by `https`, and beyond this machine.
+    /// Whether data that is sent there can be read on its way: without `https`, and beyond this machine.
     #[must_use]
     pub fn is_in_the_clear(&self) -> bool {
         let host = self.host().trim_start_matches('[').trim_end_matches(']');
@@ -99,19 +99,19 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// What keeps a text from being an [`Endpoint`]. It never repeats the text, which may hold a password.
+/// Why a text is not an [`Endpoint`]. The message never repeats the text, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// No absolute URL at all.
+    /// Not an absolute URL.
     #[error("expected a URL such as https://people.zoho.com")]
     NotAUrl,
-    /// A scheme that the gateway does not speak.
+    /// Another scheme.
     #[error("expected a URL that begins with https:// or http://")]
     Scheme,
     /// `user:password@`.
     #[error("expected a URL without user name and password; credentials have keys of their own")]
     UserInfo,
-    /// A port that no server can listen on.
+    /// Not a port that a server can listen on.
     #[error("expected a port from 1 to 65535")]
     Port,
     /// More than an origin.
@@ -140,7 +140,7 @@ impl FromStr for Endpoint {
         if authority.host().is_empty() {
             return Err(EndpointError::NotAUrl);
         }
-        // What follows the host is nothing or a colon and a port.
+        // After the host comes nothing, or a colon and a port.
         let port = &authority.as_str()[authority.host().len()..];
         if !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
             return Err(EndpointError::Port);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_origins() {
+    fn accepts_origins() {
         for (text, shown) in [
             ("https://people.zoho.com", "https://people.zoho.com"),
             ("https://People.Zoho.com/", "https://people.zoho.com"),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_everything_else() {
+    fn rejects_everything_else() {
         use EndpointError::{NotAUrl, NotAnOrigin, Port, Scheme, UserInfo};
         for (text, expected) in [
             ("", NotAUrl),

@@ -21,33 +21,32 @@ struct Row {
     has_daily_limit: bool,
 }
 
-static PEOPLE: Row = Row {
-    name: "people",
-    title: "People",
-    hosts: hosts!("people"),
-    // zoho-facts, section 0.
-    second_root: Some("/people"),
-    has_daily_limit: true,
-};
-
-static CALENDAR: Row = Row {
-    name: "calendar",
-    title: "Calendar",
-    hosts: hosts!("calendar"),
-    second_root: None,
-    // Zoho states the limit for People; its other products count for themselves.
-    has_daily_limit: false,
-};
+/// In the order of [`Product::ALL`].
+static TABLE: [Row; Product::ALL.len()] = [
+    Row {
+        name: "people",
+        title: "People",
+        hosts: hosts!("people"),
+        // zoho-facts, section 0.
+        second_root: Some("/people"),
+        has_daily_limit: true,
+    },
+    Row {
+        name: "calendar",
+        title: "Calendar",
+        hosts: hosts!("calendar"),
+        second_root: None,
+        // Zoho states the limit for People; its other products count for themselves.
+        has_daily_limit: false,
+    },
+];
 
 impl Product {
     /// Every product, in the order of declaration and of the catalogue's files.
     pub const ALL: [Self; 2] = [Self::People, Self::Calendar];
 
     fn row(self) -> &'static Row {
-        match self {
-            Self::People => &PEOPLE,
-            Self::Calendar => &CALENDAR,
-        }
+        &TABLE[self as usize]
     }
 
     /// The name in route ids, in the gateway's own paths and in `endpoints`: `people`, `calendar`.
@@ -110,6 +109,15 @@ mod tests {
     #[test]
     fn products_are_listed_in_words() {
         assert_eq!(Product::list("or", |product| format!("{}.", product.as_str())), "people. or calendar.");
-        assert_eq!(Product::ALL.map(|product| product as usize), [0, 1]);
+    }
+
+    #[test]
+    fn all_is_in_the_order_of_declaration() {
+        for (index, product) in Product::ALL.into_iter().enumerate() {
+            assert_eq!(product as usize, index);
+        }
+        for (index, center) in DataCenter::ALL.into_iter().enumerate() {
+            assert_eq!(center as usize, index);
+        }
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     upstream,
     zoho::{
         account::{Account, AccountName},
+        accounts_server,
         catalogue::Route,
         data_center::DataCenter,
         endpoint::Endpoint,
@@ -122,7 +123,7 @@ impl Desk<'_> {
             [] => scope::needed(&self.routes),
             wanted => wanted.iter().map(String::as_str).collect(),
         };
-        let url = request::url(self.account, &wanted, &redirect_uri, &state);
+        let url = accounts_server::authorization_url(self.account, &wanted, &redirect_uri, state.expose());
         tell(&format!(
             "To log account {} in, open this address in a browser of this machine and consent:\n\n{url}\n\n\
              Zoho sends the browser back to {redirect_uri}, which has to be registered for the client in the API console.\n\

@@ -1,7 +1,4 @@
-//! The address for the browser (RFC 6749 section 4.1.1, in the form of Zoho's pages).
-
-use super::State;
-use crate::zoho::{account::Account, accounts_server};
+//! The address of the redirect that ends a login.
 
 /// Redirect addresses must be registered at Zoho, so the port is fixed. The number has no other meaning.
 pub const REDIRECT_PORT: u16 = 9004;
@@ -15,22 +12,18 @@ pub fn redirect_uri(port: u16) -> String {
     format!("http://127.0.0.1:{port}{REDIRECT_PATH}")
 }
 
-/// The authorisation page of the account's data centre, for exactly these scopes.
-#[must_use]
-pub fn url(account: &Account, scopes: &[&str], redirect_uri: &str, state: &State) -> String {
-    let server = &account.endpoints.accounts;
-    accounts_server::authorization_url(server, &account.client_id, scopes, redirect_uri, state.expose())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::login::exchange::tests::account;
+    use crate::{
+        cli::login::{State, exchange::tests::account},
+        zoho::accounts_server::authorization_url,
+    };
 
     #[test]
     fn asks_for_everything_that_brings_a_refresh_token() {
         let state = State::random().unwrap();
-        let url = url(&account(), &["A.b.ALL", "C.d.READ"], &redirect_uri(9004), &state);
+        let url = authorization_url(&account(), &["A.b.ALL", "C.d.READ"], &redirect_uri(9004), state.expose());
         let expected = format!(
             "https://accounts.zoho.com/oauth/v2/auth?response_type=code&client_id=1000.ID&scope=A.b.ALL%2CC.d.READ\
              &redirect_uri=http%3A%2F%2F127.0.0.1%3A9004%2Fcallback&access_type=offline&prompt=consent&state={}",

@@ -1,17 +1,17 @@
-//! Reading inside a compressed answer. The caller gets Zoho's bytes; only the gateway's own look is decoded.
+//! Decodes compressed answers for the gateway's own use; the caller gets Zoho's bytes.
 
 use std::io::Read;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, HeaderValue, header};
 
-/// No error answer of Zoho's comes near this; more is not decoded, so a small answer cannot unfold into a large one.
+/// Zoho's error answers are far smaller. Only this much is decoded, so a small answer cannot become a large one.
 const LARGEST: u64 = 64 * 1024;
 
-/// The codings that can be looked into.
+/// The codings that can be decoded.
 const READABLE: [&str; 5] = ["identity", "gzip", "x-gzip", "deflate", "br"];
 
-/// Takes from `Accept-Encoding` the codings that cannot be looked into, since such an answer could hide a lock.
+/// Removes the codings from `Accept-Encoding` that cannot be decoded, because such an answer could hide a lock.
 pub(super) fn without_unreadable(headers: &mut HeaderMap) {
     let members = |value| HeaderValue::to_str(value).unwrap_or_default().split(',').map(str::trim);
     let asked = || headers.get_all(header::ACCEPT_ENCODING).iter().flat_map(members);
@@ -19,7 +19,7 @@ pub(super) fn without_unreadable(headers: &mut HeaderMap) {
         return;
     }
     let kept: Vec<&str> = asked().filter(|member| is_readable(member)).collect();
-    // An empty list would mean the same, and be rarer met.
+    // An empty list means the same but is less common.
     let kept = if kept.is_empty() { "identity".to_owned() } else { kept.join(", ") };
     if let Ok(value) = kept.parse() {
         headers.insert(header::ACCEPT_ENCODING, value);
@@ -31,7 +31,7 @@ fn is_readable(member: &str) -> bool {
     READABLE.iter().any(|known| coding.eq_ignore_ascii_case(known))
 }
 
-/// The decoded body; `None` when its coding is unknown or broken. Several codings are taken off from the last on.
+/// The decoded body; `None` when its coding is unknown or broken. Several codings are removed from the last to the first.
 pub(super) fn decode(codings: &str, body: &[u8]) -> Option<Vec<u8>> {
     codings.rsplit(',').try_fold(body.to_vec(), |body, coding| without(coding.trim(), body))
 }
@@ -47,7 +47,7 @@ fn without(coding: &str, body: Vec<u8>) -> Option<Vec<u8>> {
     }
 }
 
-/// What comes before a fault is as telling: clients read an answer whose stream has no end, or something behind it.
+/// The part before a fault counts too: clients accept a stream without an end, or with something behind it.
 fn read(decoder: impl Read) -> Option<Vec<u8>> {
     let mut decoded = Vec::new();
     let whole = decoder.take(LARGEST).read_to_end(&mut decoded).is_ok();
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn several_codings_are_taken_off_one_by_one() {
+    fn several_codings_are_removed_one_by_one() {
         let gzip = |bytes: &[u8]| {
             let mut gzip = write::GzEncoder::new(Vec::new(), Compression::default());
             gzip.write_all(bytes).unwrap();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_can_be_looked_into_is_asked_for() {
+    fn asks_only_for_what_can_be_decoded() {
         for (asked, expected) in [
             (&["gzip, br"][..], &["gzip, br"][..]),
             (&["GZIP;q=0.5", "deflate"], &["GZIP;q=0.5", "deflate"]),
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_unfolds_only_so_far() {
+    fn a_bomb_is_decoded_only_so_far() {
         let mut gzip = write::GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(&vec![0; 1 << 20]).unwrap();
         assert_eq!(decode("gzip", &gzip.finish().unwrap()).unwrap().len() as u64, LARGEST);

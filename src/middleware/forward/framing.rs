@@ -1,19 +1,19 @@
-//! Where an answer ends, as its fields tell (RFC 9112 section 6.3). hyper has gone by them and leaves them as they stood;
-//! handed on like that, they could tell a caller another end than the one that was found.
+//! Where an answer ends, by its fields (RFC 9112 section 6.3). hyper has used them and leaves them unchanged; forwarded like
+//! that, they could give a caller another end than the one that hyper found.
 
 use http::{HeaderValue, StatusCode, Version, header, response::Parts};
 
-/// Why nobody can know where an answer ends.
+/// Why the end of an answer is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unframed {
-    /// hyper takes the coding off without decoding it, or reads on to the end of the connection.
+    /// hyper removes the coding without decoding it, or reads to the end of the connection.
     #[error("a transfer coding other than chunked")]
     TransferCoding,
     #[error("Content-Length is no single number of bytes")]
     Length,
 }
 
-/// Leaves one `Content-Length`, or none beside a `Transfer-Encoding`, which overrides it.
+/// Leaves one `Content-Length`, or none next to a `Transfer-Encoding`, which overrides it.
 pub(super) fn settle(head: &mut Parts) -> Result<(), Unframed> {
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
@@ -28,7 +28,7 @@ pub(super) fn settle(head: &mut Parts) -> Result<(), Unframed> {
     let agreed = lengths.reduce(|one, other| one.filter(|_| one == other));
     match agreed {
         None => Ok(()),
-        // There is no content whose length it could be (RFC 9110 section 8.6).
+        // Such an answer has no content (RFC 9110 section 8.6).
         Some(Some(_)) if head.status == StatusCode::NO_CONTENT => {
             head.headers.remove(header::CONTENT_LENGTH);
             Ok(())

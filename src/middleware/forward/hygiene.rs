@@ -1,25 +1,25 @@
-//! Which headers cross the gateway, and which end here.
+//! Which headers pass the gateway, and which end here.
 
 use http::{HeaderMap, HeaderName};
 
 use super::tracing_fields;
 use crate::message::{hop_by_hop::take_connection_options, method_override};
 
-/// Takes from a request what must not reach Zoho.
+/// Removes from a request what must not reach Zoho.
 pub fn outbound(headers: &mut HeaderMap) {
-    // Overrides were refused where they could be; what trailers say is known only when it is too late for that.
+    // Overrides in the head were rejected; those in trailers are seen only when it is too late for that.
     let unwanted =
         |name: &str| is_not_for_zoho(name) || is_taken_for_another(name) || method_override::is_override(name);
     strip(headers, |name| is_hop_by_hop(name) || unwanted(name));
 }
 
-/// Takes from an answer what must not reach a caller.
+/// Removes from an answer what must not reach a caller.
 pub fn inbound(headers: &mut HeaderMap) {
     strip(headers, |name| is_hop_by_hop(name) || is_not_for_callers(name));
 }
 
-/// Fields that concern one connection only (RFC 9110 section 7.6.1), beside those that `Connection` names.
-/// `Trailer` is not among them: it announces fields that travel end to end.
+/// Fields that concern one connection only (RFC 9110 section 7.6.1), apart from those that `Connection` names.
+/// `Trailer` is not one of them: it announces fields that travel end to end.
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
@@ -36,15 +36,15 @@ fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// What a caller tells the gateway, or others tell it about the caller: none of Zoho's business.
+/// Fields from the caller to the gateway, and fields of others about the caller: they do not concern Zoho.
 fn is_not_for_zoho(name: &str) -> bool {
     match name {
         "authorization" | "cookie" | "cookie2" | "prefer" | "priority" => true,
-        // The endpoint's own is set.
+        // The gateway sets the endpoint's own.
         "host" => true,
         // Answered by the gateway's own listener (RFC 9110 section 10.1.1).
         "expect" => true,
-        // Where the caller is.
+        // The caller's address.
         "forwarded" | "x-original-forwarded-for" | "x-real-ip" | "x-remote-ip" | "x-client-ip" | "client-ip" => true,
         "x-cluster-client-ip" | "true-client-ip" | "cf-connecting-ip" | "fastly-client-ip" | "fly-client-ip" => true,
         "proxy-client-ip" | "wl-proxy-client-ip" | "x-azure-clientip" | "x-azure-socketip" => true,
@@ -52,8 +52,8 @@ fn is_not_for_zoho(name: &str) -> bool {
     }
 }
 
-/// Servers that make variables of fields (RFC 3875 section 4.1.18) take `_` for `-`, and so one of these for a field that
-/// the gateway has written or taken away.
+/// Servers that turn fields into variables (RFC 3875 section 4.1.18) treat `_` as `-`, so they could mistake one of these for
+/// a field that the gateway has written or removed.
 fn is_taken_for_another(name: &str) -> bool {
     if !name.contains('_') {
         return false;
@@ -64,13 +64,13 @@ fn is_taken_for_another(name: &str) -> bool {
         || is_not_for_zoho(&name)
 }
 
-/// What Zoho tells its own users' browsers, CORS among it, and what only the gateway may say.
+/// Fields for the browsers of Zoho's own users, such as CORS, and fields that only the gateway may set.
 fn is_not_for_callers(name: &str) -> bool {
     matches!(name, "set-cookie" | "set-cookie2" | "proxy-status" | "ratelimit" | "ratelimit-policy" | "x-request-id")
         || name.starts_with("access-control-")
 }
 
-/// One pass over the fields that are there; most requests have far fewer than the lists above.
+/// One pass over the existing fields; most requests have far fewer than the lists above.
 fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
     take_connection_options(headers, |_| false);
     let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();

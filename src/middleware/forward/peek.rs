@@ -1,4 +1,4 @@
-//! A look at the beginning of an answer's body, without keeping the rest from streaming.
+//! Reads the beginning of an answer's body and lets the rest stream.
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
@@ -7,17 +7,17 @@ use hyper::body::Incoming;
 
 use crate::{message::body::Body, zoho::reply::LARGEST_ERROR};
 
-/// A body after the look.
+/// A body and the part that was read.
 pub(super) struct Peeked {
-    /// All of it, as the caller gets it.
+    /// The whole body, as the caller gets it.
     pub(super) body: Body,
-    /// Its bytes, if they are few enough to be an error answer.
+    /// Its bytes, if they are few enough for an error answer.
     pub(super) seen: Bytes,
 }
 
 /// A body that broke off.
 pub(super) struct Broken {
-    /// What came before.
+    /// The bytes that came before.
     pub(super) seen: Bytes,
     pub(super) error: hyper::Error,
 }
@@ -25,7 +25,7 @@ pub(super) struct Broken {
 /// Reads as much of the body as an error answer can have.
 ///
 /// # Errors
-/// When the connection breaks meanwhile.
+/// When the connection breaks.
 pub(super) async fn peek(mut incoming: Incoming) -> Result<Peeked, Broken> {
     if incoming.size_hint().lower() > LARGEST_ERROR as u64 {
         return Ok(Peeked { body: incoming.into(), seen: Bytes::new() });

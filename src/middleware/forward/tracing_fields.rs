@@ -1,10 +1,9 @@
 //! The fields by which tracing and monitoring follow a request from service to service.
 //!
-//! They tell of the caller's own systems and mean nothing to Zoho. Each vendor's agents add their own without being asked,
-//! so the table has those of all that are known; docs/reference.md shows it to operators.
+//! They describe the caller's own systems and mean nothing to Zoho. Each vendor's agents add their own, so the table has
+//! those of all known vendors; docs/reference.md shows it to operators.
 
-/// By whom, and the names in lower case. `*` at the end stands for any rest. Names that are written with `_` stand here
-/// with `-`.
+/// Vendor, and the names in lower case. `*` at the end matches any rest. Names with `_` are listed with `-`.
 pub(super) const FIELDS: [(&str, &[&str]); 28] = [
     ("W3C Trace Context and Baggage", &["baggage", "correlation-context", "traceparent", "tracestate"]),
     (
@@ -115,7 +114,7 @@ pub(super) const FIELDS: [(&str, &[&str]); 28] = [
     ),
 ];
 
-/// Whether a field of this name is one.
+/// Whether a field has such a name.
 pub(super) fn is_one(name: &str) -> bool {
     FIELDS.iter().flat_map(|(_, names)| *names).any(|known| match known.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),

@@ -3,141 +3,95 @@
 
 use std::fmt;
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+use jiff::{civil::Date, fmt::strtime::BrokenDownTime};
+
+/// The letters of a pattern, and what jiff writes for them.
+const FIELDS: [(&str, &str); 10] = [
+    ("yyyy", "%Y"),
+    ("MM", "%m"),
+    ("MMM", "%b"),
+    ("dd", "%d"),
+    ("HH", "%H"),
+    ("hh", "%I"),
+    ("mm", "%M"),
+    ("ss", "%S"),
+    ("a", "%p"),
+    ("Z", OFFSET),
+];
+
+const OFFSET: &str = "%z";
+
+/// What may stand for an offset; jiff reads `-0000` too, but writes it as `+0000`.
+const OFFSETS: [&str; 3] = [OFFSET, "Z", "-0000"];
+
+/// The largest offset of Java, in seconds.
+const LARGEST_OFFSET: i32 = 18 * 3600 + 59 * 60;
 
 /// One format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DateFormat {
     pattern: String,
-    pieces: Vec<Piece>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Piece {
-    Year,
-    Month,
-    MonthName,
-    Day,
-    /// 0 to 23.
-    Hour,
-    /// 1 to 12.
-    HalfDayHour,
-    Minute,
-    Second,
-    HalfOfDay,
-    /// `+0530`, `-0800`, or `Z`.
-    Offset,
-    Literal(char),
+    /// For jiff.
+    format: String,
 }
 
 impl DateFormat {
     /// Reads a pattern; the error says what in it is not known here.
     pub(super) fn new(pattern: &str) -> Result<Self, String> {
-        let mut pieces = Vec::new();
-        let mut rest = pattern;
-        while let Some(first) = rest.chars().next() {
-            let length = rest.chars().take_while(|&c| c == first).map(char::len_utf8).sum::<usize>();
-            let run = &rest[..length];
-            if first == '\'' {
-                let (literal, after) =
-                    rest[1..].split_once('\'').ok_or_else(|| format!("{pattern:?} does not close its quote"))?;
-                pieces.extend(literal.chars().map(Piece::Literal));
-                rest = after;
-                continue;
-            }
-            rest = &rest[length..];
-            match run {
-                "yyyy" => pieces.push(Piece::Year),
-                "MM" => pieces.push(Piece::Month),
-                "MMM" => pieces.push(Piece::MonthName),
-                "dd" => pieces.push(Piece::Day),
-                "HH" => pieces.push(Piece::Hour),
-                "hh" => pieces.push(Piece::HalfDayHour),
-                "mm" => pieces.push(Piece::Minute),
-                "ss" => pieces.push(Piece::Second),
-                "a" => pieces.push(Piece::HalfOfDay),
-                "Z" => pieces.push(Piece::Offset),
-                _ if first.is_ascii_alphabetic() => {
-                    return Err(format!(
-                        "{run:?} in the date format {pattern:?} is none of yyyy, MM, MMM, dd, HH, hh, mm, ss, a, Z; \
-                         other letters stand in single quotes"
-                    ));
+        let parts: Vec<&str> = pattern.split('\'').collect();
+        if parts.len().is_multiple_of(2) {
+            return Err(format!("{pattern:?} does not close its quote"));
+        }
+        let mut format = String::new();
+        let mut has_field = false;
+        for (index, part) in parts.into_iter().enumerate() {
+            let letters: Vec<char> = part.chars().collect();
+            let is_quoted = index % 2 == 1;
+            for run in letters.chunk_by(|one, next| one == next) {
+                let text: String = run.iter().collect();
+                match FIELDS.iter().find(|(letters, _)| *letters == text && !is_quoted) {
+                    Some((_, field)) => {
+                        has_field = true;
+                        format.push_str(field);
+                    }
+                    None if run[0].is_ascii_alphabetic() && !is_quoted => {
+                        return Err(format!(
+                            "{text:?} in the date format {pattern:?} is none of yyyy, MM, MMM, dd, HH, hh, mm, ss, a, Z; \
+                             other letters stand in single quotes"
+                        ));
+                    }
+                    None => format.push_str(&text.replace('%', "%%")),
                 }
-                _ => pieces.extend(run.chars().map(Piece::Literal)),
             }
         }
-        if pieces.iter().all(|piece| matches!(piece, Piece::Literal(_))) {
+        if !has_field {
             return Err(format!("the date format {pattern:?} holds nothing of a date"));
         }
-        Ok(Self { pattern: pattern.to_owned(), pieces })
+        Ok(Self { pattern: pattern.to_owned(), format })
     }
 
     /// Whether `text` is a date in this format that the calendar knows.
     #[must_use]
     pub fn fits(&self, text: &str) -> bool {
-        let mut rest = text;
-        // A leap year with long months, so that what is not written cannot be wrong.
-        let (mut year, mut month, mut day) = (2000, 1, 1);
-        for piece in &self.pieces {
-            let read = match piece {
-                Piece::Year => number(&mut rest, 4, 0, 9999).map(|number| year = number),
-                Piece::Month => number(&mut rest, 2, 1, 12).map(|number| month = number),
-                Piece::MonthName => month_name(&mut rest).map(|number| month = number),
-                Piece::Day => number(&mut rest, 2, 1, 31).map(|number| day = number),
-                Piece::Hour => number(&mut rest, 2, 0, 23).map(drop),
-                Piece::HalfDayHour => number(&mut rest, 2, 1, 12).map(drop),
-                Piece::Minute | Piece::Second => number(&mut rest, 2, 0, 59).map(drop),
-                Piece::HalfOfDay => take(&mut rest, 2)
-                    .filter(|half| half.eq_ignore_ascii_case("am") || half.eq_ignore_ascii_case("pm"))
-                    .map(drop),
-                Piece::Offset => offset(&mut rest),
-                Piece::Literal(literal) => rest.strip_prefix(*literal).map(|after| rest = after),
-            };
-            if read.is_none() {
-                return false;
-            }
-        }
-        rest.is_empty() && day <= days(year, month)
+        OFFSETS.into_iter().any(|offset| is_written_so(&self.format.replace(OFFSET, offset), text))
     }
+}
+
+/// Whether jiff reads the text and would write it in the same way: it reads numbers without leading zeros too.
+fn is_written_so(format: &str, text: &str) -> bool {
+    let Ok(time) = BrokenDownTime::parse(format, text) else { return false };
+    // A leap year with long months, so that what is not written cannot be wrong.
+    let (year, month, day) = (time.year().unwrap_or(2000), time.month().unwrap_or(1), time.day().unwrap_or(1));
+    let offset = time.offset().map_or(0, |offset| offset.seconds());
+    let is_real =
+        year >= 0 && Date::new(year, month, day).is_ok() && offset.abs() <= LARGEST_OFFSET && offset % 60 == 0;
+    is_real && time.to_string(format).is_ok_and(|written| written.eq_ignore_ascii_case(text))
 }
 
 /// The pattern as the page has it.
 impl fmt::Display for DateFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.pattern)
-    }
-}
-
-fn take<'t>(rest: &mut &'t str, length: usize) -> Option<&'t str> {
-    let (taken, after) = rest.split_at_checked(length)?;
-    *rest = after;
-    Some(taken)
-}
-
-fn number(rest: &mut &str, length: usize, least: u32, greatest: u32) -> Option<u32> {
-    let digits = take(rest, length).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
-    digits.parse().ok().filter(|number| (least..=greatest).contains(number))
-}
-
-fn month_name(rest: &mut &str) -> Option<u32> {
-    let name = take(rest, 3)?;
-    (1..).zip(MONTHS).find(|(_, month)| month.eq_ignore_ascii_case(name)).map(|(number, _)| number)
-}
-
-fn offset(rest: &mut &str) -> Option<()> {
-    match take(rest, 1)? {
-        "Z" => Some(()),
-        "+" | "-" => number(rest, 2, 0, 18).and_then(|_| number(rest, 2, 0, 59)).map(drop),
-        _ => None,
-    }
-}
-
-fn days(year: u32, month: u32) -> u32 {
-    match month {
-        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
     }
 }
 

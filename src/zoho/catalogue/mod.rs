@@ -1,8 +1,8 @@
-//! What Zoho publishes about its calls, as data: which calls there are, how often each may be made, what it takes.
+//! What Zoho publishes about its calls, as data: which calls exist, how often each may be made, which parameters it has.
 //!
 //! The rows live in `config/catalogue/` and are compiled in. [`Catalogue::published`] parses them; the configuration's
 //! `[routes]` then overrides single fields, and its `[[extra_routes]]` add calls of their own. Which row a request
-//! belongs to is decided in [`crate::middleware::route`], what a [`Parameter`] must look like in [`crate::middleware::validate`].
+//! belongs to is decided in [`crate::middleware::route`]; [`crate::middleware::validate`] checks each [`Parameter`].
 
 mod date;
 mod parameter;
@@ -14,7 +14,10 @@ mod siblings;
 pub mod template;
 mod threshold;
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 pub use date::DateFormat;
 pub use parameter::{Kind, Parameter, Parameters, Place};
@@ -57,7 +60,7 @@ impl Catalogue {
         self.routes.iter().chain(&self.default_routes)
     }
 
-    /// The same, for applying overrides.
+    /// The same, for overrides.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Route> {
         self.routes.iter_mut().chain(&mut self.default_routes)
     }
@@ -121,7 +124,7 @@ pub struct Route {
     pub path: Option<String>,
     /// Further templates of the same call, where pages or clients vary; all of them count together.
     pub aliases: Vec<String>,
-    /// Whether it only looks: with a method that is safe, or listed above, it changes nothing at Zoho.
+    /// Whether it only reads: with a method that is safe, or listed above, it changes nothing at Zoho.
     pub reads: bool,
     /// OAuth scopes, any one of which suffices.
     pub scopes: Vec<String>,
@@ -132,18 +135,40 @@ pub struct Route {
     /// Whether its payload is checked.
     pub validation: Validation,
     /// How long an answer may be served again without asking Zoho; zero: never.
-    pub cache: std::time::Duration,
+    pub cache: Duration,
     /// For how much longer it may be served when Zoho cannot be asked; zero: never.
-    pub stale_if_error: std::time::Duration,
+    pub stale_if_error: Duration,
     /// The parameters its page documents.
     pub parameters: Parameters,
     /// The page of Zoho's that all of this was read from.
     pub source: String,
-    /// What has to be known about the entry, where something has.
+    /// A remark about the entry.
     pub note: Option<String>,
 }
 
 impl Route {
+    /// A call of which no more is known than its numbers. Older pages of Zoho write by GET too, so it counts as a write.
+    #[must_use]
+    pub fn new(product: Product, id: RouteId, threshold: Threshold, source: String) -> Self {
+        Self {
+            id,
+            product,
+            methods: Vec::new(),
+            path: None,
+            aliases: Vec::new(),
+            reads: false,
+            scopes: Vec::new(),
+            threshold: Some(threshold),
+            trust: Provenance::Assumed,
+            validation: Validation::Documented,
+            cache: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            parameters: Parameters::default(),
+            source,
+            note: None,
+        }
+    }
+
     /// Every template that leads to it.
     pub fn templates(&self) -> impl Iterator<Item = &str> {
         self.path.iter().chain(&self.aliases).map(String::as_str)
@@ -156,7 +181,7 @@ impl Route {
 pub enum Provenance {
     /// It was read on the route's page.
     Page,
-    /// It was read in a public transcription of the route's page, which agreed with every page that both were compared on.
+    /// It was read in a public transcription of the route's page, which agreed with every page that was compared.
     Transcribed,
     /// No page states it; the catalogue's file says why this number is safe.
     Assumed,
@@ -189,20 +214,20 @@ impl Provenance {
     }
 }
 
-/// How strictly a payload is held to the route's page.
+/// How strictly a payload is checked against the route's page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Validation {
-    /// Everything the page documents, and nothing it does not forbid.
+    /// Rejects what the page forbids.
     Documented,
-    /// The same, and nothing else: what the page does not know is refused.
+    /// Also rejects what the page does not list.
     Strict,
-    /// Not looked at.
+    /// Not checked.
     Off,
 }
 
 impl Validation {
-    /// Every degree by the word that configurations and `routes` have for it.
+    /// Every degree by its word in configurations and `routes`.
     pub const ALL: [(&str, Self); 3] = [("documented", Self::Documented), ("strict", Self::Strict), ("off", Self::Off)];
 
     /// Its word.

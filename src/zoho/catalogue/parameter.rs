@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 use super::shape::{Scalar, Shape, Terms};
 
-/// What is known of a call's parameters.
+/// What is known about a call's parameters.
 ///
-/// A page that documents none (`parameters = []`) is not the same as a page nobody has read for them (no `parameters`):
-/// only of the first can be said that it knows no other.
+/// A page without parameters (`parameters = []`) differs from a page whose parameters were not recorded (no `parameters`):
+/// only the first is known to have no others.
 #[derive(Debug, Clone, Default)]
 pub struct Parameters(Option<Vec<Parameter>>);
 
@@ -18,11 +18,11 @@ pub struct Parameters(Option<Vec<Parameter>>);
 pub struct Parameter {
     /// Its name, compared byte for byte after decoding.
     pub name: String,
-    /// Where it may stand. Given in two places at once it is refused.
+    /// Where it may stand. A parameter that is given in both places is rejected.
     pub places: Vec<Place>,
-    /// Whether it must be there, and what its siblings have to do with it.
+    /// Whether it is required, and how that depends on its siblings.
     pub terms: Terms,
-    /// What its value must look like.
+    /// The form of its value.
     pub kind: Kind,
 }
 
@@ -36,7 +36,7 @@ pub enum Place {
     Form,
 }
 
-/// What a parameter's value must look like; how it is held to it is in [`crate::middleware::validate`].
+/// The form of a parameter's value; [`crate::middleware::validate`] checks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// The text itself.
@@ -48,13 +48,13 @@ pub enum Kind {
 // === impl Parameters ===
 
 impl Parameters {
-    /// Exactly these.
+    /// A complete list.
     #[must_use]
     pub fn documented(parameters: Vec<Parameter>) -> Self {
         Self(Some(parameters))
     }
 
-    /// Whether the list is known to be complete, so that anything else is unknown to the page.
+    /// Whether the list is known to be complete.
     #[must_use]
     pub fn are_documented(&self) -> bool {
         self.0.is_some()

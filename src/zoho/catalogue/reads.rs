@@ -1,22 +1,22 @@
 //! Which calls change nothing at Zoho.
 //!
-//! The method alone does not tell: the older pages of People name the action in the path and take it by GET as well, so
-//! that `GET .../insertRecord` writes. So a call is a read only where the catalogue says that its route is one *and* its
-//! method is safe (RFC 9110 section 9.2.1). Whatever is not known to be a read counts as a write.
+//! The method alone does not decide: older pages of People name the action in the path and accept GET too, so
+//! `GET .../insertRecord` writes. A call is a read only where the catalogue marks its route as one *and* its method is safe
+//! (RFC 9110 section 9.2.1). Any other call counts as a write.
 
 use http::Method;
 
 use super::{Route, RouteId};
 
-/// The verbs of ids that only look. `check` is not among them: `check-in` writes. Nor is `suggest`: who is suggested a
-/// course hears of it.
+/// The verbs of ids that only read. `check` is not in the list, because `check-in` writes, nor is `suggest`, because Zoho
+/// notifies the person to whom a course is suggested.
 const VERBS: [&str; 7] = ["count", "download", "get", "list", "preview", "search", "view"];
 
 impl Route {
     /// Whether a request of this method changes nothing at Zoho.
     #[must_use]
     pub fn changes_nothing(&self, method: &Method) -> bool {
-        // What a read route lists beside GET is a query with a body: whoever listed it said so with `reads`.
+        // A method other than GET that a read route lists is a query with a body; its author marked it with `reads`.
         self.reads && (is_safe(method) || self.methods.contains(method))
     }
 
@@ -26,7 +26,7 @@ impl Route {
         self.methods.iter().any(|method| self.changes_nothing(method)) || (self.methods.is_empty() && self.reads)
     }
 
-    /// Whether the id's verb says that the call only looks, and its methods do not contradict.
+    /// Whether the id's verb says that the call only reads, and its methods do not contradict.
     #[must_use]
     pub fn reads_by_its_name(id: &RouteId, methods: &[Method]) -> bool {
         let name = id.as_str().rsplit('.').next().unwrap_or_default();
@@ -35,7 +35,7 @@ impl Route {
     }
 }
 
-/// Those of the safe methods that are forwarded.
+/// The safe methods that are forwarded.
 fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
@@ -55,7 +55,7 @@ mod tests {
         route.changes_nothing(&method)
     }
 
-    /// Every verb stands in one of the two lists, so that a new one is thought about.
+    /// Every verb is in one of the two lists, so that each new verb needs a decision.
     #[test]
     fn every_row_reads_or_writes_by_its_verb() {
         let writes: BTreeSet<&str> = "add apply approve cancel change check complete create customize delete disable edit \
@@ -74,11 +74,11 @@ mod tests {
         assert_eq!(VERBS.map(|verb| seen[verb]), [1, 5, 215, 2, 1, 1, 2]);
     }
 
-    /// By name, should Zoho ever document a read by POST: none so far.
+    /// Reads by POST that Zoho documents, by id: none so far.
     const READS_BY_ANOTHER_METHOD: [&str; 0] = [];
 
     #[test]
-    fn what_is_documented_with_a_writing_method_only_is_no_read() {
+    fn calls_documented_with_a_writing_method_only_are_not_reads() {
         for route in Catalogue::published().unwrap().routes {
             let writing = !route.methods.is_empty() && !route.methods.contains(&Method::GET);
             let named = READS_BY_ANOTHER_METHOD.contains(&route.id.as_str());
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stand_ins_for_unknown_calls_never_read() {
+    fn default_routes_never_read() {
         let catalogue = Catalogue::published().unwrap();
         assert!(catalogue.default_routes.iter().all(|other| !other.reads && !reads(other, Method::GET)));
     }

@@ -1,4 +1,4 @@
-//! What a value must look like, as data: the vocabulary in which the catalogue's rows write down what a page says.
+//! The form of a value as data: the vocabulary in which the catalogue's rows record the rules of a page.
 //!
 //! ```toml
 //! { name = "shareData", in = ["query"], required = true, kind = "json", value = { kind = "object", fields = [
@@ -7,8 +7,8 @@
 //! ] } }
 //! ```
 //!
-//! These types cannot hold a rule that makes no sense, such as a condition on a field there is not; `shape_reader.rs`
-//! sees to that while it reads. docs/rules.md explains every word of it.
+//! `shape_reader.rs` rejects rules that make no sense, such as a condition on a field that does not exist, so these types
+//! never hold one. docs/rules.md explains every word.
 
 use std::fmt;
 
@@ -17,9 +17,9 @@ use super::date::DateFormat;
 /// A value without parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scalar {
-    /// Which values there are.
+    /// The values it allows.
     pub kind: ScalarKind,
-    /// What it is called in a fault, with its article: "a group's id".
+    /// Its name in a fault, with its article: "a group's id".
     pub called: Option<String>,
 }
 
@@ -28,9 +28,9 @@ pub struct Scalar {
 pub enum ScalarKind {
     /// Any text of this many characters.
     Text {
-        /// At least.
+        /// The fewest.
         min: usize,
-        /// At most.
+        /// The most.
         max: usize,
     },
     /// A whole number.
@@ -42,9 +42,9 @@ pub enum ScalarKind {
     },
     /// A record number: a long from 0, written with this many digits.
     Digits {
-        /// At least.
+        /// The fewest.
         min: usize,
-        /// At most.
+        /// The most.
         max: usize,
     },
     /// One of these words, compared with case.
@@ -57,7 +57,7 @@ pub enum ScalarKind {
     Boolean,
 }
 
-/// What JSON must look like.
+/// The form of JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
     /// Anything that parses.
@@ -70,7 +70,7 @@ pub enum Shape {
     Object(Vec<Field>),
 }
 
-/// A JSON array of so many elements of one shape.
+/// A JSON array with a bounded number of elements of one shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Array {
     /// How many at least.
@@ -86,36 +86,36 @@ pub struct Array {
 pub struct Field {
     /// The key.
     pub name: String,
-    /// Whether it must be there, and what its siblings have to do with it.
+    /// Whether it is required, and how that depends on its siblings.
     pub terms: Terms,
-    /// What its value must look like.
+    /// The form of its value.
     pub shape: Shape,
 }
 
 /// What holds for a field or a parameter among its siblings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// Whether it must be there.
+    /// Whether it is required.
     pub required: Required,
-    /// What a fault says is missing, with its article: "the user's e-mail address".
+    /// Its name in the fault that it is missing, with its article: "the user's e-mail address".
     pub missing: Option<String>,
-    /// Values that are not for every case.
+    /// Values that some cases exclude.
     pub except: Option<Except>,
 }
 
-/// Whether something must be there.
+/// Whether something is required.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Required {
     /// It may be left out.
     #[default]
     Never,
-    /// It may not.
+    /// It must be there.
     Always,
-    /// It may not in this case.
+    /// It must be there in this case.
     When(Condition),
 }
 
-/// Words of a `one-of` that are refused in some case.
+/// Words of a `one-of` that are rejected in some case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Except {
     /// Some of the words.
@@ -126,7 +126,7 @@ pub struct Except {
     pub because: Option<String>,
 }
 
-/// Siblings with their values, all of which must be met: `{ type = "group", mode = ["add", "edit"] }`.
+/// Siblings with their values, all of which must match: `{ type = "group", mode = ["add", "edit"] }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition(pub(super) Vec<(String, Vec<String>)>);
 
@@ -146,7 +146,7 @@ impl Scalar {
 // === impl Terms ===
 
 impl Terms {
-    /// Whether it must be there, among siblings of which `value_of` tells the sound ones.
+    /// Whether it is required, given the valid siblings' values.
     pub fn demands<'v>(&self, value_of: impl Fn(&str) -> Option<&'v str>) -> bool {
         match &self.required {
             Required::Never => false,
@@ -159,8 +159,8 @@ impl Terms {
 // === impl Condition ===
 
 impl Condition {
-    /// Whether every sibling is there with one of its values. One that is missing or unsound meets nothing, so what
-    /// depends on it is left in peace.
+    /// Whether every sibling has one of its values. A sibling that is missing or invalid matches nothing, so the rules that
+    /// depend on it do not apply.
     pub fn holds<'v>(&self, value_of: impl Fn(&str) -> Option<&'v str>) -> bool {
         self.0
             .iter()

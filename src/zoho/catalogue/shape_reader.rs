@@ -1,8 +1,7 @@
 //! From the tables of the catalogue's files to parameters and shapes.
 //!
-//! Every table (a parameter, a field, an element) is read with the same keys. Its kind then takes those that mean
-//! something to it; what is left over is refused by name, and so is a rule that could never be kept. The deserializer
-//! adds file and line.
+//! Every table (a parameter, a field, an element) is read with the same keys. Its kind then takes the keys that it uses;
+//! the rest is rejected by name, and so is a rule that no value can satisfy. The deserializer adds file and line.
 
 use std::fmt;
 
@@ -100,7 +99,7 @@ impl<'de> Deserialize<'de> for Shape {
     }
 }
 
-/// Reads a table and builds from it while the deserializer still knows where it stands.
+/// Reads a table and builds from it while the deserializer still knows its position.
 fn table<'de, D: Deserializer<'de>, T>(deserializer: D, build: fn(Raw) -> Result<T, String>) -> Result<T, D::Error> {
     struct InPlace<T>(fn(Raw) -> Result<T, String>);
 
@@ -232,7 +231,7 @@ impl Raw {
                 return Err("expected a kind without parts".to_owned());
             }
         };
-        // A fault lists the words or says what stands there; a name of their own would be said nowhere.
+        // A fault lists the words or the value that was found; no message would show a name for them.
         let called = match kind {
             ScalarKind::OneOf(_) | ScalarKind::Boolean => None,
             _ => self.called.take(),
@@ -282,7 +281,7 @@ fn ordered<N: Ord>(min: N, max: N) -> Result<(), String> {
     if min <= max { Ok(()) } else { Err("`min` is greater than `max`".to_owned()) }
 }
 
-/// A list that is not empty and says nothing twice.
+/// A list that is not empty and has no value twice.
 fn words(words: Vec<String>, key: &str) -> Result<Vec<String>, String> {
     let mut sorted: Vec<&String> = words.iter().collect();
     sorted.sort_unstable();
@@ -362,7 +361,7 @@ mod tests {
             ),
             (
                 r#"{ name = "b", in = ["query"], kind = "json", value = { kind = "object", fields = [{ name = "c", kind = "text" }, { name = "c", kind = "any" }] } }"#,
-                "c stands there twice",
+                "c appears twice",
             ),
             (
                 r#"{ name = "b", in = ["query"], kind = "json", value = { kind = "object", fields = [{ name = "c", kind = "text", required-when = { d = "x" } }] } }"#,
@@ -403,6 +402,6 @@ mod tests {
     #[test]
     fn a_name_that_stands_there_twice_is_told() {
         let error = error(r#"{ name = "a", in = ["form"], kind = "text" }"#);
-        assert!(error.contains("a stands there twice") && error.contains("line 1"), "{error}");
+        assert!(error.contains("a appears twice") && error.contains("line 1"), "{error}");
     }
 }

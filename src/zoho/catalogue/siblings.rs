@@ -1,15 +1,15 @@
-//! What parameters, or the fields of an object, say of each other.
+//! Checks what parameters, or the fields of an object, say about each other.
 
 use super::{
     parameter::{Kind, Parameter},
     shape::{Field, Required, ScalarKind, Shape, Terms},
 };
 
-/// A parameter or a field, as far as the others are concerned.
+/// The part of a parameter or a field that concerns the others.
 pub(super) struct Sibling<'s> {
     name: &'s str,
     terms: &'s Terms,
-    /// Its values, where they can be told apart by a condition.
+    /// Its values, where a condition can distinguish them.
     scalar: Option<&'s ScalarKind>,
 }
 
@@ -33,11 +33,11 @@ impl<'s> From<&'s Field> for Sibling<'s> {
     }
 }
 
-/// Names stand there once, and conditions name siblings and values that there are.
+/// Names are unique, and conditions name existing siblings and values.
 pub(super) fn check(all: &[Sibling<'_>]) -> Result<(), String> {
     for (index, sibling) in all.iter().enumerate() {
         if all[..index].iter().any(|earlier| earlier.name == sibling.name) {
-            return Err(format!("{} stands there twice", sibling.name));
+            return Err(format!("{} appears twice", sibling.name));
         }
         let required = match &sibling.terms.required {
             Required::When(condition) => Some(("required-when", condition)),
@@ -49,7 +49,7 @@ pub(super) fn check(all: &[Sibling<'_>]) -> Result<(), String> {
                 let other = all.iter().find(|other| other.name == name && other.name != sibling.name);
                 if !other.is_some_and(|other| values.iter().all(|value| can_be(other.scalar, value))) {
                     return Err(format!(
-                        "{}: expected `{key}` to name a sibling that is one-of or boolean, and values of it; \
+                        "{}: expected `{key}` to name a sibling that is one-of or boolean, and its values; \
                          found {name} = {}",
                         sibling.name,
                         values.join(" or ")

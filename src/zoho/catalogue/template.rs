@@ -1,10 +1,10 @@
 //! Path templates: `/api/v1/courses/{courseId}/share`.
 
-/// What a template looks like, for messages.
+/// The form of a template, for messages.
 const A_TEMPLATE: &str = "expected a path such as /api/v1/courses/{courseId}/share";
 
-/// Checks a template. What stands in braces is one whole segment, and no path that [`crate::middleware::route`] refuses can be meant
-/// by it, so that any two templates of different shapes can stand side by side.
+/// Checks a template. A name in braces is one whole segment, and a template matches no path that
+/// [`crate::middleware::route`] rejects, so templates of different shapes never conflict.
 ///
 /// # Errors
 /// What was expected.
@@ -28,7 +28,7 @@ pub fn parse(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
-/// What a template matches, whatever its names are called: `/api/v1/courses/{}/share`.
+/// The template without its names: `/api/v1/courses/{}/share`.
 #[must_use]
 pub fn shape(template: &str) -> String {
     let segments = template.split('/').map(|segment| if segment.starts_with('{') { "{}" } else { segment });

@@ -32,7 +32,7 @@ pub(super) fn failed(body: &Value) -> bool {
     (!has_good_code(body) && report::is_bare_error(body)) || is_marked(body, report::is_report)
 }
 
-/// Whether something in the body that `counts` has the mark of a failure.
+/// Whether a part of the body for which `counts` holds has the mark of a failure.
 fn is_marked(body: &Value, counts: fn(&Value) -> bool) -> bool {
     let bad = |entry: &Value| counts(entry) && bears_an_error(entry);
     let members = match body {
@@ -49,10 +49,10 @@ fn is_marked(body: &Value, counts: fn(&Value) -> bool) -> bool {
     (counts(body) && (fails(body) || response())) || ((counts(body) || members.len() == 1) && lists.any(bad))
 }
 
-/// Whether an object is one of Zoho's reports, and a bad one.
+/// Whether an object is one of Zoho's reports of a failure.
 fn fails(report: &Value) -> bool {
     bears_an_error(report) || {
-        // People's reports count: 0 is good, 1 a failure, 2 a half success. Of the holidays 1 is good, with the data.
+        // People's status: 0 is success, 1 failure, 2 partial success. For holidays 1 with data is success.
         let status = match &report["status"] {
             Value::Number(status) => Some(status.to_string()),
             Value::String(status) if status.bytes().all(|byte| byte.is_ascii_digit()) => Some(status.clone()),
@@ -63,14 +63,14 @@ fn fails(report: &Value) -> bool {
     }
 }
 
-/// Whether an object says by name that something went wrong.
+/// Whether an object has a member or a status that names an error.
 fn bears_an_error(report: &Value) -> bool {
     let status = report["status"].as_str().unwrap_or_default();
     ["error", "errors", "error_code"].iter().any(|name| filled(report.get(*name)))
         || BAD.iter().any(|word| status.eq_ignore_ascii_case(word))
 }
 
-/// The learning pages' code is 200 as a text or a number; elsewhere there is none, or that of an error or a record.
+/// The learning pages' code is 200, as a text or a number. Elsewhere there is no code, or that of an error or a record.
 fn has_good_code(body: &Value) -> bool {
     match body.get("code") {
         None => true,

@@ -5,30 +5,14 @@
 
 use serde_json::{Map, Value};
 
-/// The members of reports, in all of Zoho's families together.
-const MEMBERS: [&str; 15] = [
-    "code",
-    "data",
-    "desc",
-    "description",
-    "details",
-    "error",
-    "error_code",
-    "error_message",
-    "errorcode",
-    "errors",
-    "message",
-    "response",
-    "result",
-    "status",
-    "uri",
-];
-
 /// The members of one entry of `errors` or `error`.
 const ENTRY: [&str; 9] =
     ["code", "desc", "description", "details", "error_code", "error_message", "errorcode", "message", "status"];
 
-/// Where the data stands. Without content it says nothing; with content something was executed.
+/// The other members of reports, in all of Zoho's families.
+const REPORT: [&str; 6] = ["data", "error", "errors", "response", "result", "uri"];
+
+/// The members with data. If they are empty they say nothing; with content something was executed.
 const CONTENT: [&str; 3] = ["data", "details", "result"];
 
 /// What `status` says of a failure, in any case.
@@ -40,7 +24,7 @@ pub(super) fn all_codes(body: &Value) -> Vec<String> {
     places.into_iter().flat_map(entries).flat_map(codes).collect()
 }
 
-/// The codes of an answer that reports an error and nothing else; none of an answer that may be a record.
+/// The codes of an answer that reports an error and nothing else; empty for an answer that may be a record.
 ///
 /// The shapes are `{"response":{"errors":…}}`, `{"error":…}` or `{"errors":…}`, each with an object or a list of objects,
 /// and an object of `code` and `message`.
@@ -55,18 +39,18 @@ pub(super) fn error_codes(body: &Value) -> Vec<String> {
     named_errors(members).unwrap_or_else(|| if is_bare_error(body) { codes(body) } else { Vec::new() })
 }
 
-/// Whether a value has no members but those of reports.
+/// Whether a value has only members of reports.
 pub(super) fn is_report(value: &Value) -> bool {
-    value.as_object().is_some_and(|members| has_only(members, &MEMBERS))
+    value.as_object().is_some_and(|members| has_only(members, &[&ENTRY, &REPORT]))
 }
 
-/// Whether the object consists of a `code` and a `message`. A `message` that speaks of success is not an error. Empty data
-/// beside them could be a record's, unless a `status` says that it failed.
+/// Whether the object consists of a `code` and a `message`. A `message` about a success is not an error. With empty data it
+/// could be a record, unless a `status` says that it failed.
 pub(super) fn is_bare_error(body: &Value) -> bool {
     let Some(members) = body.as_object() else { return false };
     let says_success = |message: &str| message.to_ascii_lowercase().contains("success");
     let message = members.get("message").and_then(Value::as_str);
-    has_only(members, &["code", "message", "status"])
+    has_only(members, &[&["code", "message", "status"]])
         && members.contains_key("code")
         && message.is_some_and(|message| !says_success(message))
         && may_be_failure(members.get("status"))
@@ -76,11 +60,11 @@ pub(super) fn is_bare_error(body: &Value) -> bool {
 /// The codes below `errors` or `error`; `None` where the object has neither.
 fn named_errors(members: &Map<String, Value>) -> Option<Vec<String>> {
     let errors = members.get("errors").or_else(|| members.get("error"))?;
-    let pure = has_only(members, &["error", "errors", "message", "status", "uri"])
+    let pure = has_only(members, &[&["error", "errors", "message", "status", "uri"]])
         && !(members.contains_key("errors") && members.contains_key("error"))
         && may_be_failure(members.get("status"));
     let entries = entries(errors);
-    let is_entry = |entry: &Value| entry.as_object().is_some_and(|members| has_only(members, &ENTRY));
+    let is_entry = |entry: &Value| entry.as_object().is_some_and(|members| has_only(members, &[&ENTRY]));
     let codes = entries.iter().flat_map(codes);
     Some(if pure && entries.iter().all(is_entry) { codes.collect() } else { Vec::new() })
 }
@@ -114,12 +98,14 @@ pub(super) fn filled(value: Option<&Value>) -> bool {
     }
 }
 
-fn has_only(members: &Map<String, Value>, names: &[&str]) -> bool {
+fn has_only(members: &Map<String, Value>, names: &[&[&str]]) -> bool {
     let is_empty = |name: &str, value| CONTENT.contains(&name) && !filled(Some(value));
-    members.iter().all(|(name, value)| names.contains(&name.as_str()) || is_empty(name, value))
+    members
+        .iter()
+        .all(|(name, value)| names.iter().any(|names| names.contains(&name.as_str())) || is_empty(name, value))
 }
 
-/// Whether a `status` beside an error fits it. Success is 0, and a half success is 2.
+/// Whether a `status` next to an error is consistent with it. Success is 0, and partial success is 2.
 fn may_be_failure(status: Option<&Value>) -> bool {
     match status {
         None | Some(Value::Null) => true,
@@ -145,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_in_one_of_zohos_families_tells_its_code() {
+    fn an_error_in_one_of_zohos_families_has_its_code() {
         for body in [
             r#"{"response":{"message":"x","errors":{"code":7209,"message":"API access blocked"},"status":1}}"#,
             r#"{"response":{"message":"x","uri":"/api/forms","errors":[{"code":7209,"message":"x"}],"status":"1"}}"#,
@@ -165,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_tells_none_whatever_its_members_are_called() {
+    fn a_record_has_no_codes_whatever_its_members_are_called() {
         for body in [
             // Members of a record.
             r#"{"code":7209,"name":"x","recordId":"1"}"#,
@@ -206,7 +192,7 @@ mod tests {
             r#"{"code":"7209","message":"x","status":"success"}"#,
             r#"{"code":"7209","message":"x","status":0}"#,
             r#"{"code":"7209","message":"x","status":"Active"}"#,
-            // No report at all.
+            // Not a report.
             r#"{"error":"7209"}"#,
             r#"{"response":7209}"#,
             r#"{"error":{"code":7209},"errors":{"code":7209}}"#,
