@@ -1,12 +1,12 @@
-//! Getting in and out: how an account comes by its refresh token, and how it gives it back.
+//! How an account gets its refresh token, and how it revokes it.
 //!
-//! A [`request`] names the scopes that the routes in force need and opens Zoho's page in a browser; Zoho sends the
-//! browser back to a [`redirect`] listener on loopback with a code; [`exchange`] finds the data centre that the login
-//! lives in and makes a refresh token of the code; [`token_file`] writes it to the configured file. [`revoke`] takes it
-//! back. The command line plays it in this order (`cli/login.rs`).
+//! `command.rs` goes through the steps: a [`request`] for the scopes that the configured routes need opens Zoho's page in
+//! a browser; Zoho sends the browser back with a code to a [`redirect`] listener on loopback; [`exchange`] finds the
+//! data centre of the login and exchanges the code for a refresh token; [`token_file`] writes it to the configured
+//! file. [`revoke`] is the way back.
 //!
-//! Guards: only a redirect that carries this login's own `state` is believed, the client's secret goes to no other host
-//! than Zoho's known accounts servers and the configured one, and what is asked for is what the catalogue needs.
+//! Guards: a redirect must carry this login's own `state`, the client's secret goes only to Zoho's known accounts
+//! servers and the configured one, and the login asks only for scopes that the catalogue needs.
 
 pub mod browser;
 mod callback;

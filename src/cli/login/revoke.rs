@@ -1,4 +1,4 @@
-//! Giving a refresh token back.
+//! Revoking a refresh token.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
 /// The longest answer; Zoho sends a few words.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
-/// The token is not known to be revoked.
+/// The token may still be valid.
 #[derive(Debug, thiserror::Error)]
 #[error("{server} did not revoke the refresh token: {words}")]
 pub struct NotRevoked {
@@ -26,10 +26,10 @@ pub struct NotRevoked {
     words: String,
 }
 
-/// Revokes a refresh token, and with it the access tokens that came of it.
+/// Revokes a refresh token and the access tokens that were granted for it.
 ///
 /// # Errors
-/// [`NotRevoked`], also where the answer does not say.
+/// [`NotRevoked`], also when the answer is unclear.
 pub async fn revoke(client: &Client, timeout: Duration, account: &Account, token: &Secret) -> Result<(), NotRevoked> {
     let server = &account.endpoints.accounts;
     let failed = |words: String| NotRevoked { server: server.clone(), words };
@@ -40,7 +40,7 @@ pub async fn revoke(client: &Client, timeout: Duration, account: &Account, token
     success(head.status, &body).map_err(failed)
 }
 
-/// The token goes into the body: a query would end up in logs.
+/// The token is in the body, because a query ends up in logs.
 fn request(server: &Endpoint, token: &Secret) -> Option<Request<Body>> {
     let form = Serializer::new(String::new()).append_pair("token", token.expose()).finish();
     let mut request = Request::new(Body::full(form));
@@ -51,7 +51,7 @@ fn request(server: &Endpoint, token: &Secret) -> Option<Request<Body>> {
     Some(request)
 }
 
-/// Zoho tells errors under status 200 too, so only its own word for success counts.
+/// Zoho reports errors under status 200 too, so only its own word for success counts.
 fn success(status: StatusCode, body: &[u8]) -> Result<(), String> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     if status.is_success() && answer["status"] == "success" {

@@ -1,4 +1,4 @@
-//! What tells this login's redirect from everybody else's (RFC 6749 section 10.12).
+//! The state that identifies this login's redirect (RFC 6749 section 10.12).
 
 use aws_lc_rs::constant_time;
 
@@ -7,7 +7,7 @@ use crate::secret::{
     random::{self, NoRandomness},
 };
 
-/// 256 random bits that Zoho hands back with the redirect.
+/// 256 random bits that Zoho returns with the redirect.
 #[derive(Debug, Clone)]
 pub struct State(Secret);
 
@@ -26,7 +26,7 @@ impl State {
         self.0.expose()
     }
 
-    /// Whether it is this one, in a time that tells nothing of it.
+    /// Compares in constant time.
     #[must_use]
     pub fn is(&self, shown: &str) -> bool {
         constant_time::verify_slices_are_equal(self.0.expose().as_bytes(), shown.as_bytes()).is_ok()
