@@ -39,8 +39,8 @@ pub(super) async fn healthcheck(config: Option<&Path>, admin: Option<String>) ->
     Ok(print(&format!("{body}\n"))?)
 }
 
-/// The URL of `--admin`, with `http://` if it has no scheme. Then it needs a port: an address without both is hardly that
-/// of the admin listener.
+/// The given URL; its default scheme is `http://`. Without a scheme it needs a port, because an address without both is
+/// hardly the admin listener's.
 fn given(text: &str) -> Result<String, Failure> {
     let wrong = || {
         let message = "--admin: expected the URL of the admin listener, such as http://127.0.0.1:9090";
@@ -50,7 +50,7 @@ fn given(text: &str) -> Result<String, Failure> {
     let written = if complete { text.to_owned() } else { format!("http://{text}") };
     let uri: Uri = written.parse().map_err(|_| wrong())?;
     let authority = uri.authority().filter(|authority| !authority.host().is_empty()).ok_or_else(wrong)?;
-    // The port of an authority may be any number.
+    // http::Uri accepts any number as a port.
     let wrong_port = match authority.as_str().strip_prefix(authority.host()) {
         Some("") => !complete,
         Some(port) => port.strip_prefix(':').is_none_or(|port| !port.parse::<u16>().is_ok_and(|port| port != 0)),
@@ -60,7 +60,7 @@ fn given(text: &str) -> Result<String, Failure> {
     if wrong_port || !scheme || uri.query().is_some() { Err(wrong()) } else { Ok(written) }
 }
 
-/// The URL of a listener on this machine. One that listens on all addresses is asked on loopback.
+/// The URL of a listener on this machine. A listener on all addresses is reached on loopback.
 fn url(listen: &ListenAddress) -> Result<String, Failure> {
     let ListenAddress::Tcp { host, port } = listen else {
         return Err(Failure::Usage(format!("{listen} is not a TCP address; set the admin listener with --admin")));

@@ -1,19 +1,19 @@
-//! Bytes in hexadecimal digits.
+//! Bytes as hexadecimal digits.
 
 use std::fmt::Write;
 
-/// Two lower-case digits for each byte. The text is written once, so that no part of a secret is left behind by growing.
+/// Two lower-case digits for each byte. The text never grows, since that would leave parts of a secret in memory.
 #[must_use]
 pub fn lower(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
     text
 }
 
-/// The bytes of exactly so many pairs of digits, in either case.
+/// Reads exactly N pairs of digits, in upper or lower case.
 #[must_use]
 pub fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |digit: &u8| char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok());

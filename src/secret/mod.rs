@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 /// A client secret, a refresh token or an access token.
 ///
 /// `Debug` says `[redacted]`, there is no `Display`, and the text is overwritten with zeros when dropped.
-/// Whoever needs the text calls [`Secret::expose`], which is easy to find in a review.
+/// Code that needs the text calls [`Secret::expose`], which is easy to find in a review.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 

@@ -26,7 +26,7 @@ impl State {
         self.0.expose()
     }
 
-    /// Whether the state is equal, compared in constant time.
+    /// Compares in constant time.
     #[must_use]
     pub fn is(&self, shown: &str) -> bool {
         constant_time::verify_slices_are_equal(self.0.expose().as_bytes(), shown.as_bytes()).is_ok()

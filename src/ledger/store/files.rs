@@ -1,4 +1,4 @@
-//! Files as the store makes them: readable by the gateway's user alone, and on the disk when it says so.
+//! The store's files: readable by the gateway's user alone, and durable.
 
 use std::{
     fs::{self, DirBuilder, Metadata, OpenOptions},
@@ -11,7 +11,7 @@ use crate::os::{atomic_file, clock};
 
 pub(super) use crate::os::atomic_file::sync_folder_of;
 
-/// How many damaged databases stay, for whoever wants to look into it.
+/// How many damaged databases are kept for examination.
 pub(super) const SET_ASIDE: usize = 3;
 
 /// Makes the folder where it is missing.

@@ -16,9 +16,9 @@ use crate::{
     ledger::Attempt,
     message::{body::Body, retry_after},
     os::clock,
-    problem::{Cause, UpstreamFault},
+    problem::Cause,
     secret::Secret,
-    upstream::{Client, Fetch},
+    upstream::{Client, Failure, Fetch},
     zoho::{
         account::Account,
         accounts_server::{self, LARGEST_ANSWER, TokenAnswer},
@@ -216,11 +216,5 @@ impl Exchange<'_> {
 }
 
 fn invalid(server: &str, log: String) -> Cause {
-    Cause::UpstreamInvalidResponse(UpstreamFault {
-        error: "http_protocol_error",
-        server: server.to_owned(),
-        log,
-        before_the_call: true,
-        proxy: None,
-    })
+    Failure::invalid(server, "http_protocol_error", log).cause.before_the_call()
 }
