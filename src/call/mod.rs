@@ -145,13 +145,13 @@ pub struct Call {
     pub token_refused: bool,
 }
 
-/// What each waiting call takes beside its own bytes: the buffers of its connection (two of 8 KiB for reading, one for
+/// What each waiting call takes in addition to its own bytes: the buffers of its connection (two of 8 KiB for reading, one for
 /// writing), the tasks that wait, its head as fields and its place in the queue. docs/benchmarks.md has the measurement.
 pub const WAITING_BYTES: usize = 24 * 1024;
 
 /// What a body takes besides, if it does not come in one piece with its head: the buffers of its connection grow with it,
 /// and pieces of one that streams wait in them. Measured in a release build: 500 waiting forms of 20 to 130 KB took 20 to
-/// 40 KiB each beside their bytes.
+/// 40 KiB each in addition to their bytes.
 pub const BUFFER_BYTES: usize = 32 * 1024;
 
 /// The longest body that comes with its head.

@@ -31,7 +31,7 @@ pub enum SubjectName {
     Uri(String),
 }
 
-/// Text that is no [`SubjectName`].
+/// The text is not a [`SubjectName`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected the name in a client's certificate: \"spiffe://example.org/payroll\" or \"payroll.example.org\"")]
 pub struct NoSubjectName;

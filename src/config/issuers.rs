@@ -8,7 +8,10 @@ use super::{
     reader::{Section, some_text},
     sections,
 };
-use crate::middleware::caller::{ALGORITHMS, IssuerSettings, KeySet, KeySource};
+use crate::{
+    message::host,
+    middleware::caller::{ALGORITHMS, IssuerSettings, KeySet, KeySource},
+};
 
 /// Reads every issuer, in the order of the file. Also returns all names, so that a caller with the name of an issuer that
 /// has a mistake does not get a second message.
@@ -81,12 +84,11 @@ fn url(text: &str) -> Result<Uri, &'static str> {
     let expected = "expected a URL such as https://issuer.example.org/jwks.json; http:// only for this machine itself";
     let url: Uri = text.parse().map_err(|_| expected)?;
     let authority = url.authority().ok_or(expected)?;
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let name = authority.host().trim_matches(['[', ']']);
     let scheme = match url.scheme_str() {
         Some("https") => true,
-        Some("http") => here,
+        Some("http") => host::is_loopback(name),
         _ => false,
     };
-    if scheme && !host.is_empty() && !authority.as_str().contains('@') { Ok(url) } else { Err(expected) }
+    if scheme && !name.is_empty() && !authority.as_str().contains('@') { Ok(url) } else { Err(expected) }
 }

@@ -7,6 +7,8 @@ use std::{
     str::FromStr,
 };
 
+use crate::message::host;
+
 /// What a Unix socket's path may take: `sun_path` of Linux, less its closing zero.
 const LONGEST_SOCKET_PATH: usize = 107;
 
@@ -39,10 +41,7 @@ impl ListenAddress {
     pub fn is_local(&self) -> bool {
         match self {
             Self::Unix(_) => true,
-            Self::Tcp { host, .. } => match host.parse::<IpAddr>() {
-                Ok(address) => address.is_loopback(),
-                Err(_) => host.eq_ignore_ascii_case("localhost"),
-            },
+            Self::Tcp { host, .. } => host::is_loopback(host),
         }
     }
 

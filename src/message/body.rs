@@ -1,7 +1,8 @@
 //! The one body type of the gateway, for requests and answers.
 //!
-//! The part that a layer has read is held as bytes; the rest streams from its connection. A streamed request body
-//! counts its size, because no layer has measured it.
+//! The part that a layer has read is held as bytes; the rest streams from its connection. What limits, inspects or times
+//! a streamed body is a field here, not a wrapper: a wrapper would cost each request an allocation and each piece of a
+//! body a dynamic call.
 
 use std::{
     collections::VecDeque,
@@ -40,10 +41,6 @@ pub struct Body {
     screen: Option<Screen>,
     /// Observes all data.
     witness: Option<Arc<dyn Witness>>,
-    /// Makes one pause before an error.
-    pauses: bool,
-    /// The error, until the pause is over.
-    error: Option<BodyError>,
 }
 
 /// Observes a body without delaying it.
@@ -125,14 +122,6 @@ impl Body {
     #[must_use]
     pub fn before(mut self, witness: Arc<dyn Witness>) -> Self {
         self.witness = Some(witness);
-        self
-    }
-
-    /// Makes one pause before the body ends in an error. hyper writes its buffer whenever a body pauses, and drops it
-    /// at an error: without the pause, a caller might not even get a status line before the connection ends.
-    #[must_use]
-    pub fn pausing_before_an_error(mut self) -> Self {
-        self.pauses = true;
         self
     }
 
@@ -284,17 +273,7 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(error) = self.error.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        let frame = match self.next(context) {
-            Poll::Ready(Some(Err(error))) if std::mem::take(&mut self.pauses) => {
-                self.error = Some(error);
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            frame => frame,
-        };
+        let frame = self.next(context);
         if let (Some(witness), Poll::Ready(frame)) = (&self.witness, &frame) {
             if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
                 witness.passes(data);
@@ -314,7 +293,6 @@ impl HttpBody for Body {
         !self.head.has_remaining()
             && self.ahead.is_empty()
             && self.trailers.is_none()
-            && self.error.is_none()
             && self.rest.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
@@ -328,64 +306,5 @@ impl HttpBody for Body {
             hint.set_upper(head + upper);
         }
         hint
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use http::{Request, Response};
-    use http_body_util::BodyExt;
-    use hyper::{client, server, service::service_fn};
-    use hyper_util::rt::TokioIo;
-    use parking_lot::Mutex;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-
-    use super::*;
-
-    /// An answer of which the first piece has come and the next thing is its early end.
-    async fn breaking_off() -> Body {
-        let (ours, mut theirs) = duplex(64 * 1024);
-        tokio::spawn(async move {
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                request.push(theirs.read_u8().await.unwrap());
-            }
-            theirs.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n").await.unwrap();
-        });
-        let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(ours)).await.unwrap();
-        tokio::spawn(connection);
-        let mut rest = sender.send_request(Request::new(Body::default())).await.unwrap().into_body();
-        let first = rest.frame().await.unwrap().unwrap().into_data().unwrap();
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        Body::streamed(first, rest)
-    }
-
-    /// What a caller gets on its connection.
-    async fn served(body: Body) -> String {
-        let (server, mut caller) = duplex(64 * 1024);
-        let body = Mutex::new(Some(body));
-        let service = service_fn(move |_| {
-            let body = body.lock().take().unwrap_or_default();
-            async move { Ok::<_, Infallible>(Response::new(body)) }
-        });
-        caller.write_all(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n").await.unwrap();
-        let end = server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service).await;
-        assert!(end.is_err(), "it broke off");
-        let mut answer = String::new();
-        caller.read_to_string(&mut answer).await.unwrap();
-        answer
-    }
-
-    /// The end of an answer may come in the same moment as the bytes before it.
-    #[tokio::test]
-    async fn a_caller_gets_what_came_before_an_answer_broke_off() {
-        assert_eq!(served(breaking_off().await).await, "", "so hyper does it by itself");
-        let answer = served(breaking_off().await.pausing_before_an_error()).await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("first"), "{answer}");
-        assert!(!answer.ends_with("0\r\n\r\n"), "its caller sees that it is cut: {answer}");
     }
 }

@@ -1,5 +1,7 @@
 //! Host names in `Host`, in absolute targets and in the configuration.
 
+use std::net::IpAddr;
+
 /// The suffixes that are reserved for private use. The public DNS never answers for a name under them, so no page on
 /// the internet can have such an origin and make it resolve to this machine: RFC 6761 (`localhost`, `test`), RFC 6762
 /// (`local`), RFC 8375 (`home.arpa`), and ICANN's board in 2024 (`internal`).
@@ -24,6 +26,25 @@ fn without_port(authority: &str) -> &str {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => authority,
     }
+}
+
+/// The address that a host is, an IPv6 one with or without its brackets.
+#[must_use]
+pub fn address(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// Whether a host is this machine, whatever a resolver says: a loopback address, or `localhost`.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    address(host).map_or_else(|| host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback())
+}
+
+/// Whether a [`name`] is this machine for browsers and resolvers that follow RFC 6761 section 6.3: also a name under
+/// `localhost`.
+#[must_use]
+pub fn is_local(name: &str) -> bool {
+    is_loopback(name) || name.ends_with(".localhost")
 }
 
 /// Whether a name is for private use: it has one label, or a reserved suffix.
@@ -58,6 +79,19 @@ mod tests {
             assert_eq!(name(authority), expected, "{authority}");
         }
         assert!(has_port("a:1") && has_port("[::1]:1") && !has_port("a") && !has_port("[::1]"));
+    }
+
+    #[test]
+    fn this_machine_is_told_from_others() {
+        for host in ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost", "LOCALHOST"] {
+            assert!(is_loopback(host) && is_local(host), "{host}");
+        }
+        // A resolver may look it up elsewhere.
+        assert!(is_local("app.localhost") && !is_loopback("app.localhost"));
+        // Browsers do not trust the last one.
+        for host in ["", "10.0.0.1", "0.0.0.0", "[::]", "localhost.example", "evil-localhost", "[::ffff:127.0.0.1]"] {
+            assert!(!is_local(host), "{host}");
+        }
     }
 
     #[test]

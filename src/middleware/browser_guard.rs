@@ -9,7 +9,7 @@
 //! addresses and `localhost` are trustworthy; by any other way to here, such as `0.0.0.0` or a name in the hosts file, a
 //! page would come without a sign. So a browser has to use the former.
 
-use std::{future::ready, net::IpAddr, sync::Arc};
+use std::{future::ready, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Request, Response, header, uri::Authority};
 
@@ -24,7 +24,7 @@ use crate::{
     zoho::host::ZohoHost,
 };
 
-/// The names under which the gateway is known, beside addresses and names beyond DNS: in lower case, without ports.
+/// The names by which the gateway is known, in addition to addresses and names beyond DNS: in lower case, without ports.
 #[derive(Debug, Clone, Default)]
 pub struct KnownHosts(Arc<[String]>);
 
@@ -66,14 +66,11 @@ impl KnownHosts {
         *request.uri_mut() = path.into();
     }
 
-    /// Other addresses are beyond the DNS, and so are private names.
+    /// Browsers trust local names. Other addresses are beyond the DNS, and so are private names.
     fn knows(&self, asked: &str, a_browser: bool) -> bool {
         let name = host::name(asked);
-        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-        let trustworthy =
-            name == "localhost" || name.ends_with(".localhost") || address.is_some_and(|address| address.is_loopback());
-        let beyond_dns = address.is_some() || host::is_private(&name);
-        trustworthy || (beyond_dns && !a_browser) || self.0.contains(&name)
+        let beyond_dns = host::address(&name).is_some() || host::is_private(&name);
+        host::is_local(&name) || (beyond_dns && !a_browser) || self.0.contains(&name)
     }
 }
 
@@ -114,7 +111,6 @@ pub struct BrowserGuard {
 
 impl BrowserGuard {
     /// Lets in by these names.
-    #[must_use]
     pub fn layer(hosts: KnownHosts) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self { hosts })
     }

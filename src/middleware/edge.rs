@@ -84,14 +84,13 @@ impl<S: Inner<Accepted>> Middleware<Arrived, S> for Edge {
                 "answered"
             );
             response.headers_mut().insert(X_REQUEST_ID, id.into());
-            Ok(response.map(|body| body.in_flight(in_flight).pausing_before_an_error()))
+            Ok(response.map(|body| body.in_flight(in_flight)))
         })
     }
 }
 
 impl Edge {
     /// Follows `shutdown`, counts in `metrics`.
-    #[must_use]
     pub fn layer(shutdown: Shutdown, metrics: Arc<Metrics>) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self { shutdown, metrics })
     }

@@ -43,6 +43,7 @@ impl<Request, T, S> Inner<Request, T> for S where
 
 /// Puts a [`Middleware`] in front of a service.
 #[derive(Debug)]
+#[must_use = "a layer does nothing until it is part of a stack"]
 pub struct MiddlewareLayer<M>(Arc<M>);
 
 /// A [`Middleware`] in front of a service.

@@ -24,7 +24,6 @@ pub struct Retry;
 
 impl Retry {
     /// Repeats the calls of its stack.
-    #[must_use]
     pub fn layer() -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self)
     }

@@ -25,7 +25,8 @@ type Flights<K, P> = Mutex<HashMap<K, Flight<P>>>;
 #[derive(Debug)]
 struct Flight<P> {
     progress: Arc<watch::Sender<P>>,
-    task: AbortOnDropHandle<()>,
+    /// `None` until it is spawned.
+    task: Option<AbortOnDropHandle<()>>,
 }
 
 /// The task's own side. The flight is over when it is dropped: who comes then starts another one, and followers that were
@@ -59,8 +60,14 @@ where
         let progress = Arc::new(progress);
         let leader =
             Leader { key: key.clone(), progress: Arc::clone(&progress), flights: Arc::downgrade(&self.flights) };
+        flights.insert(key.clone(), Flight { progress: Arc::clone(&progress), task: None });
+        // Without the lock, which the leader takes when it is dropped: a runtime that shuts down drops it at once.
+        drop(flights);
         let task = AbortOnDropHandle::new(tokio::spawn(lead(leader)));
-        flights.insert(key, Flight { progress, task });
+        match self.flights.lock().get_mut(&key).filter(|flight| Arc::ptr_eq(&flight.progress, &progress)) {
+            Some(flight) => flight.task = Some(task),
+            None => drop(task.detach()),
+        }
         follower
     }
 }
@@ -100,7 +107,7 @@ impl<K: Eq + Hash, P> Drop for Leader<K, P> {
     fn drop(&mut self) {
         let flight = self.flights.upgrade().and_then(|flights| flights.lock().remove(&self.key));
         // The task is about to end by itself.
-        flight.map(|flight| flight.task.detach());
+        flight.and_then(|flight| flight.task).map(AbortOnDropHandle::detach);
     }
 }
 

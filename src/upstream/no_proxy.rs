@@ -7,6 +7,8 @@ use std::{net::IpAddr, str::FromStr};
 
 use http::{Uri, uri::Scheme};
 
+use crate::message::host;
+
 /// A list of rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NoProxy(Vec<Rule>);
@@ -46,11 +48,8 @@ impl NoProxy {
     pub(super) fn covers(&self, uri: &Uri) -> bool {
         let Some(host) = uri.host() else { return false };
         let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
-        let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
-        let local = match address {
-            Some(address) => address.is_loopback(),
-            None => host == "localhost" || host.ends_with(".localhost"),
-        };
+        let address = host::address(&host).map(|address| address.to_canonical());
+        let local = host::is_local(&host) || address.is_some_and(|address| address.is_loopback());
         let default = if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
         let port = uri.port_u16().unwrap_or(default);
         local || self.0.iter().any(|rule| rule.covers(&host, address, port))

@@ -10,6 +10,7 @@ use http::{
 };
 
 use super::{data_center::DataCenter, product::Product};
+use crate::message::host;
 
 /// The origins that are called for one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,19 +78,15 @@ impl Endpoint {
     /// Whether data that is sent there can be read on its way: without `https`, and beyond this machine.
     #[must_use]
     pub fn is_in_the_clear(&self) -> bool {
-        let host = self.host().trim_start_matches('[').trim_end_matches(']');
-        let here = match host.parse::<std::net::IpAddr>() {
-            Ok(address) => address.to_canonical().is_loopback(),
-            Err(_) => host == "localhost" || host.ends_with(".localhost"),
-        };
-        self.scheme == Scheme::HTTP && !here
+        // An IPv4 address may be written as IPv6.
+        let mapped = host::address(self.host()).is_some_and(|address| address.to_canonical().is_loopback());
+        self.scheme == Scheme::HTTP && !mapped && !host::is_local(self.host())
     }
 
     /// Whether the host is a name of the DNS, neither an address nor `localhost`.
     #[must_use]
     pub fn is_named(&self) -> bool {
-        let host = self.host().trim_start_matches('[').trim_end_matches(']');
-        host != "localhost" && host.parse::<std::net::IpAddr>().is_err()
+        self.host() != "localhost" && host::address(self.host()).is_none()
     }
 }
 

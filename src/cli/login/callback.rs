@@ -1,10 +1,16 @@
 //! Decides whether a request is the expected redirect, and reads it. Pure: the listener only calls it.
 
+use std::io;
+
 use http::{HeaderMap, Method, StatusCode, Uri, header::HOST};
 use oauth2::url::form_urlencoded;
 
-use super::{Page, State, redirect::NoCode, request::REDIRECT_PATH};
-use crate::{secret::Secret, zoho::accounts_server};
+use super::{Page, State, request::REDIRECT_PATH};
+use crate::{
+    message::host,
+    secret::Secret,
+    zoho::{accounts_server, product::Product},
+};
 
 /// The contents of the redirect.
 #[derive(Debug)]
@@ -15,6 +21,26 @@ pub struct Redirect {
     pub location: Option<String>,
     /// The server that exchanges the code.
     pub accounts_server: Option<String>,
+}
+
+/// Why there is no code.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCode {
+    /// The user or Zoho refused.
+    #[error(
+        "Zoho says {0}: no consent was given; try again, as a user who may use {products}",
+        products = Product::list("and", |product| product.title().to_owned())
+    )]
+    Denied(String),
+    /// The redirect has this login's state, but neither code nor error.
+    #[error("the redirect holds no code; try again")]
+    Missing,
+    /// No redirect came in time.
+    #[error("nobody came back from Zoho within ten minutes; try again")]
+    TimedOut,
+    /// The listener is broken.
+    #[error("cannot accept the redirect: {0}")]
+    Listener(#[from] io::Error),
 }
 
 /// The result of a request.
@@ -97,8 +123,8 @@ impl Given {
 fn is_local(headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else { return false };
-    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
-    name == "127.0.0.1" || name.eq_ignore_ascii_case("localhost")
+    // The two hosts that a redirect URI of ours may have.
+    matches!(host::name(host).as_str(), "127.0.0.1" | "localhost")
 }
 
 #[cfg(test)]

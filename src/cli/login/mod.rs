@@ -19,6 +19,6 @@ pub mod revoke;
 mod state;
 pub mod token_file;
 
-pub use callback::Redirect;
+pub use callback::{NoCode, Redirect};
 pub use page::Page;
 pub use state::State;

@@ -3,7 +3,7 @@
 //! It waits for the one request with this login's state, and answers it at the end of the login, so that the page can show
 //! the result. Other requests get an error page.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -16,9 +16,8 @@ use tokio::{
 
 use super::{
     Page, Redirect, State,
-    callback::{self, CallbackResult},
+    callback::{self, CallbackResult, NoCode},
 };
-use crate::zoho::product::Product;
 
 /// A person who has not consented by then has given up; Zoho's own page times out sooner.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -28,26 +27,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long writing the last page may take.
 const FLUSH: Duration = Duration::from_secs(1);
-
-/// Why there is no code.
-#[derive(Debug, thiserror::Error)]
-pub enum NoCode {
-    /// The user or Zoho refused.
-    #[error(
-        "Zoho says {0}: no consent was given; try again, as a user who may use {products}",
-        products = Product::list("and", |product| product.title().to_owned())
-    )]
-    Denied(String),
-    /// The redirect has this login's state, but neither code nor error.
-    #[error("the redirect holds no code; try again")]
-    Missing,
-    /// No redirect came in time.
-    #[error("nobody came back from Zoho within ten minutes; try again")]
-    TimedOut,
-    /// The listener is broken.
-    #[error("cannot accept the redirect: {0}")]
-    Listener(#[from] io::Error),
-}
 
 /// The browser that waits for the last page.
 #[derive(Debug)]

@@ -79,16 +79,21 @@ impl ConnectionState {
 #[derive(Debug)]
 pub(super) struct Busy;
 
-/// An answer's body, whose end the conversation is told.
+/// An answer's body, which tells the connection of its end.
+///
+/// It pauses once before it ends in an error. hyper writes out what it has whenever a body pauses, and at an error it drops
+/// that: without a pause a caller could get the end of the connection and not even a status line.
 #[derive(Debug)]
 pub(in crate::listener) struct Answering {
     body: Body,
+    /// Why the body ended, until the pause is over.
+    error: Option<BodyError>,
     connection_state: Arc<ConnectionState>,
 }
 
 impl Answering {
     pub(in crate::listener) fn new(body: Body, connection_state: Arc<ConnectionState>) -> Self {
-        Self { body, connection_state }
+        Self { body, error: None, connection_state }
     }
 }
 
@@ -108,14 +113,86 @@ impl HttpBody for Answering {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(Some(Err(error))) => {
+                self.error = Some(error);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => frame,
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.error.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use http_body_util::BodyExt;
+    use hyper::{body::Body as HttpBody, client, server, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use parking_lot::Mutex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// An answer of which the first piece has come and the next thing is its early end.
+    async fn breaking_off() -> Body {
+        let (ours, mut theirs) = duplex(64 * 1024);
+        tokio::spawn(async move {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(theirs.read_u8().await.unwrap());
+            }
+            theirs.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n").await.unwrap();
+        });
+        let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(connection);
+        let mut rest = sender.send_request(Request::new(Body::default())).await.unwrap().into_body();
+        let first = rest.frame().await.unwrap().unwrap().into_data().unwrap();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        Body::streamed(first, rest)
+    }
+
+    /// What a caller gets on its connection.
+    async fn served<B>(body: B) -> String
+    where
+        B: HttpBody<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
+    {
+        let (server, mut caller) = duplex(64 * 1024);
+        let body = Mutex::new(Some(body));
+        let service = service_fn(move |_| {
+            let body = body.lock().take().unwrap();
+            async move { Ok::<_, Infallible>(Response::new(body)) }
+        });
+        caller.write_all(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n").await.unwrap();
+        let end = server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service).await;
+        assert!(end.is_err(), "it broke off");
+        let mut answer = String::new();
+        caller.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// The end of an answer may come in the same moment as the bytes before it.
+    #[tokio::test]
+    async fn a_caller_gets_what_came_before_an_answer_broke_off() {
+        assert_eq!(served(breaking_off().await).await, "", "so hyper does it by itself");
+        let answer = served(Answering::new(breaking_off().await, Arc::default())).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("first"), "{answer}");
+        assert!(!answer.ends_with("0\r\n\r\n"), "its caller sees that it is cut: {answer}");
     }
 }

@@ -20,7 +20,6 @@ pub struct Audit {
 
 impl Audit {
     /// `required`: a write that cannot be recorded is not sent.
-    #[must_use]
     pub fn layer(required: bool) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self { required })
     }

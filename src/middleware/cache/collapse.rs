@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     call::QueueStatus,
-    middleware::single_flight::{self, SingleFlight},
+    middleware::single_flight::{Leader, SingleFlight},
 };
 
 /// The calls under way, by key. `E` is how a call ended.
@@ -29,18 +29,13 @@ enum Progress<E> {
 
 /// A read's part in a call; dropping it is leaving.
 pub(super) enum Joined<E, O> {
-    Leader(Leader<E, O>),
+    /// The one whose call it is: what the call brings, and the leader's place among those who wait.
+    Leader(oneshot::Receiver<O>, Follower<E>),
+    /// One who came later.
     Follower(Follower<E>),
 }
 
-/// The one whose call it is.
-pub(super) struct Leader<E, O> {
-    outcome: oneshot::Receiver<O>,
-    /// Counts the leader among those who wait.
-    _follows: watch::Receiver<Progress<E>>,
-}
-
-/// One who came later.
+/// Counts as waiting for a call.
 pub(super) struct Follower<E>(watch::Receiver<Progress<E>>);
 
 /// How waiting for another's call ended.
@@ -92,18 +87,16 @@ where
                 }
             }
         });
+        let follower = Follower(follower);
         match own {
-            Some(outcome) => Joined::Leader(Leader { outcome, _follows: follower }),
-            None => Joined::Follower(Follower(follower)),
+            Some(outcome) => Joined::Leader(outcome, follower),
+            None => Joined::Follower(follower),
         }
     }
 }
 
 /// Resolves when nobody waits for a call that still queues.
-async fn abandoned<K: Eq + Hash, E>(
-    leader: &single_flight::Leader<K, Progress<E>>,
-    mut departed: watch::Receiver<bool>,
-) {
+async fn abandoned<K: Eq + Hash, E>(leader: &Leader<K, Progress<E>>, mut departed: watch::Receiver<bool>) {
     loop {
         if departed.wait_for(|departed| !departed).await.is_err() {
             // The call is over, and with it the task.
@@ -119,13 +112,6 @@ async fn abandoned<K: Eq + Hash, E>(
         if !*departed.borrow() {
             return;
         }
-    }
-}
-
-impl<E, O> Leader<E, O> {
-    /// What the call brought. `None` when it broke.
-    pub(super) async fn outcome(self) -> Option<O> {
-        self.outcome.await.ok()
     }
 }
 

@@ -36,7 +36,6 @@ pub struct Cache {
 impl Cache {
     /// Keeps up to `max_bytes`. A caller that shares another's call waits as long as for its own: for a slot until its
     /// deadline, and then for an answer at most `timeout`.
-    #[must_use]
     pub fn layer(max_bytes: u64, timeout: Duration, metrics: Arc<Metrics>) -> MiddlewareLayer<Self> {
         let answers = Arc::new(Answers::new(max_bytes, metrics));
         MiddlewareLayer::new(Self { answers, calls: SharedCalls::new(), timeout })
@@ -149,7 +148,7 @@ impl Cache {
                 }
             };
             let follower = match self.calls.join((read.key.clone(), epoch), make) {
-                Joined::Leader(leader) => return read.brought(leader.outcome().await, why),
+                Joined::Leader(outcome, _follower) => return read.brought(outcome.await.ok(), why),
                 Joined::Follower(follower) => follower,
             };
             match follower.wait(deadline, self.timeout).await {

@@ -47,7 +47,7 @@ enum Shown<'a> {
     ZohoToken,
     /// The key or token of `Bearer ...`.
     Bearer(&'a [u8]),
-    /// A `Bearer` that is none, or one beside something else.
+    /// A malformed `Bearer`, or one next to another credential.
     Malformed,
 }
 
@@ -58,8 +58,8 @@ impl Authenticator {
         Self { callers, issuers, limiters }
     }
 
-    /// Whoever shows a key or a token has to show a good one; who shows neither is known by the certificate of its
-    /// connection.
+    /// A caller that shows a key or a token must show a good one; a caller that shows neither is known by the certificate
+    /// of its connection.
     pub(super) fn identify(&self, headers: &HeaderMap, peer: &Peer) -> Result<Found, Cause> {
         if self.callers.is_empty() {
             return Ok(Found::Caller(Caller::anonymous(), None));

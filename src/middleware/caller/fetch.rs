@@ -25,7 +25,7 @@ use crate::{
 /// How long a fetch may take, and so how long a request waits for one.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Between two fetches for keys that are not there: whoever makes up key ids must not make the gateway fetch.
+/// Between two fetches for unknown keys: a caller that makes up key ids must not make the gateway fetch.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(30);
 
 /// After a fetch that failed: first this long, then each time twice as long.

@@ -32,7 +32,6 @@ impl<S: Inner<Identified>> Middleware<Accepted, S> for Authenticator {
 
 impl Authenticator {
     /// Accepts `callers`; everybody if there are none.
-    #[must_use]
     pub fn layer(callers: Callers, issuers: Issuers) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self::new(callers, issuers))
     }

@@ -39,7 +39,6 @@ struct DryRunResult<'a> {
 
 impl DryRun {
     /// Looks at these queues.
-    #[must_use]
     pub fn layer(limiters: Arc<Limiters>) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self { limiters })
     }
@@ -63,7 +62,7 @@ fn asked(call: &Call) -> Result<bool, Refusal> {
     let asked = match (values.next(), values.next()) {
         (None, _) => Some(false),
         (Some(value), None) => boolean::parse(value),
-        // Two fields are a list, and that is no boolean.
+        // Two fields make a list, not a boolean.
         (Some(_), Some(_)) => None,
     };
     asked.ok_or_else(|| {

@@ -53,7 +53,6 @@ impl<S: Inner<Matched>> Middleware<Identified, S> for Router {
 
 impl Router {
     /// Routes by these accounts and this catalogue.
-    #[must_use]
     pub fn layer(self) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(self)
     }

@@ -27,8 +27,9 @@ pub(super) fn resolve(account: &Account, uri: &Uri, host: Option<&str>) -> Resul
     if let Some(zohos) = ZohoHost::of(&host::name(named)) {
         return Err(unknown(&not_of(account, &host::name(named), zohos)));
     }
+    // A client may write the gateway's own address in absolute form (RFC 9112 section 3.2.2).
     if let Some(authority) = uri.authority()
-        && !is_loopback(authority.host())
+        && !host::is_loopback(authority.host())
     {
         return Err(unknown(&format!("{} is no host of account {}; nothing else is proxied", authority, account.name)));
     }
@@ -84,12 +85,6 @@ fn strip(product: Product, target: &str) -> Option<String> {
         Some('?') | None => Some(format!("/{rest}")),
         Some(_) => None,
     }
-}
-
-/// A client may write the gateway's own address in absolute form (RFC 9112 section 3.2.2).
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn unknown(detail: &str) -> Cause {

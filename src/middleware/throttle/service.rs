@@ -54,7 +54,6 @@ impl<S: Inner<Permitted, Answer>> Middleware<Call, S> for Throttle {
 
 impl Throttle {
     /// Bodies have at most `max_body` bytes.
-    #[must_use]
     pub fn layer(limiters: Arc<Limiters>, max_body: u64, metrics: Arc<Metrics>) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self { limiters, ahead: Ahead::new(max_body), metrics })
     }

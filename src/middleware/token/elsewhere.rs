@@ -21,6 +21,18 @@ pub(super) fn others(account: &Account) -> Vec<(DataCenter, Endpoint)> {
 }
 
 impl Grants {
+    /// One refresh grant that no ledger counts, for a person who wants to know whether it works. Returns the scopes,
+    /// separated by spaces, where the answer names them.
+    ///
+    /// # Errors
+    /// Why there is no token.
+    pub async fn try_out(&self, account: &Account) -> Result<Option<String>, Cause> {
+        match self.refresh_under(account, None).await {
+            Ok(granted) => Ok(granted.scope),
+            Err(cause) => Err(self.diagnose(account, cause, &others(account)).await),
+        }
+    }
+
     /// A better explanation of why no token was granted, if there is one.
     pub(super) async fn diagnose(&self, account: &Account, cause: Cause, others: &[(DataCenter, Endpoint)]) -> Cause {
         if !matches!(&cause, Cause::AccountUnauthorised { reason } if reason == UNKNOWN_CLIENT) {

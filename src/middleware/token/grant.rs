@@ -11,7 +11,6 @@ use oauth2::{
 };
 use tokio::time::Instant;
 
-use super::elsewhere;
 use crate::{
     ledger::Attempt,
     message::{body::Body, retry_after},
@@ -80,18 +79,6 @@ impl Grants {
     /// One refresh grant, as one attempt of the token ledger.
     pub(super) async fn refresh(&self, account: &Account, attempt: Attempt) -> Result<Granted, Cause> {
         self.refresh_under(account, Some(attempt)).await
-    }
-
-    /// One refresh grant that no ledger counts, for a person who wants to know whether it works. Returns the scopes,
-    /// separated by spaces, where the answer names them.
-    ///
-    /// # Errors
-    /// Why there is no token.
-    pub async fn try_out(&self, account: &Account) -> Result<Option<String>, Cause> {
-        match self.refresh_under(account, None).await {
-            Ok(granted) => Ok(granted.scope),
-            Err(cause) => Err(self.diagnose(account, cause, &elsewhere::others(account)).await),
-        }
     }
 
     /// One authorisation code grant at `server`, which need not be the account's: a login may turn out to live in

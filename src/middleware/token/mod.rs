@@ -2,7 +2,7 @@
 //!
 //! Before it, where slots are not yet spent, `scope` refuses a [`Call`] that the account's login was not granted.
 //! In comes a [`Permitted`], on goes a [`Signed`]. One token serves all callers of an account; it is renewed a little
-//! early by one flight for everybody who waits, and replaced when Zoho says that it is dead, as far as that is the reason
+//! early by one request for everybody who waits, and replaced when Zoho says that it is dead, as far as that is the reason
 //! (`rejections`). Refused is a call
 //! whose account Zoho no longer takes, or may not be asked about for now.
 //!
@@ -11,10 +11,10 @@
 
 mod elsewhere;
 mod files;
-mod flight;
 mod grant;
 mod limits;
 mod rejections;
+mod request;
 mod scope;
 mod seal;
 mod service;

@@ -24,7 +24,6 @@ pub struct CheckScope {
 
 impl CheckScope {
     /// Asks these sources what was granted; without them every call passes.
-    #[must_use]
     pub fn layer(sources: Option<Arc<HashMap<AccountName, Arc<Source>>>>) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self { sources })
     }

@@ -22,7 +22,6 @@ pub struct Sign {
 impl Sign {
     /// With the token sources of all accounts; `check_scopes`: a token that lacks the call's scope is not spent on it.
     /// During a drain nobody waits for a token for longer than a moment.
-    #[must_use]
     pub fn layer(
         sources: Arc<HashMap<AccountName, Arc<Source>>>,
         check_scopes: bool,

@@ -11,19 +11,21 @@ use std::{
 use http::HeaderValue;
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     elsewhere,
-    flight::{self, Progress},
     grant::{Granted, Grants},
     limits::{Purpose, TokenLedger},
     rejections::{Rejection, Rejections, Remedy},
+    request::{self, Attempt, Progress},
     seal::{Seal, Unsealed},
     state::{Current, State},
 };
 use crate::{
     call::Token,
     ledger::{Journal, KeptToken},
+    middleware::single_flight::SingleFlight,
     os::clock,
     problem::{Cause, ScopeEvidence, UpstreamFault, respond},
     secret::{Secret, file_watch::Reread},
@@ -53,6 +55,8 @@ pub struct Source {
     ledger: TokenLedger,
     journal: Journal,
     state: Mutex<State>,
+    /// The token request under way.
+    requests: SingleFlight<(), Progress>,
     /// Somebody asked since the token was granted. What nobody uses need not be kept fresh.
     used: AtomicBool,
     metrics: Arc<Metrics>,
@@ -82,7 +86,8 @@ impl Source {
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let state = Mutex::new(State::new(&account.name, ledger.limits()));
-        let source = Arc::new(Self { account, grants, ledger, journal, state, used: AtomicBool::new(false), metrics });
+        let (requests, used) = (SingleFlight::default(), AtomicBool::new(false));
+        let source = Arc::new(Self { account, grants, ledger, journal, state, requests, used, metrics });
         if let Some(kept) = kept
             && let Some(unsealed) = Seal::of(&source.account).and_then(|seal| seal.open(&kept.sealed))
         {
@@ -104,7 +109,7 @@ impl Source {
     }
 
     /// A token that lives, waiting for one if need be: for as long as one attempt takes, and until `deadline` for
-    /// further ones if the accounts server cannot be reached. Leaving early does not disturb the flight.
+    /// further ones if the accounts server cannot be reached. The request goes on when the caller leaves.
     ///
     /// # Errors
     /// The cause that the caller is refused with.
@@ -113,9 +118,9 @@ impl Source {
         match self.look() {
             Look::Token(token) => Ok(token),
             Look::Refused(cause) => Err(cause),
-            Look::Flight(flight) => {
+            Look::Request(request) => {
                 let server = self.account.endpoints.accounts.authority().as_str();
-                flight::landing(flight, deadline, server).await.unwrap_or_else(|| Err(self.interrupted()))
+                request::outcome(request, deadline, server).await.unwrap_or_else(|| Err(self.interrupted()))
             }
         }
     }
@@ -128,15 +133,15 @@ impl Source {
     /// Zoho did not let a call in. Said of the same token again, it changes nothing. Returns whether there is another
     /// token to try; with `waits`, after one was fetched.
     pub(super) async fn rejected(self: &Arc<Self>, rejection: &Rejection<'_>, waits: bool) -> bool {
-        let Some(flight) = self.weigh(rejection) else { return false };
-        let Some(flight) = flight else { return true };
+        let Some(request) = self.weigh(rejection) else { return false };
+        let Some(request) = request else { return true };
         let server = self.account.endpoints.accounts.authority().as_str();
         // The caller has an answer already, so it waits for no second request.
-        let landed = if waits { flight::landing(flight, clock::now(), server).await } else { None };
-        matches!(landed, Some(Ok(token)) if token.generation > rejection.generation)
+        let outcome = if waits { request::outcome(request, clock::now(), server).await } else { None };
+        matches!(outcome, Some(Ok(token)) if token.generation > rejection.generation)
     }
 
-    /// `None`: no other token; `Some(None)`: one that is there or that [`Self::token`] waits for; or the flight that
+    /// `None`: no other token; `Some(None)`: one that is there or that [`Self::token`] waits for; or the request that
     /// brings it.
     fn weigh(self: &Arc<Self>, rejection: &Rejection<'_>) -> Option<Option<watch::Receiver<Progress>>> {
         let now = clock::now();
@@ -159,7 +164,7 @@ impl Source {
                 Some(None)
             }
             Remedy::Renew if state.refusal(now).is_some() || state.paused(now).is_some() => None,
-            Remedy::Renew => Some(Some(self.flight(&mut state))),
+            Remedy::Renew => Some(Some(self.request())),
         }
     }
 
@@ -244,50 +249,54 @@ impl Source {
             state.lacking.clear();
             // Another login may have been granted more; until it has brought a token, Zoho decides.
             state.granted = None;
-            self.flight(&mut state);
+            self.request();
         }
     }
 
     fn look(self: &Arc<Self>) -> Look {
         let now = clock::now();
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         if let Some(current) = state.serving(now) {
-            let (token, due) = (current.token.clone(), now >= current.renew_at);
-            if due && state.refusal(now).is_none() {
-                self.flight(&mut state);
+            if now >= current.renew_at && state.refusal(now).is_none() {
+                self.request();
             }
-            return Look::Token(token);
+            return Look::Token(current.token.clone());
         }
         if let Some(cause) = state.refusal(now) {
             return Look::Refused(cause.clone());
         }
-        if let Some(flight) = &state.flight {
-            return Look::Flight(flight.clone());
+        if let Some(request) = self.requests.follow(&()) {
+            return Look::Request(request);
         }
         match state.paused(now) {
             Some(cause) => Look::Refused(cause),
-            None => Look::Flight(self.flight(&mut state)),
+            None => Look::Request(self.request()),
         }
     }
 
-    /// The flight under way, or a new one. It is a task of its own, so that no caller's leaving ends it.
-    fn flight(self: &Arc<Self>, state: &mut State) -> watch::Receiver<Progress> {
-        if let Some(flight) = &state.flight {
-            return flight.clone();
-        }
-        let (progress, flight) = watch::channel(Progress::Flying);
-        state.flight = Some(flight.clone());
-        let source = Arc::clone(self);
-        tokio::spawn(async move {
-            // Were the task to end early, the flight must not stay in the way of the next one.
-            let landing = Landing { source: &source };
-            flight::fly(&source, &progress, landing).await;
-        });
-        flight
+    /// The request under way, or a new one. It does not own the source, so that the source's end ends it.
+    fn request(self: &Arc<Self>) -> watch::Receiver<Progress> {
+        let source = Arc::downgrade(self);
+        let attempt = move || {
+            let source = source.upgrade();
+            async move {
+                match source {
+                    Some(source) => source.attempt().await,
+                    None => std::future::pending().await,
+                }
+            }
+        };
+        self.requests.join((), Progress::Started, |leader| request::run(leader, attempt))
+    }
+
+    async fn attempt(self: Arc<Self>) -> Attempt {
+        let outcome = self.fetch().await;
+        let pause_end = self.state.lock().pause.as_ref().map_or_else(clock::now, |pause| pause.until);
+        Attempt { outcome, pause_end }
     }
 
     /// One request, and what follows from it.
-    pub(super) async fn fetch(self: &Arc<Self>) -> Result<Token, Cause> {
+    async fn fetch(self: &Arc<Self>) -> Result<Token, Cause> {
         let purpose = if self.state.lock().replacing { Purpose::Replacement } else { Purpose::Renewal };
         let attempt = self.ledger.attempt(purpose).await;
         let asked = attempt.is_ok();
@@ -346,7 +355,7 @@ impl Source {
         let token = Token { header, generation: state.generation, fresh_until };
         let last_moments = LAST_MOMENTS.min(granted.lifetime / 20);
         // A tenth of its life before the end, and up to half as much earlier: many accounts that began together part.
-        let early = granted.lifetime / 10 + flight::jitter(granted.lifetime / 20);
+        let early = granted.lifetime / 10 + request::jitter(granted.lifetime / 20);
         let renew_at = granted.expires_at.checked_sub(early).unwrap_or(granted.expires_at);
         let expires_at = granted.expires_at.checked_sub(last_moments).unwrap_or(granted.expires_at);
         state.current = Some(Current { token: token.clone(), renew_at, expires_at });
@@ -354,7 +363,8 @@ impl Source {
         let scope = granted.scope.as_deref().filter(|scope| !scope.trim().is_empty());
         state.granted_now(scope.map(Scopes::parse));
         self.used.store(false, Ordering::Relaxed);
-        tokio::spawn(renew(Arc::downgrade(self), token.generation, renew_at));
+        let renewal = tokio::spawn(renew(Arc::downgrade(self), token.generation, renew_at));
+        state.renewal = Some(AbortOnDropHandle::new(renewal));
         Ok(token)
     }
 
@@ -375,8 +385,8 @@ impl Source {
         self.leave(sealed, now + REFUSAL_KEPT).await;
     }
 
-    /// The process ends because it was told to. Whoever starts the next one may have changed something at Zoho, so that
-    /// one tries refused credentials at once; after a crash it does not.
+    /// The process ends because it was told to. Before the next start a person may change something at Zoho, so the next
+    /// process tries refused credentials at once; after a crash it does not.
     pub fn ended_on_purpose(&self) {
         let now = clock::now();
         let state = self.state.lock();
@@ -393,11 +403,6 @@ impl Source {
             // Calls go out before it is certain only if the store fails.
             let _ = self.journal.recorded().await;
         }
-    }
-
-    /// When the next request may be made after one that failed.
-    pub(super) fn pause_end(&self) -> Instant {
-        self.state.lock().pause.as_ref().map_or_else(clock::now, |pause| pause.until)
     }
 
     fn interrupted(&self) -> Cause {
@@ -436,27 +441,16 @@ impl Source {
 enum Look {
     Token(Token),
     Refused(Cause),
-    Flight(watch::Receiver<Progress>),
+    Request(watch::Receiver<Progress>),
 }
 
 /// Renews a token that is in use when its time comes, before a caller has to ask for it.
 async fn renew(source: Weak<Source>, generation: u64, renew_at: Instant) {
     tokio::time::sleep_until(renew_at).await;
     let Some(source) = source.upgrade() else { return };
-    let mut state = source.state.lock();
+    let state = source.state.lock();
     let newest = state.current.as_ref().is_some_and(|current| current.token.generation == generation);
     if newest && state.refusal(clock::now()).is_none() && source.used.load(Ordering::Relaxed) {
-        source.flight(&mut state);
-    }
-}
-
-/// Clears the flight when it ends, however it ends.
-pub(super) struct Landing<'a> {
-    source: &'a Source,
-}
-
-impl Drop for Landing<'_> {
-    fn drop(&mut self) {
-        self.source.state.lock().flight = None;
+        source.request();
     }
 }

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::{flight::Progress, limits::TokenLimits, rejections::Rejections};
+use super::{limits::TokenLimits, rejections::Rejections};
 use crate::{
     call::Token,
     problem::{Cause, ScopeEvidence},
@@ -27,7 +28,8 @@ const MOST_FAILURES: u32 = 16;
 pub(super) struct State {
     pub(super) current: Option<Current>,
     pub(super) generation: u64,
-    pub(super) flight: Option<watch::Receiver<Progress>>,
+    /// Requests the next token when it is time.
+    pub(super) renewal: Option<AbortOnDropHandle<()>>,
     /// The token before the next one is dead.
     pub(super) replacing: bool,
     /// What refused calls say of the token.
@@ -68,7 +70,7 @@ impl State {
         Self {
             current: None,
             generation: 0,
-            flight: None,
+            renewal: None,
             replacing: false,
             rejections: Rejections::new(account.clone(), limits),
             failures: 0,
@@ -114,13 +116,13 @@ impl State {
         self.granted = granted;
     }
 
-    /// A flight brought a token.
+    /// A request brought a token.
     pub(super) fn succeeded(&mut self) {
         (self.failures, self.pause, self.trouble, self.replacing) = (0, None, None, false);
         (self.refused, self.refused_until) = (None, None);
     }
 
-    /// A flight brought none. `asked`: the accounts server was asked.
+    /// A request brought none. `asked`: the accounts server was asked.
     pub(super) fn failed(&mut self, cause: &Cause, asked: bool, limits: TokenLimits, now: Instant) {
         self.trouble = Some(cause.clone());
         let leisurely = self.serving(now).is_some();

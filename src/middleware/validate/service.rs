@@ -64,7 +64,6 @@ impl Validate {
     /// Bodies over `max_body` bytes are refused, forms over `max_form`, and what would make all that are being read hold
     /// more than `max_held` bytes. Callers that prefer nothing else wait at most `max_wait` for a slot. During a drain no
     /// body is waited for longer than a moment.
-    #[must_use]
     pub fn layer(
         max_body: u64,
         max_form: u64,
