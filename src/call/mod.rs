@@ -1,7 +1,8 @@
 //! What passes from layer to layer: a chain of proofs.
 //!
 //! [`Arrived`] → [`Accepted`] → [`Identified`] → [`Matched`] → [`Call`] → [`Permitted`] → [`Signed`] → [`Answer`] →
-//! `http::Response`. Each layer makes the type that the next one takes, so a stack without one of them does not compile.
+//! `http::Response`. Each type is made of the one before it, and only here, so a
+//! stack without one of its layers does not compile.
 
 pub mod attempt_log;
 pub mod peer;
@@ -80,8 +81,24 @@ pub struct Accepted {
     pub request: Request<Incoming>,
     /// The other end of its connection.
     pub peer: Peer,
-    /// The request's own facts.
-    pub exchange: Exchange,
+    exchange: Exchange,
+}
+
+impl Arrived {
+    /// The same request, if nothing is wrong with it.
+    #[must_use]
+    pub fn accepted(self, exchange: Exchange) -> Accepted {
+        Accepted { request: self.request, peer: self.peer, exchange }
+    }
+}
+
+impl Accepted {
+    /// The same request of a known caller. `permissions` is what it may do, `None` where callers are not told apart.
+    #[must_use]
+    pub fn identified(self, caller: Caller, permissions: Option<Arc<Permissions>>) -> Identified {
+        let (head, body) = self.request.into_parts();
+        Identified { caller, permissions, head, body, exchange: self.exchange }
+    }
 }
 
 /// A request whose caller is known.
@@ -91,27 +108,73 @@ pub struct Identified {
     pub caller: Caller,
     /// What it may do; `None` where callers are not told apart.
     pub permissions: Option<Arc<Permissions>>,
-    /// The request as it came.
-    pub request: Request<Incoming>,
-    /// The request's own facts.
-    pub exchange: Exchange,
+    /// Its head as it came.
+    pub head: Parts,
+    body: Incoming,
+    exchange: Exchange,
+}
+
+impl Identified {
+    /// The same request as a call of this account and route. `target` is path and query as Zoho will see them.
+    #[must_use]
+    pub fn matched(self, account: Arc<Account>, route: Arc<Route>, target: PathAndQuery) -> Matched {
+        let read_only = self.permissions.is_some_and(|own| own.read_only);
+        let context = CallContext { caller: self.caller, account, route };
+        let unread = Unread { context, target, head: self.head, read_only, exchange: self.exchange };
+        Matched { unread, body: self.body }
+    }
 }
 
 /// A request whose account and route are known.
 #[derive(Debug)]
 pub struct Matched {
+    /// All but its body.
+    pub unread: Unread,
+    /// Its body, unread.
+    pub body: Incoming,
+}
+
+/// A [`Matched`] request without its body.
+#[derive(Debug)]
+pub struct Unread {
     /// Whose call and which.
     pub context: CallContext,
     /// Path and query as Zoho will see them, byte for byte the caller's.
     pub target: PathAndQuery,
-    /// The request as it came.
+    /// Its head as it came.
     pub head: Parts,
-    /// Its body, unread.
-    pub body: Incoming,
     /// Whether its caller may change nothing at Zoho, so that nothing in the body may make a write of it.
     pub read_only: bool,
-    /// The request's own facts.
-    pub exchange: Exchange,
+    exchange: Exchange,
+}
+
+impl Unread {
+    /// How much of the request has come.
+    #[must_use]
+    pub fn state(&self) -> &RequestState {
+        &self.exchange.state
+    }
+
+    /// A call that is ready now. Its caller waits for a slot as long as it prefers, else `max_wait`.
+    #[must_use]
+    pub fn call(self, payload: Payload, max_wait: Duration) -> Call {
+        let (ready_at, headers) = (clock::now(), self.head.headers);
+        Call {
+            context: self.context,
+            method: self.head.method,
+            target: self.target,
+            payload,
+            request_id: self.exchange.id,
+            ready_at,
+            deadline: ready_at + prefer::preferred(&headers, max_wait),
+            urgency: priority::urgency(&headers),
+            headers,
+            arrival: Arrival::New,
+            queue_status: QueueStatus::default(),
+            attempt_log: self.exchange.attempt_log,
+            token_refused: false,
+        }
+    }
 }
 
 /// A call that breaks no documented rule: ready to wait for its turn.
@@ -135,14 +198,12 @@ pub struct Call {
     pub deadline: Instant,
     /// How urgent it is among its caller's calls.
     pub urgency: Urgency,
-    /// As what it comes to the queue.
-    pub arrival: Arrival,
+    arrival: Arrival,
     /// Tells those who share it whether it has left the queue.
     pub queue_status: QueueStatus,
     /// What became of it at Zoho, for the audit.
     pub attempt_log: AttemptLog,
-    /// It comes a second time, because Zoho refused the token that it had at first.
-    pub token_refused: bool,
+    token_refused: bool,
 }
 
 /// What each waiting call takes in addition to its own bytes: the buffers of its connection (two of 8 KiB for reading, one for
@@ -158,33 +219,6 @@ pub const BUFFER_BYTES: usize = 32 * 1024;
 const WITH_ITS_HEAD: usize = 8 * 1024;
 
 impl Call {
-    /// A call that is ready now. Its caller waits for a slot as long as it prefers, else `max_wait`.
-    #[must_use]
-    pub fn new(
-        context: CallContext,
-        (method, target, headers): (Method, PathAndQuery, HeaderMap),
-        payload: Payload,
-        exchange: Exchange,
-        max_wait: Duration,
-    ) -> Self {
-        let ready_at = clock::now();
-        Self {
-            context,
-            method,
-            target,
-            payload,
-            request_id: exchange.id,
-            ready_at,
-            deadline: ready_at + prefer::preferred(&headers, max_wait),
-            urgency: priority::urgency(&headers),
-            headers,
-            arrival: Arrival::New,
-            queue_status: QueueStatus::default(),
-            attempt_log: exchange.attempt_log,
-            token_refused: false,
-        }
-    }
-
     /// About how much memory it takes while it waits, in bytes.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
@@ -223,6 +257,42 @@ impl Call {
     pub fn again(&self) -> Option<Self> {
         let Payload::Held { bytes, trailers } = &self.payload else { return None };
         Some(self.with(Payload::Held { bytes: bytes.clone(), trailers: trailers.clone() }))
+    }
+
+    /// The same call, which goes before new ones, because it had its turn and met a lock.
+    #[must_use]
+    pub fn requeued(self) -> Self {
+        Self { arrival: Arrival::Requeued, ..self }
+    }
+
+    /// The same call, which comes a second time because Zoho refused its token.
+    #[must_use]
+    pub fn with_another_token(self) -> Self {
+        Self { token_refused: true, ..self }
+    }
+
+    /// Whether it comes a second time because Zoho refused its token.
+    #[must_use]
+    pub fn token_was_refused(&self) -> bool {
+        self.token_refused
+    }
+
+    /// Whether it goes before new calls.
+    #[must_use]
+    pub fn is_requeued(&self) -> bool {
+        self.arrival == Arrival::Requeued
+    }
+
+    /// The same call with its body changed, and what the change gave.
+    pub fn map_payload<T>(self, change: impl FnOnce(Payload) -> (T, Payload)) -> (T, Self) {
+        let (given, payload) = change(self.payload);
+        (given, Self { payload, ..self })
+    }
+
+    /// The same call, whose leaving the queue is observed.
+    #[must_use]
+    pub fn observed(self, queue_status: QueueStatus) -> Self {
+        Self { queue_status, ..self }
     }
 
     /// The same call without its body.
@@ -455,7 +525,18 @@ pub(crate) mod tests {
         let state = RequestState::new(0, Arc::default());
         let exchange = Exchange { id: RequestId::generate(), state, attempt_log: AttemptLog::default() };
         let payload = Payload::Held { bytes: Bytes::new(), trailers: None };
-        Call::new(context, (Method::PUT, target.parse().unwrap(), HeaderMap::new()), payload, exchange, MAX_WAIT)
+        let (head, ()) = Request::put(target).body(()).unwrap().into_parts();
+        Unread { context, target: target.parse().unwrap(), head, read_only: false, exchange }.call(payload, MAX_WAIT)
+    }
+
+    /// The same call with this body.
+    pub(crate) fn with_payload(call: Call, payload: Payload) -> Call {
+        call.map_payload(|_| ((), payload)).1
+    }
+
+    /// The same call with this method.
+    pub(crate) fn with_method(call: Call, method: Method) -> Call {
+        Call { method, ..call }
     }
 
     /// The same call with these headers.

@@ -38,16 +38,15 @@ impl<S: Inner<Accepted>> Middleware<Arrived, S> for Edge {
         Box::pin(async move {
             let began = clock::now();
             let in_flight = edge.shutdown.in_flight();
-            let Arrived { request, peer, state } = arrived;
-            let (method, id, attempt_log) =
-                (request.method().clone(), RequestId::of(request.headers()), AttemptLog::default());
+            let (method, state) = (arrived.request.method().clone(), arrived.state.clone());
+            let (id, attempt_log) = (RequestId::of(arrived.request.headers()), AttemptLog::default());
             let outcome = if let Some(fault) = state.fault() {
                 Err(Cause::Protocol(fault).into())
             } else if edge.shutdown.is_draining() {
                 Err(Cause::ShuttingDown.into())
             } else {
                 let exchange = Exchange { id: id.clone(), state: state.clone(), attempt_log: attempt_log.clone() };
-                let accepted = Accepted { request, peer, exchange };
+                let accepted = arrived.accepted(exchange);
                 let answer = AssertUnwindSafe(async move { inner.call(accepted).await }).catch_unwind();
                 tokio::select! {
                     outcome = answer => outcome.unwrap_or_else(|_| Err(Cause::Internal.into())),

@@ -11,7 +11,6 @@ use http::Response;
 
 use crate::{
     call::{Answer, Call, RetryReason},
-    ledger::Arrival,
     message::body::Body,
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     os::clock,
@@ -37,14 +36,12 @@ impl<S: Inner<Call, Answer>> Middleware<Call, S> for Retry {
         let mut inner = inner.clone();
         Box::pin(async move {
             loop {
-                let (again, context, token_refused) = (call.again(), call.context.clone(), call.token_refused);
+                let (again, context, token_refused) = (call.again(), call.context.clone(), call.token_was_refused());
                 let answer = inner.call(call).await?;
                 call = match (answer.retry, again) {
-                    (Some(RetryReason::TokenRefused(_)), Some(again)) if !token_refused => {
-                        Call { token_refused: true, ..again }
-                    }
+                    (Some(RetryReason::TokenRefused(_)), Some(again)) if !token_refused => again.with_another_token(),
                     // It had its turn, so it does not queue up behind those who came later.
-                    (Some(RetryReason::Locked(_)), Some(again)) => Call { arrival: Arrival::Requeued, ..again },
+                    (Some(RetryReason::Locked(_)), Some(again)) => again.requeued(),
                     (Some(RetryReason::Locked(hit)), None) => {
                         let retry_after = hit.until.saturating_duration_since(clock::now());
                         return Err(Refusal::from(Cause::ThresholdLocked { retry_after }).of(&context));
@@ -64,7 +61,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        call::{Payload, tests::call},
+        call::{
+            Payload,
+            tests::{call, with_payload},
+        },
         ledger::LockHit,
         zoho::reply::TokenRefusal,
     };
@@ -79,7 +79,7 @@ mod tests {
             let number = counted.fetch_add(1, Ordering::SeqCst);
             let retry = answers[number.min(answers.len() - 1)].map(|retry| retry());
             let mut response = Response::new(Body::default());
-            response.headers_mut().insert("x-front", u16::from(call.arrival == Arrival::Requeued).into());
+            response.headers_mut().insert("x-front", u16::from(call.is_requeued()).into());
             async move { Ok(Answer { response, retry }) }
         });
         (BoxCloneSyncService::new(Retry::layer().layer(BoxCloneSyncService::new(inner))), calls)
@@ -122,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_streamed_call_is_never_sent_twice() {
-        let streamed = || Call { payload: Payload::Streamed(Body::default()), ..call("/a") };
+        let streamed = || with_payload(call("/a"), Payload::Streamed(Body::default()));
         let (outcome, calls) = asked(&[Some(locked)], streamed()).await;
         assert!(matches!(*outcome.unwrap_err().cause, Cause::ThresholdLocked { .. }));
         assert_eq!(calls, 1);

@@ -64,7 +64,7 @@ impl Entry {
     /// Begins one; the call goes on with its attempts recorded and its body watched.
     pub(super) fn begin(call: Call, required: bool) -> (Self, Call) {
         let request_id = call.request_id.as_str().to_owned();
-        let (body, payload) = Hashed::watch(call.payload);
+        let (body, call) = call.map_payload(Hashed::watch);
         let facts = Arc::new(Facts {
             audit_id: audit_id(),
             context: call.context.clone(),
@@ -76,7 +76,7 @@ impl Entry {
         });
         let attempt_log = call.attempt_log.clone();
         attempt_log.record(facts.clone());
-        (Self { facts, attempt_log, began: clock::now(), told: false }, Call { payload, ..call })
+        (Self { facts, attempt_log, began: clock::now(), told: false }, call)
     }
 
     /// Resolves when the outcome is written, or cannot be.

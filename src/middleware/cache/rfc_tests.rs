@@ -263,7 +263,7 @@ fn call(method: Method, headers: &[(&'static str, &'static str)]) -> Call {
     for (name, value) in headers {
         call.headers.append(*name, value.parse().unwrap());
     }
-    Call { method, ..call }
+    tests::with_method(call, method)
 }
 
 type Service = BoxCloneSyncService<Call, Response<Body>, Refusal>;

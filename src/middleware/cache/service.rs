@@ -144,7 +144,7 @@ impl Cache {
                     {
                         return (Ended::CachedResponse(Arc::clone(&kept)), Brought::Found(kept));
                     }
-                    answers.fetch(key, place, Call { queue_status, ..shared }, circumstances, inner).await
+                    answers.fetch(key, place, shared.observed(queue_status), circumstances, inner).await
                 }
             };
             let follower = match self.calls.join((read.key.clone(), epoch), make) {

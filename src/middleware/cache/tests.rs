@@ -57,7 +57,7 @@ fn call(method: Method, account: &str, target: &str, headers: &[(&'static str, &
     let route = Arc::make_mut(&mut call.context.route);
     (route.cache, route.methods, route.reads) = (Duration::from_secs(60), Vec::new(), true);
     let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-    tests::with_headers(Call { method, ..call }, headers)
+    tests::with_headers(tests::with_method(call, method), headers)
 }
 
 fn get(target: &str, headers: &[(&'static str, &str)]) -> Call {
@@ -249,7 +249,7 @@ async fn a_read_with_a_body_is_not_kept() {
     let (cache, calls) = cache(GOOD);
     for _ in 0..2 {
         let bytes = bytes::Bytes::from_static(b"startIndex=1");
-        ask(&cache, Call { payload: Payload::Held { bytes, trailers: None }, ..get("/a", &[]) }).await;
+        ask(&cache, tests::with_payload(get("/a", &[]), Payload::Held { bytes, trailers: None })).await;
     }
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }

@@ -10,8 +10,7 @@ use super::{
     fetch::Fetch,
 };
 use crate::{
-    call::{Accepted, Identified, permissions::Permissions},
-    ledger::Caller,
+    call::{Accepted, Identified},
     message::body::Body,
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     problem::{Cause, Refusal, Unauthenticated},
@@ -23,7 +22,7 @@ impl<S: Inner<Identified>> Middleware<Accepted, S> for Authenticator {
 
     fn handle(self: &Arc<Self>, accepted: Accepted, inner: &mut S) -> BoxFuture {
         match self.look(&accepted) {
-            Ok(Found::Caller(caller, permissions)) => inner.call(identified(accepted, caller, permissions)),
+            Ok(Found::Caller(caller, permissions)) => inner.call(accepted.identified(caller, permissions)),
             Ok(Found::Later(fetch)) => Box::pin(Arc::clone(self).handle_later(fetch, accepted, inner.clone())),
             Err(cause) => Box::pin(ready(Err(cause.into()))),
         }
@@ -47,7 +46,7 @@ impl Authenticator {
             fetch.ended().await;
             match self.look(&accepted)? {
                 Found::Caller(caller, permissions) => {
-                    return inner.call(identified(accepted, caller, permissions)).await;
+                    return inner.call(accepted.identified(caller, permissions)).await;
                 }
                 // The request arrived during another fetch, and now has one for its own sake.
                 Found::Later(next) => fetch = next,
@@ -66,9 +65,4 @@ impl Authenticator {
             other => other,
         })
     }
-}
-
-fn identified(accepted: Accepted, caller: Caller, permissions: Option<Arc<Permissions>>) -> Identified {
-    let Accepted { request, exchange, .. } = accepted;
-    Identified { caller, permissions, request, exchange }
 }

@@ -6,7 +6,7 @@ use http::{Method, Response, header, request::Parts};
 
 use super::{Matcher, Path, PathFault, location::Locations, target};
 use crate::{
-    call::{CallContext, Identified, Matched, permissions::Permissions},
+    call::{Identified, Matched, permissions::Permissions},
     ledger::Caller,
     message::{body::Body, hop_by_hop::take_connection_options, method_override, payload_error::Fault},
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
@@ -57,13 +57,10 @@ impl Router {
         MiddlewareLayer::new(self)
     }
 
-    fn resolve(
-        &self,
-        Identified { caller, permissions, request, exchange }: Identified,
-    ) -> Result<(Matched, Locations), Refusal> {
-        let (mut head, body) = request.into_parts();
+    fn resolve(&self, mut identified: Identified) -> Result<(Matched, Locations), Refusal> {
         // What the caller asks of the gateway itself is asked of whoever receives it, and that is here.
-        take_connection_options(&mut head.headers, |name| name.starts_with("gateway-"));
+        take_connection_options(&mut identified.head.headers, |name| name.starts_with("gateway-"));
+        let (head, permissions) = (&identified.head, identified.permissions.as_deref());
         if head.method == Method::CONNECT {
             let detail = "tunnels (CONNECT) are not proxied; call the gateway by its own address".to_owned();
             return Err(Cause::UnknownRoute { detail }.into());
@@ -73,10 +70,10 @@ impl Router {
             let detail = "TRACE would hand the account's access token to the caller".to_owned();
             return Err(Cause::UnknownRoute { detail }.into());
         }
-        if let Some(fault) = overridden(&head) {
+        if let Some(fault) = overridden(head) {
             return Err(Cause::InvalidPayload(vec![fault]).into());
         }
-        let account = self.account(&head, permissions.as_deref())?;
+        let account = self.account(head, permissions)?;
         let named = |mut refusal: Refusal| {
             refusal.account = Some(account.name.clone());
             refusal
@@ -87,16 +84,12 @@ impl Router {
             target::resolve(&account, &head.uri, host).map_err(|cause| named(Refusal::from(cause)))?;
         let path = Path::parse(target.path()).map_err(|fault| named(ambiguous(target.path(), fault)))?;
         let route = self.route(product, &head.method, &path).map_err(named)?;
-        let read_only = permissions.as_ref().is_some_and(|own| own.read_only);
-        if let Some(what) = permissions.and_then(|own| forbidden(&caller, &own, &route, &head)) {
+        if let Some(what) = permissions.and_then(|own| forbidden(&identified.caller, own, &route, head)) {
             let refusal = named(Cause::CallerForbidden(what).into());
             return Err(Refusal { route: Some(route.id.clone()), ..refusal });
         }
         let locations = Locations::new(&account, product, &target, &head.uri, host);
-        Ok((
-            Matched { context: CallContext { caller, account, route }, target, head, body, read_only, exchange },
-            locations,
-        ))
+        Ok((identified.matched(account, route, target), locations))
     }
 
     /// The account that the request names, or the one for callers who name none.

@@ -57,7 +57,7 @@ impl<S: Inner<Signed, Answer>> Middleware<Permitted, S> for Sign {
                 return Err(Refusal::from(cause).of(&call.context));
             }
             let (generation, route) = (token.generation, call.context.route.id.clone());
-            let (second, repeatable) = (call.token_refused, matches!(call.payload, Payload::Held { .. }));
+            let (second, repeatable) = (call.token_was_refused(), matches!(call.payload, Payload::Held { .. }));
             let (since, fresh_until) = (clock::now(), token.fresh_until);
             let mut answer = match inner.call(permitted.signed(token)).await {
                 Ok(answer) => answer,

@@ -53,7 +53,7 @@ impl<S: Inner<Call>> Middleware<Matched, S> for Validate {
     fn handle(self: &Arc<Self>, matched: Matched, inner: &mut S) -> BoxFuture {
         let (validate, mut inner) = (Arc::clone(self), inner.clone());
         Box::pin(async move {
-            let context = matched.context.clone();
+            let context = matched.unread.context.clone();
             let call = validate.call(matched).await.map_err(|cause| Refusal::from(cause).of(&context))?;
             inner.call(call).await
         })
@@ -75,10 +75,11 @@ impl Validate {
     }
 
     async fn call(&self, matched: Matched) -> Result<Call, Cause> {
-        let Matched { context, target, head, body, read_only, exchange } = matched;
-        let kind = BodyKind::of(&head.headers, &context.route, read_only);
+        let Matched { unread, body } = matched;
+        let headers = &unread.head.headers;
+        let kind = BodyKind::of(headers, &unread.context.route, unread.read_only);
         if kind.is_read && !body.is_end_stream() {
-            kind.readable(&head.headers)?;
+            kind.readable(headers)?;
         }
         // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first. Only
         // forms are looked into, so everything else streams, whatever the route's rules.
@@ -88,16 +89,16 @@ impl Validate {
             Length::Unmarked => Bounds { held: max_form, longest: self.max_body, form: false },
             Length::OfAStream => Bounds { held: HELD.min(self.max_body), longest: self.max_body, form: false },
         };
-        let expects = head.headers.contains_key(header::EXPECT);
+        let expects = headers.contains_key(header::EXPECT);
         let mut part = self.reading.begin();
         let payload = tokio::select! {
             biased;
             payload = read(body, bounds, expects, &mut part) => payload?,
             () = self.shutdown.impatient() => return Err(Cause::CutOff(Fate::NotSent)),
         };
-        exchange.state.waits();
+        unread.state().waits();
         let payload = if kind.may_be_a_file { screened(payload)? } else { payload };
-        let (route, query) = (Arc::clone(&context.route), target.clone());
+        let (route, query) = (Arc::clone(&unread.context.route), unread.target.clone());
         match &payload {
             Payload::Held { bytes, .. } if bytes.len() as u64 > HELD => {
                 let bytes = bytes.clone();
@@ -108,7 +109,7 @@ impl Validate {
             Payload::Held { bytes, .. } => judge(&route, query.query(), &kind, Some(bytes))?,
             Payload::Streamed(_) => judge(&route, query.query(), &kind, None)?,
         }
-        Ok(Call::new(context, (head.method, target, head.headers), payload, exchange, self.max_wait))
+        Ok(unread.call(payload, self.max_wait))
     }
 }
 
