@@ -41,7 +41,7 @@ fn main() {
     let limiter = median(|| per_operation(1_000_000, grant_by_line()));
     report("governor: one check", gcra, gcra);
     report("bucket: take, answered", bucket, gcra);
-    report("line: permit, sent, answered, executed", limiter, gcra);
+    report("line: attempt, sent, answered, executed", limiter, gcra);
     // Kept, so that what comes next cannot use memory that was given back.
     let _kept = buckets(100_000);
     queue(100_000, gcra);
@@ -76,12 +76,12 @@ fn grant_by_bucket() -> impl FnMut() {
 fn grant_by_line() -> impl FnMut() {
     let limiter = RouteLimiter::in_memory(threshold(1_000_000, Duration::from_millis(1)), Limits::NOBODY);
     move || {
-        let Poll::Ready(Ok(mut permit)) = poll(limiter.attempt(SlotRequest::plain(clock::now()))) else {
+        let Poll::Ready(Ok(mut attempt)) = poll(limiter.attempt(SlotRequest::plain(clock::now()))) else {
             unreachable!("a million slots in a millisecond are enough")
         };
-        permit.sending().expect("no lock");
-        permit.answered(StatusCode::OK);
-        permit.judged(true);
+        attempt.sending().expect("no lock");
+        attempt.answered(StatusCode::OK);
+        attempt.judged(true);
     }
 }
 
@@ -94,9 +94,9 @@ fn queue(waiters: usize, peer: f64) {
     let mut waiting: Vec<_> = Vec::with_capacity(waiters);
     let began = clock::now();
     for _ in 0..waiters {
-        let mut permit = Box::pin(limiter.attempt(SlotRequest::plain(far)));
-        assert!(permit.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "it has to wait");
-        waiting.push(permit);
+        let mut attempt = Box::pin(limiter.attempt(SlotRequest::plain(far)));
+        assert!(attempt.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "it has to wait");
+        waiting.push(attempt);
     }
     let entered = began.elapsed().as_secs_f64() / waiters as f64;
     let memory = resident().saturating_sub(before);
@@ -120,12 +120,12 @@ fn buckets(number: usize) -> Vec<Arc<RouteLimiter>> {
     for limiter in &limiters {
         // All slots charged: the most that a bucket holds.
         for _ in 0..30 {
-            let Poll::Ready(Ok(mut permit)) = poll(limiter.attempt(SlotRequest::plain(clock::now()))) else {
+            let Poll::Ready(Ok(mut attempt)) = poll(limiter.attempt(SlotRequest::plain(clock::now()))) else {
                 unreachable!("thirty slots are free")
             };
-            permit.sending().expect("no lock");
-            permit.answered(StatusCode::OK);
-            permit.judged(true);
+            attempt.sending().expect("no lock");
+            attempt.answered(StatusCode::OK);
+            attempt.judged(true);
         }
     }
     println!("{number} full buckets: {} MiB", resident().saturating_sub(before) / 1024);
@@ -143,10 +143,10 @@ async fn journal() {
     let context = LimiterContext { backend, ..LimiterContext::in_memory(limits) };
     let limiters = many(&Limiters::new(context), 1000, threshold(400, Duration::from_secs(60)));
     let call = async |limiter: &Arc<RouteLimiter>| {
-        let mut permit = limiter.attempt(SlotRequest::plain(clock::now())).await.expect("a free slot and a disk");
-        permit.sending().expect("no lock");
-        permit.answered(StatusCode::OK);
-        permit.judged(true);
+        let mut attempt = limiter.attempt(SlotRequest::plain(clock::now())).await.expect("a free slot and a disk");
+        attempt.sending().expect("no lock");
+        attempt.answered(StatusCode::OK);
+        attempt.judged(true);
     };
 
     let mut alone: Vec<_> = Vec::new();

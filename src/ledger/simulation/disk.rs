@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{dice::Dice, flaw::Flaw, known::Known};
+use super::{flaw::Flaw, known::Known, random::Random};
 use crate::ledger::{Key, NO_ANSWER_GRACE, Row, StartState};
 
 /// One commit.
@@ -61,7 +61,7 @@ impl Disk {
     }
 
     /// The machine starts anew, and its clock with it: everything is as far away as it was when it was written.
-    pub(super) fn enter_another_era(&mut self, now: Instant) {
+    pub(super) fn reboot(&mut self, now: Instant) {
         let mut longest = Duration::ZERO;
         for (row, written) in self.rows.values_mut() {
             let away = written.map_or(Duration::ZERO, |written| now - written);
@@ -74,7 +74,7 @@ impl Disk {
     }
 
     /// What a process finds that begins now.
-    pub(super) fn read(&self, now: Instant, flaw: Option<Flaw>, window: Duration, dice: &mut Dice) -> StartState {
+    pub(super) fn read(&self, now: Instant, flaw: Option<Flaw>, window: Duration, random: &mut Random) -> StartState {
         let fresh = !self.used || flaw == Some(Flaw::ForgetsRows);
         if fresh || (self.lost && flaw == Some(Flaw::IgnoresTheLoss)) {
             return StartState::Fresh;
@@ -84,7 +84,7 @@ impl Disk {
         }
         let mut rows: BTreeMap<_, _> = self.rows.iter().map(|(key, (row, _))| (key.clone(), row.clone())).collect();
         let micros = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
-        let step = Duration::from_micros(dice.below(2 * micros));
+        let step = Duration::from_micros(random.below(2 * micros));
         for row in rows.values_mut() {
             match flaw {
                 Some(Flaw::TakesUnansweredForAnswered) => {

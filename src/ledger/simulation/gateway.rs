@@ -20,7 +20,7 @@ pub(super) struct Gateway {
     pub(super) window: Window,
     day: Option<Window>,
     pub(super) known: Known,
-    /// The commit under way, and the permits it is for.
+    /// The commit under way, and the attempts it is for.
     commit: Option<(Commit, Vec<Number>)>,
     /// Who needs the next one.
     waiting: Vec<Number>,
@@ -64,7 +64,7 @@ impl Gateway {
     /// A slot of the route and one of the day, or neither.
     pub(super) fn take(&mut self, now: Instant) -> Result<Grant, Denied> {
         if let Some(day) = &mut self.day {
-            day.room(now)?;
+            day.check(now)?;
         }
         let grant = self.window.take(now)?;
         if let Some(day) = &mut self.day {

@@ -7,12 +7,12 @@
 //!
 //! `SEED=… cargo test --lib ledger::simulation` runs one seed and, if it breaks the promise, tells its history.
 
-mod dice;
 mod disk;
 mod flaw;
 mod gateway;
 mod known;
 mod plan;
+mod random;
 mod world;
 mod zoho;
 
@@ -62,7 +62,7 @@ fn a_million_calls_without_a_breach() {
         assert!(count > 1000, "only {count} {what}");
     }
     for (what, count) in
-        [("deaths", all.deaths), ("eras", all.eras), ("lost stores", all.losses), ("changes", all.changes)]
+        [("deaths", all.deaths), ("reboots", all.reboots), ("lost stores", all.losses), ("changes", all.changes)]
     {
         assert!(count > 50, "only {count} {what}");
     }
@@ -106,7 +106,7 @@ proptest! {
         let plan = Plan {
             out: ways.0, back: ways.1, disk: holds.0, connecting: holds.1,
             lost: chances.0, cancelled: chances.1, unread: chances.2,
-            foreign: locks.0, lock: locks.1, prolongs: locks.2,
+            external: locks.0, lock: locks.1, prolongs: locks.2,
             life, smooth,
             ..Plan::calm(seed.into(), calls, Rule { requests, window }, 0)
         };
@@ -122,7 +122,7 @@ impl Tally {
         self.refunded += other.refunded;
         self.locks += other.locks;
         self.deaths += other.deaths;
-        self.eras += other.eras;
+        self.reboots += other.reboots;
         self.losses += other.losses;
         self.changes += other.changes;
     }

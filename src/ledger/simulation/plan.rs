@@ -1,6 +1,6 @@
 //! The circumstances of one run.
 
-use super::dice::Dice;
+use super::random::Random;
 
 pub(super) const MILLISECOND: u64 = 1000;
 const SECOND: u64 = 1000 * MILLISECOND;
@@ -36,7 +36,7 @@ pub(super) struct Plan {
     /// The caller has nothing to send for a while.
     pub(super) idle: u64,
     /// Somebody else's calls bring a lock.
-    pub(super) foreign: u64,
+    pub(super) external: u64,
     /// What the route's page says of a lock's length; with 0 only the answers tell.
     pub(super) lock: u64,
     /// Whether a call during a lock begins it anew.
@@ -47,37 +47,37 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn random(seed: u64, calls: usize) -> Self {
-        let dice = &mut Dice::new(seed);
-        let window = match dice.below(3) {
-            0 => 1 + dice.below(50 * MILLISECOND),
-            1 => 1 + dice.below(SECOND),
-            _ => 1 + dice.below(20 * SECOND),
+        let random = &mut Random::new(seed);
+        let window = match random.below(3) {
+            0 => 1 + random.below(50 * MILLISECOND),
+            1 => 1 + random.below(SECOND),
+            _ => 1 + random.below(20 * SECOND),
         };
-        let route = Rule { requests: 1 + dice.below(if seed.is_multiple_of(4) { 60 } else { 12 }) as u32, window };
-        let day = (dice.below(3) == 0).then(|| match dice.below(8) {
+        let route = Rule { requests: 1 + random.below(if seed.is_multiple_of(4) { 60 } else { 12 }) as u32, window };
+        let day = (random.below(3) == 0).then(|| match random.below(8) {
             // More than are told apart, so that they are rounded.
-            0 => Rule { requests: 1100, window: window * (20 + dice.below(100)) },
-            _ => Rule { requests: 1 + dice.below(60) as u32, window: window * (1 + dice.below(30)) },
+            0 => Rule { requests: 1100, window: window * (20 + random.below(100)) },
+            _ => Rule { requests: 1 + random.below(60) as u32, window: window * (1 + random.below(30)) },
         });
-        let rarely = |dice: &mut Dice, chance| if dice.below(3) == 0 { 0 } else { dice.below(chance) };
+        let rarely = |random: &mut Random, chance| if random.below(3) == 0 { 0 } else { random.below(chance) };
         Self {
             seed,
             calls,
             route,
             day,
-            smooth: dice.below(8) == 0,
-            out: dice.below(2 * window) / (1 + dice.below(50)),
-            back: dice.below(2 * window) / (1 + dice.below(50)),
-            disk: dice.below(20 * MILLISECOND),
-            connecting: dice.below(window),
-            lost: rarely(dice, 50),
-            cancelled: rarely(dice, 30),
-            unread: rarely(dice, 20),
-            idle: rarely(dice, 30),
-            foreign: if dice.below(8) == 0 { 100 } else { rarely(dice, 6) },
-            lock: if dice.below(4) == 0 { 0 } else { window + dice.below(5 * window) },
-            prolongs: dice.below(2) == 0,
-            life: window * dice.below(100),
+            smooth: random.below(8) == 0,
+            out: random.below(2 * window) / (1 + random.below(50)),
+            back: random.below(2 * window) / (1 + random.below(50)),
+            disk: random.below(20 * MILLISECOND),
+            connecting: random.below(window),
+            lost: rarely(random, 50),
+            cancelled: rarely(random, 30),
+            unread: rarely(random, 20),
+            idle: rarely(random, 30),
+            external: if random.below(8) == 0 { 100 } else { rarely(random, 6) },
+            lock: if random.below(4) == 0 { 0 } else { window + random.below(5 * window) },
+            prolongs: random.below(2) == 0,
+            life: window * random.below(100),
         }
     }
 
@@ -97,7 +97,7 @@ impl Plan {
             cancelled: 0,
             unread: 0,
             idle: 0,
-            foreign: 0,
+            external: 0,
             lock: 5 * route.window,
             prolongs: false,
             life: 0,

@@ -6,12 +6,12 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
-    dice::Dice,
     disk::{Disk, grace},
     flaw::Flaw,
     gateway::Gateway,
     known::{Number, Wrong},
     plan::{MILLISECOND, Plan, Rule},
+    random::Random,
     zoho::{Lock, Meter, Response, TooMany},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 /// How long a change stays unwritten for which nobody waits.
 const LAZY: u64 = 100 * MILLISECOND;
 
-/// How many permits may be out that are not yet used.
+/// How many attempts may be out that are not yet used.
 const HELD: usize = 32;
 
 /// After so many deaths a process lives for ever, so that every run ends.
@@ -34,7 +34,7 @@ enum Event {
     Death { life: u32 },
     Look { life: u32 },
     Flush { life: u32 },
-    Landed { life: u32 },
+    Committed { life: u32 },
     Send(Number),
     Arrival(Number),
     Head(Number),
@@ -62,7 +62,7 @@ pub(super) struct Tally {
     pub(super) refunded: u64,
     pub(super) locks: u64,
     pub(super) deaths: u64,
-    pub(super) eras: u64,
+    pub(super) reboots: u64,
     pub(super) losses: u64,
     pub(super) changes: u64,
     /// Arrivals within the first 60 windows.
@@ -82,7 +82,7 @@ pub(super) enum Breach {
 pub(super) struct World {
     plan: Plan,
     flaw: Option<Flaw>,
-    dice: Dice,
+    random: Random,
     base: Instant,
     now: u64,
     /// By when they happen; of one moment in the order in which they were planned.
@@ -104,7 +104,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(plan: Plan, flaw: Option<Flaw>) -> Self {
         let mut world = Self {
-            dice: Dice::new(!plan.seed),
+            random: Random::new(!plan.seed),
             flaw,
             // Occupancy are moved back too, so the clock must not stand at its beginning.
             base: clock::now() + Duration::from_secs(1 << 24),
@@ -164,12 +164,12 @@ impl World {
                 self.gateway().flush_is_due = false;
                 self.commit(true);
             }
-            Event::Landed { life } if life == self.life => return self.landed(),
-            Event::Death { .. } | Event::Look { .. } | Event::Flush { .. } | Event::Landed { .. } => {}
+            Event::Committed { life } if life == self.life => return self.committed(),
+            Event::Death { .. } | Event::Look { .. } | Event::Flush { .. } | Event::Committed { .. } => {}
             Event::Arrival(number) => return self.arrival(number),
             Event::Send(number) if self.lives(number) => return self.send(number),
             Event::Head(number) if self.lives(number) => self.head(number),
-            Event::Response(number) if self.lives(number) => self.verdict(number),
+            Event::Response(number) if self.lives(number) => self.response(number),
             Event::GivenUp(number) if self.lives(number) => self.given_up(number),
             Event::Send(_) | Event::Head(_) | Event::Response(_) | Event::GivenUp(_) => {}
         }
@@ -185,12 +185,12 @@ impl World {
         }
         let rule = self.route.rule();
         let window = Duration::from_micros(rule.window);
-        let memory = self.disk.read(now, self.flaw, window, &mut self.dice);
+        let memory = self.disk.read(now, self.flaw, window, &mut self.random);
         let known = self.disk.known.in_a_new_process();
         let (mut gateway, left) = Gateway::start(memory, rule, &self.plan, known, now);
         // Now and then it ends before it has written anything.
         let mortal = self.tally.deaths < DEATHS && self.plan.life > 0;
-        let quick = mortal && self.dice.below(12) == 0;
+        let quick = mortal && self.random.below(12) == 0;
         if !quick {
             self.disk.write(left, now);
         }
@@ -200,10 +200,10 @@ impl World {
         let life = self.life;
         self.at(self.now + u64::from(quick), Event::Look { life });
         if mortal && self.calls.len() < self.plan.calls {
-            let span = match self.dice.below(4) {
+            let span = match self.random.below(4) {
                 _ if quick => 0,
-                0 => self.dice.below(200 * MILLISECOND),
-                _ => self.dice.below(self.plan.life),
+                0 => self.random.below(200 * MILLISECOND),
+                _ => self.random.below(self.plan.life),
             };
             self.at(self.now + span, Event::Death { life });
         }
@@ -211,23 +211,23 @@ impl World {
 
     fn changes_between_processes(&mut self) {
         let now = self.instant();
-        match self.dice.below(16) {
+        match self.random.below(16) {
             0 | 1 => {
                 let Rule { requests, window } = self.route.rule();
                 let rule = Rule {
-                    requests: (u64::from(requests) / 2 + self.dice.below(u64::from(requests) + 2)).max(1) as u32,
-                    window: window / 2 + 1 + self.dice.below(window),
+                    requests: (u64::from(requests) / 2 + self.random.below(u64::from(requests) + 2)).max(1) as u32,
+                    window: window / 2 + 1 + self.random.below(window),
                 };
                 self.route.change(rule, self.now);
                 self.tally.changes += 1;
                 self.tell(|| format!("from now on {rule:?}"));
             }
             2 | 3 => {
-                self.disk.enter_another_era(now);
-                self.tally.eras += 1;
+                self.disk.reboot(now);
+                self.tally.reboots += 1;
             }
             4 => {
-                let copy_too = self.dice.below(4) == 0;
+                let copy_too = self.random.below(4) == 0;
                 self.disk.lose(copy_too);
                 self.tally.losses += 1;
                 self.tell(|| "the store is lost".to_owned());
@@ -241,7 +241,7 @@ impl World {
         let Some(mut gateway) = self.gateway.take() else { return };
         // A commit under way is on the disk, or it is not.
         if let Some((commit, _)) = gateway.end_commit()
-            && self.dice.below(2) == 0
+            && self.random.below(2) == 0
         {
             self.disk.take(commit, now);
         }
@@ -262,10 +262,10 @@ impl World {
         }
         self.life += 1;
         self.tally.deaths += 1;
-        let pause = match self.dice.below(3) {
-            0 => self.dice.below(MILLISECOND),
-            1 => self.dice.below(grace()),
-            _ => self.dice.below(2 * self.route.rule().window),
+        let pause = match self.random.below(3) {
+            0 => self.random.below(MILLISECOND),
+            1 => self.random.below(grace()),
+            _ => self.random.below(2 * self.route.rule().window),
         };
         self.at(self.now + pause, Event::Start);
     }
@@ -275,26 +275,26 @@ impl World {
         if let Some(gateway) = &mut self.gateway
             && gateway.begin_commit(now, urgent)
         {
-            let lands = self.now + self.dice.below(self.plan.disk);
-            self.at(lands, Event::Landed { life: self.life });
+            let ends_at = self.now + self.random.below(self.plan.disk);
+            self.at(ends_at, Event::Committed { life: self.life });
         }
     }
 
-    fn landed(&mut self) -> Result<(), Breach> {
+    fn committed(&mut self) -> Result<(), Breach> {
         let now = self.instant();
-        let Some((commit, permits)) = self.gateway().end_commit() else { return Ok(()) };
+        let Some((commit, attempts)) = self.gateway().end_commit() else { return Ok(()) };
         self.disk.take(commit, now);
         if self.flaw == Some(Flaw::WritesAfterSending) {
             return Ok(());
         }
-        permits.into_iter().try_for_each(|number| self.permitted(number))
+        attempts.into_iter().try_for_each(|number| self.granted(number))
     }
 
-    fn permitted(&mut self, number: Number) -> Result<(), Breach> {
-        if self.dice.below(4) > 0 {
+    fn granted(&mut self, number: Number) -> Result<(), Breach> {
+        if self.random.below(4) > 0 {
             return self.send(number);
         }
-        let sent = self.now + self.dice.below(self.plan.connecting);
+        let sent = self.now + self.random.below(self.plan.connecting);
         self.at(sent, Event::Send(number));
         Ok(())
     }
@@ -319,10 +319,10 @@ impl World {
                     self.held += 1;
                     self.gateway().waits(number);
                     if self.flaw == Some(Flaw::WritesAfterSending) {
-                        self.permitted(number)?;
+                        self.granted(number)?;
                     }
-                    if self.dice.in_a_thousand(self.plan.idle) {
-                        self.idle_until = self.now + self.dice.below(2 * self.plan.route.window);
+                    if self.random.in_a_thousand(self.plan.idle) {
+                        self.idle_until = self.now + self.random.below(2 * self.plan.route.window);
                     }
                 }
                 Err(Denied::Until(at)) => {
@@ -358,8 +358,8 @@ impl World {
         let grant = self.calls[number].grant;
         self.held -= 1;
         self.tell(|| format!("call {number} goes"));
-        let overtaken = flaw != Some(Flaw::SendsIntoALock) && self.gateway().window.overtaken(grant).is_some();
-        if overtaken || self.dice.in_a_thousand(self.plan.cancelled) {
+        let held_back = flaw != Some(Flaw::SendsIntoALock) && self.gateway().window.held_back(grant).is_some();
+        if held_back || self.random.in_a_thousand(self.plan.cancelled) {
             self.calls[number].ended = true;
             self.tally.refunded += 1;
             self.gateway().note(grant, &Step::Unused, instant);
@@ -370,15 +370,15 @@ impl World {
             allowed.map_err(Breach::Wrong)?;
         }
         self.tally.sent += 1;
-        let arrives = now + self.dice.below(self.plan.out + 1);
-        let head = arrives + self.dice.below(self.plan.back + 1);
+        let arrives = now + self.random.below(self.plan.out + 1);
+        let head = arrives + self.random.below(self.plan.back + 1);
         let call = &mut self.calls[number];
         (call.sent, call.arrives) = (Some(now), arrives);
-        if self.dice.in_a_thousand(self.plan.lost) {
-            let given_up = now + self.dice.below(head - now + 1);
-            if self.dice.below(2) == 0 {
+        if self.random.in_a_thousand(self.plan.lost) {
+            let given_up = now + self.random.below(head - now + 1);
+            if self.random.below(2) == 0 {
                 // The hardest case: it arrives when nobody waits for it any more, as late as it can.
-                self.calls[number].arrives = given_up + grace() - self.dice.below(3) * self.dice.below(grace() / 2);
+                self.calls[number].arrives = given_up + grace() - self.random.below(3) * self.random.below(grace() / 2);
             }
             self.at(self.calls[number].arrives.min(given_up + grace()), Event::Arrival(number));
             self.at(given_up, Event::GivenUp(number));
@@ -399,13 +399,13 @@ impl World {
             return Ok(());
         }
         let longest = if self.plan.lock > 0 { self.plan.lock } else { self.plan.route.window };
-        let length = |dice: &mut Dice| 1 + dice.below(longest);
-        let foreign = self.dice.in_a_thousand(self.plan.foreign).then(|| {
+        let length = |random: &mut Random| 1 + random.below(longest);
+        let external = self.random.in_a_thousand(self.plan.external).then(|| {
             // Longer than its page says, now and then; then the answer tells.
-            length(&mut self.dice) * if self.dice.below(4) == 0 { 3 } else { 1 }
+            length(&mut self.random) * if self.random.below(4) == 0 { 3 } else { 1 }
         });
-        let prolonged_by = if self.plan.prolongs { length(&mut self.dice) } else { 0 };
-        self.calls[number].hit = Some(self.lock.arrival(now, foreign, prolonged_by));
+        let prolonged_by = if self.plan.prolongs { length(&mut self.random) } else { 0 };
+        self.calls[number].hit = Some(self.lock.arrival(now, external, prolonged_by));
         self.tally.early += u64::from(now < 60 * self.plan.route.window);
         self.route.arrival(now, edition).map_err(|many| Breach::TooMany("route", many))?;
         self.day.as_mut().map_or(Ok(()), |day| day.arrival(now, 0)).map_err(|many| Breach::TooMany("day", many))
@@ -418,18 +418,18 @@ impl World {
         if self.flaw != Some(Flaw::CountsAtSend) {
             self.gateway().note(grant, &answered(sent), now);
         }
-        if self.dice.below(8) == 0 {
-            let body = self.dice.below(self.plan.back + 1);
+        if self.random.below(8) == 0 {
+            let body = self.random.below(self.plan.back + 1);
             self.at(self.now + body, Event::Response(number));
         } else {
-            self.verdict(number);
+            self.response(number);
         }
     }
 
-    fn verdict(&mut self, number: Number) {
+    fn response(&mut self, number: Number) {
         let (now, instant) = (self.now, self.instant());
         let Call { grant, hit, arrives, .. } = self.calls[number];
-        if self.dice.in_a_thousand(self.plan.unread) {
+        if self.random.in_a_thousand(self.plan.unread) {
             self.gateway().known.came_to_nothing(number);
             self.gateway().note(grant, &Step::Unread, instant);
             return;

@@ -85,8 +85,8 @@ impl Meter {
 
 impl Lock {
     /// A call arrives, perhaps just after somebody else brought a lock of some length.
-    pub(super) fn arrival(&mut self, at: u64, foreign: Option<u64>, prolonged_by: u64) -> Response {
-        if let Some(length) = foreign {
+    pub(super) fn arrival(&mut self, at: u64, external: Option<u64>, prolonged_by: u64) -> Response {
+        if let Some(length) = external {
             self.until = self.until.max(at + length);
         }
         if at >= self.until {
