@@ -122,7 +122,7 @@ mod tests {
 
     /// When calls that only wait for the window are served, one by one, if each answer takes the usual time.
     fn simulated(mut window: Window, unanswered: Vec<Grant>, mut now: Instant) -> Vec<Instant> {
-        let trip = window.usual_round_trip();
+        let trip = window.round_trip;
         let mut in_flight: Vec<_> = unanswered.into_iter().map(|grant| (now + trip, now, grant)).collect();
         let mut served = Vec::new();
         while served.len() < CALLERS {

@@ -13,7 +13,8 @@ const MOMENTS: u32 = 1024;
 pub(super) struct Occupancy {
     /// Earliest first.
     free_at: VecDeque<(Instant, u32)>,
-    total: u32,
+    /// How many slots are in use, including those that came free since the last [`expire`](Self::expire).
+    pub(super) total: u32,
     /// The grain, and the moment from which its multiples are counted.
     grain: Option<(Duration, Instant)>,
 }
@@ -48,11 +49,6 @@ impl Occupancy {
             self.total -= slots;
             self.free_at.pop_front();
         }
-    }
-
-    /// How many slots are in use, including those that came free since the last [`expire`](Self::expire).
-    pub(super) fn total(&self) -> u32 {
-        self.total
     }
 
     /// How many slots come free at which moment, earliest first.
@@ -101,7 +97,7 @@ mod tests {
         let nth: Vec<_> = (0..6).map(|n| occupancy.nth(n).map(|at| (at - now).as_secs())).collect();
         assert_eq!(nth, [Some(1), Some(5), Some(7), Some(7), Some(9), None]);
         occupancy.expire(now + second(7));
-        assert_eq!((occupancy.total(), occupancy.iter().count()), (1, 1));
+        assert_eq!((occupancy.total, occupancy.iter().count()), (1, 1));
     }
 
     #[test]
@@ -115,9 +111,9 @@ mod tests {
             assert!(kept >= at && kept - at <= day / MOMENTS, "{:?}", kept - at);
             occupancy.expire(now + second(3) * call);
         }
-        assert_eq!(occupancy.total(), 25_000);
+        assert_eq!(occupancy.total, 25_000);
         assert!(occupancy.iter().count() <= MOMENTS as usize + 1, "{}", occupancy.iter().count());
         occupancy.expire(now + day + second(3) * 25_000 + day / MOMENTS);
-        assert_eq!(occupancy.total(), 0);
+        assert_eq!(occupancy.total, 0);
     }
 }

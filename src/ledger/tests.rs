@@ -70,7 +70,7 @@ fn after_a_lock_a_probe_goes_before_the_others() {
     assert_eq!(until, now + ms(5000), "the threshold's lock is longer than Retry-After");
     assert_eq!(window.take(until - ms(1)).unwrap_err(), Denied::Until(until));
     let probe = window.take(until).unwrap();
-    assert!(probe.is_probe());
+    assert!(probe.probe.is_some());
     assert_eq!(window.take(until).unwrap_err(), Denied::Unanswered);
     window.answered(until, until);
     window.executed(probe);
@@ -86,7 +86,7 @@ fn after_a_lost_store_a_probe_goes_first() {
     let mut window = Window::worst(threshold(3, 1000, Pace::Burst), None, now, now);
     let free = now + ms(1000) + NO_ANSWER_GRACE;
     assert_eq!(window.take(now).unwrap_err(), Denied::Until(free));
-    assert!(window.take(free).unwrap().is_probe());
+    assert!(window.take(free).unwrap().probe.is_some());
     assert_eq!(window.take(free).unwrap_err(), Denied::Unanswered);
 }
 
@@ -132,7 +132,7 @@ fn a_lock_without_length_is_ignored() {
     window.take(now).unwrap();
     window.answered(now, now);
     assert_eq!(window.locked(now, None), None);
-    assert!(!window.take(now).unwrap().is_probe());
+    assert!(!window.take(now).unwrap().probe.is_some());
 }
 
 /// A process was killed after an answer's head and before its body, which reported a lock under status 200. The next
@@ -148,9 +148,9 @@ fn after_a_kill_with_an_answer_half_read_a_probe_goes_first() {
         let memory = StartState::Kept(BTreeMap::from([(Key::default(), row)]));
         Recovered::new(memory, now).window(&LimitSpec::own(Key::default(), rule), now)
     };
-    assert!(restored(window.row(now)).take(now).unwrap().is_probe());
+    assert!(restored(window.row(now)).take(now).unwrap().probe.is_some());
     window.executed(grant);
-    assert!(!restored(window.row(now)).take(now).unwrap().is_probe());
+    assert!(!restored(window.row(now)).take(now).unwrap().probe.is_some());
 }
 
 #[test]

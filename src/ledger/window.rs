@@ -29,7 +29,7 @@ pub struct Window {
     probes: u32,
     pacer: Option<Box<Pacer>>,
     /// A running mean of the times from sending to the answer. Only [`Window::forecast`] uses it, not the rule.
-    round_trip: Duration,
+    pub(super) round_trip: Duration,
 }
 
 /// Zoho refuses calls until a moment. After it one call, the probe, goes alone.
@@ -44,7 +44,7 @@ struct Lock {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Grant {
     /// The number of the probe, if this call is one.
-    probe: Option<u32>,
+    pub(super) probe: Option<u32>,
 }
 
 /// Why no slot may be taken now.
@@ -263,7 +263,7 @@ impl Window {
     /// Whether the next slot depends on a call without an answer, so that its moment is unknown.
     #[must_use]
     pub fn is_unanswered(&self) -> bool {
-        self.in_flight > 0 && self.occupancy.total() == 0
+        self.in_flight > 0 && self.occupancy.total == 0
     }
 
     /// The end of a lock that has not yet ended.
@@ -310,13 +310,8 @@ impl Window {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn usual_round_trip(&self) -> Duration {
-        self.round_trip
-    }
-
     fn in_use(&self) -> u32 {
-        self.in_flight.saturating_add(self.occupancy.total())
+        self.in_flight.saturating_add(self.occupancy.total)
     }
 
     /// If the call was the probe, it says nothing about the lock, so the next call is the next probe.
@@ -324,14 +319,6 @@ impl Window {
         if let Some(lock) = self.lock.as_mut().filter(|lock| lock.awaits(grant)) {
             lock.probe = None;
         }
-    }
-}
-
-impl Grant {
-    /// Whether this call is the probe: the one call that goes alone after a lock.
-    #[must_use]
-    pub fn is_probe(self) -> bool {
-        self.probe.is_some()
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 pub use self::attempt::{Attempt, Unlimited};
 use self::{queue_guard::QueueGuard, state::LimiterState};
 use super::{
-    Allowance, Caller, Key, LimitSpec, LimiterContext, Limits, LockHit, Quota, SlotRequest, Slots, Step, Urgency,
+    Allowance, Caller, Key, LimitSpec, LimiterContext, LockHit, Quota, SlotRequest, Slots, Step, Urgency,
     call_history::{Incident, rfc3339},
     queue_capacity::Limit,
     slots::Unrecorded,
@@ -22,7 +22,7 @@ use super::{
     waiter_signal::WaiterSignal,
     window::Grant,
 };
-use crate::{os::clock, zoho::catalogue::Threshold};
+use crate::os::clock;
 
 /// Hands out the slots of one account and route.
 #[derive(Debug)]
@@ -86,12 +86,6 @@ impl RouteLimiter {
         Arc::new(Self { key, state: Mutex::new(LimiterState::new(Arc::clone(&slots))), slots, context })
     }
 
-    /// A limiter whose windows are not stored.
-    #[must_use]
-    pub fn in_memory(threshold: Threshold, limits: Limits) -> Arc<Self> {
-        Self::new(LimitSpec::own(Key::default(), threshold), Vec::new(), LimiterContext::in_memory(limits))
-    }
-
     /// Waits for a slot until the request's deadline.
     ///
     /// Dropping the future leaves the queue and uses no slot.
@@ -129,7 +123,8 @@ impl RouteLimiter {
     pub fn close(self: &Arc<Self>, at: Instant) {
         let now = clock::now();
         let mut state = self.state.lock();
-        state.close(at, now);
+        state.closes = Some(at);
+        state.review(now);
         state.wake_head();
     }
 
@@ -145,7 +140,7 @@ impl RouteLimiter {
     pub fn verdict(&self, request: &SlotRequest) -> (Duration, Result<(), Refused>) {
         let now = clock::now();
         let mut state = self.state.lock();
-        let expected = state.expected(&request.caller, request.urgency, now).saturating_duration_since(now);
+        let expected = state.expected(&request.caller, request.urgency, now);
         let judged = if self.slots.is_failing() {
             Err(Refused::Unrecorded)
         } else if state.queue.is_empty() && self.slots.can_take(now) {
@@ -168,7 +163,7 @@ impl RouteLimiter {
             allowance: state.allowance(now),
             locked: self.locked(now),
             waiting: state.queue.len(),
-            expected: state.expected(&Caller::anonymous(), Urgency::default(), now).saturating_duration_since(now),
+            expected: state.expected(&Caller::anonymous(), Urgency::default(), now),
             external_locks: state.external_locks,
         }
     }

@@ -13,6 +13,7 @@ use super::{
         window::Denied,
     },
     Attempt, Refused, RouteLimiter,
+    state::refused,
 };
 use crate::os::clock;
 
@@ -35,8 +36,8 @@ impl QueueGuard {
         let now = clock::now();
         let mut state = self.limiter.state.lock();
         state.review_if_due(now);
-        if let Some(refused) = state.refusals.remove(&self.ticket) {
-            return Err(refused);
+        if let Some(refusal) = state.refusals.remove(&self.ticket) {
+            return Err(refusal);
         }
         if self.signal.is_evicted() {
             return Err(state.full(&self.request, now, Limit::Lent));
@@ -56,7 +57,7 @@ impl QueueGuard {
         }
         if now >= deadline {
             let ahead = state.queue.ahead_of(self.ticket);
-            return Err(state.refused(now, ahead));
+            return Err(refused(&self.limiter.slots.outlook(now), ahead));
         }
         Ok(ControlFlow::Continue(until))
     }

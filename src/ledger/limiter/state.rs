@@ -30,7 +30,7 @@ pub(super) struct LimiterState {
     pub(super) refusals: HashMap<Ticket, Refused>,
     pub(super) external_locks: u64,
     /// When the gateway stops, once that is known.
-    closes: Option<Instant>,
+    pub(super) closes: Option<Instant>,
     review: Review,
 }
 
@@ -57,7 +57,7 @@ fn admits(outlook: &Outlook, closes: Option<Instant>, ahead: usize, deadline: In
 }
 
 /// The refusal of a call that has `ahead` others before it and cannot wait for its turn.
-fn refused(outlook: &Outlook, ahead: usize) -> Refused {
+pub(super) fn refused(outlook: &Outlook, ahead: usize) -> Refused {
     let (expected, daily) = outlook.at(ahead);
     if let (Some(until), false) = (outlook.locked_until, daily) {
         return Refused::Locked { retry_after: until.saturating_duration_since(outlook.now) };
@@ -88,12 +88,6 @@ impl LimiterState {
         admits(&outlook, self.closes, ahead, request.deadline)
     }
 
-    /// No call is served after `at`.
-    pub(super) fn close(&mut self, at: Instant, now: Instant) {
-        self.closes = Some(at);
-        self.review(now);
-    }
-
     pub(super) fn join(&mut self, request: &SlotRequest, signal: Arc<WaiterSignal>, now: Instant) -> Ticket {
         let waiter = Waiter { deadline: request.deadline, signal };
         let Joined { ticket, delays } = self.queue.join(&request.caller, request.arrival, request.urgency, now, waiter);
@@ -105,14 +99,13 @@ impl LimiterState {
     }
 
     pub(super) fn full(&mut self, request: &SlotRequest, now: Instant, limit: Limit) -> Refused {
-        let expected = self.expected(&request.caller, request.urgency, now);
-        Refused::Full { retry_after: expected.saturating_duration_since(now), limit }
+        Refused::Full { retry_after: self.expected(&request.caller, request.urgency, now), limit }
     }
 
-    /// When a new call could be served.
-    pub(super) fn expected(&mut self, caller: &Caller, urgency: Urgency, now: Instant) -> Instant {
+    /// How long a new call would wait.
+    pub(super) fn expected(&mut self, caller: &Caller, urgency: Urgency, now: Instant) -> Duration {
         let ahead = self.queue.position(caller, Arrival::New, urgency, now);
-        self.slots.outlook(now).at(ahead).0
+        self.slots.outlook(now).at(ahead).0.saturating_duration_since(now)
     }
 
     pub(super) fn allowance(&self, now: Instant) -> Allowance {
@@ -121,10 +114,6 @@ impl LimiterState {
             allowance.route.remaining = 0;
         }
         allowance
-    }
-
-    pub(super) fn refused(&self, now: Instant, ahead: usize) -> Refused {
-        refused(&self.slots.outlook(now), ahead)
     }
 
     pub(super) fn wake_head(&self) {

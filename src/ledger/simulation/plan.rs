@@ -5,14 +5,14 @@ use super::random::Random;
 pub(super) const MILLISECOND: u64 = 1000;
 const SECOND: u64 = 1000 * MILLISECOND;
 
-/// At most so many calls in any half-open span of `window`.
+/// At most `requests` calls in any half-open span of `window`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) requests: u32,
     pub(super) window: u64,
 }
 
-/// Times are whole microseconds, chances are in a thousand.
+/// Times are in microseconds, probabilities in thousandths.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) seed: u64,
@@ -21,27 +21,27 @@ pub(super) struct Plan {
     pub(super) route: Rule,
     pub(super) day: Option<Rule>,
     pub(super) smooth: bool,
-    /// The longest ways to Zoho and back.
+    /// The longest times to Zoho and back.
     pub(super) out: u64,
     pub(super) back: u64,
-    /// The longest commit, and the longest time between a permit and its first byte.
+    /// The longest commit, and the longest time between an attempt and its first byte.
     pub(super) disk: u64,
     pub(super) connecting: u64,
-    /// A call is given up on its way, and its bytes may still arrive.
+    /// A call is given up in flight, and its bytes may still arrive.
     pub(super) lost: u64,
-    /// A permit is given back unused.
+    /// An attempt is dropped unused.
     pub(super) cancelled: u64,
-    /// An answer breaks off behind its head.
+    /// An answer breaks off after its head.
     pub(super) unread: u64,
-    /// The caller has nothing to send for a while.
+    /// There are no calls to send for a while.
     pub(super) idle: u64,
-    /// Somebody else's calls bring a lock.
+    /// Another client's calls cause a lock.
     pub(super) external: u64,
-    /// What the route's page says of a lock's length; with 0 only the answers tell.
+    /// The length of a lock in the threshold; with 0, only answers contain it.
     pub(super) lock: u64,
-    /// Whether a call during a lock begins it anew.
+    /// Whether a call during a lock starts the lock again.
     pub(super) prolongs: bool,
-    /// The longest life of a process; 0 for ever.
+    /// The longest life of a process; with 0 it is never killed.
     pub(super) life: u64,
 }
 
@@ -55,7 +55,7 @@ impl Plan {
         };
         let route = Rule { requests: 1 + random.below(if seed.is_multiple_of(4) { 60 } else { 12 }) as u32, window };
         let day = (random.below(3) == 0).then(|| match random.below(8) {
-            // More than are told apart, so that they are rounded.
+            // More calls than `Occupancy` has moments, so that they are rounded.
             0 => Rule { requests: 1100, window: window * (20 + random.below(100)) },
             _ => Rule { requests: 1 + random.below(60) as u32, window: window * (1 + random.below(30)) },
         });
@@ -81,7 +81,7 @@ impl Plan {
         }
     }
 
-    /// Nothing goes wrong, and an answer takes at most so long.
+    /// Nothing goes wrong, and an answer takes at most `round_trip`.
     pub(super) fn calm(seed: u64, calls: usize, route: Rule, round_trip: u64) -> Self {
         Self {
             seed,

@@ -1,4 +1,4 @@
-//! Chance, the same again for the same seed.
+//! Random numbers, the same for the same seed.
 
 #[derive(Debug, Clone)]
 pub(super) struct Random(u64);
