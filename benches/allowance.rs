@@ -1,8 +1,8 @@
 //! Measures how much of a threshold is used: `cargo bench --bench allowance`.
 //!
-//! Runs the whole gateway in front of the simulated Zoho, both in this process: 30 calls in any second, a lock of 5 s after
-//! one call too many, 0 to 20 ms of delay each way, 40 callers that send all the time, 60 windows. Prints the share of
-//! 30 calls x 60 windows that Zoho accepted. Results of a run are in `docs/benchmarks.md`.
+//! Runs the whole gateway in front of the simulated Zoho, both in this process: 30 calls in any second, a lock of 5 s
+//! after one call too many, 0 to 20 ms of delay each way, 40 callers that send all the time, 60 windows. Prints the
+//! share of 30 calls x 60 windows that Zoho accepted. Results of a run are in `docs/benchmarks.md`.
 
 #![expect(clippy::print_stdout, reason = "its table is its result")]
 

@@ -31,8 +31,8 @@ struct Calls {
 
 #[derive(Debug)]
 struct Sent {
-    /// `None` for a call that was not sent after all. It stays in the list, because removing it would change the numbers
-    /// of the calls after it.
+    /// `None` for a call that was not sent after all. It stays in the list, because removing it would change the
+    /// numbers of the calls after it.
     window: Option<Arc<Key>>,
     caller: Caller,
     request_id: Box<str>,

@@ -26,8 +26,8 @@ pub(super) struct Forecast {
 }
 
 impl Forecast {
-    /// How many slots are free by which moment, of those in use and of the calls in flight. The first `surplus` of them do
-    /// not count: until they are free, more slots are in use than the threshold has.
+    /// How many slots are free by which moment, of those in use and of the calls in flight. The first `surplus` of them
+    /// do not count: until they are free, more slots are in use than the threshold has.
     pub(super) fn moments(occupancy: &Occupancy, unanswered: (Instant, u32), surplus: u32) -> Vec<(u32, Instant)> {
         let before = occupancy.iter().take_while(|(at, _)| *at <= unanswered.0);
         let after = occupancy.iter().skip_while(|(at, _)| *at <= unanswered.0);
@@ -53,7 +53,8 @@ impl Forecast {
         let first = if slot == 0 {
             head
         } else {
-            // A slot that is in use for longer, after a lost call, comes free after the first slots of the next generation.
+            // A slot that is in use for longer, after a lost call, comes free after the first slots of the next
+            // generation.
             self.comes_free(slot).max(head + self.alone.unwrap_or_default()).min(head + self.generation)
         };
         first + self.generation.saturating_mul(generations)
@@ -93,23 +94,24 @@ mod tests {
         Duration::from_micros(micros)
     }
 
-    /// A window after these calls, each with the time since the one before; the calls in flight; and the present moment.
-    fn window(requests: u32, pace: Pace, trip: u64, history: &[(u64, Outcome)]) -> (Window, Vec<Grant>, Instant) {
+    /// A window after these calls, each with the time since the one before; the calls in flight; and the present
+    /// moment.
+    fn window(requests: u32, pace: Pace, trip: u64, past: &[(u64, Outcome)]) -> (Window, Vec<Grant>, Instant) {
         let mut now = clock::now();
         let threshold = Threshold { lock: micros(100_000), ..threshold_of(requests, micros(1_000_000), pace) };
         let mut window = Window::new(threshold, now);
         let mut unanswered = Vec::new();
-        for &(later, history) in history {
+        for &(later, outcome) in past {
             now += micros(later);
             let Ok(grant) = window.take(now) else { continue };
-            match history {
+            match outcome {
                 Outcome::Unanswered => unanswered.push(grant),
                 Outcome::Lost => window.lost(now, grant),
                 Outcome::Executed | Outcome::Unread | Outcome::Locked => {
                     let sent = now;
                     now += micros(trip);
                     window.answered(now, sent);
-                    match history {
+                    match outcome {
                         Outcome::Executed => window.executed(grant),
                         Outcome::Locked => drop(window.locked(now, None)),
                         _ => window.unread(grant),
@@ -146,8 +148,9 @@ mod tests {
         served
     }
 
-    /// A call was in flight when a lock came that lasts many windows. Its slot was forecast free only a window after the end
-    /// of the lock, and calls that could not wait that long were refused, though they could have been served at its end.
+    /// A call was in flight when a lock came that lasts many windows. Its slot was forecast free only a window after
+    /// the end of the lock, and calls that could not wait that long were refused, though they could have been served at
+    /// its end.
     #[test]
     fn a_lock_outlasts_the_calls_in_flight() {
         let (mut window, _, now) = window(2, Pace::Burst, 1, &[(0, Outcome::Unanswered), (0, Outcome::Executed)]);
@@ -157,7 +160,7 @@ mod tests {
         assert_eq!(forecast.at(1), until + micros(1), "when the probe is answered");
     }
 
-    fn history(kinds: &'static [Outcome]) -> impl Strategy<Value = Vec<(u64, Outcome)>> {
+    fn past(kinds: &'static [Outcome]) -> impl Strategy<Value = Vec<(u64, Outcome)>> {
         vec((0..400_000u64, prop::sample::select(kinds)), 0..12)
     }
 
@@ -165,9 +168,9 @@ mod tests {
         #[test]
         fn is_exact_when_all_are_answered(
             requests in 1..6u32, trip in 0..300_000u64,
-            history in history(&[Outcome::Executed, Outcome::Executed, Outcome::Unread, Outcome::Locked]),
+            past in past(&[Outcome::Executed, Outcome::Executed, Outcome::Unread, Outcome::Locked]),
         ) {
-            let (mut window, unanswered, now) = window(requests, Pace::Burst, trip, &history);
+            let (mut window, unanswered, now) = window(requests, Pace::Burst, trip, &past);
             let forecast = window.forecast(now);
             for (ahead, at) in simulated(window, unanswered, now).into_iter().enumerate() {
                 prop_assert_eq!(forecast.at(ahead) - now, at - now, "{} ahead", ahead);
@@ -178,10 +181,10 @@ mod tests {
         #[test]
         fn is_never_later_than_the_slot(
             requests in 1..6u32, trip in 0..300_000u64, smooth in any::<bool>(),
-            history in history(&[Outcome::Executed, Outcome::Unread, Outcome::Unanswered, Outcome::Lost, Outcome::Locked]),
+            past in past(&[Outcome::Executed, Outcome::Unread, Outcome::Unanswered, Outcome::Lost, Outcome::Locked]),
         ) {
             let pace = if smooth { Pace::Smooth } else { Pace::Burst };
-            let (mut window, unanswered, now) = window(requests, pace, trip, &history);
+            let (mut window, unanswered, now) = window(requests, pace, trip, &past);
             let forecast = window.forecast(now);
             for (ahead, at) in simulated(window, unanswered, now).into_iter().enumerate() {
                 let later = forecast.at(ahead).saturating_duration_since(at);

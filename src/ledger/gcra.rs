@@ -81,8 +81,8 @@ mod tests {
         assert!(gcra.take(now + TEN).is_err());
     }
 
-    /// A task that read the time first may use the limiter last. Its moment was taken as the clock's, and the time up to the
-    /// next call was counted twice.
+    /// A task that read the time first may use the limiter last. Its moment was taken as the clock's, and the time up
+    /// to the next call was counted twice.
     #[test]
     fn an_earlier_moment_does_not_turn_the_clock_back() {
         let (mut gcra, now) = (three_in_thirty_seconds(1), clock::now() + TEN);

@@ -90,9 +90,9 @@ impl Limiters {
         RouteLimit::Limited(limiter)
     }
 
-    /// Creates the limiter of an account's token requests of this kind; call it once for each. After a lost store, all but
-    /// one of its calls count as sent: if all did, ten minutes without a token would be certain, and one request too many
-    /// costs at most that.
+    /// Creates the limiter of an account's token requests of this kind; call it once for each. After a lost store, all
+    /// but one of its calls count as sent: if all did, ten minutes without a token would be certain, and one request
+    /// too many costs at most that.
     #[must_use]
     pub fn token_limiter(&self, account: &Account, kind: &str, threshold: Threshold) -> Arc<RouteLimiter> {
         let key = Key { account: account.name.to_string(), limit: kind.to_owned() };
@@ -112,8 +112,8 @@ impl Limiters {
         }
     }
 
-    /// The gateway stops at this moment. A call that waits for a slot and cannot get one before is refused at once, or as
-    /// soon as this is known. Token requests continue: calls that have a slot need a token.
+    /// The gateway stops at this moment. A call that waits for a slot and cannot get one before is refused at once, or
+    /// as soon as this is known. Token requests continue: calls that have a slot need a token.
     pub fn close(&self, at: Instant) {
         // Must come first: a limiter that is created meanwhile either reads this or is among those below.
         *self.closes.lock() = Some(at);

@@ -1,13 +1,14 @@
 //! The ledger: at most `requests` calls of a route arrive at Zoho in any `window`, and none during a lock.
 //!
-//! Zoho counts calls when they *arrive*; the gateway only knows when it sent and when the answer came. So a slot is in use
-//! from just before the first byte is written until `window` after the answer's head arrived, and a call may be sent only
-//! while fewer than `requests` slots are in use. docs/threshold.md has the proof.
+//! Zoho counts calls when they *arrive*; the gateway only knows when it sent and when the answer came. So a slot is in
+//! use from just before the first byte is written until `window` after the answer's head arrived, and a call may be
+//! sent only while fewer than `requests` slots are in use. docs/threshold.md has the proof.
 //!
-//! It has two parts. The upper part belongs to this process: [`RouteLimiter`] puts a fair queue in front of the slots and
-//! hands out [`Attempt`]s. The lower part, behind the port [`Slots`], counts slots and records them: [`RecordedBackend`]
-//! does so with [`Window`]s in memory, which get the time from outside, and a copy of them in the [`store`]. Each event
-//! of an attempt is a [`Step`], which is applied to the windows and then passed to the [`Observer`]s.
+//! It has two parts. The upper part belongs to this process: [`RouteLimiter`] puts a fair queue in front of the slots
+//! and hands out [`Attempt`]s. The lower part, behind the port [`Slots`], counts slots and records them:
+//! [`RecordedBackend`] does so with [`Window`]s in memory, which get the time from outside, and a copy of them in the
+//! [`store`]. Each event of an attempt is a [`Step`], which is applied to the windows and then passed to the
+//! [`Observer`]s.
 //!
 //! ```
 //! # use std::{num::NonZeroU32, time::Duration};

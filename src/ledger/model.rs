@@ -1,8 +1,9 @@
 //! Cancelling and granting under thousands of schedules: `cargo test --features model --lib ledger::model`.
 //!
-//! This runs the limiter's own code with shuttle's mutex: at each lock shuttle decides which thread continues. The other
-//! mutexes of the ledger (queue capacity, windows, history, journal) are leaves: the limiter's mutex is never locked while
-//! one of them is held, so no thread of a schedule is stopped inside one. If one were, the test would hang.
+//! This runs the limiter's own code with shuttle's mutex: at each lock shuttle decides which thread continues. The
+//! other mutexes of the ledger (queue capacity, windows, history, journal) are leaves: the limiter's mutex is never
+//! locked while one of them is held, so no thread of a schedule is stopped inside one. If one were, the test would
+//! hang.
 //!
 //! The clock only advances when a task sleeps until a near moment: the task advances the clock itself, at a point that
 //! shuttle chooses. Deadlines are far away and never come, so a lost wake-up leaves its waiter waiting for ever, and

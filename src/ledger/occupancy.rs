@@ -4,8 +4,9 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-/// How many different moments are stored. A threshold of up to this many calls is exact. With a greater one, moments are
-/// rounded up to multiples of a grain, so that a day's 25,000 calls, or a test's million, take no more memory than this.
+/// How many different moments are stored. A threshold of up to this many calls is exact. With a greater one, moments
+/// are rounded up to multiples of a grain, so that a day's 25,000 calls, or a test's million, take no more memory than
+/// this.
 const MOMENTS: u32 = 1024;
 
 /// How many slots come free at which moment.

@@ -1,5 +1,5 @@
-//! The port between the upper part of the ledger (queue, fairness, forecast), which belongs to this process, and the lower
-//! part, which counts slots and records them.
+//! The port between the upper part of the ledger (queue, fairness, forecast), which belongs to this process, and the
+//! lower part, which counts slots and records them.
 
 use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
@@ -12,8 +12,8 @@ use super::{
 };
 use crate::zoho::catalogue::Threshold;
 
-/// The window of daily limits, and the longest of all. Zoho does not say when its day begins, so any span of this length
-/// counts.
+/// The window of daily limits, and the longest of all. Zoho does not say when its day begins, so any span of this
+/// length counts.
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One limit that a call counts against.

@@ -78,8 +78,8 @@ fn after_a_lock_a_probe_goes_before_the_others() {
     assert!(window.take(until).is_err(), "the probe uses a slot too");
 }
 
-/// A store was lost while calls were in flight. Their answers might have reported a lock, but after the window that counted
-/// as used up, as many calls as the threshold allows went at once.
+/// A store was lost while calls were in flight. Their answers might have reported a lock, but after the window that
+/// counted as used up, as many calls as the threshold allows went at once.
 #[test]
 fn after_a_lost_store_a_probe_goes_first() {
     let now = clock::now();
@@ -90,8 +90,8 @@ fn after_a_lost_store_a_probe_goes_first() {
     assert_eq!(window.take(free).unwrap_err(), Denied::Unanswered);
 }
 
-/// The probe after a lock was in flight when the answer to an older call reported the next lock. The probe's own answer,
-/// from before that lock, was taken as the end of it, and all other calls went into the lock.
+/// The probe after a lock was in flight when the answer to an older call reported the next lock. The probe's own
+/// answer, from before that lock, was taken as the end of it, and all other calls went into the lock.
 #[test]
 fn an_answer_from_before_a_lock_does_not_end_it() {
     let now = clock::now();

@@ -70,7 +70,7 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// Whether fewer slots are free, or as many but the next one later.
+    /// Whether fewer slots are free, or the same number and the next one comes later.
     pub(super) fn is_tighter_than(&self, other: &Self) -> bool {
         (self.remaining, Reverse(self.reset)) < (other.remaining, Reverse(other.reset))
     }
@@ -101,7 +101,7 @@ impl Window {
     #[must_use]
     pub fn restored(threshold: Threshold, row: &Row, now: Instant) -> Self {
         let mut window = Self::new(threshold, now);
-        // The row counts from the answer with the old window; what counts is the present window.
+        // The row's moments use the old window, so they are moved to the present one.
         let moved = |at: Instant| (at + threshold.window).checked_sub(row.window).unwrap_or(at);
         for &(at, slots) in &row.charges {
             window.occupancy.occupy(moved(at), slots);
@@ -112,8 +112,8 @@ impl Window {
         window
     }
 
-    /// The window after the record of earlier processes was lost, except perhaps their lock. All slots count as used until
-    /// `since`, and a probe goes first, because an earlier process may have received a lock, or may have ended before it.
+    /// The window after the record of earlier processes was lost, except perhaps their lock. All slots count as used
+    /// until `since`, and a probe goes first: an earlier process may have received a lock, or may have ended before it.
     #[must_use]
     pub fn worst(threshold: Threshold, lock: Option<Instant>, since: Instant, now: Instant) -> Self {
         let mut window = Self::new(threshold, now);
@@ -235,8 +235,8 @@ impl Window {
         Some(until)
     }
 
-    /// Whether a lock that is reported now must come from another client: none was known, and fewer of our own calls than
-    /// the threshold can have arrived within a window.
+    /// Whether a lock that is reported now must come from another client: none was known, and fewer of our own calls
+    /// than the threshold can have arrived within a window.
     pub fn has_free_slots(&mut self, now: Instant) -> bool {
         self.occupancy.expire(now);
         self.lock.is_none() && self.in_use() < self.slots
@@ -253,8 +253,8 @@ impl Window {
         self.lock = None;
     }
 
-    /// The end of the lock during which this grant must not be used. `None` if it may be used: there is no lock, or it is
-    /// the probe after the lock.
+    /// The end of the lock during which this grant must not be used. `None` if it may be used: there is no lock, or it
+    /// is the probe after the lock.
     #[must_use]
     pub fn held_back(&self, grant: Grant) -> Option<Instant> {
         self.lock.filter(|lock| !lock.awaits(grant)).map(|lock| lock.until)

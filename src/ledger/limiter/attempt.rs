@@ -13,9 +13,9 @@ use crate::os::clock;
 
 /// The right to send one call once. Only the ledger makes attempts, and only a call with one can be sent.
 ///
-/// Each event of its life is a [`Step`], which is applied to the ledger and then passed to the observers. Dropped before
-/// [`sending`](Self::sending), it gives its slot back. Dropped later without an answer, it keeps its slot in use until
-/// no byte of the call can arrive any more.
+/// Each event of its life is a [`Step`], which is applied to the ledger and then passed to the observers. Dropped
+/// before [`sending`](Self::sending), it gives its slot back. Dropped later without an answer, it keeps its slot in use
+/// until no byte of the call can arrive any more.
 #[derive(Debug)]
 pub struct Attempt {
     key: Arc<Key>,

@@ -1,7 +1,7 @@
 //! The upper part of the ledger: a fair queue in front of the slots of one account and route.
 //!
-//! Only the call at the head of the queue sleeps until the next slot; the others sleep until they are woken. A call that
-//! leaves the queue, for any reason, wakes the new head. A slot is handed out once it is recorded.
+//! Only the call at the head of the queue sleeps until the next slot; the others sleep until they are woken. A call
+//! that leaves the queue, for any reason, wakes the new head. A slot is handed out once it is recorded.
 
 mod attempt;
 mod queue_guard;
@@ -43,7 +43,7 @@ pub enum Refused {
         /// Whether the account's daily limit is the reason.
         daily: bool,
     },
-    /// The call is locked for longer than its wait.
+    /// The route is locked for longer than the call's wait.
     Locked {
         /// Until the lock ends.
         retry_after: Duration,
@@ -79,7 +79,7 @@ pub struct LimiterStatus {
 }
 
 impl RouteLimiter {
-    /// With an empty queue. Each call counts against `own` and against all of `wider`.
+    /// A limiter with an empty queue. Each call counts against `own` and against all of `wider`.
     pub(super) fn new(own: LimitSpec, wider: Vec<LimitSpec>, context: LimiterContext) -> Arc<Self> {
         let key = Arc::new(own.key.clone());
         let slots: Arc<dyn Slots> = context.backend.slots(own, wider).into();
@@ -118,8 +118,8 @@ impl RouteLimiter {
         }
     }
 
-    /// The gateway stops at this moment. A call that waits and cannot be served before it is refused at once, or as soon
-    /// as this is known.
+    /// The gateway stops at this moment. A call that waits and cannot be served before it is refused at once, or as
+    /// soon as this is known.
     pub fn close(self: &Arc<Self>, at: Instant) {
         let now = clock::now();
         let mut state = self.state.lock();
@@ -128,7 +128,8 @@ impl RouteLimiter {
         state.wake_head();
     }
 
-    /// What is left for new calls. Waiting calls go first: while there are any, nothing is left of the route's threshold.
+    /// What is left for new calls. Waiting calls go first: while there are any, nothing is left of the route's
+    /// threshold.
     #[must_use]
     pub fn allowance(&self) -> Allowance {
         self.state.lock().allowance(clock::now())

@@ -189,8 +189,8 @@ impl<W> Backlog<W> {
         paid.map_or(self.virtual_time, |(_, tag)| self.virtual_time.max(*tag))
     }
 
-    /// How many of the other flows' waiters are served before the turn at `tag` of the flow at `index`. Of equal tags, the
-    /// one of the earlier flow goes first.
+    /// How many of the other flows' waiters are served before the turn at `tag` of the flow at `index`. Of equal tags,
+    /// the one of the earlier flow goes first.
     fn others_before(&self, tag: Tag, index: usize) -> usize {
         let others = self.flows.iter().enumerate().filter(|(other, _)| *other != index);
         others.map(|(other, flow)| flow.served_before(if other < index { tag.just_after() } else { tag })).sum()

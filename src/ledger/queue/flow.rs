@@ -1,8 +1,8 @@
 //! The waiters of one caller, and when its turns come.
 //!
-//! Within a caller, urgent calls go first, but waiting counts too: the sort key is a waiter's arrival plus a handicap by
-//! urgency ([`AGEING`](super::enqueued_at::AGEING)). Within one urgency that is the order of arrival, so one list for
-//! each urgency is enough, and the head is the least of eight.
+//! Within a caller, urgent calls go first, but waiting counts too: the sort key is a waiter's arrival plus a handicap
+//! by urgency ([`AGEING`](super::enqueued_at::AGEING)). Within one urgency that is the order of arrival, so one list
+//! for each urgency is enough, and the head is the least of eight.
 
 use super::{
     Lane, Ticket, Urgency,

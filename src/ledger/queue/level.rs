@@ -74,7 +74,8 @@ impl<W> Level<W> {
         entry.waiter.is_some().then(|| (entry.arrival, self.present.count(index)))
     }
 
-    /// How many arrived at moments for which `early` is true. If it is true for a moment, it must be for all earlier ones.
+    /// How many arrived at moments for which `early` is true. If it is true for a moment, it must be for all earlier
+    /// ones.
     pub(super) fn count(&self, early: impl Fn(EnqueuedAt) -> bool) -> usize {
         self.present.count(self.entries.partition_point(|entry| early(entry.arrival)))
     }

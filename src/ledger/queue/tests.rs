@@ -186,7 +186,8 @@ fn urgent_calls_go_first_and_waiting_counts() {
     labels.join_with(&anonymous, 3, "d");
     labels.join_with(&anonymous, 0, "a");
     assert_eq!(labels.order(), "adg");
-    // At 35 s the background call and a new urgent one are due at the same time; the urgent one goes first, for the last time.
+    // At 35 s the background call and a new urgent one are due at the same time; the urgent one goes first, for the
+    // last time.
     labels.later(Duration::from_secs(35));
     labels.join_with(&anonymous, 0, "b");
     labels.later(Duration::from_millis(1));

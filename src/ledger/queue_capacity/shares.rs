@@ -2,8 +2,8 @@
 //!
 //! A caller's share of a limit is in proportion to its weight among the callers that wait, the new one included, and at
 //! least one call. A call of a caller below its share replaces one of the caller that is furthest above its own, in
-//! proportion to its weight. Evictions leave each caller at its share or above (in bytes, at most one call below), leave
-//! it at least one call, and spare the calls that returned from a lock.
+//! proportion to its weight. Evictions leave each caller at its share or above (in bytes, at most one call below),
+//! leave it at least one call, and spare the calls that returned from a lock.
 //!
 //! With n waiters of c callers entering costs O(log n), and O(log n + c) for each evicted call.
 

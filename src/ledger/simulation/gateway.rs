@@ -38,13 +38,13 @@ impl Gateway {
         known: Known,
         now: Instant,
     ) -> (Self, Vec<(Key, Row)>) {
-        let past = Recovered::new(memory, now);
-        let left = past.left();
+        let recovered = Recovered::new(memory, now);
+        let left = recovered.left();
         let pace = if plan.smooth { Pace::Smooth } else { Pace::Burst };
         let route = threshold(rule, plan.lock, pace);
-        let window = past.window(&LimitSpec::own(key("route"), route), now);
+        let window = recovered.window(&LimitSpec::own(key("route"), route), now);
         let day = plan.day.map(|rule| {
-            let mut day = past.window(&LimitSpec::own(key("daily"), threshold(rule, 0, Pace::Burst)), now);
+            let mut day = recovered.window(&LimitSpec::own(key("daily"), threshold(rule, 0, Pace::Burst)), now);
             day.forget_lock();
             day
         });
@@ -80,7 +80,7 @@ impl Gateway {
         self.changed = true;
     }
 
-    /// The next commit has something to write.
+    /// Marks the state as changed, so that the next commit writes it.
     pub(super) fn touch(&mut self) {
         self.changed = true;
     }

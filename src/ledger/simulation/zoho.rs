@@ -51,8 +51,8 @@ impl Meter {
         self.rules.len() - 1
     }
 
-    /// Another rule holds from now on. The gateway has already forgotten the calls outside the old window, so a rule with a
-    /// longer window can only count the calls from here on.
+    /// Another rule holds from now on. The gateway has already forgotten the calls outside the old window, so a rule
+    /// with a longer window can only count the calls from here on.
     pub(super) fn change(&mut self, rule: Rule, now: u64) {
         let old = self.rule();
         self.arrivals.retain(|at| at + old.window > now);

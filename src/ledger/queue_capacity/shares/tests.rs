@@ -153,8 +153,8 @@ fn the_newest_weight_counts_and_leaving_frees_everything() {
 }
 
 proptest! {
-    /// In any order of calls: the limit holds, a caller below its share gets in while another one is above, and evictions
-    /// bring no caller below its share.
+    /// In any order of calls: the limit holds, a caller below its share gets in while another one is above, and
+    /// evictions bring no caller below its share.
     #[test]
     fn shares_hold(moves in proptest::collection::vec((0_usize..4, any::<bool>(), 0_usize..100), 1..120), limit in 1_usize..12) {
         let callers = [caller("a", 1), caller("b", 1), caller("c", 2), caller("d", 7)];
