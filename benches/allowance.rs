@@ -1,8 +1,8 @@
-//! How much of a threshold is used: `cargo bench --bench allowance`.
+//! Measures how much of a threshold is used: `cargo bench --bench allowance`.
 //!
-//! The whole gateway in front of the simulated Zoho, both in this process: 30 calls in any second, a lock of 5 s after one
-//! call too many, 0 to 20 ms of delay each way, 40 callers that always want more, 60 windows. The bench prints the share
-//! of 30 calls x 60 windows that Zoho accepted. Results of a run are in `docs/benchmarks.md`.
+//! Runs the whole gateway in front of the simulated Zoho, both in this process: 30 calls in any second, a lock of 5 s
+//! after one call too many, 0 to 20 ms of delay each way, 40 callers that send all the time, 60 windows. Prints the
+//! share of 30 calls x 60 windows that Zoho accepted. Results of a run are in `docs/benchmarks.md`.
 
 #![expect(clippy::print_stdout, reason = "its table is its result")]
 
@@ -57,7 +57,7 @@ async fn main() {
     );
 }
 
-/// Starts a gateway that keeps its state in `state`. Returns its address.
+/// Starts a gateway with its state in `state`. Returns its address.
 async fn gateway(zoho: &str, state: &str) -> String {
     let text = format!(
         r#"

@@ -1,7 +1,7 @@
-//! What the ledger and its queue cost: `cargo bench --bench ledger`.
+//! Measures the time and memory of the ledger and its queue: `cargo bench --bench ledger`.
 //!
-//! Absolute times depend on the machine; the peer in the same run, governor's GCRA, gives the ratio. Results of a run
-//! are in `docs/benchmarks.md`.
+//! Absolute times depend on the machine, so each is compared with governor's GCRA in the same run. Results of a run are
+//! in `docs/benchmarks.md`.
 
 #![expect(clippy::print_stdout, reason = "its table is its result")]
 
@@ -33,17 +33,17 @@ use zoho_gateway::{
 const ROUNDS: usize = 7;
 
 fn main() {
-    // The queue's timers belong to a runtime, though nothing here ever waits for one.
+    // The queue's timers need a runtime, though no test here waits for one.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let _inside = runtime.enter();
     let gcra = median(|| per_operation(1_000_000, check_gcra()));
-    let bucket = median(|| per_operation(1_000_000, grant_by_bucket()));
-    let limiter = median(|| per_operation(1_000_000, grant_by_line()));
+    let window = median(|| per_operation(1_000_000, take_from_window()));
+    let limiter = median(|| per_operation(1_000_000, attempt_by_limiter()));
     report("governor: one check", gcra, gcra);
-    report("bucket: take, answered", bucket, gcra);
-    report("line: permit, sent, answered, executed", limiter, gcra);
-    // Kept, so that what comes next cannot use memory that was given back.
-    let _kept = buckets(100_000);
+    report("window: take a slot, answer it", window, gcra);
+    report("limiter: attempt, sent, answered, executed", limiter, gcra);
+    // Kept, so that the next measurement cannot use freed memory.
+    let _kept = full_windows(100_000);
     queue(100_000, gcra);
     runtime.block_on(journal());
 }
@@ -62,77 +62,77 @@ fn check_gcra() -> impl FnMut() {
     }
 }
 
-/// A bucket of 30 slots that is always nearly full.
-fn grant_by_bucket() -> impl FnMut() {
-    let mut bucket = Window::new(threshold(30, Duration::from_micros(29)), clock::now());
+/// Takes slots from a window of 30 that is always nearly full.
+fn take_from_window() -> impl FnMut() {
+    let mut window = Window::new(threshold(30, Duration::from_micros(29)), clock::now());
     let mut now = clock::now();
     move || {
         now += Duration::from_micros(1);
-        black_box(bucket.take(now)).expect("a slot has come free");
-        bucket.answered(now, now);
+        black_box(window.take(now)).expect("a slot has come free");
+        window.answered(now, now);
     }
 }
 
-fn grant_by_line() -> impl FnMut() {
-    let limiter = RouteLimiter::in_memory(threshold(1_000_000, Duration::from_millis(1)), Limits::NOBODY);
+fn attempt_by_limiter() -> impl FnMut() {
+    let limiter = limiter(threshold(1_000_000, Duration::from_millis(1)), Limits::NOBODY);
     move || {
-        let Poll::Ready(Ok(mut permit)) = poll(limiter.attempt(SlotRequest::plain(clock::now()))) else {
+        let Poll::Ready(Ok(mut attempt)) = poll(limiter.attempt(SlotRequest::plain(clock::now()))) else {
             unreachable!("a million slots in a millisecond are enough")
         };
-        permit.sending().expect("no lock");
-        permit.answered(StatusCode::OK);
-        permit.judged(true);
+        attempt.sending().expect("no lock");
+        attempt.answered(StatusCode::OK);
+        attempt.judged(true);
     }
 }
 
-/// Many waiters in one line: what each costs to come and to go, and to keep.
-fn queue(waiters: usize, peer: f64) {
-    let limiter = RouteLimiter::in_memory(threshold(1, Duration::from_secs(1)), Limits::calls(waiters));
+/// Many waiters in one queue: the time to enter and to leave, and the memory.
+fn queue(waiters: usize, reference: f64) {
+    let limiter = limiter(threshold(1, Duration::from_secs(1)), Limits::calls(waiters));
     let held = poll(limiter.attempt(SlotRequest::plain(clock::now())));
     let far = clock::now() + Duration::from_secs(1_000_000);
     let before = resident();
     let mut waiting: Vec<_> = Vec::with_capacity(waiters);
     let began = clock::now();
     for _ in 0..waiters {
-        let mut permit = Box::pin(limiter.attempt(SlotRequest::plain(far)));
-        assert!(permit.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "it has to wait");
-        waiting.push(permit);
+        let mut attempt = Box::pin(limiter.attempt(SlotRequest::plain(far)));
+        assert!(attempt.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "it has to wait");
+        waiting.push(attempt);
     }
     let entered = began.elapsed().as_secs_f64() / waiters as f64;
     let memory = resident().saturating_sub(before);
     let began = clock::now();
-    // From the middle, the back and the front alike.
+    // From the middle, the back and the front.
     while !waiting.is_empty() {
-        let place = waiting.len() / 2;
-        drop(waiting.swap_remove(place));
+        let index = waiting.len() / 2;
+        drop(waiting.swap_remove(index));
     }
     let left = began.elapsed().as_secs_f64() / waiters as f64;
     drop(held);
-    report(&format!("line of {waiters}: enter"), entered, peer);
-    report(&format!("line of {waiters}: leave"), left, peer);
-    println!("line of {waiters}: {} MiB", memory / 1024);
+    report(&format!("queue of {waiters}: enter"), entered, reference);
+    report(&format!("queue of {waiters}: leave"), left, reference);
+    println!("queue of {waiters}: {} MiB", memory / 1024);
 }
 
-fn buckets(number: usize) -> Vec<Arc<RouteLimiter>> {
+fn full_windows(number: usize) -> Vec<Arc<RouteLimiter>> {
     let before = resident();
     let all = Limiters::in_memory(Limits::NOBODY);
     let limiters = many(&all, number, threshold(30, Duration::from_secs(60)));
     for limiter in &limiters {
-        // All slots charged: the most that a bucket holds.
+        // All slots in use: a window needs most memory then.
         for _ in 0..30 {
-            let Poll::Ready(Ok(mut permit)) = poll(limiter.attempt(SlotRequest::plain(clock::now()))) else {
+            let Poll::Ready(Ok(mut attempt)) = poll(limiter.attempt(SlotRequest::plain(clock::now()))) else {
                 unreachable!("thirty slots are free")
             };
-            permit.sending().expect("no lock");
-            permit.answered(StatusCode::OK);
-            permit.judged(true);
+            attempt.sending().expect("no lock");
+            attempt.answered(StatusCode::OK);
+            attempt.judged(true);
         }
     }
-    println!("{number} full buckets: {} MiB", resident().saturating_sub(before) / 1024);
+    println!("{number} windows, all slots in use: {} MiB", resident().saturating_sub(before) / 1024);
     limiters
 }
 
-/// What it costs that every call is on the disk before it is sent: one at a time, and as many as ask at once.
+/// The cost of recording each call on disk before it is sent: one call at a time, and many at once.
 async fn journal() {
     let folder = tempfile::tempdir().expect("a folder");
     let opened = Store::open(folder.path()).expect("a new store");
@@ -143,10 +143,10 @@ async fn journal() {
     let context = LimiterContext { backend, ..LimiterContext::in_memory(limits) };
     let limiters = many(&Limiters::new(context), 1000, threshold(400, Duration::from_secs(60)));
     let call = async |limiter: &Arc<RouteLimiter>| {
-        let mut permit = limiter.attempt(SlotRequest::plain(clock::now())).await.expect("a free slot and a disk");
-        permit.sending().expect("no lock");
-        permit.answered(StatusCode::OK);
-        permit.judged(true);
+        let mut attempt = limiter.attempt(SlotRequest::plain(clock::now())).await.expect("a free slot and a disk");
+        attempt.sending().expect("no lock");
+        attempt.answered(StatusCode::OK);
+        attempt.judged(true);
     };
 
     let mut alone: Vec<_> = Vec::new();
@@ -176,11 +176,15 @@ async fn journal() {
     journal.close().await;
 }
 
-/// Limiters of one account and so many routes.
+fn limiter(threshold: Threshold, limits: Limits) -> Arc<RouteLimiter> {
+    many(&Limiters::in_memory(limits), 1, threshold).remove(0)
+}
+
+/// The limiters of one account and `number` routes.
 fn many(limiters: &Limiters, number: usize, threshold: Threshold) -> Vec<Arc<RouteLimiter>> {
     let (account, route) = (
         account(),
-        Catalogue::published().expect("the catalogue").find("people.lms.share-course").expect("it").clone(),
+        Catalogue::published().expect("the catalogue").find("people.lms.share-course").expect("a route").clone(),
     );
     let limiter = |number| {
         let id = RouteId::new(&format!("people.bench.call-{number}"));
@@ -201,7 +205,7 @@ fn account() -> Account {
     }
 }
 
-/// User and system time of this process, of Linux, where a tick is a hundredth of a second.
+/// User and system time of this process on Linux, where a tick is a hundredth of a second.
 fn cpu_seconds() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -228,13 +232,13 @@ fn median(mut measure: impl FnMut() -> f64) -> f64 {
     measured[ROUNDS / 2]
 }
 
-/// Resident memory in KiB, of Linux.
+/// Resident memory in KiB, on Linux.
 fn resident() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or_default()
 }
 
-fn report(what: &str, seconds: f64, peer: f64) {
-    println!("{what}: {:.0} ns, {:.1} x governor's check", seconds * 1e9, seconds / peer);
+fn report(what: &str, seconds: f64, reference: f64) {
+    println!("{what}: {:.0} ns, {:.1} x governor's check", seconds * 1e9, seconds / reference);
 }

@@ -1,4 +1,4 @@
-//! Who sent what, when: kept for a post-mortem, in case a lock comes that the ledger did not see coming.
+//! The last calls that were sent, kept for a post-mortem in case Zoho reports a lock that the ledger did not expect.
 
 use std::{collections::VecDeque, sync::Arc, time::SystemTime};
 
@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use super::{Caller, Key, SlotRequest, Step};
 use crate::os::clock;
 
-/// How many calls are kept over all buckets: some megabytes, and more than a busy gateway sends in a minute.
+/// How many calls of all windows are kept: some megabytes, and more than a busy gateway sends in a minute.
 const CALLS: usize = 16_384;
 
-/// How many incidents are shown; the store keeps as many.
+/// How many incidents are kept; the store keeps the same number.
 const INCIDENTS: usize = 32;
 
-/// The last calls of all buckets, and the incidents so far.
+/// The last calls of all windows, and the last incidents.
 #[derive(Debug, Default)]
 pub struct CallHistory {
     calls: Mutex<Calls>,
@@ -25,13 +25,14 @@ pub struct CallHistory {
 #[derive(Debug, Default)]
 struct Calls {
     kept: VecDeque<Sent>,
-    /// The number of the first one kept.
+    /// The number of the first call in `kept`.
     first: u64,
 }
 
 #[derive(Debug)]
 struct Sent {
-    /// `None` for a call that was not sent after all; taken out, it would shift the numbers behind it.
+    /// `None` for a call that was not sent after all. It stays in the list, because removing it would change the
+    /// numbers of the calls after it.
     window: Option<Arc<Key>>,
     caller: Caller,
     request_id: Box<str>,
@@ -39,29 +40,29 @@ struct Sent {
     ended: Option<End>,
 }
 
-/// When a call ended for us.
+/// When a call ended for the gateway.
 #[derive(Debug, Clone, Copy)]
 struct End {
     at: Instant,
     answered: bool,
 }
 
-/// A lock that came while the ledger had free slots: another client uses the same quota, most likely a gateway.
+/// A lock that came while the ledger had free slots: another client, probably another gateway, uses the same quota.
 #[derive(Debug, Serialize)]
 pub(super) struct Incident<'a> {
-    /// When it was met, RFC 3339.
+    /// When the lock was reported, as RFC 3339.
     pub(super) at: String,
     pub(super) account: &'a str,
     pub(super) route: &'a str,
     /// The threshold.
     pub(super) requests: u32,
     pub(super) window_seconds: f64,
-    /// How many of our own calls were charged at most.
+    /// How many slots of our own calls were in use.
     pub(super) charged: u32,
     pub(super) locked_for_seconds: f64,
     /// Our own calls of the last window, oldest first.
     pub(super) calls: Vec<SentCall>,
-    /// Whether there were more of them than are kept.
+    /// Whether `calls` has all of them; older ones may no longer be kept.
     pub(super) calls_are_complete: bool,
 }
 
@@ -71,25 +72,25 @@ pub(super) struct SentCall {
     caller: String,
     request_id: Box<str>,
     sent_at: String,
-    /// `null` when no answer was seen yet.
+    /// `null` without an answer.
     answered_after_seconds: Option<f64>,
 }
 
 impl CallHistory {
-    /// The incidents that an earlier process kept, oldest first.
+    /// Starts with the incidents of earlier processes, oldest first.
     #[must_use]
     pub fn with(incidents: &[String]) -> Self {
         let parsed = incidents.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
         Self { calls: Mutex::default(), incidents: Mutex::new(parsed) }
     }
 
-    /// The incidents that are kept, oldest first.
+    /// The last incidents, oldest first.
     #[must_use]
     pub fn incidents(&self) -> Vec<serde_json::Value> {
         self.incidents.lock().iter().cloned().collect()
     }
 
-    /// A call is sent now. Returns its number.
+    /// Adds a call that is sent at `at`. Returns its number.
     pub(super) fn sent(&self, window: &Arc<Key>, request: &SlotRequest, at: Instant) -> u64 {
         let sent = Sent {
             window: Some(Arc::clone(window)),
@@ -107,7 +108,7 @@ impl CallHistory {
         calls.first + calls.kept.len() as u64 - 1
     }
 
-    /// This happened to the call of this number.
+    /// Applies a step to the call of this number.
     pub(super) fn step(&self, number: u64, step: &Step) {
         let answered = match step {
             Step::NotSent => None,
@@ -115,7 +116,7 @@ impl CallHistory {
             Step::Lost => Some(false),
             _ => return,
         };
-        if let Some(sent) = self.calls.lock().of(number) {
+        if let Some(sent) = self.calls.lock().get_mut(number) {
             match answered {
                 Some(answered) => sent.ended = Some(End { at: clock::now(), answered }),
                 None => sent.window = None,
@@ -123,7 +124,7 @@ impl CallHistory {
         }
     }
 
-    /// The calls of a bucket that may have arrived since `since`, and whether that is all of them.
+    /// The calls of a window that may have arrived since `since`, and whether the list is complete.
     pub(super) fn calls(&self, window: &Key, since: Instant) -> (Vec<SentCall>, bool) {
         let (now, wall) = (clock::now(), clock::wall());
         let calls = self.calls.lock();
@@ -139,7 +140,7 @@ impl CallHistory {
         (calls.kept.iter().filter(arrived).map(call).collect(), complete)
     }
 
-    /// Keeps an incident. Returns its text.
+    /// Adds an incident. Returns its JSON.
     pub(super) fn keep(&self, incident: &Incident<'_>) -> String {
         let value = serde_json::to_value(incident).unwrap_or_default();
         let text = value.to_string();
@@ -153,13 +154,13 @@ impl CallHistory {
 }
 
 impl Calls {
-    fn of(&mut self, number: u64) -> Option<&mut Sent> {
-        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.kept.get_mut(place)
+    fn get_mut(&mut self, number: u64) -> Option<&mut Sent> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.kept.get_mut(index)
     }
 }
 
-/// A moment as people and programs read it.
+/// A moment as RFC 3339, in milliseconds.
 pub(super) fn rfc3339(wall: SystemTime) -> String {
     let rounded = jiff::Timestamp::try_from(wall).and_then(|at| at.round(jiff::Unit::Millisecond));
     rounded.map_or_else(|_| String::new(), |at| at.to_string())

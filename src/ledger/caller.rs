@@ -1,4 +1,4 @@
-//! Who waits, as far as fairness is concerned.
+//! Whose call waits: the name and weight that the queue's fairness uses.
 
 use std::{
     hash::{Hash, Hasher},
@@ -6,15 +6,15 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-/// The greatest weight: a caller of weight 1 beside it still gets every thousandth turn.
+/// The greatest weight: next to it, a caller of weight 1 still gets about every thousandth turn.
 const MAX_WEIGHT: NonZeroU32 = NonZeroU32::MIN.saturating_add(999);
 
-/// Shared, because most gateways know no other caller and would make this name for every call.
+/// Shared, because most gateways have no other caller and would allocate this name for each call.
 static ANONYMOUS: LazyLock<Caller> = LazyLock::new(|| Caller::new("anonymous", NonZeroU32::MIN));
 
-/// Somebody who calls through the gateway, and its share where several wait. Cheap to clone.
+/// A caller, and its weight in the queue. Cheap to clone.
 ///
-/// Two callers are the same if their names are; the weight is what the newest call says.
+/// Callers with the same name are equal; the weight of the newest call counts.
 #[derive(Debug, Clone)]
 pub struct Caller {
     name: Arc<str>,
@@ -22,15 +22,15 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A caller and its weight, which is at most 1000: more counts as 1000.
+    /// A caller with this weight; more than 1000 counts as 1000.
     ///
-    /// A caller of weight 2 gets two turns for each turn of one of weight 1, while both wait.
+    /// While both wait, a caller of weight 2 gets two turns for each turn of a caller of weight 1.
     #[must_use]
     pub fn new(name: &str, weight: NonZeroU32) -> Self {
         Self { name: Arc::from(name), weight: weight.min(MAX_WEIGHT) }
     }
 
-    /// All those who did not say who they are, as one caller of weight 1.
+    /// All unknown callers, as one caller of weight 1.
     #[must_use]
     pub fn anonymous() -> Self {
         ANONYMOUS.clone()
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_makes_the_caller() {
+    fn callers_are_equal_by_name() {
         let two = NonZeroU32::new(2).unwrap();
         assert_eq!(Caller::new("a", NonZeroU32::MIN), Caller::new("a", two));
         assert_ne!(Caller::new("a", two), Caller::new("b", two));
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_end_at_a_thousand() {
+    fn weights_are_at_most_a_thousand() {
         assert_eq!(Caller::new("a", NonZeroU32::MAX).weight().get(), 1000);
         assert_eq!(Caller::anonymous().weight().get(), 1);
     }

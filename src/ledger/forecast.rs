@@ -1,4 +1,4 @@
-//! When a bucket could serve a caller that has so many others before it.
+//! When a window could serve a call that has a given number of others before it.
 
 use std::time::Duration;
 
@@ -6,27 +6,28 @@ use tokio::time::Instant;
 
 use super::occupancy::Occupancy;
 
-/// A bucket's future, if nobody leaves the queue and answers take as long as usual.
+/// When a window's slots come free, if no call leaves the queue and answers take as long as usual.
 #[derive(Debug)]
 pub(super) struct Forecast {
-    /// From here on calls may go.
+    /// Calls may be sent from this moment on.
     pub(super) opens: Instant,
-    /// At first one goes alone and this long passes before the next.
+    /// The first call is a probe: the next one goes this much later.
     pub(super) alone: Option<Duration>,
+    /// How many slots there are.
     pub(super) requests: u32,
-    /// Slots free already.
+    /// How many are free already.
     pub(super) free: u32,
-    /// How many of the others have come free by when, earliest first.
+    /// How many of the others are free by which moment, earliest first.
     pub(super) moments: Vec<(u32, Instant)>,
-    /// From sending a call until its slot is free again.
+    /// The time from sending a call until its slot is free again.
     pub(super) generation: Duration,
-    /// Where calls are spread: when the next may go, and how long after it the one behind.
+    /// With `pace = "smooth"`: when the next call may go, and the interval between calls.
     pub(super) pace: Option<(Instant, Duration)>,
 }
 
 impl Forecast {
-    /// How many slots have come free by when, of the charges and the calls on their way that are left once `surplus` of
-    /// them have come free: until then more are charged than the threshold has.
+    /// How many slots are free by which moment, of those in use and of the calls in flight. The first `surplus` of them
+    /// do not count: until they are free, more slots are in use than the threshold has.
     pub(super) fn moments(occupancy: &Occupancy, unanswered: (Instant, u32), surplus: u32) -> Vec<(u32, Instant)> {
         let before = occupancy.iter().take_while(|(at, _)| *at <= unanswered.0);
         let after = occupancy.iter().skip_while(|(at, _)| *at <= unanswered.0);
@@ -38,21 +39,22 @@ impl Forecast {
         counted.filter(|(count, _)| *count > 0).collect()
     }
 
-    /// When the caller is served that has `ahead` others before it.
+    /// When a call with `ahead` others before it is served.
     pub(super) fn at(&self, ahead: usize) -> Instant {
         let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
         let by_slots = self.by_slots(ahead);
         self.pace.map_or(by_slots, |(next, interval)| by_slots.max(next + interval.saturating_mul(ahead)))
     }
 
-    /// Slots come free in one order again and again, a generation apart.
+    /// Each slot comes free again one generation later, always in the same order.
     fn by_slots(&self, ahead: u32) -> Instant {
         let (slot, generations) = (ahead % self.requests, ahead / self.requests);
         let head = self.comes_free(0).max(self.opens);
         let first = if slot == 0 {
             head
         } else {
-            // One that is charged for longer, after a lost call, is passed by those that come round again.
+            // A slot that is in use for longer, after a lost call, comes free after the first slots of the next
+            // generation.
             self.comes_free(slot).max(head + self.alone.unwrap_or_default()).min(head + self.generation)
         };
         first + self.generation.saturating_mul(generations)
@@ -78,9 +80,9 @@ mod tests {
 
     const CALLERS: usize = 60;
 
-    /// One thing that happened to the bucket, and how long after the one before it.
+    /// What became of a call.
     #[derive(Debug, Clone, Copy)]
-    enum Recovered {
+    enum Outcome {
         Executed,
         Unread,
         Unanswered,
@@ -92,25 +94,26 @@ mod tests {
         Duration::from_micros(micros)
     }
 
-    /// A bucket with a past, the calls on their way, and now.
-    fn window(requests: u32, pace: Pace, trip: u64, past: &[(u64, Recovered)]) -> (Window, Vec<Grant>, Instant) {
+    /// A window after these calls, each with the time since the one before; the calls in flight; and the present
+    /// moment.
+    fn window(requests: u32, pace: Pace, trip: u64, past: &[(u64, Outcome)]) -> (Window, Vec<Grant>, Instant) {
         let mut now = clock::now();
         let threshold = Threshold { lock: micros(100_000), ..threshold_of(requests, micros(1_000_000), pace) };
         let mut window = Window::new(threshold, now);
         let mut unanswered = Vec::new();
-        for &(later, past) in past {
+        for &(later, outcome) in past {
             now += micros(later);
             let Ok(grant) = window.take(now) else { continue };
-            match past {
-                Recovered::Unanswered => unanswered.push(grant),
-                Recovered::Lost => window.lost(now, grant),
-                Recovered::Executed | Recovered::Unread | Recovered::Locked => {
+            match outcome {
+                Outcome::Unanswered => unanswered.push(grant),
+                Outcome::Lost => window.lost(now, grant),
+                Outcome::Executed | Outcome::Unread | Outcome::Locked => {
                     let sent = now;
                     now += micros(trip);
                     window.answered(now, sent);
-                    match past {
-                        Recovered::Executed => window.executed(grant),
-                        Recovered::Locked => drop(window.locked(now, None)),
+                    match outcome {
+                        Outcome::Executed => window.executed(grant),
+                        Outcome::Locked => drop(window.locked(now, None)),
                         _ => window.unread(grant),
                     }
                 }
@@ -119,24 +122,24 @@ mod tests {
         (window, unanswered, now)
     }
 
-    /// When callers who wait for nothing but the bucket are served, one by one, each answer taking the usual time.
+    /// When calls that only wait for the window are served, one by one, if each answer takes the usual time.
     fn simulated(mut window: Window, unanswered: Vec<Grant>, mut now: Instant) -> Vec<Instant> {
-        let trip = window.usual_round_trip();
-        let mut on_their_way: Vec<_> = unanswered.into_iter().map(|grant| (now + trip, now, grant)).collect();
+        let trip = window.round_trip;
+        let mut in_flight: Vec<_> = unanswered.into_iter().map(|grant| (now + trip, now, grant)).collect();
         let mut served = Vec::new();
         while served.len() < CALLERS {
-            on_their_way.retain(|&(at, sent, grant)| {
+            in_flight.retain(|&(at, sent, grant)| {
                 if at <= now {
                     window.answered(at, sent);
                     window.executed(grant);
                 }
                 at > now
             });
-            let next = on_their_way.iter().map(|(at, ..)| *at).min();
+            let next = in_flight.iter().map(|(at, ..)| *at).min();
             match window.take(now) {
                 Ok(grant) => {
                     served.push(now);
-                    on_their_way.push((now + trip, now, grant));
+                    in_flight.push((now + trip, now, grant));
                 }
                 Err(Denied::Until(at)) => now = next.map_or(at, |next| next.min(at)),
                 Err(Denied::Unanswered) => now = next.expect("an answer comes"),
@@ -145,19 +148,19 @@ mod tests {
         served
     }
 
-    /// A call was still on its way when a lock came that outlasts its window many times. Its slot was forecast free only a
-    /// window after the lock's end, and whoever could not wait that long was turned away, though it could have been
-    /// served at the lock's end.
+    /// A call was in flight when a lock came that lasts many windows. Its slot was forecast free only a window after
+    /// the end of the lock, and calls that could not wait that long were refused, though they could have been served at
+    /// its end.
     #[test]
-    fn a_lock_outlasts_the_calls_on_their_way() {
-        let (mut window, _, now) = window(2, Pace::Burst, 1, &[(0, Recovered::Unanswered), (0, Recovered::Executed)]);
+    fn a_lock_outlasts_the_calls_in_flight() {
+        let (mut window, _, now) = window(2, Pace::Burst, 1, &[(0, Outcome::Unanswered), (0, Outcome::Executed)]);
         let until = window.locked(now, Some(micros(9_000_000))).unwrap();
         let forecast = window.forecast(now);
         assert_eq!(forecast.at(0), until);
-        assert_eq!(forecast.at(1), until + micros(1), "when it is known how the first one went");
+        assert_eq!(forecast.at(1), until + micros(1), "when the probe is answered");
     }
 
-    fn past(kinds: &'static [Recovered]) -> impl Strategy<Value = Vec<(u64, Recovered)>> {
+    fn past(kinds: &'static [Outcome]) -> impl Strategy<Value = Vec<(u64, Outcome)>> {
         vec((0..400_000u64, prop::sample::select(kinds)), 0..12)
     }
 
@@ -165,7 +168,7 @@ mod tests {
         #[test]
         fn is_exact_when_all_are_answered(
             requests in 1..6u32, trip in 0..300_000u64,
-            past in past(&[Recovered::Executed, Recovered::Executed, Recovered::Unread, Recovered::Locked]),
+            past in past(&[Outcome::Executed, Outcome::Executed, Outcome::Unread, Outcome::Locked]),
         ) {
             let (mut window, unanswered, now) = window(requests, Pace::Burst, trip, &past);
             let forecast = window.forecast(now);
@@ -174,11 +177,11 @@ mod tests {
             }
         }
 
-        /// So nobody is turned away who could have been served.
+        /// So each call that can be served in time is accepted.
         #[test]
-        fn is_never_later_than_it_comes(
+        fn is_never_later_than_the_slot(
             requests in 1..6u32, trip in 0..300_000u64, smooth in any::<bool>(),
-            past in past(&[Recovered::Executed, Recovered::Unread, Recovered::Unanswered, Recovered::Lost, Recovered::Locked]),
+            past in past(&[Outcome::Executed, Outcome::Unread, Outcome::Unanswered, Outcome::Lost, Outcome::Locked]),
         ) {
             let pace = if smooth { Pace::Smooth } else { Pace::Burst };
             let (mut window, unanswered, now) = window(requests, pace, trip, &past);

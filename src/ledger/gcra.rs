@@ -1,4 +1,4 @@
-//! governor's GCRA with our own time: `burst` calls at once, and then one each interval.
+//! governor's GCRA with our own clock: `burst` calls at once, then one per interval.
 
 use std::{cell::Cell, num::NonZeroU32, time::Duration};
 
@@ -10,19 +10,20 @@ use governor::{
 };
 use tokio::time::Instant;
 
-/// A rate limiter that never reads the time itself.
+/// A rate limiter that gets the time from its caller.
 #[derive(Debug)]
 pub struct Gcra {
-    limiter: RateLimiter<NotKeyed, InMemoryState, Question, NoOpMiddleware<Duration>>,
+    limiter: RateLimiter<NotKeyed, InMemoryState, Now, NoOpMiddleware<Duration>>,
+    /// When it was first used; `Now` counts from here.
     first: Option<Instant>,
     interval: Duration,
 }
 
-/// governor's clock: when the current question was asked, counted from the first one.
+/// governor's clock: the `now` of the current call, counted from the first one.
 #[derive(Debug, Default)]
-struct Question(Cell<Duration>);
+struct Now(Cell<Duration>);
 
-impl Clock for Question {
+impl Clock for Now {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
@@ -31,12 +32,12 @@ impl Clock for Question {
 }
 
 impl Gcra {
-    /// `requests` in each `window`, evenly spread, and of them `burst` at once.
+    /// Allows `requests` per `window`, evenly spread, of which `burst` may come at once.
     #[must_use]
     pub fn new(requests: NonZeroU32, window: Duration, burst: NonZeroU32) -> Self {
         let interval = (window / requests.get()).max(Duration::from_nanos(1));
         let quota = Quota::with_period(interval).unwrap_or(Quota::per_second(NonZeroU32::MAX));
-        let limiter = RateLimiter::direct_with_clock(quota.allow_burst(burst), Question::default());
+        let limiter = RateLimiter::direct_with_clock(quota.allow_burst(burst), Now::default());
         Self { limiter, first: None, interval }
     }
 
@@ -46,15 +47,14 @@ impl Gcra {
         self.interval
     }
 
-    /// Allows a call at `now`, or returns when it will be allowed. Time never goes back: an earlier `now` than that of
-    /// the last question counts as that one.
+    /// Allows a call at `now`. Time does not go back: a `now` before the last one counts as the last one.
     ///
     /// # Errors
-    /// The moment of the next call.
+    /// When the next call is allowed.
     pub fn take(&mut self, now: Instant) -> Result<(), Instant> {
         let first = *self.first.get_or_insert(now);
-        let Question(asked) = self.limiter.clock();
-        asked.set(asked.get().max(now.saturating_duration_since(first)));
+        let Now(latest) = self.limiter.clock();
+        latest.set(latest.get().max(now.saturating_duration_since(first)));
         self.limiter.check().map_err(|not_until| first + not_until.earliest_possible())
     }
 }
@@ -81,8 +81,8 @@ mod tests {
         assert!(gcra.take(now + TEN).is_err());
     }
 
-    /// A caller that read the time first may ask last. Its moment counted as the clock's, and the time up to the next
-    /// question was counted twice.
+    /// A task that read the time first may use the limiter last. Its moment was taken as the clock's, and the time up
+    /// to the next call was counted twice.
     #[test]
     fn an_earlier_moment_does_not_turn_the_clock_back() {
         let (mut gcra, now) = (three_in_thirty_seconds(1), clock::now() + TEN);

@@ -1,4 +1,4 @@
-//! The queue's manners.
+//! The limiter: its queue, its locks and its record.
 
 use std::{collections::BTreeMap, fs, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
@@ -22,12 +22,12 @@ fn saturated(retry_after: Duration) -> Refused {
 
 const FAR: Duration = Duration::from_secs(3600);
 
-/// A line of its own before `places` places.
-fn limiter(requests: u32, places: usize) -> Arc<RouteLimiter> {
-    line_of(requests, Vec::new(), LimiterContext::in_memory(Limits::calls(places)))
+/// A limiter for `waiting` waiting calls, which shares nothing with others.
+fn limiter(requests: u32, waiting: usize) -> Arc<RouteLimiter> {
+    limiter_of(requests, Vec::new(), LimiterContext::in_memory(Limits::calls(waiting)))
 }
 
-fn line_of(requests: u32, wider: Vec<LimitSpec>, context: LimiterContext) -> Arc<RouteLimiter> {
+fn limiter_of(requests: u32, wider: Vec<LimitSpec>, context: LimiterContext) -> Arc<RouteLimiter> {
     RouteLimiter::new(LimitSpec::own(Key::default(), threshold(requests, 1000, Pace::Burst)), wider, context)
 }
 
@@ -42,10 +42,10 @@ fn request(deadline: Instant, arrival: Arrival) -> SlotRequest {
 
 /// Sends a call that is answered at once.
 async fn served(limiter: &Arc<RouteLimiter>, wait: Duration) -> Result<Instant, Refused> {
-    let mut permit = limiter.attempt(request(clock::now() + wait, Arrival::New)).await?;
-    permit.sending().unwrap();
-    permit.answered(StatusCode::OK);
-    permit.judged(true);
+    let mut attempt = limiter.attempt(request(clock::now() + wait, Arrival::New)).await?;
+    attempt.sending().unwrap();
+    attempt.answered(StatusCode::OK);
+    attempt.judged(true);
     Ok(clock::now())
 }
 
@@ -60,7 +60,7 @@ async fn serves_in_order_of_arrival() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_be_served_in_time_hears_so_at_once() {
+async fn a_call_that_cannot_be_served_in_time_is_refused_at_once() {
     let limiter = limiter(1, 100);
     served(&limiter, FAR).await.unwrap();
     let start = clock::now();
@@ -71,7 +71,7 @@ async fn who_cannot_be_served_in_time_hears_so_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_queue_before_a_caller_counts_into_its_wait() {
+async fn the_calls_ahead_count_into_the_wait() {
     let limiter = limiter(1, 100);
     let waiting: Vec<_> = (0..3)
         .map(|_| {
@@ -89,7 +89,7 @@ async fn the_queue_before_a_caller_counts_into_its_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_hangs_up_spends_nothing_and_wakes_the_next() {
+async fn a_caller_that_hangs_up_wakes_the_next() {
     let limiter = limiter(1, 100);
     served(&limiter, FAR).await.unwrap();
     let (start, quota) = (clock::now(), limiter.allowance().route);
@@ -104,12 +104,12 @@ async fn a_caller_that_hangs_up_spends_nothing_and_wakes_the_next() {
     });
     tokio::task::yield_now().await;
     head.abort();
-    assert_eq!(next.await.unwrap().unwrap() - start, ms(1000), "the next one takes the slot of the first");
+    assert_eq!(next.await.unwrap().unwrap() - start, ms(1000), "the next one takes its slot");
     assert_eq!(quota.remaining, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_end_is_known_nobody_waits_beyond_it() {
+async fn no_call_waits_beyond_the_stop() {
     let limiter = limiter(1, 100);
     served(&limiter, FAR).await.unwrap();
     let start = clock::now();
@@ -125,7 +125,7 @@ async fn when_the_end_is_known_nobody_waits_beyond_it() {
         .collect();
     tokio::task::yield_now().await;
     limiter.close(start + ms(2000));
-    assert_eq!(served(&limiter, FAR).await, Err(Refused::Closing), "nor does a newcomer");
+    assert_eq!(served(&limiter, FAR).await, Err(Refused::Closing), "nor does a new one");
     let mut outcomes = Vec::new();
     for call in waiting {
         outcomes.push(call.await.unwrap());
@@ -135,7 +135,7 @@ async fn when_the_end_is_known_nobody_waits_beyond_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_outlasts_the_end_is_told_when_it_comes() {
+async fn a_lock_beyond_the_stop_refuses_at_once() {
     let limiter = limiter(1, 100);
     served(&limiter, FAR).await.unwrap();
     let start = clock::now();
@@ -154,14 +154,14 @@ async fn a_lock_that_outlasts_the_end_is_told_when_it_comes() {
     );
 }
 
-/// The verdict on each wait is what a call would meet that came now, and asking spends nothing.
-fn verdict_is_true(limiter: &Arc<RouteLimiter>, state: &str) {
+/// For each wait the verdict is the result that a call would get now, and asking for it changes nothing.
+fn check_verdicts(limiter: &Arc<RouteLimiter>, state: &str) {
     for wait in [0, 1, 999, 1000, 2999, 3000, 3_600_000] {
         let request = || request(clock::now() + ms(wait), Arrival::New);
         let before = limiter.allowance();
         let (expected, verdict) = limiter.verdict(&request());
         assert_eq!(limiter.allowance(), before, "{state}, {wait} ms");
-        // A permit that is dropped unused is given back, and so is a place in the queue.
+        // An attempt that is dropped unused gives its slot back, and a dropped future leaves the queue.
         match limiter.attempt(request()).now_or_never() {
             Some(Ok(_)) => assert_eq!((expected, verdict), (Duration::ZERO, Ok(())), "{state}, {wait} ms"),
             Some(Err(refused)) => assert_eq!(verdict, Err(refused), "{state}, {wait} ms"),
@@ -171,11 +171,11 @@ fn verdict_is_true(limiter: &Arc<RouteLimiter>, state: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_verdict_is_what_a_call_would_meet() {
+async fn a_verdict_is_the_result_of_a_call() {
     let limiter = limiter(1, 3);
-    verdict_is_true(&limiter, "fresh");
+    check_verdicts(&limiter, "fresh");
     served(&limiter, FAR).await.unwrap();
-    verdict_is_true(&limiter, "saturated");
+    check_verdicts(&limiter, "saturated");
     let mut waiting = Vec::new();
     for count in 1..=3 {
         waiting.push(tokio::spawn({
@@ -183,24 +183,24 @@ async fn a_verdict_is_what_a_call_would_meet() {
             async move { served(&limiter, FAR).await }
         }));
         tokio::task::yield_now().await;
-        verdict_is_true(&limiter, &format!("{count} waiting"));
+        check_verdicts(&limiter, &format!("{count} waiting"));
     }
     for call in waiting {
         call.await.unwrap().unwrap();
     }
     limiter.lock(Some(ms(2500)));
-    verdict_is_true(&limiter, "locked");
+    check_verdicts(&limiter, "locked");
     tokio::time::advance(ms(2500)).await;
-    verdict_is_true(&limiter, "after the lock");
+    check_verdicts(&limiter, "after the lock");
 
     let context = LimiterContext::in_memory(Limits::calls(3));
-    let limiter = line_of(5, vec![day(threshold(1, 5000, Pace::Burst))], context);
+    let limiter = limiter_of(5, vec![day(threshold(1, 5000, Pace::Burst))], context);
     served(&limiter, FAR).await.unwrap();
-    verdict_is_true(&limiter, "the day is spent");
+    check_verdicts(&limiter, "the day is used up");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_waiting_room_is_bounded() {
+async fn the_queue_is_bounded() {
     let limiter = limiter(1, 1);
     served(&limiter, FAR).await.unwrap();
     let waiting = tokio::spawn({
@@ -213,11 +213,11 @@ async fn the_waiting_room_is_bounded() {
     served(&limiter, FAR).await.unwrap();
 }
 
-/// Its place in a line of its own is given up by itself, since a line is never reached into from another one.
+/// It leaves its own limiter's queue itself, since a limiter does not change another one's queue.
 #[tokio::test(start_paused = true)]
-async fn whose_seat_is_needed_hears_so_at_once_in_whatever_line_it_waits() {
+async fn an_evicted_call_is_refused_at_once_at_any_limiter() {
     let context = LimiterContext::in_memory(Limits::calls(4));
-    let (first, second) = (line_of(1, Vec::new(), context.clone()), line_of(1, Vec::new(), context));
+    let (first, second) = (limiter_of(1, Vec::new(), context.clone()), limiter_of(1, Vec::new(), context.clone()));
     let of = |name: &str, weight: u32| {
         let caller = Caller::new(name, NonZeroU32::new(weight).unwrap());
         SlotRequest { caller, ..request(clock::now() + FAR, Arrival::New) }
@@ -242,7 +242,9 @@ async fn whose_seat_is_needed_hears_so_at_once_in_whatever_line_it_waits() {
         tokio::task::yield_now().await;
     }
     for evicted in lent.drain(1..) {
-        let Err(Refused::Full { retry_after, limit: Limit::Lent }) = evicted.await.unwrap() else { panic!("told") };
+        let Err(Refused::Full { retry_after, limit: Limit::Lent }) = evicted.await.unwrap() else {
+            panic!("not evicted")
+        };
         assert!(retry_after >= ms(1000));
     }
     assert_eq!(clock::now(), start, "at once");
@@ -253,14 +255,14 @@ async fn whose_seat_is_needed_hears_so_at_once_in_whatever_line_it_waits() {
     for owner in owners {
         owner.await.unwrap().unwrap();
     }
-    assert_eq!(first.context().room.waiting(), 0);
+    assert_eq!(context.capacity.waiting(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
+async fn a_lock_refuses_calls_that_cannot_wait_for_it() {
     let limiter = limiter(1, 100);
-    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
-    permit.sending().unwrap();
+    let mut attempt = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
+    attempt.sending().unwrap();
     let start = clock::now();
     let short = tokio::spawn({
         let limiter = Arc::clone(&limiter);
@@ -271,28 +273,28 @@ async fn a_lock_tells_those_at_once_who_cannot_wait_for_it() {
         async move { served(&limiter, FAR).await }
     });
     tokio::task::yield_now().await;
-    permit.answered(StatusCode::OK);
-    assert_eq!(permit.locked(None).unwrap().until, start + ms(5000));
+    attempt.answered(StatusCode::OK);
+    assert_eq!(attempt.locked(None).unwrap().until, start + ms(5000));
     assert_eq!(short.await.unwrap(), Err(Refused::Locked { retry_after: ms(5000) }));
     assert_eq!(clock::now(), start);
-    drop(permit);
+    drop(attempt);
     assert_eq!(long.await.unwrap().unwrap() - start, ms(5000));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
+async fn a_call_that_hit_a_lock_goes_before_later_ones() {
     let limiter = limiter(1, 100);
-    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
-    permit.sending().unwrap();
-    permit.answered(StatusCode::OK);
+    let mut attempt = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
+    attempt.sending().unwrap();
+    attempt.answered(StatusCode::OK);
     let start = clock::now();
     let later = tokio::spawn({
         let limiter = Arc::clone(&limiter);
         async move { served(&limiter, FAR).await }
     });
     tokio::task::yield_now().await;
-    permit.locked(None);
-    drop(permit);
+    attempt.locked(None);
+    drop(attempt);
     let mut again = limiter.attempt(request(start + FAR, Arrival::Requeued)).await.unwrap();
     assert_eq!(clock::now() - start, ms(5000));
     again.sending().unwrap();
@@ -302,20 +304,20 @@ async fn a_call_that_met_a_lock_goes_before_those_who_came_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
+async fn calls_that_hit_a_lock_keep_their_order_and_get_in() {
     let limiter = limiter(1, 1);
-    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
-    permit.sending().unwrap();
-    permit.answered(StatusCode::OK);
-    permit.locked(None);
-    drop(permit);
+    let mut attempt = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
+    attempt.sending().unwrap();
+    attempt.answered(StatusCode::OK);
+    attempt.locked(None);
+    drop(attempt);
     let back = |arrival| {
         let limiter = Arc::clone(&limiter);
         async move {
-            let mut permit = limiter.attempt(request(clock::now() + FAR, arrival)).await?;
-            permit.sending().unwrap();
-            permit.answered(StatusCode::OK);
-            permit.judged(true);
+            let mut attempt = limiter.attempt(request(clock::now() + FAR, arrival)).await?;
+            attempt.sending().unwrap();
+            attempt.answered(StatusCode::OK);
+            attempt.judged(true);
             Ok::<_, Refused>(clock::now())
         }
     };
@@ -327,54 +329,53 @@ async fn those_who_met_a_lock_keep_their_order_and_are_not_turned_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_never_sent_is_given_back() {
+async fn an_attempt_never_sent_gives_its_slot_back() {
     let limiter = limiter(1, 100);
     drop(limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap());
-    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
-    permit.sending().unwrap();
-    permit.not_sent();
-    drop(permit);
+    let mut attempt = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
+    attempt.sending().unwrap();
+    attempt.not_sent();
+    drop(attempt);
     assert!(served(&limiter, ms(0)).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_without_an_answer_is_not() {
+async fn an_attempt_without_an_answer_keeps_its_slot() {
     let limiter = limiter(1, 100);
-    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
-    permit.sending().unwrap();
-    drop(permit);
+    let mut attempt = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
+    attempt.sending().unwrap();
+    drop(attempt);
     let retry_after = ms(1000) + NO_ANSWER_GRACE;
     assert_eq!(served(&limiter, ms(0)).await, Err(saturated(retry_after)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_can_no_longer_be_served_hears_so_at_once() {
+async fn a_call_that_is_now_too_late_is_refused_at_once() {
     let limiter = limiter(1, 100);
-    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
-    permit.sending().unwrap();
+    let mut attempt = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
+    attempt.sending().unwrap();
     let start = clock::now();
     let waiting = tokio::spawn({
         let limiter = Arc::clone(&limiter);
         async move { served(&limiter, ms(4000)).await }
     });
     tokio::task::yield_now().await;
-    drop(permit);
+    drop(attempt);
     let retry_after = ms(1000) + NO_ANSWER_GRACE;
     assert_eq!(waiting.await.unwrap(), Err(saturated(retry_after)));
     assert_eq!(clock::now(), start);
 }
 
-/// The day's bucket waited for the call that goes alone after a kill and never heard of its end, so that of each life of
-/// the process one call was served.
+/// The day's window waited for the probe after a kill and never learned its result, so each process served one call.
 #[tokio::test(start_paused = true)]
-async fn a_day_that_began_before_a_kill_goes_on() {
+async fn a_day_that_began_before_a_kill_continues() {
     let day = day(threshold(5, 60_000, Pace::Burst));
     let row = Row { window: day.threshold.window, in_flight: 1, ..Row::default() };
     let left = StartState::Kept(BTreeMap::from([(day.key.clone(), row)]));
     let recovered = Arc::new(Recovered::new(left, clock::now()));
     let backend = Arc::new(RecordedBackend::new(recovered, Journal::in_memory()));
     let context = LimiterContext { backend, ..LimiterContext::in_memory(Limits::calls(100)) };
-    let limiter = line_of(10, vec![day], context);
+    let limiter = limiter_of(10, vec![day], context);
     for _ in 0..4 {
         served(&limiter, ms(0)).await.unwrap();
     }
@@ -383,7 +384,7 @@ async fn a_day_that_began_before_a_kill_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_held_when_a_lock_comes_is_worth_nothing() {
+async fn an_attempt_from_before_a_lock_must_not_be_sent() {
     let limiter = limiter(3, 100);
     let mut first = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
     let mut held = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
@@ -398,20 +399,20 @@ async fn a_permit_held_when_a_lock_comes_is_worth_nothing() {
     drop((held, connecting));
     tokio::time::sleep_until(until).await;
     let mut probe = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
-    assert_eq!(probe.sending(), Ok(()), "the one that goes alone may");
+    assert_eq!(probe.sending(), Ok(()), "the probe may");
 }
 
-/// A call of some caller in a task of its own, which has taken its place when this returns.
+/// A call in its own task, which has joined the queue when this returns.
 async fn spawned(
     limiter: &Arc<RouteLimiter>,
     request: SlotRequest,
 ) -> tokio::task::JoinHandle<Result<Instant, Refused>> {
     let limiter = Arc::clone(limiter);
     let call = tokio::spawn(async move {
-        let mut permit = limiter.attempt(request).await?;
-        permit.sending().unwrap();
-        permit.answered(StatusCode::OK);
-        permit.judged(true);
+        let mut attempt = limiter.attempt(request).await?;
+        attempt.sending().unwrap();
+        attempt.answered(StatusCode::OK);
+        attempt.judged(true);
         Ok(clock::now())
     });
     tokio::task::yield_now().await;
@@ -440,7 +441,7 @@ async fn shares_follow_the_weights_while_both_flood() {
     for (name, call) in calls {
         served.push((call.await.unwrap().unwrap() - start, name));
     }
-    // The first window was free before the heavy one came. After 33 more it has none left.
+    // The first window was free before the heavy caller came. After 33 more it has no calls left.
     for second in 1..33 {
         let of = |caller| served.iter().filter(|(at, name)| at.as_secs() == second && *name == caller).count();
         assert_eq!((of("light"), of("heavy")), (1, 3), "in second {second}");
@@ -448,7 +449,7 @@ async fn shares_follow_the_weights_while_both_flood() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_urgent_are_served_first() {
+async fn urgent_calls_are_served_first() {
     let limiter = limiter(1, 100);
     served(&limiter, FAR).await.unwrap();
     let start = clock::now();
@@ -464,44 +465,44 @@ async fn the_urgent_are_served_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_overtaken_hears_so_before_its_deadline_and_the_others_are_served_by_theirs() {
+async fn overtaken_calls_are_refused_and_the_others_served() {
     let limiter = limiter(1, 100);
     served(&limiter, FAR).await.unwrap();
     let start = clock::now();
     let first = spawned(&limiter, urgent(7, start + ms(1000))).await;
     let second = spawned(&limiter, urgent(7, start + ms(2000))).await;
     let third = spawned(&limiter, urgent(7, start + ms(5000))).await;
-    let mut newcomers = Vec::new();
+    let mut urgent_calls = Vec::new();
     for last in 1..=2 {
-        newcomers.push(spawned(&limiter, urgent(0, start + ms(1000 * last))).await);
+        urgent_calls.push(spawned(&limiter, urgent(0, start + ms(1000 * last))).await);
     }
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
-    assert!(clock::now() - start < ms(1000), "both have heard by {:?}", clock::now() - start);
+    assert!(clock::now() - start < ms(1000), "both are refused by {:?}", clock::now() - start);
     assert!(matches!(first, Err(Refused::Saturated { .. })), "{first:?}");
     assert!(matches!(second, Err(Refused::Saturated { .. })), "{second:?}");
-    for newcomer in newcomers {
-        newcomer.await.unwrap().unwrap();
+    for call in urgent_calls {
+        call.await.unwrap().unwrap();
     }
-    // Those who left are not before it any more.
+    // The refused calls are no longer ahead of it.
     assert_eq!(third.await.unwrap().unwrap() - start, ms(3000));
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_leave_a_lock_do_not_count_as_ahead() {
+async fn calls_refused_by_a_lock_do_not_count_as_ahead() {
     let limiter = limiter(1, 100);
-    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
-    permit.sending().unwrap();
+    let mut attempt = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
+    attempt.sending().unwrap();
     let start = clock::now();
     let mut short = Vec::new();
     for _ in 0..4 {
         short.push(spawned(&limiter, request(start + ms(4999), Arrival::New)).await);
     }
-    // The lock ends at 5 s, and both can be served by 6 s, but only if the others have gone.
+    // The lock ends at 5 s, and both can be served by 6 s, but only if the others are removed.
     let one = spawned(&limiter, request(start + ms(5000), Arrival::New)).await;
     let other = spawned(&limiter, request(start + ms(6000), Arrival::New)).await;
-    permit.answered(StatusCode::OK);
-    permit.locked(None);
-    drop(permit);
+    attempt.answered(StatusCode::OK);
+    attempt.locked(None);
+    drop(attempt);
     for call in short {
         assert_eq!(call.await.unwrap(), Err(Refused::Locked { retry_after: ms(5000) }));
     }
@@ -511,17 +512,17 @@ async fn those_who_leave_a_lock_do_not_count_as_ahead() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_hear_of_a_lock_at_once() {
+async fn a_lock_refuses_ten_thousand_calls_at_once() {
     let limiter = limiter(1, 10_000);
-    let mut permit = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
-    permit.sending().unwrap();
+    let mut attempt = limiter.attempt(request(clock::now(), Arrival::New)).await.unwrap();
+    attempt.sending().unwrap();
     let (start, long) = (clock::now(), 10 * FAR);
     let mut waiting = Vec::new();
     for _ in 0..10_000 {
         waiting.push(spawned(&limiter, request(start + long, Arrival::New)).await);
     }
-    permit.answered(StatusCode::OK);
-    permit.locked(Some(2 * long));
+    attempt.answered(StatusCode::OK);
+    attempt.locked(Some(2 * long));
     for call in waiting {
         assert_eq!(call.await.unwrap(), Err(Refused::Locked { retry_after: 2 * long }));
     }
@@ -530,10 +531,10 @@ async fn ten_thousand_hear_of_a_lock_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_lines_share_a_day() {
+async fn two_limiters_share_a_day() {
     let context = LimiterContext::in_memory(Limits::calls(100));
     let day = day(threshold(3, 100_000, Pace::Burst));
-    let [one, other] = [2, 5].map(|requests| line_of(requests, vec![day.clone()], context.clone()));
+    let [one, other] = [2, 5].map(|requests| limiter_of(requests, vec![day.clone()], context.clone()));
     served(&one, FAR).await.unwrap();
     served(&other, FAR).await.unwrap();
     let held = other.attempt(request(clock::now(), Arrival::New)).await.unwrap();
@@ -541,14 +542,14 @@ async fn two_lines_share_a_day() {
     assert_eq!(
         served(&one, ms(5000)).await,
         Err(Refused::Saturated { retry_after: ms(100_000), daily: true }),
-        "the route has room, the day has none"
+        "the route has a free slot, the day has none"
     );
     let waiting = spawned(&one, request(start + FAR, Arrival::New)).await;
     assert_eq!(other.allowance().daily.unwrap().remaining, 0);
     drop(held);
     let allowance = other.allowance();
-    assert_eq!(allowance.route.remaining, 4, "a permit given back gives back both");
-    // The other line cannot wake this one, which looks by itself every now and then.
+    assert_eq!(allowance.route.remaining, 4, "an unused attempt gives both slots back");
+    // The other limiter cannot wake this one, which checks again by itself every now and then.
     assert!(waiting.await.unwrap().unwrap() - start <= ms(1000));
     assert_eq!(one.allowance().daily.unwrap().remaining, 0);
 }
@@ -560,7 +561,7 @@ async fn a_call_counts_against_all_limits_of_its_route() {
         Key { limit: "hour".to_owned(), ..Key::default() },
         threshold_of(5, Duration::from_secs(60), Pace::Burst),
     );
-    let limiter = line_of(
+    let limiter = limiter_of(
         2,
         vec![day(threshold(7, 1_000_000, Pace::Burst)), hour],
         LimiterContext::in_memory(Limits::calls(100)),
@@ -569,16 +570,16 @@ async fn a_call_counts_against_all_limits_of_its_route() {
     for second in [0, 0, 1, 1, 2, 60, 60] {
         assert_eq!((served(&limiter, FAR).await.unwrap() - start).as_secs(), second);
     }
-    // The hour has slots, the day has none.
-    let day_is_spent = Refused::Saturated { retry_after: ms(940_000), daily: true };
-    assert_eq!(served(&limiter, ms(0)).await, Err(day_is_spent));
+    // The hour has free slots, the day has none.
+    let day_is_used_up = Refused::Saturated { retry_after: ms(940_000), daily: true };
+    assert_eq!(served(&limiter, ms(0)).await, Err(day_is_used_up));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_that_has_no_slot_takes_none_of_the_others() {
     let narrow = LimitSpec::own(Key { limit: "hour".to_owned(), ..Key::default() }, threshold(1, 60_000, Pace::Burst));
     let limiter =
-        line_of(5, vec![day(threshold(9, 100_000, Pace::Burst)), narrow], LimiterContext::in_memory(Limits::NOBODY));
+        limiter_of(5, vec![day(threshold(9, 100_000, Pace::Burst)), narrow], LimiterContext::in_memory(Limits::NOBODY));
     served(&limiter, ms(0)).await.unwrap();
     for _ in 0..3 {
         assert!(served(&limiter, ms(0)).await.is_err());
@@ -587,7 +588,7 @@ async fn a_limit_that_has_no_slot_takes_none_of_the_others() {
     assert_eq!(
         (allowance.route.remaining, allowance.daily.unwrap().remaining),
         (0, 8),
-        "the tightest of its own, the day's"
+        "the tightest of its own limits, and the day's"
     );
     tokio::time::advance(ms(60_000)).await;
     assert_eq!(limiter.allowance().daily.unwrap().remaining, 8);
@@ -603,7 +604,7 @@ fn kept_in(dir: &Path) -> (Arc<RouteLimiter>, Journal) {
     (RouteLimiter::new(LimitSpec::own(Key::default(), threshold), Vec::new(), context), journal)
 }
 
-/// What a process would find that began now: the folder is copied, since one process alone may use it.
+/// What a process would find if it started now. Works on a copy, since only one process may use the directory.
 fn found_in(dir: &Path) -> StartState {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(dir).unwrap() {
@@ -613,22 +614,22 @@ fn found_in(dir: &Path) -> StartState {
     Store::open(copy.path()).unwrap().memory
 }
 
-/// With a real clock: a paused one runs ahead while the journal's thread works.
+/// With a real clock: a paused clock would advance while the journal's thread works.
 #[tokio::test]
-async fn a_permit_is_on_the_disk_when_it_is_handed_out() {
+async fn an_attempt_is_on_the_disk_when_it_is_handed_out() {
     let dir = tempfile::tempdir().unwrap();
     let (limiter, journal) = kept_in(dir.path());
     for grant in 1..=2 {
-        let permit = limiter.attempt(request(clock::now() + FAR, Arrival::New)).await.unwrap();
+        let attempt = limiter.attempt(request(clock::now() + FAR, Arrival::New)).await.unwrap();
         let StartState::Kept(rows) = found_in(dir.path()) else { panic!("not kept") };
         assert_eq!(rows[&Key::default()].in_flight, grant);
-        std::mem::forget(permit);
+        std::mem::forget(attempt);
     }
     journal.close().await;
 }
 
 #[tokio::test]
-async fn without_a_store_nothing_is_sent_until_it_is_there_again() {
+async fn no_call_is_sent_until_the_store_works_again() {
     let root = tempfile::tempdir().unwrap();
     let (dir, away) = (root.path().join("state"), root.path().join("away"));
     let (limiter, journal) = kept_in(&dir);
@@ -638,7 +639,7 @@ async fn without_a_store_nothing_is_sent_until_it_is_there_again() {
     first.locked(None);
     let mut probe = limiter.attempt(request(clock::now() + FAR, Arrival::New)).await.unwrap();
 
-    // The open files would still do, but that the lock is over has to be written into a file beside them.
+    // The open files would still work, but the end of the lock has to be written to a new file next to them.
     fs::rename(&dir, &away).unwrap();
     fs::write(&dir, "in the way").unwrap();
     probe.sending().unwrap();
@@ -646,7 +647,7 @@ async fn without_a_store_nothing_is_sent_until_it_is_there_again() {
     probe.judged(true);
     let left = limiter.allowance().route.remaining;
     assert_eq!(limiter.attempt(request(clock::now() + FAR, Arrival::New)).await.err(), Some(Refused::Unrecorded));
-    assert_eq!(limiter.allowance().route.remaining, left, "its slot is given back");
+    assert_eq!(limiter.allowance().route.remaining, left, "its slot is free again");
     assert!(matches!(journal.health(), Health::Failing(_)), "{:?}", journal.health());
     assert_eq!(served(&limiter, FAR).await, Err(Refused::Unrecorded), "at once from now on");
 
@@ -662,5 +663,5 @@ async fn without_a_store_nothing_is_sent_until_it_is_there_again() {
     journal.close().await;
     drop(limiter);
     let StartState::Kept(rows) = Store::open(&dir).unwrap().memory else { panic!("not kept") };
-    assert_eq!(rows[&Key::default()].lock, None, "everything known was written anew");
+    assert_eq!(rows[&Key::default()].lock, None, "the complete state was written again");
 }

@@ -1,4 +1,4 @@
-//! One limiter per account and route, made when first needed.
+//! One limiter per account and route, created when it is first needed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,12 +18,12 @@ use crate::zoho::{
 /// The name of an account's daily limit; every route id has a dot.
 const DAILY: &str = "daily";
 
-/// What a call is subject to.
+/// The limit of a route's calls.
 #[derive(Debug, Clone)]
 pub enum RouteLimit {
-    /// It waits for a slot.
+    /// Each call needs a slot.
     Limited(Arc<RouteLimiter>),
-    /// Its route has no threshold.
+    /// The route has no threshold.
     Unlimited(Unlimited),
 }
 
@@ -32,12 +32,12 @@ pub enum RouteLimit {
 pub struct Limiters {
     limits: RwLock<HashMap<(AccountName, RouteId), RouteLimit>>,
     context: LimiterContext,
-    /// When the gateway stops, once it is known.
+    /// When the gateway stops, once that is known.
     closes: Mutex<Option<Instant>>,
 }
 
 impl RouteLimit {
-    /// The limiter, where the route has a threshold.
+    /// The limiter, if the route has a threshold.
     #[must_use]
     pub fn limiter(&self) -> Option<&Arc<RouteLimiter>> {
         match self {
@@ -48,26 +48,26 @@ impl RouteLimit {
 }
 
 impl Limiters {
-    /// No limiters yet.
+    /// An empty set of limiters.
     #[must_use]
     pub fn new(context: LimiterContext) -> Self {
         Self { limits: RwLock::default(), context, closes: Mutex::default() }
     }
 
-    /// Of a ledger that is forgotten with the process.
+    /// Limiters whose windows are not stored.
     #[must_use]
     pub fn in_memory(limits: Limits) -> Self {
         Self::new(LimiterContext::in_memory(limits))
     }
 
-    /// What a call of this route is subject to.
+    /// The limit of calls of this account and route.
     #[must_use]
     pub fn limit(&self, account: &Account, route: &Route) -> RouteLimit {
         let key = (account.name.clone(), route.id.clone());
         if let Some(limit) = self.limits.read().get(&key) {
             return limit.clone();
         }
-        // A limiter that was made twice at once would count for itself, so this is done under the lock.
+        // Created under the lock: two limiters of one route would count separately.
         self.limits.write().entry(key).or_insert_with(|| self.new_limit(account, route)).clone()
     }
 
@@ -90,18 +90,18 @@ impl Limiters {
         RouteLimit::Limited(limiter)
     }
 
-    /// A limiter for an account's token requests of this kind, to be made once. After a loss all but one of its calls
-    /// count as made: to assume all would make sure of ten minutes without a token, which is the most that one request
-    /// too many could lead to.
+    /// Creates the limiter of an account's token requests of this kind; call it once for each. After a lost store, all
+    /// but one of its calls count as sent: if all did, ten minutes without a token would be certain, and one request
+    /// too many costs at most that.
     #[must_use]
     pub fn token_limiter(&self, account: &Account, kind: &str, threshold: Threshold) -> Arc<RouteLimiter> {
         let key = Key { account: account.name.to_string(), limit: kind.to_owned() };
         let own = LimitSpec { after_loss: AfterLoss::AllButOne, ..LimitSpec::own(key, threshold) };
-        // Its locks are told by the token's own metrics.
+        // The token's own metrics report its locks.
         RouteLimiter::new(own, Vec::new(), LimiterContext { observers: Arc::default(), ..self.context.clone() })
     }
 
-    /// Makes the limiters that an earlier process had, so that operators see their state at once.
+    /// Creates the limiters that an earlier process had, so that operators see their state at once.
     pub fn recall(&self, accounts: &BTreeMap<AccountName, Arc<Account>>, catalogue: &Catalogue) {
         for key in self.context.backend.left() {
             let account = accounts.get(&AccountName::new(&key.account));
@@ -112,18 +112,18 @@ impl Limiters {
         }
     }
 
-    /// The gateway stops at this moment. A caller that waits for a slot of a route and cannot have one before is told so at
-    /// once, or as soon as this is known. Tokens are still asked for: calls that have their slot need one.
+    /// The gateway stops at this moment. A call that waits for a slot and cannot get one before is refused at once, or
+    /// as soon as this is known. Token requests continue: calls that have a slot need a token.
     pub fn close(&self, at: Instant) {
-        // First this: a limiter that is made meanwhile sees it, or is among those below.
+        // Must come first: a limiter that is created meanwhile either reads this or is among those below.
         *self.closes.lock() = Some(at);
         self.all().iter().for_each(|limiter| limiter.close(at));
     }
 
-    /// How many callers wait now.
+    /// How many calls wait now.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.context.room.waiting()
+        self.context.capacity.waiting()
     }
 
     /// What all limiters share.
@@ -132,7 +132,7 @@ impl Limiters {
         &self.context
     }
 
-    /// The state of every limiter that was needed so far, by account and route.
+    /// The state of each limiter, sorted by account and route.
     #[must_use]
     pub fn status(&self) -> Vec<LimiterStatus> {
         let mut status: Vec<_> = self.all().iter().map(|limiter| limiter.status()).collect();

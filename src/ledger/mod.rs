@@ -1,13 +1,14 @@
 //! The ledger: at most `requests` calls of a route arrive at Zoho in any `window`, and none during a lock.
 //!
-//! Zoho counts calls when they *arrive*; the gateway only knows when it sent and when the answer came. So a slot is in use
-//! from just before the first byte is written until `window` after the answer's head arrived, and a call may be sent only
-//! while fewer than `requests` slots are in use. docs/threshold.md has the proof.
+//! Zoho counts calls when they *arrive*; the gateway only knows when it sent and when the answer came. So a slot is in
+//! use from just before the first byte is written until `window` after the answer's head arrived, and a call may be
+//! sent only while fewer than `requests` slots are in use. docs/threshold.md has the proof.
 //!
-//! It has two parts. The upper one belongs to this process: [`RouteLimiter`] puts a fair queue in front of the slots and
-//! gives out [`Attempt`]s. The lower one, behind the port [`Slots`], counts slots and records them: [`RecordedBackend`]
-//! does so with [`Window`]s in memory, each a pure function of its state and the time, and a copy of them in the
-//! [`store`]. What happens to an attempt is a [`Step`], which goes down to the windows and out to [`Observer`]s.
+//! It has two parts. The upper part belongs to this process: [`RouteLimiter`] puts a fair queue in front of the slots
+//! and hands out [`Attempt`]s. The lower part, behind the port [`Slots`], counts slots and records them:
+//! [`RecordedBackend`] does so with [`Window`]s in memory, which get the time from outside, and a copy of them in the
+//! [`store`]. Each event of an attempt is a [`Step`], which is applied to the windows and then passed to the
+//! [`Observer`]s.
 //!
 //! ```
 //! # use std::{num::NonZeroU32, time::Duration};
@@ -20,7 +21,7 @@
 //! let grant = window.take(now)?;
 //! assert_eq!(window.take(now).unwrap_err(), Denied::Unanswered);
 //!
-//! // The answer comes a second later, and the slot is free again a window after that.
+//! // The answer comes a second later, and the slot is free again one window after that.
 //! let answer = now + Duration::from_secs(1);
 //! window.apply(grant, &Step::Answered { sent_at: now, status: http::StatusCode::OK }, answer);
 //! assert_eq!(window.take(answer).unwrap_err(), Denied::Until(answer + minute));

@@ -1,13 +1,15 @@
-//! Cancelling against granting, under thousands of schedules: `cargo test --features model --lib ledger::model`.
+//! Cancelling and granting under thousands of schedules: `cargo test --features model --lib ledger::model`.
 //!
-//! The limiter's own code runs here, with shuttle's mutex instead of its own: at each lock shuttle decides who goes on. The
-//! other mutexes of the ledger (queue capacity, windows, history, journal) are leaves: nobody asks for the limiter's while
-//! holding one of them, so no thread of a schedule is ever stopped inside one. If it were, the test would hang.
+//! This runs the limiter's own code with shuttle's mutex: at each lock shuttle decides which thread continues. The
+//! other mutexes of the ledger (queue capacity, windows, history, journal) are leaves: the limiter's mutex is never
+//! locked while one of them is held, so no thread of a schedule is stopped inside one. If one were, the test would
+//! hang.
 //!
-//! Time stands still but for those who sleep until a moment nearby: they move the clock there, at a point of shuttle's
-//! choosing. Deadlines are far away and never come, so a wake-up that is lost leaves its waiter for ever, and shuttle
-//! reports a deadlock. It did when by way of trial the head was not woken by whoever left the queue (`QueueGuard::drop`), be it
-//! only by those who were turned out, by a permit given back (`RouteLimiter::change`), or by a lock's end (`RouteLimiter::executed`).
+//! The clock only advances when a task sleeps until a near moment: the task advances the clock itself, at a point that
+//! shuttle chooses. Deadlines are far away and never come, so a lost wake-up leaves its waiter waiting for ever, and
+//! shuttle reports a deadlock. It did so in trials in which the head was not woken by calls that left the queue
+//! (`QueueGuard::drop`), or only not by evicted calls, by an unused attempt, or by the end of a lock
+//! (`RouteLimiter::note`).
 
 use std::{
     future::{Future, poll_fn},
@@ -39,17 +41,17 @@ use crate::{
     zoho::catalogue::{Pace, Threshold},
 };
 
-/// For each scheduler, threshold and set of callers.
+/// How many schedules run for each scheduler, threshold and set of callers.
 const SCHEDULES: usize = 1500;
 
-/// Nobody sleeps as long as this.
+/// A deadline that never comes.
 const FAR: Duration = Duration::from_secs(1_000_000);
 
-/// With a paused clock of its own.
+/// Has its own paused clock.
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime"));
 
-/// The line's mutex.
+/// The limiter's mutex.
 #[derive(Debug)]
 pub(super) struct Mutex<T>(shuttle::sync::Mutex<T>);
 
@@ -63,7 +65,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// The line's sleep.
+/// The limiter's sleep.
 pub(super) async fn sleep_until(until: Instant) {
     let span = until.saturating_duration_since(clock::now());
     if span > FAR / 2 {
@@ -74,103 +76,104 @@ pub(super) async fn sleep_until(until: Instant) {
     }
 }
 
-/// What a caller does with its permit.
+/// What a caller does with its attempt.
 #[derive(Debug, Clone, Copy)]
 enum Use {
-    GivesBack,
+    DropsUnused,
     Sends,
     /// Its connection breaks.
     Loses,
-    MeetsALock,
+    HitsALock,
 }
 
 struct Model {
     limiter: Arc<RouteLimiter>,
-    room: Arc<QueueCapacity>,
+    capacity: Arc<QueueCapacity>,
     out: AtomicU32,
-    turned_out: AtomicU32,
+    evicted: AtomicU32,
     requests: u32,
 }
 
 impl Model {
-    /// A slot is free again with its answer, so that only wake-ups count.
-    fn new(requests: u32, places: usize) -> Arc<Self> {
+    /// A slot is free again with its answer, so that only wake-ups matter.
+    fn new(requests: u32, waiting: usize) -> Arc<Self> {
         let threshold =
             Threshold { lock: Duration::from_millis(1), ..threshold_of(requests, Duration::ZERO, Pace::Burst) };
-        let context = LimiterContext::in_memory(Limits::calls(places));
-        let room = Arc::clone(&context.room);
+        let context = LimiterContext::in_memory(Limits::calls(waiting));
+        let capacity = Arc::clone(&context.capacity);
         let limiter = RouteLimiter::new(LimitSpec::own(Key::default(), threshold), Vec::new(), context);
-        Arc::new(Self { limiter, room, out: AtomicU32::new(0), turned_out: AtomicU32::new(0), requests })
+        Arc::new(Self { limiter, capacity, out: AtomicU32::new(0), evicted: AtomicU32::new(0), requests })
     }
 
-    /// One caller that stays until it is served.
+    /// A call that waits until it is served.
     async fn call(&self, how: Use) {
-        let permit = self.limiter.attempt(SlotRequest::plain(clock::now() + FAR)).await.expect("who waits is served");
-        self.make_use_of(permit, how).await;
+        let attempt =
+            self.limiter.attempt(SlotRequest::plain(clock::now() + FAR)).await.expect("each waiter is served");
+        self.use_attempt(attempt, how).await;
     }
 
-    /// One of callers who do not all find a place: it is served, or told that there is none or that its own is needed.
-    async fn call_in_a_crowd(&self, caller: Caller, how: Use) {
+    /// A call that may be refused because the queue is full, or be evicted.
+    async fn call_in_a_full_queue(&self, caller: Caller, how: Use) {
         let request = SlotRequest { caller, ..SlotRequest::plain(clock::now() + FAR) };
         match self.limiter.attempt(request).await {
-            Ok(permit) => self.make_use_of(permit, how).await,
+            Ok(attempt) => self.use_attempt(attempt, how).await,
             Err(Refused::Full { limit, .. }) => {
-                self.turned_out.fetch_add(u32::from(limit == Limit::Lent), Ordering::Relaxed);
+                self.evicted.fetch_add(u32::from(limit == Limit::Lent), Ordering::Relaxed);
             }
             Err(refused) => panic!("{refused:?}"),
         }
     }
 
-    /// One that loses patience at a moment of shuttle's choosing.
+    /// A call that may leave at a moment that shuttle chooses.
     async fn call_and_leave(&self, how: Use) {
-        let mut looks = shuttle::rand::thread_rng().gen_range(0..4);
+        let mut polls = shuttle::rand::thread_rng().gen_range(0..4);
         let served = {
-            let mut permit = pin!(self.limiter.attempt(SlotRequest::plain(clock::now() + FAR)));
-            poll_fn(|context| match permit.as_mut().poll(context) {
-                Poll::Ready(permit) => Poll::Ready(Some(permit.expect("who waits is served"))),
-                Poll::Pending if looks == 0 => Poll::Ready(None),
+            let mut attempt = pin!(self.limiter.attempt(SlotRequest::plain(clock::now() + FAR)));
+            poll_fn(|context| match attempt.as_mut().poll(context) {
+                Poll::Ready(attempt) => Poll::Ready(Some(attempt.expect("each waiter is served"))),
+                Poll::Pending if polls == 0 => Poll::Ready(None),
                 Poll::Pending => {
-                    looks -= 1;
+                    polls -= 1;
                     context.waker().wake_by_ref();
                     Poll::Pending
                 }
             })
             .await
         };
-        if let Some(permit) = served {
-            self.make_use_of(permit, how).await;
+        if let Some(attempt) = served {
+            self.use_attempt(attempt, how).await;
         }
     }
 
-    async fn make_use_of(&self, mut permit: Attempt, how: Use) {
-        // One that a lock overtook is worth nothing.
-        let sent = !matches!(how, Use::GivesBack) && permit.sending().is_ok();
+    async fn use_attempt(&self, mut attempt: Attempt, how: Use) {
+        // An attempt from before a lock must not be sent.
+        let sent = !matches!(how, Use::DropsUnused) && attempt.sending().is_ok();
         if sent {
             let out = self.out.fetch_add(1, Ordering::Relaxed) + 1;
-            assert!(out <= self.requests, "{out} are out");
+            assert!(out <= self.requests, "{out} calls at once");
         }
         future::yield_now().await;
         if sent {
             self.out.fetch_sub(1, Ordering::Relaxed);
             match how {
-                Use::GivesBack | Use::Loses => {}
+                Use::DropsUnused | Use::Loses => {}
                 Use::Sends => {
-                    permit.answered(StatusCode::OK);
-                    permit.judged(true);
+                    attempt.answered(StatusCode::OK);
+                    attempt.judged(true);
                 }
-                Use::MeetsALock => {
-                    permit.answered(StatusCode::OK);
-                    permit.locked(None);
+                Use::HitsALock => {
+                    attempt.answered(StatusCode::OK);
+                    attempt.locked(None);
                 }
             }
         }
     }
 
-    /// Everybody has gone: nothing may be left of them.
-    fn is_empty(&self) {
-        assert_eq!(self.room.waiting(), 0, "somebody sits on");
+    /// All calls have ended: no waiter and no slot may be left.
+    fn assert_empty(&self) {
+        assert_eq!(self.capacity.waiting(), 0, "a call is still counted");
         let status = self.limiter.status();
-        assert_eq!(status.waiting, 0, "somebody stands on");
+        assert_eq!(status.waiting, 0, "a call is still in the queue");
         let left = status.allowance.route.remaining;
         RUNTIME.block_on(advance(NO_ANSWER_GRACE));
         let free = self.limiter.status().allowance.route.remaining;
@@ -178,7 +181,7 @@ impl Model {
     }
 }
 
-/// Runs these callers, every second of whom may leave.
+/// Runs one caller for each use; every second one may leave.
 fn check(scheduler: impl Scheduler + 'static, requests: u32, uses: &'static [Use]) {
     let _inside = RUNTIME.enter();
     let mut config = Config::new();
@@ -198,18 +201,18 @@ fn check(scheduler: impl Scheduler + 'static, requests: u32, uses: &'static [Use
         for caller in callers {
             future::block_on(caller).expect("it ends");
         }
-        model.is_empty();
+        model.assert_empty();
     });
     assert_eq!(schedules, SCHEDULES);
 }
 
-/// Four calls of one caller and three of another, of three times its weight, before a room for two.
-fn check_crowd(scheduler: impl Scheduler + 'static, how: Use) {
+/// Four calls of one caller and three of another, of three times its weight, with a queue for two.
+fn check_full_queue(scheduler: impl Scheduler + 'static, how: Use) {
     let _inside = RUNTIME.enter();
     let mut config = Config::new();
     config.stack_size = 1 << 18;
-    let turned_out = Arc::new(AtomicU32::new(0));
-    let all = Arc::clone(&turned_out);
+    let evicted = Arc::new(AtomicU32::new(0));
+    let all = Arc::clone(&evicted);
     let schedules = Runner::new(scheduler, config).run(move || {
         let model = Model::new(1, 2);
         let callers: Vec<_> = [1, 1, 3, 1, 3, 1, 3]
@@ -217,22 +220,22 @@ fn check_crowd(scheduler: impl Scheduler + 'static, how: Use) {
             .map(|weight| {
                 let (model, weight) = (Arc::clone(&model), NonZeroU32::new(weight).expect("not zero"));
                 let caller = Caller::new(&weight.to_string(), weight);
-                future::spawn(async move { model.call_in_a_crowd(caller, how).await })
+                future::spawn(async move { model.call_in_a_full_queue(caller, how).await })
             })
             .collect();
         for caller in callers {
             future::block_on(caller).expect("it ends");
         }
-        model.is_empty();
-        all.fetch_add(model.turned_out.load(Ordering::Relaxed), Ordering::Relaxed);
+        model.assert_empty();
+        all.fetch_add(model.evicted.load(Ordering::Relaxed), Ordering::Relaxed);
     });
     assert_eq!(schedules, SCHEDULES);
-    assert!(turned_out.load(Ordering::Relaxed) > 0, "nobody had to go");
+    assert!(evicted.load(Ordering::Relaxed) > 0, "no call was evicted");
 }
 
-const HELD: &[Use] = &[Use::GivesBack, Use::GivesBack, Use::Sends, Use::Sends, Use::GivesBack];
-const LOST: &[Use] = &[Use::Sends, Use::Loses, Use::Sends, Use::GivesBack];
-const LOCKED: &[Use] = &[Use::MeetsALock, Use::Sends, Use::Sends, Use::MeetsALock, Use::GivesBack];
+const HELD: &[Use] = &[Use::DropsUnused, Use::DropsUnused, Use::Sends, Use::Sends, Use::DropsUnused];
+const LOST: &[Use] = &[Use::Sends, Use::Loses, Use::Sends, Use::DropsUnused];
+const LOCKED: &[Use] = &[Use::HitsALock, Use::Sends, Use::Sends, Use::HitsALock, Use::DropsUnused];
 
 #[test]
 fn no_wake_up_is_lost_and_no_slot_leaks() {
@@ -243,9 +246,9 @@ fn no_wake_up_is_lost_and_no_slot_leaks() {
     }
 }
 
-/// A few switches at the worst moments, which chance alone seldom finds.
+/// With few switches, at moments that random schedules seldom find.
 #[test]
-fn nor_at_the_worst_moments() {
+fn no_wake_up_is_lost_at_the_worst_moments() {
     for requests in [1, 2] {
         for uses in [HELD, LOST, LOCKED] {
             check(PctScheduler::new(3, SCHEDULES), requests, uses);
@@ -253,11 +256,11 @@ fn nor_at_the_worst_moments() {
     }
 }
 
-/// A seat may be given away at any moment: while its owner looks, is served, or leaves.
+/// A call may be evicted at any moment: while it checks its turn, is served, or leaves.
 #[test]
-fn who_is_turned_out_leaves_nothing_and_wakes_the_next() {
-    for how in [Use::GivesBack, Use::Sends] {
-        check_crowd(RandomScheduler::new(SCHEDULES), how);
-        check_crowd(PctScheduler::new(3, SCHEDULES), how);
+fn an_evicted_call_leaves_nothing_and_wakes_the_next() {
+    for how in [Use::DropsUnused, Use::Sends] {
+        check_full_queue(RandomScheduler::new(SCHEDULES), how);
+        check_full_queue(PctScheduler::new(3, SCHEDULES), how);
     }
 }

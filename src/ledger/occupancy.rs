@@ -1,45 +1,48 @@
-//! The charged slots of answered calls, by when they come free.
+//! The slots in use of answered or lost calls, by when they come free.
 
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-/// How many moments are told apart. A threshold of up to this many calls is kept exactly; beyond it, moments are rounded
-/// up to a grain, so that a day's 25,000 calls, or a test's million, take no more memory than this.
+/// How many different moments are stored. A threshold of up to this many calls is exact. With a greater one, moments
+/// are rounded up to multiples of a grain, so that a day's 25,000 calls, or a test's million, take no more memory than
+/// this.
 const MOMENTS: u32 = 1024;
 
-/// When how many slots come free, earliest first.
+/// How many slots come free at which moment.
 #[derive(Debug, Clone)]
 pub(super) struct Occupancy {
+    /// Earliest first.
     free_at: VecDeque<(Instant, u32)>,
-    total: u32,
-    /// What moments are rounded up to, and where the grid begins.
+    /// How many slots are in use, including those that came free since the last [`expire`](Self::expire).
+    pub(super) total: u32,
+    /// The grain, and the moment from which its multiples are counted.
     grain: Option<(Duration, Instant)>,
 }
 
 impl Occupancy {
-    /// None yet, of a threshold of `requests` whose charges last no longer than `longest`.
+    /// No slot in use yet, of a threshold of `requests` whose slots are in use for at most `longest`.
     pub(super) fn new(requests: u32, longest: Duration, now: Instant) -> Self {
         let grain = (requests > MOMENTS).then(|| ((longest / MOMENTS).max(Duration::from_nanos(1)), now));
         Self { free_at: VecDeque::new(), total: 0, grain }
     }
 
-    /// Occupancy `slots` until `at`.
-    pub(super) fn charge(&mut self, at: Instant, slots: u32) {
+    /// Marks `slots` as in use until `at`.
+    pub(super) fn occupy(&mut self, at: Instant, slots: u32) {
         if slots == 0 {
             return;
         }
         let at = self.rounded_up(at);
         self.total = self.total.saturating_add(slots);
         // All but lost calls belong at the end.
-        let place = self.free_at.iter().rposition(|&(other, _)| other <= at);
-        match place.and_then(|place| self.free_at.get_mut(place)) {
+        let before = self.free_at.iter().rposition(|&(other, _)| other <= at);
+        match before.and_then(|before| self.free_at.get_mut(before)) {
             Some((other, count)) if *other == at => *count = count.saturating_add(slots),
-            _ => self.free_at.insert(place.map_or(0, |before| before + 1), (at, slots)),
+            _ => self.free_at.insert(before.map_or(0, |before| before + 1), (at, slots)),
         }
     }
 
-    /// Forgets what has come free by now.
+    /// Removes the slots that have come free by now.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some(&(at, slots)) = self.free_at.front()
             && at <= now
@@ -49,17 +52,12 @@ impl Occupancy {
         }
     }
 
-    /// How many are charged, those that came free since the last [`expire`](Self::expire) included.
-    pub(super) fn total(&self) -> u32 {
-        self.total
-    }
-
-    /// When how many come free, earliest first.
+    /// How many slots come free at which moment, earliest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Instant, u32)> {
         self.free_at.iter().copied()
     }
 
-    /// When the slot comes free that has `before` others coming free before it.
+    /// When the next slot comes free after `before` others.
     pub(super) fn nth(&self, before: u32) -> Option<Instant> {
         let mut passed = 0;
         let mut moments = self.free_at.iter();
@@ -89,34 +87,34 @@ mod tests {
     }
 
     #[test]
-    fn keeps_small_thresholds_exactly_and_in_order() {
+    fn small_thresholds_are_exact_and_in_order() {
         let now = clock::now();
         let mut occupancy = Occupancy::new(30, second(65), now);
         for at in [5, 9, 7, 7, 1] {
-            occupancy.charge(now + second(at), 1);
+            occupancy.occupy(now + second(at), 1);
         }
         let moments: Vec<_> = occupancy.iter().map(|(at, slots)| ((at - now).as_secs(), slots)).collect();
         assert_eq!(moments, [(1, 1), (5, 1), (7, 2), (9, 1)]);
         let nth: Vec<_> = (0..6).map(|n| occupancy.nth(n).map(|at| (at - now).as_secs())).collect();
         assert_eq!(nth, [Some(1), Some(5), Some(7), Some(7), Some(9), None]);
         occupancy.expire(now + second(7));
-        assert_eq!((occupancy.total(), occupancy.iter().count()), (1, 1));
+        assert_eq!((occupancy.total, occupancy.iter().count()), (1, 1));
     }
 
     #[test]
-    fn a_days_calls_take_bounded_memory_and_are_rounded_to_the_safe_side() {
+    fn a_days_calls_are_rounded_up_in_bounded_memory() {
         let (now, day) = (clock::now(), second(24 * 3600));
         let mut occupancy = Occupancy::new(25_000, day, now);
         for call in 0..25_000 {
             let at = now + second(3) * call + day;
-            occupancy.charge(at, 1);
+            occupancy.occupy(at, 1);
             let (kept, _) = occupancy.iter().last().unwrap();
             assert!(kept >= at && kept - at <= day / MOMENTS, "{:?}", kept - at);
             occupancy.expire(now + second(3) * call);
         }
-        assert_eq!(occupancy.total(), 25_000);
+        assert_eq!(occupancy.total, 25_000);
         assert!(occupancy.iter().count() <= MOMENTS as usize + 1, "{}", occupancy.iter().count());
         occupancy.expire(now + day + second(3) * 25_000 + day / MOMENTS);
-        assert_eq!(occupancy.total(), 0);
+        assert_eq!(occupancy.total, 0);
     }
 }

@@ -1,4 +1,4 @@
-//! `pace = "smooth"`: calls spread evenly over the window, by a GCRA with a burst of one.
+//! `pace = "smooth"`: spreads calls evenly over the window, with a GCRA whose burst is one.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{ledger::gcra::Gcra, zoho::catalogue::Threshold};
 
-/// Says when the next call may go, beside the ledger and never instead of it.
+/// Decides when the next call may go, in addition to the window's rule.
 #[derive(Debug)]
 pub(super) struct Pacer {
     gcra: Gcra,
@@ -18,7 +18,7 @@ impl Pacer {
         Self { gcra: Gcra::new(threshold.requests, threshold.window, NonZeroU32::MIN), next: None }
     }
 
-    /// Takes the next place in time, or says when it comes.
+    /// Allows a call now, or returns when the next one is allowed.
     pub(super) fn take(&mut self, now: Instant) -> Result<(), Instant> {
         self.gcra.take(now)?;
         let (at, interval) = self.forecast(now);
@@ -26,7 +26,7 @@ impl Pacer {
         Ok(())
     }
 
-    /// When the next call may go, and how long after it the one behind.
+    /// When the next call may go, and the interval between calls.
     pub(super) fn forecast(&self, now: Instant) -> (Instant, Duration) {
         (self.next.map_or(now, |next| next.max(now)), self.gcra.interval())
     }

@@ -1,4 +1,4 @@
-//! What a call that wants a slot says about itself.
+//! A call's request for a slot.
 
 use std::sync::Arc;
 
@@ -6,36 +6,36 @@ use tokio::time::Instant;
 
 use super::{Caller, Observer, Urgency};
 
-/// One call's request for a slot.
+/// What a call says about itself when it asks for a slot.
 #[derive(Debug, Clone)]
 pub struct SlotRequest {
     /// Who makes the call.
     pub caller: Caller,
     /// How urgent it is among its caller's own calls.
     pub urgency: Urgency,
-    /// Whether it comes to the queue again.
+    /// Whether it is new or requeued.
     pub arrival: Arrival,
-    /// Until when it waits.
+    /// When it stops waiting.
     pub deadline: Instant,
-    /// What it holds in memory while it waits, in bytes.
+    /// How much memory it holds while it waits, in bytes.
     pub bytes: usize,
-    /// Its name in logs and answers.
+    /// Its id in logs and answers.
     pub request_id: Box<str>,
-    /// Who learns what becomes of it, besides those who learn of all calls.
+    /// Receives the steps of this call's attempts, in addition to the observers of all calls.
     pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// Whether a call is new or requeued after a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Arrival {
-    /// It had its turn and met a lock: it goes before all calls that had none yet.
+    /// It had a slot and hit a lock: it goes before all new calls.
     Requeued,
-    /// It had none yet: it goes behind all calls of the same caller and urgency.
+    /// It had no slot yet: it goes after all calls of the same caller and urgency.
     New,
 }
 
 impl SlotRequest {
-    /// Of the gateway itself, or in a test: an anonymous call with nothing special about it.
+    /// An anonymous call of default urgency: the gateway's own, or a test's.
     #[must_use]
     pub fn plain(deadline: Instant) -> Self {
         Self {

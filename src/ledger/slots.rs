@@ -1,5 +1,5 @@
-//! The port between the upper part of the ledger, which belongs to this process (queue, fairness, forecast), and the lower
-//! part, which counts slots and records them.
+//! The port between the upper part of the ledger (queue, fairness, forecast), which belongs to this process, and the
+//! lower part, which counts slots and records them.
 
 use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
@@ -12,7 +12,8 @@ use super::{
 };
 use crate::zoho::catalogue::Threshold;
 
-/// Zoho does not say when its day begins, so any span of this length counts. No limit has a longer window.
+/// The window of daily limits, and the longest of all. Zoho does not say when its day begins, so any span of this
+/// length counts.
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One limit that a call counts against.
@@ -20,73 +21,73 @@ pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct LimitSpec {
     /// Its name.
     pub key: Key,
-    /// Its size.
+    /// Its number of calls and its window.
     pub threshold: Threshold,
-    /// Whether calls of other routes count against it too.
+    /// Whether calls of other routes also count against it.
     pub shared: bool,
-    /// What counts as sent after the record of the time before this process was lost.
+    /// How many calls count as sent after a lost store.
     pub after_loss: AfterLoss,
 }
 
-/// How much of a limit counts as used when nobody knows what was sent before.
+/// How much of a limit counts as used when the calls before this process are unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterLoss {
     /// All of it.
     All,
-    /// All but one call, where waiting for the whole window costs more than one call too many could.
+    /// All but one call, for limits where waiting for a whole window costs more than one call too many.
     AllButOne,
 }
 
-/// Where slots come from: it makes the counter of each route's calls.
+/// Creates the [`Slots`] of each route.
 pub trait Backend: Debug + Send + Sync {
-    /// Counts calls that are subject to all these limits. `own` has the route's locks and its pace. A limit that is shared
-    /// is the same for all that name it.
+    /// The slots of calls that count against all these limits. `own` has the route's locks and its pace. A shared limit
+    /// is one window for all routes that name it.
     fn slots(&self, own: LimitSpec, wider: Vec<LimitSpec>) -> Box<dyn Slots>;
 
-    /// The limits that an earlier process left a record of, and that nobody has asked for yet.
+    /// The limits that an earlier process recorded and that are not in use yet.
     fn left(&self) -> Vec<Key>;
 
-    /// Keeps a report for a post-mortem.
+    /// Stores an incident for a post-mortem.
     fn keep_incident(&self, report: String);
 
-    /// Whether what has to be recorded is recorded.
+    /// Whether records can be written.
     fn health(&self) -> Health;
 }
 
 /// Counts the calls of one route against all of its limits.
 ///
-/// A slot is taken in two parts, so that many calls at once share one commit: [`take`](Self::take) decides, and the slot
-/// may be used when [`recorded`](Self::recorded), called after it, resolves.
+/// Taking a slot has two parts, so that many calls share one commit: [`take`](Self::take) decides, and the slot may be
+/// used when [`recorded`](Self::recorded), called after it, resolves.
 pub trait Slots: Debug + Send + Sync {
-    /// Takes a slot of each limit, or none of any.
+    /// Takes a slot of each limit, or none.
     ///
     /// # Errors
-    /// [`Denied`] says when to ask again.
+    /// [`Denied`] says when to try again.
     fn take(&self, now: Instant) -> Result<Grant, Denied>;
 
-    /// Resolves when every slot that was taken until now outlives this process.
+    /// Resolves when each slot taken so far is recorded.
     ///
     /// # Errors
-    /// [`Unrecorded`] when they do not.
+    /// [`Unrecorded`] if the record cannot be written.
     fn recorded(&self) -> Recorded<'_>;
 
-    /// Takes in a step of the attempt that has this grant; never waits.
+    /// Applies a step of the attempt that has this grant; never waits.
     fn note(&self, grant: Grant, step: &Step, now: Instant);
 
-    /// Takes in that Zoho has locked the route, for at least as long as `retry_after`. `None` when the lock has no length.
+    /// Records that Zoho has locked the route, for at least `retry_after`. `None` when the lock has no length.
     fn lock(&self, retry_after: Option<Duration>, now: Instant) -> Option<LockHit>;
 
-    /// Wakes those who listen when a lock came, wherever it was seen.
+    /// Notifies all waiting tasks of each new lock.
     fn locks(&self) -> &Notify;
 
-    /// Whether this grant may not be used any more because a lock came after it: the lock's end.
+    /// The end of a lock that came after this grant and during which it must not be used.
     fn held_back(&self, grant: Grant) -> Option<Instant>;
 
-    /// Whether it is certain that nothing can be recorded now.
+    /// Whether it is certain that a record cannot be written now.
     fn is_failing(&self) -> bool;
 
-    /// Whether [`take`](Self::take) would take now, the pace left aside.
-    fn has_room(&self, now: Instant) -> bool;
+    /// Whether [`take`](Self::take) would succeed now, regardless of the pace.
+    fn can_take(&self, now: Instant) -> bool;
 
     /// What is left of the limits.
     fn allowance(&self, now: Instant) -> Allowance;
@@ -95,48 +96,48 @@ pub trait Slots: Debug + Send + Sync {
     fn outlook(&self, now: Instant) -> Outlook;
 }
 
-/// A future of [`Slots::recorded`].
+/// The future of [`Slots::recorded`].
 pub type Recorded<'a> = Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + 'a>>;
 
-/// The state store cannot be written to, so nothing may be sent.
+/// The state store cannot be written to, so no call may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unrecorded;
 
-/// How the store is doing.
+/// Whether the store can be written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// There is none: this ledger is meant to be forgotten.
+    /// There is no store.
     InMemory,
-    /// What has to be durable is.
+    /// The last write succeeded.
     Good,
-    /// It cannot be written to, for this reason.
+    /// The store cannot be written to, for this reason.
     Failing(String),
 }
 
 /// What is left of the limits that a call counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// Of the route's own limit: the tightest where it has several.
+    /// Of the route's own limits, the tightest one.
     pub route: Quota,
-    /// Of the account's day, where it has a limit.
+    /// Of the account's daily limit, if it has one.
     pub daily: Option<Quota>,
 }
 
-/// The future of a route's slots.
+/// When a route's slots come free.
 #[derive(Debug)]
 pub struct Outlook {
-    /// When this was asked.
+    /// The moment of this outlook.
     pub(super) now: Instant,
-    /// Of each limit, and whether other routes share it.
+    /// The forecast of each limit, and whether other routes share it.
     pub(super) forecasts: Vec<(Forecast, bool)>,
     /// The end of a lock.
     pub(super) locked_until: Option<Instant>,
-    /// The next slot depends on a call in flight, and nobody knows how long that takes.
+    /// Whether the next slot depends on a call in flight, so that its moment is unknown.
     pub(super) unanswered: bool,
 }
 
 impl Outlook {
-    /// When a caller is served that has `ahead` others before it, and whether it waits for a limit that is shared.
+    /// When a call with `ahead` others before it is served, and whether it waits for a shared limit.
     pub(super) fn at(&self, ahead: usize) -> (Instant, bool) {
         let latest = |of_shared| {
             let forecasts = self.forecasts.iter().filter(|(_, shared)| *shared == of_shared);
@@ -148,7 +149,7 @@ impl Outlook {
 }
 
 impl LimitSpec {
-    /// A limit of one route alone.
+    /// A limit of a single route.
     #[must_use]
     pub fn own(key: Key, threshold: Threshold) -> Self {
         Self { key, threshold, shared: false, after_loss: AfterLoss::All }

@@ -1,4 +1,4 @@
-//! The transitions in the life of an attempt, as data: each is applied to the ledger and then passed to observers.
+//! The events in the life of an attempt: each is applied to the ledger and then passed to the observers.
 
 use std::fmt::Debug;
 
@@ -10,9 +10,9 @@ use super::{Caller, Key};
 /// What happened to an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Its first byte may leave from now on.
+    /// The first byte of the call may leave from now on.
     Sending,
-    /// No byte of it left after all, because no connection came about. It may be sent again.
+    /// No byte has left after all, because no connection was made. It may be sent again.
     NotSent,
     /// The head of its answer arrived.
     Answered {
@@ -21,51 +21,51 @@ pub enum Step {
         /// The answer's status.
         status: StatusCode,
     },
-    /// The answer says that Zoho did not execute it.
+    /// The answer says that Zoho did not execute the call.
     Refused,
-    /// The answer says that the route is locked.
+    /// The answer reports a lock.
     Locked(LockHit),
-    /// The answer was read and says nothing of a lock.
+    /// The answer was read and reports no lock.
     Judged {
         /// Whether it says that the call was executed.
         executed: bool,
     },
     /// It ended before it was sent.
     Unused,
-    /// It was sent, and no answer will come: its connection was given up.
+    /// It was sent, and no answer will come: the connection was closed.
     Lost,
     /// Its answer broke off before it could be read.
     Unread,
 }
 
-/// A lock that an answer told of.
+/// A lock that an answer reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LockHit {
-    /// Its end.
+    /// When it ends.
     pub until: Instant,
-    /// It came while the ledger had free slots, so another client uses the same quota.
+    /// Whether it came while the ledger had free slots, so that another client must use the same quota.
     pub external: bool,
 }
 
-/// Which call an attempt belongs to.
+/// The call of an attempt.
 #[derive(Debug)]
 pub struct AttemptOf<'a> {
     /// The account and the route.
     pub key: &'a Key,
     /// Who makes the call.
     pub caller: &'a Caller,
-    /// The name of the call in logs and answers.
+    /// The id of the call in logs and answers.
     pub request_id: &'a str,
 }
 
-/// Learns of each step of an attempt, after the ledger has taken it in. It must not block.
+/// Receives each step of an attempt after the ledger has applied it. It must not block.
 pub trait Observer: Debug + Send + Sync {
-    /// This happened to an attempt of this call.
+    /// Handles a step of an attempt of this call.
     fn step(&self, attempt: &AttemptOf<'_>, step: &Step);
 }
 
 impl Step {
-    /// Whether it changes which slots are in use, or what is known of a lock.
+    /// Whether it changes which slots are in use or what is known about a lock.
     pub(super) fn counts(&self) -> bool {
         matches!(self, Self::Unused | Self::Answered { .. } | Self::Lost | Self::Unread | Self::Judged { .. })
     }

@@ -1,4 +1,4 @@
-//! The mutex of the queue, and its sleep. The model checker (`model.rs`) puts its own in their place.
+//! The limiter's mutex and sleep. The model checker (`model.rs`) replaces both.
 
 #[cfg(not(all(test, feature = "model")))]
 pub(super) use parking_lot::Mutex;

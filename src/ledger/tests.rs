@@ -1,4 +1,4 @@
-//! The rule at its edges. `simulation` holds the promise as a whole.
+//! Edge cases of the rule. `simulation` tests the promise as a whole.
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
@@ -42,7 +42,7 @@ fn smooth_pace_spreads_calls_evenly() {
 }
 
 #[test]
-fn a_call_without_an_answer_stays_charged_beyond_its_window() {
+fn a_lost_call_uses_its_slot_beyond_its_window() {
     let now = clock::now();
     let mut window = Window::new(threshold(1, 1000, Pace::Burst), now);
     let grant = window.take(now).unwrap();
@@ -51,7 +51,7 @@ fn a_call_without_an_answer_stays_charged_beyond_its_window() {
 }
 
 #[test]
-fn a_call_never_sent_costs_nothing() {
+fn a_call_never_sent_frees_its_slot() {
     let now = clock::now();
     let mut window = Window::new(threshold(1, 1000, Pace::Burst), now);
     let grant = window.take(now).unwrap();
@@ -61,37 +61,37 @@ fn a_call_never_sent_costs_nothing() {
 }
 
 #[test]
-fn after_a_lock_one_call_goes_alone_and_then_the_rest() {
+fn after_a_lock_a_probe_goes_before_the_others() {
     let now = clock::now();
     let mut window = Window::new(threshold(3, 1000, Pace::Burst), now);
     window.take(now).unwrap();
     window.answered(now, now);
     let until = window.locked(now, Some(ms(100))).unwrap();
-    assert_eq!(until, now + ms(5000), "the page's lock is longer than Retry-After");
+    assert_eq!(until, now + ms(5000), "the threshold's lock is longer than Retry-After");
     assert_eq!(window.take(until - ms(1)).unwrap_err(), Denied::Until(until));
     let probe = window.take(until).unwrap();
-    assert!(probe.is_probe());
+    assert!(probe.probe.is_some());
     assert_eq!(window.take(until).unwrap_err(), Denied::Unanswered);
     window.answered(until, until);
     window.executed(probe);
     assert!(window.take(until).is_ok() && window.take(until).is_ok());
-    assert!(window.take(until).is_err(), "the probe is charged too");
+    assert!(window.take(until).is_err(), "the probe uses a slot too");
 }
 
-/// A store was lost while calls were on their way. Their answers might have told of a lock, but when the window that
-/// counted as used up was over, a whole threshold's worth of calls went at once.
+/// A store was lost while calls were in flight. Their answers might have reported a lock, but after the window that
+/// counted as used up, as many calls as the threshold allows went at once.
 #[test]
-fn after_a_lost_store_one_call_goes_alone_first() {
+fn after_a_lost_store_a_probe_goes_first() {
     let now = clock::now();
     let mut window = Window::worst(threshold(3, 1000, Pace::Burst), None, now, now);
     let free = now + ms(1000) + NO_ANSWER_GRACE;
     assert_eq!(window.take(now).unwrap_err(), Denied::Until(free));
-    assert!(window.take(free).unwrap().is_probe());
+    assert!(window.take(free).unwrap().probe.is_some());
     assert_eq!(window.take(free).unwrap_err(), Denied::Unanswered);
 }
 
-/// A call that went alone after a lock was still on its way when the answer to an older one told of the next lock. When
-/// its own answer came, from before that lock, it was taken for the end of it, and all others went into the lock.
+/// The probe after a lock was in flight when the answer to an older call reported the next lock. The probe's own
+/// answer, from before that lock, was taken as the end of it, and all other calls went into the lock.
 #[test]
 fn an_answer_from_before_a_lock_does_not_end_it() {
     let now = clock::now();
@@ -99,16 +99,16 @@ fn an_answer_from_before_a_lock_does_not_end_it() {
     window.take(now).unwrap();
     let mut until = window.locked(now, None).unwrap();
     let early = window.take(until).unwrap();
-    // The older call met a lock that began after the early one had arrived.
+    // The older call hit a lock that began after the early one had arrived.
     window.answered(until, now);
     until = window.locked(until, None).unwrap();
     window.answered(until - ms(1), until - ms(2));
     window.executed(early);
     assert_eq!(window.take(until - ms(1)).unwrap_err(), Denied::Until(until));
-    assert_eq!(window.overtaken(early), Some(until));
+    assert_eq!(window.held_back(early), Some(until));
 
     let probe = window.take(until).unwrap();
-    assert_eq!(window.overtaken(probe), None);
+    assert_eq!(window.held_back(probe), None);
     window.executed(early);
     window.unread(early);
     assert_eq!(window.take(until).unwrap_err(), Denied::Unanswered, "only its own answer counts");
@@ -121,24 +121,24 @@ fn a_longer_retry_after_and_a_later_lock_count() {
     let now = clock::now();
     let mut window = Window::new(threshold(3, 1000, Pace::Burst), now);
     assert_eq!(window.locked(now, Some(ms(60_000))), Some(now + ms(60_000)));
-    assert_eq!(window.locked(now + ms(1), None), Some(now + ms(60_000)), "an answer that comes later shortens nothing");
+    assert_eq!(window.locked(now + ms(1), None), Some(now + ms(60_000)), "a later answer does not shorten it");
     assert_eq!(window.locked(now + ms(59_000), None), Some(now + ms(64_000)));
 }
 
 #[test]
-fn a_lock_without_length_is_none() {
+fn a_lock_without_length_is_ignored() {
     let now = clock::now();
     let mut window = Window::new(Threshold { lock: Duration::ZERO, ..threshold(3, 1000, Pace::Burst) }, now);
     window.take(now).unwrap();
     window.answered(now, now);
     assert_eq!(window.locked(now, None), None);
-    assert!(!window.take(now).unwrap().is_probe());
+    assert!(!window.take(now).unwrap().probe.is_some());
 }
 
-/// A process was killed after an answer's head had come and before its body, in which a lock under status 200 stood. Its
-/// successor knew that the call was answered, and sent a whole threshold's worth into the lock.
+/// A process was killed after an answer's head and before its body, which reported a lock under status 200. The next
+/// process knew that the call was answered, and sent as many calls as the threshold allows into the lock.
 #[test]
-fn after_a_death_with_an_answer_half_read_one_call_goes_alone() {
+fn after_a_kill_with_an_answer_half_read_a_probe_goes_first() {
     let now = clock::now();
     let rule = threshold(3, 1000, Pace::Burst);
     let mut window = Window::new(rule, now);
@@ -148,13 +148,13 @@ fn after_a_death_with_an_answer_half_read_one_call_goes_alone() {
         let memory = StartState::Kept(BTreeMap::from([(Key::default(), row)]));
         Recovered::new(memory, now).window(&LimitSpec::own(Key::default(), rule), now)
     };
-    assert!(restored(window.row(now)).take(now).unwrap().is_probe());
+    assert!(restored(window.row(now)).take(now).unwrap().probe.is_some());
     window.executed(grant);
-    assert!(!restored(window.row(now)).take(now).unwrap().is_probe());
+    assert!(!restored(window.row(now)).take(now).unwrap().probe.is_some());
 }
 
 #[test]
-fn a_window_gives_out_the_slots_that_this_process_may_use() {
+fn a_window_hands_out_the_slots_that_this_process_may_use() {
     let now = clock::now();
     let mut window = Window::new(threshold(3, 1000, Pace::Burst), now);
     window.allow(1);
@@ -169,6 +169,6 @@ fn a_window_gives_out_the_slots_that_this_process_may_use() {
     }
     window.allow(2);
     let free = now + ms(1000);
-    assert_eq!(window.take(free - ms(1)).unwrap_err(), Denied::Until(free), "what is in use stays in use");
+    assert_eq!(window.take(free - ms(1)).unwrap_err(), Denied::Until(free), "slots in use stay in use");
     assert!(window.take(free).is_ok() && window.take(free).is_ok() && window.take(free).is_err());
 }

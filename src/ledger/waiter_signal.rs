@@ -1,14 +1,14 @@
-//! How a waiter is told to look again.
+//! Wakes one waiter, so that it checks its situation again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Notify, futures::Notified};
 
-/// One waiter's bell. Whoever rings it holds no lock of the waiter's line.
+/// The wake-up of one waiter. It needs no lock of the waiter's limiter, so any other limiter may use it.
 #[derive(Debug, Default)]
 pub(super) struct WaiterSignal {
     notify: Notify,
-    turned_out: AtomicBool,
+    evicted: AtomicBool,
 }
 
 impl WaiterSignal {
@@ -16,17 +16,17 @@ impl WaiterSignal {
         self.notify.notified()
     }
 
-    pub(super) fn ring(&self) {
+    pub(super) fn wake(&self) {
         self.notify.notify_one();
     }
 
-    /// The waiter's seat is given to somebody else.
-    pub(super) fn turn_out(&self) {
-        self.turned_out.store(true, Ordering::Release);
-        self.ring();
+    /// Its part of the queue's capacity now belongs to another call.
+    pub(super) fn evict(&self) {
+        self.evicted.store(true, Ordering::Release);
+        self.wake();
     }
 
-    pub(super) fn is_turned_out(&self) -> bool {
-        self.turned_out.load(Ordering::Acquire)
+    pub(super) fn is_evicted(&self) -> bool {
+        self.evicted.load(Ordering::Acquire)
     }
 }

@@ -9,7 +9,7 @@ pub(super) fn status(limiters: &Limiters) -> Value {
     let context = limiters.context();
     json!({
         "state": state(&context.backend.health()),
-        "waiting": context.room.waiting(),
+        "waiting": context.capacity.waiting(),
         "buckets": limiters.status().iter().map(bucket).collect::<Vec<_>>(),
         "incidents": context.history.incidents(),
     })

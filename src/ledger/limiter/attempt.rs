@@ -1,6 +1,6 @@
-//! One call that is about to be sent, and everything that can happen to it.
+//! One call that is about to be sent or was sent, and everything that can happen to it.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use tokio::time::Instant;
@@ -11,17 +11,17 @@ use super::{
 };
 use crate::os::clock;
 
-/// The right to send one call once. Only the ledger makes one, so a call without an attempt cannot be sent.
+/// The right to send one call once. Only the ledger makes attempts, and only a call with one can be sent.
 ///
-/// Each thing that happens to it is a [`Step`], which is applied to the ledger and then passed to the observers. Dropped
-/// before [`sending`](Self::sending) it gives its slot back. Dropped after it without an answer, its slot stays in use
-/// until nothing of the call can arrive any more.
+/// Each event of its life is a [`Step`], which is applied to the ledger and then passed to the observers. Dropped
+/// before [`sending`](Self::sending), it gives its slot back. Dropped later without an answer, it keeps its slot in use
+/// until no byte of the call can arrive any more.
 #[derive(Debug)]
 pub struct Attempt {
     key: Arc<Key>,
     request: SlotRequest,
     context: LimiterContext,
-    /// `None`: its route has no threshold.
+    /// `None` where the route has no threshold.
     slot: Option<Slot>,
     stage: Stage,
 }
@@ -30,7 +30,7 @@ pub struct Attempt {
 struct Slot {
     limiter: Arc<RouteLimiter>,
     grant: Grant,
-    /// Its number in the history of calls.
+    /// The call's number in the history of calls.
     number: u64,
 }
 
@@ -50,12 +50,12 @@ pub struct Unlimited {
 }
 
 impl Unlimited {
-    /// Only the ledger says so.
+    /// For routes without a threshold, so only the ledger may call it.
     pub(in crate::ledger) fn new(key: Key, context: LimiterContext) -> Self {
         Self { key: Arc::new(key), context }
     }
 
-    /// Needs no slot.
+    /// An attempt without a slot.
     #[must_use]
     pub fn attempt(self, request: SlotRequest) -> Attempt {
         Attempt { key: self.key, request, context: self.context, slot: None, stage: Stage::Held }
@@ -63,23 +63,23 @@ impl Unlimited {
 }
 
 impl Attempt {
-    /// With a slot that was just taken.
+    /// An attempt with a slot that was just taken.
     pub(super) fn with_slot(limiter: &Arc<RouteLimiter>, grant: Grant, request: SlotRequest) -> Self {
         Self {
-            key: Arc::clone(limiter.key()),
+            key: Arc::clone(&limiter.key),
             request,
-            context: limiter.context().clone(),
+            context: limiter.context.clone(),
             slot: Some(Slot { limiter: Arc::clone(limiter), grant, number: 0 }),
             stage: Stage::Held,
         }
     }
 
-    /// To be called just before the first byte may leave.
+    /// Must be called just before the first byte may leave.
     ///
     /// # Errors
-    /// The end of a lock that came since the slot was given: then nothing may be sent.
+    /// The end of a lock that came after the slot was taken: then nothing may be sent.
     pub fn sending(&mut self) -> Result<(), Instant> {
-        let held_back = self.slot.as_ref().and_then(|slot| slot.limiter.held_back(slot.grant));
+        let held_back = self.slot.as_ref().and_then(|slot| slot.limiter.slots.held_back(slot.grant));
         held_back.map_or(Ok(()), Err)?;
         let at = clock::now();
         if let Some(slot) = &mut self.slot {
@@ -90,15 +90,21 @@ impl Attempt {
         Ok(())
     }
 
-    /// Resolves when a lock comes that this call may not be sent in, with its end.
+    /// Resolves when a lock comes during which this call must not be sent, with the end of the lock.
     pub async fn held_back(&self) -> Instant {
-        match &self.slot {
-            Some(slot) => slot.limiter.holding_back(slot.grant).await,
-            None => std::future::pending().await,
+        let Some(Slot { limiter, grant, .. }) = &self.slot else { return pending().await };
+        loop {
+            let mut locked = pin!(limiter.slots.locks().notified());
+            // Listening starts first, so that no lock between the two is missed.
+            locked.as_mut().enable();
+            if let Some(until) = limiter.slots.held_back(*grant) {
+                return until;
+            }
+            locked.await;
         }
     }
 
-    /// It is certain that no byte left after all: no connection came about. Does nothing unless it counts as sent.
+    /// No byte has left after all, because no connection was made. Does nothing unless the call counts as sent.
     pub fn not_sent(&mut self) {
         if let Stage::Sent { .. } = self.stage {
             self.stage = Stage::Held;
@@ -106,7 +112,7 @@ impl Attempt {
         }
     }
 
-    /// To be called as soon as the answer's head is there.
+    /// Must be called as soon as the answer's head has arrived.
     pub fn answered(&mut self, status: StatusCode) {
         if let Stage::Sent { at: sent_at } = self.stage {
             self.stage = Stage::Answered;
@@ -114,7 +120,7 @@ impl Attempt {
         }
     }
 
-    /// The answer says that Zoho did not execute the call. More may be known later.
+    /// The answer says that Zoho did not execute the call. Its body may say more later.
     pub fn refused(&mut self) {
         self.step(Step::Refused);
     }
@@ -127,7 +133,7 @@ impl Attempt {
         Some(hit)
     }
 
-    /// The answer was read as far as it has to be, and says nothing of a lock that is kept.
+    /// The answer was read as far as necessary and reports no lock.
     pub fn judged(&mut self, executed: bool) {
         if self.stage == Stage::Answered {
             self.stage = Stage::Judged;

@@ -1,23 +1,20 @@
 //! The upper part of the ledger: a fair queue in front of the slots of one account and route.
 //!
-//! Only the caller at the head of the queue sleeps until the next slot; the others sleep until they are woken. A caller
-//! that leaves the head, served, refused or gone, wakes the next one. A slot is handed out when it is recorded.
+//! Only the call at the head of the queue sleeps until the next slot; the others sleep until they are woken. A call
+//! that leaves the queue, for any reason, wakes the new head. A slot is handed out once it is recorded.
 
 mod attempt;
 mod queue_guard;
 mod state;
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 pub use self::attempt::{Attempt, Unlimited};
-use self::{
-    queue_guard::{Entered, Look, QueueGuard},
-    state::State,
-};
+use self::{queue_guard::QueueGuard, state::LimiterState};
 use super::{
-    Allowance, Caller, Key, LimitSpec, LimiterContext, Limits, LockHit, SlotRequest, Slots, Step, Urgency,
+    Allowance, Caller, Key, LimitSpec, LimiterContext, LockHit, Quota, SlotRequest, Slots, Step, Urgency,
     call_history::{Incident, rfc3339},
     queue_capacity::Limit,
     slots::Unrecorded,
@@ -25,42 +22,42 @@ use super::{
     waiter_signal::WaiterSignal,
     window::Grant,
 };
-use crate::{os::clock, zoho::catalogue::Threshold};
+use crate::os::clock;
 
 /// Hands out the slots of one account and route.
 #[derive(Debug)]
 pub struct RouteLimiter {
     key: Arc<Key>,
     slots: Arc<dyn Slots>,
-    state: Mutex<State>,
+    state: Mutex<LimiterState>,
     context: LimiterContext,
 }
 
-/// The caller was not given a slot.
+/// Why a call got no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// None comes free within its wait; the earliest could be in `retry_after`.
+    /// No slot comes free within its wait; the earliest could be in `retry_after`.
     Saturated {
         /// Until a call could succeed.
         retry_after: Duration,
-        /// It is the account's daily limit that has no room.
+        /// Whether the account's daily limit is the reason.
         daily: bool,
     },
-    /// The call is locked for longer than its wait.
+    /// The route is locked for longer than the call's wait.
     Locked {
         /// Until the lock ends.
         retry_after: Duration,
     },
-    /// As many wait as may.
+    /// The queue is full.
     Full {
         /// Until a call could succeed.
         retry_after: Duration,
-        /// What there is too much of.
+        /// The limit that the call would exceed.
         limit: Limit,
     },
-    /// The state store cannot be written to, and nothing is sent unrecorded.
+    /// The state store cannot be written to, and only recorded calls are sent.
     Unrecorded,
-    /// The gateway stops, and no slot comes free before its end.
+    /// The gateway stops before a slot comes free.
     Closing,
 }
 
@@ -73,53 +70,46 @@ pub struct LimiterStatus {
     pub allowance: Allowance,
     /// Until the lock ends.
     pub locked: Option<Duration>,
-    /// How many wait.
+    /// How many calls wait.
     pub waiting: usize,
-    /// How long a new call with nothing special about it would wait.
+    /// How long a new anonymous call of default urgency would wait.
     pub expected: Duration,
     /// How many locks came while the ledger had free slots.
     pub external_locks: u64,
 }
 
 impl RouteLimiter {
-    /// With an empty queue. Each call counts against `own` and against all of `wider`.
+    /// A limiter with an empty queue. Each call counts against `own` and against all of `wider`.
     pub(super) fn new(own: LimitSpec, wider: Vec<LimitSpec>, context: LimiterContext) -> Arc<Self> {
         let key = Arc::new(own.key.clone());
         let slots: Arc<dyn Slots> = context.backend.slots(own, wider).into();
-        Arc::new(Self { key, state: Mutex::new(State::new(Arc::clone(&slots))), slots, context })
-    }
-
-    /// One that is forgotten with the process.
-    #[must_use]
-    pub fn in_memory(threshold: Threshold, limits: Limits) -> Arc<Self> {
-        Self::new(LimitSpec::own(Key::default(), threshold), Vec::new(), LimiterContext::in_memory(limits))
+        Arc::new(Self { key, state: Mutex::new(LimiterState::new(Arc::clone(&slots))), slots, context })
     }
 
     /// Waits for a slot until the request's deadline.
     ///
-    /// Dropping the future leaves the queue; nothing is spent.
+    /// Dropping the future leaves the queue and uses no slot.
     ///
     /// # Errors
     /// [`Refused`], at once when no slot can come free in time, at the latest at the deadline.
     pub async fn attempt(self: &Arc<Self>, request: SlotRequest) -> Result<Attempt, Refused> {
-        let attempt = self.slot(request).await?;
-        // The slot is given back where it cannot be recorded.
+        let attempt = self.take_slot(request).await?;
+        // If the slot cannot be recorded, dropping the attempt gives it back.
         self.slots.recorded().await.map_err(|Unrecorded| Refused::Unrecorded)?;
         Ok(attempt)
     }
 
-    async fn slot(self: &Arc<Self>, request: SlotRequest) -> Result<Attempt, Refused> {
-        let deadline = request.deadline;
+    async fn take_slot(self: &Arc<Self>, request: SlotRequest) -> Result<Attempt, Refused> {
         let guard = match self.enter(request)? {
-            Entered::Served(attempt) => return Ok(attempt),
-            Entered::Waiting(guard) => guard,
+            ControlFlow::Break(attempt) => return Ok(attempt),
+            ControlFlow::Continue(guard) => guard,
         };
         loop {
-            // Listening starts before looking, so that no wake-up falls between the two.
+            // Listening starts first, so that no wake-up between the two is missed.
             let woken = guard.listen();
-            let until = match guard.look()? {
-                Look::Served(attempt) => return Ok(attempt),
-                Look::Wait { until } => until.map_or(deadline, |until| until.min(deadline)),
+            let until = match guard.try_take()? {
+                ControlFlow::Break(attempt) => return Ok(attempt),
+                ControlFlow::Continue(until) => until,
             };
             tokio::select! {
                 () = woken => {}
@@ -128,36 +118,38 @@ impl RouteLimiter {
         }
     }
 
-    /// Nobody waits beyond this moment any more: the gateway stops then. Callers that cannot be served before it are told at
-    /// once, or as soon as this is known.
+    /// The gateway stops at this moment. A call that waits and cannot be served before it is refused at once, or as
+    /// soon as this is known.
     pub fn close(self: &Arc<Self>, at: Instant) {
         let now = clock::now();
         let mut state = self.state.lock();
-        state.close(at, now);
+        state.closes = Some(at);
+        state.review(now);
         state.wake_head();
     }
 
-    /// What is left for new calls. Calls that wait come first, so then nothing is left of the route's threshold.
+    /// What is left for new calls. Waiting calls go first: while there are any, nothing is left of the route's
+    /// threshold.
     #[must_use]
     pub fn allowance(&self) -> Allowance {
         self.state.lock().allowance(clock::now())
     }
 
-    /// What would become of this request if it came now: how long it would wait, and why it would be refused, if it would.
+    /// How long this request would wait if it came now, and whether it would be refused.
     ///
-    /// Asks the same questions in the same order as [`attempt`](Self::attempt), and changes nothing.
+    /// Makes the same checks in the same order as [`attempt`](Self::attempt), and changes nothing.
     pub fn verdict(&self, request: &SlotRequest) -> (Duration, Result<(), Refused>) {
         let now = clock::now();
         let mut state = self.state.lock();
-        let expected = state.expected(&request.caller, request.urgency, now).saturating_duration_since(now);
+        let expected = state.expected(&request.caller, request.urgency, now);
         let judged = if self.slots.is_failing() {
             Err(Refused::Unrecorded)
-        } else if state.queue.is_empty() && self.slots.has_room(now) {
+        } else if state.queue.is_empty() && self.slots.can_take(now) {
             return (Duration::ZERO, Ok(()));
         } else {
             state
                 .admits(request, now)
-                .and_then(|()| self.context.room.admits(request).map_err(|limit| state.full(request, now, limit)))
+                .and_then(|()| self.context.capacity.admits(request).map_err(|limit| state.full(request, now, limit)))
         };
         (expected, judged)
     }
@@ -172,7 +164,7 @@ impl RouteLimiter {
             allowance: state.allowance(now),
             locked: self.locked(now),
             waiting: state.queue.len(),
-            expected: state.expected(&Caller::anonymous(), Urgency::default(), now).saturating_duration_since(now),
+            expected: state.expected(&Caller::anonymous(), Urgency::default(), now),
             external_locks: state.external_locks,
         }
     }
@@ -183,7 +175,8 @@ impl RouteLimiter {
         self.slots.outlook(now).locked_until.map(|until| until.saturating_duration_since(now))
     }
 
-    fn enter(self: &Arc<Self>, request: SlotRequest) -> Result<Entered, Refused> {
+    /// Takes a slot at once if the queue is empty, or joins the queue.
+    fn enter(self: &Arc<Self>, request: SlotRequest) -> Result<ControlFlow<Attempt, QueueGuard>, Refused> {
         if self.slots.is_failing() {
             return Err(Refused::Unrecorded);
         }
@@ -192,28 +185,21 @@ impl RouteLimiter {
         if state.queue.is_empty()
             && let Ok(grant) = self.slots.take(now)
         {
-            return Ok(Entered::Served(Attempt::with_slot(self, grant, request)));
+            return Ok(ControlFlow::Break(Attempt::with_slot(self, grant, request)));
         }
         state.admits(&request, now)?;
         let signal = Arc::new(WaiterSignal::default());
         let admission =
-            self.context.room.enter(&request, &signal, now).map_err(|limit| state.full(&request, now, limit))?;
+            self.context.capacity.enter(&request, &signal, now).map_err(|limit| state.full(&request, now, limit))?;
         let ticket = state.join(&request, Arc::clone(&signal), now);
-        Ok(Entered::Waiting(QueueGuard::new(Arc::clone(self), ticket, signal, request, admission)))
+        let limiter = Arc::clone(self);
+        Ok(ControlFlow::Continue(QueueGuard { limiter, ticket, signal, request, _admission: admission }))
     }
 }
 
 /// For attempts.
 impl RouteLimiter {
-    pub(super) fn context(&self) -> &LimiterContext {
-        &self.context
-    }
-
-    pub(super) fn key(&self) -> &Arc<Key> {
-        &self.key
-    }
-
-    /// Takes in a step of an attempt, and wakes the head of the queue, for which a slot may have come free.
+    /// Applies a step of an attempt, and wakes the head of the queue, for which a slot may have come free.
     pub(super) fn note(&self, grant: Grant, step: &Step) {
         if !step.counts() {
             return;
@@ -222,16 +208,16 @@ impl RouteLimiter {
         self.slots.note(grant, step, now);
         let mut state = self.state.lock();
         if *step == Step::Lost {
-            // Its slot comes free later than was expected: callers that can no longer be served in time are told at once.
+            // Its slot comes free later than expected: waiting calls that are now too late are refused at once.
             state.review(now);
         }
         state.wake_head();
     }
 
-    /// Takes in that Zoho has locked the route. `None` when the lock has no length.
+    /// Records that Zoho has locked the route. `None` when the lock has no length.
     pub(super) fn lock(&self, retry_after: Option<Duration>) -> Option<LockHit> {
         let now = clock::now();
-        let left = self.slots.allowance(now);
+        let allowance = self.slots.allowance(now);
         let hit = self.slots.lock(retry_after, now)?;
         {
             let mut state = self.state.lock();
@@ -240,32 +226,13 @@ impl RouteLimiter {
             state.wake_head();
         }
         if hit.external {
-            self.report(hit.until, &left, now);
+            self.report(hit.until, allowance.route, now);
         }
         Some(hit)
     }
 
-    /// The end of a lock that came after this slot was taken.
-    pub(super) fn held_back(&self, grant: Grant) -> Option<Instant> {
-        self.slots.held_back(grant)
-    }
-
-    /// Resolves when such a lock comes.
-    pub(super) async fn holding_back(&self, grant: Grant) -> Instant {
-        loop {
-            let mut locked = std::pin::pin!(self.slots.locks().notified());
-            // Listening starts before looking, so that no lock falls between the two.
-            locked.as_mut().enable();
-            if let Some(until) = self.held_back(grant) {
-                return until;
-            }
-            locked.await;
-        }
-    }
-
-    /// Keeps the calls of the last window for a post-mortem.
-    fn report(&self, until: Instant, left: &Allowance, now: Instant) {
-        let quota = left.route;
+    /// Records an incident with the calls of the last window.
+    fn report(&self, until: Instant, quota: Quota, now: Instant) {
         let since = now.checked_sub(quota.window).unwrap_or(now);
         let (calls, calls_are_complete) = self.context.history.calls(&self.key, since);
         let text = self.context.history.keep(&Incident {

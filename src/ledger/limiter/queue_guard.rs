@@ -1,6 +1,6 @@
-//! A caller's place in the queue. Dropping it leaves the queue.
+//! A call that waits in the queue. Dropping it leaves the queue.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use tokio::{sync::futures::Notified, time::Instant};
 
@@ -13,73 +13,53 @@ use super::{
         window::Denied,
     },
     Attempt, Refused, RouteLimiter,
+    state::refused,
 };
 use crate::os::clock;
 
-pub(super) enum Entered {
-    Served(Attempt),
-    Waiting(QueueGuard),
-}
-
-pub(super) enum Look {
-    Served(Attempt),
-    /// Look again then, or when woken.
-    Wait {
-        until: Option<Instant>,
-    },
-}
-
 pub(in crate::ledger) struct QueueGuard {
-    limiter: Arc<RouteLimiter>,
-    ticket: Ticket,
-    signal: Arc<WaiterSignal>,
-    request: SlotRequest,
-    /// Given up after the place.
-    _admission: QueueAdmission,
+    pub(super) limiter: Arc<RouteLimiter>,
+    pub(super) ticket: Ticket,
+    pub(super) signal: Arc<WaiterSignal>,
+    pub(super) request: SlotRequest,
+    /// Dropped after the ticket has left the queue.
+    pub(super) _admission: QueueAdmission,
 }
 
 impl QueueGuard {
-    pub(super) fn new(
-        limiter: Arc<RouteLimiter>,
-        ticket: Ticket,
-        signal: Arc<WaiterSignal>,
-        request: SlotRequest,
-        admission: QueueAdmission,
-    ) -> Self {
-        Self { limiter, ticket, signal, request, _admission: admission }
-    }
-
     pub(super) fn listen(&self) -> Notified<'_> {
         self.signal.listen()
     }
 
-    pub(super) fn look(&self) -> Result<Look, Refused> {
+    /// Takes a slot if it is this call's turn, or returns when to try again unless it is woken before.
+    pub(super) fn try_take(&self) -> Result<ControlFlow<Attempt, Instant>, Refused> {
         let now = clock::now();
         let mut state = self.limiter.state.lock();
         state.review_if_due(now);
-        if let Some(refused) = state.told.remove(&self.ticket) {
-            return Err(refused);
+        if let Some(refusal) = state.refusals.remove(&self.ticket) {
+            return Err(refusal);
         }
-        if self.signal.is_turned_out() {
+        if self.signal.is_evicted() {
             return Err(state.full(&self.request, now, Limit::Lent));
         }
-        let mut until = state.next_review();
+        let deadline = self.request.deadline;
+        let mut until = state.next_review().map_or(deadline, |review| review.min(deadline));
         if state.queue.head() == Some(self.ticket) {
             match self.limiter.slots.take(now) {
                 Ok(grant) => {
                     state.queue.serve(self.ticket);
                     let request = self.request.clone();
-                    return Ok(Look::Served(Attempt::with_slot(&self.limiter, grant, request)));
+                    return Ok(ControlFlow::Break(Attempt::with_slot(&self.limiter, grant, request)));
                 }
-                Err(Denied::Until(at)) => until = Some(until.map_or(at, |review| review.min(at))),
+                Err(Denied::Until(at)) => until = until.min(at),
                 Err(Denied::Unanswered) => {}
             }
         }
-        if now >= self.request.deadline {
+        if now >= deadline {
             let ahead = state.queue.ahead_of(self.ticket);
-            return Err(state.refused(now, ahead));
+            return Err(refused(&self.limiter.slots.outlook(now), ahead));
         }
-        Ok(Look::Wait { until })
+        Ok(ControlFlow::Continue(until))
     }
 }
 
@@ -87,7 +67,7 @@ impl Drop for QueueGuard {
     fn drop(&mut self) {
         let mut state = self.limiter.state.lock();
         state.queue.leave(self.ticket);
-        state.told.remove(&self.ticket);
+        state.refusals.remove(&self.ticket);
         state.wake_head();
     }
 }

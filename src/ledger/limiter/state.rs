@@ -1,4 +1,4 @@
-//! What a limiter decides under its mutex: who may wait, who is next, and who waits in vain.
+//! What a limiter decides under its mutex: which calls may wait, which is next, and which can no longer be served.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -15,22 +15,22 @@ use super::{
     Refused,
 };
 
-/// Added to a `Retry-After` that depends on a call without an answer yet.
-const A_WHILE: Duration = Duration::from_secs(1);
+/// Added to a `Retry-After` that depends on a call without an answer.
+const UNANSWERED_DELAY: Duration = Duration::from_secs(1);
 
-/// How often promises are looked at again that something may have broken: so seldom that it costs a few percent of one
-/// core, since each look takes about a tenth of this per waiter.
+/// The least time between two reviews of the queue, per waiter. A review takes about a tenth of this, so reviews cost
+/// a few percent of one core.
 const REVIEW_PER_WAITER: Duration = Duration::from_micros(2);
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct LimiterState {
     slots: Arc<dyn Slots>,
     pub(super) queue: Queue<Waiter>,
-    /// Those who have left the queue because they can no longer be served in time, until they learn so.
-    pub(super) told: HashMap<Ticket, Refused>,
+    /// The refusals of calls that were removed from the queue and have not read their refusal yet.
+    pub(super) refusals: HashMap<Ticket, Refused>,
     pub(super) external_locks: u64,
-    /// The gateway's end, once it is known.
-    closes: Option<Instant>,
+    /// When the gateway stops, once that is known.
+    pub(super) closes: Option<Instant>,
     review: Review,
 }
 
@@ -40,15 +40,14 @@ pub(super) struct Waiter {
     signal: Arc<WaiterSignal>,
 }
 
-/// When promises are looked at again.
+/// A check whether all waiting calls can still be served in time.
 #[derive(Debug, Default)]
 struct Review {
-    /// Not before this moment.
     not_before: Option<Instant>,
     due: bool,
 }
 
-/// Whether a caller with `ahead` others before it is served in time, and before the gateway stops.
+/// Whether a call with `ahead` others before it is served before its deadline and before the gateway stops.
 fn admits(outlook: &Outlook, closes: Option<Instant>, ahead: usize, deadline: Instant) -> Result<(), Refused> {
     let expected = outlook.at(ahead).0;
     if expected > deadline {
@@ -57,29 +56,29 @@ fn admits(outlook: &Outlook, closes: Option<Instant>, ahead: usize, deadline: In
     if closes.is_some_and(|closes| expected > closes) { Err(Refused::Closing) } else { Ok(()) }
 }
 
-/// What a caller is told that has `ahead` others before it and cannot wait for its turn.
-fn refused(outlook: &Outlook, ahead: usize) -> Refused {
+/// The refusal of a call that has `ahead` others before it and cannot wait for its turn.
+pub(super) fn refused(outlook: &Outlook, ahead: usize) -> Refused {
     let (expected, daily) = outlook.at(ahead);
     if let (Some(until), false) = (outlook.locked_until, daily) {
         return Refused::Locked { retry_after: until.saturating_duration_since(outlook.now) };
     }
-    let unanswered = if outlook.unanswered { A_WHILE } else { Duration::ZERO };
+    let unanswered = if outlook.unanswered { UNANSWERED_DELAY } else { Duration::ZERO };
     Refused::Saturated { retry_after: expected.saturating_duration_since(outlook.now) + unanswered, daily }
 }
 
-impl State {
+impl LimiterState {
     pub(super) fn new(slots: Arc<dyn Slots>) -> Self {
         Self {
             slots,
             queue: Queue::new(),
-            told: HashMap::new(),
+            refusals: HashMap::new(),
             external_locks: 0,
             closes: None,
             review: Review::default(),
         }
     }
 
-    /// Whether it can be served in time.
+    /// Whether a new request can be served in time.
     pub(super) fn admits(&mut self, request: &SlotRequest, now: Instant) -> Result<(), Refused> {
         let ahead = self.queue.position(&request.caller, request.arrival, request.urgency, now);
         let outlook = self.slots.outlook(now);
@@ -89,31 +88,24 @@ impl State {
         admits(&outlook, self.closes, ahead, request.deadline)
     }
 
-    /// Nobody is served after `at`.
-    pub(super) fn close(&mut self, at: Instant, now: Instant) {
-        self.closes = Some(at);
-        self.review(now);
-    }
-
     pub(super) fn join(&mut self, request: &SlotRequest, signal: Arc<WaiterSignal>, now: Instant) -> Ticket {
         let waiter = Waiter { deadline: request.deadline, signal };
         let Joined { ticket, delays } = self.queue.join(&request.caller, request.arrival, request.urgency, now, waiter);
         if delays {
-            // Those behind it were promised a turn that now comes later.
+            // Calls behind it are now served later than they were promised.
             self.review(now);
         }
         ticket
     }
 
     pub(super) fn full(&mut self, request: &SlotRequest, now: Instant, limit: Limit) -> Refused {
-        let expected = self.expected(&request.caller, request.urgency, now);
-        Refused::Full { retry_after: expected.saturating_duration_since(now), limit }
+        Refused::Full { retry_after: self.expected(&request.caller, request.urgency, now), limit }
     }
 
-    /// When a newcomer like this could be served.
-    pub(super) fn expected(&mut self, caller: &Caller, urgency: Urgency, now: Instant) -> Instant {
+    /// How long a new call would wait.
+    pub(super) fn expected(&mut self, caller: &Caller, urgency: Urgency, now: Instant) -> Duration {
         let ahead = self.queue.position(caller, Arrival::New, urgency, now);
-        self.slots.outlook(now).at(ahead).0
+        self.slots.outlook(now).at(ahead).0.saturating_duration_since(now)
     }
 
     pub(super) fn allowance(&self, now: Instant) -> Allowance {
@@ -124,51 +116,47 @@ impl State {
         allowance
     }
 
-    pub(super) fn refused(&self, now: Instant, ahead: usize) -> Refused {
-        refused(&self.slots.outlook(now), ahead)
-    }
-
     pub(super) fn wake_head(&self) {
         if let Some(head) = self.queue.head().and_then(|head| self.queue.get(head)) {
-            head.signal.ring();
+            head.signal.wake();
         }
     }
 
-    /// Something happened after which promises may not be kept: they are looked at again, at once unless that was done
-    /// a moment ago. Then whoever heads the queue does it a moment later, and has to be woken for that.
+    /// Reviews the queue after an event that may delay waiting calls: at once, unless the last review was just before.
+    /// Then the head of the queue does it a moment later, and has to be woken for that.
     pub(super) fn review(&mut self, now: Instant) {
         self.review.due = true;
         self.review_if_due(now);
     }
 
-    /// Tells everybody who can no longer be served in time. Those who stay move up behind them.
-    fn tell_hopeless(&mut self, now: Instant) {
+    /// Removes all calls that can no longer be served in time. The others move up.
+    fn refuse_late_calls(&mut self, now: Instant) {
         let outlook = self.slots.outlook(now);
         let mut staying = 0;
-        let mut hopeless = Vec::new();
+        let mut late = Vec::new();
         for (ticket, waiter) in self.queue.in_order() {
             match admits(&outlook, self.closes, staying, waiter.deadline) {
                 Ok(()) => staying += 1,
-                Err(refused) => hopeless.push((ticket, refused)),
+                Err(refused) => late.push((ticket, refused)),
             }
         }
-        for (ticket, refused) in hopeless {
+        for (ticket, refused) in late {
             if let Some(waiter) = self.queue.leave(ticket) {
-                self.told.insert(ticket, refused);
-                waiter.signal.ring();
+                self.refusals.insert(ticket, refused);
+                waiter.signal.wake();
             }
         }
     }
 
-    /// When somebody has to look again because of [`review_if_due`](Self::review_if_due).
+    /// When the head of the queue has to call [`review_if_due`](Self::review_if_due).
     pub(super) fn next_review(&self) -> Option<Instant> {
         self.review.not_before.filter(|_| self.review.due)
     }
 
-    /// Looks at all promises again, if some may be broken and the last look is long enough ago.
+    /// Reviews the queue if that is due and the last review is long enough ago.
     pub(super) fn review_if_due(&mut self, now: Instant) {
         if self.review.due && self.review.not_before.is_none_or(|at| at <= now) {
-            self.tell_hopeless(now);
+            self.refuse_late_calls(now);
             let waiters = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
             self.review = Review { not_before: Some(now + REVIEW_PER_WAITER * waiters), due: false };
         }

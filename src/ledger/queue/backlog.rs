@@ -1,8 +1,8 @@
-//! Those who wait, while somebody does: the front, and the callers' flows in virtual time.
+//! The waiters of a queue that is not empty: the requeued ones in front, then the callers' flows in virtual time.
 //!
-//! Start-time fair queueing: each flow has a tag, the flow with the least tag is next, its tag then moves on by a step
-//! that is shorter the greater its weight is, and virtual time is the tag that was served last. A flow begins at
-//! virtual time: it neither saved up turns while it was away nor has to make up for those that others had.
+//! Start-time fair queueing: each flow has a tag, and the flow with the least tag is next. Its tag then moves on by a
+//! step that is shorter the greater its weight is. Virtual time is the tag that was served last. A flow begins at
+//! virtual time: its absence gives it no extra turns and costs it none.
 
 use std::{cmp::Reverse, collections::BinaryHeap, iter};
 
@@ -13,23 +13,23 @@ use super::{
     enqueued_at::EnqueuedAt,
     flow::Flow,
     level::Level,
-    turns::{Tag, Tie, Turns},
+    turns::{Tag, Turns},
 };
 use crate::ledger::Caller;
 
 /// The waiters of a queue that is not empty.
 #[derive(Debug)]
 pub(super) struct Backlog<W> {
-    /// What arrivals are counted from.
+    /// Arrivals are counted from this moment.
     epoch: Instant,
     latest: EnqueuedAt,
     len: usize,
     front: Level<W>,
-    /// In the order in which they began, which also decides between equal tags. None is empty.
+    /// In the order in which they began, which also decides between equal tags. Each has a waiter.
     flows: Vec<Flow<W>>,
     virtual_time: Tag,
-    /// Callers that have nobody waiting, but used turns ahead of virtual time. If this were forgotten, one that sends
-    /// a call at a time would begin anew each time and always be next.
+    /// Callers without a waiter that used turns ahead of virtual time. Without this, a caller that sends one call at a
+    /// time would begin anew each time and always be next.
     paid_ahead: Vec<(Caller, Tag)>,
 }
 
@@ -64,15 +64,15 @@ impl<W> Backlog<W> {
     }
 
     pub(super) fn position(&self, caller: &Caller, urgency: Urgency, now: Instant) -> usize {
-        let (place, start, own) = match self.place_of(caller) {
-            Some(place) => {
-                let flow = &self.flows[place];
-                (place, flow.turns().next(), flow.ahead_of_newcomer(urgency, self.arrival(now)))
+        let (index, start, own) = match self.index_of(caller) {
+            Some(index) => {
+                let flow = &self.flows[index];
+                (index, flow.turns.next(), flow.ahead_of_new(urgency, self.arrival(now)))
             }
             None => (self.flows.len(), self.start_of(caller), 0),
         };
         let turn = Turns::new(start, caller.weight()).after(own);
-        self.front.len() + own + self.others_before(turn, place)
+        self.front.len() + own + self.others_before(turn, index)
     }
 
     pub(super) fn join_front(&mut self, number: u64, now: Instant, waiter: W) -> Joined {
@@ -84,28 +84,28 @@ impl<W> Backlog<W> {
 
     pub(super) fn join(&mut self, caller: &Caller, urgency: Urgency, number: u64, now: Instant, waiter: W) -> Joined {
         self.latest = self.arrival(now);
-        let place = self.place_of(caller).unwrap_or_else(|| {
+        let index = self.index_of(caller).unwrap_or_else(|| {
             let start = self.start_of(caller);
             self.paid_ahead.retain(|(other, _)| other != caller);
             self.flows.push(Flow::new(caller, start, number));
             self.flows.len() - 1
         });
-        let flow = &mut self.flows[place];
-        let weighed_anew = flow.weigh(caller);
+        let flow = &mut self.flows[index];
+        let weight_changed = flow.set_weight(caller);
         let ticket = flow.push(urgency, number, self.latest, waiter);
         self.len += 1;
         let overtakes = self.ahead_of(ticket).is_some_and(|ahead| ahead + 1 < self.len);
-        Joined { ticket, delays: overtakes || weighed_anew }
+        Joined { ticket, delays: overtakes || weight_changed }
     }
 
     pub(super) fn ahead_of(&self, ticket: Ticket) -> Option<usize> {
         match ticket.lane {
             Lane::Front => self.front.rank(ticket.number).map(|(_, before)| before),
             Lane::Flow { since, urgency } => {
-                let place = self.place(since)?;
-                let flow = &self.flows[place];
+                let index = self.index_since(since)?;
+                let flow = &self.flows[index];
                 let own = flow.ahead_of(urgency, ticket.number)?;
-                Some(self.front.len() + own + self.others_before(flow.turns().after(own), place))
+                Some(self.front.len() + own + self.others_before(flow.turns.after(own), index))
             }
         }
     }
@@ -113,14 +113,14 @@ impl<W> Backlog<W> {
     pub(super) fn head(&self) -> Option<Ticket> {
         match self.front.head() {
             Some((number, _)) => Some(Ticket { number, lane: Lane::Front }),
-            None => self.flows.iter().min_by_key(|flow| flow.turns().next()).and_then(Flow::head),
+            None => self.flows.iter().min_by_key(|flow| flow.turns.next()).and_then(Flow::head),
         }
     }
 
     pub(super) fn get(&self, ticket: Ticket) -> Option<&W> {
         match ticket.lane {
             Lane::Front => self.front.get(ticket.number),
-            Lane::Flow { since, urgency } => self.flows[self.place(since)?].level(urgency)?.get(ticket.number),
+            Lane::Flow { since, urgency } => self.flows[self.index_since(since)?].level(urgency)?.get(ticket.number),
         }
     }
 
@@ -128,13 +128,13 @@ impl<W> Backlog<W> {
         let waiter = match ticket.lane {
             Lane::Front => self.front.remove(ticket.number)?,
             Lane::Flow { since, urgency } => {
-                let place = self.place(since)?;
-                let waiter = self.flows[place].remove(urgency, ticket.number)?;
+                let index = self.index_since(since)?;
+                let waiter = self.flows[index].remove(urgency, ticket.number)?;
                 if turn == Turn::Used {
-                    self.use_turn(place);
+                    self.use_turn(index);
                 }
-                if self.flows[place].is_empty() {
-                    self.end(place);
+                if self.flows[index].is_empty() {
+                    self.end(index);
                 }
                 waiter
             }
@@ -143,43 +143,43 @@ impl<W> Backlog<W> {
         Some(waiter)
     }
 
-    /// A merge of the flows, each with its turns as they will come.
+    /// The front, then the flows merged by their future turns.
     pub(super) fn in_order(&self) -> impl Iterator<Item = (Ticket, &W)> {
         let ticket = |number| Ticket { number, lane: Lane::Front };
         let front = self.front.iter().map(move |(number, _, waiter)| (ticket(number), waiter));
 
-        let mut flows: Vec<_> = self.flows.iter().map(|flow| (flow.turns(), flow.in_order())).collect();
+        let mut flows: Vec<_> = self.flows.iter().map(|flow| (flow.turns, flow.in_order())).collect();
         let mut next: BinaryHeap<_> =
-            flows.iter().enumerate().map(|(place, (turns, _))| Reverse((turns.next(), place))).collect();
+            flows.iter().enumerate().map(|(index, (turns, _))| Reverse((turns.next(), index))).collect();
         front.chain(iter::from_fn(move || {
             loop {
-                let Reverse((_, place)) = next.pop()?;
-                let (turns, waiters) = &mut flows[place];
-                // A flow that is through is not put back.
+                let Reverse((_, index)) = next.pop()?;
+                let (turns, waiters) = &mut flows[index];
+                // A flow without further waiters is not put back.
                 if let Some(waiter) = waiters.next() {
                     turns.take();
-                    next.push(Reverse((turns.next(), place)));
+                    next.push(Reverse((turns.next(), index)));
                     return Some(waiter);
                 }
             }
         }))
     }
 
-    /// Virtual time becomes the least tag. That is the served flow's, if the head was served; if another was, no flow
-    /// that waits is left behind by it.
-    fn use_turn(&mut self, place: usize) {
-        if let Some(least) = self.flows.iter().map(|flow| flow.turns().next()).min() {
+    /// Virtual time becomes the least tag. That is the served flow's tag if the head was served; otherwise virtual time
+    /// does not pass the tag of any flow that waits.
+    fn use_turn(&mut self, index: usize) {
+        if let Some(least) = self.flows.iter().map(|flow| flow.turns.next()).min() {
             self.virtual_time = self.virtual_time.max(least);
         }
-        self.flows[place].take_turn();
+        self.flows[index].turns.take();
         self.paid_ahead.retain(|(_, tag)| *tag > self.virtual_time);
     }
 
-    fn end(&mut self, place: usize) {
-        let flow = self.flows.remove(place);
-        let tag = flow.turns().next();
+    fn end(&mut self, index: usize) {
+        let flow = self.flows.remove(index);
+        let tag = flow.turns.next();
         if tag > self.virtual_time {
-            self.paid_ahead.push((flow.caller().clone(), tag));
+            self.paid_ahead.push((flow.caller, tag));
         }
     }
 
@@ -189,22 +189,23 @@ impl<W> Backlog<W> {
         paid.map_or(self.virtual_time, |(_, tag)| self.virtual_time.max(*tag))
     }
 
-    /// How many of the other flows' waiters are served before the turn at `tag` of the flow at `place`.
-    fn others_before(&self, tag: Tag, place: usize) -> usize {
-        let others = self.flows.iter().enumerate().filter(|(other, _)| *other != place);
-        others.map(|(other, flow)| flow.served_before(tag, if other < place { Tie::First } else { Tie::Second })).sum()
+    /// How many of the other flows' waiters are served before the turn at `tag` of the flow at `index`. Of equal tags,
+    /// the one of the earlier flow goes first.
+    fn others_before(&self, tag: Tag, index: usize) -> usize {
+        let others = self.flows.iter().enumerate().filter(|(other, _)| *other != index);
+        others.map(|(other, flow)| flow.served_before(if other < index { tag.just_after() } else { tag })).sum()
     }
 
-    /// A clock that steps back would leave the levels unsorted.
+    /// Never earlier than the last arrival: the levels have to stay sorted even if the clock steps back.
     fn arrival(&self, now: Instant) -> EnqueuedAt {
         EnqueuedAt::since(self.epoch, now).max(self.latest)
     }
 
-    fn place(&self, since: u64) -> Option<usize> {
-        self.flows.binary_search_by_key(&since, Flow::since).ok()
+    fn index_since(&self, since: u64) -> Option<usize> {
+        self.flows.binary_search_by_key(&since, |flow| flow.since).ok()
     }
 
-    fn place_of(&self, caller: &Caller) -> Option<usize> {
-        self.flows.iter().position(|flow| flow.caller() == caller)
+    fn index_of(&self, caller: &Caller) -> Option<usize> {
+        self.flows.iter().position(|flow| flow.caller == *caller)
     }
 }

@@ -1,4 +1,4 @@
-//! When somebody came, and by when it wants to be served.
+//! When a call joined the queue, and when it is due.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use tokio::time::Instant;
 
 use super::Urgency;
 
-/// What one step of urgency is worth in waiting: a background call (7) goes before urgent ones (0) that came more than
-/// 35 s later, so nobody starves. Shorter, and urgency would mean little where a window is a minute; longer, and a
-/// background call would run into its wait's end.
+/// One step of urgency counts as much as this waiting time: a background call (7) goes before urgent ones (0) that came
+/// more than 35 s later, so every call is served. A shorter time would make urgency mean little where a window is a
+/// minute; with a longer one, background calls would reach their deadlines.
 pub(in crate::ledger) const AGEING: Duration = Duration::from_secs(5);
 
-/// When somebody came, in nanoseconds since the queue was last empty: half an [`Instant`]'s size, and good for 584
-/// years.
+/// When a call joined, in nanoseconds since the queue was last empty: half the size of an [`Instant`], and enough for
+/// 584 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct EnqueuedAt(u64);
 
-/// A place among the waiters of one caller: the lesser one is served first, at equal moments the more urgent one.
+/// The sort key among the waiters of one caller: the least is served first; at equal moments, the more urgent one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due(u64, Urgency);
 
@@ -25,7 +25,7 @@ impl EnqueuedAt {
         Self(nanoseconds(now.saturating_duration_since(epoch)))
     }
 
-    /// The key does not change with time, so what is sorted once stays so.
+    /// The key does not change with time, so a sorted list stays sorted.
     pub(super) fn due(self, urgency: Urgency) -> Due {
         let handicap = nanoseconds(AGEING * u32::from(urgency.get()));
         Due(self.0.saturating_add(handicap), urgency)

@@ -1,7 +1,7 @@
-//! Counts the marks in a row of places, of which any may be cleared.
+//! Counts the marks in a list in which any mark may be cleared.
 //!
-//! A Fenwick tree: the sum kept at place i (from 1) is that of the last `width(i)` places up to it, so that both a
-//! count and a change touch O(log n) sums.
+//! A Fenwick tree: the sum at node i (from 1) covers the last `width(i)` marks up to it, so that both a count and a
+//! change touch O(log n) sums.
 
 /// The marks, all set at first.
 #[derive(Debug, Default)]
@@ -10,44 +10,44 @@ pub(super) struct Fenwick {
 }
 
 impl Fenwick {
-    /// Adds a marked place at the end.
+    /// Adds a mark at the end.
     pub(super) fn push(&mut self) {
-        let place = self.sums.len() + 1;
-        let start = place - width(place) as usize;
-        let sum = self.count(place - 1) - self.count(start);
+        let node = self.sums.len() + 1;
+        let start = node - width(node) as usize;
+        let sum = self.count(node - 1) - self.count(start);
         self.sums.push(sum as u32 + 1);
     }
 
     /// Clears the mark at an index. It must be set.
     pub(super) fn clear(&mut self, index: usize) {
-        let mut place = index + 1;
-        while let Some(sum) = self.sums.get_mut(place - 1) {
+        let mut node = index + 1;
+        while let Some(sum) = self.sums.get_mut(node - 1) {
             *sum -= 1;
-            place += width(place) as usize;
+            node += width(node) as usize;
         }
     }
 
-    /// How many of the first `places` are marked.
-    pub(super) fn count(&self, places: usize) -> usize {
-        let (mut place, mut count) = (places, 0);
-        while place > 0 {
-            count += self.sums[place - 1] as usize;
-            place -= width(place) as usize;
+    /// How many of the first `len` marks are set.
+    pub(super) fn count(&self, len: usize) -> usize {
+        let (mut node, mut count) = (len, 0);
+        while node > 0 {
+            count += self.sums[node - 1] as usize;
+            node -= width(node) as usize;
         }
         count
     }
 
-    /// So many places, all marked, in room for `capacity`.
-    pub(super) fn reset(&mut self, places: usize, capacity: usize) {
+    /// Starts again with `len` marks, all set, and memory for at most `capacity`.
+    pub(super) fn reset(&mut self, len: usize, capacity: usize) {
         self.sums.clear();
         self.sums.shrink_to(capacity);
-        self.sums.extend((1..=places).map(width));
+        self.sums.extend((1..=len).map(width));
     }
 }
 
-/// How many places a sum covers.
-fn width(place: usize) -> u32 {
-    1 << place.trailing_zeros()
+/// How many marks the sum at a node covers.
+fn width(node: usize) -> u32 {
+    1 << node.trailing_zeros()
 }
 
 #[cfg(test)]
@@ -55,11 +55,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_what_is_left() {
+    fn counts_the_marks_that_are_left() {
         let (mut fenwick, mut marks) = (Fenwick::default(), Vec::new());
         let check = |fenwick: &Fenwick, marks: &[bool]| {
-            for places in 0..=marks.len() {
-                assert_eq!(fenwick.count(places), marks[..places].iter().filter(|mark| **mark).count());
+            for len in 0..=marks.len() {
+                assert_eq!(fenwick.count(len), marks[..len].iter().filter(|mark| **mark).count());
             }
         };
         for index in 0..50 {

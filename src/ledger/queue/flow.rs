@@ -1,25 +1,25 @@
 //! The waiters of one caller, and when its turns come.
 //!
-//! Within a caller the urgent go first, but waiting counts too: the key is a waiter's arrival plus its urgency's
-//! handicap ([`AGEING`](super::enqueued_at::AGEING)). Within one urgency that is the order of arrival, so a row for each
-//! urgency is enough and the head is the least of eight.
+//! Within a caller, urgent calls go first, but waiting counts too: the sort key is a waiter's arrival plus a handicap
+//! by urgency ([`AGEING`](super::enqueued_at::AGEING)). Within one urgency that is the order of arrival, so one list
+//! for each urgency is enough, and the head is the least of eight.
 
 use super::{
     Lane, Ticket, Urgency,
     enqueued_at::{Due, EnqueuedAt},
     level::Level,
-    turns::{Tag, Tie, Turns},
+    turns::{Tag, Turns},
     urgency::URGENCIES,
 };
 use crate::ledger::Caller;
 
-/// One caller that has somebody waiting.
+/// A caller with at least one waiter.
 #[derive(Debug)]
 pub(super) struct Flow<W> {
-    caller: Caller,
-    turns: Turns,
-    /// The number of the join that made it.
-    since: u64,
+    pub(super) caller: Caller,
+    pub(super) turns: Turns,
+    /// The number of its first waiter.
+    pub(super) since: u64,
     len: usize,
     /// By urgency. Most callers use one of them.
     levels: [Option<Box<Level<W>>>; URGENCIES],
@@ -33,24 +33,12 @@ impl<W> Flow<W> {
         Self { caller: caller.clone(), turns, since, len: 0, levels: [const { None }; URGENCIES] }
     }
 
-    pub(super) fn caller(&self) -> &Caller {
-        &self.caller
-    }
-
-    pub(super) fn turns(&self) -> Turns {
-        self.turns
-    }
-
-    pub(super) fn since(&self) -> u64 {
-        self.since
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// From here on its turns come at this weight. Returns whether that is another one.
-    pub(super) fn weigh(&mut self, caller: &Caller) -> bool {
+    /// Uses the weight of this newest call from now on. Returns whether it differs from before.
+    pub(super) fn set_weight(&mut self, caller: &Caller) -> bool {
         let before = self.turns;
         self.caller = caller.clone();
         self.turns = Turns::new(before.next(), caller.weight());
@@ -72,29 +60,24 @@ impl<W> Flow<W> {
         Some(waiter)
     }
 
-    /// One turn is used.
-    pub(super) fn take_turn(&mut self) {
-        self.turns.take();
-    }
-
     pub(super) fn level(&self, urgency: Urgency) -> Option<&Level<W>> {
         self.levels[usize::from(urgency.get())].as_deref()
     }
 
-    /// How many of this caller go before one that is here.
+    /// How many of this caller's waiters go before this one.
     pub(super) fn ahead_of(&self, urgency: Urgency, number: u64) -> Option<usize> {
         let (arrival, before) = self.level(urgency)?.rank(number)?;
         Some(before + self.of_other_urgencies(arrival.due(urgency), urgency))
     }
 
-    /// How many of this caller go before one that comes now.
-    pub(super) fn ahead_of_newcomer(&self, urgency: Urgency, arrival: EnqueuedAt) -> usize {
+    /// How many of this caller's waiters go before a new one.
+    pub(super) fn ahead_of_new(&self, urgency: Urgency, arrival: EnqueuedAt) -> usize {
         self.level(urgency).map_or(0, Level::len) + self.of_other_urgencies(arrival.due(urgency), urgency)
     }
 
-    /// How many of this caller are served before another caller's turn at `tag`.
-    pub(super) fn served_before(&self, tag: Tag, tie: Tie) -> usize {
-        self.turns.before(tag, tie).min(self.len)
+    /// How many of this caller's waiters are served before `tag`.
+    pub(super) fn served_before(&self, tag: Tag) -> usize {
+        self.turns.before(tag).min(self.len)
     }
 
     pub(super) fn head(&self) -> Option<Ticket> {

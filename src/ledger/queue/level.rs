@@ -1,18 +1,18 @@
-//! Those of one caller and one urgency, first come first served.
+//! The waiters of one caller and one urgency, first come, first served.
 //!
-//! Entries are only ever added at the end. Who leaves, from anywhere, leaves a gap; once there are more gaps than
-//! waiters the rest moves together, so that a leave costs O(log n) on average and nothing is kept for those who left.
+//! Entries are only added at the end. A waiter that leaves, from any position, leaves a gap. Once there are more gaps
+//! than waiters, the gaps are removed, so that leaving costs O(log n) on average and the gaps take little memory.
 
 use super::{enqueued_at::EnqueuedAt, fenwick::Fenwick};
 
-/// A row of waiters in the order of their numbers, which is that of their arrivals.
+/// Waiters in the order of their numbers, which is the order of their arrivals.
 #[derive(Debug)]
 pub(super) struct Level<W> {
     entries: Vec<Entry<W>>,
-    /// Marks the entries whose waiter is there.
+    /// Marks the entries that have a waiter.
     present: Fenwick,
     len: usize,
-    /// Before this index are gaps only.
+    /// The index of the first waiter; all entries before it are gaps.
     first: usize,
 }
 
@@ -39,10 +39,10 @@ impl<W> Level<W> {
         self.len == 0
     }
 
-    /// Number and arrival are not less than those of the last.
+    /// Number and arrival must not be less than those of the last entry.
     pub(super) fn push(&mut self, number: u64, arrival: EnqueuedAt, waiter: W) {
         if self.entries.capacity() == 0 {
-            // Most levels hold one waiter at a time; a vector of its own accord would begin with room for four.
+            // Most levels hold one waiter at a time; a vector would allocate space for four at once.
             self.entries.reserve_exact(1);
         }
         self.entries.push(Entry { number, arrival, waiter: Some(waiter) });
@@ -67,19 +67,20 @@ impl<W> Level<W> {
         self.entries[self.index(number)?].waiter.as_ref()
     }
 
-    /// When somebody came, and how many are before it.
+    /// When this waiter arrived, and how many are before it.
     pub(super) fn rank(&self, number: u64) -> Option<(EnqueuedAt, usize)> {
         let index = self.index(number)?;
         let entry = &self.entries[index];
         entry.waiter.is_some().then(|| (entry.arrival, self.present.count(index)))
     }
 
-    /// How many came at moments that `early` holds of; it must hold of every moment before such a one.
+    /// How many arrived at moments for which `early` is true. If it is true for a moment, it must be for all earlier
+    /// ones.
     pub(super) fn count(&self, early: impl Fn(EnqueuedAt) -> bool) -> usize {
         self.present.count(self.entries.partition_point(|entry| early(entry.arrival)))
     }
 
-    /// Number and arrival of the first.
+    /// Number and arrival of the first waiter.
     pub(super) fn head(&self) -> Option<(u64, EnqueuedAt)> {
         self.entries.get(self.first).map(|entry| (entry.number, entry.arrival))
     }
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_nothing_for_those_who_left() {
+    fn gaps_take_no_memory() {
         let mut level = Level::new();
         for number in 0..1000 {
             level.push(number, EnqueuedAt::default(), ());

@@ -1,15 +1,15 @@
-//! In which order those who wait for one bucket are served.
+//! The order in which the calls that wait at one limiter are served.
 //!
-//! 1. Who had a turn and met a lock ([`Arrival::Requeued`]) goes first; among these, first come first served.
-//! 2. Between callers: by weight, so that one that floods the queue delays the others by no more than their shares
+//! 1. Calls that had a slot and hit a lock ([`Arrival::Requeued`]) go first; among them, first come, first served.
+//! 2. Between callers: by weight, so that a caller that floods the queue delays the others by no more than their shares
 //!    ([`backlog`]).
-//! 3. Within a caller: by urgency, except that waiting counts too ([`flow`]); among equals, first come first served.
+//! 3. Within a caller: by urgency and waiting time ([`flow`]); among equals, first come, first served.
 //!
-//! Nothing here locks, sleeps or reads a clock. Whoever holds the queue asks for [`Queue::position`] to promise a
-//! newcomer its moment, lets it [`Queue::join`], and says for each one that goes whether it was served
-//! ([`Queue::serve`]) or not ([`Queue::leave`]).
+//! Nothing here locks, sleeps or reads a clock. The owner of the queue asks for [`Queue::position`] to forecast when a
+//! new call is served, adds it with [`Queue::join`], and removes it with [`Queue::serve`] if it was served, otherwise
+//! with [`Queue::leave`].
 //!
-//! With n waiters of c callers every operation costs O(log n + c); in sum, n may be 100,000 and c some hundreds.
+//! With n waiters of c callers every operation costs O(log n + c); n may be 100,000 and c some hundreds.
 
 mod backlog;
 mod enqueued_at;
@@ -32,29 +32,28 @@ use self::{
 pub(super) use self::{enqueued_at::AGEING, ticket::Ticket};
 use super::{Arrival, Caller};
 
-/// The waiters of one bucket, each with what its owner keeps of it.
+/// The waiters of one limiter, each with the owner's data `W`.
 #[derive(Debug)]
 pub(super) struct Queue<W> {
-    /// `None` while nobody waits: most buckets have no queue, and there may be very many of them.
+    /// `None` while the queue is empty: most limiters have no waiters, and there may be very many limiters.
     backlog: Option<Box<Backlog<W>>>,
-    /// How many ever joined, so that no number is given twice.
+    /// How many have ever joined, so that each has its own number.
     joined: u64,
 }
 
-/// What a join did.
+/// The result of a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Joined {
-    /// The newcomer.
+    /// Identifies the new waiter.
     pub(super) ticket: Ticket,
-    /// Whether somebody who was there already may be served later than before. What those were promised has to be
-    /// looked at again.
+    /// Whether earlier waiters may now be served later, so that their deadlines have to be checked again.
     pub(super) delays: bool,
 }
 
 // === impl Queue ===
 
 impl<W> Queue<W> {
-    /// Nobody waits.
+    /// An empty queue.
     pub(super) const fn new() -> Self {
         Self { backlog: None, joined: 0 }
     }
@@ -64,12 +63,12 @@ impl<W> Queue<W> {
         self.backlog.as_ref().map_or(0, |backlog| backlog.len())
     }
 
-    /// Whether nobody waits.
+    /// Whether no call waits.
     pub(super) fn is_empty(&self) -> bool {
         self.backlog.is_none()
     }
 
-    /// How many would be served before a newcomer like this one, if nobody else came.
+    /// How many would be served before a new call like this one, if no other came.
     pub(super) fn position(&self, caller: &Caller, arrival: Arrival, urgency: Urgency, now: Instant) -> usize {
         self.backlog.as_ref().map_or(0, |backlog| match arrival {
             Arrival::Requeued => backlog.position_at_front(),
@@ -77,9 +76,9 @@ impl<W> Queue<W> {
         })
     }
 
-    /// Adds a waiter, where [`position`](Self::position) said.
+    /// Adds a waiter at its [`position`](Self::position).
     ///
-    /// If its caller has another weight than before, the new one counts from here on, for those who wait already too.
+    /// If its caller's weight has changed, the new weight counts from now on, also for calls that already wait.
     pub(super) fn join(
         &mut self,
         caller: &Caller,
@@ -97,33 +96,33 @@ impl<W> Queue<W> {
         }
     }
 
-    /// How many are served before this one, if nobody else comes. Everybody is served before one that left.
+    /// How many are served before this one, if no other comes. For one that has left: all.
     pub(super) fn ahead_of(&self, ticket: Ticket) -> usize {
         let ahead = self.backlog.as_ref().and_then(|backlog| backlog.ahead_of(ticket));
         ahead.unwrap_or_else(|| self.len())
     }
 
-    /// Who is next.
+    /// The next waiter to be served.
     pub(super) fn head(&self) -> Option<Ticket> {
         self.backlog.as_ref()?.head()
     }
 
-    /// What is kept of a waiter.
+    /// The owner's data of a waiter.
     pub(super) fn get(&self, ticket: Ticket) -> Option<&W> {
         self.backlog.as_ref()?.get(ticket)
     }
 
-    /// The head was served: it goes, and its caller has used a turn.
+    /// Removes a waiter that was served; its caller has used a turn.
     pub(super) fn serve(&mut self, ticket: Ticket) -> Option<W> {
         self.remove(ticket, Turn::Used)
     }
 
-    /// Goes without having been served; its caller keeps the turn.
+    /// Removes a waiter that was not served; its caller keeps the turn.
     pub(super) fn leave(&mut self, ticket: Ticket) -> Option<W> {
         self.remove(ticket, Turn::Kept)
     }
 
-    /// All waiters in the order in which they are served, if nobody else comes.
+    /// All waiters in the order in which they are served, if no other comes.
     pub(super) fn in_order(&self) -> impl Iterator<Item = (Ticket, &W)> {
         self.backlog.iter().flat_map(|backlog| backlog.in_order())
     }
@@ -132,15 +131,9 @@ impl<W> Queue<W> {
         let backlog = self.backlog.as_mut()?;
         let waiter = backlog.remove(ticket, turn)?;
         if backlog.len() == 0 {
-            // With nobody there is nobody to be unfair to, so the turns used are forgotten as well.
+            // Fairness matters only between waiters, so the turns that were used are forgotten too.
             self.backlog = None;
         }
         Some(waiter)
-    }
-}
-
-impl<W> Default for Queue<W> {
-    fn default() -> Self {
-        Self::new()
     }
 }

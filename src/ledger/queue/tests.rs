@@ -1,4 +1,4 @@
-//! What the order promises, each promise by itself. `model` holds the whole to a naive one.
+//! The promises of the order, one by one. `model` compares the whole queue with a simple implementation.
 
 mod model;
 
@@ -17,7 +17,7 @@ pub(super) fn urgency(urgency: u8) -> Urgency {
     Urgency::new(urgency).unwrap()
 }
 
-/// A queue of labels, in which time stands unless it is moved.
+/// A queue of labels with a clock that the test moves.
 struct Labels {
     queue: Queue<String>,
     now: Instant,
@@ -32,15 +32,15 @@ impl Labels {
         self.now += by;
     }
 
-    fn joins(&mut self, caller: &Caller, label: &str) -> Ticket {
-        self.joins_with(caller, 3, label)
+    fn join(&mut self, caller: &Caller, label: &str) -> Ticket {
+        self.join_with(caller, 3, label)
     }
 
-    fn joins_with(&mut self, caller: &Caller, level: u8, label: &str) -> Ticket {
+    fn join_with(&mut self, caller: &Caller, level: u8, label: &str) -> Ticket {
         self.queue.join(caller, Arrival::New, urgency(level), self.now, label.to_owned()).ticket
     }
 
-    fn returns(&mut self, caller: &Caller, label: &str) -> Ticket {
+    fn requeue(&mut self, caller: &Caller, label: &str) -> Ticket {
         self.queue.join(caller, Arrival::Requeued, Urgency::default(), self.now, label.to_owned()).ticket
     }
 
@@ -53,7 +53,7 @@ impl Labels {
         self.queue.in_order().map(|(_, label)| label.as_str()).collect()
     }
 
-    fn ahead_of_newcomer(&self, caller: &Caller) -> usize {
+    fn ahead_of_new(&self, caller: &Caller) -> usize {
         self.queue.position(caller, Arrival::New, Urgency::default(), self.now)
     }
 }
@@ -62,10 +62,10 @@ impl Labels {
 fn first_come_first_served_among_equals() {
     let mut labels = Labels::new();
     for label in ["a", "b", "c"] {
-        labels.joins(&Caller::anonymous(), label);
+        labels.join(&Caller::anonymous(), label);
     }
     labels.later(Duration::from_millis(1));
-    labels.joins(&Caller::anonymous(), "d");
+    labels.join(&Caller::anonymous(), "d");
     assert_eq!(labels.order(), "abcd");
 }
 
@@ -74,21 +74,21 @@ fn callers_take_turns() {
     let (one, other) = (caller("one", 1), caller("other", 1));
     let mut labels = Labels::new();
     for label in ["a", "b", "c"] {
-        labels.joins(&one, label);
+        labels.join(&one, label);
     }
-    labels.joins(&other, "x");
-    labels.joins(&other, "y");
+    labels.join(&other, "x");
+    labels.join(&other, "y");
     assert_eq!(labels.order(), "axbyc");
 }
 
 #[test]
-fn who_returns_from_a_lock_goes_first_and_pays_no_turn() {
+fn requeued_calls_go_first_and_use_no_turn() {
     let (one, other) = (caller("one", 1), caller("other", 1));
     let mut labels = Labels::new();
-    labels.joins(&one, "a");
-    labels.joins(&other, "b");
-    labels.returns(&one, "x");
-    labels.returns(&one, "y");
+    labels.join(&one, "a");
+    labels.join(&other, "b");
+    labels.requeue(&one, "x");
+    labels.requeue(&one, "y");
     assert_eq!(labels.order(), "xyab");
     assert_eq!(labels.serve(), "x");
     assert_eq!(labels.serve(), "y");
@@ -96,12 +96,12 @@ fn who_returns_from_a_lock_goes_first_and_pays_no_turn() {
 }
 
 #[test]
-fn each_gets_its_share_while_all_wait() {
+fn each_caller_gets_its_share_while_all_wait() {
     let callers = [caller("one", 1), caller("two", 2), caller("five", 5)];
     let mut labels = Labels::new();
     for caller in &callers {
         for _ in 0..800 {
-            labels.joins(caller, caller.name());
+            labels.join(caller, caller.name());
         }
     }
     let mut served = [0_u32; 3];
@@ -122,36 +122,36 @@ fn one_call_at_a_time_gets_its_share_and_no_more() {
         let (one, many) = (caller("one", weight), caller("many", 1));
         let mut labels = Labels::new();
         for _ in 0..1000 {
-            labels.joins(&many, "many");
+            labels.join(&many, "many");
         }
-        labels.joins(&one, "one");
+        labels.join(&one, "one");
         let mut served = 0;
         for _ in 0..1000 {
             if labels.serve() == "one" {
                 served += 1;
-                // It sends its next call when it has the answer to the last one.
-                labels.joins(&one, "one");
+                // It sends its next call after the answer to the last one.
+                labels.join(&one, "one");
             }
         }
         assert!(served <= share + 1 && served >= share / 2, "weight {weight} had {served} of 1000");
     }
 }
 
-/// The answer takes its time, in which the others are served; nothing saved up is owed to it then.
+/// While it waits for the answer, the others are served, and it gets no extra turns for that time.
 #[test]
-fn who_was_away_saved_up_no_turns() {
+fn an_absent_caller_saves_up_no_turns() {
     let (one, many) = (caller("one", 1), caller("many", 1));
     let mut labels = Labels::new();
     for _ in 0..100 {
-        labels.joins(&many, "m");
+        labels.join(&many, "m");
     }
-    labels.joins(&one, "o");
+    labels.join(&one, "o");
     while labels.serve() != "o" {}
     for _ in 0..50 {
         labels.serve();
     }
     for _ in 0..5 {
-        labels.joins(&one, "o");
+        labels.join(&one, "o");
     }
     let order = labels.order();
     assert!(order.starts_with("omomomomom") || order.starts_with("momomomomo"), "{order}");
@@ -163,12 +163,12 @@ fn a_flood_delays_others_by_one_call_for_each_share() {
         let (flood, other) = (caller("flood", weight), caller("other", 1));
         let mut labels = Labels::new();
         for _ in 0..10_000 {
-            labels.joins(&flood, "f");
+            labels.join(&flood, "f");
         }
         for _ in 0..20 {
-            assert!(labels.ahead_of_newcomer(&other) <= most);
-            let first = labels.joins(&other, "o");
-            let second = labels.joins(&other, "o");
+            assert!(labels.ahead_of_new(&other) <= most);
+            let first = labels.join(&other, "o");
+            let second = labels.join(&other, "o");
             assert!(labels.queue.ahead_of(first) <= most);
             assert!(labels.queue.ahead_of(second) <= 2 * most + 1);
             labels.queue.leave(first);
@@ -179,31 +179,32 @@ fn a_flood_delays_others_by_one_call_for_each_share() {
 }
 
 #[test]
-fn the_urgent_go_first_and_waiting_counts() {
+fn urgent_calls_go_first_and_waiting_counts() {
     let mut labels = Labels::new();
     let anonymous = Caller::anonymous();
-    labels.joins_with(&anonymous, 7, "g");
-    labels.joins_with(&anonymous, 3, "d");
-    labels.joins_with(&anonymous, 0, "a");
+    labels.join_with(&anonymous, 7, "g");
+    labels.join_with(&anonymous, 3, "d");
+    labels.join_with(&anonymous, 0, "a");
     assert_eq!(labels.order(), "adg");
-    // At 35 s the background call and a fresh urgent one are due at once; the urgent one goes first, for the last time.
+    // At 35 s the background call and a new urgent one are due at the same time; the urgent one goes first, for the
+    // last time.
     labels.later(Duration::from_secs(35));
-    labels.joins_with(&anonymous, 0, "b");
+    labels.join_with(&anonymous, 0, "b");
     labels.later(Duration::from_millis(1));
-    labels.joins_with(&anonymous, 0, "c");
+    labels.join_with(&anonymous, 0, "c");
     assert_eq!(labels.order(), "adbgc");
 }
 
 #[test]
-fn a_background_call_is_served_among_urgent_ones_that_never_end() {
+fn a_background_call_is_served_despite_endless_urgent_ones() {
     let mut labels = Labels::new();
     let anonymous = Caller::anonymous();
-    labels.joins_with(&anonymous, 7, "background");
-    labels.joins_with(&anonymous, 0, "urgent");
+    labels.join_with(&anonymous, 7, "background");
+    labels.join_with(&anonymous, 0, "urgent");
     let mut seconds = 0;
     loop {
-        // As many come as are served.
-        labels.joins_with(&anonymous, 0, "urgent");
+        // For each call that is served, a new one comes.
+        labels.join_with(&anonymous, 0, "urgent");
         if labels.serve() == "background" {
             break;
         }
@@ -218,27 +219,27 @@ fn a_background_call_is_served_among_urgent_ones_that_never_end() {
 fn leaving_gives_no_turn_away() {
     let (one, other) = (caller("one", 1), caller("other", 1));
     let mut labels = Labels::new();
-    let first = labels.joins(&one, "a");
-    labels.joins(&one, "b");
-    labels.joins(&other, "x");
-    labels.joins(&other, "y");
+    let first = labels.join(&one, "a");
+    labels.join(&one, "b");
+    labels.join(&other, "x");
+    labels.join(&other, "y");
     assert_eq!(labels.queue.leave(first).unwrap(), "a");
     assert_eq!(labels.order(), "bxy");
 }
 
 #[test]
-fn joining_and_leaving_does_not_lose_what_was_paid() {
+fn joining_and_leaving_does_not_reset_used_turns() {
     let (one, many) = (caller("one", 1), caller("many", 1));
     let mut labels = Labels::new();
-    labels.joins(&one, "a");
+    labels.join(&one, "a");
     for label in ["m", "n"] {
-        labels.joins(&many, label);
+        labels.join(&many, label);
     }
     assert_eq!(labels.serve(), "a");
-    let regret = labels.joins(&one, "b");
-    labels.queue.leave(regret);
-    labels.joins(&one, "c");
-    assert_eq!(labels.order(), "mnc", "it had its turn, and the other not");
+    let second = labels.join(&one, "b");
+    labels.queue.leave(second);
+    labels.join(&one, "c");
+    assert_eq!(labels.order(), "mnc", "it had a turn, and the other had none");
 }
 
 #[test]
@@ -246,10 +247,10 @@ fn the_newest_weight_counts() {
     let other = caller("other", 1);
     let mut labels = Labels::new();
     for label in ["a", "b", "c"] {
-        labels.joins(&caller("one", 1), label);
+        labels.join(&caller("one", 1), label);
     }
     for label in ["x", "y"] {
-        labels.joins(&other, label);
+        labels.join(&other, label);
     }
     assert_eq!(labels.order(), "axbyc");
     let joined = labels.queue.join(&caller("one", 100), Arrival::New, Urgency::default(), labels.now, "d".to_owned());
@@ -258,7 +259,7 @@ fn the_newest_weight_counts() {
 }
 
 #[test]
-fn tells_who_delays_others() {
+fn reports_joins_that_delay_others() {
     let mut queue = Queue::new();
     let now = clock::now();
     let mut delays = |name: &str, arrival, level| queue.join(&caller(name, 1), arrival, urgency(level), now, ()).delays;
@@ -271,12 +272,12 @@ fn tells_who_delays_others() {
 }
 
 #[test]
-fn a_ticket_finds_its_waiter_and_nobody_else() {
+fn a_ticket_finds_only_its_own_waiter() {
     let mut labels = Labels::new();
     let anonymous = Caller::anonymous();
-    let gone = labels.joins(&anonymous, "a");
+    let gone = labels.join(&anonymous, "a");
     assert_eq!(labels.queue.leave(gone).unwrap(), "a");
-    let here = labels.joins(&anonymous, "b");
+    let here = labels.join(&anonymous, "b");
     assert_eq!(labels.queue.get(gone), None);
     assert_eq!(labels.queue.ahead_of(gone), 1);
     assert_eq!(labels.queue.serve(gone), None);
@@ -289,29 +290,29 @@ fn a_clock_that_steps_back_changes_no_order() {
     let mut labels = Labels::new();
     let anonymous = Caller::anonymous();
     labels.later(Duration::from_secs(10));
-    labels.joins(&anonymous, "a");
+    labels.join(&anonymous, "a");
     labels.later(Duration::from_secs(10));
-    labels.joins(&anonymous, "b");
+    labels.join(&anonymous, "b");
     labels.now -= Duration::from_secs(15);
-    assert_eq!(labels.ahead_of_newcomer(&anonymous), 2);
-    labels.joins(&anonymous, "c");
-    // Counted as having come with "b", it is due after "a".
-    labels.joins_with(&anonymous, 2, "x");
+    assert_eq!(labels.ahead_of_new(&anonymous), 2);
+    labels.join(&anonymous, "c");
+    // It counts as having come with "b", so it is due after "a".
+    labels.join_with(&anonymous, 2, "x");
     assert_eq!(labels.order(), "axbc");
 }
 
 #[test]
 fn an_empty_queue_is_small() {
     let mut labels = Labels::new();
-    labels.joins(&Caller::anonymous(), "a");
+    labels.join(&Caller::anonymous(), "a");
     labels.serve();
     assert!(labels.queue.is_empty() && labels.queue.backlog.is_none());
     assert!(size_of::<Queue<[u64; 4]>>() <= 16);
 }
 
-/// Finishes at all only if nothing walks along the waiters.
+/// Takes too long if any operation iterates over the waiters.
 #[test]
-fn a_hundred_thousand_come_and_go() {
+fn a_hundred_thousand_join_and_leave() {
     const MANY: usize = 100_000;
     let callers = ["a", "b", "c"].map(|name| caller(name, 1));
     let mut queue = Queue::new();
@@ -325,7 +326,7 @@ fn a_hundred_thousand_come_and_go() {
         tickets.push(ticket);
     }
     assert_eq!(queue.in_order().count(), MANY);
-    // A stride without a common divisor visits all in an order that jumps about.
+    // A stride without a common divisor reaches all of them in a mixed order.
     for index in (0..MANY).map(|step| step * 61_803 % MANY) {
         assert_eq!(queue.leave(tickets[index]), Some(index));
     }

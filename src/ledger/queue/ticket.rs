@@ -1,22 +1,22 @@
-//! What a waiter is found again by.
+//! Identifies a waiter.
 
 use super::Urgency;
 
-/// One waiter of one queue. A number is given out once, so a ticket whose waiter left finds nobody.
+/// One waiter of one queue. Each number is used once, so the ticket of a waiter that has left finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::ledger) struct Ticket {
     pub(super) number: u64,
     pub(super) lane: Lane,
 }
 
-/// Where in the queue it waits, so that nothing has to be searched but one level.
+/// Where in the queue it waits, so that only one level has to be searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
-    /// Among those who return from a lock.
+    /// Among the calls that were requeued after a lock.
     Front,
     /// In its caller's flow.
     Flow {
-        /// The number of the join that made the flow: a flow that ended and began again is another one.
+        /// The number of the flow's first waiter: a flow that ended and began again is another flow.
         since: u64,
         urgency: Urgency,
     },

@@ -1,27 +1,26 @@
-//! Virtual time: when a caller's turns come.
+//! Virtual time, and a caller's turns in it.
 
 use std::num::NonZeroU32;
 
-/// One turn of a caller of weight 1. A turn of weight w takes SCALE / w, rounded by less than one part in four
-/// millions; and 128 bits hold 2^96 turns, which no queue lives to see.
+/// The length of one turn of a caller of weight 1. A turn of weight w takes SCALE / w, with a rounding error below one
+/// part in four million. 128 bits hold 2^96 turns, more than any queue can serve.
 const SCALE: u128 = 1 << 32;
 
 /// A point in virtual time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Tag(u128);
 
-/// The turns of one caller that always has somebody waiting: the next one, and from there at even steps.
+/// The turns of a caller that always has a waiter: the next one, and then one at each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turns {
     next: Tag,
     step: u128,
 }
 
-/// Who goes first of two whose turns come at the same tag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tie {
-    First,
-    Second,
+impl Tag {
+    pub(super) fn just_after(self) -> Self {
+        Self(self.0 + 1)
+    }
 }
 
 impl Turns {
@@ -33,23 +32,19 @@ impl Turns {
         self.next
     }
 
-    /// The tag of the turn after so many others.
+    /// The tag of the turn after this number of turns.
     pub(super) fn after(self, turns: usize) -> Tag {
         Tag(self.next.0 + turns as u128 * self.step)
     }
 
-    /// One turn is used.
+    /// Uses one turn.
     pub(super) fn take(&mut self) {
         self.next = self.after(1);
     }
 
-    /// How many of these turns come before somebody else's at `tag`.
-    pub(super) fn before(self, tag: Tag, tie: Tie) -> usize {
-        let end = match tie {
-            Tie::First => tag.0 + 1,
-            Tie::Second => tag.0,
-        };
-        let turns = end.saturating_sub(self.next.0).div_ceil(self.step);
+    /// How many of these turns come before `tag`.
+    pub(super) fn before(self, tag: Tag) -> usize {
+        let turns = tag.0.saturating_sub(self.next.0).div_ceil(self.step);
         usize::try_from(turns).unwrap_or(usize::MAX)
     }
 }
@@ -64,9 +59,8 @@ mod tests {
             let turns = Turns::new(Tag(offset), NonZeroU32::new(weight).unwrap());
             for count in 0..5 {
                 let tag = turns.after(count);
-                assert_eq!(turns.before(tag, Tie::Second), count);
-                assert_eq!(turns.before(tag, Tie::First), count + 1);
-                assert_eq!(turns.before(Tag(tag.0 + 1), Tie::Second), count + 1);
+                assert_eq!(turns.before(tag), count);
+                assert_eq!(turns.before(tag.just_after()), count + 1);
             }
         }
     }

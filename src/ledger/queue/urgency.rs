@@ -1,20 +1,20 @@
-//! How soon a call is needed.
+//! How urgent a call is.
 
 /// How many urgencies there are.
 pub(super) const URGENCIES: usize = 8;
 
-/// RFC 9218's urgency: 0 goes first, 7 is background work.
+/// The urgency of RFC 9218: 0 goes first, 7 is background work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Urgency(u8);
 
 impl Urgency {
-    /// 0 to 7; nothing else is an urgency.
+    /// `None` unless it is 0 to 7.
     #[must_use]
     pub fn new(urgency: u8) -> Option<Self> {
         (usize::from(urgency) < URGENCIES).then_some(Self(urgency))
     }
 
-    /// As a number, 0 to 7.
+    /// 0 to 7.
     #[must_use]
     pub fn get(self) -> u8 {
         self.0
@@ -27,7 +27,7 @@ impl Urgency {
 }
 
 impl Default for Urgency {
-    /// 3, as RFC 9218 has it.
+    /// 3, the default of RFC 9218.
     fn default() -> Self {
         Self(3)
     }

@@ -1,8 +1,8 @@
-//! How many callers may wait, over all lines together, and whose places those are.
+//! How many calls may wait, over all limiters together, and which caller each slot in the queue belongs to.
 //!
-//! A part of the room is each caller's by its weight, but what nobody needs is lent: while there is room, everybody may
-//! use it. When there is none left and somebody comes who has less than its share, the last call of whoever is furthest
-//! above its own has to go ([`shares`]).
+//! Each caller owns a share of the capacity, by its weight. A share that its owner does not need is lent: while the
+//! queue is not full, each caller may use all of it. When it is full and a call comes whose caller is below its share,
+//! the last call of the caller that is furthest above its own share is evicted ([`shares`]).
 
 mod shares;
 
@@ -11,32 +11,32 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use self::shares::{Inside, Turn};
+use self::shares::{EvictionKey, WaitingCalls};
 use super::{Caller, SlotRequest, waiter_signal::WaiterSignal};
 
-/// What waiting is bounded by. Each also holds alone: whoever would pass one of them is turned away.
+/// What waiting is bounded by. Each bound holds alone: a call that would exceed one of them is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How many calls may wait.
     pub calls: usize,
-    /// How many bytes of them may be held meanwhile.
+    /// How many bytes they may hold meanwhile.
     pub bytes: usize,
     /// How many calls of one caller may wait.
     pub calls_per_caller: usize,
 }
 
 impl Limits {
-    /// Nobody waits: who gets no slot is told so.
+    /// No call waits: without a free slot it is refused at once.
     pub const NOBODY: Self = Self { calls: 0, bytes: 0, calls_per_caller: 0 };
 
-    /// So many calls, whoever makes them and whatever they hold.
+    /// This number of calls, of any caller and any size.
     #[must_use]
     pub fn calls(calls: usize) -> Self {
         Self { calls, bytes: usize::MAX, calls_per_caller: calls }
     }
 }
 
-/// The limit that turned a caller away.
+/// The limit because of which a call was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// [`Limits::calls`].
@@ -45,68 +45,69 @@ pub enum Limit {
     Bytes,
     /// [`Limits::calls_per_caller`].
     CallsPerCaller,
-    /// Its place was another caller's by right, who needs it now.
+    /// It waited in another caller's share, and that caller needs its share now.
     Lent,
 }
 
-/// The room in which the callers of all lines wait.
+/// The calls that wait at all limiters, and their limits.
 ///
-/// Its mutex is a leaf: a line's is taken before it and never while it is held. So a waiter of another line is not taken
-/// from its queue here; its seat is given away, its bell rings, and it leaves its own line itself.
+/// Its mutex is a leaf: a limiter's mutex is locked before it and never while it is held. So an evicted call of another
+/// limiter is not removed from its queue here: it is no longer counted, its signal wakes it, and it leaves its own
+/// queue itself.
 #[derive(Debug)]
 pub struct QueueCapacity {
     limits: Limits,
-    inside: Mutex<Inside>,
+    calls: Mutex<WaitingCalls>,
 }
 
-/// A seat in the room; dropping it leaves the room, unless it was given away.
+/// A waiting call's part of the capacity. Dropping it frees that part, unless the call was evicted.
 #[derive(Debug)]
 pub(super) struct QueueAdmission {
-    room: Arc<QueueCapacity>,
+    capacity: Arc<QueueCapacity>,
     caller: Caller,
     bytes: usize,
-    turn: Option<Turn>,
+    key: Option<EvictionKey>,
     signal: Arc<WaiterSignal>,
 }
 
 impl QueueCapacity {
-    /// An empty room.
+    /// With no waiting calls.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, inside: Mutex::default() })
+        Arc::new(Self { limits, calls: Mutex::default() })
     }
 
-    /// How many wait now.
+    /// How many calls wait now.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.inside.lock().calls()
+        self.calls.lock().count
     }
 
-    /// Whether it would let this one in, which takes no seat.
+    /// Whether [`enter`](Self::enter) would accept this call. Changes nothing.
     pub(super) fn admits(&self, request: &SlotRequest) -> Result<(), Limit> {
-        self.inside.lock().admits(request, self.limits)
+        self.calls.lock().admits(request, self.limits)
     }
 
-    /// Takes a seat, another caller's last one where that is this caller's by right; the one who loses it hears its bell.
-    /// Who comes back from a lock was in already and is not turned away.
+    /// Counts a call that begins to wait, and evicts calls of callers above their shares if this caller's share needs
+    /// it. A call that returns from a lock was counted before, so it is never refused.
     pub(super) fn enter(
         self: &Arc<Self>,
         request: &SlotRequest,
         signal: &Arc<WaiterSignal>,
         now: Instant,
     ) -> Result<QueueAdmission, Limit> {
-        let turn = self.inside.lock().enter(request, self.limits, signal, now)?;
-        let (room, caller, signal) = (Arc::clone(self), request.caller.clone(), Arc::clone(signal));
-        Ok(QueueAdmission { room, caller, bytes: request.bytes, turn, signal })
+        let key = self.calls.lock().enter(request, self.limits, signal, now)?;
+        let (capacity, caller, signal) = (Arc::clone(self), request.caller.clone(), Arc::clone(signal));
+        Ok(QueueAdmission { capacity, caller, bytes: request.bytes, key, signal })
     }
 }
 
 impl Drop for QueueAdmission {
     fn drop(&mut self) {
-        let mut inside = self.room.inside.lock();
-        // Seats are given away under this lock.
-        if !self.signal.is_turned_out() {
-            inside.leave(&self.caller, self.turn, self.bytes);
+        let mut calls = self.capacity.calls.lock();
+        // Calls are evicted under this lock.
+        if !self.signal.is_evicted() {
+            calls.leave(&self.caller, self.key, self.bytes);
         }
     }
 }

@@ -121,7 +121,7 @@ impl RecordedSlots {
             return Ok(grant);
         };
         let mut state = window.lock();
-        state.window.room(now).map_err(|denied| if window.shared { soon(denied, now) } else { denied })?;
+        state.window.check(now).map_err(|denied| if window.shared { soon(denied, now) } else { denied })?;
         let grant = self.take_all(rest, now)?;
         // It has room, and it has no pace.
         state.window.take(now)?;
@@ -149,10 +149,10 @@ impl Slots for RecordedSlots {
 
     fn lock(&self, retry_after: Option<Duration>, now: Instant) -> Option<LockHit> {
         // Somebody else exceeded a limit only if our calls cannot have exceeded any of the route's own.
-        let external = self.wider.iter().all(|wider| wider.shared || wider.lock().window.shows_room(now));
+        let external = self.wider.iter().all(|wider| wider.shared || wider.lock().window.has_free_slots(now));
         let hit = {
             let mut state = self.own.lock();
-            let external = external && state.window.shows_room(now);
+            let external = external && state.window.has_free_slots(now);
             let until = state.window.locked(now, retry_after)?;
             self.changed(&self.own, &mut state);
             LockHit { until, external }
@@ -168,15 +168,15 @@ impl Slots for RecordedSlots {
     }
 
     fn held_back(&self, grant: Grant) -> Option<Instant> {
-        self.own.lock().window.overtaken(grant)
+        self.own.lock().window.held_back(grant)
     }
 
     fn is_failing(&self) -> bool {
         self.journal.is_failing()
     }
 
-    fn has_room(&self, now: Instant) -> bool {
-        self.windows().all(|window| window.lock().window.room(now).is_ok())
+    fn can_take(&self, now: Instant) -> bool {
+        self.windows().all(|window| window.lock().window.check(now).is_ok())
     }
 
     fn allowance(&self, now: Instant) -> Allowance {

@@ -1,10 +1,10 @@
-//! What outlives a process, as the store has it.
+//! The state that outlives a process, as the store keeps it.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{dice::Dice, flaw::Flaw, known::Known};
+use super::{flaw::Flaw, known::Known, random::Random};
 use crate::ledger::{Key, NO_ANSWER_GRACE, Row, StartState};
 
 /// One commit.
@@ -16,13 +16,13 @@ pub(super) struct Commit {
 
 #[derive(Debug, Default)]
 pub(super) struct Disk {
-    /// Each with the moment at which it was written.
+    /// Each row with the moment when it was written.
     rows: BTreeMap<Key, (Row, Option<Instant>)>,
-    /// The copy of the locks, kept beside the rows.
+    /// The copy of the locks, stored next to the rows.
     locks: BTreeMap<Key, Instant>,
     used: bool,
     lost: bool,
-    /// The judge's own note of what a process that begins now has to know.
+    /// What a process that starts now has to know, by the checker's own records.
     pub(super) known: Known,
 }
 
@@ -48,20 +48,20 @@ impl Disk {
         }
     }
 
-    /// The database is damaged, and perhaps the copy of the locks too.
+    /// Damages the database, and perhaps the copy of the locks too.
     pub(super) fn lose(&mut self, copy_too: bool) {
         self.rows.clear();
         if copy_too {
             self.locks.clear();
             self.known.lock_ends = 0;
         }
-        // Nothing is known of the last answers: they may have told of a lock.
-        self.known.after_a_lock();
+        // The last answers are unknown: they may have reported a lock.
+        self.known.probe_needed();
         (self.used, self.lost) = (true, true);
     }
 
-    /// The machine starts anew, and its clock with it: everything is as far away as it was when it was written.
-    pub(super) fn enter_another_era(&mut self, now: Instant) {
+    /// The machine reboots and its clock starts again: each moment is as far away as it was when it was written.
+    pub(super) fn reboot(&mut self, now: Instant) {
         let mut longest = Duration::ZERO;
         for (row, written) in self.rows.values_mut() {
             let away = written.map_or(Duration::ZERO, |written| now - written);
@@ -73,8 +73,8 @@ impl Disk {
         self.locks.values_mut().for_each(|until| *until += longest);
     }
 
-    /// What a process finds that begins now.
-    pub(super) fn read(&self, now: Instant, flaw: Option<Flaw>, window: Duration, dice: &mut Dice) -> StartState {
+    /// What a process finds that starts now.
+    pub(super) fn read(&self, now: Instant, flaw: Option<Flaw>, window: Duration, random: &mut Random) -> StartState {
         let fresh = !self.used || flaw == Some(Flaw::ForgetsRows);
         if fresh || (self.lost && flaw == Some(Flaw::IgnoresTheLoss)) {
             return StartState::Fresh;
@@ -84,7 +84,7 @@ impl Disk {
         }
         let mut rows: BTreeMap<_, _> = self.rows.iter().map(|(key, (row, _))| (key.clone(), row.clone())).collect();
         let micros = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
-        let step = Duration::from_micros(dice.below(2 * micros));
+        let step = Duration::from_micros(random.below(2 * micros));
         for row in rows.values_mut() {
             match flaw {
                 Some(Flaw::TakesUnansweredForAnswered) => {
@@ -99,7 +99,7 @@ impl Disk {
     }
 }
 
-/// The grace in the simulation's time.
+/// [`NO_ANSWER_GRACE`] in the simulation's unit.
 pub(super) fn grace() -> u64 {
     u64::try_from(NO_ANSWER_GRACE.as_micros()).unwrap_or(u64::MAX)
 }

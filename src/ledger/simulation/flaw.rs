@@ -1,28 +1,28 @@
-//! Ways to get it wrong, to see that each is found out.
+//! Mistakes that a gateway could make, to show that the simulation finds each of them.
 
-/// One mistake of a gateway.
+/// A mistake of a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// A slot is charged for a window from when its call was sent: the usual limiter.
+    /// A slot is in use for a window from when its call was sent, as in the usual limiter.
     CountsAtSend,
-    /// Bytes that nobody waits for any more are thought never to arrive.
+    /// Bytes of calls that were given up are assumed not to arrive.
     NoGrace,
-    /// The row is written when the call has gone already.
+    /// The row is written after the call was sent.
     WritesAfterSending,
-    /// A new process begins without the rows.
+    /// A new process starts without the rows.
     ForgetsRows,
-    /// A new process takes calls without an answer for calls answered when it began.
+    /// A new process treats calls without an answer as answered at its start.
     TakesUnansweredForAnswered,
-    /// The rows are read by a wall clock that stepped between two processes.
+    /// The rows are read with a wall clock that stepped between two processes.
     TrustsTheWallClock,
-    /// A store that was lost is taken for one that was never used.
+    /// A lost store is treated as one that was never used.
     IgnoresTheLoss,
-    /// A new process begins without the locks.
+    /// A new process starts without the locks.
     ForgetsLocks,
-    /// A permit given before a lock came is used in it.
+    /// An attempt from before a lock is sent during it.
     SendsIntoALock,
-    /// After a lock nobody goes alone.
-    AllAtOnceAfterALock,
+    /// After a lock there is no probe.
+    NoProbeAfterALock,
 }
 
 impl Flaw {
@@ -36,11 +36,11 @@ impl Flaw {
         Self::IgnoresTheLoss,
         Self::ForgetsLocks,
         Self::SendsIntoALock,
-        Self::AllAtOnceAfterALock,
+        Self::NoProbeAfterALock,
     ];
 
-    /// The others are to be seen in the number of arrivals.
-    pub(super) fn is_about_locks(self) -> bool {
-        matches!(self, Self::ForgetsLocks | Self::SendsIntoALock | Self::AllAtOnceAfterALock)
+    /// The other flaws show in the number of arrivals.
+    pub(super) fn concerns_locks(self) -> bool {
+        matches!(self, Self::ForgetsLocks | Self::SendsIntoALock | Self::NoProbeAfterALock)
     }
 }

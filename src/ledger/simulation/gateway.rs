@@ -1,4 +1,4 @@
-//! One process of the gateway, as far as the ledger is concerned: the real rule, the real memory.
+//! The ledger of one process of the gateway: the real rule, and the real recovery.
 
 use std::{mem, time::Duration};
 
@@ -20,17 +20,17 @@ pub(super) struct Gateway {
     pub(super) window: Window,
     day: Option<Window>,
     pub(super) known: Known,
-    /// The commit under way, and the permits it is for.
+    /// The commit in progress, and the attempts that wait for it.
     commit: Option<(Commit, Vec<Number>)>,
-    /// Who needs the next one.
+    /// The attempts that wait for the next commit.
     waiting: Vec<Number>,
     changed: bool,
     pub(super) flush_is_due: bool,
-    pub(super) looks_at: Option<u64>,
+    pub(super) next_attempt_at: Option<u64>,
 }
 
 impl Gateway {
-    /// Begins where the last process ended. Returns what it writes first.
+    /// Starts where the last process ended. Also returns what it writes first.
     pub(super) fn start(
         memory: StartState,
         rule: Rule,
@@ -38,13 +38,13 @@ impl Gateway {
         known: Known,
         now: Instant,
     ) -> (Self, Vec<(Key, Row)>) {
-        let past = Recovered::new(memory, now);
-        let left = past.left();
+        let recovered = Recovered::new(memory, now);
+        let left = recovered.left();
         let pace = if plan.smooth { Pace::Smooth } else { Pace::Burst };
         let route = threshold(rule, plan.lock, pace);
-        let window = past.window(&LimitSpec::own(key("route"), route), now);
+        let window = recovered.window(&LimitSpec::own(key("route"), route), now);
         let day = plan.day.map(|rule| {
-            let mut day = past.window(&LimitSpec::own(key("daily"), threshold(rule, 0, Pace::Burst)), now);
+            let mut day = recovered.window(&LimitSpec::own(key("daily"), threshold(rule, 0, Pace::Burst)), now);
             day.forget_lock();
             day
         });
@@ -56,15 +56,15 @@ impl Gateway {
             waiting: Vec::new(),
             changed: false,
             flush_is_due: false,
-            looks_at: None,
+            next_attempt_at: None,
         };
         (gateway, left)
     }
 
-    /// A slot of the route and one of the day, or neither.
+    /// Takes a slot of the route and one of the day, or neither.
     pub(super) fn take(&mut self, now: Instant) -> Result<Grant, Denied> {
         if let Some(day) = &mut self.day {
-            day.room(now)?;
+            day.check(now)?;
         }
         let grant = self.window.take(now)?;
         if let Some(day) = &mut self.day {
@@ -80,18 +80,18 @@ impl Gateway {
         self.changed = true;
     }
 
-    /// The next commit has something to write.
+    /// Marks the state as changed, so that the next commit writes it.
     pub(super) fn touch(&mut self) {
         self.changed = true;
     }
 
-    /// This permit is handed out when the disk has what was taken for it.
-    pub(super) fn waits(&mut self, number: Number) {
+    /// This attempt is handed out once the disk has its slot.
+    pub(super) fn wait_for_commit(&mut self, number: Number) {
         self.changed = true;
         self.waiting.push(number);
     }
 
-    /// Begins a commit if one is needed and none is under way; whether it did.
+    /// Begins a commit if one is needed and none is in progress. Returns whether it did.
     pub(super) fn begin_commit(&mut self, now: Instant, urgent: bool) -> bool {
         let needed = self.changed && (urgent || !self.waiting.is_empty());
         if !needed || self.commit.is_some() {
@@ -110,13 +110,13 @@ impl Gateway {
         self.commit.take()
     }
 
-    /// Whether a change waits for the next commit, which nobody has asked for yet.
+    /// Whether a change needs a commit for which no flush is planned yet.
     pub(super) fn needs_flush(&self) -> bool {
         self.changed && !self.flush_is_due
     }
 
-    pub(super) fn forget_to_go_alone(&mut self, now: Instant, flaw: Option<Flaw>) {
-        if flaw == Some(Flaw::AllAtOnceAfterALock) && self.window.locked_until(now).is_none() {
+    pub(super) fn forget_to_probe(&mut self, now: Instant, flaw: Option<Flaw>) {
+        if flaw == Some(Flaw::NoProbeAfterALock) && self.window.locked_until(now).is_none() {
             self.window.forget_lock();
         }
     }

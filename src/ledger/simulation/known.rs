@@ -1,61 +1,61 @@
-//! What the gateway was told of locks, noted by the judge, and whether it keeps to it.
+//! The locks that were reported to the gateway, recorded by the checker, and whether the gateway obeys them.
 
 /// A call by its number.
 pub(super) type Number = usize;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Known {
-    /// The latest end of a lock at Zoho of which an answer told.
+    /// The latest end of a lock at Zoho that an answer reported.
     pub(super) lock_ends: u64,
-    /// Nothing was executed since a lock; the call that went alone, if it is on its way.
-    alone: Option<Option<Number>>,
+    /// `Some` if no call was executed since a lock: then the probe, if it is in flight.
+    probe: Option<Option<Number>>,
 }
 
-/// A call was sent that had to wait.
+/// A call that should not have been sent.
 #[derive(Debug)]
-pub(super) enum Wrong {
+pub(super) enum ForbiddenCall {
     InALock { until: u64 },
-    NotAlone { beside: Number },
+    NotAlone { other: Number },
 }
 
 impl Known {
-    /// The gateway may have been told of a lock.
-    pub(super) fn after_a_lock(&mut self) {
-        self.alone = Some(None);
+    /// The gateway may have received a lock.
+    pub(super) fn probe_needed(&mut self) {
+        self.probe = Some(None);
     }
 
-    pub(super) fn in_a_new_process(mut self) -> Self {
-        self.alone = self.alone.map(|_| None);
+    pub(super) fn for_a_new_process(mut self) -> Self {
+        self.probe = self.probe.map(|_| None);
         self
     }
 
-    pub(super) fn sent(&mut self, number: Number, now: u64) -> Result<(), Wrong> {
+    pub(super) fn sent(&mut self, number: Number, now: u64) -> Result<(), ForbiddenCall> {
         if now < self.lock_ends {
-            return Err(Wrong::InALock { until: self.lock_ends });
+            return Err(ForbiddenCall::InALock { until: self.lock_ends });
         }
-        match &mut self.alone {
-            Some(Some(beside)) => return Err(Wrong::NotAlone { beside: *beside }),
-            Some(alone) => *alone = Some(number),
+        match &mut self.probe {
+            Some(Some(other)) => return Err(ForbiddenCall::NotAlone { other: *other }),
+            Some(probe) => *probe = Some(number),
             None => {}
         }
         Ok(())
     }
 
-    pub(super) fn told_of_a_lock(&mut self, until: u64) {
+    pub(super) fn lock_reported(&mut self, until: u64) {
         self.lock_ends = self.lock_ends.max(until);
-        self.after_a_lock();
+        self.probe_needed();
     }
 
     pub(super) fn executed(&mut self, number: Number) {
-        if self.alone == Some(Some(number)) {
-            self.alone = None;
+        if self.probe == Some(Some(number)) {
+            self.probe = None;
         }
     }
 
-    /// It will never be known whether it was executed.
-    pub(super) fn came_to_nothing(&mut self, number: Number) {
-        if self.alone == Some(Some(number)) {
-            self.alone = Some(None);
+    /// It will stay unknown whether this call was executed.
+    pub(super) fn ended_without_result(&mut self, number: Number) {
+        if self.probe == Some(Some(number)) {
+            self.probe = Some(None);
         }
     }
 }

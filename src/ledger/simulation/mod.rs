@@ -1,18 +1,17 @@
-//! The whole of the promise, against everything that may go wrong: delays, losses, locks, kill -9, reboots, a lost
-//! store, changed thresholds.
+//! Tests the whole promise against delays, losses, locks, kill -9, reboots, a lost store and changed thresholds.
 //!
-//! Each run is one seed: random circumstances ([`plan`]), the real rule and memory in processes that live and die
-//! ([`gateway`], [`disk`]), a Zoho that counts by itself ([`zoho`]), and a judge of who may send when ([`known`]). Nothing
-//! of it reads a clock: the ledger is told the time, and it is told the monotonic one.
+//! Each run has one seed: random circumstances ([`plan`]), the real rule and recovery in processes that start and are
+//! killed ([`gateway`], [`disk`]), a Zoho that counts by itself ([`zoho`]), and a checker of which calls may be sent
+//! when ([`known`]). Nothing here reads a clock: the ledger gets the monotonic time from the simulation.
 //!
-//! `SEED=… cargo test --lib ledger::simulation` runs one seed and, if it breaks the promise, tells its history.
+//! `SEED=… cargo test --lib ledger::simulation` runs one seed and prints its history if it breaks the promise.
 
-mod dice;
 mod disk;
 mod flaw;
 mod gateway;
 mod known;
 mod plan;
+mod random;
 mod world;
 mod zoho;
 
@@ -24,21 +23,21 @@ use self::{
     world::{Tally, World},
 };
 
-/// How many calls each seed makes: enough for a few dozen windows and some deaths.
+/// How many calls each seed makes: enough for a few dozen windows and some kills.
 const CALLS: usize = 4000;
 
-/// How much of what happened before a breach is told.
-const TOLD: usize = 80;
+/// How many of the last events before a breach are printed.
+const REPORTED: usize = 80;
 
-/// Runs it; tells the history of a breach.
-fn held(plan: &Plan, flaw: Option<Flaw>) -> Result<Tally, String> {
+/// Runs a plan. On a breach, the error contains its history.
+fn run(plan: &Plan, flaw: Option<Flaw>) -> Result<Tally, String> {
     World::new(plan.clone(), flaw).run().map_err(|breach| {
-        // The same again, this time with a record.
-        let mut world = World::new(plan.clone(), flaw).telling();
+        // The same run again, this time with its history.
+        let mut world = World::new(plan.clone(), flaw).recording();
         let again = world.run();
-        assert!(again.is_err(), "a seed is a seed");
+        assert!(again.is_err(), "the same seed gives the same run");
         let history = world.history();
-        let last = history[history.len().saturating_sub(TOLD)..].join("\n");
+        let last = history[history.len().saturating_sub(REPORTED)..].join("\n");
         format!("SEED={}: {breach}\n{plan:#?}\n{last}", plan.seed)
     })
 }
@@ -46,12 +45,12 @@ fn held(plan: &Plan, flaw: Option<Flaw>) -> Result<Tally, String> {
 #[test]
 fn a_million_calls_without_a_breach() {
     if let Some(seed) = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
-        held(&Plan::random(seed, CALLS), None).unwrap_or_else(|told| panic!("{told}"));
+        run(&Plan::random(seed, CALLS), None).unwrap_or_else(|report| panic!("{report}"));
         return;
     }
     let mut all = Tally::default();
     for seed in 0.. {
-        let tally = held(&Plan::random(seed, CALLS), None).unwrap_or_else(|told| panic!("{told}"));
+        let tally = run(&Plan::random(seed, CALLS), None).unwrap_or_else(|report| panic!("{report}"));
         all.add(tally);
         if all.sent >= 1_000_000 {
             break;
@@ -62,32 +61,32 @@ fn a_million_calls_without_a_breach() {
         assert!(count > 1000, "only {count} {what}");
     }
     for (what, count) in
-        [("deaths", all.deaths), ("eras", all.eras), ("lost stores", all.losses), ("changes", all.changes)]
+        [("kills", all.kills), ("reboots", all.reboots), ("lost stores", all.losses), ("changes", all.changes)]
     {
         assert!(count > 50, "only {count} {what}");
     }
 }
 
-/// The judge can see: each mistake is found within the seeds of a run.
+/// The simulation finds each flaw within a few seeds.
 #[test]
-fn every_mistake_is_caught() {
+fn every_flaw_is_found() {
     for flaw in Flaw::ALL {
-        let caught = (0..250).find_map(|seed| held(&Plan::random(seed, CALLS), Some(flaw)).err());
-        let told = caught.unwrap_or_else(|| panic!("{flaw:?} went unseen"));
-        let what = told.lines().next().unwrap_or_default();
-        assert_eq!(what.contains("arrived within"), !flaw.is_about_locks(), "{flaw:?}: {what}");
+        let caught = (0..250).find_map(|seed| run(&Plan::random(seed, CALLS), Some(flaw)).err());
+        let report = caught.unwrap_or_else(|| panic!("{flaw:?} was not found"));
+        let what = report.lines().next().unwrap_or_default();
+        assert_eq!(what.contains("arrived within"), !flaw.concerns_locks(), "{flaw:?}: {what}");
         println!("{flaw:?}: {what}");
     }
 }
 
 /// Over 60 windows, with answers that take up to 2 % of the window.
 #[test]
-fn nearly_all_of_the_allowance_is_used() {
+fn nearly_the_whole_threshold_is_used() {
     for seed in 0..40 {
         let rule = Rule { requests: 1 + seed as u32, window: 1_000_000 };
         let most = 60 * u64::from(rule.requests);
         let plan = Plan::calm(seed, 2 * most as usize, rule, 500 * seed);
-        let tally = held(&plan, None).unwrap_or_else(|told| panic!("{told}"));
+        let tally = run(&plan, None).unwrap_or_else(|report| panic!("{report}"));
         assert!(tally.early * 100 >= most * 98, "seed {seed}: {} of {most}", tally.early);
     }
 }
@@ -95,7 +94,7 @@ fn nearly_all_of_the_allowance_is_used() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// The same in the small: a breach shrinks to the fewest calls and the plainest circumstances that show it.
+    /// The same on a small scale: a breach shrinks to the fewest calls and the simplest circumstances that show it.
     #[test]
     fn a_breach_would_shrink(
         seed in any::<u32>(), calls in 1..300usize, requests in 1..10u32, window in 1..10_000_000u64,
@@ -106,12 +105,12 @@ proptest! {
         let plan = Plan {
             out: ways.0, back: ways.1, disk: holds.0, connecting: holds.1,
             lost: chances.0, cancelled: chances.1, unread: chances.2,
-            foreign: locks.0, lock: locks.1, prolongs: locks.2,
+            external: locks.0, lock: locks.1, prolongs: locks.2,
             life, smooth,
             ..Plan::calm(seed.into(), calls, Rule { requests, window }, 0)
         };
-        let told = held(&plan, None).err();
-        prop_assert!(told.is_none(), "{}", told.unwrap_or_default());
+        let report = run(&plan, None).err();
+        prop_assert!(report.is_none(), "{}", report.unwrap_or_default());
     }
 }
 
@@ -121,8 +120,8 @@ impl Tally {
         self.lost += other.lost;
         self.refunded += other.refunded;
         self.locks += other.locks;
-        self.deaths += other.deaths;
-        self.eras += other.eras;
+        self.kills += other.kills;
+        self.reboots += other.reboots;
         self.losses += other.losses;
         self.changes += other.changes;
     }

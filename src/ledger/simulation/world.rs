@@ -1,4 +1,4 @@
-//! The events of one run, in order.
+//! One run: its events in order.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -6,12 +6,12 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
-    dice::Dice,
     disk::{Disk, grace},
     flaw::Flaw,
     gateway::Gateway,
-    known::{Number, Wrong},
+    known::{ForbiddenCall, Number},
     plan::{MILLISECOND, Plan, Rule},
+    random::Random,
     zoho::{Lock, Meter, Response, TooMany},
 };
 use crate::{
@@ -19,22 +19,22 @@ use crate::{
     os::clock,
 };
 
-/// How long a change stays unwritten for which nobody waits.
+/// How long a change may stay unwritten if no attempt waits for it.
 const LAZY: u64 = 100 * MILLISECOND;
 
-/// How many permits may be out that are not yet used.
+/// How many unused attempts there may be at once.
 const HELD: usize = 32;
 
-/// After so many deaths a process lives for ever, so that every run ends.
-const DEATHS: u64 = 30;
+/// After this number of kills a process is not killed any more, so that each run ends.
+const MAX_KILLS: u64 = 30;
 
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Start,
-    Death { life: u32 },
-    Look { life: u32 },
-    Flush { life: u32 },
-    Landed { life: u32 },
+    Kill { process: u32 },
+    TryAgain { process: u32 },
+    Flush { process: u32 },
+    Committed { process: u32 },
     Send(Number),
     Arrival(Number),
     Head(Number),
@@ -44,37 +44,37 @@ enum Event {
 
 #[derive(Debug)]
 struct Call {
-    life: u32,
+    process: u32,
     edition: usize,
     grant: Grant,
     sent: Option<u64>,
-    /// When its bytes reach Zoho. An arrival at another time was planned before its process died.
+    /// When its bytes reach Zoho. An arrival event at another time was planned before its process was killed.
     arrives: u64,
     hit: Option<Response>,
     ended: bool,
 }
 
-/// What happened in a run.
+/// Counts of a run.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Tally {
     pub(super) sent: u64,
     pub(super) lost: u64,
     pub(super) refunded: u64,
     pub(super) locks: u64,
-    pub(super) deaths: u64,
-    pub(super) eras: u64,
+    pub(super) kills: u64,
+    pub(super) reboots: u64,
     pub(super) losses: u64,
     pub(super) changes: u64,
     /// Arrivals within the first 60 windows.
     pub(super) early: u64,
 }
 
-/// What must never happen.
+/// A broken promise.
 #[derive(Debug)]
 pub(super) enum Breach {
     TooMany(&'static str, TooMany),
-    Wrong(Wrong),
-    /// Nobody can send any more, and nothing will change that.
+    ForbiddenCall(ForbiddenCall),
+    /// There are calls left, but no event that lets them be sent.
     Stuck,
 }
 
@@ -82,16 +82,16 @@ pub(super) enum Breach {
 pub(super) struct World {
     plan: Plan,
     flaw: Option<Flaw>,
-    dice: Dice,
+    random: Random,
     base: Instant,
     now: u64,
-    /// By when they happen; of one moment in the order in which they were planned.
+    /// By their moment; at the same moment, in the order in which they were planned.
     events: BTreeMap<u128, Event>,
     planned: u64,
     calls: Vec<Call>,
     held: usize,
     idle_until: u64,
-    life: u32,
+    process: u32,
     gateway: Option<Gateway>,
     disk: Disk,
     route: Meter,
@@ -104,9 +104,9 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(plan: Plan, flaw: Option<Flaw>) -> Self {
         let mut world = Self {
-            dice: Dice::new(!plan.seed),
+            random: Random::new(!plan.seed),
             flaw,
-            // Occupancy are moved back too, so the clock must not stand at its beginning.
+            // The run also computes earlier moments, so the clock must not be at its beginning.
             base: clock::now() + Duration::from_secs(1 << 24),
             now: 0,
             events: BTreeMap::new(),
@@ -114,7 +114,7 @@ impl World {
             calls: Vec::with_capacity(plan.calls),
             held: 0,
             idle_until: 0,
-            life: 0,
+            process: 0,
             gateway: None,
             disk: Disk::default(),
             route: Meter::new(plan.route),
@@ -128,7 +128,7 @@ impl World {
         world
     }
 
-    pub(super) fn telling(mut self) -> Self {
+    pub(super) fn recording(mut self) -> Self {
         self.history = Some(Vec::new());
         self
     }
@@ -140,10 +140,10 @@ impl World {
     pub(super) fn run(&mut self) -> Result<Tally, Breach> {
         while let Some((at, event)) = self.events.pop_first() {
             self.now = (at >> 64) as u64;
-            let happened = self.happens(event);
-            self.tell(|| format!("{event:?}"));
+            let happened = self.handle(event);
+            self.record(|| format!("{event:?}"));
             happened?;
-            self.go_on()?;
+            self.take_slots()?;
         }
         if self.calls.len() < self.plan.calls {
             return Err(Breach::Stuck);
@@ -151,26 +151,26 @@ impl World {
         Ok(self.tally)
     }
 
-    fn happens(&mut self, event: Event) -> Result<(), Breach> {
+    fn handle(&mut self, event: Event) -> Result<(), Breach> {
         match event {
             Event::Start => self.start(),
-            Event::Death { life } if life == self.life => self.die(),
-            Event::Look { life } if life == self.life => {
+            Event::Kill { process } if process == self.process => self.kill(),
+            Event::TryAgain { process } if process == self.process => {
                 let now = self.now;
-                let looks_at = &mut self.gateway().looks_at;
-                *looks_at = looks_at.filter(|at| *at != now);
+                let next_attempt_at = &mut self.gateway().next_attempt_at;
+                *next_attempt_at = next_attempt_at.filter(|at| *at != now);
             }
-            Event::Flush { life } if life == self.life => {
+            Event::Flush { process } if process == self.process => {
                 self.gateway().flush_is_due = false;
                 self.commit(true);
             }
-            Event::Landed { life } if life == self.life => return self.landed(),
-            Event::Death { .. } | Event::Look { .. } | Event::Flush { .. } | Event::Landed { .. } => {}
+            Event::Committed { process } if process == self.process => return self.committed(),
+            Event::Kill { .. } | Event::TryAgain { .. } | Event::Flush { .. } | Event::Committed { .. } => {}
             Event::Arrival(number) => return self.arrival(number),
-            Event::Send(number) if self.lives(number) => return self.send(number),
-            Event::Head(number) if self.lives(number) => self.head(number),
-            Event::Response(number) if self.lives(number) => self.verdict(number),
-            Event::GivenUp(number) if self.lives(number) => self.given_up(number),
+            Event::Send(number) if self.is_alive(number) => return self.send(number),
+            Event::Head(number) if self.is_alive(number) => self.head(number),
+            Event::Response(number) if self.is_alive(number) => self.response(number),
+            Event::GivenUp(number) if self.is_alive(number) => self.given_up(number),
             Event::Send(_) | Event::Head(_) | Event::Response(_) | Event::GivenUp(_) => {}
         }
         Ok(())
@@ -180,92 +180,92 @@ impl World {
 
     fn start(&mut self) {
         let now = self.instant();
-        if self.life > 0 {
+        if self.process > 0 {
             self.changes_between_processes();
         }
         let rule = self.route.rule();
         let window = Duration::from_micros(rule.window);
-        let memory = self.disk.read(now, self.flaw, window, &mut self.dice);
-        let known = self.disk.known.in_a_new_process();
+        let memory = self.disk.read(now, self.flaw, window, &mut self.random);
+        let known = self.disk.known.for_a_new_process();
         let (mut gateway, left) = Gateway::start(memory, rule, &self.plan, known, now);
-        // Now and then it ends before it has written anything.
-        let mortal = self.tally.deaths < DEATHS && self.plan.life > 0;
-        let quick = mortal && self.dice.below(12) == 0;
+        // Sometimes a process is killed before its first write.
+        let mortal = self.tally.kills < MAX_KILLS && self.plan.life > 0;
+        let quick = mortal && self.random.below(12) == 0;
         if !quick {
             self.disk.write(left, now);
         }
-        gateway.looks_at = Some(self.now + u64::from(quick));
+        gateway.next_attempt_at = Some(self.now + u64::from(quick));
         self.gateway = Some(gateway);
         self.held = 0;
-        let life = self.life;
-        self.at(self.now + u64::from(quick), Event::Look { life });
+        let process = self.process;
+        self.at(self.now + u64::from(quick), Event::TryAgain { process });
         if mortal && self.calls.len() < self.plan.calls {
-            let span = match self.dice.below(4) {
+            let span = match self.random.below(4) {
                 _ if quick => 0,
-                0 => self.dice.below(200 * MILLISECOND),
-                _ => self.dice.below(self.plan.life),
+                0 => self.random.below(200 * MILLISECOND),
+                _ => self.random.below(self.plan.life),
             };
-            self.at(self.now + span, Event::Death { life });
+            self.at(self.now + span, Event::Kill { process });
         }
     }
 
     fn changes_between_processes(&mut self) {
         let now = self.instant();
-        match self.dice.below(16) {
+        match self.random.below(16) {
             0 | 1 => {
                 let Rule { requests, window } = self.route.rule();
                 let rule = Rule {
-                    requests: (u64::from(requests) / 2 + self.dice.below(u64::from(requests) + 2)).max(1) as u32,
-                    window: window / 2 + 1 + self.dice.below(window),
+                    requests: (u64::from(requests) / 2 + self.random.below(u64::from(requests) + 2)).max(1) as u32,
+                    window: window / 2 + 1 + self.random.below(window),
                 };
                 self.route.change(rule, self.now);
                 self.tally.changes += 1;
-                self.tell(|| format!("from now on {rule:?}"));
+                self.record(|| format!("from now on {rule:?}"));
             }
             2 | 3 => {
-                self.disk.enter_another_era(now);
-                self.tally.eras += 1;
+                self.disk.reboot(now);
+                self.tally.reboots += 1;
             }
             4 => {
-                let copy_too = self.dice.below(4) == 0;
+                let copy_too = self.random.below(4) == 0;
                 self.disk.lose(copy_too);
                 self.tally.losses += 1;
-                self.tell(|| "the store is lost".to_owned());
+                self.record(|| "the store is lost".to_owned());
             }
             _ => {}
         }
     }
 
-    fn die(&mut self) {
+    fn kill(&mut self) {
         let now = self.instant();
         let Some(mut gateway) = self.gateway.take() else { return };
-        // A commit under way is on the disk, or it is not.
+        // A commit in progress may reach the disk or not.
         if let Some((commit, _)) = gateway.end_commit()
-            && self.dice.below(2) == 0
+            && self.random.below(2) == 0
         {
             self.disk.take(commit, now);
         }
         let last = self.now + grace();
         for number in (0..self.calls.len()).rev() {
             let call = &mut self.calls[number];
-            if call.life != self.life {
+            if call.process != self.process {
                 break;
             }
             if call.sent.is_some() && !call.ended {
-                self.disk.known.after_a_lock();
+                self.disk.known.probe_needed();
             }
-            // What was handed to the network before may still arrive, but not for ever.
+            // Bytes that were handed to the network before may still arrive, within the grace.
             if call.sent.is_some() && call.arrives > last {
                 call.arrives = last;
                 self.at(last, Event::Arrival(number));
             }
         }
-        self.life += 1;
-        self.tally.deaths += 1;
-        let pause = match self.dice.below(3) {
-            0 => self.dice.below(MILLISECOND),
-            1 => self.dice.below(grace()),
-            _ => self.dice.below(2 * self.route.rule().window),
+        self.process += 1;
+        self.tally.kills += 1;
+        let pause = match self.random.below(3) {
+            0 => self.random.below(MILLISECOND),
+            1 => self.random.below(grace()),
+            _ => self.random.below(2 * self.route.rule().window),
         };
         self.at(self.now + pause, Event::Start);
     }
@@ -275,60 +275,60 @@ impl World {
         if let Some(gateway) = &mut self.gateway
             && gateway.begin_commit(now, urgent)
         {
-            let lands = self.now + self.dice.below(self.plan.disk);
-            self.at(lands, Event::Landed { life: self.life });
+            let ends_at = self.now + self.random.below(self.plan.disk);
+            self.at(ends_at, Event::Committed { process: self.process });
         }
     }
 
-    fn landed(&mut self) -> Result<(), Breach> {
+    fn committed(&mut self) -> Result<(), Breach> {
         let now = self.instant();
-        let Some((commit, permits)) = self.gateway().end_commit() else { return Ok(()) };
+        let Some((commit, attempts)) = self.gateway().end_commit() else { return Ok(()) };
         self.disk.take(commit, now);
         if self.flaw == Some(Flaw::WritesAfterSending) {
             return Ok(());
         }
-        permits.into_iter().try_for_each(|number| self.permitted(number))
+        attempts.into_iter().try_for_each(|number| self.granted(number))
     }
 
-    fn permitted(&mut self, number: Number) -> Result<(), Breach> {
-        if self.dice.below(4) > 0 {
+    fn granted(&mut self, number: Number) -> Result<(), Breach> {
+        if self.random.below(4) > 0 {
             return self.send(number);
         }
-        let sent = self.now + self.dice.below(self.plan.connecting);
+        let sent = self.now + self.random.below(self.plan.connecting);
         self.at(sent, Event::Send(number));
         Ok(())
     }
 
-    /// Whatever happened: somebody may be served now, and something may have to be written.
-    fn go_on(&mut self) -> Result<(), Breach> {
-        let (now, flaw, life) = (self.instant(), self.flaw, self.life);
-        if self.gateway.is_none() || self.gateway().looks_at.is_some_and(|at| at <= self.now) {
+    /// After each event: takes the slots that are free now, and writes what has changed.
+    fn take_slots(&mut self) -> Result<(), Breach> {
+        let (now, flaw, process) = (self.instant(), self.flaw, self.process);
+        if self.gateway.is_none() || self.gateway().next_attempt_at.is_some_and(|at| at <= self.now) {
             return Ok(());
         }
         while self.held < HELD && self.calls.len() < self.plan.calls {
             if self.idle_until > self.now {
-                self.look_at(self.idle_until);
+                self.try_again_at(self.idle_until);
                 break;
             }
-            self.gateway().forget_to_go_alone(now, flaw);
+            self.gateway().forget_to_probe(now, flaw);
             match self.gateway().take(now) {
                 Ok(grant) => {
                     let number = self.calls.len();
                     let edition = self.route.edition();
-                    self.calls.push(Call { life, edition, grant, sent: None, arrives: 0, hit: None, ended: false });
+                    self.calls.push(Call { process, edition, grant, sent: None, arrives: 0, hit: None, ended: false });
                     self.held += 1;
-                    self.gateway().waits(number);
+                    self.gateway().wait_for_commit(number);
                     if self.flaw == Some(Flaw::WritesAfterSending) {
-                        self.permitted(number)?;
+                        self.granted(number)?;
                     }
-                    if self.dice.in_a_thousand(self.plan.idle) {
-                        self.idle_until = self.now + self.dice.below(2 * self.plan.route.window);
+                    if self.random.in_a_thousand(self.plan.idle) {
+                        self.idle_until = self.now + self.random.below(2 * self.plan.route.window);
                     }
                 }
                 Err(Denied::Until(at)) => {
                     let at = (at - self.base).as_nanos().div_ceil(1000) as u64;
-                    assert!(at > self.now, "waits for a moment that has passed");
-                    self.look_at(at);
+                    assert!(at > self.now, "waits for a moment in the past");
+                    self.try_again_at(at);
                     break;
                 }
                 Err(Denied::Unanswered) => break,
@@ -337,17 +337,17 @@ impl World {
         self.commit(false);
         if self.gateway().needs_flush() {
             self.gateway().flush_is_due = true;
-            self.at(self.now + LAZY, Event::Flush { life });
+            self.at(self.now + LAZY, Event::Flush { process });
         }
         Ok(())
     }
 
-    fn look_at(&mut self, at: u64) {
-        let life = self.life;
-        let looks_at = &mut self.gateway().looks_at;
-        if looks_at.is_none_or(|other| at < other) {
-            *looks_at = Some(at);
-            self.at(at, Event::Look { life });
+    fn try_again_at(&mut self, at: u64) {
+        let process = self.process;
+        let next_attempt_at = &mut self.gateway().next_attempt_at;
+        if next_attempt_at.is_none_or(|other| at < other) {
+            *next_attempt_at = Some(at);
+            self.at(at, Event::TryAgain { process });
         }
     }
 
@@ -357,28 +357,28 @@ impl World {
         let (now, instant, flaw) = (self.now, self.instant(), self.flaw);
         let grant = self.calls[number].grant;
         self.held -= 1;
-        self.tell(|| format!("call {number} goes"));
-        let overtaken = flaw != Some(Flaw::SendsIntoALock) && self.gateway().window.overtaken(grant).is_some();
-        if overtaken || self.dice.in_a_thousand(self.plan.cancelled) {
+        self.record(|| format!("call {number} goes"));
+        let held_back = flaw != Some(Flaw::SendsIntoALock) && self.gateway().window.held_back(grant).is_some();
+        if held_back || self.random.in_a_thousand(self.plan.cancelled) {
             self.calls[number].ended = true;
             self.tally.refunded += 1;
             self.gateway().note(grant, &Step::Unused, instant);
             return Ok(());
         }
         let allowed = self.gateway().known.sent(number, now);
-        if flaw.is_none_or(Flaw::is_about_locks) {
-            allowed.map_err(Breach::Wrong)?;
+        if flaw.is_none_or(Flaw::concerns_locks) {
+            allowed.map_err(Breach::ForbiddenCall)?;
         }
         self.tally.sent += 1;
-        let arrives = now + self.dice.below(self.plan.out + 1);
-        let head = arrives + self.dice.below(self.plan.back + 1);
+        let arrives = now + self.random.below(self.plan.out + 1);
+        let head = arrives + self.random.below(self.plan.back + 1);
         let call = &mut self.calls[number];
         (call.sent, call.arrives) = (Some(now), arrives);
-        if self.dice.in_a_thousand(self.plan.lost) {
-            let given_up = now + self.dice.below(head - now + 1);
-            if self.dice.below(2) == 0 {
-                // The hardest case: it arrives when nobody waits for it any more, as late as it can.
-                self.calls[number].arrives = given_up + grace() - self.dice.below(3) * self.dice.below(grace() / 2);
+        if self.random.in_a_thousand(self.plan.lost) {
+            let given_up = now + self.random.below(head - now + 1);
+            if self.random.below(2) == 0 {
+                // The hardest case: it arrives after it was given up, as late as possible.
+                self.calls[number].arrives = given_up + grace() - self.random.below(3) * self.random.below(grace() / 2);
             }
             self.at(self.calls[number].arrives.min(given_up + grace()), Event::Arrival(number));
             self.at(given_up, Event::GivenUp(number));
@@ -399,13 +399,13 @@ impl World {
             return Ok(());
         }
         let longest = if self.plan.lock > 0 { self.plan.lock } else { self.plan.route.window };
-        let length = |dice: &mut Dice| 1 + dice.below(longest);
-        let foreign = self.dice.in_a_thousand(self.plan.foreign).then(|| {
-            // Longer than its page says, now and then; then the answer tells.
-            length(&mut self.dice) * if self.dice.below(4) == 0 { 3 } else { 1 }
+        let length = |random: &mut Random| 1 + random.below(longest);
+        let external = self.random.in_a_thousand(self.plan.external).then(|| {
+            // Sometimes longer than the threshold says; then the answer contains the length.
+            length(&mut self.random) * if self.random.below(4) == 0 { 3 } else { 1 }
         });
-        let prolonged_by = if self.plan.prolongs { length(&mut self.dice) } else { 0 };
-        self.calls[number].hit = Some(self.lock.arrival(now, foreign, prolonged_by));
+        let prolonged_by = if self.plan.prolongs { length(&mut self.random) } else { 0 };
+        self.calls[number].hit = Some(self.lock.arrival(now, external, prolonged_by));
         self.tally.early += u64::from(now < 60 * self.plan.route.window);
         self.route.arrival(now, edition).map_err(|many| Breach::TooMany("route", many))?;
         self.day.as_mut().map_or(Ok(()), |day| day.arrival(now, 0)).map_err(|many| Breach::TooMany("day", many))
@@ -418,43 +418,43 @@ impl World {
         if self.flaw != Some(Flaw::CountsAtSend) {
             self.gateway().note(grant, &answered(sent), now);
         }
-        if self.dice.below(8) == 0 {
-            let body = self.dice.below(self.plan.back + 1);
+        if self.random.below(8) == 0 {
+            let body = self.random.below(self.plan.back + 1);
             self.at(self.now + body, Event::Response(number));
         } else {
-            self.verdict(number);
+            self.response(number);
         }
     }
 
-    fn verdict(&mut self, number: Number) {
+    fn response(&mut self, number: Number) {
         let (now, instant) = (self.now, self.instant());
         let Call { grant, hit, arrives, .. } = self.calls[number];
-        if self.dice.in_a_thousand(self.plan.unread) {
-            self.gateway().known.came_to_nothing(number);
+        if self.random.in_a_thousand(self.plan.unread) {
+            self.gateway().known.ended_without_result(number);
             self.gateway().note(grant, &Step::Unread, instant);
             return;
         }
         match hit {
             Some(Response::Locked { until }) => {
                 self.tally.locks += 1;
-                let told = (self.plan.lock < until - arrives).then(|| Duration::from_micros(until - arrives));
+                let retry_after = (self.plan.lock < until - arrives).then(|| Duration::from_micros(until - arrives));
                 let gateway = self.gateway();
-                let ours = gateway.window.locked(instant, told);
+                let ours = gateway.window.locked(instant, retry_after);
                 assert!(ours.is_some_and(|ours| ours > instant));
-                gateway.known.told_of_a_lock(until);
+                gateway.known.lock_reported(until);
                 gateway.touch();
                 self.commit(true);
-                self.tell(|| format!("told at {now} of a lock until {until}"));
+                self.record(|| format!("a lock until {until} was reported at {now}"));
             }
             Some(Response::Executed) => {
                 let gateway = self.gateway();
                 gateway.known.executed(number);
-                if grant.is_probe() {
+                if grant.probe.is_some() {
                     gateway.window.apply(grant, &Step::Judged { executed: true }, instant);
                     gateway.touch();
                 }
             }
-            None => unreachable!("an answer comes after its arrival"),
+            None => unreachable!("an answer comes after the arrival"),
         }
     }
 
@@ -465,7 +465,7 @@ impl World {
         self.tally.lost += 1;
         let flaw = self.flaw;
         let gateway = self.gateway();
-        gateway.known.came_to_nothing(number);
+        gateway.known.ended_without_result(number);
         match flaw {
             Some(Flaw::CountsAtSend) => gateway.note(grant, &Step::Unread, now),
             Some(Flaw::NoGrace) => {
@@ -476,15 +476,15 @@ impl World {
         }
     }
 
-    // === Small words ===
+    // === Helpers ===
 
-    /// Whether its process does.
-    fn lives(&self, number: Number) -> bool {
-        self.gateway.is_some() && self.calls[number].life == self.life
+    /// Whether the process of this call is running.
+    fn is_alive(&self, number: Number) -> bool {
+        self.gateway.is_some() && self.calls[number].process == self.process
     }
 
     fn gateway(&mut self) -> &mut Gateway {
-        self.gateway.as_mut().expect("only what lives is asked")
+        self.gateway.as_mut().expect("there is a process")
     }
 
     fn instant(&self) -> Instant {
@@ -496,7 +496,7 @@ impl World {
         self.events.insert(u128::from(at) << 64 | u128::from(self.planned), event);
     }
 
-    fn tell(&mut self, what: impl FnOnce() -> String) {
+    fn record(&mut self, what: impl FnOnce() -> String) {
         let now = self.now;
         if let Some(history) = &mut self.history {
             history.push(format!("{now:>12} µs  {}", what()));
@@ -510,14 +510,18 @@ impl fmt::Display for Breach {
             Self::TooMany(meter, TooMany { arrived, rule }) => {
                 write!(f, "{arrived} calls of the {meter} arrived within {} µs; {} may", rule.window, rule.requests)
             }
-            Self::Stuck => f.write_str("nobody can send any more"),
-            Self::Wrong(Wrong::InALock { until }) => write!(f, "a call was sent in a lock that lasts until {until} µs"),
-            Self::Wrong(Wrong::NotAlone { beside }) => write!(f, "a call was sent beside call {beside}, after a lock"),
+            Self::Stuck => f.write_str("no call can be sent any more"),
+            Self::ForbiddenCall(ForbiddenCall::InALock { until }) => {
+                write!(f, "a call was sent in a lock that lasts until {until} µs")
+            }
+            Self::ForbiddenCall(ForbiddenCall::NotAlone { other }) => {
+                write!(f, "a call was sent after a lock while the probe, call {other}, was in flight")
+            }
         }
     }
 }
 
-/// The head of an answer to a call that was sent then.
+/// The head of an answer to a call that was sent at `sent_at`.
 fn answered(sent_at: Instant) -> Step {
     Step::Answered { sent_at, status: StatusCode::OK }
 }

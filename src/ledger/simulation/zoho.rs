@@ -1,4 +1,4 @@
-//! A Zoho that counts by itself. It knows nothing of how the ledger counts.
+//! A Zoho that counts by itself, independently of the ledger.
 
 use std::collections::VecDeque;
 
@@ -11,11 +11,11 @@ pub(super) struct TooMany {
     pub(super) rule: Rule,
 }
 
-/// What a call met.
+/// Zoho's answer to a call.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Response {
     Executed,
-    /// Not executed; the lock ends then.
+    /// Not executed; the lock ends at `until`.
     Locked {
         until: u64,
     },
@@ -24,11 +24,11 @@ pub(super) enum Response {
 /// Counts the arrivals of one limit.
 #[derive(Debug)]
 pub(super) struct Meter {
-    /// The newest last: a process may come with another rule than the one before it.
+    /// The newest last: a process may have another rule than the one before it.
     rules: Vec<Rule>,
     /// When the last call arrived that was sent under each rule.
     latest: Vec<Option<u64>>,
-    /// Since the longest window of all rules.
+    /// Within the longest window of all rules.
     arrivals: VecDeque<u64>,
     longest: u64,
 }
@@ -51,8 +51,8 @@ impl Meter {
         self.rules.len() - 1
     }
 
-    /// From now on another rule is known to be the right one. What had left the old window is forgotten by then: a rule
-    /// with a longer one can be kept from here on only.
+    /// Another rule holds from now on. The gateway has already forgotten the calls outside the old window, so a rule
+    /// with a longer window can only count the calls from here on.
     pub(super) fn change(&mut self, rule: Rule, now: u64) {
         let old = self.rule();
         self.arrivals.retain(|at| at + old.window > now);
@@ -61,9 +61,9 @@ impl Meter {
         self.longest = self.longest.max(rule.window);
     }
 
-    /// A call arrives that was sent under the rule of this edition. Arrivals come in order.
+    /// Counts the arrival of a call that was sent under the rule of this edition. Arrivals come in order.
     ///
-    /// A window is held to the newest rule that a call in it was sent under.
+    /// For each window, the newest rule under which one of its calls was sent counts.
     pub(super) fn arrival(&mut self, at: u64, edition: usize) -> Result<(), TooMany> {
         while self.arrivals.front().is_some_and(|first| first + self.longest <= at) {
             self.arrivals.pop_front();
@@ -84,9 +84,9 @@ impl Meter {
 }
 
 impl Lock {
-    /// A call arrives, perhaps just after somebody else brought a lock of some length.
-    pub(super) fn arrival(&mut self, at: u64, foreign: Option<u64>, prolonged_by: u64) -> Response {
-        if let Some(length) = foreign {
+    /// Answers a call that arrives, perhaps just after another client caused a lock of this length.
+    pub(super) fn arrival(&mut self, at: u64, external: Option<u64>, prolonged_by: u64) -> Response {
+        if let Some(length) = external {
             self.until = self.until.max(at + length);
         }
         if at >= self.until {

@@ -1,5 +1,4 @@
-//! The queue against a model that does everything the long way: a list of waiters, and the order found by playing it
-//! through.
+//! Compares the queue with a simple model: a list of waiters, whose order is found by serving a copy of it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,7 +16,7 @@ use crate::{
 
 const WEIGHTS: [u32; 5] = [1, 1, 2, 5, 1000];
 
-/// One thing that happens.
+/// One operation on the queue.
 #[derive(Debug, Clone)]
 enum Step {
     Join { caller: usize, weight: Option<u32>, arrival: Arrival, urgency: u8 },
@@ -37,7 +36,7 @@ struct Waiting {
 
 /// A caller's tag, and when it last began to wait.
 #[derive(Debug, Clone, Copy)]
-struct Account {
+struct CallerState {
     tag: u128,
     weight: u32,
     since: usize,
@@ -46,7 +45,7 @@ struct Account {
 #[derive(Debug, Clone, Default)]
 struct Model {
     waiting: Vec<Waiting>,
-    accounts: BTreeMap<usize, Account>,
+    callers: BTreeMap<usize, CallerState>,
     virtual_time: u128,
 }
 
@@ -54,12 +53,12 @@ impl Model {
     fn join(&mut self, waiting: Waiting, weight: u32) {
         if waiting.arrival == Arrival::New {
             let begins = !self.waits(waiting.caller);
-            let new = Account { tag: self.virtual_time, weight, since: waiting.number };
-            let account = self.accounts.entry(waiting.caller).or_insert(new);
-            account.weight = weight;
+            let new = CallerState { tag: self.virtual_time, weight, since: waiting.number };
+            let state = self.callers.entry(waiting.caller).or_insert(new);
+            state.weight = weight;
             if begins {
-                account.tag = account.tag.max(self.virtual_time);
-                account.since = waiting.number;
+                state.tag = state.tag.max(self.virtual_time);
+                state.since = waiting.number;
             }
         }
         self.waiting.push(waiting);
@@ -69,8 +68,8 @@ impl Model {
         if let Some(front) = self.waiting.iter().find(|waiting| waiting.arrival == Arrival::Requeued) {
             return Some(front);
         }
-        let callers = self.accounts.iter().filter(|(caller, _)| self.waits(**caller));
-        let (caller, _) = callers.min_by_key(|(_, account)| (account.tag, account.since))?;
+        let callers = self.callers.iter().filter(|(caller, _)| self.waits(**caller));
+        let (caller, _) = callers.min_by_key(|(_, state)| (state.tag, state.since))?;
         let due = |waiting: &&Waiting| {
             let handicap = Duration::from_secs(5) * u32::from(waiting.urgency);
             (waiting.joined_at + handicap, waiting.urgency, waiting.number)
@@ -81,9 +80,9 @@ impl Model {
     fn serve(&mut self) -> Option<usize> {
         let head = self.head()?.clone();
         if head.arrival == Arrival::New {
-            let account = self.accounts.get_mut(&head.caller).unwrap();
-            self.virtual_time = account.tag;
-            account.tag += (1 << 32) / u128::from(account.weight);
+            let state = self.callers.get_mut(&head.caller).unwrap();
+            self.virtual_time = state.tag;
+            state.tag += (1 << 32) / u128::from(state.weight);
         }
         self.leave(head.number);
         Some(head.number)
@@ -120,12 +119,12 @@ fn step() -> impl Strategy<Value = Step> {
         5 => join,
         2 => Just(Step::Serve),
         2 => any::<prop::sample::Index>().prop_map(|index| Step::Leave { index: index.index(1 << 16) }),
-        // Whole steps of ageing too, so that different urgencies are due at once.
+        // Also whole steps of ageing, so that different urgencies are due at the same time.
         2 => prop_oneof![0_u64..9000, Just(5000), Just(10_000)].prop_map(|milliseconds| Step::Later { milliseconds }),
     ]
 }
 
-/// Takes the steps with both and compares everything that can be asked after each.
+/// Applies the steps to both and compares all their properties after each step.
 fn compare(steps: Vec<Step>) {
     let (mut queue, mut model) = (Queue::new(), Model::default());
     let (mut now, mut tickets): (_, Vec<Ticket>) = (clock::now(), Vec::new());
@@ -145,10 +144,10 @@ fn compare(steps: Vec<Step>) {
                 tickets.push(joined.ticket);
                 assert_eq!(queue.ahead_of(joined.ticket), ahead);
                 let later = |number| {
-                    let place = |order: &[usize]| order.iter().position(|other| other == number);
-                    place(&after) > place(&before)
+                    let index = |order: &[usize]| order.iter().position(|other| other == number);
+                    index(&after) > index(&before)
                 };
-                assert!(joined.delays || !before.iter().any(later), "delays somebody and does not say so");
+                assert!(joined.delays || !before.iter().any(later), "delays a waiter without reporting it");
             }
             Step::Serve => {
                 let served = queue.head().and_then(|head| queue.serve(head));
