@@ -610,7 +610,7 @@ fn found_in(dir: &Path) -> StartState {
         let entry = entry.unwrap();
         fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
     }
-    Store::open(copy.path()).unwrap().memory
+    Store::open(copy.path()).unwrap().start_state
 }
 
 /// With a real clock: a paused one runs ahead while the journal's thread works.
@@ -661,6 +661,6 @@ async fn without_a_store_nothing_is_sent_until_it_is_there_again() {
     assert_eq!(journal.health(), Health::Good);
     journal.close().await;
     drop(limiter);
-    let StartState::Kept(rows) = Store::open(&dir).unwrap().memory else { panic!("not kept") };
+    let StartState::Kept(rows) = Store::open(&dir).unwrap().start_state else { panic!("not kept") };
     assert_eq!(rows[&Key::default()].lock, None, "everything known was written anew");
 }
