@@ -79,7 +79,7 @@ fn what_is_wrong_with_the_files_is_told_by_key_and_file() {
         ]),
         ("{ cert = \"nowhere\", key = \"broken-key\", client_ca = \"nothing\" }", vec![
             "1:22: proxy.tls.cert: the file DIR/nowhere cannot be read: No such file or directory (os error 2)".to_owned(),
-            "1:39: proxy.tls.key: the file DIR/broken-key is no well-formed PEM text; expected private key (BEGIN PRIVATE KEY)".to_owned(),
+            "1:39: proxy.tls.key: the file DIR/broken-key is not well-formed PEM; expected private key (BEGIN PRIVATE KEY)".to_owned(),
             "1:65: proxy.tls.client_ca: the file DIR/nothing holds no certificates (BEGIN CERTIFICATE)".to_owned(),
         ]),
         ("{ cert = \"key\", key = \"cert\", client_ca = \"nonsense-cert\" }", vec![
@@ -96,7 +96,7 @@ fn what_is_wrong_with_the_files_is_told_by_key_and_file() {
             "1:61: proxy.tls.client_ca: the file DIR/nothing holds no certificates (BEGIN CERTIFICATE)".to_owned(),
         ]),
         ("{ cert = \"cert\", key = \"cut-key\" }", vec![
-            "1:36: proxy.tls.key: the file DIR/cut-key is no well-formed PEM text; expected private key (BEGIN PRIVATE KEY)".to_owned(),
+            "1:36: proxy.tls.key: the file DIR/cut-key is not well-formed PEM; expected private key (BEGIN PRIVATE KEY)".to_owned(),
         ]),
         ("{ cert = \"cert\", key = \"locked-key\" }", vec![
             "1:36: proxy.tls.key: the file DIR/locked-key holds a key with a passphrase; expected one without: openssl pkey -in OLD -out NEW".to_owned(),
