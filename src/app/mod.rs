@@ -27,7 +27,7 @@ use crate::{
     },
     os::{clock, shutdown::Shutdown},
     problem::respond,
-    telemetry::{self, Foreseen, Metrics},
+    telemetry::{self, KnownLabels, Metrics},
     upstream,
     zoho::account::{Account, AccountName},
 };
@@ -97,7 +97,7 @@ impl App {
         let client = upstream::client(upstream::tls(extra_roots), egress, *connect_timeout);
         let matcher = Matcher::new(&config.catalogue)?;
         let metrics = Arc::new(Metrics::new());
-        metrics.foresee(&foreseen(&config));
+        metrics.create_series(&known_labels(&config));
         let grants = Grants::new(client.clone(), config.upstream.timeout);
         let accounts = by_name(config.accounts);
         let deny_unknown = config.routing.unknown == UnknownRoute::Deny;
@@ -260,7 +260,7 @@ fn ledger(
 }
 
 /// The labels that the metrics can have.
-fn foreseen(config: &Config) -> Foreseen<'static> {
+fn known_labels(config: &Config) -> KnownLabels<'static> {
     let accounts: Vec<_> = config.accounts.iter().map(|account| account.name.clone()).collect();
     let calls = accounts
         .iter()
@@ -268,7 +268,12 @@ fn foreseen(config: &Config) -> Foreseen<'static> {
     let calls = calls.collect();
     // Only issuers whose keys are fetched.
     let issuers = config.issuers.iter().filter(|issuer| matches!(issuer.keys, KeySource::Url { .. }));
-    Foreseen { problems: respond::NAMES, issuers: issuers.map(|issuer| issuer.name.clone()).collect(), accounts, calls }
+    KnownLabels {
+        problems: respond::NAMES,
+        issuers: issuers.map(|issuer| issuer.name.clone()).collect(),
+        accounts,
+        calls,
+    }
 }
 
 /// The names that requests may have in `Host`: Zoho's, those of the listen addresses, and those from the configuration.

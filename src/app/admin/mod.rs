@@ -102,10 +102,10 @@ impl Admin {
         }
         // Only shown: callers with keys are still served.
         checks.extend(self.issuers.standings().map(|(name, words)| (format!("issuer {name}"), words)));
-        let audit = telemetry::audit_trouble();
+        let audit = telemetry::audit_failure();
         let audited = audit.is_none() || !self.audit_required;
-        if let Some(trouble) = audit {
-            checks.insert("audit".to_owned(), format!("audit-unavailable: {trouble}"));
+        if let Some(failure) = audit {
+            checks.insert("audit".to_owned(), format!("audit-unavailable: {failure}"));
         } else if self.audit_required {
             checks.insert("audit".to_owned(), "ok".to_owned());
         }
