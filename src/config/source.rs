@@ -100,7 +100,7 @@ fn unquoted(text: &str, at: usize) -> Option<String> {
         '"' | '\'' => None,
         '#' => Some(format!("the value is missing; expected one such as {example}")),
         '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{2018}' | '\u{2019}' | '\u{ab}' | '\u{bb}' => {
-            Some(format!("these are no quotes of TOML; expected straight ones: {example}"))
+            Some(format!("these are not TOML quotes; expected straight ones: {example}"))
         }
         ']' | '}' | ',' => None,
         _ => Some(format!("the quotes are missing: expected {example}")),

@@ -264,7 +264,7 @@ fn calls_that_contradict_each_other_are_told_with_both_names() {
     let twins =
         [extra("people.x.a-b", share), extra("people.x.c-d", "/api/x"), extra("people.x.e-f", "/api/x")].concat();
     let moved = "[routes.\"people.cases.add-case\"]\npath = \"/api/hrcases/viewcase\"\n";
-    // A literal beside a parameter is no contradiction: it goes before.
+    // A literal next to a parameter is not ambiguous: it takes precedence.
     let literal = extra("people.x.g-h", "/api/v1/courses/new/share");
     let errors = bad(&with_account(&format!("{twins}{moved}{literal}")), &[]);
     let told = |id: &str, other: &str| format!("routes: {id} answers to the same method and path as {other}");

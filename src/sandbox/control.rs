@@ -1,14 +1,14 @@
-//! The control plane under `/__sandbox/`: what the sandbox saw, and levers for what Zoho does unasked.
+//! The control plane under `/__sandbox/`: what the sandbox received, and commands for Zoho's own actions.
 //!
-//! | call | does |
+//! | call | effect |
 //! |---|---|
 //! | `GET stats` | the counts by login and API, and the token calls by login |
 //! | `GET requests` | the last People and Calendar requests as received |
 //! | `POST revoke-access-tokens` | kills every access token |
-//! | `POST revoke-refresh-tokens` | takes back every refresh token used so far, and `main`'s |
-//! | `POST self-client-code?scope=<scopes>` | a code as the API console makes it for a self client |
-//! | `POST lock?api=<name>&seconds=<n>` | locks an API for every login from now on; 0 lifts its locks |
-//! | `POST reset` | forgets counts, locks, requests and token calls; tokens and shares stay |
+//! | `POST revoke-refresh-tokens` | revokes every refresh token used so far, and `main`'s |
+//! | `POST self-client-code?scope=<scopes>` | makes a code as the API console does for a self client |
+//! | `POST lock?api=<name>&seconds=<n>` | locks an API for every login from now on; 0 ends its locks |
+//! | `POST reset` | deletes counts, locks, requests and token calls; keeps tokens and shares |
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use super::request::Arrival;
 use super::world::{Sandbox, World};
 use crate::os::clock;
 
-/// Answers a call of the control plane.
+/// Answers a call to the control plane.
 pub(super) fn answer(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
     let segments = arrival.segments();
     let [_, lever] = segments.as_slice() else {

@@ -1,5 +1,5 @@
-//! The sandbox over its socket: the shapes, the counts and the levers. What depends on long times is tested beside its
-//! code, with made-up instants.
+//! The sandbox over its socket: shapes, counts and commands. Behaviour over long times is tested next to its code, with
+//! made-up instants.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl Zoho {
         Self { address, end, task }
     }
 
-    /// Sends a request whose head is `line` plus `headers`, each of these ended by a line break.
+    /// Sends a request whose head is `line` plus `headers`; each of these ends with a line break.
     async fn send(&self, line: &str, headers: &str, body: &[u8]) -> Reply {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let length = body.len();
@@ -93,7 +93,7 @@ fn strict(requests: u32) -> Settings {
 }
 
 #[tokio::test]
-async fn grants_an_access_token_for_a_form_as_for_a_query() {
+async fn grants_an_access_token_by_form_and_by_query() {
     let zoho = Zoho::start(Settings::default()).await;
     let form = format!(
         "grant_type=refresh_token&client_id={CLIENT_ID}&client_secret={CLIENT_SECRET}&refresh_token={REFRESH_TOKEN}"
@@ -114,7 +114,7 @@ async fn grants_an_access_token_for_a_form_as_for_a_query() {
 }
 
 #[tokio::test]
-async fn tells_oauth_failures_under_http_200() {
+async fn reports_oauth_failures_under_http_200() {
     let zoho = Zoho::start(Settings::default()).await;
     let cases = [
         ("someone", CLIENT_SECRET, REFRESH_TOKEN, "invalid_client"),
@@ -141,7 +141,7 @@ async fn blocks_the_eleventh_token_call() {
     assert_eq!(tokens["eighbour"]["blocked"], 0);
 }
 
-/// What a browser is asked to open, with one parameter otherwise.
+/// The consent page's address, with one parameter changed.
 fn question(name: &str, value: &str) -> String {
     let mut parameters = vec![
         ("client_id", CLIENT_ID),
@@ -159,7 +159,7 @@ fn question(name: &str, value: &str) -> String {
 }
 
 impl Zoho {
-    /// The code that a redirect carries.
+    /// The code in a redirect.
     async fn code(&self, question: &str) -> String {
         let reply = self.send(question, "", b"").await;
         let (_, rest) = reply.head.split_once("code=").unwrap_or_else(|| panic!("{reply:?}"));
@@ -179,7 +179,7 @@ impl Zoho {
 const REDIRECT_URI: &str = "&redirect_uri=http%3A%2F%2F127.0.0.1%3A9004%2Fcallback";
 
 #[tokio::test]
-async fn lets_a_client_in_and_exchanges_its_code_once() {
+async fn grants_a_client_a_code_that_is_valid_once() {
     let zoho = Zoho::start(Settings::default()).await;
     let reply = zoho.send(&question("nothing", ""), "", b"").await;
     assert_eq!(reply.status, 302);
@@ -211,7 +211,7 @@ async fn grants_a_refresh_token_only_offline_and_by_consent() {
 }
 
 #[tokio::test]
-async fn lets_nobody_in_who_asks_in_a_wrong_way() {
+async fn rejects_wrong_requests_for_consent() {
     let zoho = Zoho::start(Settings::default()).await;
     for (name, value, error) in [
         ("client_id", "someone", "invalid_client"),
@@ -245,7 +245,7 @@ async fn a_refresh_token_is_revoked_in_a_form_too() {
 }
 
 #[tokio::test]
-async fn blocks_later_where_more_token_calls_are_allowed() {
+async fn blocks_later_if_more_token_calls_are_allowed() {
     let zoho = Zoho::start(Settings { token_requests: 12, ..Settings::default() }).await;
     for _ in 0..12 {
         zoho.token().await;
@@ -254,7 +254,7 @@ async fn blocks_later_where_more_token_calls_are_allowed() {
 }
 
 #[tokio::test]
-async fn a_revoked_refresh_token_takes_its_access_tokens_along() {
+async fn revoking_a_refresh_token_ends_its_access_tokens() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;
     let reply = zoho.send(&format!("POST /oauth/v2/token/revoke?token={REFRESH_TOKEN}"), "", b"").await;
@@ -265,7 +265,7 @@ async fn a_revoked_refresh_token_takes_its_access_tokens_along() {
 }
 
 #[tokio::test]
-async fn a_short_lived_token_dies_on_time() {
+async fn a_short_lived_token_expires_in_time() {
     let life = Duration::from_millis(80);
     let zoho = Zoho::start(Settings { token_life: life, ..Settings::default() }).await;
     let token = zoho.token().await;
@@ -275,7 +275,7 @@ async fn a_short_lived_token_dies_on_time() {
 }
 
 #[tokio::test]
-async fn shares_a_course_lists_it_and_takes_it_back() {
+async fn shares_a_course_lists_and_removes_the_share() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;
     let reply = zoho.form(&format!("PUT {COURSE}"), &token, "erecnosList=%5B588882000000212025%2C7%5D").await;
@@ -337,7 +337,7 @@ async fn shares_a_calendar_with_users_and_groups() {
 }
 
 #[tokio::test]
-async fn answers_every_other_documented_path_with_nothing_found() {
+async fn answers_other_documented_paths_with_empty_results() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;
     let people = zoho.call("GET /people/api/forms?x=1", &token).await.body;
@@ -347,7 +347,7 @@ async fn answers_every_other_documented_path_with_nothing_found() {
 }
 
 #[tokio::test]
-async fn knows_no_other_calls_unless_it_is_lenient() {
+async fn rejects_undocumented_calls_unless_lenient() {
     for lenient in [false, true] {
         let zoho = Zoho::start(Settings { lenient, ..Settings::default() }).await;
         let token = zoho.token().await;
@@ -361,13 +361,13 @@ async fn knows_no_other_calls_unless_it_is_lenient() {
             let expected = if lenient { (200, None) } else { (404, Some(&code)) };
             assert_eq!((reply.status, reply.body.pointer(pointer)), expected, "{line}: {reply:?}");
         }
-        // A caller without a valid token learns nothing of the calls that exist.
+        // A caller without a valid token cannot find out which calls exist.
         assert_eq!(zoho.call("PUT /api/v1/courses/1/shaer", "1000.nobody").await.status, 401);
     }
 }
 
 #[tokio::test]
-async fn dresses_answers_like_zoho() {
+async fn answers_have_zohos_headers() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;
     let people = zoho.call(&format!("GET {COURSE}"), &token).await.head;
@@ -381,7 +381,7 @@ async fn dresses_answers_like_zoho() {
 }
 
 #[tokio::test]
-async fn tells_a_missing_token_from_a_dead_one() {
+async fn a_missing_token_differs_from_a_dead_one() {
     let zoho = Zoho::start(Settings::default()).await;
     let people = zoho.send(&format!("GET {COURSE}"), "", b"").await;
     let expected = json!({"response": {"errors": {"code": 7202, "message": "Provided authentication token is invalid."}, "status": 1}});
@@ -437,7 +437,7 @@ async fn a_lock_ends() {
 }
 
 #[tokio::test]
-async fn tells_a_lock_as_it_was_told_to() {
+async fn a_lock_is_answered_as_configured() {
     let cases = [
         (LockAnswer::Status429, 429, "/response/errors/code"),
         (LockAnswer::Status400, 400, "/response/errors/code"),
@@ -463,7 +463,7 @@ async fn a_dead_token_counts_for_its_login() {
 }
 
 #[tokio::test]
-async fn a_call_counts_although_its_caller_hung_up() {
+async fn a_call_counts_although_its_caller_left() {
     let zoho = Zoho::start(Settings { delay: Duration::from_millis(100), ..Settings::default() }).await;
     let token = zoho.token().await;
     for _ in 0..5 {
@@ -494,7 +494,7 @@ async fn keeps_requests_as_received() {
 }
 
 #[tokio::test]
-async fn refuses_a_body_above_its_bound() {
+async fn refuses_a_body_above_its_limit() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;
     let mut stream = TcpStream::connect(zoho.address).await.unwrap();
@@ -503,14 +503,14 @@ async fn refuses_a_body_above_its_bound() {
         "PUT {COURSE} HTTP/1.1\r\nHost: zoho.test\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    // Nothing of the body is sent: the announced length suffices.
+    // The body is not sent: the announced length suffices.
     let mut status = [0; 12];
     stream.read_exact(&mut status).await.unwrap();
     assert_eq!(&status, b"HTTP/1.1 413");
 }
 
 #[tokio::test]
-async fn a_test_can_lock_an_api_and_start_afresh() {
+async fn a_test_can_lock_an_api_and_reset() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;
     zoho.call("GET /people/api/forms", &token).await;
@@ -530,7 +530,7 @@ async fn a_test_can_lock_an_api_and_start_afresh() {
 }
 
 #[tokio::test]
-async fn a_test_can_take_back_every_refresh_token() {
+async fn a_test_can_revoke_every_refresh_token() {
     let zoho = Zoho::start(Settings::default()).await;
     zoho.token_of("1000.sandbox.neighbour").await;
     zoho.control("POST /__sandbox/revoke-refresh-tokens").await;

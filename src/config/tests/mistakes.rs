@@ -85,7 +85,7 @@ fn every_mistake_is_told_with_its_place() {
             "proxy.listen = \"0.0.0.0:8080\"",
             "1:16: proxy.listen: expected a loopback address (127.0.0.0/8, ::1, localhost) or a Unix socket: callers are anonymous, and anonymous callers are allowed only there; to listen on a network, configure who may call: [callers.NAME]",
         ),
-        ("proxy.listen = [\"[::1]:1\", \"[::1]:1\"]", "1:28: proxy.listen: stands there twice"),
+        ("proxy.listen = [\"[::1]:1\", \"[::1]:1\"]", "1:28: proxy.listen: is listed twice"),
         (
             "proxy.listen = [\"127.0.0.1:1\", \"localhost:1\"]",
             "1:32: proxy.listen: has the port and an address of another entry: expected a port of its own",
@@ -401,7 +401,7 @@ fn a_file_that_cannot_be_read_is_one_problem() {
     let expected = format!("{}: cannot be read: No such file or directory (os error 2)", path.display());
     assert_eq!(lines(&errors), [expected]);
     fs::write(&path, b"\xff").unwrap();
-    assert_eq!(lines(&load(&path, []).unwrap_err()), [format!("{}: is no UTF-8 text", path.display())]);
+    assert_eq!(lines(&load(&path, []).unwrap_err()), [format!("{}: is not UTF-8 text", path.display())]);
     let errors = load(Path::new("/dev/zero"), []).unwrap_err();
     assert_eq!(lines(&errors), ["/dev/zero: is too long: more than 16777216 bytes"]);
 }

@@ -191,7 +191,7 @@ fn callers_are_known_by_the_names_in_their_certificates() {
         ),
         (
             "callers.a.san = \"a.example.org\"\ncallers.b.san = [\"b.example.org\", \"A.example.org\"]\n",
-            "3:35: callers.b.san: stands there twice: whose certificate would it be?",
+            "3:35: callers.b.san: is used twice: whose certificate is it?",
         ),
     ] {
         assert_eq!(mistakes(&folder, &format!("{tls}{callers}")), [expected]);
