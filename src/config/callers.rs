@@ -39,7 +39,7 @@ pub(super) fn read(
         callers.add(&caller);
         if ["key_sha256", "san", "jwt"].iter().all(|key| section.whereabouts(key).is_none()) {
             section.refuse(
-                "nothing tells who it is; expected key_sha256 (the hash of an API key), san (a name in its client \
+                "nothing identifies the caller; expected key_sha256 (the hash of an API key), san (a name in its client \
                  certificate) or jwt (the subject of its tokens)",
             );
         }

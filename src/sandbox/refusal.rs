@@ -28,9 +28,9 @@ pub(super) fn dead_token(product: Product) -> Answer {
 }
 
 /// For a call that starts a lock or arrives during one.
-pub(super) fn locked(product: Product, told: LockAnswer) -> Answer {
+pub(super) fn locked(product: Product, form: LockAnswer) -> Answer {
     let blocked = "API access blocked since threshold limit exceeded. Please try after some time";
-    match (product, told) {
+    match (product, form) {
         // Its status is documented, its body is not; 7209 is a number of People only.
         (Product::Calendar, _) => calendar(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", "Too many requests."),
         (Product::People, LockAnswer::Status429) => people(StatusCode::TOO_MANY_REQUESTS, 7209, blocked),

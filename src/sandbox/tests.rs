@@ -135,10 +135,10 @@ async fn blocks_the_eleventh_token_call() {
     }
     let reply = zoho.ask_token(CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN).await;
     assert_eq!((reply.status, &reply.body["status"]), (400, &json!("failure")));
-    zoho.token_of("1000.sandbox.neighbour").await;
+    zoho.token_of("1000.sandbox.colleague").await;
     let tokens = zoho.stats().await["tokens"].clone();
     assert_eq!(tokens["main"], json!({"calls": 11, "granted": 10, "most_in_ten_minutes": 11, "blocked": 1}));
-    assert_eq!(tokens["eighbour"]["blocked"], 0);
+    assert_eq!(tokens["olleague"]["blocked"], 0);
 }
 
 /// The consent page's address, with one parameter changed.
@@ -294,8 +294,8 @@ async fn shares_a_course_lists_and_removes_the_share() {
     let again = zoho.form(&format!("DELETE {COURSE}"), &token, "sharedUserErecno=7").await;
     assert_eq!(again.status, 404);
 
-    let neighbour = zoho.token_of("1000.sandbox.neighbour").await;
-    assert_eq!(zoho.call(&format!("GET {COURSE}"), &neighbour).await.body["sharedUsers"], json!([]));
+    let other = zoho.token_of("1000.sandbox.colleague").await;
+    assert_eq!(zoho.call(&format!("GET {COURSE}"), &other).await.body["sharedUsers"], json!([]));
 }
 
 #[tokio::test]
@@ -362,7 +362,7 @@ async fn rejects_undocumented_calls_unless_lenient() {
             assert_eq!((reply.status, reply.body.pointer(pointer)), expected, "{line}: {reply:?}");
         }
         // A caller without a valid token cannot find out which calls exist.
-        assert_eq!(zoho.call("PUT /api/v1/courses/1/shaer", "1000.nobody").await.status, 401);
+        assert_eq!(zoho.call("PUT /api/v1/courses/1/shaer", "1000.unknown").await.status, 401);
     }
 }
 
@@ -406,7 +406,7 @@ async fn a_missing_token_differs_from_a_dead_one() {
 #[tokio::test]
 async fn locks_one_api_of_one_login_over_the_threshold() {
     let zoho = Zoho::start(strict(2)).await;
-    let (token, neighbour) = (zoho.token().await, zoho.token_of("1000.sandbox.neighbour").await);
+    let (token, other) = (zoho.token().await, zoho.token_of("1000.sandbox.colleague").await);
     let other_course = "/api/v1/courses/1/share";
     assert_eq!(zoho.call(&format!("GET {COURSE}"), &token).await.status, 200);
     assert_eq!(zoho.call(&format!("GET {other_course}"), &token).await.status, 200);
@@ -415,14 +415,14 @@ async fn locks_one_api_of_one_login_over_the_threshold() {
         assert_eq!((refused.status, &refused.body["response"]["errors"]["code"]), (429, &json!(7209)));
     }
     assert_eq!(zoho.call(&format!("PUT {COURSE}?erecnosList=[1]"), &token).await.status, 200);
-    assert_eq!(zoho.call(&format!("GET {COURSE}"), &neighbour).await.status, 200);
+    assert_eq!(zoho.call(&format!("GET {COURSE}"), &other).await.status, 200);
 
     let apis = zoho.stats().await["apis"].clone();
     let tally = &apis["main/GET /api/v1/courses/{id}/share"];
     assert!(tally["tightest_margin_ms"].as_i64().unwrap() < 0);
     let counts = ["arrivals", "accepted", "refused", "locks", "arrivals_during_lock", "most_in_any_window"];
     assert_eq!(counts.map(|count| tally[count].as_u64().unwrap()), [4, 2, 2, 1, 1, 4]);
-    assert_eq!(apis["eighbour/GET /api/v1/courses/{id}/share"]["tightest_margin_ms"], Value::Null);
+    assert_eq!(apis["olleague/GET /api/v1/courses/{id}/share"]["tightest_margin_ms"], Value::Null);
 }
 
 #[tokio::test]
@@ -532,9 +532,9 @@ async fn a_test_can_lock_an_api_and_reset() {
 #[tokio::test]
 async fn a_test_can_revoke_every_refresh_token() {
     let zoho = Zoho::start(Settings::default()).await;
-    zoho.token_of("1000.sandbox.neighbour").await;
+    zoho.token_of("1000.sandbox.colleague").await;
     zoho.control("POST /__sandbox/revoke-refresh-tokens").await;
-    for refresh_token in [REFRESH_TOKEN, "1000.sandbox.neighbour"] {
+    for refresh_token in [REFRESH_TOKEN, "1000.sandbox.colleague"] {
         let reply = zoho.ask_token(CLIENT_ID, CLIENT_SECRET, refresh_token).await;
         assert_eq!(reply.body, json!({"error": "invalid_code"}));
     }

@@ -218,10 +218,10 @@ mod tests {
         let path = folder.path().join("file");
         std::fs::write(&path, "12345").unwrap();
         assert_eq!(read(&path, 5).unwrap().expose(), b"12345");
-        let told = |path: &Path| read(path, 4).unwrap_err().to_string();
-        assert_eq!(told(&path), "is too long: more than 4 bytes");
-        assert_eq!(told(Path::new("/dev/zero")), "is too long: more than 4 bytes");
-        assert_eq!(told(folder.path()), "cannot be read: is a directory");
+        let message = |path: &Path| read(path, 4).unwrap_err().to_string();
+        assert_eq!(message(&path), "is too long: more than 4 bytes");
+        assert_eq!(message(Path::new("/dev/zero")), "is too long: more than 4 bytes");
+        assert_eq!(message(folder.path()), "cannot be read: is a directory");
         assert!(read(&folder.path().join("none"), 4).unwrap_err().is_absent());
     }
 
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn a_problem_seen_twice_in_a_row_is_reported_once() {
         let mut trouble = Trouble::default();
-        for (number, (look, told)) in [
+        for (number, (look, message)) in [
             (Err("gone"), None),
             (Ok(false), None),
             (Err("gone"), None),
@@ -284,7 +284,7 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let heard = match trouble.judge(look) {
+            let reported = match trouble.judge(look) {
                 Reread::Unusable(words) => Some(words),
                 Reread::Replaced => {
                     assert_eq!(look, Ok(true), "{number}");
@@ -292,7 +292,7 @@ mod tests {
                 }
                 Reread::Quiet => None,
             };
-            assert_eq!((heard, trouble.words()), (told, look.err()), "{number}");
+            assert_eq!((reported, trouble.words()), (message, look.err()), "{number}");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Mistakes in who may call: `[callers]` and `[issuers]`.
 
-use super::mistakes::told;
+use super::mistakes::check_reports;
 
 #[test]
 fn every_mistake_in_callers_and_issuers_is_told_with_its_place() {
-    told(&[
+    check_reports(&[
         (
             "callers.a.key_sha256 = \"abc\"",
             "1:24: callers.a.key_sha256: expected a SHA-256 in 64 hexadecimal digits, as `zoho-gateway key` prints it",
@@ -19,7 +19,7 @@ fn every_mistake_in_callers_and_issuers_is_told_with_its_place() {
         ),
         (
             "[callers.a]",
-            "1:10: callers.a: nothing tells who it is; expected key_sha256 (the hash of an API key), san (a name in its client certificate) or jwt (the subject of its tokens)",
+            "1:10: callers.a: nothing identifies the caller; expected key_sha256 (the hash of an API key), san (a name in its client certificate) or jwt (the subject of its tokens)",
         ),
         (
             "callers.a.key_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\ncallers.b.key_sha256 = [\"2C70E12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"]",

@@ -1,4 +1,4 @@
-//! `proxy.tls`, `proxy.unix` beside it, and where the gateway may listen.
+//! `proxy.tls`, `proxy.unix`, and the addresses on which the gateway may listen.
 
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
@@ -135,8 +135,8 @@ fn only_known_callers_are_let_in_from_other_machines() {
     let folder = folder();
     let listen = "proxy.listen = [\"0.0.0.0:8443\", \"127.0.0.1:1\"]\n";
     let anonymous = mistakes(&folder, &format!("{listen}[callers]\n"));
-    let [told] = &anonymous[..] else { panic!("{anonymous:?}") };
-    assert!(told.ends_with("to listen on a network, configure who may call: [callers.NAME]"), "{told}");
+    let [message] = &anonymous[..] else { panic!("{anonymous:?}") };
+    assert!(message.ends_with("to listen on a network, configure who may call: [callers.NAME]"), "{message}");
 
     let config = loaded(&folder, &format!("{listen}{CALLER}")).unwrap();
     assert_eq!(config.warnings(), ["API keys cross the network in the clear at 0.0.0.0:8443; set proxy.tls"]);
@@ -160,11 +160,13 @@ fn only_known_callers_are_let_in_from_other_machines() {
     assert!(warned[0].starts_with("there are issuers of tokens, and no caller"), "{warned:?}");
 
     // A caller with a mistake is one who was meant to be there.
-    let told = mistakes(&folder, &format!("{listen}[callers.a]\n"));
+    let message = mistakes(&folder, &format!("{listen}[callers.a]\n"));
     assert_eq!(
-        told,
-        ["2:10: callers.a: nothing tells who it is; expected key_sha256 (the hash of an API key), san (a name in its \
-          client certificate) or jwt (the subject of its tokens)"]
+        message,
+        [
+            "2:10: callers.a: nothing identifies the caller; expected key_sha256 (the hash of an API key), san (a name in its \
+          client certificate) or jwt (the subject of its tokens)"
+        ]
     );
 }
 

@@ -61,8 +61,8 @@ impl Store {
             tracing::warn!(dir = %dir.display(), "other users may write to state.dir and could change what the gateway remembers; chmod go-w it");
         }
         let mut lock = DirLock::take(dir)?;
-        let [path, copy, beside] = ["ledger.redb", "locks.json", "newest"].map(|name| dir.join(name));
-        let newest = CommitMark::open(beside.clone()).map_err(OpenError::unusable("open", &beside))?;
+        let [path, copy, mark] = ["ledger.redb", "locks.json", "newest"].map(|name| dir.join(name));
+        let newest = CommitMark::open(mark.clone()).map_err(OpenError::unusable("open", &mark))?;
         let copied = match LockCopy::read(&copy, &timeline) {
             // The gateway did not create it, so a person has to decide what happens to it.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
@@ -71,7 +71,7 @@ impl Store {
             copied => copied,
         };
         if let Err(error) = &copied {
-            tracing::warn!(file = %copy.display(), %error, "the copy of the locks cannot be used and is written anew");
+            tracing::warn!(file = %copy.display(), %error, "the copy of the locks cannot be used and is written again");
         }
         let unused = !lock.used() && newest.number() == 0 && matches!(copied, Ok(None));
         let copied = copied.ok().flatten().unwrap_or_default();

@@ -31,16 +31,16 @@ fn put(what: &str, path: &Path) {
 
 /// Opens the folder, which must not block.
 fn opened(dir: &Path, probe: bool) -> Result<StartState, OpenError> {
-    let (told, heard) = mpsc::channel();
+    let (sender, outcome) = mpsc::channel();
     let dir = dir.to_owned();
     thread::spawn(move || {
         let outcome = match probe {
             true => Store::probe(&dir).map(|()| StartState::Fresh),
             false => Store::open(&dir).map(|opened| opened.start_state),
         };
-        let _ = told.send(outcome);
+        let _ = sender.send(outcome);
     });
-    heard.recv_timeout(PATIENCE).expect("the opening ends")
+    outcome.recv_timeout(PATIENCE).expect("the opening ends")
 }
 
 /// The start waited for ever for a locks.json that was a pipe, and read /dev/zero until memory ended.
@@ -54,8 +54,11 @@ fn special_files_do_not_block_the_opening() {
             fs::remove_file(dir.join(name)).expect("it was there");
             put(what, &dir.join(name));
             for probe in [true, false] {
-                let told = opened(&dir, probe).expect_err(what).to_string();
-                assert!(told.contains(name) && told.contains("is not a regular file"), "{name} {what}: {told}");
+                let message = opened(&dir, probe).expect_err(what).to_string();
+                assert!(
+                    message.contains(name) && message.contains("is not a regular file"),
+                    "{name} {what}: {message}"
+                );
             }
         }
     }
@@ -63,14 +66,14 @@ fn special_files_do_not_block_the_opening() {
 
 #[test]
 fn an_endless_file_is_not_read_to_its_end() {
-    for (name, told) in [("locks.json", "is too long"), ("ledger.redb", "")] {
+    for (name, message) in [("locks.json", "is too long"), ("ledger.redb", "")] {
         let machine = Machine::new();
         let dir = machine.path("state");
         drop(Store::open(&dir).expect("the store"));
         // Sparse: it takes no space on the disk.
         fs::OpenOptions::new().write(true).open(dir.join(name)).expect("the file").set_len(1 << 40).expect("long");
         match opened(&dir, false) {
-            Err(error) => assert!(!told.is_empty() && error.to_string().contains(told), "{name}: {error}"),
+            Err(error) => assert!(!message.is_empty() && error.to_string().contains(message), "{name}: {error}"),
             Ok(StartState::Lost { reason, .. }) => assert!(reason.contains("larger than"), "{reason}"),
             Ok(other) => panic!("{name}: {other:?}"),
         }

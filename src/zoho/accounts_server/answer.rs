@@ -302,14 +302,14 @@ mod tests {
 
     #[test]
     fn long_or_secret_texts_are_not_repeated() {
-        let told = |error: &str| {
+        let message = |error: &str| {
             let body = json!({ "error": error }).to_string();
             let TokenAnswer::Unusable(words) = read(StatusCode::BAD_GATEWAY, body.as_bytes()) else { panic!() };
             words
         };
-        assert!(told("Internal Server Error").contains("\"Internal Server Error\""));
+        assert!(message("Internal Server Error").contains("\"Internal Server Error\""));
         for error in ["x".repeat(60_000), "a\u{1b}[31mred".into(), "line\nbreak".into(), "1000.ab12.cd34".into()] {
-            let words = told(&error);
+            let words = message(&error);
             assert!(words.len() < 100 && words.contains("an error text of"), "{words}");
         }
         let TokenAnswer::Unusable(words) = read(StatusCode::OK, b"1000.secret") else { panic!() };

@@ -115,8 +115,8 @@ mod tests {
             (200, "", "status 200"),
             (200, "<html>", "status 200"),
         ] {
-            let told = revoked(StatusCode::from_u16(status).unwrap(), body.as_bytes()).unwrap_err();
-            assert!(told.contains(expected) && !told.contains("secret"), "{body}: {told}");
+            let message = revoked(StatusCode::from_u16(status).unwrap(), body.as_bytes()).unwrap_err();
+            assert!(message.contains(expected) && !message.contains("secret"), "{body}: {message}");
         }
     }
 }
