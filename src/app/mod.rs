@@ -99,7 +99,8 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         metrics.create_series(&known_labels(&config));
         let grants = Grants::new(client.clone(), config.upstream.timeout);
-        let accounts = by_name(config.accounts);
+        let named = |account: Account| (account.name.clone(), Arc::new(account));
+        let accounts: BTreeMap<_, _> = config.accounts.into_iter().map(named).collect();
         let deny_unknown = config.routing.unknown == UnknownRoute::Deny;
         let mut proxy = Vec::new();
         for address in &config.proxy.listen {
@@ -175,8 +176,8 @@ impl App {
         }
         tracing::info!(address = %admin, "the admin listener listens");
         let limiters = Arc::clone(&deps.limiters);
-        let (sources, leaving) = (Arc::clone(&deps.sources), Arc::clone(&deps.sources));
-        let (callers, issuers, metrics) = (deps.callers.clone(), deps.issuers.clone(), Arc::clone(&deps.metrics));
+        let (sources, metrics) = (Arc::clone(&deps.sources), Arc::clone(&deps.metrics));
+        let (callers, issuers) = (deps.callers.clone(), deps.issuers.clone());
         let service = stack(deps);
         let connections = ConnectionLimit::for_callers(max_connections);
         tracing::info!(connections = connections.free(), "limit of concurrent connections");
@@ -197,7 +198,7 @@ impl App {
             timeouts,
             shutdown.clone(),
         ));
-        listeners.spawn(token::follow_files(sources, shutdown.clone()));
+        listeners.spawn(token::follow_files(Arc::clone(&sources), shutdown.clone()));
         if let Some(tls) = tls {
             listeners.spawn(listener::follow_tls(tls, metrics, shutdown.clone()));
         }
@@ -219,7 +220,7 @@ impl App {
         }
         shutdown.cut();
         while listeners.join_next().await.is_some() {}
-        leaving.values().for_each(|source| source.ended_on_purpose());
+        sources.values().for_each(|source| source.ended_on_purpose());
         // The last answers are written, or the next process would count their calls as unanswered.
         journal.close().await;
         tracing::info!("drained");
@@ -235,15 +236,11 @@ fn ledger(
     let context = LimiterContext { observers, ..LimiterContext::in_memory(limits) };
     let Some(dir) = &state.dir else { return Ok((Limiters::new(context), Journal::in_memory(), BTreeMap::new())) };
     let Opened { mut store, mut start_state, incidents, tokens } = Store::open(dir)?;
-    match &start_state {
-        StartState::Fresh if state.when_empty == WhenEmpty::AssumeLost => {
-            let reason = "the folder holds no state, and state.when_empty says that this means it was lost".to_owned();
-            start_state = StartState::Lost { reason, set_aside: None, locks: BTreeMap::new() };
-        }
-        StartState::Fresh => {
-            tracing::info!(dir = %dir.display(), "the state store is new: nothing was sent from here before")
-        }
-        StartState::Kept(_) | StartState::Lost { .. } => {}
+    if start_state == StartState::Fresh && state.when_empty == WhenEmpty::AssumeLost {
+        let reason = "the folder holds no state, and state.when_empty says that this means it was lost".to_owned();
+        start_state = StartState::Lost { reason, set_aside: None, locks: BTreeMap::new() };
+    } else if start_state == StartState::Fresh {
+        tracing::info!(dir = %dir.display(), "the state store is new: nothing was sent from here before");
     }
     if let StartState::Lost { reason, set_aside, locks } = &start_state {
         let set_aside = set_aside.as_ref().map(|path| path.display().to_string());
@@ -281,8 +278,4 @@ fn known_hosts(proxy: &Proxy, accounts: &BTreeMap<AccountName, Arc<Account>>) ->
     let zohos = accounts.values().flat_map(|account| account.hosts());
     let own = proxy.listen.iter().filter_map(ListenAddress::host).map(str::to_owned);
     KnownHosts::new(zohos.chain(own).chain(proxy.hosts.iter().cloned()))
-}
-
-fn by_name(accounts: Vec<Account>) -> BTreeMap<AccountName, Arc<Account>> {
-    accounts.into_iter().map(|account| (account.name.clone(), Arc::new(account))).collect()
 }

@@ -3,13 +3,15 @@
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::answer::Answer;
-use super::codes::{Grant, Refused};
-use super::consent;
-use super::login::Login;
-use super::request::Arrival;
-use super::world::{Sandbox, World};
-use super::{CLIENT_ID, CLIENT_SECRET};
+use super::{
+    CLIENT_ID, CLIENT_SECRET,
+    answer::Answer,
+    codes::{Grant, Refused},
+    consent,
+    login::Login,
+    request::Arrival,
+    world::{Sandbox, World},
+};
 use crate::os::clock;
 
 /// The host that Zoho names in every token answer; it differs from People's and Calendar's.
@@ -26,9 +28,7 @@ const SCOPE: &str = "ZOHOPEOPLE.attendance.ALL ZOHOPEOPLE.automation.ALL ZOHOPEO
 
 /// Answers a call to Zoho Accounts.
 pub(super) async fn answer(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
-    let segments = arrival.segments();
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    match segments.as_slice() {
+    match arrival.segments().as_slice() {
         ["oauth", "v2", "token"] if arrival.method == Method::POST => {
             // The token exists from now on; the delay is the way back of the answer, which shortens its remaining life.
             let answer = grant(sandbox, arrival);
@@ -110,9 +110,7 @@ fn granted(sandbox: &Sandbox, world: &mut World, login: &Login, scope: &str) -> 
 
 fn revoke(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
     let refresh_token = arrival.parameter("token").unwrap_or_default();
-    let Some(login) = Login::of(&refresh_token) else {
-        return failure("invalid_code");
-    };
+    let Some(login) = Login::of(&refresh_token) else { return failure("invalid_code") };
     sandbox.world().tokens.revoke(&login, &refresh_token);
     Answer::ok(json!({"status": "success"}))
 }

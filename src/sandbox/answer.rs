@@ -1,13 +1,14 @@
 //! An answer: a status and a JSON body, with Zoho's headers.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Response, StatusCode};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, LOCATION, SET_COOKIE, X_CONTENT_TYPE_OPTIONS},
+};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use super::api::Product;
-use super::random::Random;
+use super::{api::Product, random::Random};
 
 /// A status and a JSON body.
 #[derive(Debug, PartialEq)]

@@ -39,9 +39,8 @@ const CALENDAR_ROOTS: [&str; 7] =
 impl Part {
     /// Decides by the decoded segments of the path. In reality the three parts have different hosts; here all other
     /// paths belong to People, which has by far the most.
-    pub(super) fn of(segments: &[String]) -> Self {
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        match segments.as_slice() {
+    pub(super) fn of(segments: &[&str]) -> Self {
+        match segments {
             ["__sandbox", ..] => Self::Control,
             ["oauth", ..] => Self::Accounts,
             ["api", "v1", root, ..] if CALENDAR_ROOTS.contains(root) => Self::Product(Product::Calendar),
@@ -62,9 +61,8 @@ impl Api {
     ];
 
     /// Decides by decoded segments, so that each spelling of a path counts.
-    pub(super) fn of(product: Product, method: &Method, segments: &[String]) -> Self {
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        match (product, method.as_str(), segments.as_slice()) {
+    pub(super) fn of(product: Product, method: &Method, segments: &[&str]) -> Self {
+        match (product, method.as_str(), segments) {
             (Product::People, "PUT", ["api", "v1", "courses", _, "share"]) => Self::ShareCourse,
             (Product::People, "GET", ["api", "v1", "courses", _, "share"]) => Self::SharedUsers,
             (Product::People, "DELETE", ["api", "v1", "courses", _, "share"]) => Self::RemoveShare,

@@ -4,12 +4,10 @@
 //! measured shape, with words of our own.
 
 use http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer::Answer;
-use super::refusal;
-use super::request::Arrival;
+use super::{answer::Answer, refusal, request::Arrival};
 
 /// A user or group that a calendar is shared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +22,7 @@ enum Sharer {
     Group(String),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Privilege {
     Freebusy,
@@ -64,12 +62,8 @@ struct ShareData {
 /// Editing a missing share adds it, and deleting it succeeds: there is no evidence that Zoho does otherwise, and the
 /// page's own sample edits without adding first.
 pub(super) fn share(shares: &mut Vec<Share>, arrival: &Arrival) -> Answer {
-    let Some(data) = arrival.parameter("shareData") else {
-        return invalid("shareData is missing.");
-    };
-    let Ok(data) = serde_json::from_str::<ShareData>(&data) else {
-        return invalid("shareData is invalid.");
-    };
+    let Some(data) = arrival.parameter("shareData") else { return invalid("shareData is missing.") };
+    let Ok(data) = serde_json::from_str::<ShareData>(&data) else { return invalid("shareData is invalid.") };
     let with = match sharer(&data) {
         Ok(with) => with,
         Err(fault) => return invalid(fault),
@@ -86,8 +80,8 @@ pub(super) fn shares(shares: &[Share]) -> Answer {
     let shares: Vec<Value> = shares
         .iter()
         .map(|share| match &share.with {
-            Sharer::User(address) => json!({"emailid": address, "privilege": share.privilege.as_str()}),
-            Sharer::Group(id) => json!({"zgid": id, "privilege": share.privilege.as_str()}),
+            Sharer::User(address) => json!({"emailid": address, "privilege": share.privilege}),
+            Sharer::Group(id) => json!({"zgid": id, "privilege": share.privilege}),
         })
         .collect();
     Answer::ok(json!({"share": shares}))
@@ -118,15 +112,4 @@ fn sharer(data: &ShareData) -> Result<Sharer, &'static str> {
 
 fn invalid(description: &str) -> Answer {
     refusal::calendar(StatusCode::BAD_REQUEST, "INVALID_DATA", description)
-}
-
-impl Privilege {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Freebusy => "freebusy",
-            Self::View => "view",
-            Self::Moderate => "moderate",
-            Self::Delegate => "delegate",
-        }
-    }
 }

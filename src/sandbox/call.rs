@@ -7,13 +7,17 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use super::answer::Answer;
-use super::api::{Api, Part, Product};
-use super::known::Known;
-use super::login::Login;
-use super::request::{Arrival, BodyError};
-use super::world::{Sandbox, World};
-use super::{accounts, calendar, control, known, people, refusal};
+use super::{
+    accounts,
+    answer::Answer,
+    api::{Api, Part, Product},
+    calendar, control,
+    known::{self, Known},
+    login::Login,
+    people, refusal,
+    request::{Arrival, BodyError},
+    world::{Sandbox, World},
+};
 use crate::os::clock;
 
 /// Answers `request` as the part of Zoho that its path belongs to.
@@ -73,9 +77,9 @@ fn decide(sandbox: &Sandbox, world: &mut World, product: Product, arrival: &Arri
     }
 }
 
-fn execute(world: &mut World, login: &Login, api: Api, arrival: &Arrival, segments: &[String]) -> Answer {
+fn execute(world: &mut World, login: &Login, api: Api, arrival: &Arrival, segments: &[&str]) -> Answer {
     // The known APIs have their id as the fourth segment: /api/v1/courses/{id}/share.
-    let id = segments.get(3).map_or("", String::as_str);
+    let id = segments.get(3).copied().unwrap_or_default();
     match api {
         Api::ShareCourse => people::share(world.courses.of(login, id), arrival),
         Api::SharedUsers => people::shared_users(world.courses.of(login, id), arrival),

@@ -1,7 +1,6 @@
 //! Authorisation codes: valid once, for two minutes, and only for the redirect URI that they were sent to.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 

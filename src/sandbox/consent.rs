@@ -1,15 +1,10 @@
 //! The consent page: a correct request is redirected with a code at once, as if the user had consented.
 
-use http::Method;
-use http::header::HOST;
+use http::{Method, header::HOST};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::CLIENT_ID;
-use super::answer::Answer;
-use super::codes::Grant;
-use super::request::Arrival;
-use super::world::Sandbox;
+use super::{CLIENT_ID, answer::Answer, codes::Grant, request::Arrival, world::Sandbox};
 use crate::os::clock;
 
 /// The location of the simulated user.

@@ -1,8 +1,7 @@
 //! The calls that Zoho's pages document. The sandbox reads the catalogue's data files with its own code: it shares the
 //! data with the gateway, but not the judgement.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::{collections::HashMap, sync::LazyLock};
 
 use http::Method;
 use serde::Deserialize;
@@ -22,9 +21,8 @@ pub(super) enum Known {
 
 /// Looks up a call by the decoded segments of its path. People's pages use two roots for the same calls, `/api/` and
 /// `/people/api/`.
-pub(super) fn look_up(product: Product, method: &Method, segments: &[String]) -> Known {
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let segments = match segments.as_slice() {
+pub(super) fn look_up(product: Product, method: &Method, segments: &[&str]) -> Known {
+    let segments = match segments {
         ["people", rest @ ..] if product == Product::People && rest.first() == Some(&"api") => rest,
         all => all,
     };
@@ -135,7 +133,7 @@ mod tests {
     use crate::sandbox::api::Part;
 
     fn judged(method: &str, path: &str) -> Known {
-        let segments: Vec<String> = path.split('/').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        let segments: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
         let Part::Product(product) = Part::of(&segments) else { panic!("{path}") };
         look_up(product, &method.parse().unwrap(), &segments)
     }

@@ -1,7 +1,6 @@
 //! The logins behind refresh tokens.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::random::Random;
 

@@ -3,8 +3,7 @@
 //! A window is half open: of two arrivals exactly one window apart, the later one is in the next window. Every arrival,
 //! even a refused one, counts in every window that contains it.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use serde::Serialize;
 use tokio::time::Instant;

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use tokio::time::Instant;
 
-use super::api::Api;
-use super::login::Login;
-use super::meter::{Admission, Meter, Rule, Tally};
+use super::{
+    api::Api,
+    login::Login,
+    meter::{Admission, Meter, Rule, Tally},
+};
 
 /// All meters of the sandbox.
 pub(super) struct Meters {

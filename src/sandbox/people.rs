@@ -3,9 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::answer::Answer;
-use super::refusal;
-use super::request::Arrival;
+use super::{answer::Answer, refusal, request::Arrival};
 
 /// Records per page. The page of the share list states no number; its siblings in the LMS state 25.
 const PAGE: usize = 25;

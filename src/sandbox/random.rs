@@ -1,7 +1,9 @@
 //! Random numbers, for delays and for unique tokens.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    time::Duration,
+};
 
 /// A xorshift64* generator. The numbers need not be unguessable, only different from run to run; that does not justify
 /// another dependency.

@@ -1,7 +1,6 @@
 //! The last requests, as received.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use serde::Serialize;
 

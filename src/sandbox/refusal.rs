@@ -3,9 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::answer::Answer;
-use super::api::Product;
-use super::settings::LockAnswer;
+use super::{answer::Answer, api::Product, settings::LockAnswer};
 
 /// For a missing or blank credential. Both products call that a bad request, not an unauthorised one.
 pub(super) fn missing_token(product: Product) -> Answer {

@@ -1,8 +1,10 @@
 //! A request as received, decoded only as far as the answer needs.
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request};
+use http::{
+    HeaderMap, Method, Request,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -24,6 +26,7 @@ pub(super) struct Arrival {
     pub(super) headers: HeaderMap,
     pub(super) body: Result<Bytes, BodyError>,
     query: String,
+    segments: Vec<String>,
 }
 
 /// Why a body could not be read.
@@ -41,12 +44,13 @@ impl Arrival {
         let path = head.uri.path().to_owned();
         let query = head.uri.query().unwrap_or_default().to_owned();
         let target = head.uri.path_and_query().map_or_else(|| path.clone(), ToString::to_string);
-        Self { method: head.method, target, path, headers: head.headers, body, query }
+        let segments = path.split('/').filter(|segment| !segment.is_empty()).map(decode).collect();
+        Self { method: head.method, target, path, headers: head.headers, body, query, segments }
     }
 
     /// The decoded, non-empty segments of the path.
-    pub(super) fn segments(&self) -> Vec<String> {
-        self.path.split('/').filter(|segment| !segment.is_empty()).map(decode).collect()
+    pub(super) fn segments(&self) -> Vec<&str> {
+        self.segments.iter().map(String::as_str).collect()
     }
 
     /// The access token, if the request has one in an accepted scheme.

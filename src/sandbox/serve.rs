@@ -1,20 +1,16 @@
 //! The listener: accepts connections and handles each request in a task that ends with the sandbox.
 
-use std::io;
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::call::handle;
-use super::settings::Settings;
-use super::world::Sandbox;
+use super::{call::handle, settings::Settings, world::Sandbox};
 
 /// The pause after a failed accept: without file descriptors, an immediate retry would only waste processor time.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -1,15 +1,19 @@
 //! Refresh and access tokens: their logins, their validity, and the number of token calls.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    time::Duration,
+};
 
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::REFRESH_TOKEN;
-use super::login::Login;
-use super::meter::{Admission, Meter, Rule};
-use super::random::Random;
+use super::{
+    REFRESH_TOKEN,
+    login::Login,
+    meter::{Admission, Meter, Rule},
+    random::Random,
+};
 
 /// The window of token calls, and how long a refresh token is blocked after one call too many. Metered like an API, so
 /// a call during the block counts in the ten minutes after it: callers that stop recover, as developers report.
@@ -52,7 +56,7 @@ struct Grants {
 struct Access {
     login: Login,
     expires: Instant,
-    killed: bool,
+    ended: bool,
 }
 
 impl Tokens {
@@ -99,9 +103,9 @@ impl Tokens {
             && let Some(oldest) = grants.live.pop_front()
             && let Some(access) = self.access.get_mut(&oldest)
         {
-            access.killed = true;
+            access.ended = true;
         }
-        self.access.insert(token.clone(), Access { login: login.clone(), expires: now + life, killed: false });
+        self.access.insert(token.clone(), Access { login: login.clone(), expires: now + life, ended: false });
         token
     }
 
@@ -112,7 +116,7 @@ impl Tokens {
 
     /// Whether the token is valid at `now`.
     pub(super) fn is_live(&self, token: &str, now: Instant) -> bool {
-        self.access.get(token).is_some_and(|access| !access.killed && now < access.expires)
+        self.access.get(token).is_some_and(|access| !access.ended && now < access.expires)
     }
 
     /// Whether the refresh token was revoked.
@@ -123,18 +127,18 @@ impl Tokens {
     /// Revokes a refresh token and its access tokens.
     pub(super) fn revoke(&mut self, login: &Login, refresh_token: &str) {
         self.revoked.insert(refresh_token.to_owned());
-        self.kill(|access| access.login == *login);
+        self.end(|access| access.login == *login);
     }
 
     /// Revokes every refresh token used so far, and always `main`'s.
     pub(super) fn revoke_all(&mut self) {
         self.revoked.extend(self.seen.iter().cloned());
-        self.kill_all();
+        self.end_all();
     }
 
     /// Ends every live access token; the refresh tokens stay valid.
-    pub(super) fn kill_all(&mut self) {
-        self.kill(|_| true);
+    pub(super) fn end_all(&mut self) {
+        self.end(|_| true);
     }
 
     /// Deletes the counts of token calls, and ends the blocks.
@@ -150,10 +154,10 @@ impl Tokens {
         self.logins.iter().map(|(login, grants)| (login.to_string(), grants.tally())).collect()
     }
 
-    fn kill(&mut self, doomed: impl Fn(&Access) -> bool) {
-        self.access.values_mut().filter(|access| doomed(access)).for_each(|access| access.killed = true);
+    fn end(&mut self, ends: impl Fn(&Access) -> bool) {
+        self.access.values_mut().filter(|access| ends(access)).for_each(|access| access.ended = true);
         for grants in self.logins.values_mut() {
-            grants.live.retain(|token| self.access.get(token).is_some_and(|access| !access.killed));
+            grants.live.retain(|token| self.access.get(token).is_some_and(|access| !access.ended));
         }
     }
 }

@@ -1,19 +1,17 @@
 //! The state of a sandbox, behind one lock.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
-use super::calendar::Share;
-use super::codes::Codes;
-use super::login::Login;
-use super::meters::Meters;
-use super::random::Random;
-use super::records::Records;
-use super::settings::Settings;
-use super::tokens::Tokens;
+use super::{
+    calendar::Share, codes::Codes, login::Login, meters::Meters, random::Random, records::Records, settings::Settings,
+    tokens::Tokens,
+};
 use crate::os::clock;
 
 /// One simulated Zoho: its settings and its state.
