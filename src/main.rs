@@ -1,4 +1,4 @@
-//! The program: parse the command line, do it, say how it ended.
+//! The program: parses the command line, executes it, and reports the result.
 
 use std::{
     io::{self, Write},
@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use tikv_jemallocator::Jemalloc;
 use zoho_gateway::{cli::Cli, telemetry};
 
-/// Gives memory back to the system when the load that took it has gone.
+/// Returns memory to the system when the load has gone.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
@@ -24,9 +24,9 @@ fn main() -> ExitCode {
         Err(error) => return ended(&format!("cannot start the runtime: {error}"), 1),
     };
     let outcome = runtime.block_on(cli.execute());
-    // A thread may still read a file on a disk that has gone away; nobody waits for it.
+    // A thread may still read a file on a disk that no longer responds; the process does not wait for it.
     runtime.shutdown_background();
-    // The log's last lines come before the last words.
+    // The log's last lines come before the final message.
     drop(log);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -34,12 +34,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// A core file would hold every secret that the process holds. Where the system does not let it be, a supervisor may.
+/// A core file would hold all secrets of the process. If the system forbids this setting, a supervisor may make it.
 fn without_core_files() {
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
-/// The last words go to the operator, whatever the log filter says. If nobody reads them, the exit code still tells.
+/// Writes the final message, independent of the log filter. If it cannot be written, the exit code remains.
 fn ended(message: &str, code: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "zoho-gateway: {message}");
     ExitCode::from(code)

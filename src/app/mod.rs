@@ -1,4 +1,4 @@
-//! The gateway as a whole: built from a configuration, run until it is told to stop.
+//! The gateway as a whole: built from a configuration, run until it is asked to stop.
 
 pub mod admin;
 pub mod stack;
@@ -27,12 +27,12 @@ use crate::{
     },
     os::{clock, shutdown::Shutdown},
     problem::respond,
-    telemetry::{self, Foreseen, Metrics},
+    telemetry::{self, KnownLabels, Metrics},
     upstream,
     zoho::account::{Account, AccountName},
 };
 
-/// Of what may be held of waiting calls, bodies that are still being read may hold one part in so many besides.
+/// Bodies that are being read may hold this part of the bytes that waiting calls may hold, in addition to those.
 const READING_PART: u64 = 4;
 
 /// What keeps a gateway from starting.
@@ -44,10 +44,10 @@ pub enum StartError {
     /// The state store could not be opened.
     #[error(transparent)]
     State(#[from] OpenError),
-    /// The state store has no thread to be written by.
+    /// The thread that writes the state store could not be started.
     #[error("cannot start the journal of the state store: {0}")]
     Journal(#[source] std::io::Error),
-    /// The audit's file cannot be opened.
+    /// The audit file cannot be opened.
     #[error("cannot open the audit's file {}: {error}", .path.display())]
     Audit {
         /// The path of the audit file.
@@ -55,7 +55,7 @@ pub enum StartError {
         /// The system's error.
         error: std::io::Error,
     },
-    /// The catalogue in force contradicts itself.
+    /// The catalogue has ambiguous routes.
     #[error(transparent)]
     Routes(#[from] AmbiguousRoutes),
 }
@@ -77,7 +77,7 @@ impl App {
     /// Builds everything and opens the sockets.
     ///
     /// # Errors
-    /// [`StartError`]; then nothing was sent and no socket stays open.
+    /// [`StartError`]; then nothing was sent and all sockets are closed.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
@@ -97,9 +97,10 @@ impl App {
         let client = upstream::client(upstream::tls(extra_roots), egress, *connect_timeout);
         let matcher = Matcher::new(&config.catalogue)?;
         let metrics = Arc::new(Metrics::new());
-        metrics.foresee(&foreseen(&config));
+        metrics.create_series(&known_labels(&config));
         let grants = Grants::new(client.clone(), config.upstream.timeout);
-        let accounts = by_name(config.accounts);
+        let named = |account: Account| (account.name.clone(), Arc::new(account));
+        let accounts: BTreeMap<_, _> = config.accounts.into_iter().map(named).collect();
         let deny_unknown = config.routing.unknown == UnknownRoute::Deny;
         let mut proxy = Vec::new();
         for address in &config.proxy.listen {
@@ -138,26 +139,26 @@ impl App {
             shutdown: Shutdown::default(),
             metrics,
         };
-        // A TCP address always, to which the mode of sockets means nothing.
+        // Always a TCP address, so the mode of Unix sockets does not apply.
         let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await?;
         let Proxy { drain, timeouts, max_connections, tls, .. } = config.proxy;
         Ok(Self { proxy, admin, tls, deps, journal, timeouts, max_connections, drain })
     }
 
-    /// Where the proxy listens, with the ports that the system chose.
+    /// The addresses of the proxy, with the ports that the system chose.
     #[must_use]
     pub fn proxy_addresses(&self) -> Vec<String> {
         self.proxy.iter().map(Listener::to_string).collect()
     }
 
-    /// Where the admin listener listens.
+    /// The address of the admin listener.
     #[must_use]
     pub fn admin_address(&self) -> String {
         self.admin.to_string()
     }
 
-    /// Serves until it is `asked` to stop, then drains: no new work, what is in flight ends, at the latest after the
-    /// configured time or when it is asked again.
+    /// Serves until it is `asked` to stop, then drains: it rejects new work, and waits for work in flight until the
+    /// configured time is over or it is asked again.
     pub async fn run(self, mut asked: impl AsyncFnMut()) {
         let Self { proxy, admin, tls, deps, journal, timeouts, max_connections, drain } = self;
         let shutdown = deps.shutdown.clone();
@@ -175,11 +176,11 @@ impl App {
         }
         tracing::info!(address = %admin, "the admin listener listens");
         let limiters = Arc::clone(&deps.limiters);
-        let (sources, leaving) = (Arc::clone(&deps.sources), Arc::clone(&deps.sources));
-        let (callers, issuers, metrics) = (deps.callers.clone(), deps.issuers.clone(), Arc::clone(&deps.metrics));
+        let (sources, metrics) = (Arc::clone(&deps.sources), Arc::clone(&deps.metrics));
+        let (callers, issuers) = (deps.callers.clone(), deps.issuers.clone());
         let service = stack(deps);
         let connections = ConnectionLimit::for_callers(max_connections);
-        tracing::info!(connections = connections.free(), "as many callers may be connected at a time");
+        tracing::info!(connections = connections.free(), "limit of concurrent connections");
         let mut listeners = JoinSet::new();
         for listener in proxy {
             listeners.spawn(listener::serve(
@@ -197,7 +198,7 @@ impl App {
             timeouts,
             shutdown.clone(),
         ));
-        listeners.spawn(token::follow_files(sources, shutdown.clone()));
+        listeners.spawn(token::follow_files(Arc::clone(&sources), shutdown.clone()));
         if let Some(tls) = tls {
             listeners.spawn(listener::follow_tls(tls, metrics, shutdown.clone()));
         }
@@ -205,28 +206,28 @@ impl App {
         listeners.spawn(caller::fetch_keys(issuers, shutdown.clone()));
         asked().await;
         shutdown.drain();
-        // Who waits for a slot and gets none before the end is told so, and does not hold it up.
+        // A call that gets no slot before the end is rejected at once, and does not delay the end.
         if let Some(end) = clock::now().checked_add(drain) {
             limiters.close(end);
         }
-        tracing::info!(longest_s = drain.as_secs(), "draining: no new work, what is in flight ends");
+        tracing::info!(longest_s = drain.as_secs(), "draining: new work is rejected, work in flight may end");
         tokio::select! {
             () = shutdown.drained() => {}
             () = tokio::time::sleep(drain) => {
-                tracing::warn!("the drain's time is up; what is still in flight is cut off");
+                tracing::warn!("the drain's time is over; work in flight is cut off");
             }
-            () = asked() => tracing::warn!("asked again to stop; what is still in flight is cut off"),
+            () = asked() => tracing::warn!("asked again to stop; work in flight is cut off"),
         }
         shutdown.cut();
         while listeners.join_next().await.is_some() {}
-        leaving.values().for_each(|source| source.ended_on_purpose());
-        // The last answers are written down, or the next process would count their calls as unanswered.
+        sources.values().for_each(|source| source.ended_on_purpose());
+        // The last answers are written, or the next process would count their calls as unanswered.
         journal.close().await;
         tracing::info!("drained");
     }
 }
 
-/// The ledger, as the last process left it; the way to its store; and the tokens that the last process left.
+/// The ledger as the last process left it, the journal of its store, and the tokens that the last process left.
 fn ledger(
     state: &config::State,
     limits: Limits,
@@ -234,24 +235,20 @@ fn ledger(
 ) -> Result<(Limiters, Journal, BTreeMap<String, KeptToken>), StartError> {
     let context = LimiterContext { observers, ..LimiterContext::in_memory(limits) };
     let Some(dir) = &state.dir else { return Ok((Limiters::new(context), Journal::in_memory(), BTreeMap::new())) };
-    let Opened { mut store, mut memory, incidents, tokens } = Store::open(dir)?;
-    match &memory {
-        StartState::Fresh if state.when_empty == WhenEmpty::AssumeLost => {
-            let reason = "the folder holds no state, and state.when_empty says that this means it was lost".to_owned();
-            memory = StartState::Lost { reason, set_aside: None, locks: BTreeMap::new() };
-        }
-        StartState::Fresh => {
-            tracing::info!(dir = %dir.display(), "the state store is new: nothing was sent from here before")
-        }
-        StartState::Kept(_) | StartState::Lost { .. } => {}
+    let Opened { mut store, mut start_state, incidents, tokens } = Store::open(dir)?;
+    if start_state == StartState::Fresh && state.when_empty == WhenEmpty::AssumeLost {
+        let reason = "the folder holds no state, and state.when_empty says that this means it was lost".to_owned();
+        start_state = StartState::Lost { reason, set_aside: None, locks: BTreeMap::new() };
+    } else if start_state == StartState::Fresh {
+        tracing::info!(dir = %dir.display(), "the state store is new: nothing was sent from here before");
     }
-    if let StartState::Lost { reason, set_aside, locks } = &memory {
+    if let StartState::Lost { reason, set_aside, locks } = &start_state {
         let set_aside = set_aside.as_ref().map(|path| path.display().to_string());
         let locks = locks.len();
         tracing::error!(dir = %dir.display(), reason, set_aside, locks, "the state store is lost: every threshold counts as used up for one window from now on");
     }
-    let recovered = Arc::new(Recovered::new(memory, clock::now()));
-    // So that calls without an answer are given up once, not anew at each start.
+    let recovered = Arc::new(Recovered::new(start_state, clock::now()));
+    // So that unanswered calls are given up once, not again at each start.
     store.write(&recovered.left()).map_err(OpenError::from)?;
     let journal = Journal::keep(store, Arc::clone(&recovered)).map_err(StartError::Journal)?;
     let backend = Arc::new(RecordedBackend::new(recovered, journal.clone()));
@@ -259,25 +256,26 @@ fn ledger(
     Ok((Limiters::new(LimiterContext { backend, history, ..context }), journal, tokens))
 }
 
-/// What may happen, for the metrics.
-fn foreseen(config: &Config) -> Foreseen<'static> {
+/// The labels that the metrics can have.
+fn known_labels(config: &Config) -> KnownLabels<'static> {
     let accounts: Vec<_> = config.accounts.iter().map(|account| account.name.clone()).collect();
     let calls = accounts
         .iter()
         .flat_map(|account| config.throttled_routes_of(account).map(|route| (account.clone(), route.id.clone())));
     let calls = calls.collect();
-    // Only those that are asked for their keys.
+    // Only issuers whose keys are fetched.
     let issuers = config.issuers.iter().filter(|issuer| matches!(issuer.keys, KeySource::Url { .. }));
-    Foreseen { problems: respond::NAMES, issuers: issuers.map(|issuer| issuer.name.clone()).collect(), accounts, calls }
+    KnownLabels {
+        problems: respond::NAMES,
+        issuers: issuers.map(|issuer| issuer.name.clone()).collect(),
+        accounts,
+        calls,
+    }
 }
 
-/// The names that requests may have in `Host`: Zoho's, those that were listened on, and those that the operator adds.
+/// The names that requests may have in `Host`: Zoho's, those of the listen addresses, and those from the configuration.
 fn known_hosts(proxy: &Proxy, accounts: &BTreeMap<AccountName, Arc<Account>>) -> KnownHosts {
     let zohos = accounts.values().flat_map(|account| account.hosts());
     let own = proxy.listen.iter().filter_map(ListenAddress::host).map(str::to_owned);
     KnownHosts::new(zohos.chain(own).chain(proxy.hosts.iter().cloned()))
-}
-
-fn by_name(accounts: Vec<Account>) -> BTreeMap<AccountName, Arc<Account>> {
-    accounts.into_iter().map(|account| (account.name.clone(), Arc::new(account))).collect()
 }

@@ -29,42 +29,42 @@ use crate::{
     zoho::account::AccountName,
 };
 
-/// What the layers need.
+/// The dependencies of the stack.
 #[derive(Debug)]
 pub struct StackDeps {
-    /// Under which names the gateway is called.
+    /// The names that requests may use for the gateway.
     pub hosts: KnownHosts,
-    /// Who may call.
+    /// The callers that may call.
     pub callers: Callers,
-    /// Whose tokens are believed, shared with the admin listener.
+    /// The issuers of callers' tokens, shared with the admin listener.
     pub issuers: Issuers,
     /// Accounts and catalogue.
     pub router: Router,
-    /// The queues, shared with the admin listener.
+    /// The limiters, shared with the admin listener.
     pub limiters: Arc<Limiters>,
-    /// Whether calls that the account's scopes do not allow are refused here.
+    /// Whether calls that the account's scopes do not allow are rejected here.
     pub check_scopes: bool,
-    /// The tokens, shared with the admin listener.
+    /// The sources of access tokens, shared with the admin listener.
     pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
-    /// The way to Zoho.
+    /// The HTTP client for Zoho.
     pub client: Client,
-    /// Longest wait for a slot.
+    /// The longest wait for a slot.
     pub max_wait: Duration,
-    /// Longest wait for an answer's head.
+    /// The longest wait for the head of an answer.
     pub timeout: Duration,
-    /// Largest body, in bytes.
+    /// The largest body, in bytes.
     pub max_body: u64,
-    /// Largest form, in bytes: it is read whole.
+    /// The largest form, in bytes; forms are read whole.
     pub max_form: u64,
-    /// How much all bodies that are being read may hold, in bytes.
+    /// How many bytes all bodies that are being read may hold together.
     pub max_held: u64,
-    /// How much all kept answers together may hold, in bytes.
+    /// How many bytes all cached answers may hold together.
     pub cache_bytes: u64,
     /// Whether a write that cannot be recorded in the audit is not sent.
     pub audit_required: bool,
-    /// The way out.
+    /// The state of the shutdown.
     pub shutdown: Shutdown,
-    /// What is counted.
+    /// The metrics of all layers.
     pub metrics: Arc<Metrics>,
 }
 
@@ -72,57 +72,38 @@ pub struct StackDeps {
 pub fn stack(
     deps: StackDeps,
 ) -> impl Service<Arrived, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static {
-    let StackDeps {
-        hosts,
-        callers,
-        issuers,
-        router,
-        limiters,
-        check_scopes,
-        sources,
-        client,
-        max_wait,
-        timeout,
-        max_body,
-        max_form,
-        max_held,
-        cache_bytes,
-        audit_required,
-        shutdown,
-        metrics,
-    } = deps;
     ServiceBuilder::new()
-        // Before anything can log a request: marks what must not be seen.
+        // Before anything can log a request: marks the sensitive fields.
         .map_request(with_sensitive_fields)
-        // Infallible from here outward: refusals and panics become answers. Each has its request's id.
-        .layer(Edge::layer(shutdown.clone(), Arc::clone(&metrics)))
-        // Before anybody is asked for a key: no web page gets further.
-        .layer(BrowserGuard::layer(hosts))
-        // Before anything is looked up for it: who is calling.
-        .layer(Authenticator::layer(callers, issuers))
-        // Whose call, and which: everything below is decided per account and route.
-        .layer(router.layer())
-        // Before all that costs: a bad payload spends no slot, no token and no connection.
-        .layer(Validate::layer(max_body, max_form, max_held, max_wait, shutdown.clone()))
-        // Before a slot is spent: what the login was not granted, Zoho would refuse all the same.
-        .layer(CheckScope::layer(check_scopes.then(|| Arc::clone(&sources))))
-        // What is only asked, not called, ends here: it is never cached, queued or sent.
-        .layer(DryRun::layer(Arc::clone(&limiters)))
-        // Before the throttle: what the cache can answer spends no slot.
-        .layer(Cache::layer(cache_bytes, timeout, Arc::clone(&metrics)))
-        // Below the cache, since what that answers changes nothing; above the retries: a call has one outcome.
-        .layer(Audit::layer(audit_required))
-        // Above the throttle: a second attempt asks for a second permit.
+        // Infallible from here outward: rejections and panics become answers with the request's id.
+        .layer(Edge::layer(deps.shutdown.clone(), Arc::clone(&deps.metrics)))
+        // Before any credential is checked: web pages get no further.
+        .layer(BrowserGuard::layer(deps.hosts))
+        // Before anything is looked up: finds out who is calling.
+        .layer(Authenticator::layer(deps.callers, deps.issuers))
+        // Finds account and route: everything below is decided per account and route.
+        .layer(deps.router.layer())
+        // Before all costly steps: a bad payload uses no slot, no token and no connection.
+        .layer(Validate::layer(deps.max_body, deps.max_form, deps.max_held, deps.max_wait, deps.shutdown.clone()))
+        // Before a slot is used: rejects calls that Zoho would reject for a missing scope.
+        .layer(CheckScope::layer(deps.check_scopes.then(|| Arc::clone(&deps.sources))))
+        // A dry run ends here: it is never cached, queued or sent.
+        .layer(DryRun::layer(Arc::clone(&deps.limiters)))
+        // Before the throttle: an answer from the cache uses no slot.
+        .layer(Cache::layer(deps.cache_bytes, deps.timeout, Arc::clone(&deps.metrics)))
+        // Below the cache, since cached answers change nothing; above the retries: a call has one outcome.
+        .layer(Audit::layer(deps.audit_required))
+        // Above the throttle: a second attempt asks for a second slot.
         .layer(Retry::layer())
-        // Before the token: none is fetched for a call that waits, none goes stale in the queue.
-        .layer(Throttle::layer(limiters, max_body, metrics))
+        // Before the token: no token is fetched for a waiting call, and none expires in the queue.
+        .layer(Throttle::layer(deps.limiters, deps.max_body, deps.metrics))
         // One token for all callers of an account.
-        .layer(Sign::layer(sources, check_scopes, shutdown))
-        // Out to Zoho.
-        .service(Forward::service(client, timeout, max_body))
+        .layer(Sign::layer(deps.sources, deps.check_scopes, deps.shutdown))
+        // Sends the call to Zoho.
+        .service(Forward::service(deps.client, deps.timeout, deps.max_body))
 }
 
-/// Marks the fields whose values no log may show.
+/// Marks the fields whose values must not be logged.
 fn with_sensitive_fields(mut arrived: Arrived) -> Arrived {
     for name in [header::AUTHORIZATION, header::COOKIE] {
         if let Entry::Occupied(mut field) = arrived.request.headers_mut().entry(name) {

@@ -1,5 +1,5 @@
-//! What became of a call at Zoho: for the audit, for the cache, and for the answer to a call that is cut off. It observes
-//! all attempts of the call.
+//! Records what happens to a call at Zoho, over all its attempts: for the audit, for the cache, and for the answer to a
+//! call that is cut off.
 
 use std::{
     fmt::Debug,
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::ledger::{AttemptOf, Observer, Step};
 
-/// What is known of a call's attempts. The edge makes one for each request.
+/// The record of a call's attempts. The edge creates one for each request.
 #[derive(Debug, Clone, Default)]
 pub struct AttemptLog(Arc<Shared>);
 
@@ -25,7 +25,7 @@ struct Shared {
 
 /// Records each attempt before it is sent.
 pub trait AttemptRecorder: Debug + Send + Sync {
-    /// Resolves when it is recorded that attempt number `attempt` is about to be sent.
+    /// Resolves when attempt number `attempt` is recorded as about to be sent.
     fn sending(&self, attempt: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>>;
 }
 
@@ -40,20 +40,20 @@ pub struct Steps {
     pub announced: bool,
     /// How often it was sent.
     pub attempts: u32,
-    /// The newest attempt has no answer.
+    /// The newest attempt has no answer yet.
     pub under_way: bool,
-    /// The status of the newest answer, whatever became of its body.
+    /// The status of the newest answer, whatever happened to its body.
     pub status: Option<StatusCode>,
-    /// Whether that answer says that the call was executed; `None` where it broke off before it could say so.
+    /// Whether that answer says that the call was executed; `None` if it broke off too early.
     pub executed: Option<bool>,
-    /// Zoho may have executed an attempt, all of it or a part: it was sent, and Zoho did not refuse it unexecuted.
+    /// Zoho may have executed an attempt, at least in part: it was sent, and Zoho did not refuse it unexecuted.
     pub may_be_executed: bool,
 }
 
-/// What is known of a call that ends without an answer.
+/// What is known about a call that ends without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// No byte of it left.
+    /// None of its bytes were sent.
     NotSent,
     /// It was sent, and Zoho answered that it did not execute it.
     NotExecuted,
@@ -74,10 +74,10 @@ impl Steps {
             }
             Step::Answered { status, .. } => {
                 (self.under_way, self.status) = (false, Some(status));
-                // A status other than 2xx says already that the call was not executed.
+                // A status other than 2xx already says that the call was not executed.
                 self.executed = (!status.is_success()).then_some(false);
             }
-            // Only after such an answer there is another attempt.
+            // Another attempt follows only after such an answer.
             Step::Refused => self.may_be_executed = false,
             Step::Locked(_) => (self.may_be_executed, self.executed) = (false, Some(false)),
             Step::Judged { executed } => self.executed = self.executed.or(Some(executed)),
@@ -85,41 +85,41 @@ impl Steps {
         }
     }
 
-    /// What becomes of the call if it ends here.
+    /// The fate of the call if it ends here.
     #[must_use]
     pub fn fate(&self) -> Fate {
         match self {
             Self { attempts: 0, .. } => Fate::NotSent,
             Self { may_be_executed: false, .. } => Fate::NotExecuted,
-            // A server's error does not tell how far the server came.
+            // A server error does not tell how much Zoho executed.
             Self { may_be_executed: true, .. } => Fate::Unknown,
         }
     }
 }
 
 impl AttemptLog {
-    /// Has each attempt recorded before it is sent, by the first recorder that is named.
+    /// Sets the recorder that each attempt waits for; only the first one counts.
     pub fn record(&self, recorder: Arc<dyn AttemptRecorder>) {
-        // A second one would be a defect of the stack's order, and the first is there.
+        // A second recorder would be a mistake in the order of the stack; the first one stays.
         let _ = self.0.recorder.set(recorder);
     }
 
-    /// How things stand.
+    /// The attempts so far.
     #[must_use]
     pub fn steps(&self) -> Steps {
         *self.0.steps.lock()
     }
 
-    /// What becomes of the call if it ends now.
+    /// The fate of the call if it ends now.
     #[must_use]
     pub fn fate(&self) -> Fate {
         self.steps().fate()
     }
 
-    /// To be awaited before an attempt is sent: it resolves when the attempt is recorded.
+    /// Must be awaited before an attempt is sent: resolves when the attempt is recorded.
     ///
     /// # Errors
-    /// [`Unrecorded`], when it must not be sent.
+    /// [`Unrecorded`], when the attempt must not be sent.
     pub async fn announced(&self) -> Result<(), Unrecorded> {
         let Some(recorder) = self.0.recorder.get() else { return Ok(()) };
         let attempt = {
@@ -130,7 +130,7 @@ impl AttemptLog {
         recorder.sending(attempt).await
     }
 
-    /// As the observer of an attempt.
+    /// This log as the observer of an attempt.
     #[must_use]
     pub fn observer(&self) -> Arc<dyn Observer> {
         self.0.clone()
@@ -151,7 +151,7 @@ mod tests {
         os::clock,
     };
 
-    /// Records which attempts it was told of.
+    /// Keeps the attempts that it was asked to record.
     #[derive(Debug, Default)]
     struct Attempts(Mutex<Vec<u32>>);
 
@@ -162,7 +162,7 @@ mod tests {
         }
     }
 
-    /// As an attempt tells its observers.
+    /// The steps that an attempt reports.
     impl AttemptLog {
         pub(crate) fn step(&self, step: Step) {
             let (key, caller) = (Key::default(), Caller::anonymous());
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_attempt_that_was_not_sent_gives_its_number_to_the_next() {
+    async fn an_unsent_attempt_gives_its_number_to_the_next() {
         let (attempt_log, attempts) = recorded();
         for sent in [false, true, true] {
             attempt_log.announced().await.unwrap();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_was_not_sent_leaves_the_one_before_standing() {
+    fn an_unsent_attempt_leaves_the_one_before_unchanged() {
         let attempt_log = AttemptLog::default();
         attempt_log.sends();
         attempt_log.answered(StatusCode::TOO_MANY_REQUESTS);
@@ -227,23 +227,23 @@ mod tests {
         attempt_log.sends();
         assert_eq!(attempt_log.fate(), Fate::Unknown, "no answer yet");
         attempt_log.not_sent();
-        assert_eq!(attempt_log.fate(), Fate::NotSent, "there was no connection");
+        assert_eq!(attempt_log.fate(), Fate::NotSent, "no connection");
         attempt_log.sends();
         attempt_log.answered(StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(attempt_log.fate(), Fate::Unknown, "its body is still to come");
+        assert_eq!(attempt_log.fate(), Fate::Unknown, "its body has not arrived");
         attempt_log.refused();
-        assert_eq!(attempt_log.fate(), Fate::NotExecuted, "its body told of a lock");
+        assert_eq!(attempt_log.fate(), Fate::NotExecuted, "its body reported a lock");
         attempt_log.sends();
         assert_eq!(attempt_log.fate(), Fate::Unknown, "the second attempt has no answer yet");
         attempt_log.not_sent();
-        assert_eq!(attempt_log.fate(), Fate::NotExecuted, "the second attempt did not leave either");
+        assert_eq!(attempt_log.fate(), Fate::NotExecuted, "the second attempt was not sent either");
         attempt_log.sends();
         attempt_log.answered(StatusCode::OK);
         assert_eq!(attempt_log.fate(), Fate::Unknown);
     }
 
     #[test]
-    fn only_a_good_status_waits_for_its_body() {
+    fn only_a_success_status_waits_for_its_body() {
         let (attempt_log, _) = recorded();
         attempt_log.sends();
         attempt_log.answered(StatusCode::OK);
@@ -256,13 +256,13 @@ mod tests {
     }
 
     #[test]
-    fn what_zoho_refused_it_did_not_execute() {
+    fn a_refused_call_was_not_executed() {
         let attempt_log = AttemptLog::default();
         assert!(!attempt_log.steps().may_be_executed);
         attempt_log.sends();
-        assert!(attempt_log.steps().may_be_executed, "no answer is no refusal");
+        assert!(attempt_log.steps().may_be_executed, "a missing answer is not a refusal");
         attempt_log.answered(StatusCode::UNPROCESSABLE_ENTITY);
-        assert!(attempt_log.steps().may_be_executed, "a part of it may be");
+        assert!(attempt_log.steps().may_be_executed, "a part may be executed");
         attempt_log.refused();
         assert!(!attempt_log.steps().may_be_executed);
     }

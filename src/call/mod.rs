@@ -1,4 +1,4 @@
-//! What passes from layer to layer: a chain of proofs.
+//! The data that passes from layer to layer.
 //!
 //! [`Arrived`] → [`Accepted`] → [`Identified`] → [`Matched`] → [`Call`] → [`Permitted`] → [`Signed`] → [`Answer`] →
 //! `http::Response`. Each type is made of the one before it, and only here, so a
@@ -33,19 +33,19 @@ use crate::{
     },
 };
 
-/// Whose call it is and which of Zoho's calls: what `route` found out.
+/// The caller, account and route of a call, as the `route` layer determined them.
 #[derive(Debug, Clone)]
 pub struct CallContext {
-    /// Who makes it.
+    /// The caller.
     pub caller: Caller,
-    /// The login it is made with.
+    /// The account that it uses.
     pub account: Arc<Account>,
-    /// The catalogue's row, with its threshold and rules.
+    /// The route from the catalogue, with its threshold and rules.
     pub route: Arc<Route>,
 }
 
 impl CallContext {
-    /// For logs and answers.
+    /// Account and route, for logs and answers.
     #[must_use]
     pub fn names(&self) -> (AccountName, RouteId) {
         (self.account.name.clone(), self.route.id.clone())
@@ -59,22 +59,22 @@ pub struct Arrived {
     pub request: Request<Incoming>,
     /// The other end of its connection.
     pub peer: Peer,
-    /// How much of it has come, and what is wrong with it.
+    /// How much of it has arrived, and its malformations.
     pub state: RequestState,
 }
 
-/// What every layer may need to know about a request, from its arrival to its answer.
+/// Facts about a request that every layer may need, from its arrival to its answer.
 #[derive(Debug, Clone)]
 pub struct Exchange {
-    /// The name of the request.
+    /// The id of the request.
     pub id: RequestId,
-    /// How much of it has come.
+    /// How much of it has arrived.
     pub state: RequestState,
-    /// What became of it at Zoho.
+    /// What happened to it at Zoho.
     pub attempt_log: AttemptLog,
 }
 
-/// A well-formed request that the gateway takes.
+/// A well-formed request that the gateway accepts.
 #[derive(Debug)]
 pub struct Accepted {
     /// Head and body.
@@ -104,9 +104,9 @@ impl Accepted {
 /// A request whose caller is known.
 #[derive(Debug)]
 pub struct Identified {
-    /// Who makes it.
+    /// The caller.
     pub caller: Caller,
-    /// What it may do; `None` where callers are not told apart.
+    /// Its permissions; `None` if callers are not authenticated.
     pub permissions: Option<Arc<Permissions>>,
     /// Its head as it came.
     pub head: Parts,
@@ -139,7 +139,7 @@ pub struct Matched {
 pub struct Unread {
     /// Whose call and which.
     pub context: CallContext,
-    /// Path and query as Zoho will see them, byte for byte the caller's.
+    /// Path and query as Zoho gets them, byte for byte as the caller sent them.
     pub target: PathAndQuery,
     /// Its head as it came.
     pub head: Parts,
@@ -177,46 +177,47 @@ impl Unread {
     }
 }
 
-/// A call that breaks no documented rule: ready to wait for its turn.
+/// A call that breaks no documented rule and can wait for its slot.
 #[derive(Debug)]
 pub struct Call {
-    /// Whose call and which.
+    /// Caller, account and route.
     pub context: CallContext,
-    /// The method, forwarded as it is.
+    /// The method, forwarded unchanged.
     pub method: Method,
-    /// Path and query, forwarded as they are.
+    /// Path and query, forwarded unchanged.
     pub target: PathAndQuery,
     /// The caller's headers, not yet cleaned for Zoho.
     pub headers: HeaderMap,
     /// The body.
     pub payload: Payload,
-    /// By what name logs, answers and the audit know it.
+    /// The id of the request in logs, answers and the audit.
     pub request_id: RequestId,
-    /// When it was ready; its waiting time counts from here.
+    /// When the call was ready; its waiting time starts here.
     pub ready_at: Instant,
-    /// Until when its caller waits for a slot.
+    /// When its wait for a slot ends.
     pub deadline: Instant,
     /// How urgent it is among its caller's calls.
     pub urgency: Urgency,
     arrival: Arrival,
-    /// Tells those who share it whether it has left the queue.
+    /// Shows callers that share this call whether it has left the queue.
     pub queue_status: QueueStatus,
-    /// What became of it at Zoho, for the audit.
+    /// What happened to it at Zoho, for the audit.
     pub attempt_log: AttemptLog,
     token_refused: bool,
 }
 
-/// What each waiting call takes in addition to its own bytes: the buffers of its connection (two of 8 KiB for reading, one for
-/// writing), the tasks that wait, its head as fields and its place in the queue. docs/benchmarks.md has the measurement.
+/// The bytes that each waiting call takes in addition to its own: the buffers of its connection (two of 8 KiB for
+/// reading, one for writing), the tasks that wait, its head as fields and its entry in the queue. docs/benchmarks.md
+/// has the measurement.
 pub const WAITING_BYTES: usize = 24 * 1024;
 
-/// What a body takes besides, if it does not come in one piece with its head: the buffers of its connection grow with it,
-/// and pieces of one that streams wait in them. Measured in a release build: 500 waiting forms of 20 to 130 KB took 20 to
-/// 40 KiB each in addition to their bytes.
+/// The bytes that a body takes in addition, unless it arrives in one piece with its head: the buffers of its connection
+/// grow with it, and they hold pieces of a streamed body. Measured in a release build: 500 waiting forms of 20 to 130
+/// KB took 20 to 40 KiB each in addition to their bytes.
 pub const BUFFER_BYTES: usize = 32 * 1024;
 
-/// The longest body that comes with its head.
-const WITH_ITS_HEAD: usize = 8 * 1024;
+/// The longest body that can arrive in one piece with its head, in bytes.
+const LONGEST_WITH_HEAD: usize = 8 * 1024;
 
 impl Call {
     /// About how much memory it takes while it waits, in bytes.
@@ -224,7 +225,7 @@ impl Call {
     pub fn held_bytes(&self) -> usize {
         let body = match &self.payload {
             Payload::Held { bytes, trailers } => {
-                let buffers = if bytes.len() > WITH_ITS_HEAD { BUFFER_BYTES } else { 0 };
+                let buffers = if bytes.len() > LONGEST_WITH_HEAD { BUFFER_BYTES } else { 0 };
                 bytes.len() + buffers + trailers.as_ref().map_or(0, body::weight)
             }
             Payload::Streamed(body) => body.at_hand() + BUFFER_BYTES,
@@ -232,7 +233,7 @@ impl Call {
         WAITING_BYTES + body + self.target.as_str().len() + body::weight(&self.headers)
     }
 
-    /// With what it asks for a slot.
+    /// Its request for a slot.
     #[must_use]
     pub fn slot_request(&self) -> SlotRequest {
         SlotRequest {
@@ -252,7 +253,7 @@ impl Call {
         self.context.route.changes_nothing(&self.method)
     }
 
-    /// The same call once more, for a second attempt; `None` when its body streams and is gone after the first.
+    /// A copy for a second attempt; `None` if its body is streamed and thus gone after the first.
     #[must_use]
     pub fn again(&self) -> Option<Self> {
         let Payload::Held { bytes, trailers } = &self.payload else { return None };
@@ -295,7 +296,7 @@ impl Call {
         Self { queue_status, ..self }
     }
 
-    /// The same call without its body.
+    /// A copy without its body.
     #[must_use]
     pub fn without_body(&self) -> Self {
         self.with(Payload::Held { bytes: Bytes::new(), trailers: None })
@@ -323,14 +324,14 @@ impl Call {
 /// A call's body.
 #[derive(Debug)]
 pub enum Payload {
-    /// Read whole: it can be sent again.
+    /// Read whole, so it can be sent again.
     Held {
-        /// All of it.
+        /// The whole body.
         bytes: Bytes,
-        /// The fields that came behind it.
+        /// The trailer fields.
         trailers: Option<HeaderMap>,
     },
-    /// Too large to hold: it streams through, once.
+    /// Too large to hold: it can be streamed once.
     Streamed(Body),
 }
 
@@ -344,36 +345,36 @@ impl From<Payload> for Body {
     }
 }
 
-/// Whether a call waits in the queue or has its slot. Nobody looks at that of most calls, and they keep none.
+/// Whether a call waits in the queue. Only calls that others share are observed; for all others this is `None`.
 #[derive(Debug, Clone, Default)]
 pub struct QueueStatus(Option<watch::Sender<bool>>);
 
 impl QueueStatus {
-    /// One that somebody looks at.
+    /// An observed status, and its observer.
     #[must_use]
     pub fn watched() -> (Self, watch::Receiver<bool>) {
-        let (departed, watched) = watch::channel(false);
-        (Self(Some(departed)), watched)
+        let (left, watched) = watch::channel(false);
+        (Self(Some(left)), watched)
     }
 
-    /// It begins to wait, perhaps once more.
+    /// The call starts to wait, perhaps again.
     pub fn queues(&self) {
-        self.tell(false);
+        self.set(false);
     }
 
-    /// It has its slot.
-    pub fn departs(&self) {
-        self.tell(true);
+    /// The call has its slot.
+    pub fn leaves(&self) {
+        self.set(true);
     }
 
-    fn tell(&self, departed: bool) {
+    fn set(&self, left: bool) {
         if let Some(watched) = &self.0 {
-            watched.send_replace(departed);
+            watched.send_replace(left);
         }
     }
 }
 
-/// A call that may be sent now: the ledger gave it an attempt.
+/// A call that may be sent now: the ledger made an attempt for it.
 #[derive(Debug)]
 pub struct Permitted {
     call: Call,
@@ -381,19 +382,19 @@ pub struct Permitted {
 }
 
 impl Permitted {
-    /// Only the ledger makes attempts.
+    /// Proof of permission: only the ledger makes attempts.
     #[must_use]
     pub fn new(call: Call, attempt: Attempt) -> Self {
         Self { call, attempt }
     }
 
-    /// What to send.
+    /// The call.
     #[must_use]
     pub fn call(&self) -> &Call {
         &self.call
     }
 
-    /// The same call with a token that Zoho accepts.
+    /// Adds a token that Zoho accepts.
     #[must_use]
     pub fn signed(self, token: Token) -> Signed {
         Signed { call: self.call, attempt: self.attempt, token }
@@ -409,7 +410,7 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// What to send, the right to send it, and what it is let in with.
+    /// The call, the permission to send it, and its token.
     #[must_use]
     pub fn into_parts(self) -> (Call, Attempt, Token) {
         (self.call, self.attempt, self.token)
@@ -421,47 +422,47 @@ impl Signed {
 pub struct Token {
     /// `Zoho-oauthtoken ...`, marked sensitive.
     pub header: HeaderValue,
-    /// Counts the tokens of its account, so that the same dead token is reported dead once.
+    /// The number of the token within its account, so that the same dead token is reported once.
     pub generation: u64,
-    /// Until then it is too young to have died of age: half of its life.
+    /// Until then it is too young to have expired: half of its life.
     pub fresh_until: Instant,
 }
 
-/// Zoho's answer, with what the gateway read between its lines.
+/// Zoho's answer, with the gateway's judgement of it.
 #[derive(Debug)]
 pub struct Answer {
-    /// As it goes to the caller.
+    /// The answer for the caller.
     pub response: http::Response<Body>,
-    /// Whether it says that the call was not executed.
+    /// The reason for a retry, if Zoho did not execute the call.
     pub retry: Option<RetryReason>,
 }
 
 /// Why Zoho did not execute a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RetryReason {
-    /// It was not let in with its token.
+    /// Zoho refused its token.
     TokenRefused(TokenRefusal),
-    /// The call is locked, as the ledger keeps it.
+    /// The route is locked, as the ledger recorded it.
     Locked(LockHit),
 }
 
-/// For the log: what became of a request. Travels in the answer's extensions.
+/// Summary of a request for the log, in the answer's extensions.
 #[derive(Debug, Clone)]
 pub struct RequestSummary {
-    /// The account it was made with.
+    /// The account it used.
     pub account: AccountName,
-    /// The route it belongs to.
+    /// The route it matched.
     pub route: RouteId,
-    /// How long it stood in the queue, if it came through.
+    /// How long it waited in the queue, if it left the queue.
     pub waited: Option<Duration>,
 }
 
-/// For log and metrics: what the cache had to do with an answer. Travels in the answer's extensions too.
+/// The part of the cache in an answer, for log and metrics; in the answer's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheOutcome {
-    /// Answered with what was kept.
+    /// Answered from the cache.
     Hit,
-    /// Answered with what was kept and is no longer fresh, because Zoho could not be asked.
+    /// Answered from the cache, no longer fresh, because Zoho could not be asked.
     Stale,
     /// Answered by Zoho.
     Miss,
@@ -469,15 +470,15 @@ pub enum CacheOutcome {
     Collapsed,
     /// A read that the cache must not answer.
     Bypass,
-    /// Not answered: the caller wants an answer from the cache only.
+    /// Not answered: the caller accepts only an answer from the cache.
     NotCached,
 }
 
 impl CacheOutcome {
-    /// All there are.
+    /// All outcomes.
     pub const ALL: [Self; 6] = [Self::Hit, Self::Stale, Self::Miss, Self::Collapsed, Self::Bypass, Self::NotCached];
 
-    /// As log and metrics write it.
+    /// Its name in log and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -501,15 +502,15 @@ pub(crate) mod tests {
         zoho::{catalogue::Catalogue, data_center::DataCenter},
     };
 
-    /// The longest wait of callers that prefer nothing else.
+    /// The longest wait of callers without a preference.
     const MAX_WAIT: Duration = Duration::from_secs(30);
 
-    /// A PUT of the catalogue's first call, with nothing special about it.
+    /// A PUT of the catalogue's first call.
     pub(crate) fn call(target: &str) -> Call {
         call_of("main", target)
     }
 
-    /// The same, with another account.
+    /// The same with another account.
     pub(crate) fn call_of(account: &str, target: &str) -> Call {
         let account = Account {
             name: AccountName::new(account),
@@ -546,13 +547,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_a_body_at_hand_can_be_sent_again() {
+    fn only_a_held_body_can_be_sent_again() {
         assert!(call("/a").again().is_some());
         assert!(Call { payload: Payload::Streamed(Body::default()), ..call("/a") }.again().is_none());
     }
 
     #[test]
-    fn whatever_a_call_has_at_hand_weighs() {
+    fn all_parts_of_a_call_count_as_held_bytes() {
         let (mut bare, fields) = (call("/a"), HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("x"))]));
         bare.headers = fields.clone();
         assert_eq!(bare.held_bytes(), WAITING_BYTES + "/a".len() + "hostx".len());
@@ -560,7 +561,7 @@ pub(crate) mod tests {
         for (payload, weight) in [
             (Payload::Held { bytes: bytes.clone(), trailers: None }, 5),
             (Payload::Held { bytes: bytes.clone(), trailers: Some(fields) }, 10),
-            // The rest of it is still with the caller.
+            // The rest of the body has not arrived.
             (Payload::Streamed(Body::full(bytes)), BUFFER_BYTES + 5),
         ] {
             assert_eq!(bare.with(payload).held_bytes(), bare.held_bytes() + weight);

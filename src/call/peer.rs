@@ -1,17 +1,17 @@
-//! Who is at the other end of a connection, as far as the connection itself tells.
+//! The other end of a connection, as the connection itself shows it.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 /// The other end of a caller's connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// How it got here.
+    /// How the connection reaches the gateway.
     pub exposure: Exposure,
-    /// The subject alternative names of its client certificate, which has been verified; none without one.
+    /// The subject alternative names of its verified client certificate; empty without one.
     pub names: Arc<[SubjectName]>,
 }
 
-/// Which way a listener can be reached.
+/// From where a listener can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposure {
     /// Through a file: by the users that its mode allows.
@@ -27,7 +27,7 @@ pub enum Exposure {
 pub enum SubjectName {
     /// A DNS name, in lower case.
     Dns(String),
-    /// A URI as it stands, a SPIFFE ID for example.
+    /// A URI in its exact form, a SPIFFE ID for example.
     Uri(String),
 }
 
@@ -56,7 +56,7 @@ impl FromStr for SubjectName {
     }
 }
 
-/// By RFC 3986 section 3.1.
+/// Whether the text is a scheme (RFC 3986 section 3.1).
 fn is_scheme(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(fits)
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_names_as_certificates_hold_them() {
+    fn reads_the_names_of_certificates() {
         let dns = |name: &str| Ok(SubjectName::Dns(name.to_owned()));
         let uri = |name: &str| Ok(SubjectName::Uri(name.to_owned()));
         for (text, expected) in [

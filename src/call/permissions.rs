@@ -1,6 +1,6 @@
-//! What a caller may do: which accounts it may use, and which of Zoho's calls it may make with them.
+//! The permissions of a caller: the accounts it may use, and the calls it may make with them.
 //!
-//! What is not allowed is denied: a caller that the configuration says nothing of may do nothing.
+//! Everything else is denied, so a caller without configured permissions may do nothing.
 
 use std::{fmt, str::FromStr};
 
@@ -9,21 +9,21 @@ use crate::zoho::{account::AccountName, catalogue::RouteId};
 /// The permissions of one caller.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Permissions {
-    /// The first is the one it uses when it names none.
+    /// The accounts it may use; the first is the default.
     pub accounts: Vec<AccountName>,
     /// The calls it may make.
     pub allow: Vec<RouteGlob>,
-    /// Of these, it may make only those that change nothing at Zoho.
+    /// Whether it may make only calls that change nothing at Zoho.
     pub read_only: bool,
 }
 
-/// A pattern of route ids: `people.lms.*`, `calendar.*`, `*`. A star stands for any characters, dots included.
+/// A pattern of route ids: `people.lms.*`, `calendar.*`, `*`. A star matches any characters, dots included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteGlob(String);
 
-/// Text that can match no route's id.
+/// Text that cannot match any route's id.
 #[derive(Debug, thiserror::Error)]
-#[error("expected a route's id, in which * stands for any characters, such as \"people.lms.*\"")]
+#[error("expected a route's id, in which * matches any characters, such as \"people.lms.*\"")]
 pub struct NoRouteGlob;
 
 impl Permissions {
@@ -41,12 +41,12 @@ impl Permissions {
 }
 
 impl RouteGlob {
-    /// Whether it stands for this id.
+    /// Whether the pattern matches this id.
     #[must_use]
     pub fn matches(&self, id: &str) -> bool {
         let mut parts = self.0.split('*');
-        // Before the first star the id has to begin so, behind the last to end so, and in between to hold the parts in
-        // order.
+        // The id must start with the text before the first star, end with the text after the last, and hold the parts
+        // in between in order.
         let Some(rest) = parts.next().and_then(|first| id.strip_prefix(first)) else { return false };
         let Some(last) = parts.next_back() else { return rest.is_empty() };
         let Some(mut middle) = rest.strip_suffix(last) else { return false };
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stars_stand_for_any_characters() {
+    fn stars_match_any_characters() {
         for (glob, id, expected) in [
             ("people.lms.share-course", "people.lms.share-course", true),
             ("people.lms.share-course", "people.lms.share-courses", false),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_allowed_is_denied() {
+    fn without_permission_everything_is_denied() {
         let none = Permissions::default();
         assert!(!none.covers(&AccountName::new("main")) && !none.allows(&RouteId::new("people.lms.share-course")));
     }

@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use crate::message::list::{Quotes, members};
 
-/// The longest wait. It also keeps instants representable.
+/// The longest wait. The limit also keeps instants representable.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The caller's preference, or `max_wait`. A malformed preference is ignored, as RFC 7240 section 2 requires.
@@ -21,7 +21,7 @@ fn seconds(preference: &str) -> Option<u64> {
     let (name, value) = preference.split(';').next()?.split_once('=')?;
     let value = value.trim().trim_matches('"');
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    // A number that does not fit is a very long wait, not a malformed one.
+    // A number that does not fit means a very long wait and is not malformed.
     (name.trim().eq_ignore_ascii_case("wait") && digits).then(|| value.parse().unwrap_or(u64::MAX))
 }
 

@@ -1,4 +1,4 @@
-//! How urgent a call is among its caller's own: `Priority: u=N` (RFC 9218).
+//! The urgency of a call among its caller's calls: `Priority: u=N` (RFC 9218).
 
 use http::HeaderMap;
 

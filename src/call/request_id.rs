@@ -1,4 +1,4 @@
-//! The name of one request in logs, problems and the audit: `X-Request-Id`.
+//! The id of a request in logs, problems and the audit: `X-Request-Id`.
 
 use std::{sync::Mutex, time::UNIX_EPOCH};
 
@@ -7,13 +7,13 @@ use uuid::{ContextV7, Timestamp, Uuid};
 
 use crate::os::clock;
 
-/// The field that carries the id.
+/// The header field of the id.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest id that is accepted from a caller.
 const LONGEST_ID: usize = 256;
 
-/// Ids of the same millisecond differ, and keep their order, by a count that all share.
+/// A counter for all ids, so that ids of the same millisecond differ and stay in order.
 static SEQUENCE: Mutex<ContextV7> = Mutex::new(ContextV7::new());
 
 /// An id that can be written as a header and as text.
@@ -21,7 +21,7 @@ static SEQUENCE: Mutex<ContextV7> = Mutex::new(ContextV7::new());
 pub struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// The caller's id, or a new one where a log or problem could not repeat the caller's.
+    /// The caller's id, or a new one if the caller's cannot be repeated in a log or problem.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let usable = |id: &&HeaderValue| id.len() <= LONGEST_ID && id.to_str().is_ok_and(|id| !id.trim().is_empty());
@@ -33,11 +33,11 @@ impl RequestId {
     pub fn generate() -> Self {
         let now = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
         let id = Uuid::new_v7(Timestamp::from_unix(&SEQUENCE, now.as_secs(), now.subsec_nanos()));
-        // Hexadecimal digits and hyphens are always a header's value.
+        // Hexadecimal digits and hyphens are always valid in a header.
         Self(HeaderValue::try_from(id.to_string()).unwrap_or(HeaderValue::from_static("")))
     }
 
-    /// As text.
+    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()

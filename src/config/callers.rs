@@ -39,13 +39,13 @@ pub(super) fn read(
         callers.add(&caller);
         if ["key_sha256", "san", "jwt"].iter().all(|key| section.whereabouts(key).is_none()) {
             section.refuse(
-                "nothing tells who it is; expected key_sha256 (the hash of an API key), san (a name in its client \
+                "nothing identifies the caller; expected key_sha256 (the hash of an API key), san (a name in its client \
                  certificate) or jwt (the subject of its tokens)",
             );
         }
         keys(section, &mut callers, &caller, around);
         if !mutual && let Some(origin) = section.whereabouts("san") {
-            section.wrong("san", &origin, "nobody can show a certificate: proxy.tls has no client_ca");
+            section.wrong("san", &origin, "no caller can present a certificate: proxy.tls has no client_ca");
         }
         names(section, &mut callers, &caller);
         subjects(section, &mut callers, &caller, issuers);
@@ -61,7 +61,7 @@ fn keys(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registere
     }
     for found in section.list(KEY, str::parse::<KeyHash>).into_iter().flatten() {
         if !callers.add_key(found.value, caller) {
-            section.wrong(KEY, &found.origin, "stands there twice: whose key would it be?");
+            section.wrong(KEY, &found.origin, "is used twice: whose key is it?");
         }
     }
 }
@@ -83,7 +83,7 @@ fn key_file(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Regis
 fn names(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>) {
     for found in section.list("san", str::parse::<SubjectName>).into_iter().flatten() {
         if !callers.add_name(found.value, caller) {
-            section.wrong("san", &found.origin, "stands there twice: whose certificate would it be?");
+            section.wrong("san", &found.origin, "is used twice: whose certificate is it?");
         }
     }
 }
@@ -99,7 +99,7 @@ fn subjects(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Regis
         let issuer = issuer?;
         for found in subjects? {
             if !callers.add_subject(&issuer.value, found.value, caller) {
-                section.wrong("subject", &found.origin, "stands there twice: for whom would it speak?");
+                section.wrong("subject", &found.origin, "is used twice: which caller does it name?");
             }
         }
         Some(())

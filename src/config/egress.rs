@@ -73,7 +73,7 @@ fn of_variable(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<N
     match Proxy::parse(value) {
         Ok(proxy) => Some(Named { proxy, source: name.to_owned(), origin }),
         Err(error) => {
-            let message = format!("{error}; upstream.proxy goes before the variable, and \"none\" is no proxy");
+            let message = format!("{error}; upstream.proxy overrides the variable, and \"none\" turns the proxy off");
             section.wrong("proxy", &origin, message);
             None
         }

@@ -79,7 +79,7 @@ fn keys(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<KeySourc
     }
 }
 
-/// Somebody who can change the keys in transit can call as anybody, so other machines need https.
+/// An attacker who can change the keys in transit can pose as any caller, so other machines need https.
 fn url(text: &str) -> Result<Uri, &'static str> {
     let expected = "expected a URL such as https://issuer.example.org/jwks.json; http:// only for this machine itself";
     let url: Uri = text.parse().map_err(|_| expected)?;

@@ -319,7 +319,7 @@ fn read(path: &Path) -> Result<(String, String), Problem> {
         Problem { origin, key: String::new(), message }
     };
     let contents = file_watch::read(path, LONGEST_FILE).map_err(|error| problem(error.to_string()))?;
-    let text = str::from_utf8(contents.expose()).map_err(|_| problem("is no UTF-8 text".to_owned()))?.to_owned();
+    let text = str::from_utf8(contents.expose()).map_err(|_| problem("is not UTF-8 text".to_owned()))?.to_owned();
     Ok((name, text))
 }
 

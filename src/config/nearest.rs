@@ -16,7 +16,7 @@ pub(super) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = 
     let name = flattened(name);
     let candidates: Vec<&str> = candidates.into_iter().collect();
     let flat: Vec<String> = candidates.iter().map(|candidate| flattened(candidate)).collect();
-    // A long name has room for more typos.
+    // A long name may have more typos.
     let near = nearest(&name, flat.iter().map(String::as_str), TYPO.max(name.len() / 4));
     // Among hundreds of names there is always a second best, so only equally good guesses are shown.
     let best = near.first().map(|first| distance(&name, first));

@@ -20,7 +20,7 @@ pub(super) fn advice(path: &str) -> Option<&'static str> {
     between.pop();
     let windows = between.into_iter().any(is_a_variable);
     (unix || windows).then_some(
-        "seems to hold a variable such as ${NAME}, and variables are not replaced here; write the path that it stands for",
+        "seems to hold a variable such as ${NAME}, and variables are not replaced here; write the path itself",
     )
 }
 
@@ -31,16 +31,16 @@ impl Section<'_> {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<Located<T>> {
-        let mut told = None;
+        let mut hint = None;
         let found = self.parsed(key, |path| {
-            told = advice(path);
-            parse(path).map_err(|error| match told {
-                Some(told) => format!("{error}; the path {told}"),
+            hint = advice(path);
+            parse(path).map_err(|error| match hint {
+                Some(hint) => format!("{error}; the path {hint}"),
                 None => error.to_string(),
             })
         });
-        if let (Some(told), Some(found)) = (told, &found) {
-            self.doubtful(key, &found.origin, told);
+        if let (Some(hint), Some(found)) = (hint, &found) {
+            self.doubtful(key, &found.origin, hint);
         }
         found
     }

@@ -105,7 +105,7 @@ pub(super) fn is_a_variable(text: &str) -> bool {
     begins && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Whether a text may be a secret that somebody pasted in place of the name of a variable or a file. Zoho's secrets, API
+/// Whether a text may be a secret that a person pasted instead of the name of a variable or a file. Zoho's secrets, API
 /// keys and hashes mix digits and letters; names hardly do.
 pub(super) fn may_be_a_secret(text: &str) -> bool {
     let mixed = |word: &str| {

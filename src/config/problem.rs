@@ -4,7 +4,7 @@
 
 use std::{cell::RefCell, collections::BTreeSet, fmt, sync::Arc};
 
-/// How many problems are shown. Nobody reads more at once, and a file of another format has one on every line.
+/// How many problems are shown. People cannot use more at once, and a file of another format has one on every line.
 const MOST_SHOWN: usize = 50;
 
 /// How many characters of a key and of a message are shown. The longest messages list the keys of a table.

@@ -40,15 +40,14 @@ pub(super) fn override_fields(section: &mut Section<'_>, route: &mut Route) {
         // The calls of the older pages take any method.
         _ if !is_get => Some("only the answers of a GET route can be served again; expected \"0s\""),
         false => Some(
-            "the call may change something at Zoho, which a kept answer would not; expected \"0s\", or reads = true beside it",
+            "the call may change something at Zoho, which a cached answer would not; expected \"0s\", or also reads = true",
         ),
         true => None,
     };
     if let Some(cache) = period(section, "cache", uncacheable) {
         route.cache = cache;
     }
-    let uncached =
-        route.cache.is_zero().then_some("nothing is kept without cache; expected \"0s\", or cache beside it");
+    let uncached = route.cache.is_zero().then_some("nothing is cached without cache; expected \"0s\", or also cache");
     if let Some(stale) = period(section, "stale_if_error", uncached) {
         route.stale_if_error = stale;
     }

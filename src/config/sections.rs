@@ -44,7 +44,7 @@ pub(super) fn proxy(section: &mut Section<'_>, anonymous: bool, around: &Surroun
         }
         if let Some(other) = addresses.iter().find(|other| other.overlaps(&address)) {
             let fault = if *other == address {
-                "stands there twice"
+                "is listed twice"
             } else {
                 "has the port and an address of another entry: expected a port of its own"
             };

@@ -100,7 +100,7 @@ fn unquoted(text: &str, at: usize) -> Option<String> {
         '"' | '\'' => None,
         '#' => Some(format!("the value is missing; expected one such as {example}")),
         '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{2018}' | '\u{2019}' | '\u{ab}' | '\u{bb}' => {
-            Some(format!("these are no quotes of TOML; expected straight ones: {example}"))
+            Some(format!("these are not TOML quotes; expected straight ones: {example}"))
         }
         ']' | '}' | ',' => None,
         _ => Some(format!("the quotes are missing: expected {example}")),
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn says_where_quotes_are_missing() {
-        let told = |text: &str| {
+        let message = |text: &str| {
             let mut findings = Findings::default();
             parse(&Arc::from("f"), text, &mut findings);
             findings.into_result().unwrap_err().problems()[0].to_string()
@@ -253,10 +253,10 @@ mod tests {
             ("[state]\ndir = \u{201c}/var/lib/x\u{201d}", "expected straight ones: dir = \"...\""),
             ("[state]\ndir = # none yet", "the value is missing"),
         ] {
-            assert!(told(text).contains(expected), "{text}: {}", told(text));
+            assert!(message(text).contains(expected), "{text}: {}", message(text));
         }
         for text in ["[state]\ndir = \"/var", "[state]\ndir: x", "[state\n", "a = \"x\" y", "a = 'x", "= 1", "x"] {
-            assert!(!told(text).contains("quotes are missing"), "{text}: {}", told(text));
+            assert!(!message(text).contains("quotes are missing"), "{text}: {}", message(text));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Whole configurations: good ones here, what goes wrong beside.
+//! Whole configurations: valid ones here, mistakes in the other files.
 
 mod callers;
 mod environment;
@@ -246,7 +246,7 @@ fn every_key_is_taken() {
     let count = route(&config, "calendar.events.count-events");
     assert_eq!((count.product, count.methods.len(), count.threshold), (Product::Calendar, 2, None));
     assert_eq!((count.validation, count.note.as_deref()), (Validation::Off, Some("seen in a newsletter")));
-    // Of its own accord a call that lists COUNT would be none.
+    // Without the key, a call that lists COUNT would not count as a read.
     assert!(count.reads && !merge.reads);
     assert!(count.source.ends_with("count.html") && count.templates().count() == 2);
 
@@ -264,16 +264,16 @@ fn calls_that_contradict_each_other_are_told_with_both_names() {
     let twins =
         [extra("people.x.a-b", share), extra("people.x.c-d", "/api/x"), extra("people.x.e-f", "/api/x")].concat();
     let moved = "[routes.\"people.cases.add-case\"]\npath = \"/api/hrcases/viewcase\"\n";
-    // A literal beside a parameter is no contradiction: it goes before.
+    // A literal next to a parameter is not ambiguous: it takes precedence.
     let literal = extra("people.x.g-h", "/api/v1/courses/new/share");
     let errors = bad(&with_account(&format!("{twins}{moved}{literal}")), &[]);
-    let told = |id: &str, other: &str| format!("routes: {id} answers to the same method and path as {other}");
+    let message = |id: &str, other: &str| format!("routes: {id} answers to the same method and path as {other}");
     assert_eq!(
         lines(&errors),
         [
-            format!("gateway.toml:1:1: {}", told("people.x.a-b", "people.lms.share-course")),
-            format!("gateway.toml:9:1: {}", told("people.x.e-f", "people.x.c-d")),
-            format!("gateway.toml:13:9: {}", told("people.cases.get-case", "people.cases.add-case")),
+            format!("gateway.toml:1:1: {}", message("people.x.a-b", "people.lms.share-course")),
+            format!("gateway.toml:9:1: {}", message("people.x.e-f", "people.x.c-d")),
+            format!("gateway.toml:13:9: {}", message("people.cases.get-case", "people.cases.add-case")),
         ]
     );
 }
@@ -315,7 +315,7 @@ fn sockets_start_at_the_files_folder() {
     // What a socket's path may take is taken by all of it.
     let folder = format!("/{}", "x".repeat(95));
     assert!(read(&folder, "\"unix:proxy.sock\"", &[]).is_ok());
-    let told = lines(&read(&folder, "\"unix:proxy1.sock\"", &[]).unwrap_err());
+    let message = lines(&read(&folder, "\"unix:proxy1.sock\"", &[]).unwrap_err());
     let words = "expected a path of 1 to 107 bytes after \"unix:\", together with the folder that it starts at";
-    assert_eq!(told, [format!("{folder}/gateway.toml:1:16: proxy.listen: {words}")]);
+    assert_eq!(message, [format!("{folder}/gateway.toml:1:16: proxy.listen: {words}")]);
 }

@@ -2,7 +2,7 @@
 
 use super::Config;
 
-/// How many warnings are shown. Nobody reads more at once.
+/// How many warnings are shown. People cannot use more at once.
 const MOST: usize = 100;
 
 impl Config {

@@ -611,7 +611,7 @@ fn found_in(dir: &Path) -> StartState {
         let entry = entry.unwrap();
         fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
     }
-    Store::open(copy.path()).unwrap().memory
+    Store::open(copy.path()).unwrap().start_state
 }
 
 /// With a real clock: a paused clock would advance while the journal's thread works.
@@ -662,6 +662,6 @@ async fn no_call_is_sent_until_the_store_works_again() {
     assert_eq!(journal.health(), Health::Good);
     journal.close().await;
     drop(limiter);
-    let StartState::Kept(rows) = Store::open(&dir).unwrap().memory else { panic!("not kept") };
+    let StartState::Kept(rows) = Store::open(&dir).unwrap().start_state else { panic!("not kept") };
     assert_eq!(rows[&Key::default()].lock, None, "the complete state was written again");
 }

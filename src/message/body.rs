@@ -1,8 +1,8 @@
 //! The one body type of the gateway, for requests and answers.
 //!
-//! The part that a layer has read is held as bytes; the rest streams from its connection. What limits, inspects or times
-//! a streamed body is a field here, not a wrapper: a wrapper would cost each request an allocation and each piece of a
-//! body a dynamic call.
+//! The part that a layer has read is held as bytes; the rest streams from its connection. The features that limit,
+//! inspect or time a streamed body are fields here, not wrappers: a wrapper would cost each request an allocation and
+//! each piece of a body a dynamic call.
 
 use std::{
     collections::VecDeque,
@@ -29,7 +29,7 @@ pub struct Body {
     counted: Option<OwnedSemaphorePermit>,
     rest: Option<Incoming>,
     trailers: Option<HeaderMap>,
-    /// Removes trailer fields that must not be passed on, as from headers.
+    /// Removes trailer fields that must not be passed on, as is done for headers.
     clean: Option<fn(&mut HeaderMap)>,
     /// How many more bytes `rest` may have; `None` means any number.
     allowed: Option<u64>,
@@ -38,7 +38,7 @@ pub struct Body {
     /// Held until the body is written, so that a drain waits for it.
     in_flight: Option<TaskTrackerToken>,
     /// May refuse parts of the rest.
-    screen: Option<Screen>,
+    filter: Option<Filter>,
     /// Observes all data.
     witness: Option<Arc<dyn Witness>>,
 }
@@ -53,13 +53,13 @@ pub trait Witness: std::fmt::Debug + Send + Sync {
 }
 
 /// Decides for each piece of a body's rest whether it may pass.
-struct Screen(Box<Passes>);
+struct Filter(Box<Passes>);
 
 type Passes = dyn FnMut(&[u8]) -> bool + Send + Sync;
 
-impl std::fmt::Debug for Screen {
+impl std::fmt::Debug for Filter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Screen")
+        f.write_str("Filter")
     }
 }
 
@@ -114,7 +114,7 @@ impl Body {
     /// Ends the body in [`BodyError::Refused`] before the first piece of the rest that `passes` rejects.
     #[must_use]
     pub fn screened(mut self, passes: impl FnMut(&[u8]) -> bool + Send + Sync + 'static) -> Self {
-        self.screen = Some(Screen(Box::new(passes)));
+        self.filter = Some(Filter(Box::new(passes)));
         self
     }
 
@@ -206,7 +206,7 @@ impl Body {
             let left = allowed.checked_sub(data.len() as u64).ok_or(BodyError::TooLarge)?;
             self.allowed = Some(left);
         }
-        if let (Some(Screen(passes)), Some(data)) = (&mut self.screen, frame.data_ref())
+        if let (Some(Filter(passes)), Some(data)) = (&mut self.filter, frame.data_ref())
             && !passes(data)
         {
             return Poll::Ready(Some(Err(BodyError::Refused)));
@@ -246,7 +246,7 @@ pub enum BodyError {
     /// The body exceeds its limit.
     #[error("the body is larger than allowed")]
     TooLarge,
-    /// The screen rejected the next piece.
+    /// The filter rejected the next piece.
     #[error("the body has something that may not pass")]
     Refused,
 }

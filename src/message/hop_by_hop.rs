@@ -4,9 +4,9 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::list::{Quotes, split};
 
-/// Removes the fields that `Connection` names (RFC 9110 section 7.6.1), except those to be `kept`: they are for the
-/// receiver of the message only. A request loses them before any layer reads them, so that no layer decides by a field
-/// that is not sent.
+/// Removes the fields that `Connection` names (RFC 9110 section 7.6.1), except those that `kept` accepts: they are for
+/// the receiver of the message only. A request loses them before any layer reads them, so that no layer decides by a
+/// field that is not sent.
 pub fn take_connection_options(headers: &mut HeaderMap, kept: impl Fn(&str) -> bool) {
     if !headers.contains_key(header::CONNECTION) {
         return;

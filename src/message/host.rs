@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_told_from_others() {
+    fn this_machine_differs_from_others() {
         for host in ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost", "LOCALHOST"] {
             assert!(is_loopback(host) && is_local(host), "{host}");
         }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn private_names_are_those_that_the_public_dns_never_has() {
+    fn private_names_never_exist_in_the_public_dns() {
         for name in [
             "gateway",
             "localhost",

@@ -138,7 +138,7 @@ pub fn fault(name: &str) -> Fault {
     /// A name can be as long as a body.
     const SHOWN: usize = 100;
     let parameter = name.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    let detail = "could make another call of this one; send the method and the path that are meant".to_owned();
+    let detail = "could turn the call into another one; send the intended method and path".to_owned();
     Fault { parameter, pointer: String::new(), detail }
 }
 
@@ -179,7 +179,7 @@ fn is_in(name: &str) -> bool {
     found(&skeleton(name, None)) || (!plain && found(&skeleton(name, Some(OTHER))))
 }
 
-// A skeleton has the letters and digits of a name, and these signs.
+// A skeleton consists of the letters and digits of a name, and these signs.
 
 /// `_` and `-`, and what some servers decode to them.
 const JOINER: u8 = b'-';
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_read_as_generously_as_any_server_would() {
+    fn parameters_are_read_as_the_most_generous_server_does() {
         for pairs in [
             "_method=DELETE",
             "a=1&_METHOD=x",

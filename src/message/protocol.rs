@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
-/// What is wrong with a request. The answer names it, and the connection ends with the answer.
+/// An error in a request. The answer names it, and the connection ends with the answer.
 ///
 /// Where RFC 9112 lets a server choose between repairing and refusing, the gateway refuses: what one server repairs,
 /// the next one may read differently.

@@ -7,11 +7,11 @@ use std::{
     path::Path,
 };
 
-/// Replaces the file at `path`, for its owner alone, and makes it durable. `draft` is a path in the same folder; what
-/// is there is removed, since a process that died may have left it.
+/// Replaces the file at `path`, readable only by its owner, and makes it durable. `draft` is a path in the same folder;
+/// a file there is removed, since a process that died may have left it.
 ///
 /// # Errors
-/// When the file cannot be written. The old content is then still there, unless only the folder could not be synced.
+/// When the file cannot be written. The old content is then still in place, unless only the sync of the folder failed.
 pub fn replace(path: &Path, draft: &Path, content: &[u8]) -> io::Result<()> {
     match fs::remove_file(draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -29,7 +29,7 @@ pub fn replace(path: &Path, draft: &Path, content: &[u8]) -> io::Result<()> {
 /// Makes a new, renamed or removed name in the folder of `path` durable.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }

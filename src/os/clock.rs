@@ -85,7 +85,7 @@ impl Anchor {
     pub fn instant(&self, nanos: i64) -> Instant {
         let span = Duration::from_nanos(nanos.abs_diff(self.before));
         if nanos < self.before {
-            // Nothing waits for a moment before the clock began.
+            // A moment before the clock began is not needed exactly.
             self.instant.checked_sub(span).unwrap_or(self.instant)
         } else {
             self.instant.checked_add(span).unwrap_or_else(|| self.instant + FAR_FUTURE)
@@ -100,7 +100,7 @@ impl Anchor {
 // === impl BootId ===
 
 impl BootId {
-    /// The id of this process's clock; `None` when the system does not tell, and then numbers cannot be compared.
+    /// The id of this process's clock; `None` when the system does not provide it, and then numbers cannot be compared.
     #[must_use]
     pub fn current() -> Option<Self> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -145,7 +145,7 @@ fn saturated(span: Duration) -> i64 {
     i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Enough readings that one of them is not interrupted.
+/// Enough readings that at least one is not interrupted.
 const READINGS: usize = 5;
 
 /// Longer than any process runs, and still within every clock.
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_anchor_translates_both_ways() {
+    fn an_anchor_converts_both_ways() {
         let anchor = Anchor::at(now(), 1_000);
         for nanos in [1_000, 0, -5_000_000_000, 90_000_000_000] {
             assert_eq!(anchor.nanos(anchor.instant(nanos)), nanos);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_clock_can_hold_saturates() {
+    fn unrepresentable_times_saturate() {
         let anchor = Anchor::at(now(), 0);
         assert!(anchor.instant(i64::MAX) > anchor.instant + Duration::from_secs(1 << 30));
         assert!(anchor.instant(i64::MIN) <= anchor.instant);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn two_anchors_of_one_clock_agree_and_err_to_the_later_side() {
+    fn two_anchors_of_one_clock_agree_and_err_late() {
         let (first, second) = (Anchor::drop_here(), Anchor::drop_here());
         for seconds in [0, 1, 3_600] {
             let instant = first.instant + Duration::from_secs(seconds);
@@ -192,12 +192,12 @@ mod tests {
         let boot_id = |boot, monotonic| BootId::of(boot, &offsets(monotonic));
         let here = boot_id("a\n", "0         0");
         assert!(here.is_some());
-        assert_eq!(here, boot_id("a", "0 0"), "spaces mean nothing");
+        assert_eq!(here, boot_id("a", "0 0"), "spaces are ignored");
         for (boot, monotonic) in [("b", "0 0"), ("a", "61 0"), ("a", "-61 0"), ("a", "0 1")] {
             assert!(boot_id(boot, monotonic).is_some_and(|other| Some(other) != here), "{boot} {monotonic}");
         }
         let (one, other) = (boot_id("a", "-1 500"), BootId::of("a", "boottime 7 0\nmonotonic -1 500\n"));
-        assert!(one.is_some() && one == other, "no other clock counts");
+        assert!(one.is_some() && one == other, "only the monotonic clock counts");
     }
 
     #[test]
@@ -210,9 +210,9 @@ mod tests {
         assert_eq!(BootId::of(" \n", "monotonic 0 0"), None);
     }
 
-    /// An earlier version named the namespace by its number, which has to count as another clock.
+    /// An earlier version named the namespace by its number; such an id must count as another clock.
     #[test]
-    fn an_id_of_the_former_form_is_another() {
+    fn an_id_of_the_former_form_is_another_clock() {
         let boot = "6f8c2c1e-0000-4000-8000-000000000000";
         let here = BootId::of(boot, "monotonic 0 0").map(|boot_id| boot_id.as_str().to_owned());
         assert_ne!(here, Some(format!("{boot} time:[4026531834]")));

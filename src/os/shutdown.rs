@@ -1,4 +1,4 @@
-//! Shutdown: first no new work, then, at the end of the drain, no work at all.
+//! Shutdown: first no new work is accepted, then, at the end of the drain, all work ends.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio_util::{
 };
 
 /// How long a drain waits for the rest of a body or for a token.
-const MOMENT: Duration = Duration::from_secs(2);
+const DRAIN_MARGIN: Duration = Duration::from_secs(2);
 
 /// The state of a shutdown; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -19,28 +19,28 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Begins the drain: no new work from here on.
+    /// Starts the drain: new work is rejected from now on.
     pub fn drain(&self) {
         self.draining.cancel();
         self.in_flight.close();
     }
 
-    /// Whether new work is refused.
+    /// Whether new work is rejected.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
     }
 
-    /// Resolves when the drain begins.
+    /// Resolves when the drain starts.
     pub async fn draining(&self) {
         self.draining.cancelled().await;
     }
 
-    /// Resolves a moment after the drain has begun, so that the rest of a body or a token can arrive. Called later, it
-    /// waits a moment from then on.
+    /// Resolves 2 s after the drain has started, so that the rest of a body or a token can arrive. A later call waits 2
+    /// s from then on.
     pub async fn impatient(&self) {
         self.draining().await;
-        tokio::time::sleep(MOMENT).await;
+        tokio::time::sleep(DRAIN_MARGIN).await;
     }
 
     /// Ends all work.
@@ -48,7 +48,7 @@ impl Shutdown {
         self.cut_off.cancel();
     }
 
-    /// Resolves when all work has to end.
+    /// Resolves when all work must end.
     pub async fn cut_off(&self) {
         self.cut_off.cancelled().await;
     }
@@ -58,7 +58,7 @@ impl Shutdown {
         self.in_flight.token()
     }
 
-    /// Resolves when the drain has begun and no request is in flight.
+    /// Resolves when the drain has started and all requests have ended.
     pub async fn drained(&self) {
         self.in_flight.wait().await;
     }

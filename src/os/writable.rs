@@ -16,7 +16,7 @@ const MOST_LINKS: usize = 40;
 /// Creates a file in an existing folder and removes it.
 ///
 /// # Errors
-/// What the system says, also when the path does not lead to a folder.
+/// The system's error, also when the path does not lead to a folder.
 pub fn file_in(folder: &Path) -> io::Result<()> {
     let path = folder.join(format!(".zoho-gateway-check-{}", std::process::id()));
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
@@ -32,7 +32,7 @@ pub fn file_in(folder: &Path) -> io::Result<()> {
 /// system follows it when it creates the file.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn file_at(path: &Path) -> io::Result<()> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -48,7 +48,7 @@ pub fn file_at(path: &Path) -> io::Result<()> {
 /// Creates a missing folder with its parents and a file in it, and removes all of them.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return file_in(path);

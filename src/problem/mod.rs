@@ -1,4 +1,4 @@
-//! Why the gateway itself answers a call instead of Zoho.
+//! Problems: the gateway answers a call itself instead of Zoho.
 //!
 //! A layer returns a [`Refusal`]. [`table`] has a row for each problem type, and [`respond`] turns a refusal into HTTP.
 //! A new problem type needs a variant of [`Cause`], its row, its detail and a row in `docs/`; the compiler asks for the

@@ -9,7 +9,7 @@ use crate::{ledger::Allowance, zoho::catalogue::RouteId};
 
 /// The threshold: name, calls, window in seconds.
 pub const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// What is left of the threshold and when the next slot comes back.
+/// What is left of the threshold and when the next slot is free.
 pub const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Both fields.
@@ -65,7 +65,7 @@ mod tests {
     use crate::ledger::Quota;
 
     #[test]
-    fn tells_threshold_rest_and_return() {
+    fn writes_threshold_rest_and_return() {
         let mut headers = HeaderMap::new();
         let requests = NonZeroU32::new(30).unwrap();
         let (window, reset) = (Duration::from_secs(60), Some(Duration::from_millis(1001)));

@@ -1,4 +1,4 @@
-//! The table of problem types: what every refusal of one type has in common. Details that need data are in
+//! The table of problem types: the common part of all refusals of one type. Details that need data are in
 //! [`super::respond`].
 
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub struct ProblemType {
     pub retry_after: Option<Duration>,
 }
 
-// The error types for what happens here. What happens on the way to Zoho has its own, see `UpstreamFault`.
+// The error types for events inside the gateway. Events on the way to Zoho have their own, see `UpstreamFault`.
 const BAD: &str = "http_request_error";
 const DENIED: &str = "http_request_denied";
 const NOT_FOUND: &str = "destination_not_found";
@@ -48,7 +48,7 @@ const AFTER_A_RESTART: Duration = Duration::from_secs(5);
 macro_rules! table {
     ($($row:ident = $kind:expr;)*) => {
         $(const $row: ProblemType = $kind;)*
-        /// The names of all problems; a name stands here once for each of its rows.
+        /// The names of all problems; a name occurs once for each of its rows.
         pub const NAMES: &[&str] = &[$($row.name),*];
     };
 }
@@ -95,7 +95,7 @@ table! {
     ISSUER_UNAVAILABLE = unavailable("issuer-unavailable", OUR_FAULT, "The keys of the token's issuer are unavailable");
     SHUTTING_DOWN = unavailable("shutting-down", UNAVAILABLE, "The gateway is shutting down")
         .retry_after(AFTER_A_RESTART);
-    // RFC 9111 section 5.2.1.7 wants this status.
+    // RFC 9111 section 5.2.1.7 requires this status.
     NOT_CACHED = row(StatusCode::GATEWAY_TIMEOUT, "not-cached", NO_ERROR, "The cache has no usable answer");
     // 5xx on the way to Zoho
     UNREACHABLE = row(StatusCode::BAD_GATEWAY, "upstream-unreachable", UNAVAILABLE, "No connection to Zoho").passing();
@@ -119,7 +119,7 @@ table! {
 }
 
 impl Cause {
-    /// The row of the table, with what this refusal knows better.
+    /// The row of the table, completed with the data of this refusal.
     #[must_use]
     pub fn problem_type(&self) -> ProblemType {
         match self {

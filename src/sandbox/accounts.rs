@@ -1,21 +1,23 @@
-//! Zoho Accounts: where clients are let in, and the token endpoint, with its failures under HTTP 200.
+//! Zoho Accounts: the consent page and the token endpoint, with its failures under HTTP 200.
 
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::answer::Answer;
-use super::codes::{Grant, Refused};
-use super::consent;
-use super::login::Login;
-use super::request::Arrival;
-use super::world::{Sandbox, World};
-use super::{CLIENT_ID, CLIENT_SECRET};
+use super::{
+    CLIENT_ID, CLIENT_SECRET,
+    answer::Answer,
+    codes::{Grant, Refused},
+    consent,
+    login::Login,
+    request::Arrival,
+    world::{Sandbox, World},
+};
 use crate::os::clock;
 
-/// The host Zoho names in every token answer; it is neither People's nor Calendar's.
+/// The host that Zoho names in every token answer; it differs from People's and Calendar's.
 const API_DOMAIN: &str = "https://www.zohoapis.com";
 
-/// The scopes of a refresh token that was issued for nothing in particular: everything that the pages of the two products
+/// The scopes of a refresh token that was issued without particular scopes: all that the pages of the two products
 /// name.
 const SCOPE: &str = "ZOHOPEOPLE.attendance.ALL ZOHOPEOPLE.automation.ALL ZOHOPEOPLE.compensation.ALL \
     ZOHOPEOPLE.dashboard.ALL ZOHOPEOPLE.employee.ALL ZOHOPEOPLE.files.ALL ZOHOPEOPLE.form.ALL ZOHOPEOPLE.forms.ALL \
@@ -24,13 +26,11 @@ const SCOPE: &str = "ZOHOPEOPLE.attendance.ALL ZOHOPEOPLE.automation.ALL ZOHOPEO
     ZohoCalendar.event.ALL ZohoCalendar.freebusy.ALL ZohoCalendar.group.ALL ZohoCalendar.notification.ALL \
     ZohoCalendar.resources.ALL ZohoCalendar.search.ALL ZohoCalendar.settings.ALL";
 
-/// Answers a call of Zoho Accounts.
+/// Answers a call to Zoho Accounts.
 pub(super) async fn answer(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
-    let segments = arrival.segments();
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    match segments.as_slice() {
+    match arrival.segments().as_slice() {
         ["oauth", "v2", "token"] if arrival.method == Method::POST => {
-            // The token exists from here on; the delay is the answer's way back, which shortens what is left of it.
+            // The token exists from now on; the delay is the way back of the answer, which shortens its remaining life.
             let answer = grant(sandbox, arrival);
             tokio::time::sleep(sandbox.settings.token_delay).await;
             answer
@@ -42,8 +42,7 @@ pub(super) async fn answer(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
     }
 }
 
-/// One request for a token. Every call that names a refresh token counts against it, also one that fails for another
-/// reason.
+/// A token request. Every request that names a refresh token counts against it, even if it fails for another reason.
 fn grant(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
     let refresh_token = arrival.parameter("refresh_token").unwrap_or_default();
     let login = Login::of(&refresh_token);
@@ -65,7 +64,7 @@ fn grant(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
     match arrival.parameter("grant_type").as_deref() {
         Some("refresh_token") => refresh(sandbox, world, login, &refresh_token),
         Some("authorization_code") => redeem(sandbox, world, arrival),
-        // What Zoho says here was nowhere to be read; the word is the one its users remember.
+        // Zoho's real answer is undocumented; this is the word that its users report.
         _ => failure("general_error"),
     }
 }
@@ -79,7 +78,7 @@ fn refresh(sandbox: &Sandbox, world: &mut World, login: Option<Login>, refresh_t
     granted(sandbox, world, &login, &scope)
 }
 
-/// The authorisation code grant: an access token, and the refresh token of a login of its own.
+/// The authorisation code grant: an access token, and a refresh token of a new login.
 fn redeem(sandbox: &Sandbox, world: &mut World, arrival: &Arrival) -> Answer {
     let code = arrival.parameter("code").unwrap_or_default();
     let redirect_uri = arrival.parameter("redirect_uri");
@@ -88,7 +87,7 @@ fn redeem(sandbox: &Sandbox, world: &mut World, arrival: &Arrival) -> Answer {
         Err(Refused::Code) => return failure("invalid_code"),
         Err(Refused::RedirectUri) => return failure("invalid_redirect_uri"),
     };
-    let refresh_token = world.tokens.admit(scope.clone(), &mut world.random);
+    let refresh_token = world.tokens.issue_refresh_token(scope.clone(), &mut world.random);
     let Some(login) = Login::of(&refresh_token) else { return failure("general_error") };
     let mut answer = granted(sandbox, world, &login, &scope);
     if refreshable {
@@ -111,14 +110,12 @@ fn granted(sandbox: &Sandbox, world: &mut World, login: &Login, scope: &str) -> 
 
 fn revoke(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
     let refresh_token = arrival.parameter("token").unwrap_or_default();
-    let Some(login) = Login::of(&refresh_token) else {
-        return failure("invalid_code");
-    };
+    let Some(login) = Login::of(&refresh_token) else { return failure("invalid_code") };
     sandbox.world().tokens.revoke(&login, &refresh_token);
     Answer::ok(json!({"status": "success"}))
 }
 
-/// A failure as Zoho Accounts tells it: under HTTP 200.
+/// A failure in Zoho Accounts' form: under HTTP 200.
 fn failure(error: &str) -> Answer {
     Answer::ok(json!({"error": error}))
 }

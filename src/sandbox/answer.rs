@@ -1,20 +1,21 @@
-//! An answer: a status and a JSON body, dressed as Zoho dresses it.
+//! An answer: a status and a JSON body, with Zoho's headers.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Response, StatusCode};
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, LOCATION, SET_COOKIE, X_CONTENT_TYPE_OPTIONS},
+};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use super::api::Product;
-use super::random::Random;
+use super::{api::Product, random::Random};
 
 /// A status and a JSON body.
 #[derive(Debug, PartialEq)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Value,
-    /// Where to go instead.
+    /// The target of a redirect.
     location: Option<String>,
 }
 
@@ -35,12 +36,12 @@ impl Answer {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, json!({"error": "method_not_allowed"}))
     }
 
-    /// Sends the user's browser elsewhere.
+    /// A redirect for the user's browser.
     pub(super) fn found(location: String) -> Self {
         Self { status: StatusCode::FOUND, body: json!({}), location: Some(location) }
     }
 
-    /// As a response of Accounts or the control plane.
+    /// The response of Accounts or the control plane.
     pub(super) fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.body.to_string().into()));
         *response.status_mut() = self.status;
@@ -53,8 +54,8 @@ impl Answer {
         response
     }
 
-    /// As a response of a product: each answer sets a load balancer's cookie and an anti-forgery one, which are Zoho's
-    /// business with whoever holds the token and must go no further.
+    /// The response of a product: each answer sets a cookie of the load balancer and an anti-forgery cookie. They
+    /// concern only Zoho and the holder of the token, so the gateway must not pass them on.
     pub(super) fn with_cookies(self, product: Product, random: &mut Random) -> Response<Full<Bytes>> {
         let mut response = self.into_response();
         let (balancer, forgery) = match product {

@@ -1,8 +1,8 @@
-//! Which part of Zoho a path belongs to, and which API is counted for it.
+//! The part of Zoho that a path belongs to, and the API that it counts for.
 
 use http::Method;
 
-/// Who answers a path.
+/// The part that answers a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     /// The sandbox itself.
@@ -20,7 +20,7 @@ pub(super) enum Product {
     Calendar,
 }
 
-/// What is counted: a method and a path template, whatever the id in the path says.
+/// The unit of counting: a method and a path template, independent of the id in the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Api {
     ShareCourse,
@@ -32,16 +32,15 @@ pub(super) enum Api {
     CalendarOther,
 }
 
-/// What stands after `/api/v1/` in every documented path of Calendar, and in none of People.
+/// The first segment after `/api/v1/` in every documented path of Calendar; no path of People has one of them.
 const CALENDAR_ROOTS: [&str; 7] =
     ["calendars", "events", "groups", "notification", "resources", "settings", "smartadd"];
 
 impl Part {
-    /// Tells by the decoded segments of the path. In reality three hosts tell them apart; here People takes what is
-    /// left, having by far the most paths.
-    pub(super) fn of(segments: &[String]) -> Self {
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        match segments.as_slice() {
+    /// Decides by the decoded segments of the path. In reality the three parts have different hosts; here all other
+    /// paths belong to People, which has by far the most.
+    pub(super) fn of(segments: &[&str]) -> Self {
+        match segments {
             ["__sandbox", ..] => Self::Control,
             ["oauth", ..] => Self::Accounts,
             ["api", "v1", root, ..] if CALENDAR_ROOTS.contains(root) => Self::Product(Product::Calendar),
@@ -61,10 +60,9 @@ impl Api {
         Self::CalendarOther,
     ];
 
-    /// Looks at decoded segments, so that no spelling of a path escapes its count.
-    pub(super) fn of(product: Product, method: &Method, segments: &[String]) -> Self {
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        match (product, method.as_str(), segments.as_slice()) {
+    /// Decides by decoded segments, so that each spelling of a path counts.
+    pub(super) fn of(product: Product, method: &Method, segments: &[&str]) -> Self {
+        match (product, method.as_str(), segments) {
             (Product::People, "PUT", ["api", "v1", "courses", _, "share"]) => Self::ShareCourse,
             (Product::People, "GET", ["api", "v1", "courses", _, "share"]) => Self::SharedUsers,
             (Product::People, "DELETE", ["api", "v1", "courses", _, "share"]) => Self::RemoveShare,
@@ -75,7 +73,7 @@ impl Api {
         }
     }
 
-    /// The name in the statistics, and the one by which a test locks it.
+    /// The name in the statistics and in lock commands.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::ShareCourse => "PUT /api/v1/courses/{id}/share",

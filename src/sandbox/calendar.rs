@@ -1,17 +1,15 @@
-//! Zoho Calendar: with whom a calendar is shared, and one answer for everything else.
+//! Zoho Calendar: the shares of a calendar, and one answer for everything else.
 //!
-//! Calendar's page shows its success only. How it words a failure is not documented, so the error codes here follow
-//! the shape that was measured, with words of our own.
+//! Calendar's page shows only its success. The form of its failures is not documented, so the error codes here use the
+//! measured shape, with words of our own.
 
 use http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer::Answer;
-use super::refusal;
-use super::request::Arrival;
+use super::{answer::Answer, refusal, request::Arrival};
 
-/// One user or group that a calendar is shared with.
+/// A user or group that a calendar is shared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Share {
     with: Sharer,
@@ -24,7 +22,7 @@ enum Sharer {
     Group(String),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Privilege {
     Freebusy,
@@ -61,15 +59,11 @@ struct ShareData {
 
 /// `PUT .../share`: adds, edits or deletes one share.
 ///
-/// Editing what is not there adds it, and deleting it succeeds: nothing is known of Zoho doing otherwise, and the
-/// page's own sample edits without having added.
+/// Editing a missing share adds it, and deleting it succeeds: there is no evidence that Zoho does otherwise, and the
+/// page's own sample edits without adding first.
 pub(super) fn share(shares: &mut Vec<Share>, arrival: &Arrival) -> Answer {
-    let Some(data) = arrival.parameter("shareData") else {
-        return invalid("shareData is missing.");
-    };
-    let Ok(data) = serde_json::from_str::<ShareData>(&data) else {
-        return invalid("shareData is invalid.");
-    };
+    let Some(data) = arrival.parameter("shareData") else { return invalid("shareData is missing.") };
+    let Ok(data) = serde_json::from_str::<ShareData>(&data) else { return invalid("shareData is invalid.") };
     let with = match sharer(&data) {
         Ok(with) => with,
         Err(fault) => return invalid(fault),
@@ -81,19 +75,19 @@ pub(super) fn share(shares: &mut Vec<Share>, arrival: &Arrival) -> Answer {
     Answer::ok(json!({"share": [{"message": "Updated Successfully", "status": "success"}]}))
 }
 
-/// `GET .../share`. What is written as `mailid` is read as `emailid`.
+/// `GET .../share`. The field `mailid` is returned as `emailid`.
 pub(super) fn shares(shares: &[Share]) -> Answer {
     let shares: Vec<Value> = shares
         .iter()
         .map(|share| match &share.with {
-            Sharer::User(address) => json!({"emailid": address, "privilege": share.privilege.as_str()}),
-            Sharer::Group(id) => json!({"zgid": id, "privilege": share.privilege.as_str()}),
+            Sharer::User(address) => json!({"emailid": address, "privilege": share.privilege}),
+            Sharer::Group(id) => json!({"zgid": id, "privilege": share.privilege}),
         })
         .collect();
     Answer::ok(json!({"share": shares}))
 }
 
-/// Every other call: no calendars.
+/// Every other call: an empty list of calendars.
 pub(super) fn other() -> Answer {
     Answer::ok(json!({"calendars": []}))
 }
@@ -107,7 +101,7 @@ fn sharer(data: &ShareData) -> Result<Sharer, &'static str> {
         Kind::Group if matches!(data.privilege, Some(Privilege::Moderate | Privilege::Delegate)) => {
             Err("privilege is not available for groups.")
         }
-        // The parameter table says long, the sample quotes it.
+        // The parameter table says long, the sample has a string.
         Kind::Group => match &data.zgid {
             Some(Value::Number(id)) if id.is_u64() => Ok(Sharer::Group(id.to_string())),
             Some(Value::String(id)) if id.parse::<u64>().is_ok() => Ok(Sharer::Group(id.clone())),
@@ -118,15 +112,4 @@ fn sharer(data: &ShareData) -> Result<Sharer, &'static str> {
 
 fn invalid(description: &str) -> Answer {
     refusal::calendar(StatusCode::BAD_REQUEST, "INVALID_DATA", description)
-}
-
-impl Privilege {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Freebusy => "freebusy",
-            Self::View => "view",
-            Self::Moderate => "moderate",
-            Self::Delegate => "delegate",
-        }
-    }
 }

@@ -1,36 +1,35 @@
-//! Authorisation codes: good once, for two minutes, and only for the redirect URI that they were sent to.
+//! Authorisation codes: valid once, for two minutes, and only for the redirect URI that they were sent to.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
 use super::random::Random;
 
-/// "Two minutes" on CRM's pages of version 3, three on those of version 8; the strict reading.
+/// "Two minutes" on CRM's pages of version 3, three on those of version 8; this is the stricter value.
 const LIFE: Duration = Duration::from_secs(2 * 60);
 
-/// What a code is good for.
+/// What a code grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Grant {
-    /// Where the code was sent; `None` for a self client's, which is not sent anywhere.
+    /// Where the code was sent; `None` for the code of a self client, which is not sent anywhere.
     pub(super) redirect_uri: Option<String>,
-    /// Parted by spaces.
+    /// Separated by spaces.
     pub(super) scope: String,
-    /// Whether a refresh token goes with it.
+    /// Whether a refresh token is granted too.
     pub(super) refreshable: bool,
 }
 
-/// Why a code is good for nothing.
+/// Why a code is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
     /// Never issued, used, or too old.
     Code,
-    /// Sent somewhere else. It is used up all the same.
+    /// It was sent to another URI. It is used up anyway.
     RedirectUri,
 }
 
-/// The codes that nobody has used yet.
+/// The codes that are not used yet.
 #[derive(Default)]
 pub(super) struct Codes(HashMap<String, (Grant, Instant)>);
 
@@ -67,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_good_once_and_for_two_minutes() {
+    fn a_code_is_valid_once_and_for_two_minutes() {
         let (mut codes, mut random, now) = (Codes::default(), Random::seeded(), clock::now());
         let mut issue = |codes: &mut Codes| codes.issue(grant(Some(HERE)), now, &mut random);
         let (first, second) = (issue(&mut codes), issue(&mut codes));
@@ -79,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_good_where_it_was_sent() {
+    fn a_code_is_valid_only_for_its_redirect_uri() {
         let (mut codes, mut random, now) = (Codes::default(), Random::seeded(), clock::now());
         for (sent, shown) in
             [(Some(HERE), Some("http://127.0.0.1:9005/callback")), (Some(HERE), None), (None, Some(HERE))]

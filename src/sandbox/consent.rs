@@ -1,21 +1,16 @@
-//! The authorisation page: who asks in the right way is sent back with a code at once, as if the user had consented.
+//! The consent page: a correct request is redirected with a code at once, as if the user had consented.
 
-use http::Method;
-use http::header::HOST;
+use http::{Method, header::HOST};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::CLIENT_ID;
-use super::answer::Answer;
-use super::codes::Grant;
-use super::request::Arrival;
-use super::world::Sandbox;
+use super::{CLIENT_ID, answer::Answer, codes::Grant, request::Arrival, world::Sandbox};
 use crate::os::clock;
 
-/// Where the simulated user lives.
+/// The location of the simulated user.
 const LOCATION: &str = "us";
 
-/// `GET /oauth/v2/auth`. What Zoho's own page says to a wrong request is HTML for people; the words here are ours.
+/// `GET /oauth/v2/auth`. Zoho's own page answers a wrong request with HTML; the words here are ours.
 pub(super) fn ask(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
     if arrival.method != Method::GET {
         return Answer::method_not_allowed();
@@ -49,7 +44,7 @@ fn redirect(sandbox: &Sandbox, arrival: &Arrival) -> Result<String, &'static str
         "consent" => true,
         _ => return Err("invalid_prompt"),
     };
-    // Without a prompt Zoho grants a refresh token the first time only; the strict reading is that it was not the first.
+    // Without a prompt Zoho grants a refresh token only the first time; the stricter assumption is a later time.
     let grant = Grant { redirect_uri: Some(redirect_uri.clone()), scope, refreshable: offline && consent };
     let code = {
         let mut world = sandbox.world();
@@ -67,7 +62,7 @@ fn redirect(sandbox: &Sandbox, arrival: &Arrival) -> Result<String, &'static str
     Ok(format!("{redirect_uri}{mark}{}", query.join("&")))
 }
 
-/// A list of scopes as token answers write it. Zoho's pages part them by commas, RFC 6749 by spaces.
+/// A list of scopes in the form of token answers. Zoho's pages separate them by commas, RFC 6749 by spaces.
 pub(super) fn scopes(list: &str) -> Option<String> {
     let scopes: Vec<_> = list.split([',', ' ']).filter(|scope| !scope.is_empty()).collect();
     let sound = scopes.iter().all(|scope| scope.split('.').count() == 3);
@@ -79,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scopes_are_parted_by_commas_or_spaces() {
+    fn scopes_are_separated_by_commas_or_spaces() {
         let both = "ZOHOPEOPLE.training.ALL ZohoCalendar.calendar.READ";
         assert_eq!(scopes(&both.replace(' ', ",")).as_deref(), Some(both));
         assert_eq!(scopes(&both.replace(' ', ", ")).as_deref(), Some(both));

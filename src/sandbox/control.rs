@@ -1,40 +1,39 @@
-//! The control plane under `/__sandbox/`: what the sandbox saw, and levers for what Zoho does unasked.
+//! The control plane under `/__sandbox/`: what the sandbox received, and commands for Zoho's own actions.
 //!
-//! | call | does |
+//! | call | effect |
 //! |---|---|
 //! | `GET stats` | the counts by login and API, and the token calls by login |
 //! | `GET requests` | the last People and Calendar requests as received |
-//! | `POST revoke-access-tokens` | kills every access token |
-//! | `POST revoke-refresh-tokens` | takes back every refresh token used so far, and `main`'s |
-//! | `POST self-client-code?scope=<scopes>` | a code as the API console makes it for a self client |
-//! | `POST lock?api=<name>&seconds=<n>` | locks an API for every login from now on; 0 lifts its locks |
-//! | `POST reset` | forgets counts, locks, requests and token calls; tokens and shares stay |
+//! | `POST revoke-access-tokens` | ends every access token |
+//! | `POST revoke-refresh-tokens` | revokes every refresh token used so far, and `main`'s |
+//! | `POST self-client-code?scope=<scopes>` | makes a code as the API console does for a self client |
+//! | `POST lock?api=<name>&seconds=<n>` | locks an API for every login from now on; 0 ends its locks |
+//! | `POST reset` | deletes counts, locks, requests and token calls; keeps tokens and shares |
 
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::answer::Answer;
-use super::api::Api;
-use super::codes::Grant;
-use super::consent;
-use super::request::Arrival;
-use super::world::{Sandbox, World};
+use super::{
+    answer::Answer,
+    api::Api,
+    codes::Grant,
+    consent,
+    request::Arrival,
+    world::{Sandbox, World},
+};
 use crate::os::clock;
 
-/// Answers a call of the control plane.
+/// Answers a call to the control plane.
 pub(super) fn answer(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
-    let segments = arrival.segments();
-    let [_, lever] = segments.as_slice() else {
-        return unknown();
-    };
+    let [_, command] = arrival.segments()[..] else { return unknown() };
     let mut world = sandbox.world();
-    match (&arrival.method, lever.as_str()) {
+    match (&arrival.method, command) {
         (&Method::GET, "stats") => Answer::ok(stats(&world)),
         (&Method::GET, "requests") => Answer::ok(world.records.iter().map(|record| json!(record)).collect()),
         (&Method::POST, "revoke-access-tokens") => {
-            world.tokens.kill_all();
+            world.tokens.end_all();
             done()
         }
         (&Method::POST, "revoke-refresh-tokens") => {
@@ -75,9 +74,7 @@ fn lock(world: &mut World, arrival: &Arrival) -> Answer {
     let Some(lock) = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) else {
         return mistake("seconds must be a number, zero or above");
     };
-    let Some(until) = clock::now().checked_add(lock) else {
-        return mistake("seconds is too large");
-    };
+    let Some(until) = clock::now().checked_add(lock) else { return mistake("seconds is too large") };
     world.meters.lock(api, until);
     done()
 }
@@ -93,6 +90,6 @@ fn mistake(message: &str) -> Answer {
 fn unknown() -> Answer {
     Answer::new(
         StatusCode::NOT_FOUND,
-        json!({"message": "levers: GET stats, requests; POST revoke-access-tokens, revoke-refresh-tokens, self-client-code, lock, reset"}),
+        json!({"message": "commands: GET stats, requests; POST revoke-access-tokens, revoke-refresh-tokens, self-client-code, lock, reset"}),
     )
 }

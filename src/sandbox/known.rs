@@ -1,30 +1,28 @@
-//! Which calls Zoho's pages document, read from the catalogue's data files by a reader of the sandbox's own: the data is
-//! shared with the gateway, the code that judges by it is not.
+//! The calls that Zoho's pages document. The sandbox reads the catalogue's data files with its own code: it shares the
+//! data with the gateway, but not the judgement.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::{collections::HashMap, sync::LazyLock};
 
 use http::Method;
 use serde::Deserialize;
 
 use super::api::Product;
 
-/// What the catalogue knows of a call.
+/// Whether a call is documented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
     /// Path and method are documented.
     Call,
-    /// The path is, with other methods.
+    /// The path is documented, but with other methods.
     Path,
-    /// No page has this path.
+    /// The path is not documented.
     Nothing,
 }
 
-/// Looks a call up by the decoded segments of its path. People's pages use two roots for the same calls, `/api/` and
+/// Looks up a call by the decoded segments of its path. People's pages use two roots for the same calls, `/api/` and
 /// `/people/api/`.
-pub(super) fn look_up(product: Product, method: &Method, segments: &[String]) -> Known {
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let segments = match segments.as_slice() {
+pub(super) fn look_up(product: Product, method: &Method, segments: &[&str]) -> Known {
+    let segments = match segments {
         ["people", rest @ ..] if product == Product::People && rest.first() == Some(&"api") => rest,
         all => all,
     };
@@ -39,13 +37,13 @@ pub(super) fn look_up(product: Product, method: &Method, segments: &[String]) ->
     known
 }
 
-/// A path with the methods that it is called by.
+/// A path and its methods.
 #[derive(Debug)]
 struct Template {
     product: Product,
-    /// `None` stands for any text.
+    /// `None` matches any text.
     segments: Vec<Option<&'static str>>,
-    /// None named: the older pages name the action in the path, and Zoho takes several methods.
+    /// Empty for older pages, which name the action in the path; Zoho accepts several methods for them.
     methods: Vec<String>,
 }
 
@@ -60,7 +58,7 @@ impl Template {
     }
 }
 
-/// One file of the catalogue, of which only this is looked at.
+/// The fields of a catalogue file that are needed here.
 #[derive(Deserialize)]
 struct File {
     #[serde(default, rename = "route", borrow)]
@@ -76,11 +74,11 @@ struct Row<'a> {
     aliases: Vec<&'a str>,
 }
 
-/// Every documented path, by how many segments it has.
+/// Every documented path, by its number of segments.
 static TEMPLATES: LazyLock<HashMap<usize, Vec<Template>>> = LazyLock::new(|| {
     let mut templates: HashMap<usize, Vec<Template>> = HashMap::new();
     for (product, text) in FILES {
-        // A file that is malformed is found by the tests below; here it would know no calls.
+        // The tests below find a malformed file; here it would have no calls.
         let Ok(File { routes }) = toml::from_str(text) else { continue };
         for Row { methods, path, aliases } in routes {
             for path in std::iter::once(path).chain(aliases) {
@@ -135,14 +133,14 @@ mod tests {
     use crate::sandbox::api::Part;
 
     fn judged(method: &str, path: &str) -> Known {
-        let segments: Vec<String> = path.split('/').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        let segments: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
         let Part::Product(product) = Part::of(&segments) else { panic!("{path}") };
         look_up(product, &method.parse().unwrap(), &segments)
     }
 
-    /// Every file is read, and none is forgotten.
+    /// Every file is read.
     #[test]
-    fn knows_every_call_of_the_catalogue() {
+    fn every_call_of_the_catalogue_is_known() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/config/catalogue");
         let mut calls = 0;
         for product in ["people", "calendar"] {
@@ -166,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_typos_from_wrong_methods() {
+    fn typos_differ_from_wrong_methods() {
         for (method, path, expected) in [
             ("PUT", "/api/v1/courses/1/share", Known::Call),
             ("HEAD", "/api/v1/courses/1/share", Known::Call),
@@ -176,7 +174,7 @@ mod tests {
             ("PUT", "/api/v1/courses/1/shaer", Known::Nothing),
             ("PUT", "/api/v1/courses/1/share/more", Known::Nothing),
             ("PUT", "/people/people/api/v1/courses/1/share", Known::Nothing),
-            // Older pages state no method, and Zoho takes several.
+            // Older pages state no method, and Zoho accepts several.
             ("GET", "/people/api/forms/json/employee/insertRecord", Known::Call),
             ("POST", "/people/api/forms/json/employee/insertRecord", Known::Call),
             ("POST", "/people/api/forms/employee/getRecord", Known::Nothing),

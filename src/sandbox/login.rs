@@ -1,30 +1,29 @@
-//! Whose refresh token it is.
+//! The logins behind refresh tokens.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::random::Random;
 
 /// The refresh token of the login `main`.
 pub const REFRESH_TOKEN: &str = "1000.sandbox-refresh-token";
 
-/// Every refresh token that starts like this is a valid one of a login of its own.
+/// Every refresh token with this prefix is valid and belongs to its own login.
 const PREFIX: &str = "1000.sandbox.";
 
-/// How many of a refresh token's last characters name its login.
+/// The number of last characters of a refresh token that name its login.
 const NAME_LENGTH: usize = 8;
 
-/// A Zoho user, known by the refresh token they granted.
+/// A Zoho user, identified by their refresh token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Login(Arc<str>);
 
 impl Login {
-    /// A refresh token that nobody was granted before.
+    /// A refresh token that was never granted before.
     pub(super) fn new_refresh_token(random: &mut Random) -> String {
         format!("{PREFIX}{}", random.hex())
     }
 
-    /// The login that granted `refresh_token`; `None` if nobody ever did.
+    /// The login that granted `refresh_token`; `None` if no login did.
     pub(super) fn of(refresh_token: &str) -> Option<Self> {
         if refresh_token == REFRESH_TOKEN {
             return Some(Self("main".into()));
@@ -50,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn is_named_after_the_end_of_its_refresh_token() {
+    fn a_login_is_named_after_the_end_of_its_refresh_token() {
         assert_eq!(name(REFRESH_TOKEN).as_deref(), Some("main"));
         assert_eq!(name("1000.sandbox.second-login").as_deref(), Some("nd-login"));
         assert_eq!(name("1000.elsewhere.token"), None);

@@ -3,11 +3,9 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::answer::Answer;
-use super::refusal;
-use super::request::Arrival;
+use super::{answer::Answer, refusal, request::Arrival};
 
-/// Records per page. The share list states none; its siblings in the LMS state 25.
+/// Records per page. The page of the share list states no number; its siblings in the LMS state 25.
 const PAGE: usize = 25;
 
 /// The description that the page gives for HTTP 400.
@@ -29,7 +27,7 @@ pub(super) fn share(shared: &mut Vec<String>, arrival: &Arrival) -> Answer {
     Answer::ok(json!({"sharedUsers": users(&named), "code": "200", "message": "success"}))
 }
 
-/// `GET .../share`: one page of the employees, from `startIndex` on.
+/// `GET .../share`: one page of the employees, starting at `startIndex`.
 pub(super) fn shared_users(shared: &[String], arrival: &Arrival) -> Answer {
     let start = match arrival.parameter("startIndex") {
         None => 0,
@@ -48,7 +46,7 @@ pub(super) fn shared_users(shared: &[String], arrival: &Arrival) -> Answer {
     }))
 }
 
-/// `DELETE .../share`: takes the course from one employee.
+/// `DELETE .../share`: removes the course from one employee.
 pub(super) fn remove_share(shared: &mut Vec<String>, arrival: &Arrival) -> Answer {
     let Some(number) = arrival.parameter("sharedUserErecno") else {
         return missing_parameter();
@@ -64,7 +62,7 @@ pub(super) fn remove_share(shared: &mut Vec<String>, arrival: &Arrival) -> Answe
     Answer::ok(json!({"code": "200", "message": "success"}))
 }
 
-/// Every other call: nothing found, successfully.
+/// Every other call: success with an empty result.
 pub(super) fn other(path: &str) -> Answer {
     Answer::ok(json!({
         "response": {"result": [], "message": "Data fetched successfully", "uri": path, "status": 0}
@@ -90,7 +88,7 @@ fn is_record_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The employees behind the record numbers, all of them invented.
+/// Invented employees for the record numbers.
 fn users(numbers: &[String]) -> Vec<Value> {
     numbers
         .iter()
@@ -119,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_every_digit_of_a_record_number() {
+    fn a_record_number_keeps_every_digit() {
         assert_eq!(
             record_numbers(r#"[588882000000212025, "588882000000212026"]"#),
             Some(vec!["588882000000212025".to_owned(), "588882000000212026".to_owned()])
@@ -127,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_nothing_but_a_list_of_record_numbers() {
+    fn only_a_list_of_record_numbers_is_accepted() {
         for list in ["", "[]", "588882000000212025", "[1.5]", "[-1]", r#"["x"]"#, r#"[""]"#, "[null]", "{}"] {
             assert_eq!(record_numbers(list), None, "{list}");
         }

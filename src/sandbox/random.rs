@@ -1,27 +1,29 @@
-//! Chance, for delays and for tokens that nobody can confuse.
+//! Random numbers, for delays and for unique tokens.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    time::Duration,
+};
 
-/// A xorshift64* generator. Nothing here needs to be unguessable, only different from run to run, and that is no
-/// reason for another dependency.
+/// A xorshift64* generator. The numbers need not be unguessable, only different from run to run; that does not justify
+/// another dependency.
 pub(super) struct Random(u64);
 
 impl Random {
-    /// Starts at a number of the operating system's choosing: std seeds its hash maps with one, and the hash of nothing
-    /// shows it. A xorshift must not start at zero, where it would stay.
+    /// Starts at a number from the operating system: std seeds its hash maps with one, and the hash of nothing reveals
+    /// it. A xorshift must not start at zero, where it would stay.
     pub(super) fn seeded() -> Self {
         Self(RandomState::new().build_hasher().finish() | 1)
     }
 
     /// A duration between zero and `most`, both included.
     pub(super) fn up_to(&mut self, most: Duration) -> Duration {
-        // 53 bits are what an f64 holds exactly.
+        // An f64 represents 53 bits exactly.
         let all = (1_u64 << 53) - 1;
         most.mul_f64((self.next() >> 11) as f64 / all as f64)
     }
 
-    /// Thirty-two hexadecimal digits. No two calls agree: a xorshift visits every number once before it repeats.
+    /// Thirty-two hexadecimal digits. Each call differs: a xorshift produces every number once before it repeats.
     pub(super) fn hex(&mut self) -> String {
         format!("{:016x}{:016x}", self.next(), self.next())
     }

@@ -1,7 +1,6 @@
-//! The last requests, as they were received.
+//! The last requests, as received.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use serde::Serialize;
 
@@ -10,7 +9,7 @@ use super::request::Arrival;
 /// How many requests are kept.
 const MOST_RECORDS: usize = 5000;
 
-/// How many bytes of bodies are kept, lest five thousand large ones fill the memory.
+/// How many bytes of bodies are kept, so that five thousand large ones do not fill the memory.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// The last People and Calendar requests, oldest first.
@@ -20,10 +19,10 @@ pub(super) struct Records {
     bytes: usize,
 }
 
-/// One request. The credential is kept as well: it is simulated, and a test may want to see it.
+/// One request, with its credential: that is simulated, and a test may need it.
 #[derive(Debug, Serialize)]
 pub(super) struct Record {
-    /// Since the sandbox began.
+    /// Time since the sandbox started.
     at_ms: u64,
     method: String,
     target: String,
@@ -71,7 +70,7 @@ impl Record {
             headers: headers
                 .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
                 .collect(),
-            // A body that could not be read is kept as an empty one.
+            // An unreadable body is recorded as an empty one.
             body: Body::new(arrival.body.as_deref().unwrap_or_default()),
         }
     }

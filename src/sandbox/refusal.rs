@@ -1,25 +1,23 @@
-//! How each product says no. People's and Calendar's shapes have nothing in common.
+//! The refusals of each product. People's and Calendar's shapes have nothing in common.
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::answer::Answer;
-use super::api::Product;
-use super::settings::LockAnswer;
+use super::{answer::Answer, api::Product, settings::LockAnswer};
 
-/// No credential, or a blank one. Both products call that a bad request, not an unauthorised one.
+/// For a missing or blank credential. Both products call that a bad request, not an unauthorised one.
 pub(super) fn missing_token(product: Product) -> Answer {
     match product {
         Product::People => Answer::new(
             StatusCode::BAD_REQUEST,
-            // Without the "message" of its siblings: measured so.
+            // It lacks the "message" of other errors, as measured.
             json!({"response": {"errors": people_error(7202, "Provided authentication token is invalid."), "status": 1}}),
         ),
         Product::Calendar => calendar(StatusCode::BAD_REQUEST, "INVALID_TICKET", "Invalid ticket."),
     }
 }
 
-/// A token that was never issued, has expired or was killed.
+/// For a token that was never issued, has expired or was revoked.
 pub(super) fn dead_token(product: Product) -> Answer {
     match product {
         Product::People => people(StatusCode::UNAUTHORIZED, 7213, "The provided OAuth token is invalid."),
@@ -27,11 +25,11 @@ pub(super) fn dead_token(product: Product) -> Answer {
     }
 }
 
-/// The API is locked, by this call or an earlier one.
-pub(super) fn locked(product: Product, told: LockAnswer) -> Answer {
+/// For a call that starts a lock or arrives during one.
+pub(super) fn locked(product: Product, form: LockAnswer) -> Answer {
     let blocked = "API access blocked since threshold limit exceeded. Please try after some time";
-    match (product, told) {
-        // Its status is documented, its body is not; 7209 is People's number and has no place here.
+    match (product, form) {
+        // Its status is documented, its body is not; 7209 is a number of People only.
         (Product::Calendar, _) => calendar(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", "Too many requests."),
         (Product::People, LockAnswer::Status429) => people(StatusCode::TOO_MANY_REQUESTS, 7209, blocked),
         (Product::People, LockAnswer::Status400) => people(StatusCode::BAD_REQUEST, 7209, blocked),
@@ -42,7 +40,7 @@ pub(super) fn locked(product: Product, told: LockAnswer) -> Answer {
     }
 }
 
-/// A path that no page documents. Zoho's code for it is documented; Calendar's words for it are not.
+/// For an undocumented path. Zoho's code for it is documented; Calendar's words for it are not.
 pub(super) fn unknown_path(product: Product) -> Answer {
     match product {
         Product::People => people(StatusCode::NOT_FOUND, 7201, "Invalid URL."),
@@ -50,7 +48,7 @@ pub(super) fn unknown_path(product: Product) -> Answer {
     }
 }
 
-/// A path that is documented with other methods.
+/// For a path that is documented with other methods.
 pub(super) fn wrong_method(product: Product) -> Answer {
     match product {
         Product::People => people(StatusCode::NOT_FOUND, 7216, "Invalid HTTP method."),
@@ -58,7 +56,7 @@ pub(super) fn wrong_method(product: Product) -> Answer {
     }
 }
 
-/// A body above the sandbox's bound.
+/// For a body above the sandbox's limit.
 pub(super) fn too_large(product: Product) -> Answer {
     match product {
         Product::People => people(StatusCode::PAYLOAD_TOO_LARGE, 7200, "The request is too large."),
@@ -66,7 +64,7 @@ pub(super) fn too_large(product: Product) -> Answer {
     }
 }
 
-/// A body that broke off.
+/// For an incomplete body.
 pub(super) fn broken_body(product: Product) -> Answer {
     match product {
         Product::People => people(StatusCode::BAD_REQUEST, 7200, "The request is incomplete."),

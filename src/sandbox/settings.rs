@@ -1,10 +1,10 @@
-//! What a sandbox can be told: other thresholds, delays, short-lived tokens, and how it tells a lock.
+//! The settings of a sandbox: thresholds, delays, short-lived tokens, and the form of a lock's answer.
 
 use std::time::Duration;
 
 use super::meter::Rule;
 
-/// The threshold of most published People calls; Calendar publishes none and is held to the same.
+/// The threshold of most published People calls; Calendar publishes none and uses the same here.
 const REQUESTS: u32 = 30;
 
 /// "Number of API calls allowed within a minute."
@@ -19,31 +19,32 @@ const TOKEN_REQUESTS: u32 = 10;
 /// How long Zoho's access tokens live.
 const TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
 
-/// How a sandbox behaves; the default is Zoho as its pages describe it, without any delay.
+/// The behaviour of a sandbox; the default is Zoho as its pages describe it, without delays.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Calls allowed per window, for every API, in place of 30.
+    /// Calls allowed per window, for every API, instead of 30.
     pub requests: Option<u32>,
-    /// The length of the rolling window, in place of 60 s.
+    /// The length of the rolling window, instead of 60 s.
     pub window: Option<Duration>,
-    /// How long an API stays locked, in place of 5 min.
+    /// How long an API stays locked, instead of 5 min.
     pub lock: Option<Duration>,
-    /// People and Calendar calls take a random time up to this before they are counted, and again before the answer.
+    /// People and Calendar calls are delayed by a random time up to this before they are counted, and again before the
+    /// answer.
     pub delay: Duration,
     /// Token calls allowed per refresh token in ten minutes; one more blocks it for ten.
     pub token_requests: u32,
-    /// How long an access token lives. Answers carry it in whole seconds, at least 1, also where it is shorter.
+    /// How long an access token lives. Answers state it in whole seconds, at least 1, even if it is shorter.
     pub token_life: Duration,
-    /// How long the answer to a token call takes; the token lives from before that.
+    /// How long the answer to a token call takes; the token's life starts before that.
     pub token_delay: Duration,
-    /// How a People call is told that its API is locked.
+    /// How People answers a call to a locked API.
     pub lock_answer: LockAnswer,
-    /// Whether calls that no page documents succeed like others.
+    /// Whether undocumented calls succeed too.
     pub lenient: bool,
 }
 
 impl Settings {
-    /// The threshold in force, for every API alike.
+    /// The threshold in force, for every API.
     pub(super) fn rule(&self) -> Rule {
         Rule {
             requests: self.requests.unwrap_or(REQUESTS),
@@ -69,9 +70,9 @@ impl Default for Settings {
     }
 }
 
-/// How People tells a lock. Code 7209 is certain, its HTTP status is not: several have been reported.
+/// The form of People's answer to a locked call. Code 7209 is certain, its HTTP status is not: several are reported.
 ///
-/// Calendar documents its one answer, HTTP 429, and gives that whatever is set here.
+/// Calendar documents one answer, HTTP 429, and always gives that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LockAnswer {
     /// HTTP 429, code 7209 in the body.
@@ -81,6 +82,6 @@ pub enum LockAnswer {
     Status400,
     /// HTTP 200, code 7209 in the body: a failure that looks like success.
     Status200,
-    /// HTTP 200 as well, with `errors` an array, as Timetracker writes it.
+    /// HTTP 200 as well, with `errors` as an array, as Timetracker writes it.
     Status200Array,
 }

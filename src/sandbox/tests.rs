@@ -1,14 +1,15 @@
-//! The sandbox over its socket: the shapes, the counts and the levers. What depends on long times is tested beside its
-//! code, with made-up instants.
+//! The sandbox over its socket: shapes, counts and commands. Behaviour over long times is tested next to its code, with
+//! made-up instants.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+};
 
 use super::*;
 
@@ -37,7 +38,7 @@ impl Zoho {
         Self { address, end, task }
     }
 
-    /// Sends a request whose head is `line` plus `headers`, each of these ended by a line break.
+    /// Sends a request whose head is `line` plus `headers`; each of these ends with a line break.
     async fn send(&self, line: &str, headers: &str, body: &[u8]) -> Reply {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let length = body.len();
@@ -93,7 +94,7 @@ fn strict(requests: u32) -> Settings {
 }
 
 #[tokio::test]
-async fn grants_an_access_token_for_a_form_as_for_a_query() {
+async fn grants_an_access_token_by_form_and_by_query() {
     let zoho = Zoho::start(Settings::default()).await;
     let form = format!(
         "grant_type=refresh_token&client_id={CLIENT_ID}&client_secret={CLIENT_SECRET}&refresh_token={REFRESH_TOKEN}"
@@ -114,7 +115,7 @@ async fn grants_an_access_token_for_a_form_as_for_a_query() {
 }
 
 #[tokio::test]
-async fn tells_oauth_failures_under_http_200() {
+async fn reports_oauth_failures_under_http_200() {
     let zoho = Zoho::start(Settings::default()).await;
     let cases = [
         ("someone", CLIENT_SECRET, REFRESH_TOKEN, "invalid_client"),
@@ -135,13 +136,13 @@ async fn blocks_the_eleventh_token_call() {
     }
     let reply = zoho.ask_token(CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN).await;
     assert_eq!((reply.status, &reply.body["status"]), (400, &json!("failure")));
-    zoho.token_of("1000.sandbox.neighbour").await;
+    zoho.token_of("1000.sandbox.colleague").await;
     let tokens = zoho.stats().await["tokens"].clone();
     assert_eq!(tokens["main"], json!({"calls": 11, "granted": 10, "most_in_ten_minutes": 11, "blocked": 1}));
-    assert_eq!(tokens["eighbour"]["blocked"], 0);
+    assert_eq!(tokens["olleague"]["blocked"], 0);
 }
 
-/// What a browser is asked to open, with one parameter otherwise.
+/// The consent page's address, with one parameter changed.
 fn question(name: &str, value: &str) -> String {
     let mut parameters = vec![
         ("client_id", CLIENT_ID),
@@ -159,7 +160,7 @@ fn question(name: &str, value: &str) -> String {
 }
 
 impl Zoho {
-    /// The code that a redirect carries.
+    /// The code in a redirect.
     async fn code(&self, question: &str) -> String {
         let reply = self.send(question, "", b"").await;
         let (_, rest) = reply.head.split_once("code=").unwrap_or_else(|| panic!("{reply:?}"));
@@ -179,7 +180,7 @@ impl Zoho {
 const REDIRECT_URI: &str = "&redirect_uri=http%3A%2F%2F127.0.0.1%3A9004%2Fcallback";
 
 #[tokio::test]
-async fn lets_a_client_in_and_exchanges_its_code_once() {
+async fn grants_a_client_a_code_that_is_valid_once() {
     let zoho = Zoho::start(Settings::default()).await;
     let reply = zoho.send(&question("nothing", ""), "", b"").await;
     assert_eq!(reply.status, 302);
@@ -211,7 +212,7 @@ async fn grants_a_refresh_token_only_offline_and_by_consent() {
 }
 
 #[tokio::test]
-async fn lets_nobody_in_who_asks_in_a_wrong_way() {
+async fn rejects_wrong_requests_for_consent() {
     let zoho = Zoho::start(Settings::default()).await;
     for (name, value, error) in [
         ("client_id", "someone", "invalid_client"),
@@ -245,7 +246,7 @@ async fn a_refresh_token_is_revoked_in_a_form_too() {
 }
 
 #[tokio::test]
-async fn blocks_later_where_more_token_calls_are_allowed() {
+async fn blocks_later_if_more_token_calls_are_allowed() {
     let zoho = Zoho::start(Settings { token_requests: 12, ..Settings::default() }).await;
     for _ in 0..12 {
         zoho.token().await;
@@ -254,7 +255,7 @@ async fn blocks_later_where_more_token_calls_are_allowed() {
 }
 
 #[tokio::test]
-async fn a_revoked_refresh_token_takes_its_access_tokens_along() {
+async fn revoking_a_refresh_token_ends_its_access_tokens() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;
     let reply = zoho.send(&format!("POST /oauth/v2/token/revoke?token={REFRESH_TOKEN}"), "", b"").await;
@@ -265,7 +266,7 @@ async fn a_revoked_refresh_token_takes_its_access_tokens_along() {
 }
 
 #[tokio::test]
-async fn a_short_lived_token_dies_on_time() {
+async fn a_short_lived_token_expires_in_time() {
     let life = Duration::from_millis(80);
     let zoho = Zoho::start(Settings { token_life: life, ..Settings::default() }).await;
     let token = zoho.token().await;
@@ -275,7 +276,7 @@ async fn a_short_lived_token_dies_on_time() {
 }
 
 #[tokio::test]
-async fn shares_a_course_lists_it_and_takes_it_back() {
+async fn shares_a_course_lists_and_removes_the_share() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;
     let reply = zoho.form(&format!("PUT {COURSE}"), &token, "erecnosList=%5B588882000000212025%2C7%5D").await;
@@ -294,8 +295,8 @@ async fn shares_a_course_lists_it_and_takes_it_back() {
     let again = zoho.form(&format!("DELETE {COURSE}"), &token, "sharedUserErecno=7").await;
     assert_eq!(again.status, 404);
 
-    let neighbour = zoho.token_of("1000.sandbox.neighbour").await;
-    assert_eq!(zoho.call(&format!("GET {COURSE}"), &neighbour).await.body["sharedUsers"], json!([]));
+    let other = zoho.token_of("1000.sandbox.colleague").await;
+    assert_eq!(zoho.call(&format!("GET {COURSE}"), &other).await.body["sharedUsers"], json!([]));
 }
 
 #[tokio::test]
@@ -337,7 +338,7 @@ async fn shares_a_calendar_with_users_and_groups() {
 }
 
 #[tokio::test]
-async fn answers_every_other_documented_path_with_nothing_found() {
+async fn answers_other_documented_paths_with_empty_results() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;
     let people = zoho.call("GET /people/api/forms?x=1", &token).await.body;
@@ -347,7 +348,7 @@ async fn answers_every_other_documented_path_with_nothing_found() {
 }
 
 #[tokio::test]
-async fn knows_no_other_calls_unless_it_is_lenient() {
+async fn rejects_undocumented_calls_unless_lenient() {
     for lenient in [false, true] {
         let zoho = Zoho::start(Settings { lenient, ..Settings::default() }).await;
         let token = zoho.token().await;
@@ -361,13 +362,13 @@ async fn knows_no_other_calls_unless_it_is_lenient() {
             let expected = if lenient { (200, None) } else { (404, Some(&code)) };
             assert_eq!((reply.status, reply.body.pointer(pointer)), expected, "{line}: {reply:?}");
         }
-        // A caller without a valid token learns nothing of the calls that exist.
-        assert_eq!(zoho.call("PUT /api/v1/courses/1/shaer", "1000.nobody").await.status, 401);
+        // A caller without a valid token cannot find out which calls exist.
+        assert_eq!(zoho.call("PUT /api/v1/courses/1/shaer", "1000.unknown").await.status, 401);
     }
 }
 
 #[tokio::test]
-async fn dresses_answers_like_zoho() {
+async fn answers_have_zohos_headers() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;
     let people = zoho.call(&format!("GET {COURSE}"), &token).await.head;
@@ -381,7 +382,7 @@ async fn dresses_answers_like_zoho() {
 }
 
 #[tokio::test]
-async fn tells_a_missing_token_from_a_dead_one() {
+async fn a_missing_token_differs_from_a_dead_one() {
     let zoho = Zoho::start(Settings::default()).await;
     let people = zoho.send(&format!("GET {COURSE}"), "", b"").await;
     let expected = json!({"response": {"errors": {"code": 7202, "message": "Provided authentication token is invalid."}, "status": 1}});
@@ -406,7 +407,7 @@ async fn tells_a_missing_token_from_a_dead_one() {
 #[tokio::test]
 async fn locks_one_api_of_one_login_over_the_threshold() {
     let zoho = Zoho::start(strict(2)).await;
-    let (token, neighbour) = (zoho.token().await, zoho.token_of("1000.sandbox.neighbour").await);
+    let (token, other) = (zoho.token().await, zoho.token_of("1000.sandbox.colleague").await);
     let other_course = "/api/v1/courses/1/share";
     assert_eq!(zoho.call(&format!("GET {COURSE}"), &token).await.status, 200);
     assert_eq!(zoho.call(&format!("GET {other_course}"), &token).await.status, 200);
@@ -415,14 +416,14 @@ async fn locks_one_api_of_one_login_over_the_threshold() {
         assert_eq!((refused.status, &refused.body["response"]["errors"]["code"]), (429, &json!(7209)));
     }
     assert_eq!(zoho.call(&format!("PUT {COURSE}?erecnosList=[1]"), &token).await.status, 200);
-    assert_eq!(zoho.call(&format!("GET {COURSE}"), &neighbour).await.status, 200);
+    assert_eq!(zoho.call(&format!("GET {COURSE}"), &other).await.status, 200);
 
     let apis = zoho.stats().await["apis"].clone();
     let tally = &apis["main/GET /api/v1/courses/{id}/share"];
     assert!(tally["tightest_margin_ms"].as_i64().unwrap() < 0);
     let counts = ["arrivals", "accepted", "refused", "locks", "arrivals_during_lock", "most_in_any_window"];
     assert_eq!(counts.map(|count| tally[count].as_u64().unwrap()), [4, 2, 2, 1, 1, 4]);
-    assert_eq!(apis["eighbour/GET /api/v1/courses/{id}/share"]["tightest_margin_ms"], Value::Null);
+    assert_eq!(apis["olleague/GET /api/v1/courses/{id}/share"]["tightest_margin_ms"], Value::Null);
 }
 
 #[tokio::test]
@@ -437,7 +438,7 @@ async fn a_lock_ends() {
 }
 
 #[tokio::test]
-async fn tells_a_lock_as_it_was_told_to() {
+async fn a_lock_is_answered_as_configured() {
     let cases = [
         (LockAnswer::Status429, 429, "/response/errors/code"),
         (LockAnswer::Status400, 400, "/response/errors/code"),
@@ -463,7 +464,7 @@ async fn a_dead_token_counts_for_its_login() {
 }
 
 #[tokio::test]
-async fn a_call_counts_although_its_caller_hung_up() {
+async fn a_call_counts_although_its_caller_left() {
     let zoho = Zoho::start(Settings { delay: Duration::from_millis(100), ..Settings::default() }).await;
     let token = zoho.token().await;
     for _ in 0..5 {
@@ -494,7 +495,7 @@ async fn keeps_requests_as_received() {
 }
 
 #[tokio::test]
-async fn refuses_a_body_above_its_bound() {
+async fn refuses_a_body_above_its_limit() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;
     let mut stream = TcpStream::connect(zoho.address).await.unwrap();
@@ -503,14 +504,14 @@ async fn refuses_a_body_above_its_bound() {
         "PUT {COURSE} HTTP/1.1\r\nHost: zoho.test\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    // Nothing of the body is sent: the announced length suffices.
+    // The body is not sent: the announced length suffices.
     let mut status = [0; 12];
     stream.read_exact(&mut status).await.unwrap();
     assert_eq!(&status, b"HTTP/1.1 413");
 }
 
 #[tokio::test]
-async fn a_test_can_lock_an_api_and_start_afresh() {
+async fn a_test_can_lock_an_api_and_reset() {
     let zoho = Zoho::start(Settings::default()).await;
     let token = zoho.token().await;
     zoho.call("GET /people/api/forms", &token).await;
@@ -530,11 +531,11 @@ async fn a_test_can_lock_an_api_and_start_afresh() {
 }
 
 #[tokio::test]
-async fn a_test_can_take_back_every_refresh_token() {
+async fn a_test_can_revoke_every_refresh_token() {
     let zoho = Zoho::start(Settings::default()).await;
-    zoho.token_of("1000.sandbox.neighbour").await;
+    zoho.token_of("1000.sandbox.colleague").await;
     zoho.control("POST /__sandbox/revoke-refresh-tokens").await;
-    for refresh_token in [REFRESH_TOKEN, "1000.sandbox.neighbour"] {
+    for refresh_token in [REFRESH_TOKEN, "1000.sandbox.colleague"] {
         let reply = zoho.ask_token(CLIENT_ID, CLIENT_SECRET, refresh_token).await;
         assert_eq!(reply.body, json!({"error": "invalid_code"}));
     }

@@ -1,38 +1,42 @@
-//! Refresh and access tokens: who holds which, which of them live, and how often they were asked for.
+//! Refresh and access tokens: their logins, their validity, and the number of token calls.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    time::Duration,
+};
 
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::REFRESH_TOKEN;
-use super::login::Login;
-use super::meter::{Meter, Rule, Verdict};
-use super::random::Random;
+use super::{
+    REFRESH_TOKEN,
+    login::Login,
+    meter::{Admission, Meter, Rule},
+    random::Random,
+};
 
-/// So many token calls count together, and so long is a refresh token blocked after one too many. Metered like an API, so
-/// a call during the block counts in the ten minutes after it: those who stop asking recover, as developers report.
+/// The window of token calls, and how long a refresh token is blocked after one call too many. Metered like an API, so
+/// a call during the block counts in the ten minutes after it: callers that stop recover, as developers report.
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
-/// Live access tokens per refresh token; one more kills the oldest.
+/// The number of live access tokens per refresh token; one more ends the oldest.
 const MOST_LIVE: usize = 15;
 
 /// All tokens of all logins.
 pub(super) struct Tokens {
-    /// What token calls are held to.
+    /// The limit of token calls.
     rule: Rule,
     logins: BTreeMap<Login, Grants>,
-    /// Every access token ever issued, for a dead one still tells whose it was.
+    /// Every access token ever issued, because a dead one still identifies its login.
     access: HashMap<String, Access>,
-    /// Refresh tokens somebody has used; the levers of the control plane act on these.
+    /// Refresh tokens in use so far; commands of the control plane apply to these.
     seen: HashSet<String>,
     revoked: HashSet<String>,
-    /// What the refresh tokens may be used for that a code was exchanged for.
+    /// The scopes of refresh tokens that were granted for a code.
     scopes: HashMap<String, String>,
 }
 
-/// The sums of one login, as the statistics show them.
+/// The totals of one login in the statistics.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct TokenTally {
     pub(super) calls: u64,
@@ -45,18 +49,18 @@ pub(super) struct TokenTally {
 struct Grants {
     calls: Meter,
     granted: u64,
-    /// Access tokens not killed yet, oldest first.
+    /// Access tokens that are not revoked, oldest first.
     live: VecDeque<String>,
 }
 
 struct Access {
     login: Login,
     expires: Instant,
-    killed: bool,
+    ended: bool,
 }
 
 impl Tokens {
-    /// With so many token calls allowed per refresh token in ten minutes.
+    /// Allows this many token calls per refresh token in ten minutes.
     pub(super) fn new(requests: u32) -> Self {
         Self {
             rule: Rule { requests, window: TEN_MINUTES, lock: TEN_MINUTES },
@@ -68,21 +72,21 @@ impl Tokens {
         }
     }
 
-    /// Counts a token call that names `refresh_token`, whatever becomes of it.
-    pub(super) fn call(&mut self, login: &Login, refresh_token: &str, now: Instant) -> Verdict {
+    /// Counts a token call that names `refresh_token`, whatever its result.
+    pub(super) fn call(&mut self, login: &Login, refresh_token: &str, now: Instant) -> Admission {
         self.seen.insert(refresh_token.to_owned());
         self.logins.entry(login.clone()).or_default().calls.arrive(now, &self.rule)
     }
 
     /// Issues a refresh token for `scope`.
-    pub(super) fn admit(&mut self, scope: String, random: &mut Random) -> String {
+    pub(super) fn issue_refresh_token(&mut self, scope: String, random: &mut Random) -> String {
         let refresh_token = Login::new_refresh_token(random);
         self.seen.insert(refresh_token.clone());
         self.scopes.insert(refresh_token.clone(), scope);
         refresh_token
     }
 
-    /// What a refresh token may be used for, if it was issued for something in particular.
+    /// The scopes of a refresh token that was granted for a code.
     pub(super) fn scope(&self, refresh_token: &str) -> Option<&str> {
         self.scopes.get(refresh_token).map(String::as_str)
     }
@@ -93,51 +97,51 @@ impl Tokens {
         let grants = self.logins.entry(login.clone()).or_default();
         grants.granted += 1;
         grants.live.push_back(token.clone());
-        // The expired ones no longer count among the live.
+        // Expired tokens no longer count as live.
         grants.live.retain(|token| self.access.get(token).is_none_or(|access| now < access.expires));
         if grants.live.len() > MOST_LIVE
             && let Some(oldest) = grants.live.pop_front()
             && let Some(access) = self.access.get_mut(&oldest)
         {
-            access.killed = true;
+            access.ended = true;
         }
-        self.access.insert(token.clone(), Access { login: login.clone(), expires: now + life, killed: false });
+        self.access.insert(token.clone(), Access { login: login.clone(), expires: now + life, ended: false });
         token
     }
 
-    /// Whose token it is or was.
-    pub(super) fn holder(&self, token: &str) -> Option<Login> {
+    /// The login that the token belongs or belonged to.
+    pub(super) fn login_of(&self, token: &str) -> Option<Login> {
         self.access.get(token).map(|access| access.login.clone())
     }
 
-    /// Whether the token opens anything at `now`.
+    /// Whether the token is valid at `now`.
     pub(super) fn is_live(&self, token: &str, now: Instant) -> bool {
-        self.access.get(token).is_some_and(|access| !access.killed && now < access.expires)
+        self.access.get(token).is_some_and(|access| !access.ended && now < access.expires)
     }
 
-    /// Whether the refresh token was taken back.
+    /// Whether the refresh token was revoked.
     pub(super) fn is_revoked(&self, refresh_token: &str) -> bool {
         self.revoked.contains(refresh_token)
     }
 
-    /// Takes a refresh token back, and its access tokens with it.
+    /// Revokes a refresh token and its access tokens.
     pub(super) fn revoke(&mut self, login: &Login, refresh_token: &str) {
         self.revoked.insert(refresh_token.to_owned());
-        self.kill(|access| access.login == *login);
+        self.end(|access| access.login == *login);
     }
 
-    /// Takes back every refresh token used so far, and `main`'s in any case.
+    /// Revokes every refresh token used so far, and always `main`'s.
     pub(super) fn revoke_all(&mut self) {
         self.revoked.extend(self.seen.iter().cloned());
-        self.kill_all();
+        self.end_all();
     }
 
-    /// Kills every live access token; the refresh tokens stay good for new ones.
-    pub(super) fn kill_all(&mut self) {
-        self.kill(|_| true);
+    /// Ends every live access token; the refresh tokens stay valid.
+    pub(super) fn end_all(&mut self) {
+        self.end(|_| true);
     }
 
-    /// Forgets how often tokens were asked for, and lifts the blocks.
+    /// Deletes the counts of token calls, and ends the blocks.
     pub(super) fn forget_calls(&mut self) {
         for grants in self.logins.values_mut() {
             grants.calls = Meter::default();
@@ -145,15 +149,15 @@ impl Tokens {
         }
     }
 
-    /// The sums by login.
+    /// The totals by login.
     pub(super) fn tallies(&self) -> BTreeMap<String, TokenTally> {
         self.logins.iter().map(|(login, grants)| (login.to_string(), grants.tally())).collect()
     }
 
-    fn kill(&mut self, doomed: impl Fn(&Access) -> bool) {
-        self.access.values_mut().filter(|access| doomed(access)).for_each(|access| access.killed = true);
+    fn end(&mut self, ends: impl Fn(&Access) -> bool) {
+        self.access.values_mut().filter(|access| ends(access)).for_each(|access| access.ended = true);
         for grants in self.logins.values_mut() {
-            grants.live.retain(|token| self.access.get(token).is_some_and(|access| !access.killed));
+            grants.live.retain(|token| self.access.get(token).is_some_and(|access| !access.ended));
         }
     }
 }
@@ -182,16 +186,16 @@ mod tests {
     }
 
     #[test]
-    fn a_token_dies_with_its_hour_and_still_tells_whose_it_was() {
+    fn an_expired_token_still_identifies_its_login() {
         let (mut tokens, now) = (Tokens::new(10), clock::now());
         let token = tokens.grant(&main_login(), now, HOUR, &mut Random::seeded());
         assert!(tokens.is_live(&token, now + HOUR - Duration::from_millis(1)));
         assert!(!tokens.is_live(&token, now + HOUR));
-        assert_eq!(tokens.holder(&token), Some(main_login()));
+        assert_eq!(tokens.login_of(&token), Some(main_login()));
     }
 
     #[test]
-    fn the_sixteenth_live_token_kills_the_oldest() {
+    fn the_sixteenth_live_token_ends_the_oldest() {
         let (mut tokens, mut random, now) = (Tokens::new(10), Random::seeded(), clock::now());
         let granted: Vec<_> = (0..16).map(|_| tokens.grant(&main_login(), now, HOUR, &mut random)).collect();
         let live: Vec<_> = granted.iter().map(|token| tokens.is_live(token, now)).collect();
@@ -200,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_token_is_none_of_the_fifteen() {
+    fn an_expired_token_does_not_count_as_live() {
         let (mut tokens, mut random, now) = (Tokens::new(10), Random::seeded(), clock::now());
         for _ in 0..15 {
             tokens.grant(&main_login(), now, HOUR, &mut random);
@@ -213,14 +217,14 @@ mod tests {
     fn the_eleventh_call_in_ten_minutes_is_blocked_for_ten() {
         let (mut tokens, now) = (Tokens::new(10), clock::now());
         let mut call = |seconds| tokens.call(&main_login(), REFRESH_TOKEN, now + Duration::from_secs(seconds));
-        assert!((0..10).all(|n| call(n) == Verdict::Accepted));
-        assert_eq!(call(599), Verdict::Overstepped);
-        assert_eq!(call(1198), Verdict::DuringLock);
-        assert_eq!(call(1199), Verdict::Accepted);
+        assert!((0..10).all(|n| call(n) == Admission::Accepted));
+        assert_eq!(call(599), Admission::OverThreshold);
+        assert_eq!(call(1198), Admission::DuringLock);
+        assert_eq!(call(1199), Admission::Accepted);
     }
 
     #[test]
-    fn revoking_ends_the_access_tokens_of_that_login_only() {
+    fn revoking_ends_only_the_access_tokens_of_that_login() {
         let (mut tokens, mut random, now) = (Tokens::new(10), Random::seeded(), clock::now());
         let other = Login::of("1000.sandbox.other").unwrap();
         let mine = tokens.grant(&main_login(), now, HOUR, &mut random);

@@ -1,22 +1,20 @@
-//! What a sandbox remembers, behind one lock.
+//! The state of a sandbox, behind one lock.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
-use super::calendar::Share;
-use super::codes::Codes;
-use super::login::Login;
-use super::meters::Meters;
-use super::random::Random;
-use super::records::Records;
-use super::settings::Settings;
-use super::tokens::Tokens;
+use super::{
+    calendar::Share, codes::Codes, login::Login, meters::Meters, random::Random, records::Records, settings::Settings,
+    tokens::Tokens,
+};
 use crate::os::clock;
 
-/// One simulated Zoho: its settings and its memory.
+/// One simulated Zoho: its settings and its state.
 pub(super) struct Sandbox {
     pub(super) settings: Settings,
     began: Instant,
@@ -24,21 +22,21 @@ pub(super) struct Sandbox {
     world: Mutex<World>,
 }
 
-/// Everything that changes.
+/// The state of the sandbox.
 pub(super) struct World {
     pub(super) tokens: Tokens,
     pub(super) codes: Codes,
     pub(super) meters: Meters,
     pub(super) records: Records,
-    /// Per course, the record numbers it is shared with, in the order of sharing.
-    pub(super) courses: Shelf<String>,
-    /// Per calendar, whom it is shared with.
-    pub(super) calendars: Shelf<Share>,
+    /// The record numbers that each course is shared with, in the order of sharing.
+    pub(super) courses: Lists<String>,
+    /// The shares of each calendar.
+    pub(super) calendars: Lists<Share>,
     pub(super) random: Random,
 }
 
-/// Lists by login and by the id in the path; a list that nobody wrote to is empty.
-pub(super) struct Shelf<T>(HashMap<(Login, String), Vec<T>>);
+/// Lists by login and by the id in the path; a list that was never written is empty.
+pub(super) struct Lists<T>(HashMap<(Login, String), Vec<T>>);
 
 impl Sandbox {
     pub(super) fn new(settings: Settings) -> Self {
@@ -47,25 +45,25 @@ impl Sandbox {
             codes: Codes::default(),
             meters: Meters::new(settings.rule()),
             records: Records::default(),
-            courses: Shelf(HashMap::new()),
-            calendars: Shelf(HashMap::new()),
+            courses: Lists(HashMap::new()),
+            calendars: Lists(HashMap::new()),
             random: Random::seeded(),
         };
         Self { settings, began: clock::now(), world: Mutex::new(world) }
     }
 
-    /// The memory, for a few lines. A panic elsewhere left it no worse than a refused call would.
+    /// The state, for a few lines. A panic elsewhere left it no worse than a refused call would.
     pub(super) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long the sandbox has been standing.
+    /// The time since the sandbox started.
     pub(super) fn age(&self) -> Duration {
         clock::now().duration_since(self.began)
     }
 
-    /// Takes a random time up to the configured delay.
-    pub(super) async fn linger(&self) {
+    /// Waits for a random time up to the configured delay.
+    pub(super) async fn delay(&self) {
         if self.settings.delay.is_zero() {
             return;
         }
@@ -74,7 +72,7 @@ impl Sandbox {
     }
 }
 
-impl<T> Shelf<T> {
+impl<T> Lists<T> {
     pub(super) fn of(&mut self, login: &Login, id: &str) -> &mut Vec<T> {
         self.0.entry((login.clone(), id.to_owned())).or_default()
     }

@@ -1,5 +1,4 @@
-//! A secret of an account, and where it comes from: the configuration, the environment, or a file that may change while
-//! the gateway runs.
+//! A secret of an account, from the configuration, the environment, or a file that may change while the gateway runs.
 
 use std::{
     fmt,
@@ -14,10 +13,10 @@ use crate::secret::{
     file_watch::{self, Reread, Trouble, Unread},
 };
 
-/// More than any credential takes.
+/// Longer than any credential.
 const LONGEST_FILE: u64 = 64 * 1024;
 
-/// A credential; clones share it, so that all see it change.
+/// A credential; clones share it, so that all see its changes.
 #[derive(Clone)]
 pub struct Credential(Arc<Inner>);
 
@@ -27,16 +26,16 @@ struct Inner {
     trouble: Mutex<Trouble>,
 }
 
-/// Text or a file that holds no credential.
+/// Why a text or a file is not a credential.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// Nothing stands there.
+    /// It is empty.
     #[error("is empty")]
     Empty,
     /// RFC 6749, appendix A: visible ASCII characters, no spaces.
     #[error("holds white space or other characters that no credential has; a stray newline is the usual mistake")]
     Characters,
-    /// It is somebody else's too.
+    /// Another account has it too.
     #[error("holds the refresh token of accounts.{0} too; two accounts with one login would exceed its thresholds")]
     Grant(String),
     /// The file cannot be read.
@@ -45,44 +44,44 @@ pub enum Unusable {
 }
 
 impl Credential {
-    /// One that is written down, in the configuration or the environment.
+    /// A credential from the configuration or the environment.
     ///
     /// # Errors
-    /// [`Unusable`] for text that is none.
+    /// [`Unusable`] if the text is not a credential.
     pub fn written(secret: Secret) -> Result<Self, Unusable> {
-        sound(&secret)?;
+        check(&secret)?;
         Ok(Self::new(None, secret))
     }
 
-    /// One that stands in a file, with or without a newline behind it.
+    /// A credential from a file, with or without a trailing newline.
     ///
     /// # Errors
-    /// [`Unusable`] for a file that holds none.
+    /// [`Unusable`] if the file does not hold a credential.
     pub fn in_file(path: PathBuf) -> Result<Self, Unusable> {
         let secret = read(&path)?;
         Ok(Self::new(Some(path), secret))
     }
 
-    /// One that is still to be had, and in which file, if any, it is to stand then.
+    /// A credential that does not exist yet, and the file, if any, that will hold it.
     #[must_use]
     pub fn awaited(path: Option<PathBuf>) -> Self {
         Self::new(path, Secret::new(String::new()))
     }
 
-    /// As it is now; empty while it is awaited.
+    /// The current secret; empty while the credential does not exist yet.
     #[must_use]
     pub fn current(&self) -> Secret {
         self.0.current.read().clone()
     }
 
-    /// The file that it stands in.
+    /// The file that holds it.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         self.0.file.as_deref()
     }
 
-    /// Reads its file again, if it stands in one. While that cannot be used, or holds what `taken` knows as somebody
-    /// else's, what was there before goes on.
+    /// Reads its file again, if it has one. The old secret stays in use while the file is unusable, or holds a secret
+    /// for which `taken` names another owner.
     pub fn reread(&self, taken: impl FnOnce(&Secret) -> Option<String>) -> Reread<Unusable> {
         let Some(path) = &self.0.file else { return Reread::Quiet };
         let replaced = read(path).and_then(|secret| {
@@ -98,7 +97,7 @@ impl Credential {
         self.0.trouble.lock().judge(replaced)
     }
 
-    /// As its file has it now, where it stands in one that can be used; otherwise as it is.
+    /// The secret in its file, if there is a usable one; otherwise the current secret.
     #[must_use]
     pub fn newest(&self) -> Secret {
         self.0.file.as_deref().and_then(|path| read(path).ok()).unwrap_or_else(|| self.current())
@@ -115,7 +114,7 @@ impl fmt::Debug for Credential {
     }
 }
 
-fn sound(secret: &Secret) -> Result<(), Unusable> {
+fn check(secret: &Secret) -> Result<(), Unusable> {
     match secret.expose() {
         "" => Err(Unusable::Empty),
         text if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(()),
@@ -123,12 +122,12 @@ fn sound(secret: &Secret) -> Result<(), Unusable> {
     }
 }
 
-/// A file's text without the newline that editors leave at its end.
+/// A file's text without the trailing newline that editors add.
 fn read(path: &Path) -> Result<Secret, Unusable> {
     let contents = file_watch::read(path, LONGEST_FILE)?;
     let text = str::from_utf8(contents.expose()).map_err(|_| Unusable::Characters)?;
     let secret = Secret::from(text.trim_end_matches(['\r', '\n']));
-    sound(&secret)?;
+    check(&secret)?;
     Ok(secret)
 }
 
@@ -138,13 +137,13 @@ mod tests {
 
     use super::*;
 
-    /// Nobody else has it.
+    /// No other account has the secret.
     fn free(_: &Secret) -> Option<String> {
         None
     }
 
     #[test]
-    fn what_is_somebody_elses_is_not_taken_over() {
+    fn a_secret_of_another_account_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         fs::write(&path, "first").unwrap();
@@ -152,7 +151,7 @@ mod tests {
         fs::write(&path, "second").unwrap();
         let taken = |secret: &Secret| (secret.expose() == "second").then(|| "other".to_owned());
         assert!(matches!(credential.reread(taken), Reread::Quiet));
-        let Reread::Unusable(error) = credential.reread(taken) else { panic!("told when it stays") };
+        let Reread::Unusable(error) = credential.reread(taken) else { panic!("reported the second time") };
         assert!(error.to_string().contains("accounts.other") && !error.to_string().contains("second"), "{error}");
         assert_eq!((credential.current().expose(), credential.newest().expose()), ("first", "second"));
         assert!(matches!(credential.reread(free), Reread::Replaced));
@@ -171,7 +170,7 @@ mod tests {
         assert!(matches!(credential.reread(free), Reread::Replaced));
         assert_eq!(shared.current().expose(), "second");
         fs::write(&path, "").unwrap();
-        assert!(matches!(credential.reread(free), Reread::Quiet), "a moment without one is no event");
+        assert!(matches!(credential.reread(free), Reread::Quiet), "a file may be missing for a moment");
         assert!(matches!(shared.reread(free), Reread::Unusable(Unusable::Empty)));
         fs::write(&path, b"\xff").unwrap();
         assert!(matches!(credential.reread(free), Reread::Quiet));
@@ -179,11 +178,11 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(matches!(credential.reread(free), Reread::Quiet));
         assert!(matches!(credential.reread(free), Reread::Unusable(Unusable::Unread(_))));
-        assert_eq!(shared.current().expose(), "second", "what was there before goes on");
+        assert_eq!(shared.current().expose(), "second", "the old secret stays in use");
     }
 
     #[test]
-    fn what_is_written_down_does_not_change() {
+    fn a_credential_without_a_file_does_not_change() {
         let credential = Credential::written(Secret::from("abc")).unwrap();
         assert!(matches!(credential.reread(free), Reread::Quiet));
         assert_eq!(format!("{credential:?} {}", credential.current().expose()), "[redacted] abc");

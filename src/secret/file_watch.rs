@@ -1,5 +1,5 @@
-//! Files that may change while the gateway runs: a person logs in again, a secret is rotated, Kubernetes swaps the link
-//! that leads to them. How they are read, how often, and when somebody hears that one cannot be used.
+//! Files that may change while the gateway runs: a person logs in again, a secret is rotated, Kubernetes replaces the
+//! link that leads to them. Defines how and how often they are read, and when an unusable file is reported.
 
 use std::{
     fmt::Display,
@@ -16,70 +16,69 @@ use tokio::{runtime::Handle, task::spawn_blocking};
 
 use crate::{os::shutdown::Shutdown, secret::SecretBytes};
 
-/// How often files are read. Their contents are compared, since links and times tell less; a few small files every few
-/// seconds cost nothing.
+/// How often files are read. Their contents are compared, since links and times are less reliable; reading a few small
+/// files every few seconds costs nothing.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// How long a pipe may take to give what it holds: a shell's `<(COMMAND)`, as a file of a secret.
-const PIPE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a pipe may take to deliver its content: a shell's `<(COMMAND)`, used as the file of a secret.
+const PIPE_TIMEOUT: Duration = Duration::from_secs(2);
 const PIPE_STEP: Duration = Duration::from_millis(10);
 
 /// A file that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unread {
-    /// It is not there, or not for us.
+    /// It does not exist, or its permissions forbid it.
     #[error("cannot be read: {0}")]
     Failed(#[from] io::Error),
     /// It is longer than any file of its kind.
     #[error("is too long: more than {0} bytes")]
     TooLong(u64),
-    /// A pipe, a socket, a device or a folder stands where a file belongs.
-    #[error("is no regular file")]
+    /// The path leads to a pipe, a socket, a device or a folder.
+    #[error("is not a regular file")]
     Irregular,
 }
 
-/// What another look at a file has brought.
+/// The result of reading a file again.
 #[derive(Debug)]
 pub enum Reread<E> {
-    /// Nothing that anybody need hear of.
+    /// Nothing to report.
     Quiet,
-    /// It holds something else, which is in force now.
+    /// The content has changed and is now in use.
     Replaced,
-    /// It cannot be used, and now is the time to say so.
+    /// It cannot be used, and this must be reported now.
     Unusable(E),
 }
 
-/// What is wrong with a file, and whether that was told.
+/// The current problem of a file, and whether it was reported.
 ///
-/// Kubernetes and editors replace files in steps, and a certificate and its key come one after the other: what stands
-/// there for a moment is no event. So what is wrong is told when it is seen twice in a row, and not again before the
-/// file was good or something else is wrong with it.
+/// Kubernetes and editors replace files in steps, and a certificate and its key change one after the other. So a
+/// problem is reported when it is seen twice in a row, and again only after the file was good or had another problem.
 #[derive(Debug, Default)]
 pub struct Trouble(Option<(String, u32)>);
 
-/// What a file holds. A wrong path may lead to something endless or to a pipe that nobody writes to, so that no more than
-/// `longest` bytes are taken, and no pipe is waited for without end.
+/// Reads a file. A wrong path may lead to an endless file or to a pipe without a writer, so at most `longest` bytes are
+/// read, and a pipe is given only a limited time.
 ///
 /// # Errors
-/// [`Unread`], when there is no such file or it holds more.
+/// [`Unread`], when the file does not exist or is longer.
 pub fn read(path: &Path, longest: u64) -> Result<SecretBytes, Unread> {
     if path.metadata()?.file_type().is_socket() {
         return Err(Unread::Irregular);
     }
-    let file = OpenOptions::new().read(true).custom_flags(without_waiting()).open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking()).open(path)?;
     if file.metadata()?.is_dir() {
         return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
     }
     let mut contents = Vec::new();
-    let length = Patient { file, left: PIPE_PATIENCE }.take(longest + 1).read_to_end(&mut contents);
+    let length = PipeReader { file, left: PIPE_TIMEOUT }.take(longest + 1).read_to_end(&mut contents);
     let contents = SecretBytes::new(contents);
     if length? as u64 > longest { Err(Unread::TooLong(longest)) } else { Ok(contents) }
 }
 
-/// What a file of the gateway's own holds. People hand secrets in by pipes, but nobody hands in the gateway's state.
+/// Reads a file of the gateway's own. People provide secrets through pipes, but the gateway's state is always a file.
 ///
 /// # Errors
-/// [`Unread`], when there is no such file, it is no regular one, or it holds more than `longest` bytes.
+/// [`Unread`], when the file does not exist, is not a regular file, or holds more than `longest` bytes.
 pub fn read_regular(path: &Path, longest: u64) -> Result<Vec<u8>, Unread> {
     let file = open_regular(OpenOptions::new().read(true), path)?;
     let mut contents = Vec::new();
@@ -90,28 +89,28 @@ pub fn read_regular(path: &Path, longest: u64) -> Result<Vec<u8>, Unread> {
 /// Opens a regular file only: reading a pipe or a device may block, or never end.
 ///
 /// # Errors
-/// [`Unread`], when it cannot be opened or is no regular file.
+/// [`Unread`], when it cannot be opened or is not a regular file.
 pub fn open_regular(options: &mut OpenOptions, path: &Path) -> Result<File, Unread> {
-    // Some devices do something when they are opened, so the path is looked at first; it may change in between.
+    // Opening some devices has an effect, so the path is checked first; it may change in between.
     if path.metadata().is_ok_and(|there| !there.is_file()) {
         return Err(Unread::Irregular);
     }
-    let file = options.custom_flags(without_waiting()).open(path)?;
+    let file = options.custom_flags(nonblocking()).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(Unread::Irregular) }
 }
 
-/// So that opening a pipe does not wait for its other end. It means nothing for regular files.
-fn without_waiting() -> i32 {
+/// A flag that prevents waiting for the other end of a pipe. It has no effect on regular files.
+fn nonblocking() -> i32 {
     OFlags::NONBLOCK.bits().cast_signed()
 }
 
-/// Reads a pipe that is still being written to, for a while. Files never make it wait.
-struct Patient {
+/// Reads a pipe, and waits a limited time for its writer. Reading a file never waits.
+struct PipeReader {
     file: File,
     left: Duration,
 }
 
-impl Read for Patient {
+impl Read for PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.file.read(buffer) {
@@ -120,7 +119,7 @@ impl Read for Patient {
                     self.left = self.left.saturating_sub(PIPE_STEP);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, "the pipe's end has not come in time"));
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "the writer has not closed the pipe in time"));
                 }
                 outcome => return outcome,
             }
@@ -128,7 +127,7 @@ impl Read for Patient {
     }
 }
 
-/// Calls `look` again and again until the drain begins, where it may take its time and may spawn tasks.
+/// Calls `look` repeatedly until the drain starts. `look` may block and may spawn tasks.
 pub async fn until_draining(shutdown: Shutdown, look: impl Fn() + Send + Sync + 'static) {
     let look = Arc::new(look);
     loop {
@@ -137,7 +136,7 @@ pub async fn until_draining(shutdown: Shutdown, look: impl Fn() + Send + Sync + 
             () = tokio::time::sleep(PERIOD) => {}
         }
         let (look, handle) = (Arc::clone(&look), Handle::current());
-        // A file may lie on a disk that has gone away; its thread is then left to itself.
+        // A file may be on a disk that no longer responds; its thread is then abandoned.
         let looking = spawn_blocking(move || {
             let _inside = handle.enter();
             look();
@@ -145,7 +144,7 @@ pub async fn until_draining(shutdown: Shutdown, look: impl Fn() + Send + Sync + 
         tokio::select! {
             () = shutdown.draining() => return,
             outcome = looking => if outcome.is_err() {
-                tracing::error!("a look at files that may have changed has failed, a fault of the gateway's; the next is tried all the same");
+                tracing::error!("a check of files for changes has panicked, which is a bug; the next check still runs");
             },
         }
     }
@@ -161,7 +160,7 @@ impl From<Unread> for io::Error {
 }
 
 impl Unread {
-    /// Whether there is no such file.
+    /// Whether the file does not exist.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Failed(error) if error.kind() == io::ErrorKind::NotFound)
@@ -169,7 +168,7 @@ impl Unread {
 }
 
 impl Trouble {
-    /// Judges a look at the file: whether it holds something else, or why it cannot be used.
+    /// Takes the result of reading the file: whether its content has changed, or why it cannot be used.
     pub fn judge<E: Display>(&mut self, look: Result<bool, E>) -> Reread<E> {
         let error = match look {
             Ok(replaced) => {
@@ -187,7 +186,7 @@ impl Trouble {
         if times == 2 { Reread::Unusable(error) } else { Reread::Quiet }
     }
 
-    /// What was wrong at the last look.
+    /// The problem seen at the last reading.
     #[must_use]
     pub fn words(&self) -> Option<&str> {
         self.0.as_ref().map(|(words, _)| words.as_str())
@@ -201,7 +200,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_panic_does_not_end_the_following() {
+    async fn a_panic_does_not_end_the_watch() {
         let (shutdown, looks) = (Shutdown::default(), Arc::new(AtomicUsize::new(0)));
         let (stop, count) = (shutdown.clone(), Arc::clone(&looks));
         let following = until_draining(shutdown, move || match count.fetch_add(1, Ordering::SeqCst) {
@@ -214,20 +213,20 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_read_than_a_file_may_hold() {
+    fn a_file_is_read_up_to_its_limit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "12345").unwrap();
         assert_eq!(read(&path, 5).unwrap().expose(), b"12345");
-        let told = |path: &Path| read(path, 4).unwrap_err().to_string();
-        assert_eq!(told(&path), "is too long: more than 4 bytes");
-        assert_eq!(told(Path::new("/dev/zero")), "is too long: more than 4 bytes");
-        assert_eq!(told(folder.path()), "cannot be read: is a directory");
+        let message = |path: &Path| read(path, 4).unwrap_err().to_string();
+        assert_eq!(message(&path), "is too long: more than 4 bytes");
+        assert_eq!(message(Path::new("/dev/zero")), "is too long: more than 4 bytes");
+        assert_eq!(message(folder.path()), "cannot be read: is a directory");
         assert!(read(&folder.path().join("none"), 4).unwrap_err().is_absent());
     }
 
     #[test]
-    fn what_is_no_regular_file_is_not_waited_for() {
+    fn a_special_file_does_not_block() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
@@ -247,11 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_holds_nobody_up_and_gives_what_is_written_to_it() {
+    fn a_pipe_does_not_block_and_its_content_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
-        assert_eq!(read(&path, 9).unwrap().expose(), b"", "nobody writes");
+        assert_eq!(read(&path, 9).unwrap().expose(), b"", "it has no writer");
         for (closes, expected) in [(true, Some(&b"1000.secret"[..])), (false, None)] {
             let (reader, mut writer) = io::pipe().unwrap();
             let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
@@ -267,15 +266,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_twice_in_a_row_is_told_once() {
+    fn a_problem_seen_twice_in_a_row_is_reported_once() {
         let mut trouble = Trouble::default();
-        for (number, (look, told)) in [
+        for (number, (look, message)) in [
             (Err("gone"), None),
             (Ok(false), None),
             (Err("gone"), None),
             (Err("gone"), Some("gone")),
             (Err("gone"), None),
-            // Something else is news once it stays.
+            // Another problem is reported once it stays.
             (Err("empty"), None),
             (Err("empty"), Some("empty")),
             (Ok(true), None),
@@ -285,7 +284,7 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let heard = match trouble.judge(look) {
+            let reported = match trouble.judge(look) {
                 Reread::Unusable(words) => Some(words),
                 Reread::Replaced => {
                     assert_eq!(look, Ok(true), "{number}");
@@ -293,7 +292,7 @@ mod tests {
                 }
                 Reread::Quiet => None,
             };
-            assert_eq!((heard, trouble.words()), (told, look.err()), "{number}");
+            assert_eq!((reported, trouble.words()), (message, look.err()), "{number}");
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-/// Two lower-case digits for each byte. The text never grows, since that would leave parts of a secret in memory.
+/// Two lower-case digits for each byte. The text is never reallocated, since that would leave parts of a secret in
+/// memory.
 #[must_use]
 pub fn lower(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
@@ -39,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_it_writes_and_nothing_else() {
+    fn reads_only_what_it_writes() {
         assert_eq!(read("000aff"), Some([0, 0x0a, 0xff]));
         assert_eq!(read("0AfF"), Some([0x0a, 0xff]));
         assert_eq!(read(""), Some([]));

@@ -12,8 +12,8 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 /// A client secret, a refresh token or an access token.
 ///
-/// `Debug` says `[redacted]`, there is no `Display`, and the text is overwritten with zeros when dropped.
-/// Code that needs the text calls [`Secret::expose`], which is easy to find in a review.
+/// `Debug` prints `[redacted]`, there is no `Display`, and the text is overwritten with zeros when dropped. Code that
+/// needs the text calls [`Secret::expose`], which is easy to find in a review.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
@@ -24,7 +24,7 @@ impl Secret {
         Self(SecretString::from(text))
     }
 
-    /// The text, for the one place that must send it.
+    /// The text, for code that must send it.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
@@ -49,7 +49,7 @@ impl From<&str> for Secret {
     }
 }
 
-/// What a file holds that may be a secret: the same for bytes.
+/// The content of a file that may be a secret.
 #[derive(Clone)]
 pub struct SecretBytes(SecretSlice<u8>);
 
@@ -60,7 +60,7 @@ impl SecretBytes {
         Self(SecretSlice::from(bytes))
     }
 
-    /// The bytes, for whoever makes something of them.
+    /// The bytes, for code that must parse them.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         self.0.expose_secret()

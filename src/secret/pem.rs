@@ -1,4 +1,4 @@
-//! Certificates in PEM files (RFC 7468). No message repeats anything of what they hold.
+//! Certificates in PEM files (RFC 7468). Error messages never repeat the content.
 
 use std::path::Path;
 
@@ -12,30 +12,30 @@ use crate::secret::{
     file_watch::{self, Unread},
 };
 
-/// All public authorities together take a quarter of it.
+/// Four times the size of all public certificate authorities together.
 const LONGEST_FILE: u64 = 1024 * 1024;
 
-/// What certificates are called in messages.
+/// The name of certificates in messages.
 pub const CERTIFICATES: &str = "certificates (BEGIN CERTIFICATE)";
 
-/// Why a file is of no use.
+/// Why a PEM file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusablePem {
     /// It cannot be read.
     #[error(transparent)]
     Unread(#[from] Unread),
-    /// Something in it is cut off or misspelt.
-    #[error("is no well-formed PEM text; expected {0}")]
+    /// Something in it is truncated or malformed.
+    #[error("is not well-formed PEM; expected {0}")]
     Malformed(&'static str),
-    /// It holds other things than it should.
+    /// It does not hold the expected kind of item.
     #[error("holds no {0}")]
     Lacking(&'static str),
-    /// A certificate of which the TLS library makes nothing.
+    /// The TLS library rejects a certificate.
     #[error("holds a certificate that is not usable: {0}")]
     Certificate(rustls::Error),
 }
 
-/// What a file holds; it may be a private key.
+/// Reads a PEM file; it may hold a private key.
 ///
 /// # Errors
 /// [`UnusablePem::Unread`].
@@ -43,10 +43,10 @@ pub fn read(path: &Path) -> Result<SecretBytes, UnusablePem> {
     Ok(file_watch::read(path, LONGEST_FILE)?)
 }
 
-/// At least one certificate.
+/// All certificates of a PEM text, at least one.
 ///
 /// # Errors
-/// [`UnusablePem`], when there is none or something in between is no PEM.
+/// [`UnusablePem`], when it holds no certificate or something malformed.
 pub fn certificates(pem: &SecretBytes) -> Result<Vec<CertificateDer<'static>>, UnusablePem> {
     let certificates = CertificateDer::pem_slice_iter(pem.expose()).collect::<Result<Vec<_>, _>>();
     match certificates {
@@ -56,7 +56,7 @@ pub fn certificates(pem: &SecretBytes) -> Result<Vec<CertificateDer<'static>>, U
     }
 }
 
-/// At least one authority whose certificates are believed.
+/// The certificate authorities of a PEM text, at least one.
 ///
 /// # Errors
 /// [`UnusablePem`], also when one of them cannot be an authority.

@@ -1,15 +1,15 @@
-//! Random numbers that nobody can guess.
+//! Unpredictable random numbers.
 
 use aws_lc_rs::rand;
 
 use super::{Secret, hex};
 
-/// The system has no random numbers to give.
+/// The system provides no random numbers.
 #[derive(Debug, thiserror::Error)]
-#[error("the system gives no random numbers")]
+#[error("the system provides no random numbers")]
 pub struct NoRandomness;
 
-/// 256 random bits in hexadecimal digits, which no shell, URL or double click breaks apart.
+/// 256 random bits as hexadecimal digits, which are safe in shells and URLs and selected by one double click.
 ///
 /// # Errors
 /// [`NoRandomness`].
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_long_and_never_the_same() {
+    fn is_long_and_differs_each_time() {
         let (one, other) = (hex().unwrap(), hex().unwrap());
         assert_eq!((one.expose().len(), other.expose().len()), (64, 64));
         assert_ne!(one.expose(), other.expose());

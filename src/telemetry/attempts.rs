@@ -1,4 +1,4 @@
-//! What operators learn of attempts: locks, which are counted and logged.
+//! Counts and logs the locks that attempts report.
 
 use super::Metrics;
 use crate::{

@@ -1,4 +1,4 @@
-//! The file of the audit, which somebody else may take away.
+//! The file of the audit, which log rotation may rename or remove.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -9,10 +9,10 @@ use std::{
 
 use crate::os::{atomic_file::sync_folder_of, writable};
 
-/// Whether the file could be opened, found out without making it.
+/// Checks whether the file can be opened, without creating it.
 ///
 /// # Errors
-/// When it could not.
+/// When it cannot.
 pub fn probe(path: &Path) -> io::Result<()> {
     if path.try_exists()? {
         return append_to(path, false).map(drop);
@@ -25,59 +25,57 @@ pub fn probe(path: &Path) -> io::Result<()> {
 pub(super) struct AuditFile {
     path: PathBuf,
     file: Option<File>,
-    /// Its folder is synced too when it is made, so that its name outlives a power failure.
+    /// Whether lines and a new file's name must survive a power failure.
     fsync: bool,
-    /// A line may have left its beginning at the end of the file.
-    torn: bool,
+    /// The file may end in an incomplete line.
+    incomplete_line: bool,
 }
 
 impl AuditFile {
-    /// The file at this path, made if it is not there, for its owner alone.
+    /// Opens the file at this path; creates it readable only by its owner if it is missing.
     pub(super) fn open(path: &Path, fsync: bool) -> io::Result<Self> {
         let file = append_to(path, fsync)?;
-        Ok(Self { path: path.to_owned(), file: Some(file), fsync, torn: false })
+        Ok(Self { path: path.to_owned(), file: Some(file), fsync, incomplete_line: false })
     }
 
-    /// Appends a line; a file that was renamed or removed is opened anew first.
+    /// Appends a line; a file that was renamed or removed is opened again first.
     pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
         let outcome = self.try_append(line);
         if outcome.is_err() {
             self.file = None;
-            self.torn = true;
+            self.incomplete_line = true;
         }
         outcome
     }
 
-    /// Makes what was appended outlive a power failure.
+    /// Syncs the appended lines, if `fsync` is set.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         match &self.file {
-            // A device has nothing to be synced, and says so by an error.
-            Some(file) if file.metadata()?.is_file() => file.sync_data(),
-            Some(_) | None => Ok(()),
+            // A device cannot be synced and would return an error.
+            Some(file) if self.fsync && file.metadata()?.is_file() => file.sync_data(),
+            _ => Ok(()),
         }
     }
 
     fn try_append(&mut self, line: &[u8]) -> io::Result<()> {
         if !self.file.as_ref().is_some_and(|file| is_at(file, &self.path)) {
-            // Lines of this turn may have gone to the file that was taken away.
-            if self.fsync {
-                self.sync()?;
-            }
+            // Lines of this batch may be in the file that was renamed or removed.
+            self.sync()?;
             self.file = Some(append_to(&self.path, self.fsync)?);
         }
         let Some(file) = &mut self.file else { return Ok(()) };
-        if self.torn {
+        if self.incomplete_line {
             file.write_all(b"\n")?;
-            self.torn = false;
+            self.incomplete_line = false;
         }
         file.write_all(line)
     }
 }
 
 fn append_to(path: &Path, fsync: bool) -> io::Result<File> {
-    // A pipe would be opened only when somebody reads it, and a folder not at all.
+    // Opening a pipe waits for its reader, and a folder cannot be opened at all.
     if path.metadata().is_ok_and(|there| !there.is_file() && !there.file_type().is_char_device()) {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     if fsync {
@@ -99,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_taken_away_is_made_anew() {
+    fn a_renamed_or_removed_file_is_created_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         for fsync in [false, true] {
@@ -115,15 +113,15 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_taken_for_synced() {
+    fn a_device_counts_as_synced() {
         let mut file = AuditFile::open(Path::new("/dev/null"), true).unwrap();
         file.append(b"one\n").unwrap();
         file.sync().unwrap();
     }
 
-    /// An intact line after a torn one has to stay readable.
+    /// A complete line after an incomplete one must stay readable.
     #[test]
-    fn a_line_after_one_that_failed_begins_on_a_line_of_its_own() {
+    fn a_line_after_an_incomplete_one_starts_on_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         let mut file = AuditFile::open(&path, false).unwrap();

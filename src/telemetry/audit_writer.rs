@@ -1,11 +1,11 @@
-//! The thread that writes the audit, and who waits for it.
+//! The thread that writes the audit, and the calls that wait for it.
 //!
-//! A line is written when write(2) has taken it, so that it outlives the process, or, where that is asked for, when
-//! fsync(2) has returned, so that it outlives a power failure. Calls wait for that without holding a thread of the
-//! runtime. The thread takes all lines that came since its last turn, so that the calls of one moment share one fsync.
+//! A line counts as written when write(2) has returned, so that it survives the process, or, if configured, when
+//! fsync(2) has returned, so that it survives a power failure. Waiting calls do not block a thread of the runtime. The
+//! thread takes all lines since its last turn, so that the calls of one moment share one fsync.
 //!
-//! Nobody waits longer than [`PATIENCE`]. Once somebody has waited so long in vain, nobody waits until the disk is fast
-//! again. Lines that come meanwhile are kept up to [`LONGEST_QUEUE`]; those beyond it are lost, and counted.
+//! A call waits at most [`WRITE_TIMEOUT`]. After a wait that timed out, no call waits until the disk is fast again.
+//! Meanwhile lines are kept up to [`LONGEST_QUEUE`]; further lines are lost, and counted.
 
 use std::{
     io::{self, Write},
@@ -25,23 +25,23 @@ use tokio::sync::oneshot;
 use super::audit_file::AuditFile;
 use crate::os::clock;
 
-/// Longer than a healthy disk ever takes; the ledger's journal has the same.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longer than a healthy disk ever takes; the ledger's journal uses the same time.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many bytes of lines may wait to be written: tens of thousands of lines.
 const LONGEST_QUEUE: usize = 16 * 1024 * 1024;
 
-/// There is one audit in a process, and where it goes is known only after the logger was installed.
+/// A process has one audit, and its destination is known only after the logger was installed.
 static WRITER: OnceLock<Arc<Writer>> = OnceLock::new();
 
-/// A call went on although its line was not known to be written.
+/// It is unknown whether the line of a call was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unwritten;
 
-/// Where the lines end up.
+/// The destination of the lines.
 #[derive(Debug)]
 enum Sink {
-    File { file: AuditFile, fsync: bool },
+    File(AuditFile),
     Stderr,
 }
 
@@ -57,35 +57,35 @@ pub(super) struct Writer {
 #[derive(Debug, Default)]
 struct Work {
     lines: Vec<Vec<u8>>,
-    /// What they hold together.
+    /// The length of all `lines` together.
     bytes: usize,
     waiting: Vec<oneshot::Sender<()>>,
     /// A batch is being written.
     busy: bool,
-    /// Lines that are not where they belong.
+    /// How many lines were not written.
     lost: u64,
-    /// Why the newest batch failed.
+    /// Why the newest batch failed; `None` if it was written.
     failure: Option<String>,
-    /// Somebody waited in vain, and nobody waits until the disk is fast again.
+    /// A wait timed out, and no call waits until the disk is fast again.
     stalled: bool,
     closing: bool,
     ended: bool,
 }
 
-/// What is written in one go, and who waits for it.
+/// The lines that are written together, and the calls that wait for them.
 struct Batch {
     lines: Vec<Vec<u8>>,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
-/// From here on the audit's lines go to the end of this file, or to standard error. The file is made where it is not
-/// there, for its owner alone; renamed or removed, as logrotate does, it is opened anew.
+/// Sends the audit's lines to the end of this file, or to standard error. The file is created if it is missing,
+/// readable only by its owner; if it is renamed or removed, as logrotate does, it is opened again.
 ///
 /// # Errors
-/// When the file cannot be opened now, or no thread can be started.
+/// When the file cannot be opened, or the thread cannot be started.
 pub fn open(file: Option<&Path>, fsync: bool) -> io::Result<()> {
     let sink = match file {
-        Some(path) => Sink::File { file: AuditFile::open(path, fsync)?, fsync },
+        Some(path) => Sink::File(AuditFile::open(path, fsync)?),
         None => Sink::Stderr,
     };
     let writer = Arc::new(Writer::new(file.is_some()));
@@ -96,10 +96,10 @@ pub fn open(file: Option<&Path>, fsync: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs `emit`, which is to log an event of the audit, and resolves when its line is written.
+/// Runs `emit`, which must log an event of the audit, and resolves when its line is written.
 ///
 /// # Errors
-/// [`Unwritten`], when it is not, or not in time.
+/// [`Unwritten`], when it was not written, or not in time.
 pub async fn written(emit: impl FnOnce()) -> Result<(), Unwritten> {
     let Some(writer) = WRITER.get() else {
         emit();
@@ -108,35 +108,35 @@ pub async fn written(emit: impl FnOnce()) -> Result<(), Unwritten> {
     writer.written(emit).await
 }
 
-/// What is wrong with the audit, if anything is.
+/// Why the audit cannot be written now; `None` if it can.
 #[must_use]
-pub fn trouble() -> Option<String> {
+pub fn failure() -> Option<String> {
     let work = WRITER.get()?.work.lock();
-    let slow = work.stalled.then(|| format!("it took longer than {} s to write", PATIENCE.as_secs()));
+    let slow = work.stalled.then(|| format!("it took longer than {} s to write", WRITE_TIMEOUT.as_secs()));
     work.failure.clone().or(slow)
 }
 
-/// The process's writer, once it is known where the audit goes.
+/// The process's writer; `None` until the audit's destination is known.
 pub(super) fn writer() -> Option<&'static Arc<Writer>> {
     WRITER.get()
 }
 
-/// Writes what is still to be written.
+/// Writes all remaining lines.
 pub(super) fn close() {
     let Some(writer) = WRITER.get() else { return };
     let mut work = writer.work.lock();
     work.closing = true;
     writer.woken.notify_one();
-    // A reader of standard error that stalls must not hold up the end of the process.
-    writer.ended.wait_while_for(&mut work, |work| !work.ended, PATIENCE);
+    // A stalled reader of standard error must not delay the end of the process.
+    writer.ended.wait_while_for(&mut work, |work| !work.ended, WRITE_TIMEOUT);
 }
 
-/// How many lines are not where they belong.
+/// How many lines were not written.
 pub(super) fn lost_lines() -> u64 {
     WRITER.get().map_or(0, |writer| writer.lost())
 }
 
-/// How often a call went on although its line was not known to be written.
+/// How many calls went on although it was unknown whether their line was written.
 pub(super) fn unconfirmed_lines() -> u64 {
     WRITER.get().map_or(0, |writer| writer.unconfirmed.load(Ordering::Relaxed))
 }
@@ -158,7 +158,7 @@ impl Writer {
         self.to_file
     }
 
-    /// Takes a line, for the thread to write.
+    /// Queues a line for the thread.
     pub(super) fn push(&self, line: &[u8]) {
         let mut work = self.work.lock();
         if work.ended || work.bytes + line.len() > LONGEST_QUEUE {
@@ -175,10 +175,10 @@ impl Writer {
     }
 
     async fn written(&self, emit: impl FnOnce()) -> Result<(), Unwritten> {
-        // A line that is lost from here on may be this one.
+        // A line that is lost from now on may be this one.
         let lost_before = self.lost();
         emit();
-        let outcome = self.landed(lost_before).await;
+        let outcome = self.flushed(lost_before).await;
         if outcome.is_err() {
             self.unconfirmed.fetch_add(1, Ordering::Relaxed);
         }
@@ -186,24 +186,24 @@ impl Writer {
     }
 
     /// Resolves when every line until now is written or lost.
-    async fn landed(&self, lost_before: u64) -> Result<(), Unwritten> {
-        let landing = {
+    async fn flushed(&self, lost_before: u64) -> Result<(), Unwritten> {
+        let written = {
             let mut work = self.work.lock();
             let is_idle = work.lines.is_empty() && !work.busy;
             if work.stalled || work.ended || is_idle {
                 return if is_idle && work.lost == lost_before { Ok(()) } else { Err(Unwritten) };
             }
-            let (landed, landing) = oneshot::channel();
-            work.waiting.push(landed);
+            let (done, written) = oneshot::channel();
+            work.waiting.push(done);
             self.woken.notify_one();
-            landing
+            written
         };
-        match tokio::time::timeout(PATIENCE, landing).await {
+        match tokio::time::timeout(WRITE_TIMEOUT, written).await {
             Ok(Ok(())) if self.lost() == lost_before => Ok(()),
             Ok(_) => Err(Unwritten),
             Err(_) => {
                 if !mem::replace(&mut self.work.lock().stalled, true) {
-                    let waited_s = PATIENCE.as_secs();
+                    let waited_s = WRITE_TIMEOUT.as_secs();
                     tracing::error!(waited_s, "the audit takes too long to write; calls no longer wait for it");
                 }
                 Err(Unwritten)
@@ -212,19 +212,19 @@ impl Writer {
     }
 
     fn write_all(&self, mut sink: Sink) {
-        // Whatever ends the thread, nobody may wait for it any more.
-        let _ended = Ended(self);
+        // However the thread ends, no call may wait for it any more.
+        let _guard = EndGuard(self);
         while let Some(Batch { lines, waiting }) = self.next() {
             let began = clock::now();
             let outcome = sink.write(&lines);
-            let in_time = clock::now().saturating_duration_since(began) < PATIENCE;
+            let in_time = clock::now().saturating_duration_since(began) < WRITE_TIMEOUT;
             if !lines.is_empty() {
-                self.learn(outcome, in_time);
+                self.report(outcome, in_time);
             }
             self.work.lock().busy = false;
-            for waiting in waiting {
-                // Those who have left need not know.
-                let _ = waiting.send(());
+            for done in waiting {
+                // The call may have left.
+                let _ = done.send(());
             }
         }
     }
@@ -243,7 +243,8 @@ impl Writer {
         Some(Batch { lines: mem::take(&mut work.lines), waiting: mem::take(&mut work.waiting) })
     }
 
-    fn learn(&self, outcome: Result<(), Failed>, in_time: bool) {
+    /// Takes the outcome of a batch, and logs when the audit fails and when it recovers.
+    fn report(&self, outcome: Result<(), Failed>, in_time: bool) {
         let mut work = self.work.lock();
         match outcome {
             Ok(()) => {
@@ -266,10 +267,10 @@ impl Writer {
     }
 }
 
-/// The thread has ended.
-struct Ended<'a>(&'a Writer);
+/// Marks the writer as ended when its thread ends.
+struct EndGuard<'a>(&'a Writer);
 
-impl Drop for Ended<'_> {
+impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
         let mut work = self.0.work.lock();
         work.ended = true;
@@ -283,19 +284,19 @@ impl Drop for Ended<'_> {
 
 // === impl Sink ===
 
-/// Lines that are not where they belong.
+/// Lines of a batch could not be written.
 struct Failed {
     lost: u64,
     error: io::Error,
 }
 
 impl Sink {
-    /// Each line by itself, so that it is known which were lost.
+    /// Writes each line separately, so that the number of lost ones is known.
     fn write(&mut self, lines: &[Vec<u8>]) -> Result<(), Failed> {
         let mut failed = None;
         for line in lines {
             let outcome = match self {
-                Self::File { file, .. } => file.append(line),
+                Self::File(file) => file.append(line),
                 Self::Stderr => io::stderr().write_all(line),
             };
             if let Err(error) = outcome {
@@ -304,8 +305,8 @@ impl Sink {
             }
         }
         let synced = match self {
-            Self::File { file, fsync: true } => file.sync(),
-            Self::File { fsync: false, .. } | Self::Stderr => Ok(()),
+            Self::File(file) => file.sync(),
+            Self::Stderr => Ok(()),
         };
         match (failed, synced) {
             (None, Ok(())) => Ok(()),
@@ -319,19 +320,19 @@ impl Sink {
 mod tests {
     use super::*;
 
-    /// A writer whose thread a test plays.
-    fn unserved() -> Writer {
+    /// A writer without a thread; the test does its work.
+    fn threadless() -> Writer {
         Writer::new(true)
     }
 
     #[tokio::test]
-    async fn a_line_is_written_when_the_batch_with_it_is() {
-        let writer = Arc::new(unserved());
+    async fn a_line_is_written_when_its_batch_is() {
+        let writer = Arc::new(threadless());
         let waiting = tokio::spawn({
             let writer = Arc::clone(&writer);
             async move { writer.written(|| writer.push(b"one\n")).await }
         });
-        let Batch { lines, waiting: landings } = tokio::task::spawn_blocking({
+        let Batch { lines, waiting: senders } = tokio::task::spawn_blocking({
             let writer = Arc::clone(&writer);
             move || writer.next().unwrap()
         })
@@ -339,59 +340,59 @@ mod tests {
         .unwrap();
         assert_eq!(lines, [b"one\n"]);
         tokio::task::yield_now().await;
-        let landings = if landings.is_empty() { mem::take(&mut writer.work.lock().waiting) } else { landings };
+        let senders = if senders.is_empty() { mem::take(&mut writer.work.lock().waiting) } else { senders };
         assert!(!waiting.is_finished());
-        landings.into_iter().for_each(|landing| landing.send(()).unwrap());
+        senders.into_iter().for_each(|sender| sender.send(()).unwrap());
         assert_eq!(waiting.await.unwrap(), Ok(()));
     }
 
     #[tokio::test]
-    async fn a_line_lost_by_an_earlier_batch_is_not_taken_for_written() {
-        let writer = unserved();
+    async fn a_line_lost_by_an_earlier_batch_is_not_written() {
+        let writer = threadless();
         let lost_before = writer.lost();
         writer.push(b"one\n");
         let _ = writer.next();
-        writer.learn(Err(Failed { lost: 1, error: io::Error::other("full") }), true);
+        writer.report(Err(Failed { lost: 1, error: io::Error::other("full") }), true);
         writer.work.lock().busy = false;
-        assert_eq!(writer.landed(lost_before).await, Err(Unwritten));
-        // One that comes after it is not held to that.
-        assert_eq!(writer.landed(writer.lost()).await, Ok(()));
+        assert_eq!(writer.flushed(lost_before).await, Err(Unwritten));
+        // A later line is not affected.
+        assert_eq!(writer.flushed(writer.lost()).await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_a_disk_that_stalls_but_the_first() {
-        let writer = unserved();
+    async fn only_the_first_call_waits_for_a_stalled_disk() {
+        let writer = threadless();
         let began = clock::now();
         assert_eq!(writer.written(|| writer.push(b"one\n")).await, Err(Unwritten));
-        assert_eq!(clock::now() - began, PATIENCE);
+        assert_eq!(clock::now() - began, WRITE_TIMEOUT);
         assert_eq!(writer.written(|| writer.push(b"two\n")).await, Err(Unwritten));
-        assert_eq!(clock::now() - began, PATIENCE, "the second did not wait");
+        assert_eq!(clock::now() - began, WRITE_TIMEOUT, "the second did not wait");
         assert_eq!((writer.unconfirmed.load(Ordering::Relaxed), writer.lost()), (2, 0), "both may still be written");
         // The batch that took so long does not show that the disk is fast again; the next one does.
         let _ = writer.next();
-        writer.learn(Ok(()), false);
+        writer.report(Ok(()), false);
         assert!(writer.work.lock().stalled);
-        writer.learn(Ok(()), true);
+        writer.report(Ok(()), true);
         assert!(!writer.work.lock().stalled);
     }
 
     #[test]
     fn lines_beyond_the_longest_queue_are_lost_and_counted() {
-        let writer = unserved();
+        let writer = threadless();
         let line = vec![b'x'; LONGEST_QUEUE / 2];
         (0..3).for_each(|_| writer.push(&line));
         assert_eq!(writer.work.lock().lines.len(), 2);
         assert_eq!(writer.lost(), 1);
         let _ = writer.next();
         writer.push(&line);
-        assert_eq!(writer.lost(), 1, "there is room again");
+        assert_eq!(writer.lost(), 1, "the queue has capacity again");
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_a_thread_that_has_ended() {
-        let writer = unserved();
+    async fn no_call_waits_for_a_thread_that_has_ended() {
+        let writer = threadless();
         writer.push(b"one\n");
-        drop(Ended(&writer));
+        drop(EndGuard(&writer));
         assert_eq!(writer.written(|| writer.push(b"two\n")).await, Err(Unwritten));
         assert_eq!(writer.lost(), 2);
     }

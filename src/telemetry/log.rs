@@ -1,4 +1,4 @@
-//! Logs go to standard error: for people on a terminal, as JSON otherwise.
+//! Logs on standard error: readable text on a terminal, JSON otherwise.
 
 use std::{
     ffi::OsString,
@@ -24,16 +24,16 @@ use super::{
     audit_writer::{self, Writer},
 };
 
-/// Our own reports, and of the libraries only what went wrong.
+/// Our own messages, and warnings and errors of libraries.
 const DEFAULT_FILTER: &str = "warn,zoho_gateway=info";
 
-/// There is one logger in a process, and the metrics are made after it.
+/// A process has one logger, and the metrics are created after it.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// Lines that standard error did not take: its reader is gone, or its disk is full.
+/// Lines that standard error did not accept: its reader is gone, or its disk is full.
 static UNWRITTEN: AtomicU64 = AtomicU64::new(0);
 
-/// The process's logger. Dropping it writes what is still to be written.
+/// The process's logger. Dropping it writes all remaining lines.
 #[derive(Debug)]
 pub struct Log {
     _stderr: WorkerGuard,
@@ -45,15 +45,15 @@ impl Drop for Log {
     }
 }
 
-/// Installs the process's logger. `RUST_LOG` overrides what is shown; the audit is shown unless it names that.
+/// Installs the process's logger. `RUST_LOG` sets what is logged; the audit is logged unless `RUST_LOG` names it.
 ///
-/// Lines are written by a thread of their own, and dropped when whoever reads them stalls: calls go on.
+/// A separate thread writes the lines. Lines are dropped while their reader stalls, so that calls never wait for it.
 #[must_use = "lines not yet written are lost without it"]
 pub fn init() -> Log {
     let (writer, guard) = NonBlocking::new(Stderr);
     // A second installation, as in tests, keeps the first.
     let _ = DROPPED.set(writer.error_counter());
-    let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok();
+    let directives = std::env::var(EnvFilter::DEFAULT_ENV).ok();
     let lines = fmt::layer().with_writer(ToStderr(writer));
     let lines = match io::stderr().is_terminal() {
         true => lines.with_ansi(wants_colours(|name| std::env::var_os(name))).compact().boxed(),
@@ -61,70 +61,72 @@ pub fn init() -> Log {
     };
     let audit = fmt::layer().json().flatten_event(true).with_writer(ToAuditFile);
     let audit = audit.with_filter(filter_fn(|meta| meta.target() == AUDIT));
-    let filter = filter(asked.as_deref().unwrap_or_default());
+    let filter = filter(directives.as_deref().unwrap_or_default());
     let _ = tracing_subscriber::registry().with(filter).with(lines).with(audit).try_init();
     Log { _stderr: guard }
 }
 
-/// Whether a terminal is to have colours: not with a `NO_COLOR` that says something (no-color.org), and not where the
-/// terminal has none.
+/// Whether the output is coloured: not if `NO_COLOR` is not empty (no-color.org), and not on a terminal without
+/// colours.
 fn wants_colours(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = variable("TERM").is_some_and(|value| value == "dumb");
     !refused && !dumb
 }
 
-/// How many lines were lost so far: whoever reads them stalled, or nobody took them.
+/// How many lines were lost so far, because their reader stalled or is gone.
 pub(super) fn dropped_lines() -> u64 {
     let dropped = DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64);
     dropped + UNWRITTEN.load(Ordering::Relaxed) + audit_writer::lost_lines()
 }
 
-/// For standard error: everything but the audit, where that has a file. The audit has a writer of its own there too,
+/// Writes to standard error: everything, but the audit only if it has no file. The audit then uses its own writer,
 /// because calls wait for its lines.
 #[derive(Debug)]
 struct ToStderr(NonBlocking);
 
 impl<'a> MakeWriter<'a> for ToStderr {
-    type Writer = Line;
+    type Writer = Destination;
 
-    fn make_writer(&'a self) -> Line {
-        Line::Log(self.0.clone())
+    fn make_writer(&'a self) -> Destination {
+        Destination::Log(self.0.clone())
     }
 
-    fn make_writer_for(&'a self, meta: &tracing::Metadata<'_>) -> Line {
+    fn make_writer_for(&'a self, meta: &tracing::Metadata<'_>) -> Destination {
         match audit_writer::writer().filter(|_| meta.target() == AUDIT) {
-            Some(writer) if writer.is_to_file() => Line::Nowhere,
-            Some(writer) => Line::Audit(writer),
+            Some(writer) if writer.is_to_file() => Destination::Discard,
+            Some(writer) => Destination::Audit(writer),
             None => self.make_writer(),
         }
     }
 }
 
-/// For the audit: its file, where it has one.
+/// Writes the audit to its file, if it has one.
 #[derive(Debug)]
 struct ToAuditFile;
 
 impl<'a> MakeWriter<'a> for ToAuditFile {
-    type Writer = Line;
+    type Writer = Destination;
 
-    fn make_writer(&'a self) -> Line {
-        audit_writer::writer().filter(|writer| writer.is_to_file()).map_or(Line::Nowhere, |writer| Line::Audit(writer))
+    fn make_writer(&'a self) -> Destination {
+        audit_writer::writer()
+            .filter(|writer| writer.is_to_file())
+            .map_or(Destination::Discard, |writer| Destination::Audit(writer))
     }
 }
 
-/// Where a line goes.
+/// The destination of a line.
 #[derive(Debug)]
-enum Line {
-    Nowhere,
+enum Destination {
+    Discard,
     Log(NonBlocking),
     Audit(&'static Writer),
 }
 
-impl Write for Line {
+impl Write for Destination {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Nowhere => Ok(line.len()),
+            Self::Discard => Ok(line.len()),
             Self::Log(writer) => writer.write(line),
             Self::Audit(writer) => {
                 writer.push(line);
@@ -138,7 +140,7 @@ impl Write for Line {
     }
 }
 
-/// Standard error, which never reports an error: nobody could do anything about it but count the line.
+/// Standard error. It never returns an error, since the line can only be counted.
 #[derive(Debug)]
 struct Stderr;
 
@@ -155,15 +157,15 @@ impl Write for Stderr {
     }
 }
 
-/// What is shown, as asked for where that can be read.
-fn filter(asked: &str) -> EnvFilter {
-    let readable = Some(asked).filter(|asked| !asked.trim().is_empty() && asked.parse::<EnvFilter>().is_ok());
-    let asked = readable.unwrap_or(DEFAULT_FILTER);
-    let audit = if asked.contains(AUDIT) { String::new() } else { format!(",{AUDIT}=info") };
-    EnvFilter::new(format!("{asked}{audit}"))
+/// The filter from `RUST_LOG`, or the default if that is invalid.
+fn filter(directives: &str) -> EnvFilter {
+    let is_valid = !directives.trim().is_empty() && directives.parse::<EnvFilter>().is_ok();
+    let directives = if is_valid { directives } else { DEFAULT_FILTER };
+    let audit = if directives.contains(AUDIT) { String::new() } else { format!(",{AUDIT}=info") };
+    EnvFilter::new(format!("{directives}{audit}"))
 }
 
-/// With a thousandth's precision: what a log line can be read with.
+/// Milliseconds with three decimals, for log fields.
 #[must_use]
 pub fn milliseconds(span: Duration) -> f64 {
     (span.as_secs_f64() * 1e6).round() / 1e3
@@ -174,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_are_for_terminals_that_have_them_and_people_who_want_them() {
+    fn colours_need_a_terminal_with_colours_and_no_veto() {
         for (no_color, term, wanted) in [
             (None, None, true),
             (None, Some("xterm-256color"), true),
@@ -186,14 +188,14 @@ mod tests {
             let variable = |name: &str| match name {
                 "NO_COLOR" => no_color.map(OsString::from),
                 "TERM" => term.map(OsString::from),
-                other => panic!("{other} says nothing of colours"),
+                other => panic!("{other} does not affect colours"),
             };
             assert_eq!(wants_colours(variable), wanted, "{no_color:?} {term:?}");
         }
     }
 
     #[test]
-    fn the_audit_is_shown_unless_it_is_named() {
+    fn the_audit_is_logged_unless_the_filter_names_it() {
         for (asked, expected) in [
             ("", "zoho_gateway::middleware::audit=info,zoho_gateway=info,warn"),
             ("error", "zoho_gateway::middleware::audit=info,error"),

@@ -1,4 +1,4 @@
-//! Every metric, by name. All begin with `zoho_gateway_`.
+//! All metrics. All names start with `zoho_gateway_`.
 
 use std::{
     sync::atomic::Ordering,
@@ -24,7 +24,7 @@ use crate::{
     zoho::{account::AccountName, catalogue::RouteId},
 };
 
-/// The counters and their registry.
+/// All metrics and their registry.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -42,7 +42,7 @@ pub struct Metrics {
     waiting: Gauge,
     dropped_lines: Counter,
     audit_unconfirmed: Counter,
-    /// No number at all where there is no certificate: zero would be one that ended long ago.
+    /// No value without a certificate: zero would mean one that expired long ago.
     certificate_end: Family<NoLabels, Gauge>,
 }
 
@@ -85,33 +85,33 @@ struct CacheLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NoLabels {}
 
-/// Of how many accounts' routes the series of rare events are made at the start: those of five accounts that may make
-/// every call. The others are made when their route is called first.
-const MOST_FORESEEN: usize = 2_500;
+/// For how many calls the series of rare events exist from the start: those of five accounts that may make every call.
+/// The others are created when their route is called first.
+const MAX_KNOWN_CALLS: usize = 2_500;
 
-/// What a token request may end with.
+/// The possible outcomes of a token request.
 const TOKEN_OUTCOMES: [&str; 8] =
     ["granted", "unauthorised", "wrong_data_center", "throttled", "unreachable", "timeout", "unintelligible", "failed"];
 
-/// What may happen, as far as the configuration tells.
+/// The label values that can occur, as far as the configuration tells.
 #[derive(Debug)]
-pub struct Foreseen<'a> {
+pub struct KnownLabels<'a> {
     /// The names of all problems.
     pub problems: &'a [&'static str],
     /// The names of the issuers of callers' tokens.
     pub issuers: Vec<String>,
     /// The accounts.
     pub accounts: Vec<AccountName>,
-    /// With which account which call may be made.
+    /// The calls that each account may make.
     pub calls: Vec<(AccountName, RouteId)>,
 }
 
 /// A rendered page of metrics.
 #[derive(Debug)]
 pub struct Exposition {
-    /// The `Content-Type` it has.
+    /// Its `Content-Type`.
     pub content_type: &'static str,
-    /// The page.
+    /// Its content.
     pub text: String,
 }
 
@@ -122,73 +122,69 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All metrics at zero.
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("zoho_gateway");
         // From half a millisecond to half a minute and beyond.
         let histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 9));
-        let (requests, refusals, tokens) = (Family::default(), Family::default(), Family::default());
-        let issuers = Family::default();
-        let (locks, external_use) = (Family::default(), Family::default());
-        let (seconds, waiting, state_available) = (histogram(), Gauge::default(), Gauge::default());
-        let waited = Family::<RouteLabels, Histogram>::new_with_constructor(histogram);
-        registry.register("requests", "Answered requests", requests.clone());
-        registry.register_with_unit("request", "From a request's head to its answer's", Unit::Seconds, seconds.clone());
-        registry.register_with_unit("wait", "Time spent waiting for a slot", Unit::Seconds, waited.clone());
-        registry.register("refusals", "Answers the gateway made itself", refusals.clone());
-        registry.register("token_requests", "Requests to the accounts server", tokens.clone());
-        registry.register("issuer_requests", "Requests for the keys of issuers of callers' tokens", issuers.clone());
-        registry.register("locks", "Answers that told of a lock", locks.clone());
-        let external =
-            "Locks that came while the ledger had free slots: another gateway on the login is the likeliest reason";
-        registry.register("external_use", external, external_use.clone());
-        let (cache, cache_bytes) = (Family::default(), Gauge::default());
-        registry.register("cache", "Reads of routes whose answers are kept, by what the cache did", cache.clone());
-        registry.register_with_unit("cache", "What all kept answers hold in memory", Unit::Bytes, cache_bytes.clone());
-        registry.register("state_available", "Whether what is sent can be written down", state_available.clone());
-        registry.register("waiting", "Callers waiting for a slot", waiting.clone());
-        let dropped_lines = Counter::default();
-        let dropped = "Lines of log and audit that were not written, because their reader stalls or the disk is full";
-        registry.register("log_lines_dropped", dropped, dropped_lines.clone());
-        let audit_unconfirmed = Counter::default();
-        let unconfirmed = "Lines of the audit for which a call did not wait until they were written";
-        registry.register("audit_unconfirmed", unconfirmed, audit_unconfirmed.clone());
-        let certificate_end = Family::default();
-        let (name, help) = ("tls_certificate_expiry_timestamp", "The end of the certificate that callers are shown");
-        registry.register_with_unit(name, help, Unit::Seconds, certificate_end.clone());
-        Self {
-            registry,
-            requests,
-            seconds,
-            waited,
-            refusals,
-            tokens,
-            issuers,
-            locks,
-            external_use,
-            cache,
-            cache_bytes,
-            state_available,
-            waiting,
-            dropped_lines,
-            audit_unconfirmed,
-            certificate_end,
-        }
+        let mut metrics = Self {
+            registry: Registry::with_prefix("zoho_gateway"),
+            requests: Family::default(),
+            seconds: histogram(),
+            waited: Family::new_with_constructor(histogram),
+            refusals: Family::default(),
+            tokens: Family::default(),
+            issuers: Family::default(),
+            locks: Family::default(),
+            external_use: Family::default(),
+            cache: Family::default(),
+            cache_bytes: Gauge::default(),
+            state_available: Gauge::default(),
+            waiting: Gauge::default(),
+            dropped_lines: Counter::default(),
+            audit_unconfirmed: Counter::default(),
+            certificate_end: Family::default(),
+        };
+        metrics.register();
+        metrics
     }
 
-    /// Makes the series of rare events, with the value 0: of a series that first appears with 1, `increase()` does not
-    /// see the first event.
-    pub fn foresee(&self, foreseen: &Foreseen<'_>) {
-        for &problem in foreseen.problems {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("requests", "Answered requests", self.requests.clone());
+        let help = "Time from a request's head to its answer's head";
+        registry.register_with_unit("request", help, Unit::Seconds, self.seconds.clone());
+        registry.register_with_unit("wait", "Time spent waiting for a slot", Unit::Seconds, self.waited.clone());
+        registry.register("refusals", "Answers by the gateway itself", self.refusals.clone());
+        registry.register("token_requests", "Requests to the accounts server", self.tokens.clone());
+        registry.register("issuer_requests", "Requests for the keys of token issuers", self.issuers.clone());
+        registry.register("locks", "Locks that Zoho reported", self.locks.clone());
+        let help = "Locks although the ledger had free slots; most likely another gateway uses the login";
+        registry.register("external_use", help, self.external_use.clone());
+        registry.register("cache", "Reads of cacheable routes, by outcome", self.cache.clone());
+        registry.register_with_unit("cache", "Memory of all cached answers", Unit::Bytes, self.cache_bytes.clone());
+        registry.register("state_available", "Whether calls can be recorded", self.state_available.clone());
+        registry.register("waiting", "Callers waiting for a slot", self.waiting.clone());
+        let help = "Lines of log and audit that were not written, because their reader stalls or the disk is full";
+        registry.register("log_lines_dropped", help, self.dropped_lines.clone());
+        let help = "Audit lines that were not confirmed before their call went on";
+        registry.register("audit_unconfirmed", help, self.audit_unconfirmed.clone());
+        let (name, help) = ("tls_certificate_expiry_timestamp", "The expiry of the certificate for callers");
+        registry.register_with_unit(name, help, Unit::Seconds, self.certificate_end.clone());
+    }
+
+    /// Creates the series of rare events with the value 0: `increase()` misses the first event of a series that starts
+    /// with 1.
+    pub fn create_series(&self, known: &KnownLabels<'_>) {
+        for &problem in known.problems {
             self.refusals.get_or_create(&RefusalLabels { problem }).inc_by(0);
         }
-        for issuer in &foreseen.issuers {
+        for issuer in &known.issuers {
             for outcome in ["given", "failed"] {
                 self.issuers.get_or_create(&IssuerLabels { issuer: issuer.clone(), outcome }).inc_by(0);
             }
         }
-        for account in &foreseen.accounts {
+        for account in &known.accounts {
             for outcome in TOKEN_OUTCOMES {
                 self.tokens.get_or_create(&TokenLabels { account: account.to_string(), outcome }).inc_by(0);
             }
@@ -196,12 +192,12 @@ impl Metrics {
         for outcome in CacheOutcome::ALL {
             self.cache.get_or_create(&CacheLabels { outcome: outcome.as_str() }).inc_by(0);
         }
-        for (account, route) in foreseen.calls.iter().take(MOST_FORESEEN) {
+        for (account, route) in known.calls.iter().take(MAX_KNOWN_CALLS) {
             self.called(account, route);
         }
     }
 
-    /// A call is about to be made that may meet a lock.
+    /// A call is about to be made; creates its series for locks.
     pub fn called(&self, account: &AccountName, route: &RouteId) {
         let labels = RouteLabels { account: account.to_string(), route: route.to_string() };
         self.locks.get_or_create(&labels).inc_by(0);
@@ -221,12 +217,12 @@ impl Metrics {
         }
     }
 
-    /// The gateway answered by itself, with this problem.
+    /// The gateway itself answered with this problem.
     pub fn refused(&self, problem: &'static str) {
         self.refusals.get_or_create(&RefusalLabels { problem }).inc();
     }
 
-    /// A token flight ended, with this cause if it brought none.
+    /// A token request ended, with this cause if it failed.
     pub fn token_request(&self, account: &AccountName, failure: Option<&Cause>) {
         let outcome = match failure {
             None => "granted",
@@ -241,13 +237,13 @@ impl Metrics {
         self.tokens.get_or_create(&TokenLabels { account: account.to_string(), outcome }).inc();
     }
 
-    /// An issuer was asked for its keys, and gave some or not.
+    /// An issuer was asked for its keys; `given` says whether it returned any.
     pub fn issuer_asked(&self, issuer: &str, given: bool) {
         let outcome = if given { "given" } else { "failed" };
         self.issuers.get_or_create(&IssuerLabels { issuer: issuer.to_owned(), outcome }).inc();
     }
 
-    /// Zoho answered that a call is locked.
+    /// Zoho locked a route.
     pub(super) fn locked(&self, key: &Key, hit: &LockHit) {
         let labels = RouteLabels { account: key.account.clone(), route: key.limit.clone() };
         self.locks.get_or_create(&labels).inc();
@@ -256,17 +252,17 @@ impl Metrics {
         }
     }
 
-    /// A read was answered by the cache, or past it.
+    /// A read was answered by the cache or by Zoho.
     pub fn cache(&self, outcome: CacheOutcome) {
         self.cache.get_or_create(&CacheLabels { outcome: outcome.as_str() }).inc();
     }
 
-    /// So many bytes are kept.
+    /// The size of all cached answers.
     pub fn cache_bytes(&self, bytes: u64) {
         self.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// The certificate that callers are shown is good until then, if that can be told.
+    /// When the certificate for callers expires, if known.
     pub fn certificate_ends(&self, end: Option<SystemTime>) {
         match end.and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok()) {
             Some(end) => {
@@ -277,12 +273,12 @@ impl Metrics {
         }
     }
 
-    /// The page as it stands now; `waiting` callers wait, and the state store is available or not.
+    /// Renders the page; `waiting` calls wait, and the state store is available or not.
     #[must_use]
     pub fn expose(&self, waiting: usize, state_available: bool, openmetrics: bool) -> Exposition {
         self.state_available.set(state_available.into());
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        // The logger keeps the counts.
+        // The logger keeps these counts.
         self.dropped_lines.inner().store(log::dropped_lines(), Ordering::Relaxed);
         self.audit_unconfirmed.inner().store(audit_writer::unconfirmed_lines(), Ordering::Relaxed);
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! What the gateway tells its operators: logs and metrics.
+//! Logs and metrics for operators.
 
 mod attempts;
 mod audit_file;
@@ -8,9 +8,9 @@ mod metrics;
 mod plain;
 
 pub use audit_file::probe as probe_audit;
-pub use audit_writer::{Unwritten, open as audit_to, trouble as audit_trouble, written as audited};
+pub use audit_writer::{Unwritten, failure as audit_failure, open as audit_to, written as audited};
 pub use log::{Log, init as init_logging, milliseconds};
-pub use metrics::{Exposition, Foreseen, Metrics};
+pub use metrics::{Exposition, KnownLabels, Metrics};
 
 /// The target of the audit's lines.
 pub const AUDIT: &str = "zoho_gateway::middleware::audit";

@@ -1,13 +1,13 @@
-//! The Prometheus text format (version 0.0.4), made of OpenMetrics.
+//! The Prometheus text format (version 0.0.4), derived from OpenMetrics.
 //!
-//! In OpenMetrics a counter's family is `x` and its sample `x_total`; in the text format both have the sample's name, or
-//! readers take the counter for a metric without a type. The text format also knows neither units nor an end mark, and
-//! no types but four.
+//! In OpenMetrics a counter's family is `x` and its sample `x_total`; in the text format both have the sample's name,
+//! or readers take the counter for a metric without a type. The text format also has neither units nor an end mark, and
+//! only four types.
 
 /// The same page in the text format.
 pub(super) fn plain(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
-    // HELP stands before TYPE, and what it is called depends on that.
+    // HELP comes before TYPE, and the name in HELP depends on TYPE.
     let mut help = None;
     for line in openmetrics.lines() {
         let mut words = line.splitn(4, ' ');
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_are_named_as_their_samples_are() {
+    fn families_are_named_like_their_samples() {
         let openmetrics = "# HELP a Some counts.\n# TYPE a counter\na_total{b=\"c d\"} 1\na_total{b=\"# e\"} 2\n\
                            # HELP s Some seconds.\n# TYPE s_seconds histogram\n# UNIT s_seconds seconds\n\
                            # HELP h_seconds Some seconds.\n# TYPE h_seconds histogram\n# UNIT h_seconds seconds\n\

@@ -97,7 +97,7 @@ impl Proxy {
             return Err(NoProxyUrl::Malformed);
         }
         let bare = Uri::builder().scheme(scheme.clone()).authority(host).path_and_query("/").build();
-        let proxy = Self { uri: bare.ok().filter(has_place).ok_or(NoProxyUrl::Malformed)?, authorization: None };
+        let proxy = Self { uri: bare.ok().filter(has_host).ok_or(NoProxyUrl::Malformed)?, authorization: None };
         let Some(userinfo) = userinfo.filter(|userinfo| !userinfo.is_empty()) else { return Ok(proxy) };
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         let decoded = |text| percent_decode_str(text).decode_utf8().map_err(|_| NoProxyUrl::Malformed);
@@ -133,7 +133,7 @@ impl Proxy {
 }
 
 /// Whether there is a host with or without a valid port. http::Uri accepts any text as a port.
-fn has_place(uri: &Uri) -> bool {
+fn has_host(uri: &Uri) -> bool {
     let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else { return false };
     let bare = authority.as_str() == host;
     !host.is_empty() && (bare || uri.port_u16().is_some_and(|port| authority.as_str() == format!("{host}:{port}")))
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proxy_is_read_with_its_password_and_printed_without() {
+    fn a_proxys_password_is_read_but_not_printed() {
         // "user:pass", "Aladdin:open sesame" of RFC 7617, "user:", "u@x:p:q".
         for (text, printed, authorization) in [
             ("http://proxy.example:3128", "http://proxy.example:3128", None),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_proxy_url_is_refused_without_being_repeated() {
+    fn an_invalid_proxy_url_is_refused_and_not_repeated() {
         for (text, expected) in [
             ("socks5://proxy.example:1080", NoProxyUrl::Scheme),
             ("ftp://user:pass@proxy", NoProxyUrl::Scheme),

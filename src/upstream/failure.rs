@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_servers_part_of_an_error_is_short_and_printable() {
+    fn the_servers_part_of_an_error_is_short_and_printable() {
         for (log, expected) in [
             ("connection refused (os error 111)".to_owned(), "connection refused (os error 111)".to_owned()),
             ("a\u{1b}[31m\r\nb\u{202e}".to_owned(), "a?[31m??b?".to_owned()),

@@ -5,8 +5,7 @@
 //! hyper-util's pool sends a request again only when hyper returns it unwritten, because its idle connection had
 //! already closed. No byte of the request has left, so the slot that it was charged still covers it. hyper may lose a
 //! request whose connection ends at the same moment (hyperium/hyper#4122); like a server that does not answer, it ends
-//! at
-//! `upstream.timeout`.
+//! at `upstream.timeout`.
 
 mod connect;
 mod egress;
@@ -87,7 +86,7 @@ fn over_tls<C>(tls: ClientConfig, connector: C) -> HttpsConnector<C> {
 /// Sets TCP_USER_TIMEOUT on the connected stream. On the connector it would also bound connecting, before
 /// `upstream.connect_timeout` does.
 fn giving_up(stream: TokioIo<TcpStream>) -> TokioIo<TcpStream> {
-    // Other systems do not have this option, and no gateway runs on them.
+    // Other systems do not have this option; the gateway runs only on Linux.
     #[cfg(target_os = "linux")]
     if let Err(error) = SockRef::from(stream.inner()).set_tcp_user_timeout(Some(UNACKNOWLEDGED)) {
         tracing::warn!(%error, "cannot set TCP_USER_TIMEOUT; what a lost connection still sends may arrive late");

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_covered_as_others_read_the_variable() {
+    fn hosts_are_covered_as_other_programs_do() {
         for (rules, uri, expected) in [
             ("", "https://people.zoho.com", false),
             ("*", "https://people.zoho.com", true),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_this_machine_is_always_covered() {
+    fn addresses_of_this_machine_are_always_covered() {
         for (uri, expected) in [
             ("http://127.0.0.1:9300", true),
             ("http://127.1.2.3", true),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_rule_is_refused_where_it_is_configured() {
+    fn an_invalid_configured_rule_is_refused() {
         for text in
             ["", ".", "*.", "a b", "http://a", "a:b", "a:70000", "10.0.0.0/33", "::/129", "[::1", "[::1]x", "a/8"]
         {

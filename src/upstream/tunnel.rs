@@ -38,29 +38,29 @@ pub struct Connector {
 
 /// The proxy made no tunnel, so nothing was sent to the server.
 #[derive(Debug, thiserror::Error)]
-#[error("the proxy {proxy} {fault}")]
+#[error("the proxy {proxy} {error}")]
 pub struct NoTunnel {
     proxy: String,
     #[source]
-    fault: Fault,
+    error: TunnelError,
 }
 
-/// Why there is no tunnel.
+/// Why the proxy made no tunnel.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+enum TunnelError {
     #[error("could not be reached")]
     Unreached(#[source] BoxError),
     #[error("answered CONNECT with {0}{hint}", hint = hint(*.0, *.1))]
     Refused(StatusCode, bool),
-    #[error("answered CONNECT with something else than HTTP")]
+    #[error("answered CONNECT with something other than HTTP")]
     NotHttp,
     #[error("answered CONNECT with a head that does not end")]
     TooLong,
-    #[error("answered CONNECT with bytes that belong to nobody")]
+    #[error("answered CONNECT with bytes after its head")]
     Early,
     #[error("closed the connection without an answer to CONNECT")]
     Closed,
-    #[error("broke off at CONNECT")]
+    #[error("lost the connection during CONNECT")]
     Io(#[source] io::Error),
 }
 
@@ -88,10 +88,10 @@ impl Service<Uri> for Connector {
         let connecting = self.to_proxy.call(proxy.uri().clone());
         Box::pin(async move {
             let tunnel = async {
-                let stream = connecting.await.map_err(Fault::Unreached)?;
+                let stream = connecting.await.map_err(TunnelError::Unreached)?;
                 tunnel(stream, &uri, &proxy).await
             };
-            tunnel.await.map_err(|fault| NoTunnel { proxy: proxy.to_string(), fault }.into())
+            tunnel.await.map_err(|error| NoTunnel { proxy: proxy.to_string(), error }.into())
         })
     }
 }
@@ -99,12 +99,12 @@ impl Service<Uri> for Connector {
 impl NoTunnel {
     /// The error type of RFC 9209 section 2.3; `None` where the type of the source says more.
     pub(super) fn kind(&self) -> Option<&'static str> {
-        match &self.fault {
-            Fault::Unreached(_) => None,
-            Fault::Refused(status, _) if status.is_server_error() => Some("destination_unavailable"),
-            Fault::Refused(..) => Some("connection_refused"),
-            Fault::NotHttp | Fault::TooLong | Fault::Early => Some("http_protocol_error"),
-            Fault::Closed | Fault::Io(_) => Some("connection_terminated"),
+        match &self.error {
+            TunnelError::Unreached(_) => None,
+            TunnelError::Refused(status, _) if status.is_server_error() => Some("destination_unavailable"),
+            TunnelError::Refused(..) => Some("connection_refused"),
+            TunnelError::NotHttp | TunnelError::TooLong | TunnelError::Early => Some("http_protocol_error"),
+            TunnelError::Closed | TunnelError::Io(_) => Some("connection_terminated"),
         }
     }
 }
@@ -113,35 +113,35 @@ impl NoTunnel {
 fn hint(status: StatusCode, has_credentials: bool) -> &'static str {
     match (status, has_credentials) {
         (StatusCode::PROXY_AUTHENTICATION_REQUIRED, false) => {
-            ": it wants a user and a password (upstream.proxy_user, proxy_password)"
+            ": it requires a user and a password (upstream.proxy_user, proxy_password)"
         }
-        (StatusCode::PROXY_AUTHENTICATION_REQUIRED, true) => ": it does not take the user and the password",
+        (StatusCode::PROXY_AUTHENTICATION_REQUIRED, true) => ": it rejects the user and the password",
         _ => "",
     }
 }
 
 /// Asks the proxy for a tunnel to that server.
-async fn tunnel<S: Read + Write + Unpin>(stream: S, server: &Uri, proxy: &Proxy) -> Result<S, Fault> {
+async fn tunnel<S: Read + Write + Unpin>(stream: S, server: &Uri, proxy: &Proxy) -> Result<S, TunnelError> {
     let mut io = TokioIo::new(stream);
-    io.write_all(&request(server, proxy)).await.map_err(Fault::Io)?;
-    io.flush().await.map_err(Fault::Io)?;
+    io.write_all(&request(server, proxy)).await.map_err(TunnelError::Io)?;
+    io.flush().await.map_err(TunnelError::Io)?;
     let mut answer = Vec::with_capacity(1024);
     loop {
-        if io.read_buf(&mut answer).await.map_err(Fault::Io)? == 0 {
-            return Err(Fault::Closed);
+        if io.read_buf(&mut answer).await.map_err(TunnelError::Io)? == 0 {
+            return Err(TunnelError::Closed);
         }
         while let Some((status, end)) = head(&answer)? {
             match status {
                 // The final answer follows (RFC 9110 section 15.2).
                 status if status.is_informational() => drop(answer.drain(..end)),
                 // The server does not speak first, so these bytes do not come from it.
-                status if status.is_success() && end < answer.len() => return Err(Fault::Early),
+                status if status.is_success() && end < answer.len() => return Err(TunnelError::Early),
                 status if status.is_success() => return Ok(io.into_inner()),
-                status => return Err(Fault::Refused(status, proxy.has_credentials())),
+                status => return Err(TunnelError::Refused(status, proxy.has_credentials())),
             }
         }
         if answer.len() > LONGEST_HEAD {
-            return Err(Fault::TooLong);
+            return Err(TunnelError::TooLong);
         }
     }
 }
@@ -161,17 +161,17 @@ fn request(server: &Uri, proxy: &Proxy) -> Vec<u8> {
 }
 
 /// The status of an answer and the end of its head, once the head is complete.
-fn head(answer: &[u8]) -> Result<Option<(StatusCode, usize)>, Fault> {
+fn head(answer: &[u8]) -> Result<Option<(StatusCode, usize)>, TunnelError> {
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let mut response = httparse::Response::new(&mut fields);
     match response.parse(answer) {
         Ok(httparse::Status::Partial) => Ok(None),
         Ok(httparse::Status::Complete(end)) => {
-            let status = response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Fault::NotHttp)?;
+            let status = response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(TunnelError::NotHttp)?;
             Ok(Some((status, end)))
         }
-        Err(httparse::Error::TooManyHeaders) => Err(Fault::TooLong),
-        Err(_) => Err(Fault::NotHttp),
+        Err(httparse::Error::TooManyHeaders) => Err(TunnelError::TooLong),
+        Err(_) => Err(TunnelError::NotHttp),
     }
 }
 
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     /// The outcome of a tunnel when a proxy sends these pieces, and what the proxy was asked.
-    async fn answered(pieces: &'static [&'static str], proxy: &str) -> (Result<(), Fault>, String) {
+    async fn answered(pieces: &'static [&'static str], proxy: &str) -> (Result<(), TunnelError>, String) {
         let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
         let proxying = tokio::spawn(async move {
             let mut asked = Vec::new();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tunnel_stands_with_any_2xx() {
+    async fn any_2xx_makes_a_tunnel() {
         for pieces in [
             &["HTTP/1.1 200 Connection established\r\n\r\n"][..],
             &["HTTP/1.0 200 OK\r\nProxy-agent: Squid\r\n\r\n"],
@@ -219,16 +219,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_failure_says_what_the_proxy_did() {
+    async fn each_error_says_what_the_proxy_did() {
         for (pieces, proxy, words) in [
-            (&["HTTP/1.1 407 Authentication Required\r\n\r\n"][..], "http://proxy", "it wants a user and a password"),
-            (&["HTTP/1.1 407 Authentication Required\r\n\r\n"], "http://u:p@proxy", "it does not take the user"),
+            (
+                &["HTTP/1.1 407 Authentication Required\r\n\r\n"][..],
+                "http://proxy",
+                "it requires a user and a password",
+            ),
+            (&["HTTP/1.1 407 Authentication Required\r\n\r\n"], "http://u:p@proxy", "it rejects the user"),
             (&["HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\n\r\nno\r\n"], "http://proxy", "403 Forbidden"),
             (&["HTTP/1.1 502 Bad Gateway\r\n\r\n<html>"], "http://proxy", "502 Bad Gateway"),
             (&["HTTP/1.1 302 Found\r\nLocation: http://login\r\n\r\n"], "http://proxy", "302 Found"),
-            (&["<html>log in</html>\r\n\r\n"], "http://proxy", "something else than HTTP"),
-            (&["SSH-2.0-OpenSSH\r\n"], "http://proxy", "something else than HTTP"),
-            (&["HTTP/1.1 200 OK\r\n\r\nhello"], "http://proxy", "bytes that belong to nobody"),
+            (&["<html>log in</html>\r\n\r\n"], "http://proxy", "something other than HTTP"),
+            (&["SSH-2.0-OpenSSH\r\n"], "http://proxy", "something other than HTTP"),
+            (&["HTTP/1.1 200 OK\r\n\r\nhello"], "http://proxy", "bytes after its head"),
             (&["HTTP/1.1 20"], "http://proxy", "closed the connection"),
             (&[], "http://proxy", "closed the connection"),
         ] {
@@ -239,19 +243,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_without_an_end_is_not_read_for_ever() {
+    async fn an_endless_head_is_not_read_for_ever() {
         let (ours, mut theirs) = tokio::io::duplex(1024);
         let endless = tokio::spawn(async move {
             let start = theirs.write_all(b"HTTP/1.1 200 OK\r\nA: ").await;
             while start.is_ok() && theirs.write_all(&[b'x'; 512]).await.is_ok() {}
         });
         let (server, proxy) = ("http://a".parse().unwrap(), Proxy::parse("http://proxy").unwrap());
-        assert!(matches!(tunnel(TokioIo::new(ours), &server, &proxy).await.err(), Some(Fault::TooLong)));
+        assert!(matches!(tunnel(TokioIo::new(ours), &server, &proxy).await.err(), Some(TunnelError::TooLong)));
         endless.await.unwrap();
     }
 
     #[test]
-    fn a_server_is_asked_for_with_its_port_and_a_proxy_with_its_password() {
+    fn connect_has_the_servers_port_and_the_proxys_password() {
         let asked = |server: &str, proxy| {
             String::from_utf8(request(&server.parse().unwrap(), &Proxy::parse(proxy).unwrap())).unwrap()
         };

@@ -1,4 +1,4 @@
-//! A Zoho login that the gateway calls with.
+//! A Zoho login that the gateway uses for calls.
 
 use std::{fmt, num::NonZeroU32, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
 pub struct Account {
     /// Its name in the configuration.
     pub name: AccountName,
-    /// Callers may name its hosts in `Host`.
+    /// Its data centre; callers may name its hosts in `Host`.
     pub data_center: DataCenter,
     /// Where its calls go: the data centre's hosts, or others that the configuration names.
     pub endpoints: Endpoints,
@@ -23,13 +23,13 @@ pub struct Account {
     pub client_secret: Credential,
     /// OAuth refresh token.
     pub refresh_token: Credential,
-    /// How many calls its plan allows in a day, of the products with a daily limit; `None`: not counted.
+    /// How many calls its plan allows in a day, for the products with a daily limit; `None` if they are not counted.
     pub daily_calls: Option<NonZeroU32>,
 }
 
 impl Account {
-    /// The product that an authority names for this account: by the endpoint itself, or by a host with any port and in any
-    /// spelling, because a hosts file or a port mapping may direct that name here on any port.
+    /// The product that an authority names for this account: by the endpoint itself, or by a host with any port and in
+    /// any spelling, because a hosts file or a port mapping may direct that name here on any port.
     #[must_use]
     pub fn product_of(&self, authority: &str) -> Option<Product> {
         let name = host::name(authority);
@@ -46,7 +46,7 @@ impl Account {
         Product::ALL.into_iter().find(spelled_out).or_else(|| Product::ALL.into_iter().find(named))
     }
 
-    /// Whether it is the same login as another account: a refresh token stands for one user of one client.
+    /// Whether it is the same login as another account: a refresh token belongs to one user of one client.
     #[must_use]
     pub fn shares_its_login_with(&self, other: &Self) -> bool {
         self.refresh_token.current().expose() == other.refresh_token.current().expose()
@@ -66,13 +66,13 @@ impl Account {
 pub struct AccountName(Arc<str>);
 
 impl AccountName {
-    /// From the name in the configuration.
+    /// A name from the configuration.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self(name.into())
     }
 
-    /// The name as written.
+    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

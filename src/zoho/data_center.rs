@@ -1,4 +1,4 @@
-//! Zoho's data centres. A login lives in one of them; its tokens are worth nothing in another.
+//! Zoho's data centres. A login belongs to one of them; its tokens are worthless in another.
 
 use std::fmt;
 
@@ -32,8 +32,8 @@ pub enum DataCenter {
 /// A host in each data centre, in the order of [`DataCenter::ALL`].
 pub(super) type Hosts = [&'static str; DataCenter::ALL.len()];
 
-/// The hosts of one subdomain. "Documented" means that Zoho's multi-DC page lists the accounts host; "seen" that the host
-/// answered.
+/// The hosts of one subdomain. "Documented" means that Zoho's multi-DC page lists the accounts host; "seen" means that
+/// the host answered.
 macro_rules! hosts {
     ($subdomain:literal) => {
         [
@@ -53,7 +53,7 @@ macro_rules! hosts {
             concat!($subdomain, ".zoho.sa"),
             // Documented on the pages of Zoho CRM; people seen.
             concat!($subdomain, ".zoho.com.cn"),
-            // The least certain: accounts and people were found in other people's code only, calendar by analogy.
+            // The least certain: accounts and people were found only in other people's code, calendar by analogy.
             concat!($subdomain, ".zoho.uk"),
             // Accounts and people seen, calendar found in other people's code.
             concat!($subdomain, ".zoho.ae"),

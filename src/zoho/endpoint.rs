@@ -1,6 +1,6 @@
 //! The origins that the gateway calls for one account.
 //!
-//! An [`Endpoint`] is an origin (RFC 6454) and nothing more: the caller's path goes there unchanged.
+//! An [`Endpoint`] is only an origin (RFC 6454): the caller's path goes there unchanged.
 
 use std::{fmt, str::FromStr};
 
@@ -27,7 +27,7 @@ impl Endpoints {
         &self.products[product as usize]
     }
 
-    /// The same, to be replaced.
+    /// The origin that serves a product, mutable.
     pub fn product_mut(&mut self, product: Product) -> &mut Endpoint {
         &mut self.products[product as usize]
     }
@@ -75,7 +75,7 @@ impl Endpoint {
         self.authority.host()
     }
 
-    /// Whether data that is sent there can be read on its way: without `https`, and beyond this machine.
+    /// Whether others can read data that is sent there: without `https`, and beyond this machine.
     #[must_use]
     pub fn is_in_the_clear(&self) -> bool {
         // An IPv4 address may be written as IPv6.
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn canada_is_not_where_analogy_puts_it() {
+    fn canadas_host_differs_from_the_analogy() {
         assert_eq!(Product::People.host(DataCenter::Ca), "people.zohocloud.ca");
         assert_eq!(DataCenter::Ca.endpoints().accounts.to_string(), "https://accounts.zohocloud.ca");
     }
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_what_crosses_a_network_in_the_clear() {
+    fn unencrypted_networks_are_detected() {
         for (text, in_the_clear) in [
             ("http://accounts.zoho.com", true),
             ("http://10.0.0.1:9300", true),

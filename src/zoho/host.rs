@@ -1,8 +1,8 @@
-//! What Zoho has at one of its hosts.
+//! Zoho's hosts: a product, the accounts server, or another service.
 
 use super::{data_center::DataCenter, product::Product};
 
-/// What Zoho has at one of its hosts.
+/// The service at one of Zoho's hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ZohoHost {
     /// A product that is served here, in one of the data centres.
@@ -27,7 +27,7 @@ impl ZohoHost {
             }
             let domain = accounts.strip_prefix("accounts.")?;
             let (_, ending) = domain.split_once('.')?;
-            // `www.zohoapis.eu` is where Zoho's newer products answer.
+            // Zoho's newer products answer at `www.zohoapis.eu`.
             let api = name.strip_suffix(ending).and_then(|rest| rest.strip_suffix("zohoapis."));
             let under = |rest: &str| rest.is_empty() || rest.ends_with('.');
             (name.strip_suffix(domain).is_some_and(under) || api.is_some_and(under)).then_some(Self::Other)

@@ -1,5 +1,5 @@
-//! Everything that is true of Zoho only: products, data centres and hosts, accounts, the catalogue of calls, scopes, the
-//! form of its answers, and the dialect of its accounts server.
+//! Everything that applies only to Zoho: products, data centres and hosts, accounts, the catalogue of calls, scopes,
+//! the form of its answers, and the dialect of its accounts server.
 
 pub mod account;
 pub mod accounts_server;

@@ -1,4 +1,4 @@
-//! The products whose calls are forwarded. Everything that is true of one product only is a member of its row.
+//! The products whose calls are forwarded. Everything that differs between products is a field of their rows.
 
 use super::data_center::{DataCenter, Hosts, hosts};
 
@@ -21,7 +21,7 @@ struct Row {
     has_daily_limit: bool,
 }
 
-/// In the order of [`Product::ALL`].
+/// The rows in the order of [`Product::ALL`].
 static TABLE: [Row; Product::ALL.len()] = [
     Row {
         name: "people",
@@ -36,7 +36,7 @@ static TABLE: [Row; Product::ALL.len()] = [
         title: "Calendar",
         hosts: hosts!("calendar"),
         second_root: None,
-        // Zoho states the limit for People; its other products count for themselves.
+        // Zoho states the limit for People; its other products have their own counts.
         has_daily_limit: false,
     },
 ];

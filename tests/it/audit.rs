@@ -372,7 +372,7 @@ fn a_file_that_cannot_be_opened_is_told_at_the_start() {
         ("/nowhere/audit.log", 2, "expected a path in a folder that is there"),
         ("/", 2, "found that of a folder"),
         // It would be opened only once somebody reads it.
-        (pipe.to_str().expect("UTF-8"), 1, "pipe: it is no regular file"),
+        (pipe.to_str().expect("UTF-8"), 1, "pipe: it is not a regular file"),
     ] {
         let config = setup.clone().set("audit.file", path).write();
         let ended = Process::run(&[Path::new("run"), Path::new("--config"), &config], &[]);

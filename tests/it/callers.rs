@@ -106,7 +106,7 @@ async fn a_caller_that_may_only_read_changes_nothing() {
         (by("three", "POST", records), "three may only read, and POST people.forms.get-records may"),
         (of("three", insert), "three may only read, and GET people.forms.insert-record may change something at Zoho"),
         (by("three", "DELETE", COURSE), "DELETE people.lms.remove-shared-user may change something"),
-        (of("three", "/people/people/api/forms/Assets/purge"), "GET people.other.any-call stands for calls that"),
+        (of("three", "/people/people/api/forms/Assets/purge"), "GET people.other.any-call is the default route for"),
     ] {
         let body = gateway.send(&call).await.problem(403, "caller-forbidden");
         assert!(body["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{body}");

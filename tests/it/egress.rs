@@ -159,7 +159,7 @@ async fn a_tunnel_that_does_not_come_about_costs_no_slot_and_is_told() {
         ),
         (Tunnels::Answer(b"HTTP/1.1 403 Forbidden\r\n\r\n<html>"), 502, "upstream-unreachable", "403 Forbidden"),
         (Tunnels::Answer(b"HTTP/1.1 502 Bad Gateway\r\n\r\n"), 502, "upstream-unreachable", "502 Bad Gateway"),
-        (Tunnels::Answer(b"<html>log in</html>\r\n\r\n"), 502, "upstream-unreachable", "something else than HTTP"),
+        (Tunnels::Answer(b"<html>log in</html>\r\n\r\n"), 502, "upstream-unreachable", "something other than HTTP"),
         (Tunnels::Answer(b""), 502, "upstream-unreachable", "closed the connection"),
         (Tunnels::Never, 504, "upstream-timeout", "in time"),
     ] {

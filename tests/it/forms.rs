@@ -128,7 +128,7 @@ async fn an_odd_type_takes_no_form_past_the_checks() {
         for padding in ["", &padding] {
             let override_ = typed(put(UNKNOWN).body(format!("{padding}_method=DELETE")), kind);
             let problem = gateway.send(&override_).await.problem(400, "invalid-payload");
-            assert!(details(&problem).contains("could make another call"), "{kind:?}: {problem}");
+            assert!(details(&problem).contains("could turn the call into another one"), "{kind:?}: {problem}");
             let twice = typed(put(COURSE).body(format!("{padding}{SHARE}&{SHARE}")), kind);
             let problem = gateway.send(&twice).await.problem(400, "invalid-payload");
             assert!(details(&problem).contains("given twice in the form body"), "{kind:?}: {problem}");

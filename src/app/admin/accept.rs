@@ -1,10 +1,10 @@
-//! Which form of the metrics a request wants (RFC 9110, 12.4.2 and 12.5.1).
+//! The form of the metrics that a request prefers (RFC 9110, 12.4.2 and 12.5.1).
 
 use http::{HeaderMap, header};
 
 use crate::message::list::{Quotes, members};
 
-/// Whether OpenMetrics is wanted rather than plain text. Of two that are wanted alike it is taken when it is named.
+/// Whether OpenMetrics is preferred to plain text. If both are equal, it is preferred when it is named.
 pub(super) fn wants_openmetrics(headers: &HeaderMap) -> bool {
     let ranges: Vec<(String, f32)> = members(headers, header::ACCEPT, Quotes::Strings).map(range).collect();
     let (openmetrics, named) = quality(&ranges, ["application/openmetrics-text", "application/*", "*/*"]);
@@ -12,7 +12,7 @@ pub(super) fn wants_openmetrics(headers: &HeaderMap) -> bool {
     openmetrics > plain || (named && openmetrics > 0.0 && openmetrics >= plain)
 }
 
-/// A media range in lower case, and how much it is wanted.
+/// A media range in lower case, and its quality.
 fn range(element: &str) -> (String, f32) {
     let mut parts = element.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -23,13 +23,13 @@ fn range(element: &str) -> (String, f32) {
     (name, quality.unwrap_or(1.0))
 }
 
-/// How much a type is wanted, by the first of its ranges that is there, and whether that is its own name.
+/// The quality of a type, from the narrowest range that matches, and whether that range names the type.
 fn quality(ranges: &[(String, f32)], from_narrow_to_wide: [&str; 3]) -> (f32, bool) {
-    for (place, wanted) in from_narrow_to_wide.into_iter().enumerate() {
+    for (position, wanted) in from_narrow_to_wide.into_iter().enumerate() {
         let found = ranges.iter().filter(|(name, _)| name == wanted).map(|(_, quality)| *quality);
-        // One type may be there with several versions.
+        // A type may be listed with several versions.
         if let Some(quality) = found.reduce(f32::max) {
-            return (quality, place == 0);
+            return (quality, position == 0);
         }
     }
     (0.0, false)
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_with_the_higher_quality_is_taken() {
+    fn the_form_with_the_higher_quality_is_chosen() {
         for accept in [
             "application/openmetrics-text",
             "Application/OpenMetrics-Text; version=1.0.0",

@@ -34,19 +34,19 @@ use crate::{
 /// Answers operators and probes.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    /// What is counted.
+    /// The metrics of all layers.
     pub metrics: Arc<Metrics>,
-    /// Who waits.
+    /// The limiters, whose queues are shown.
     pub limiters: Arc<Limiters>,
-    /// How the accounts stand.
+    /// The token sources of the accounts.
     pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
-    /// How the issuers of callers' tokens stand.
+    /// The issuers of callers' tokens.
     pub issuers: Issuers,
     /// Whether a write that cannot be recorded in the audit is not sent.
     pub audit_required: bool,
-    /// Whether a drain is under way.
+    /// The state of the shutdown.
     pub shutdown: Shutdown,
-    /// Under which names it may be asked.
+    /// The names that requests may use for the gateway.
     pub hosts: KnownHosts,
 }
 
@@ -70,7 +70,7 @@ impl Admin {
             "/readyz" => self.readiness(),
             "/metrics" => {
                 let openmetrics = accept::wants_openmetrics(request.headers());
-                let page = self.metrics.expose(self.limiters.waiting(), self.records(), openmetrics);
+                let page = self.metrics.expose(self.limiters.waiting(), self.can_record(), openmetrics);
                 answer(StatusCode::OK, page.content_type, page.text)
             }
             "/status" => json_answer(StatusCode::OK, &status::status(&self.limiters)),
@@ -78,13 +78,13 @@ impl Admin {
         }
     }
 
-    /// Whether what is sent can be written down.
-    fn records(&self) -> bool {
+    /// Whether the ledger can record calls.
+    fn can_record(&self) -> bool {
         !matches!(self.limiters.context().backend.health(), Health::Failing(_))
     }
 
-    /// Ready: takes new work, can record what it sends, and Zoho takes at least one account. A dead account beside a
-    /// living one is shown, but does not take the living one's callers away.
+    /// Ready means: accepts new work, can record calls, and Zoho accepts at least one account. A refused account next
+    /// to a good one is shown, but the good one's callers are still served.
     fn readiness(&self) -> Response<Body> {
         let mut checks = BTreeMap::new();
         let draining = self.shutdown.is_draining();
@@ -100,16 +100,16 @@ impl Admin {
             served |= !matches!(standing, Standing::Refused(_));
             checks.insert(format!("account {name}"), words);
         }
-        // Shown, and nothing more: callers with keys are served all the same.
+        // Only shown: callers with keys are still served.
         checks.extend(self.issuers.standings().map(|(name, words)| (format!("issuer {name}"), words)));
-        let audit = telemetry::audit_trouble();
+        let audit = telemetry::audit_failure();
         let audited = audit.is_none() || !self.audit_required;
-        if let Some(trouble) = audit {
-            checks.insert("audit".to_owned(), format!("audit-unavailable: {trouble}"));
+        if let Some(failure) = audit {
+            checks.insert("audit".to_owned(), format!("audit-unavailable: {failure}"));
         } else if self.audit_required {
             checks.insert("audit".to_owned(), "ok".to_owned());
         }
-        let ready = served && !draining && self.records() && audited;
+        let ready = served && !draining && self.can_record() && audited;
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let word = if ready { "ready" } else { "not ready" };
         json_answer(status, &json!({ "status": word, "checks": checks }))
@@ -130,7 +130,7 @@ impl Service<Arrived> for Admin {
     }
 }
 
-/// A person who follows a link, from a dashboard for example: the page that has the link does not see what comes.
+/// Whether a person follows a link, for example from a dashboard: the page with the link cannot read the answer.
 fn is_followed_link(request: &Request<Incoming>) -> bool {
     let says = |name: &str, value: &str| request.headers().get(name).is_some_and(|found| found == value);
     says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document")
@@ -150,7 +150,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Respo
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // A browser takes the pages for what they say they are, also those that repeat others' words.
+    // A browser must not guess another type, since some pages repeat text of others.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

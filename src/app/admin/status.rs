@@ -1,21 +1,21 @@
-//! `/status`: how every bucket stands, and what was seen of others who spend the same quota.
+//! `/status`: the state of every limiter, and locks that point to external use.
 
 use serde_json::{Value, json};
 
 use crate::ledger::{Health, LimiterStatus, Limiters, Quota};
 
-/// The whole of it.
+/// The whole page.
 pub(super) fn status(limiters: &Limiters) -> Value {
     let context = limiters.context();
     json!({
         "state": state(&context.backend.health()),
         "waiting": context.capacity.waiting(),
-        "buckets": limiters.status().iter().map(bucket).collect::<Vec<_>>(),
+        "buckets": limiters.status().iter().map(limiter).collect::<Vec<_>>(),
         "incidents": context.history.incidents(),
     })
 }
 
-/// How the store is doing, in a few words; `ok` is good.
+/// The state of the store in a few words; `ok` if it is good.
 pub(super) fn state(health: &Health) -> String {
     match health {
         Health::Good => "ok".to_owned(),
@@ -24,7 +24,7 @@ pub(super) fn state(health: &Health) -> String {
     }
 }
 
-fn bucket(status: &LimiterStatus) -> Value {
+fn limiter(status: &LimiterStatus) -> Value {
     let LimiterStatus { key, allowance, locked, waiting, expected, external_locks } = status;
     json!({
         "account": key.account,

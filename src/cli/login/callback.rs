@@ -190,7 +190,7 @@ mod tests {
     fn a_redirect_without_a_code_ends_the_login() {
         for (target, expected) in [
             ("/callback?state=STATE&error=access_denied", "access_denied"),
-            ("/callback?state=STATE&error=%3Cscript%3E&code=1000.a.b", "no error code"),
+            ("/callback?state=STATE&error=%3Cscript%3E&code=1000.a.b", "not an error code"),
             ("/callback?state=STATE", "no code"),
             ("/callback?state=STATE&code=", "no code"),
             ("/callback?state=STATE&code=a%0Ab", "no code"),

@@ -94,7 +94,7 @@ const PROXY: &[Key] = keys! {
     /// Where callers connect: one address or a list of them, TCP or Unix sockets ("unix:/run/zoho-gateway/proxy.sock").
     /// Anonymous callers are allowed on loopback addresses and Unix sockets only. With [callers] any address is allowed;
     /// set tls there.
-    // Loopback, where callers need not be told apart; a port that needs no privilege.
+    // Loopback, where callers may be anonymous; a port that needs no privilege.
     listen: List("an address such as \"127.0.0.1:8080\" or \"unix:/run/zoho-gateway/proxy.sock\""), Default ["127.0.0.1:8080"];
     /// TLS (1.2 and 1.3) on all TCP addresses; Unix sockets stay in the clear. The files are read again when they change.
     tls: Table("a table: { cert = \"PATH\", key = \"PATH\" }", &[TLS]), Example { cert = "tls.crt", key = "tls.key", client_ca = "callers-ca.crt", client_auth = "required" };
@@ -102,7 +102,7 @@ const PROXY: &[Key] = keys! {
     unix: Table(A_TABLE, &[UNIX]), Example { mode = "0600", owner = "zoho-gateway", group = "payroll" };
     /// The longest body of a request. A file in People and an attachment in Calendar have up to 10 MB. Bodies stream: of
     /// each, at most 64 KiB wait with their call, so memory does not grow with this number.
-    // 10 MB, with room for the form around them.
+    // 10 MB, and the form around them.
     max_body: Size(1..=GIB), Default "16MiB";
     /// The longest form (application/x-www-form-urlencoded). A form is read whole before its call waits, because its
     /// parameters are checked, so memory grows with this number. A body without a Content-Type up to this length counts
@@ -116,7 +116,7 @@ const PROXY: &[Key] = keys! {
     // Zoho's own sample calls need a kibibyte; above the range hyper's buffer ends.
     max_header_bytes: Size(KIB..=256 * KIB), Default "64KiB";
     /// How many header fields a request may have.
-    // A browser sends some twenty and a mesh adds a dozen; hyper has room for a hundred without another allocation.
+    // A browser sends some twenty and a mesh adds a dozen; hyper holds a hundred without another allocation.
     max_headers: Integer(8..=1000), Default 100;
     /// How long a head may take from its first byte on.
     // A head is one packet or two.
@@ -206,7 +206,7 @@ const QUEUE: &[Key] = keys! {
     /// How much memory they may take: 24 KiB each for connection and task, 32 KiB more with a body over 8 KiB, and the
     /// bodies, targets and header fields that are held. Bodies that are still being read may take a quarter more. Beyond
     /// it the answer is 429 at once, and the connection is closed, because it takes memory too.
-    // Room for max_waiting calls without large bodies. A kibibyte holds one small call.
+    // Enough for max_waiting calls without large bodies. A kibibyte holds one small call.
     max_waiting_bytes: Size(KIB..=16 * GIB), Default "256MiB";
     /// How many calls of one caller may wait; all anonymous callers are one. Unless set, as many as max_waiting.
     max_waiting_per_caller: Integer(0..=MILLION), Example 10000;

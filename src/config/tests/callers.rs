@@ -1,10 +1,10 @@
 //! Mistakes in who may call: `[callers]` and `[issuers]`.
 
-use super::mistakes::told;
+use super::mistakes::check_reports;
 
 #[test]
 fn every_mistake_in_callers_and_issuers_is_told_with_its_place() {
-    told(&[
+    check_reports(&[
         (
             "callers.a.key_sha256 = \"abc\"",
             "1:24: callers.a.key_sha256: expected a SHA-256 in 64 hexadecimal digits, as `zoho-gateway key` prints it",
@@ -19,11 +19,11 @@ fn every_mistake_in_callers_and_issuers_is_told_with_its_place() {
         ),
         (
             "[callers.a]",
-            "1:10: callers.a: nothing tells who it is; expected key_sha256 (the hash of an API key), san (a name in its client certificate) or jwt (the subject of its tokens)",
+            "1:10: callers.a: nothing identifies the caller; expected key_sha256 (the hash of an API key), san (a name in its client certificate) or jwt (the subject of its tokens)",
         ),
         (
             "callers.a.key_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\ncallers.b.key_sha256 = [\"2C70E12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"]",
-            "2:25: callers.b.key_sha256: stands there twice: whose key would it be?",
+            "2:25: callers.b.key_sha256: is used twice: whose key is it?",
         ),
         (
             "callers.a.key_sha256 = 7",
@@ -43,7 +43,7 @@ fn every_mistake_in_callers_and_issuers_is_told_with_its_place() {
         ),
         (
             "callers.a.san = \"a.example.org\"",
-            "1:11: callers.a.san: nobody can show a certificate: proxy.tls has no client_ca",
+            "1:11: callers.a.san: no caller can present a certificate: proxy.tls has no client_ca",
         ),
         (
             "callers.a.jwt = \"token\"",
@@ -63,7 +63,7 @@ fn every_mistake_in_callers_and_issuers_is_told_with_its_place() {
         ),
         (
             "callers.a.jwt = { issuer = \"i\", subject = \"s\" }\ncallers.b.jwt = { issuer = \"i\", subject = [\"t\", \"s\"] }\nissuers.i = { issuer = \"i\", audience = \"a\", jwks_url = \"https://i\" }",
-            "2:49: callers.b.jwt.subject: stands there twice: for whom would it speak?",
+            "2:49: callers.b.jwt.subject: is used twice: which caller does it name?",
         ),
         (
             "[callers.a]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\nlimit = 600",

@@ -1,10 +1,10 @@
-//! Mistakes: told all at once, with their places and without secrets.
+//! Mistakes: all are reported at once, with their positions and without secrets.
 
 use super::*;
 
 #[test]
 fn every_mistake_is_told_with_its_place() {
-    told(&[
+    check_reports(&[
         // Keys that do not exist, some of them not yet.
         ("state.redis = \"x\"", "1:7: state.redis: unknown key (known here: dir, when_empty)"),
         (
@@ -85,7 +85,7 @@ fn every_mistake_is_told_with_its_place() {
             "proxy.listen = \"0.0.0.0:8080\"",
             "1:16: proxy.listen: expected a loopback address (127.0.0.0/8, ::1, localhost) or a Unix socket: callers are anonymous, and anonymous callers are allowed only there; to listen on a network, configure who may call: [callers.NAME]",
         ),
-        ("proxy.listen = [\"[::1]:1\", \"[::1]:1\"]", "1:28: proxy.listen: stands there twice"),
+        ("proxy.listen = [\"[::1]:1\", \"[::1]:1\"]", "1:28: proxy.listen: is listed twice"),
         (
             "proxy.listen = [\"127.0.0.1:1\", \"localhost:1\"]",
             "1:32: proxy.listen: has the port and an address of another entry: expected a port of its own",
@@ -195,7 +195,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[routes.\"people.lms.get-shared-users\"]\nstale_if_error = \"1s\"",
-            "2:1: routes.\"people.lms.get-shared-users\".stale_if_error: nothing is kept without cache; expected \"0s\", or cache beside it",
+            "2:1: routes.\"people.lms.get-shared-users\".stale_if_error: nothing is cached without cache; expected \"0s\", or also cache",
         ),
         (
             "[routes.\"people.lms.get-shared-users\"]\ncache = \"1s\"\nstale_if_error = \"25h\"",
@@ -204,7 +204,7 @@ fn every_mistake_is_told_with_its_place() {
         ("[cache]\nmax_bytes = \"1KiB\"", "2:13: cache.max_bytes: expected a size from 1048576B to 17179869184B"),
         (
             "[routes.\"people.cases.add-case\"]\ncache = \"1s\"",
-            "2:1: routes.\"people.cases.add-case\".cache: the call may change something at Zoho, which a kept answer would not; expected \"0s\", or reads = true beside it",
+            "2:1: routes.\"people.cases.add-case\".cache: the call may change something at Zoho, which a cached answer would not; expected \"0s\", or also reads = true",
         ),
         (
             "[routes.\"people.other.any-call\"]\nreads = true",
@@ -280,8 +280,8 @@ fn every_mistake_is_told_with_its_place() {
     ]);
 }
 
-/// Each text has one mistake, which is told like this.
-pub(super) fn told(cases: &[(&str, &str)]) {
+/// Checks the report for texts with one mistake each.
+pub(super) fn check_reports(cases: &[(&str, &str)]) {
     for (text, expected) in cases {
         let errors = bad(&with_account(&format!("{text}\n")), &[]);
         let separator = if expected.starts_with(|c: char| c.is_ascii_digit()) { ":" } else { ": " };
@@ -338,14 +338,17 @@ fn two_accounts_with_one_login_are_a_mistake_that_names_both() {
         for other in &sources {
             for client in ["1000.A", "1000.B"] {
                 let text = format!("{}{ACCOUNT}{}", account("first", "1000.A", one), account("second", client, other));
-                let told = lines(&bad(&text, &variables)).join("\n");
+                let message = lines(&bad(&text, &variables)).join("\n");
                 assert!(
-                    told.starts_with(
+                    message.starts_with(
                         "gateway.toml:13:1: accounts.second.refresh_token: is the refresh token of accounts.first too"
                     ),
-                    "{told}"
+                    "{message}"
                 );
-                assert!(told.contains("accounts.second") && !told.contains(CANARY) && !told.contains("main"), "{told}");
+                assert!(
+                    message.contains("accounts.second") && !message.contains(CANARY) && !message.contains("main"),
+                    "{message}"
+                );
             }
         }
     }
@@ -355,8 +358,8 @@ fn two_accounts_with_one_login_are_a_mistake_that_names_both() {
     bad(&format!("{}{elsewhere}", account("us", "1000.A", "\"1000.x\"")), &[]);
     // By the environment alone, too.
     let overlaid = [("ZOHO_GATEWAY__ACCOUNTS__OTHER__REFRESH_TOKEN", "1000.8ef2")];
-    let told = lines(&bad(&with_account(&account("other", "1000.A", "\"1000.y\"")), &overlaid)).join("\n");
-    assert!(told.contains("accounts.main") && told.contains("accounts.other"), "{told}");
+    let message = lines(&bad(&with_account(&account("other", "1000.A", "\"1000.y\"")), &overlaid)).join("\n");
+    assert!(message.contains("accounts.main") && message.contains("accounts.other"), "{message}");
     // One client has many logins, and one user may have several.
     good(&format!("{ACCOUNT}{}", account("other", "1000.ABC", "\"1000.y\"")), &[]);
 }
@@ -401,7 +404,7 @@ fn a_file_that_cannot_be_read_is_one_problem() {
     let expected = format!("{}: cannot be read: No such file or directory (os error 2)", path.display());
     assert_eq!(lines(&errors), [expected]);
     fs::write(&path, b"\xff").unwrap();
-    assert_eq!(lines(&load(&path, []).unwrap_err()), [format!("{}: is no UTF-8 text", path.display())]);
+    assert_eq!(lines(&load(&path, []).unwrap_err()), [format!("{}: is not UTF-8 text", path.display())]);
     let errors = load(Path::new("/dev/zero"), []).unwrap_err();
     assert_eq!(lines(&errors), ["/dev/zero: is too long: more than 16777216 bytes"]);
 }

@@ -1,6 +1,6 @@
 //! The pages that are written from `keys`: the example file, and the reference in docs/configuration.md.
 //!
-//! `UPDATE_PAGES=1 cargo test --lib config::tests::pages` writes them anew.
+//! `UPDATE_PAGES=1 cargo test --lib config::tests::pages` writes them again.
 
 use std::{fmt::Write, fs, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! `proxy.tls`, `proxy.unix` beside it, and where the gateway may listen.
+//! `proxy.tls`, `proxy.unix`, and the addresses on which the gateway may listen.
 
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
@@ -79,7 +79,7 @@ fn what_is_wrong_with_the_files_is_told_by_key_and_file() {
         ]),
         ("{ cert = \"nowhere\", key = \"broken-key\", client_ca = \"nothing\" }", vec![
             "1:22: proxy.tls.cert: the file DIR/nowhere cannot be read: No such file or directory (os error 2)".to_owned(),
-            "1:39: proxy.tls.key: the file DIR/broken-key is no well-formed PEM text; expected private key (BEGIN PRIVATE KEY)".to_owned(),
+            "1:39: proxy.tls.key: the file DIR/broken-key is not well-formed PEM; expected private key (BEGIN PRIVATE KEY)".to_owned(),
             "1:65: proxy.tls.client_ca: the file DIR/nothing holds no certificates (BEGIN CERTIFICATE)".to_owned(),
         ]),
         ("{ cert = \"key\", key = \"cert\", client_ca = \"nonsense-cert\" }", vec![
@@ -96,7 +96,7 @@ fn what_is_wrong_with_the_files_is_told_by_key_and_file() {
             "1:61: proxy.tls.client_ca: the file DIR/nothing holds no certificates (BEGIN CERTIFICATE)".to_owned(),
         ]),
         ("{ cert = \"cert\", key = \"cut-key\" }", vec![
-            "1:36: proxy.tls.key: the file DIR/cut-key is no well-formed PEM text; expected private key (BEGIN PRIVATE KEY)".to_owned(),
+            "1:36: proxy.tls.key: the file DIR/cut-key is not well-formed PEM; expected private key (BEGIN PRIVATE KEY)".to_owned(),
         ]),
         ("{ cert = \"cert\", key = \"locked-key\" }", vec![
             "1:36: proxy.tls.key: the file DIR/locked-key holds a key with a passphrase; expected one without: openssl pkey -in OLD -out NEW".to_owned(),
@@ -135,8 +135,8 @@ fn only_known_callers_are_let_in_from_other_machines() {
     let folder = folder();
     let listen = "proxy.listen = [\"0.0.0.0:8443\", \"127.0.0.1:1\"]\n";
     let anonymous = mistakes(&folder, &format!("{listen}[callers]\n"));
-    let [told] = &anonymous[..] else { panic!("{anonymous:?}") };
-    assert!(told.ends_with("to listen on a network, configure who may call: [callers.NAME]"), "{told}");
+    let [message] = &anonymous[..] else { panic!("{anonymous:?}") };
+    assert!(message.ends_with("to listen on a network, configure who may call: [callers.NAME]"), "{message}");
 
     let config = loaded(&folder, &format!("{listen}{CALLER}")).unwrap();
     assert_eq!(config.warnings(), ["API keys cross the network in the clear at 0.0.0.0:8443; set proxy.tls"]);
@@ -160,11 +160,13 @@ fn only_known_callers_are_let_in_from_other_machines() {
     assert!(warned[0].starts_with("there are issuers of tokens, and no caller"), "{warned:?}");
 
     // A caller with a mistake is one who was meant to be there.
-    let told = mistakes(&folder, &format!("{listen}[callers.a]\n"));
+    let message = mistakes(&folder, &format!("{listen}[callers.a]\n"));
     assert_eq!(
-        told,
-        ["2:10: callers.a: nothing tells who it is; expected key_sha256 (the hash of an API key), san (a name in its \
-          client certificate) or jwt (the subject of its tokens)"]
+        message,
+        [
+            "2:10: callers.a: nothing identifies the caller; expected key_sha256 (the hash of an API key), san (a name in its \
+          client certificate) or jwt (the subject of its tokens)"
+        ]
     );
 }
 
@@ -191,7 +193,7 @@ fn callers_are_known_by_the_names_in_their_certificates() {
         ),
         (
             "callers.a.san = \"a.example.org\"\ncallers.b.san = [\"b.example.org\", \"A.example.org\"]\n",
-            "3:35: callers.b.san: stands there twice: whose certificate would it be?",
+            "3:35: callers.b.san: is used twice: whose certificate is it?",
         ),
     ] {
         assert_eq!(mistakes(&folder, &format!("{tls}{callers}")), [expected]);

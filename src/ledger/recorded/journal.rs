@@ -1,12 +1,12 @@
-//! The ledger on disk: what a call takes is known there before its first byte leaves.
+//! The ledger on disk: a slot is recorded there before the call's first byte leaves.
 //!
-//! StartState is the truth while the process lives, the store its copy for the next one. One thread writes: whoever needs a
-//! change to be durable waits for the commit under way and the next one, which takes every change since then with it, so
-//! a hundred calls cost one commit. Changes that nobody waits for, answers above all, follow within [`LAZY`]; until then
-//! the next process would take the call for one without an answer, which is the safe side.
+//! Memory decides while the process lives; the store is its copy for the next process. One thread writes: a caller that
+//! needs a durable change waits for the commit under way and the next one, which contains every change since then, so
+//! a hundred calls cost one commit. Changes without a waiting caller, mostly answers, follow within [`WRITE_DELAY`];
+//! until then the next process would count the call as unanswered, which is the safe side.
 //!
-//! A store that cannot be written to ends the waiting at once and is opened again every [`RETRY`]; then everything known
-//! is written anew.
+//! When the store fails, all waiting ends at once. The store is opened again every [`RETRY`]; then everything known is
+//! written again.
 
 use std::{
     collections::BTreeMap,
@@ -29,16 +29,16 @@ use super::{
 };
 use crate::ledger::store::{Store, WriteError};
 
-/// How long a change may stay unwritten for which nobody waits.
-const LAZY: Duration = Duration::from_millis(100);
+/// How long a change may stay unwritten while no caller waits for it.
+const WRITE_DELAY: Duration = Duration::from_millis(100);
 
-/// How long a store is left alone after it failed.
+/// The time between attempts to reopen a failed store.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// A disk that takes longer than this for a commit is as good as none: its callers are told so.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A disk that needs longer than this for a commit counts as failed for the waiting callers.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The way to the store; clones share it.
+/// The writer of the store; clones share it.
 #[derive(Debug, Clone)]
 pub struct Journal(Option<Arc<Inner>>);
 
@@ -46,72 +46,77 @@ pub struct Journal(Option<Arc<Inner>>);
 struct Inner {
     work: Mutex<Work>,
     woken: Condvar,
-    /// The same as `work.failure`, to be read in passing.
+    /// Whether `work.failure` is set, readable without the mutex.
     failing: AtomicBool,
-    past: Arc<Recovered>,
+    recovered: Arc<Recovered>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
 struct Work {
-    changed: Vec<Arc<RecordedWindow>>,
-    waiting: Vec<oneshot::Sender<()>>,
-    incidents: Vec<String>,
-    /// By account, the newest one that is not written yet.
-    tokens: BTreeMap<String, KeptToken>,
-    /// Somebody cannot wait, but need not know.
+    batch: Batch,
+    /// The changes are written at once, although no caller waits.
     urgent: bool,
     closing: bool,
     failure: Option<String>,
     known: Vec<Weak<RecordedWindow>>,
 }
 
+/// What one commit writes.
+#[derive(Debug, Default)]
+struct Batch {
+    changed: Vec<Arc<RecordedWindow>>,
+    waiting: Vec<oneshot::Sender<()>>,
+    incidents: Vec<String>,
+    /// By account, the newest one that is not written yet.
+    tokens: BTreeMap<String, KeptToken>,
+}
+
 // === impl Journal ===
 
 impl Journal {
-    /// Of a ledger that is forgotten with the process.
+    /// A journal that records nothing.
     #[must_use]
     pub fn in_memory() -> Self {
         Self(None)
     }
 
-    /// Writes to this store from now on; `past` is what it held.
+    /// Starts to write to this store; `recovered` is what it held.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn keep(store: Store, past: Arc<Recovered>) -> io::Result<Self> {
+    pub fn keep(store: Store, recovered: Arc<Recovered>) -> io::Result<Self> {
         let inner = Arc::new(Inner {
             work: Mutex::default(),
             woken: Condvar::new(),
             failing: AtomicBool::new(false),
-            past,
+            recovered,
             writer: Mutex::default(),
         });
         let writing = Arc::clone(&inner);
         let writer = thread::Builder::new().name("journal".to_owned()).spawn(move || {
-            // Whatever ends the thread, nobody may wait for it any more.
-            let ended = Ended(&writing);
+            // However the thread ends, no caller may wait for it any more.
+            let _guard = EndGuard(&writing);
             writing.write_all(store);
-            drop(ended);
         })?;
         *inner.writer.lock() = Some(writer);
         Ok(Self(Some(inner)))
     }
 
-    /// How the store is doing.
+    /// The state of the store.
     #[must_use]
     pub fn health(&self) -> Health {
         let Some(inner) = &self.0 else { return Health::InMemory };
         inner.work.lock().failure.clone().map_or(Health::Good, Health::Failing)
     }
 
-    /// Whether it is certain that nothing can be recorded now.
+    /// Whether nothing can be recorded now.
     pub(super) fn is_failing(&self) -> bool {
         self.0.as_ref().is_some_and(|inner| inner.failing.load(Ordering::Relaxed))
     }
 
-    /// From now on this window belongs to everything that is known.
-    pub(super) fn knows(&self, window: Weak<RecordedWindow>) {
+    /// Registers a window, so that it is written again after a failure of the store.
+    pub(super) fn register(&self, window: Weak<RecordedWindow>) {
         if let Some(inner) = &self.0 {
             inner.work.lock().known.push(window);
         }
@@ -121,41 +126,41 @@ impl Journal {
     pub(super) fn changed(&self, window: Arc<RecordedWindow>) {
         if let Some(inner) = &self.0 {
             let mut work = inner.work.lock();
-            work.changed.push(window);
-            if work.changed.len() == 1 {
+            work.batch.changed.push(window);
+            if work.batch.changed.len() == 1 {
                 inner.woken.notify_one();
             }
         }
     }
 
-    /// Resolves when every change until now is durable. Nobody needs to stay for it to happen.
+    /// Resolves when every change until now is durable. The changes are written even if this is dropped.
     ///
     /// # Errors
-    /// [`Unrecorded`] when they are not.
+    /// [`Unrecorded`] when they could not be written.
     pub async fn recorded(&self) -> Result<(), Unrecorded> {
         let Some(inner) = &self.0 else { return Ok(()) };
-        let (landed, landing) = oneshot::channel();
+        let (done, written) = oneshot::channel();
         {
             let mut work = inner.work.lock();
             if work.failure.is_some() {
                 return Err(Unrecorded);
             }
-            work.waiting.push(landed);
+            work.batch.waiting.push(done);
             inner.woken.notify_one();
         }
-        match tokio::time::timeout(PATIENCE, landing).await {
+        match tokio::time::timeout(COMMIT_TIMEOUT, written).await {
             Ok(Ok(())) => Ok(()),
             // Dropped unsent by a commit that failed.
             Ok(Err(_)) => Err(Unrecorded),
             Err(_) => {
-                tracing::error!(waited_s = PATIENCE.as_secs(), "the state store takes too long to write");
+                tracing::error!(waited_s = COMMIT_TIMEOUT.as_secs(), "the state store takes too long to write");
                 Err(Unrecorded)
             }
         }
     }
 
-    /// What has changed is written at once, though nobody waits for it.
-    pub(super) fn hurry(&self) {
+    /// Writes all changes at once, although no caller waits for them.
+    pub(super) fn write_soon(&self) {
         if let Some(inner) = &self.0 {
             inner.work.lock().urgent = true;
             inner.woken.notify_one();
@@ -165,20 +170,20 @@ impl Journal {
     /// Keeps a report for a post-mortem.
     pub(super) fn keep_incident(&self, report: String) {
         if let Some(inner) = &self.0 {
-            inner.work.lock().incidents.push(report);
+            inner.work.lock().batch.incidents.push(report);
             inner.woken.notify_one();
         }
     }
 
-    /// Keeps an account's token for the next process, in place of the one before.
+    /// Keeps an account's token for the next process, and replaces the one before.
     pub fn keep_token(&self, account: &str, token: KeptToken) {
         if let Some(inner) = &self.0 {
-            inner.work.lock().tokens.insert(account.to_owned(), token);
+            inner.work.lock().batch.tokens.insert(account.to_owned(), token);
             inner.woken.notify_one();
         }
     }
 
-    /// Writes what is left and lets the store go.
+    /// Writes what is left and closes the store.
     pub async fn close(&self) {
         let Some(inner) = &self.0 else { return };
         inner.work.lock().closing = true;
@@ -191,31 +196,23 @@ impl Journal {
     }
 }
 
-// === impl Inner ===
+// === impl Work ===
 
 impl Work {
-    /// Whether something is to be written that cannot be put off.
-    fn is_pressing(&self) -> bool {
-        let asked = !self.waiting.is_empty() || !self.incidents.is_empty() || !self.tokens.is_empty();
+    /// Whether there is something to write that cannot wait.
+    fn is_urgent(&self) -> bool {
+        let asked = !self.batch.waiting.is_empty() || !self.batch.incidents.is_empty() || !self.batch.tokens.is_empty();
         asked || self.urgent || self.closing
     }
-}
-
-/// What is written in one go.
-struct Batch {
-    changed: Vec<Arc<RecordedWindow>>,
-    waiting: Vec<oneshot::Sender<()>>,
-    incidents: Vec<String>,
-    tokens: BTreeMap<String, KeptToken>,
 }
 
 impl Inner {
     fn write_all(&self, mut store: Store) {
         while let Some(batch) = self.next() {
             match batch.write(&mut store) {
-                Ok(()) => batch.waiting.into_iter().for_each(|waiting| {
-                    // Whoever has left need not know.
-                    let _ = waiting.send(());
+                Ok(()) => batch.waiting.into_iter().for_each(|done| {
+                    // The caller may have left.
+                    let _ = done.send(());
                 }),
                 Err(error) => {
                     self.fail(batch, &error);
@@ -230,42 +227,37 @@ impl Inner {
     /// Waits for something to write; `None` at the end.
     fn next(&self) -> Option<Batch> {
         let mut work = self.work.lock();
-        while !work.is_pressing() {
-            if work.changed.is_empty() {
+        while !work.is_urgent() {
+            if work.batch.changed.is_empty() {
                 self.woken.wait(&mut work);
-            } else if self.woken.wait_for(&mut work, LAZY).timed_out() {
+            } else if self.woken.wait_for(&mut work, WRITE_DELAY).timed_out() {
                 break;
             }
         }
         work.urgent = false;
-        let batch = Batch {
-            changed: mem::take(&mut work.changed),
-            waiting: mem::take(&mut work.waiting),
-            incidents: mem::take(&mut work.incidents),
-            tokens: mem::take(&mut work.tokens),
-        };
+        let batch = mem::take(&mut work.batch);
         let done = work.closing && batch.is_empty();
         (!done).then_some(batch)
     }
 
-    /// Tells everybody who waits, by dropping what they wait for.
+    /// Ends all waiting, by dropping the senders.
     fn fail(&self, batch: Batch, error: &WriteError) {
         tracing::error!(%error, "the state store cannot be written to; calls are refused until it can");
         let waiting = {
             let mut work = self.work.lock();
             work.failure = Some(error.to_string());
             self.failing.store(true, Ordering::Relaxed);
-            work.incidents.extend(batch.incidents);
+            work.batch.incidents.extend(batch.incidents);
             for (account, token) in batch.tokens {
                 // A newer one that came meanwhile stays.
-                work.tokens.entry(account).or_insert(token);
+                work.batch.tokens.entry(account).or_insert(token);
             }
-            mem::take(&mut work.waiting)
+            mem::take(&mut work.batch.waiting)
         };
         drop((batch.waiting, waiting));
     }
 
-    /// Opens the store again until it takes everything that is known. Whether it did before the end.
+    /// Opens the store again until it takes everything that is known. Returns whether that came before the end.
     fn recover(&self, store: &mut Store) -> bool {
         loop {
             {
@@ -291,14 +283,14 @@ impl Inner {
         }
     }
 
-    /// Everything: what lives, and what an earlier process left that nobody asked for yet.
+    /// All rows: those of this process, and those that an earlier process left and that are still unused.
     fn known(&self) -> Vec<(Key, Row)> {
         let known: Vec<_> = {
             let mut work = self.work.lock();
             work.known.retain(|known| known.strong_count() > 0);
             work.known.iter().filter_map(Weak::upgrade).collect()
         };
-        let mut rows = self.past.left();
+        let mut rows = self.recovered.left();
         rows.extend(known.iter().map(|known| known.record()));
         rows
     }
@@ -317,14 +309,14 @@ impl Batch {
     }
 }
 
-/// The writer has ended.
-struct Ended<'a>(&'a Inner);
+/// Marks the journal as failed when the writer thread ends.
+struct EndGuard<'a>(&'a Inner);
 
-impl Drop for Ended<'_> {
+impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
         let mut work = self.0.work.lock();
         work.failure.get_or_insert_with(|| "the journal has ended".to_owned());
         self.0.failing.store(true, Ordering::Relaxed);
-        work.waiting.clear();
+        work.batch.waiting.clear();
     }
 }

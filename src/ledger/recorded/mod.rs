@@ -11,7 +11,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use self::recorded_window::{RecordedWindow, State};
+use self::recorded_window::{RecordedWindow, WindowState};
 pub use self::{journal::Journal, recovered::Recovered};
 use super::{
     Backend, Health, Key, LimitSpec, LockHit, Slots, Step,
@@ -23,7 +23,7 @@ use crate::os::clock;
 /// How often a limit that other routes share is looked at again: they cannot wake this route's callers.
 const SHARED_AGAIN: Duration = Duration::from_secs(1);
 
-/// Windows in memory, with their copy in the store.
+/// The backend for one process: windows in memory, with a copy in the store.
 #[derive(Debug)]
 pub struct RecordedBackend {
     recovered: Arc<Recovered>,
@@ -33,13 +33,13 @@ pub struct RecordedBackend {
 }
 
 impl RecordedBackend {
-    /// Windows begin where earlier processes left them, and are recorded in this journal.
+    /// Windows start where earlier processes left them, and are recorded in this journal.
     #[must_use]
     pub fn new(recovered: Arc<Recovered>, journal: Journal) -> Self {
         Self { recovered, journal, shared: Mutex::default() }
     }
 
-    /// Windows that are forgotten with the process.
+    /// A backend that is forgotten with the process.
     #[must_use]
     pub fn in_memory() -> Self {
         Self::new(Arc::new(Recovered::none()), Journal::in_memory())
@@ -49,12 +49,12 @@ impl RecordedBackend {
         let now = clock::now();
         let mut window = self.recovered.window(limit, now);
         if !keeps_locks {
-            // After calls without an answer, or a loss, one call goes alone. The route's own limit sees to that, and
-            // nothing would tell this one how that call went.
+            // After calls without an answer, or a loss, one call goes alone. The route's own limit ensures that; this
+            // limit would never get the result of that call.
             window.forget_lock();
         }
         let window = RecordedWindow::new(limit.key.clone(), limit.shared, window);
-        self.journal.knows(Arc::downgrade(&window));
+        self.journal.register(Arc::downgrade(&window));
         window
     }
 }
@@ -94,7 +94,7 @@ impl Backend for RecordedBackend {
 /// The windows that the calls of one route count against. Several are locked in the order of `wider`, and `own` last.
 #[derive(Debug)]
 struct RecordedSlots {
-    /// Has the route's locks and its pace.
+    /// Keeps the route's locks and its pace.
     own: Arc<RecordedWindow>,
     wider: Box<[Arc<RecordedWindow>]>,
     journal: Journal,
@@ -106,13 +106,13 @@ impl RecordedSlots {
         self.wider.iter().chain([&self.own])
     }
 
-    fn changed(&self, window: &Arc<RecordedWindow>, state: &mut State) {
-        if state.has_news() {
+    fn changed(&self, window: &Arc<RecordedWindow>, state: &mut WindowState) {
+        if state.note_change() {
             self.journal.changed(Arc::clone(window));
         }
     }
 
-    /// Takes a slot of each of these and of the route's own window, or none of any.
+    /// Takes a slot in each of these windows and in the route's own, or none in any.
     fn take_all(&self, wider: &[Arc<RecordedWindow>], now: Instant) -> Result<Grant, Denied> {
         let Some((window, rest)) = wider.split_first() else {
             let mut state = self.own.lock();
@@ -121,9 +121,9 @@ impl RecordedSlots {
             return Ok(grant);
         };
         let mut state = window.lock();
-        state.window.check(now).map_err(|denied| if window.shared { soon(denied, now) } else { denied })?;
+        state.window.check(now).map_err(|denied| if window.shared { within_a_second(denied, now) } else { denied })?;
         let grant = self.take_all(rest, now)?;
-        // It has room, and it has no pace.
+        // It has a free slot, and it has no pace.
         state.window.take(now)?;
         self.changed(window, &mut state);
         Ok(grant)
@@ -148,7 +148,7 @@ impl Slots for RecordedSlots {
     }
 
     fn lock(&self, retry_after: Option<Duration>, now: Instant) -> Option<LockHit> {
-        // Somebody else exceeded a limit only if our calls cannot have exceeded any of the route's own.
+        // It is external use only if our calls cannot have exceeded any of the route's own limits.
         let external = self.wider.iter().all(|wider| wider.shared || wider.lock().window.has_free_slots(now));
         let hit = {
             let mut state = self.own.lock();
@@ -157,8 +157,8 @@ impl Slots for RecordedSlots {
             self.changed(&self.own, &mut state);
             LockHit { until, external }
         };
-        // A process that ends now must not leave a successor that knows nothing of the lock.
-        self.journal.hurry();
+        // If the process ends now, the next one must still know of the lock.
+        self.journal.write_soon();
         self.locks.notify_waiters();
         Some(hit)
     }
@@ -202,8 +202,8 @@ impl Slots for RecordedSlots {
     }
 }
 
-/// When a limit is looked at again that another route's call may free at any time.
-fn soon(denied: Denied, now: Instant) -> Denied {
+/// When to check a limit again that calls of other routes may free at any time.
+fn within_a_second(denied: Denied, now: Instant) -> Denied {
     let soon = now + SHARED_AGAIN;
     match denied {
         Denied::Until(at) => Denied::Until(at.min(soon)),

@@ -1,4 +1,4 @@
-//! What an earlier process left a record of, until somebody asks for it.
+//! The records of an earlier process, until a window starts from them.
 
 use std::collections::BTreeMap;
 
@@ -10,44 +10,44 @@ use super::super::{
     window::{NO_ANSWER_GRACE, Window},
 };
 
-/// Where the windows of this process begin.
+/// The state that the windows of this process start from.
 #[derive(Debug)]
-pub struct Recovered(Mutex<State>);
+pub struct Recovered(Mutex<Records>);
 
 #[derive(Debug, Default)]
-struct State {
-    /// What nobody has asked for yet. A row without a window is a lock of which nothing else is known.
+struct Records {
+    /// Rows that no window has taken yet. A row whose window is zero holds only a lock.
     rows: BTreeMap<Key, Row>,
-    /// Until then everything may have been sent of which there is no row.
+    /// When the records were lost: until then, calls without a row may have been sent.
     lost: Option<Instant>,
 }
 
 impl Recovered {
-    /// Without any call.
+    /// No records.
     #[must_use]
     pub fn none() -> Self {
         Self(Mutex::default())
     }
 
-    /// As the store has it, read at `now`.
+    /// The content of the store, read at `now`.
     #[must_use]
-    pub fn new(memory: StartState, now: Instant) -> Self {
-        Self(Mutex::new(match memory {
-            StartState::Fresh => State::default(),
+    pub fn new(start_state: StartState, now: Instant) -> Self {
+        Self(Mutex::new(match start_state {
+            StartState::Fresh => Records::default(),
             StartState::Kept(mut rows) => {
-                // No window is longer than a day, so after that a loss means nothing any more.
+                // No window is longer than a day, so after a day a loss has no effect any more.
                 let lost = rows.remove(&loss()).and_then(|row| row.lock).filter(|&at| now < at + DAY + NO_ANSWER_GRACE);
-                State { rows: rows.into_iter().map(|(key, row)| (key, settled(row, now))).collect(), lost }
+                Records { rows: rows.into_iter().map(|(key, row)| (key, settled(row, now))).collect(), lost }
             }
             StartState::Lost { mut locks, .. } => {
                 locks.remove(&loss());
                 let row = |until| Row { lock: Some(until), ..Row::default() };
-                State { rows: locks.into_iter().map(|(key, until)| (key, row(until))).collect(), lost: Some(now) }
+                Records { rows: locks.into_iter().map(|(key, until)| (key, row(until))).collect(), lost: Some(now) }
             }
         }))
     }
 
-    /// The window to begin with.
+    /// The window to start with.
     pub(in crate::ledger) fn window(&self, limit: &LimitSpec, now: Instant) -> Window {
         let LimitSpec { key, threshold, .. } = limit;
         let mut state = self.0.lock();
@@ -64,7 +64,7 @@ impl Recovered {
         }
     }
 
-    /// What nobody has asked for yet, in rows that tell the next process the same.
+    /// The rows that no window has taken yet, in a form that tells the next process the same.
     #[must_use]
     pub fn left(&self) -> Vec<(Key, Row)> {
         let state = self.0.lock();
@@ -74,19 +74,19 @@ impl Recovered {
     }
 }
 
-/// The row that says when everything was lost. No account has an empty name.
+/// The key of the row that says when everything was lost. No account has an empty name.
 fn loss() -> Key {
     Key { account: String::new(), limit: "lost".to_owned() }
 }
 
-/// A row without open ends: a call of which no answer is known was given up when its process ended, at the latest now.
-/// Written back, it is not given up anew at each start.
+/// A row without unanswered calls: they were given up when their process ended, at the latest now. It is written back,
+/// so that they are not given up again at each start.
 fn settled(mut row: Row, now: Instant) -> Row {
     if row.in_flight > 0 {
         row.charges.push((now + row.window + NO_ANSWER_GRACE, row.in_flight));
     }
     if row.in_flight > 0 || row.unread {
-        // The answers that nobody saw may have told of a lock, so one call goes alone first.
+        // The missing answers may have reported a lock, so one call goes alone first.
         row.lock = row.lock.max(Some(now));
     }
     (row.in_flight, row.unread) = (0, false);

@@ -1,9 +1,10 @@
-//! The number of the newest commit, kept beside the database.
+//! The number of the newest commit, kept next to the database.
 //!
 //! After a crash redb cannot tell a commit that was never finished from one that was finished and damaged later: it
-//! falls back to the one before, and the rows of the last call would be forgotten without a word. This number is
-//! written after each commit, so a database that ends before it has lost something. It is not synced: it outlives a
-//! killed process, and after a power loss it is at worst too low and finds less, never something that is not so.
+//! falls back to the commit before, and the rows of the last call would be forgotten without a message. This number is
+//! written after each commit, so a database that ends at an older commit has lost something. The number is not synced:
+//! it survives a killed process. After a power loss it is at worst too low: a loss may stay undetected, but none is
+//! reported by mistake.
 
 use std::{
     fs::File,
@@ -24,7 +25,7 @@ pub(super) struct CommitMark {
 }
 
 impl CommitMark {
-    /// Opens the file, or makes it.
+    /// Opens the file, or creates it.
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
         let file = file_watch::open_regular(files::private().create(true).truncate(false), &path)?;
         let mut text = [0; LENGTH];
@@ -40,12 +41,12 @@ impl CommitMark {
         &self.path
     }
 
-    /// The newest commit known; 0 when none is.
+    /// The newest commit known; 0 when none is known.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Remembers that this commit was made.
+    /// Stores the number of the commit that was made.
     pub(super) fn note(&mut self, number: u64) -> io::Result<()> {
         self.number = number;
         self.file.write_all_at(text(number).as_bytes(), 0)
@@ -56,13 +57,13 @@ fn text(number: u64) -> String {
     format!("{number:020} {number:020}\n")
 }
 
-/// The number stands there twice, so that half a write or a flipped bit is not taken for one.
+/// The file holds the number twice, so that half a write or a flipped bit is detected.
 fn parse(text: &[u8; LENGTH]) -> Option<u64> {
     let number = std::str::from_utf8(&text[..20]).ok()?.parse().ok()?;
     (self::text(number).as_bytes() == text).then_some(number)
 }
 
-/// Two numbers of twenty digits, a space and a line's end.
+/// Two numbers of twenty digits, a space and a newline.
 const LENGTH: usize = 42;
 
 #[cfg(test)]
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_makes_it_unknown() {
+    fn a_flipped_bit_makes_the_number_unknown() {
         let whole: [u8; LENGTH] = text(700).as_bytes().try_into().expect("its length");
         assert_eq!(parse(&whole), Some(700));
         for at in 0..LENGTH {

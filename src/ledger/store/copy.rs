@@ -1,7 +1,7 @@
-//! The copy of the locks, for the case that the database is lost.
+//! The copy of the locks, used when the database is lost.
 //!
-//! A lost charge costs a window's wait, a lost lock may cost hours of refusals: calls that arrive during a lock can
-//! prolong it. Locks are rare, so their copy is a small file of its own, in a form that people can read too.
+//! A lost charge costs one window of waiting; a lost lock may cost hours of refusals, because calls that arrive during
+//! a lock can prolong it. Locks are rare, so their copy is a small file of its own, in a form that people can read too.
 
 use std::{
     collections::BTreeMap,
@@ -11,33 +11,33 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{files, row::Stored, timeline::Timeline};
+use super::{files, row::StoredRow, timeline::Timeline};
 use crate::{ledger::Key, secret::file_watch};
 
-/// Room for every route of a thousand accounts.
+/// Enough for every route of a thousand accounts.
 const LONGEST_COPY: u64 = 64 * 1024 * 1024;
 
-/// The locks in force, as this era's numbers, and the file they are copied to.
+/// The locks in force, as numbers of this boot's clock, and the file they are copied to.
 #[derive(Debug)]
 pub(super) struct LockCopy {
     path: PathBuf,
     locks: BTreeMap<Key, i64>,
-    /// Whether the file says something else.
+    /// Whether the file differs from `locks`.
     stale: bool,
 }
 
-/// What the file says.
+/// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
-struct Sheet {
-    /// The field has an older name on the disk.
+struct LockFile {
+    /// The file uses an older name for this field.
     #[serde(rename = "era")]
     boot_id: Option<String>,
     written: i64,
-    locks: Vec<Line>,
+    locks: Vec<LockEntry>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Line {
+struct LockEntry {
     account: String,
     #[serde(rename = "meter")]
     limit: String,
@@ -50,16 +50,16 @@ impl LockCopy {
         Self { path, locks, stale: true }
     }
 
-    /// The locks that the file has, as this era's numbers; `None` when there is no file.
+    /// The locks in the file, as numbers of this boot's clock; `None` when the file does not exist.
     pub(super) fn read(path: &Path, timeline: &Timeline) -> io::Result<Option<BTreeMap<Key, i64>>> {
         let text = match file_watch::read_regular(path, LONGEST_COPY) {
             Ok(text) => text,
             Err(unread) if unread.is_absent() => return Ok(None),
             Err(unread) => return Err(unread.into()),
         };
-        let Sheet { boot_id, written, locks } = serde_json::from_slice(&text)?;
+        let LockFile { boot_id, written, locks } = serde_json::from_slice(&text)?;
         let shift = timeline.shift(boot_id.as_deref(), written);
-        let lock = |Line { account, limit, until }| (Key { account, limit }, until.saturating_add(shift));
+        let lock = |LockEntry { account, limit, until }| (Key { account, limit }, until.saturating_add(shift));
         Ok(Some(locks.into_iter().map(lock).collect()))
     }
 
@@ -67,13 +67,13 @@ impl LockCopy {
         &self.path
     }
 
-    /// The file is gone, so it is to be written again.
-    pub(super) fn forget_what_is_saved(&mut self) {
+    /// The file is gone, so the next [`LockCopy::save`] writes it.
+    pub(super) fn mark_stale(&mut self) {
         self.stale = true;
     }
 
-    /// Takes over what these rows say of locks.
-    pub(super) fn note(&mut self, rows: &[(Key, Stored)]) {
+    /// Takes over the locks of these rows.
+    pub(super) fn note(&mut self, rows: &[(Key, StoredRow)]) {
         for (key, row) in rows {
             let before = match row.lock {
                 Some(until) => self.locks.insert(key.clone(), until),
@@ -83,16 +83,19 @@ impl LockCopy {
         }
     }
 
-    /// Writes the file, unless it says all this already.
+    /// Writes the file, unless it is up to date.
     pub(super) fn save(&mut self, timeline: &Timeline) -> io::Result<()> {
         if !self.stale {
             return Ok(());
         }
-        let line =
-            |(key, until): (&Key, &i64)| Line { account: key.account.clone(), limit: key.limit.clone(), until: *until };
+        let line = |(key, until): (&Key, &i64)| LockEntry {
+            account: key.account.clone(),
+            limit: key.limit.clone(),
+            until: *until,
+        };
         let locks = self.locks.iter().map(line).collect();
-        let sheet = Sheet { boot_id: timeline.boot_id().map(str::to_owned), written: timeline.now(), locks };
-        files::replace(&self.path, &serde_json::to_vec(&sheet)?)?;
+        let file = LockFile { boot_id: timeline.boot_id().map(str::to_owned), written: timeline.now(), locks };
+        files::replace(&self.path, &serde_json::to_vec(&file)?)?;
         self.stale = false;
         Ok(())
     }

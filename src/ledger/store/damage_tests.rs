@@ -1,4 +1,4 @@
-//! No damage is read as truth, no failing disk as damage, and neither ends the process.
+//! Damage is never read as data, a failing disk is never taken for damage, and neither ends the process.
 
 use std::{
     collections::BTreeMap,
@@ -15,17 +15,17 @@ use redb::{StorageBackend, backends::FileBackend};
 
 use super::{
     OpenError,
-    database::{Database, Fault},
+    database::{Database, DatabaseError},
     files,
     tests::{HOUR, Machine, kept, key, open_in},
 };
 use crate::ledger::{Key, Row, StartState};
 
-/// A used folder, and what is in it.
+/// A used folder, and its rows.
 fn used(machine: &Machine, end: impl FnOnce(&Machine)) -> BTreeMap<Key, Row> {
     let mut store = machine.open_after(Duration::ZERO).store;
     let mut rows = BTreeMap::new();
-    // Each write changes what the one before wrote, so that no older state can pass for the newest.
+    // Each write changes the row of the one before, so that no older state equals the newest.
     for round in 1..=6u32 {
         for account in 0..4 {
             let charges = (0..30 - round).map(|n| (machine.base + n * Duration::from_secs(2), n + round)).collect();
@@ -47,11 +47,11 @@ fn used(machine: &Machine, end: impl FnOnce(&Machine)) -> BTreeMap<Key, Row> {
     rows
 }
 
-/// The folder as a killed process leaves it, and as an orderly end does, each with what must be in it.
+/// The folder after a kill and after an orderly end, each with the rows that it must hold.
 fn endings() -> [(&'static str, Machine, BTreeMap<Key, Row>); 2] {
     let (orderly, killed) = (Machine::new(), Machine::new());
     let closed = used(&orderly, |_| {});
-    // The copy is made while the store is open, and put in place after it was closed.
+    // The copy is made while the store is open, and put in place after the store was closed.
     let open = tempfile::tempdir().expect("a folder");
     let rows = used(&killed, |machine| copy(machine.dir.path(), open.path()));
     copy(open.path(), killed.dir.path());
@@ -71,7 +71,7 @@ fn opens_truly(machine: &Machine, rows: &BTreeMap<Key, Row>, bytes: &[u8], what:
     copy(machine.dir.path(), other.dir.path());
     fs::write(other.path("ledger.redb"), bytes).expect("damaged");
     let opened = open_in(other.dir.path(), other.timeline("a", HOUR)).unwrap_or_else(|error| panic!("{what}: {error}"));
-    match opened.memory {
+    match opened.start_state {
         StartState::Kept(found) => {
             assert_eq!(&found, rows, "{what}");
             false
@@ -100,7 +100,7 @@ fn a_flipped_bit_is_found_or_harmless() {
             chance ^= chance >> 7;
             chance ^= chance << 17;
             let drawn = (chance >> 8) as usize;
-            // The header, which no checksum covers as a whole; what was written; and anywhere.
+            // The header, which no checksum covers as a whole; the bytes that were written; and any byte.
             let at = match flip % 4 {
                 0 => drawn % 320,
                 1 => drawn % whole.len(),
@@ -116,7 +116,7 @@ fn a_flipped_bit_is_found_or_harmless() {
     }
 }
 
-/// More of them on demand: `STORE_FLIPS=20000`.
+/// The number of flips; set it with `STORE_FLIPS=20000`.
 fn flips() -> usize {
     std::env::var("STORE_FLIPS").ok().and_then(|flips| flips.parse().ok()).unwrap_or(300)
 }
@@ -139,7 +139,7 @@ fn a_truncated_or_emptied_file_is_found() {
 }
 
 #[test]
-fn a_database_that_fell_back_is_found() {
+fn a_database_that_fell_back_is_detected() {
     let machine = Machine::new();
     let mut store = machine.open_after(Duration::ZERO).store;
     let write = |store: &mut super::Store, in_flight| {
@@ -150,8 +150,11 @@ fn a_database_that_fell_back_is_found() {
     write(&mut store, 2);
     drop(store);
     fs::write(machine.path("ledger.redb"), earlier).expect("put back");
-    let memory = machine.open_after(HOUR).memory;
-    assert!(matches!(&memory, StartState::Lost { reason, .. } if reason.contains("ends at commit 1")), "{memory:?}");
+    let start_state = machine.open_after(HOUR).start_state;
+    assert!(
+        matches!(&start_state, StartState::Lost { reason, .. } if reason.contains("ends at commit 1")),
+        "{start_state:?}"
+    );
 }
 
 #[test]
@@ -161,7 +164,8 @@ fn only_the_last_damaged_files_stay() {
     for round in 0..5u8 {
         drop(machine.open_after(u32::from(round) * HOUR));
         fs::write(machine.path("ledger.redb"), [round; 100]).expect("damaged");
-        let StartState::Lost { set_aside: Some(place), .. } = machine.open_after(u32::from(round) * HOUR).memory else {
+        let StartState::Lost { set_aside: Some(place), .. } = machine.open_after(u32::from(round) * HOUR).start_state
+        else {
             panic!("the damage was not found")
         };
         assert_eq!(fs::read(&place).expect("the file"), [round; 100]);
@@ -173,7 +177,7 @@ fn only_the_last_damaged_files_stay() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_used_says_so_and_stays_as_it_is() {
+fn an_unusable_folder_is_reported_and_left_unchanged() {
     let machine = Machine::new();
     let file = machine.path("file");
     fs::write(&file, "mine").expect("a file");
@@ -185,17 +189,17 @@ fn a_folder_that_cannot_be_used_says_so_and_stays_as_it_is() {
     assert_eq!(fs::read(&file).expect("the file"), b"mine");
 
     let dir = machine.path("state");
-    fs::create_dir_all(dir.join("ledger.redb")).expect("a folder in the database's place");
+    fs::create_dir_all(dir.join("ledger.redb")).expect("a folder instead of the database");
     let Err(error) = open_in(&dir, machine.timeline("a", HOUR)) else { panic!("opened a folder") };
     assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
     assert!(dir.join("ledger.redb").is_dir(), "it was not renamed");
-    // Nothing was sent from here, and once the folder is mended it is as new.
-    fs::remove_dir(dir.join("ledger.redb")).expect("mended");
-    assert_eq!(open_in(&dir, machine.timeline("a", HOUR)).expect("the store").memory, StartState::Fresh);
+    // Nothing was sent from here, so after the repair the folder counts as new.
+    fs::remove_dir(dir.join("ledger.redb")).expect("repaired");
+    assert_eq!(open_in(&dir, machine.timeline("a", HOUR)).expect("the store").start_state, StartState::Fresh);
 }
 
 #[test]
-fn a_copy_of_the_locks_that_cannot_be_written_fails_the_write() {
+fn a_write_fails_when_the_copy_of_the_locks_fails() {
     let machine = Machine::new();
     let mut store = machine.open_after(Duration::ZERO).store;
     let row = Row { lock: Some(machine.base + HOUR), ..Row::default() };
@@ -209,11 +213,11 @@ fn a_copy_of_the_locks_that_cannot_be_written_fails_the_write() {
     store.reopen().expect("reopened");
     store.write(&rows).expect("written");
     drop(store);
-    assert_eq!(kept(machine.open_after(HOUR).memory), BTreeMap::from(rows));
+    assert_eq!(kept(machine.open_after(HOUR).start_state), BTreeMap::from(rows));
 }
 
 #[test]
-fn after_a_failing_disk_everything_can_be_written_again() {
+fn after_a_disk_failure_everything_can_be_written_again() {
     for fails_at in 0..30 {
         let machine = Machine::new();
         let mut store = machine.open_after(Duration::ZERO).store;
@@ -227,16 +231,16 @@ fn after_a_failing_disk_everything_can_be_written_again() {
         let failed = (2..9).find(|in_flight| store.write(&row(*in_flight)).is_err());
         let failed = failed.unwrap_or_else(|| panic!("seven writes take more than {fails_at} operations"));
         store.write(&row(9)).expect_err("closed until it is reopened");
-        // Killed here, the next process finds the state before that write or after it.
+        // After a kill here, the next process finds the state before that write or after it.
         let killed = Machine { base: machine.base, ..Machine::new() };
         copy(machine.dir.path(), killed.dir.path());
-        let found = kept(killed.open_after(HOUR).memory);
+        let found = kept(killed.open_after(HOUR).start_state);
         assert!([row(failed - 1), row(failed)].map(BTreeMap::from).contains(&found), "{fails_at}: {found:?}");
 
         store.reopen().expect("reopened");
         store.write(&row(8)).expect("written");
         drop(store);
-        assert_eq!(kept(machine.open_after(HOUR).memory), BTreeMap::from(row(8)), "{fails_at}");
+        assert_eq!(kept(machine.open_after(HOUR).start_state), BTreeMap::from(row(8)), "{fails_at}");
     }
 }
 
@@ -250,8 +254,10 @@ fn a_failing_disk_is_not_taken_for_damage() {
             let disk = Failing::after(fails_at, &place.path("ledger.redb"));
             match Database::open_by(|builder| builder.create_with_backend(disk)) {
                 Ok(_) => opened += 1,
-                Err(Fault::Failed(error)) => assert_eq!(error.raw_os_error(), Some(EIO), "{end} {fails_at}: {error}"),
-                Err(Fault::Damaged(reason)) => panic!("{end} {fails_at}: {reason}"),
+                Err(DatabaseError::Failed(error)) => {
+                    assert_eq!(error.raw_os_error(), Some(EIO), "{end} {fails_at}: {error}")
+                }
+                Err(DatabaseError::Damaged(reason)) => panic!("{end} {fails_at}: {reason}"),
             }
         }
         assert!(opened > 0, "{end}: sixty operations are enough to open");
@@ -259,7 +265,7 @@ fn a_failing_disk_is_not_taken_for_damage() {
 }
 
 #[test]
-fn a_database_removed_or_damaged_while_running_is_made_anew() {
+fn a_database_lost_while_running_is_created_again() {
     let machine = Machine::new();
     let mut store = machine.open_after(Duration::ZERO).store;
     let rows = [(key("hr", "leave"), Row { in_flight: 3, ..Row::default() })];
@@ -272,10 +278,10 @@ fn a_database_removed_or_damaged_while_running_is_made_anew() {
     store.reopen().expect("reopened");
     store.write(&rows).expect("written");
     drop(store);
-    assert_eq!(kept(machine.open_after(HOUR).memory), BTreeMap::from(rows));
+    assert_eq!(kept(machine.open_after(HOUR).start_state), BTreeMap::from(rows));
 }
 
-/// A disk that fails for good after so many operations.
+/// A disk that fails for good after this number of operations.
 #[derive(Debug)]
 struct Failing {
     file: FileBackend,

@@ -1,4 +1,4 @@
-//! What can go wrong with the folder, and what to do about it.
+//! Errors of the state folder, with advice for the operator.
 
 use std::{
     io,
@@ -15,22 +15,22 @@ pub enum OpenError {
     Held {
         /// The folder.
         dir: PathBuf,
-        /// The process, and since when.
+        /// The process, and since when it runs.
         by: String,
     },
     /// The folder or a file in it cannot be used.
     #[error("cannot {action} {}: {source}{}", path.display(), hint(source))]
     Unusable {
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
-        /// With which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// A write that is not on the disk, or not known to be. The store is closed until it was reopened.
+/// A write that failed, or whose outcome is unknown. The store is closed until it is reopened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}: {source}", path.display())]
 pub struct WriteError {
@@ -40,9 +40,9 @@ pub struct WriteError {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room on the disk",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free space on the disk",
         io::ErrorKind::ResourceBusy => "; end the program that has it open",
-        io::ErrorKind::InvalidInput => "; it is none of the gateway's files: move it away",
+        io::ErrorKind::InvalidInput => "; the gateway did not create it: move it away",
         _ => "; set state.dir to a folder that the gateway may write",
     }
 }
@@ -55,7 +55,7 @@ impl OpenError {
 }
 
 impl From<WriteError> for OpenError {
-    /// Opening writes too.
+    /// Opening also writes.
     fn from(WriteError { path, source }: WriteError) -> Self {
         Self::Unusable { action: "write", path, source }
     }

@@ -1,4 +1,4 @@
-//! The store's files: readable by the gateway's user alone, and durable.
+//! The store's files: readable only by the gateway's user, and durable.
 
 use std::{
     fs::{self, DirBuilder, Metadata, OpenOptions},
@@ -14,24 +14,24 @@ pub(super) use crate::os::atomic_file::sync_folder_of;
 /// How many damaged databases are kept for examination.
 pub(super) const SET_ASIDE: usize = 3;
 
-/// Makes the folder where it is missing.
+/// Creates the folder if it is missing.
 pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Whether others than the gateway's user may put files into the folder, a ledger of their making among them.
+/// Whether users other than the gateway's may put files into the folder, for example a forged ledger.
 pub(super) fn is_open_to_others(dir: &Path) -> io::Result<bool> {
     Ok(fs::metadata(dir)?.mode() & 0o022 != 0)
 }
 
-/// How files are opened for reading and writing, and made for the gateway's user alone.
+/// Options to open a file for reading and writing, or to create it for the gateway's user only.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     options
 }
 
-/// A file itself, whatever it is called.
+/// Identifies a file independently of its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileId {
     device: u64,
@@ -43,22 +43,22 @@ impl FileId {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// Whether a name still leads to this file, and not to another one or to none.
+    /// Fails when the path leads to another file or to none.
     pub(super) fn is_at(self, path: &Path) -> io::Result<()> {
         let found = Self::of(&fs::metadata(path)?);
         if found == self { Ok(()) } else { Err(io::Error::other("it was replaced by another file")) }
     }
 }
 
-/// Replaces a whole file. Its draft has one name, since only one process writes into the folder.
+/// Replaces a whole file. The temporary file has a fixed name, since only one process writes into the folder.
 pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     atomic_file::replace(path, &path.with_extension("new"), text)
 }
 
-/// Renames a damaged file, so that it is out of the way and can be looked into; only the last few are kept.
+/// Renames a damaged file, so that an operator can examine it; only the last few are kept.
 pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let named = |number: u64| path.with_added_extension(format!("damaged-{number}"));
-    // The names have to be free and in order; they need not be right about the time.
+    // The names must be free and in order; their time may be wrong.
     let seconds = clock::wall().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let earlier = earlier(path)?;
     let number = earlier.last().map_or(seconds, |last| seconds.max(last.saturating_add(1)));
@@ -66,7 +66,7 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     fs::rename(path, &place)?;
     let surplus = (earlier.len() + 1).saturating_sub(SET_ASIDE);
     for number in earlier.into_iter().take(surplus) {
-        // A file that stays takes room, no more.
+        // A file that stays costs only disk space.
         let _ = fs::remove_file(named(number));
     }
     sync_folder_of(path)?;

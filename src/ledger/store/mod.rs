@@ -1,23 +1,23 @@
 //! The store: what the gateway must remember across kill -9, power loss and reboots.
 //!
-//! A gateway that forgot its last window's calls would send a second window's worth into it. So the ledger writes each
-//! bucket's [`Row`] before it acts on it, and what [`Store::write`] took is on the disk when it returns.
+//! A gateway that forgot the calls of its last window could send a second window's worth of calls. So the ledger writes
+//! the [`Row`] of each window before it uses a slot, and rows are on the disk when [`Store::write`] returns.
 //!
 //! In the folder `state.dir`:
 //!
-//! | file | is |
+//! | file | content |
 //! | --- | --- |
-//! | `holder` | locked while a process uses the folder, and says which; that it was written tells a lost database from a first start |
+//! | `holder` | locked by the process that uses the folder, and names it; a file with content tells a lost database from a first start |
 //! | `ledger.redb` | the database with the rows, the incidents and the sealed access tokens |
-//! | `newest` | the number of the newest commit, so that a database that fell back to an older one is found out |
-//! | `locks.json` | a copy of the locks, which are what it would cost most to forget |
+//! | `newest` | the number of the newest commit, which reveals a database that fell back to an older one |
+//! | `locks.json` | a copy of the locks, whose loss would cost most |
 //! | `ledger.redb.damaged-…` | databases that were set aside, the last three |
 //!
-//! No clock but the monotonic one is trusted. In another era, after a reboot above all, the clocks of a row and of this
-//! process have nothing in common: then everything is taken to be as far away as it was when the row was written. That
-//! is never too early, and too late at most by the time the machine was down.
+//! Only the monotonic clock is trusted. After a reboot the clocks of a row and of this process have nothing in common:
+//! then each time is taken to be as far away as it was when the row was written. That is never too early, and too late
+//! by at most the time the machine was down.
 //!
-//! What cannot be read is never guessed: the caller is told [`StartState::Lost`] and has to expect the worst.
+//! Unreadable data is never guessed: the caller gets [`StartState::Lost`] and must assume the worst.
 
 mod commit_mark;
 mod copy;
@@ -43,15 +43,15 @@ pub use service::Store;
 
 use super::{KeptToken, StartState};
 
-/// A store just opened, and what it remembers.
+/// A store that was just opened, and its content.
 #[derive(Debug)]
 pub struct Opened {
-    /// The store, held until it is dropped.
+    /// The store; it holds the folder's lock until it is dropped.
     pub store: Store,
-    /// The rows.
-    pub memory: StartState,
-    /// The incidents that were kept, oldest first.
+    /// The rows, or how they were lost.
+    pub start_state: StartState,
+    /// The stored incidents, oldest first.
     pub incidents: Vec<String>,
-    /// The tokens that were kept and still live, by account.
+    /// The stored tokens that are still valid, by account.
     pub tokens: BTreeMap<String, KeptToken>,
 }

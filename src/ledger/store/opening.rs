@@ -1,4 +1,4 @@
-//! How a folder is opened: what is found there decides what the gateway remembers.
+//! Opening of the folder: its files decide what the gateway remembers.
 
 use std::{collections::BTreeMap, fs::OpenOptions, io, path::Path};
 
@@ -6,11 +6,11 @@ use super::{
     Opened, Store,
     commit_mark::CommitMark,
     copy::LockCopy,
-    database::{Contents, Database, Fault, StoredToken},
+    database::{Contents, Database, Found, MISSING, StoredToken},
     dir_lock::DirLock,
     error::OpenError,
     files,
-    row::Stored,
+    row::StoredRow,
     timeline::Timeline,
 };
 use crate::{
@@ -19,34 +19,27 @@ use crate::{
     secret::file_watch,
 };
 
-/// What stands in the database's place.
-pub(super) enum Found {
-    Nothing,
-    Whole(Database, Contents),
-    Damaged(String),
-}
-
 impl Store {
-    /// Opens the folder, making it where it is missing, and reads what it remembers.
+    /// Opens the folder, creates it if it is missing, and reads its content.
     ///
     /// # Errors
-    /// [`OpenError`] when another process holds the folder or the system refuses. A damaged database is no error but
-    /// [`StartState::Lost`].
+    /// [`OpenError`] when another process uses the folder or the system fails. A damaged database is reported as
+    /// [`StartState::Lost`] instead.
     pub fn open(dir: &Path) -> Result<Opened, OpenError> {
         Self::open_in(dir, Timeline::current())
     }
 
-    /// Whether the folder could be opened, found out without making it and without holding it: a gateway may use it.
+    /// Checks whether the folder can be opened, without creating or locking it: a gateway may be using it.
     ///
     /// # Errors
-    /// [`OpenError`] when it could not.
+    /// [`OpenError`] when it cannot.
     pub fn probe(dir: &Path) -> Result<(), OpenError> {
         writable::folder(dir).map_err(OpenError::unusable("write to the folder", dir))?;
         for (name, writes) in [("holder", true), ("newest", true), ("ledger.redb", true), ("locks.json", false)] {
             let path = dir.join(name);
             match file_watch::open_regular(OpenOptions::new().read(true).write(writes), &path) {
                 Err(unread) if !unread.is_absent() => return Err(OpenError::unusable("open", &path)(unread.into())),
-                // The database is made only where nothing is, not even a link.
+                // The database is created only where nothing exists, not even a link.
                 Err(_) if name == "ledger.redb" && path.is_symlink() => {
                     let error =
                         io::Error::other("it is a link that leads nowhere: restore what it leads to, or remove it");
@@ -67,20 +60,20 @@ impl Store {
         if files::is_open_to_others(dir).map_err(OpenError::unusable("look at", dir))? {
             tracing::warn!(dir = %dir.display(), "other users may write to state.dir and could change what the gateway remembers; chmod go-w it");
         }
-        let mut holder = DirLock::take(dir)?;
-        let [path, copy, beside] = ["ledger.redb", "locks.json", "newest"].map(|name| dir.join(name));
-        let newest = CommitMark::open(beside.clone()).map_err(OpenError::unusable("open", &beside))?;
+        let mut lock = DirLock::take(dir)?;
+        let [path, copy, mark] = ["ledger.redb", "locks.json", "newest"].map(|name| dir.join(name));
+        let newest = CommitMark::open(mark.clone()).map_err(OpenError::unusable("open", &mark))?;
         let copied = match LockCopy::read(&copy, &timeline) {
-            // The gateway did not make it, so a person has to decide what happens to it.
+            // The gateway did not create it, so a person has to decide what happens to it.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 return Err(OpenError::unusable("read", &copy)(error));
             }
             copied => copied,
         };
         if let Err(error) = &copied {
-            tracing::warn!(file = %copy.display(), %error, "the copy of the locks cannot be used and is written anew");
+            tracing::warn!(file = %copy.display(), %error, "the copy of the locks cannot be used and is written again");
         }
-        let unused = !holder.used() && newest.number() == 0 && matches!(copied, Ok(None));
+        let unused = !lock.used() && newest.number() == 0 && matches!(copied, Ok(None));
         let copied = copied.ok().flatten().unwrap_or_default();
 
         let create = |lost| Database::create(&path, newest.number(), lost).map_err(OpenError::unusable("make", &path));
@@ -89,26 +82,26 @@ impl Store {
             StartState::Lost { reason, set_aside, locks }
         };
         let mut tokens = BTreeMap::new();
-        // The last part is what has to be written back.
-        let (database, memory, incidents, rows) =
-            match look(&path, &newest).map_err(OpenError::unusable("open", &path))? {
-                Found::Nothing if unused => (create(None)?, StartState::Fresh, Vec::new(), Vec::new()),
-                Found::Nothing => (create(Some(MISSING))?, lost(MISSING.to_owned(), None), Vec::new(), Vec::new()),
+        // The last part has to be written back.
+        let (database, start_state, incidents, rows) =
+            match Database::look(&path, newest.number()).map_err(OpenError::unusable("open", &path))? {
+                Found::Missing if unused => (create(None)?, StartState::Fresh, Vec::new(), Vec::new()),
+                Found::Missing => (create(Some(MISSING))?, lost(MISSING.to_owned(), None), Vec::new(), Vec::new()),
                 Found::Damaged(reason) => {
                     let place = files::set_aside(&path).map_err(OpenError::unusable("rename", &path))?;
                     (create(Some(&reason))?, lost(reason, Some(place)), Vec::new(), Vec::new())
                 }
-                Found::Whole(database, Contents { lost: Some(reason), incidents, .. }) => {
+                Found::Intact(database, Contents { lost: Some(reason), incidents, .. }) => {
                     (database, lost(reason, None), incidents, Vec::new())
                 }
-                Found::Whole(database, Contents { boot_id, rows, incidents, tokens: kept, .. }) => {
-                    tokens = living(kept, &timeline);
-                    let (mut rows, moved) = brought_here(rows, boot_id.as_deref(), &timeline);
-                    // The copy is written first, so a process that died in between knew of a lock that no row has.
+                Found::Intact(database, Contents { boot_id, rows, incidents, tokens: kept, .. }) => {
+                    tokens = live_tokens(kept, &timeline);
+                    let (mut rows, moved) = converted(rows, boot_id.as_deref(), &timeline);
+                    // The copy is written before the rows, so a kill in between leaves a lock only in the copy.
                     for (key, until) in &copied {
                         match rows.iter_mut().find(|(other, _)| other == key) {
                             Some((_, row)) => row.lock = row.lock.max(Some(*until)),
-                            None => rows.push((key.clone(), Stored::only_locked(*until, &timeline))),
+                            None => rows.push((key.clone(), StoredRow::only_locked(*until, &timeline))),
                         }
                     }
                     let kept = rows.iter().map(|(key, row)| (key.clone(), row.row(&timeline))).collect();
@@ -116,7 +109,7 @@ impl Store {
                 }
             };
 
-        let locks = match &memory {
+        let locks = match &start_state {
             StartState::Fresh => BTreeMap::new(),
             StartState::Kept(rows) => {
                 rows.iter().filter_map(|(key, row)| Some((key.clone(), timeline.nanos(row.lock?)))).collect()
@@ -124,31 +117,16 @@ impl Store {
             StartState::Lost { .. } => copied,
         };
         let locks = LockCopy::new(copy, locks);
-        holder.settle();
-        let mut store = Self { database: Some(database), dir: dir.to_owned(), path, newest, locks, timeline, holder };
-        // What was moved is written at once: moved again at the next start, it would never come to an end.
+        lock.settle();
+        let mut store = Self { database: Some(database), dir: dir.to_owned(), path, newest, locks, timeline, lock };
+        // Converted rows are written at once: if each start converted them again, they would never end.
         store.put(&rows)?;
-        Ok(Opened { store, memory, incidents, tokens })
+        Ok(Opened { store, start_state, incidents, tokens })
     }
 }
 
-/// Opens what stands in the database's place, and holds it against the number of the newest commit.
-pub(super) fn look(path: &Path, newest: &CommitMark) -> io::Result<Found> {
-    if !path.try_exists()? {
-        return Ok(Found::Nothing);
-    }
-    match Database::open(path) {
-        Ok((_, Contents { commit, .. })) if commit < newest.number() => {
-            Ok(Found::Damaged(format!("it ends at commit {commit}, and commit {} was made", newest.number())))
-        }
-        Ok((database, contents)) => Ok(Found::Whole(database, contents)),
-        Err(Fault::Damaged(reason)) => Ok(Found::Damaged(reason)),
-        Err(Fault::Failed(error)) => Err(error),
-    }
-}
-
-/// Tokens of this era that have not ended.
-fn living(tokens: Vec<StoredToken>, timeline: &Timeline) -> BTreeMap<String, KeptToken> {
+/// The tokens of this boot that have not expired.
+fn live_tokens(tokens: Vec<StoredToken>, timeline: &Timeline) -> BTreeMap<String, KeptToken> {
     let here = |token: &StoredToken| {
         token.boot_id.is_some()
             && token.boot_id.as_deref() == timeline.boot_id()
@@ -161,16 +139,13 @@ fn living(tokens: Vec<StoredToken>, timeline: &Timeline) -> BTreeMap<String, Kep
     tokens.into_iter().filter(here).map(kept).collect()
 }
 
-/// Rows in this process's time, and whether any had to be moved for it.
-fn brought_here(rows: Vec<(Key, Stored)>, boot_id: Option<&str>, timeline: &Timeline) -> (Vec<(Key, Stored)>, bool) {
+/// Rows with the times of this boot, and whether any had to be converted.
+fn converted(rows: Vec<(Key, StoredRow)>, boot_id: Option<&str>, timeline: &Timeline) -> (Vec<(Key, StoredRow)>, bool) {
     let mut moved = false;
-    let bring = |(key, row): (Key, Stored)| {
+    let bring = |(key, row): (Key, StoredRow)| {
         let shift = timeline.shift(boot_id, row.written);
         moved |= shift != 0;
-        (key, row.moved(shift))
+        (key, row.shifted(shift))
     };
     (rows.into_iter().map(bring).collect(), moved)
 }
-
-/// The reason when there is no file at all.
-pub(super) const MISSING: &str = "the database is missing, though the folder was used before";

@@ -1,4 +1,4 @@
-//! What stands where the store's files belong: pipes, devices, sockets, folders, and far too much.
+//! Paths of the store's files that lead to pipes, devices, sockets, folders or far too long files.
 
 use std::{fs, io, os::unix::fs::symlink, os::unix::net::UnixListener, path::Path, sync::mpsc, thread, time::Duration};
 
@@ -10,11 +10,11 @@ use crate::ledger::StartState;
 /// More than an opening takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What may stand there instead of a file.
+/// What the path may lead to instead of a file.
 const STRANGE: [&str; 5] = ["pipe", "zero", "socket", "folder", "link to a pipe"];
 
 fn put(what: &str, path: &Path) {
-    // A stale one of the last case.
+    // One may be left from the last case.
     let _ = fs::remove_file(path);
     match what {
         "pipe" => mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR).expect("a pipe"),
@@ -29,23 +29,23 @@ fn put(what: &str, path: &Path) {
     }
 }
 
-/// Opens the folder, which must not take for ever.
+/// Opens the folder, which must not block.
 fn opened(dir: &Path, probe: bool) -> Result<StartState, OpenError> {
-    let (told, heard) = mpsc::channel();
+    let (sender, outcome) = mpsc::channel();
     let dir = dir.to_owned();
     thread::spawn(move || {
         let outcome = match probe {
             true => Store::probe(&dir).map(|()| StartState::Fresh),
-            false => Store::open(&dir).map(|opened| opened.memory),
+            false => Store::open(&dir).map(|opened| opened.start_state),
         };
-        let _ = told.send(outcome);
+        let _ = sender.send(outcome);
     });
-    heard.recv_timeout(PATIENCE).expect("the opening comes to an end")
+    outcome.recv_timeout(PATIENCE).expect("the opening ends")
 }
 
-/// locks.json as a pipe held up the start for ever, and as /dev/zero it was read until memory ended.
+/// The start waited for ever for a locks.json that was a pipe, and read /dev/zero until memory ended.
 #[test]
-fn what_is_no_file_keeps_nobody_waiting() {
+fn special_files_do_not_block_the_opening() {
     for name in ["locks.json", "holder", "newest", "ledger.redb"] {
         for what in STRANGE {
             let machine = Machine::new();
@@ -54,32 +54,35 @@ fn what_is_no_file_keeps_nobody_waiting() {
             fs::remove_file(dir.join(name)).expect("it was there");
             put(what, &dir.join(name));
             for probe in [true, false] {
-                let told = opened(&dir, probe).expect_err(what).to_string();
-                assert!(told.contains(name) && told.contains("is no regular file"), "{name} {what}: {told}");
+                let message = opened(&dir, probe).expect_err(what).to_string();
+                assert!(
+                    message.contains(name) && message.contains("is not a regular file"),
+                    "{name} {what}: {message}"
+                );
             }
         }
     }
 }
 
 #[test]
-fn a_file_without_end_is_not_read_to_it() {
-    for (name, told) in [("locks.json", "is too long"), ("ledger.redb", "")] {
+fn an_endless_file_is_not_read_to_its_end() {
+    for (name, message) in [("locks.json", "is too long"), ("ledger.redb", "")] {
         let machine = Machine::new();
         let dir = machine.path("state");
         drop(Store::open(&dir).expect("the store"));
-        // Sparse: it takes no room on the disk.
+        // Sparse: it takes no space on the disk.
         fs::OpenOptions::new().write(true).open(dir.join(name)).expect("the file").set_len(1 << 40).expect("long");
         match opened(&dir, false) {
-            Err(error) => assert!(!told.is_empty() && error.to_string().contains(told), "{name}: {error}"),
+            Err(error) => assert!(!message.is_empty() && error.to_string().contains(message), "{name}: {error}"),
             Ok(StartState::Lost { reason, .. }) => assert!(reason.contains("larger than"), "{reason}"),
             Ok(other) => panic!("{name}: {other:?}"),
         }
     }
 }
 
-/// What a process that died left of a file it was about to replace must not hold up the next one.
+/// A temporary file that a dead process left must not block the next one.
 #[test]
-fn a_strange_draft_is_replaced() {
+fn a_leftover_temporary_file_is_replaced() {
     for what in ["pipe", "zero", "socket"] {
         let machine = Machine::new();
         let path = machine.path("file");
@@ -91,20 +94,20 @@ fn a_strange_draft_is_replaced() {
 }
 
 #[test]
-fn a_probe_leaves_everything_as_it_was() {
+fn a_probe_changes_nothing() {
     let machine = Machine::new();
     let dir = machine.path("far/away/state");
     Store::probe(&dir).expect("it could be made");
     assert!(!machine.path("far").exists());
 
-    // Neither a gateway that runs nor one that starts meanwhile notices.
+    // It disturbs neither a running gateway nor one that starts meanwhile.
     let held = Store::open(&dir).expect("the store");
     let names = |dir: &Path| -> io::Result<Vec<_>> { fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect() };
     let before = names(&dir).expect("readable");
     Store::probe(&dir).expect("in use, and in order");
     assert_eq!(names(&dir).expect("readable"), before);
     drop(held);
-    assert!(matches!(Store::open(&dir).expect("the store").memory, StartState::Kept(_)));
+    assert!(matches!(Store::open(&dir).expect("the store").start_state, StartState::Kept(_)));
 
     fs::write(machine.path("file"), "").expect("written");
     for wrong in ["file", "file/state", "file/far/state"] {

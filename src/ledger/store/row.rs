@@ -1,13 +1,13 @@
-//! A row as the disk has it, in nanoseconds of the clock of one boot.
+//! A row in its stored form.
 
 use std::time::Duration;
 
 use super::timeline::Timeline;
 use crate::ledger::Row;
 
-/// A row as the disk has it: in nanoseconds of an era's clock.
+/// A row in its stored form: times are nanoseconds of one boot's clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stored {
+pub(super) struct StoredRow {
     /// When the row was written.
     pub(super) written: i64,
     pub(super) window: u64,
@@ -17,7 +17,7 @@ pub(super) struct Stored {
     pub(super) lock: Option<i64>,
 }
 
-impl Stored {
+impl StoredRow {
     pub(super) fn new(row: &Row, timeline: &Timeline) -> Self {
         Self {
             written: timeline.now(),
@@ -29,7 +29,7 @@ impl Stored {
         }
     }
 
-    /// A lock of which nothing else is known.
+    /// A lock without any other data.
     pub(super) fn only_locked(until: i64, timeline: &Timeline) -> Self {
         Self { written: timeline.now(), window: 0, in_flight: 0, unread: false, charges: Vec::new(), lock: Some(until) }
     }
@@ -38,8 +38,8 @@ impl Stored {
         self.in_flight == 0 && !self.unread && self.charges.is_empty() && self.lock.is_none()
     }
 
-    /// The same row with all its times moved, its writing included.
-    pub(super) fn moved(self, by: i64) -> Self {
+    /// The same row with all its times shifted, `written` included.
+    pub(super) fn shifted(self, by: i64) -> Self {
         Self {
             written: self.written.saturating_add(by),
             charges: self.charges.into_iter().map(|(at, slots)| (at.saturating_add(by), slots)).collect(),

@@ -1,4 +1,4 @@
-//! What is written comes back, in this era or another, and the folder has one holder.
+//! StoredRow rows are read back, after a reboot too, and the folder has one user at a time.
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A folder on a machine whose clocks the test sets. The disk is memory where there is some, for speed.
+/// A folder on a machine whose clocks the test sets. It is in memory where possible, for speed.
 pub(super) struct Machine {
     pub(super) dir: TempDir,
     pub(super) base: Instant,
@@ -30,7 +30,7 @@ impl Machine {
         self.dir.path().join(name)
     }
 
-    /// Opens the folder in era "a", whose clock showed 1000 hours at `base`, this much later.
+    /// Opens the folder in boot "a", whose clock showed 1000 hours at `base`, this much later.
     pub(super) fn open_after(&self, later: Duration) -> Opened {
         open_in(self.dir.path(), self.timeline("a", later)).expect("the store")
     }
@@ -49,15 +49,15 @@ pub(super) fn key(account: &str, limit: &str) -> Key {
     Key { account: account.to_owned(), limit: limit.to_owned() }
 }
 
-pub(super) fn kept(memory: StartState) -> BTreeMap<Key, Row> {
-    match memory {
+pub(super) fn kept(start_state: StartState) -> BTreeMap<Key, Row> {
+    match start_state {
         StartState::Kept(rows) => rows,
         other => panic!("not kept: {other:?}"),
     }
 }
 
-fn lost(memory: StartState) -> (String, BTreeMap<Key, Instant>) {
-    match memory {
+fn lost(start_state: StartState) -> (String, BTreeMap<Key, Instant>) {
+    match start_state {
         StartState::Lost { reason, locks, .. } => (reason, locks),
         other => panic!("not lost: {other:?}"),
     }
@@ -78,7 +78,7 @@ fn a_new_folder_is_fresh_and_private() {
     let machine = Machine::new();
     let dir = machine.path("deep/state");
     let opened = open_in(&dir, machine.timeline("a", Duration::ZERO)).expect("the store");
-    assert_eq!(opened.memory, StartState::Fresh);
+    assert_eq!(opened.start_state, StartState::Fresh);
     assert!(opened.incidents.is_empty());
     let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(&dir), 0o700);
@@ -89,7 +89,7 @@ fn a_new_folder_is_fresh_and_private() {
 }
 
 #[test]
-fn a_folder_that_others_may_write_to_is_seen() {
+fn a_folder_with_open_permissions_is_detected() {
     let dir = tempfile::tempdir().expect("a folder");
     for (mode, open) in [(0o700, false), (0o755, false), (0o775, true), (0o707, true)] {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("it is ours");
@@ -98,7 +98,7 @@ fn a_folder_that_others_may_write_to_is_seen() {
 }
 
 #[test]
-fn what_was_written_comes_back_in_the_same_era() {
+fn written_rows_are_read_back_in_the_same_boot() {
     let machine = Machine::new();
     let mut store = machine.open_after(Duration::ZERO).store;
     let (one, two) = (key("hr", "attendance"), key("hr", "daily"));
@@ -106,19 +106,19 @@ fn what_was_written_comes_back_in_the_same_era() {
     store.write(&[]).expect("nothing");
     store.write(&[(one.clone(), row(machine.base)), (two.clone(), plain.clone())]).expect("written");
     drop(store);
-    let rows = kept(machine.open_after(HOUR).memory);
+    let rows = kept(machine.open_after(HOUR).start_state);
     assert_eq!(rows, BTreeMap::from([(one, row(machine.base)), (two, plain)]));
 }
 
 #[test]
-fn a_folder_used_without_a_row_is_kept_and_empty() {
+fn a_used_folder_without_rows_is_kept_and_empty() {
     let machine = Machine::new();
     drop(machine.open_after(Duration::ZERO));
-    assert_eq!(machine.open_after(HOUR).memory, StartState::Kept(BTreeMap::new()));
+    assert_eq!(machine.open_after(HOUR).start_state, StartState::Kept(BTreeMap::new()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_reboot_everything_is_as_far_away_as_it_was() {
+async fn a_reboot_keeps_the_distance_of_all_times() {
     let machine = Machine::new();
     let one = key("hr", "attendance");
     let mut store = machine.open_after(Duration::ZERO).store;
@@ -126,7 +126,7 @@ async fn after_a_reboot_everything_is_as_far_away_as_it_was() {
     store.write(&[(one.clone(), row(machine.base))]).expect("written");
     drop(store);
 
-    // Ten hours later by this process's clock, which started anew.
+    // Ten hours later by this process's clock, which started at zero again.
     let here = machine.base + 10 * HOUR;
     let booted = Timeline::new(Anchor::at(here, 5_000), Some(BootId::named("b")));
     let opened = open_in(machine.dir.path(), booted).expect("the store");
@@ -140,28 +140,31 @@ async fn after_a_reboot_everything_is_as_far_away_as_it_was() {
         lock: Some(here - 25 * MINUTE),
         ..row(machine.base)
     };
-    assert_eq!(kept(opened.memory), BTreeMap::from([(one.clone(), expected.clone())]));
+    assert_eq!(kept(opened.start_state), BTreeMap::from([(one.clone(), expected.clone())]));
     drop(opened.store);
 
-    // It was written back: the next process of that era moves nothing.
+    // It was written back: the next process of that boot converts nothing.
     let next = Timeline::new(Anchor::at(here + HOUR, 5_000 + 3_600_000_000_000), Some(BootId::named("b")));
-    assert_eq!(kept(open_in(machine.dir.path(), next).expect("the store").memory), BTreeMap::from([(one, expected)]));
+    assert_eq!(
+        kept(open_in(machine.dir.path(), next).expect("the store").start_state),
+        BTreeMap::from([(one, expected)])
+    );
 }
 
 #[test]
-fn a_row_from_the_future_was_not_written_in_this_era() {
+fn a_row_from_the_future_belongs_to_another_boot() {
     let machine = Machine::new();
     let one = key("hr", "attendance");
     let mut store = machine.open_after(10 * HOUR).store;
-    // The store's clock stands at 1010 hours, less the ten hours that this process did not live.
+    // The store's clock shows 1010 hours, less the ten hours before this process started.
     store.write(&[(one.clone(), row(machine.base))]).expect("written");
     drop(store);
-    // A clone of the machine starts with the same era and its clock an hour earlier.
+    // A clone of the machine starts with the same boot id and its clock an hour earlier.
     let opened = open_in(machine.dir.path(), {
         let nanos = i64::try_from((999 * HOUR).as_nanos()).expect("within range");
         Timeline::new(Anchor::at(machine.base, nanos), Some(BootId::named("a")))
     });
-    let rows = kept(opened.expect("the store").memory);
+    let rows = kept(opened.expect("the store").start_state);
     let lock = rows[&one].lock.expect("the lock");
     let distance = lock - machine.base;
     assert!(distance <= 5 * MINUTE && distance > 4 * MINUTE, "{distance:?}");
@@ -175,11 +178,11 @@ fn an_empty_row_is_removed() {
     store.write(&[(one.clone(), row(machine.base)), (two.clone(), row(machine.base))]).expect("written");
     store.write(&[(one, Row { window: MINUTE, ..Row::default() })]).expect("written");
     drop(store);
-    assert_eq!(kept(machine.open_after(HOUR).memory), BTreeMap::from([(two, row(machine.base))]));
+    assert_eq!(kept(machine.open_after(HOUR).start_state), BTreeMap::from([(two, row(machine.base))]));
 }
 
 #[test]
-fn a_folder_has_one_holder_and_says_who() {
+fn a_folder_in_use_names_its_process() {
     let machine = Machine::new();
     let first = machine.open_after(Duration::ZERO);
     let Err(refused) = Store::open(machine.dir.path()) else { panic!("two holders") };
@@ -189,15 +192,15 @@ fn a_folder_has_one_holder_and_says_who() {
     for part in [machine.dir.path().to_str().expect("utf-8"), &pid, "since 20", "One gateway runs per Zoho login"] {
         assert!(said.contains(part), "{part:?} is missing in {said:?}");
     }
-    // Two folders for one login are two counts, and together they exceed Zoho's thresholds.
+    // Two folders for one login are two ledgers, and together they exceed Zoho's thresholds.
     assert!(!said.contains("another state.dir"), "{said}");
     drop(first);
     drop(machine.open_after(HOUR));
 }
 
-/// A folder was removed while a process used it. Its files took writes as before, and the next process knew of none.
+/// A folder was removed while a process used it. Its files still accepted writes, and the next process lost them.
 #[test]
-fn a_folder_that_is_removed_is_made_anew_with_everything_that_is_known() {
+fn a_removed_folder_is_created_again_with_all_rows() {
     let machine = Machine::new();
     let dir = machine.path("state");
     let one = key("hr", "attendance");
@@ -209,12 +212,12 @@ fn a_folder_that_is_removed_is_made_anew_with_everything_that_is_known() {
     store.write(&[(one.clone(), row(machine.base))]).expect("written");
     assert!(matches!(open_in(&dir, machine.timeline("a", Duration::ZERO)), Err(OpenError::Held { .. })));
     drop(store);
-    let rows = kept(open_in(&dir, machine.timeline("a", MINUTE)).expect("the store").memory);
+    let rows = kept(open_in(&dir, machine.timeline("a", MINUTE)).expect("the store").start_state);
     assert_eq!(rows, BTreeMap::from([(one, row(machine.base))]));
 }
 
 #[test]
-fn a_missing_database_is_lost_and_its_locks_are_not() {
+fn a_missing_database_is_lost_but_its_locks_are_not() {
     let machine = Machine::new();
     let one = key("hr", "attendance");
     let mut store = machine.open_after(Duration::ZERO).store;
@@ -223,21 +226,21 @@ fn a_missing_database_is_lost_and_its_locks_are_not() {
     fs::remove_file(machine.path("ledger.redb")).expect("removed");
 
     let locks = BTreeMap::from([(one.clone(), machine.base + 5 * MINUTE)]);
-    // Said again until something is written: a crash in between must not make it a database without rows.
+    // Reported until something is written: a crash in between must not make it a database without rows.
     for later in 1..4 {
-        let (reason, found) = lost(machine.open_after(later * HOUR).memory);
+        let (reason, found) = lost(machine.open_after(later * HOUR).start_state);
         assert!(reason.contains("missing"), "{reason}");
         assert_eq!(found, locks);
     }
     let mut store = machine.open_after(4 * HOUR).store;
     store.write(&[(one.clone(), row(machine.base))]).expect("written");
     drop(store);
-    assert_eq!(kept(machine.open_after(5 * HOUR).memory), BTreeMap::from([(one, row(machine.base))]));
+    assert_eq!(kept(machine.open_after(5 * HOUR).start_state), BTreeMap::from([(one, row(machine.base))]));
 }
 
-/// The copy is written before the rows, so a kill in between leaves a lock in the copy alone.
+/// The copy is written before the rows, so a kill in between leaves a lock only in the copy.
 #[test]
-fn a_lock_that_only_the_copy_has_holds() {
+fn a_lock_that_only_the_copy_holds_is_kept() {
     let machine = Machine::new();
     let [one, two] = ["attendance", "leave"].map(|meter| key("hr", meter));
     let mut store = machine.open_after(Duration::ZERO).store;
@@ -248,13 +251,13 @@ fn a_lock_that_only_the_copy_has_holds() {
     drop(store);
     fs::write(machine.path("ledger.redb"), before).expect("taken back");
     fs::write(machine.path("newest"), newest).expect("taken back");
-    let rows = kept(machine.open_after(MINUTE).memory);
+    let rows = kept(machine.open_after(MINUTE).start_state);
     assert_eq!([&rows[&one].lock, &rows[&two].lock], [&row(machine.base).lock; 2]);
     assert_eq!(rows[&one].charges, row(machine.base).charges);
 }
 
 #[test]
-fn a_lock_that_ended_leaves_the_copy() {
+fn an_ended_lock_is_removed_from_the_copy() {
     let machine = Machine::new();
     let one = key("hr", "attendance");
     let mut store = machine.open_after(Duration::ZERO).store;
@@ -262,7 +265,7 @@ fn a_lock_that_ended_leaves_the_copy() {
     store.write(&[(one, Row { lock: None, ..row(machine.base) })]).expect("written");
     drop(store);
     fs::remove_file(machine.path("ledger.redb")).expect("removed");
-    assert!(lost(machine.open_after(HOUR).memory).1.is_empty());
+    assert!(lost(machine.open_after(HOUR).start_state).1.is_empty());
 }
 
 #[test]
@@ -278,7 +281,7 @@ fn the_last_thirty_two_incidents_are_kept() {
 }
 
 #[test]
-fn a_token_is_kept_while_it_lives_and_in_its_era_only() {
+fn a_token_is_kept_until_it_expires_or_a_reboot() {
     let machine = Machine::new();
     let mut store = machine.open_after(Duration::ZERO).store;
     let token = KeptToken { sealed: vec![1, 2, 3], expires_at: machine.base + HOUR };
@@ -302,7 +305,7 @@ fn three_processes_in_a_row_keep_real_time() {
     store.write(&[(one.clone(), Row { lock: Some(end), ..Row::default() })]).expect("written");
     drop(store);
     for _ in 0..3 {
-        let lock = kept(Store::open(machine.dir.path()).expect("the store").memory)[&one].lock.expect("the lock");
+        let lock = kept(Store::open(machine.dir.path()).expect("the store").start_state)[&one].lock.expect("the lock");
         assert!(lock >= end && lock < end + Duration::from_millis(10), "{:?}", lock - end);
     }
 }

@@ -1,10 +1,10 @@
-//! Which times on the disk can be compared with this process's, and what becomes of the others.
+//! Conversion of stored times to the clock of this process.
 
 use tokio::time::Instant;
 
 use crate::os::clock::{self, Anchor, BootId};
 
-/// This process's place in time.
+/// The clock of this process and the boot it belongs to.
 #[derive(Debug)]
 pub(super) struct Timeline {
     anchor: Anchor,
@@ -12,7 +12,7 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// That of this process.
+    /// The timeline of this process.
     pub(super) fn current() -> Self {
         Self::new(Anchor::drop_here(), BootId::current())
     }
@@ -42,11 +42,10 @@ impl Timeline {
         self.anchor.instant(nanos)
     }
 
-    /// By how much times have to be moved that were written at `written` in `boot_id`; zero where the clocks are one.
+    /// By how much times must be shifted that were written at `written` in `boot_id`; zero if the clock is the same.
     ///
-    /// Elsewhere the moment of writing is made this process's start: each time is then as far away as it was when it
-    /// was written, so it cannot come too early. What one era claims to have written in the future was not written in
-    /// it, and is moved too.
+    /// Under another clock, the time of writing becomes the start of this process: each time is then as far away as it
+    /// was when it was written, so it cannot be too early. A time of writing in the future comes from another clock.
     pub(super) fn shift(&self, boot_id: Option<&str>, written: i64) -> i64 {
         let here = self.beginning();
         let comparable = boot_id.is_some() && boot_id == self.boot_id() && written <= here;
@@ -59,14 +58,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_era_needs_no_shift() {
+    fn the_same_boot_needs_no_shift() {
         let timeline = Timeline::new(Anchor::at(clock::now(), 1_000), Some(BootId::named("a")));
         assert_eq!(timeline.shift(Some("a"), 1_000), 0);
         assert_eq!(timeline.shift(Some("a"), 3), 0);
     }
 
     #[test]
-    fn another_era_starts_from_here() {
+    fn another_boot_starts_from_now() {
         let timeline = Timeline::new(Anchor::at(clock::now(), 1_000), Some(BootId::named("a")));
         assert_eq!(timeline.shift(Some("b"), 400), 600);
         assert_eq!(timeline.shift(Some("b"), 7_000), -6_000);
@@ -75,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_era_every_start_is_a_new_one() {
+    fn without_a_boot_id_every_start_is_another_boot() {
         let timeline = Timeline::new(Anchor::at(clock::now(), 1_000), None);
         assert_eq!(timeline.shift(None, 400), 600);
     }

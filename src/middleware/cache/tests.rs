@@ -300,7 +300,7 @@ async fn in_an_outage_a_stale_answer_costs_one_attempt_for_all() {
         counted.fetch_add(1, Ordering::SeqCst);
         let failing = now.load(Ordering::SeqCst) == 1;
         let answer: BoxFuture<_, _> = Box::pin(async move {
-            call.queue_status.departs();
+            call.queue_status.leaves();
             call.attempt_log.sends();
             tokio::time::sleep(seconds(1)).await;
             if failing { Err(silent().into()) } else { Ok(Response::new(Body::full(GOOD))) }

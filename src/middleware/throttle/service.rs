@@ -31,7 +31,7 @@ impl<S: Inner<Permitted, Answer>> Middleware<Call, S> for Throttle {
             let limiter = match throttle.limiters.limit(&call.context.account, &call.context.route) {
                 RouteLimit::Limited(limiter) => limiter,
                 RouteLimit::Unlimited(unlimited) => {
-                    call.queue_status.departs();
+                    call.queue_status.leaves();
                     let attempt = unlimited.attempt(call.slot_request());
                     let mut answer = inner.call(Permitted::new(call, attempt)).await?;
                     answer.response.extensions_mut().insert(RequestSummary { account, route, waited: None });
@@ -42,7 +42,7 @@ impl<S: Inner<Permitted, Answer>> Middleware<Call, S> for Throttle {
             call.queue_status.queues();
             let attempt = throttle.attempt(&limiter, &call).await?;
             throttle.ahead.read(&mut call.payload).await.map_err(|cause| Refusal::from(cause).of(&call.context))?;
-            call.queue_status.departs();
+            call.queue_status.leaves();
             let waited = clock::now().saturating_duration_since(call.ready_at);
             let mut answer = inner.call(Permitted::new(call, attempt)).await?;
             ratelimit::write(answer.response.headers_mut(), &route, &limiter.allowance());

@@ -501,7 +501,7 @@ async fn a_token_and_the_count_of_its_requests_outlive_the_process() {
         let (path, accounts) = (folder.path().to_owned(), accounts.clone());
         async move {
             let opened = Store::open(&path).unwrap();
-            let past = Arc::new(Recovered::new(opened.memory, clock::now()));
+            let past = Arc::new(Recovered::new(opened.start_state, clock::now()));
             let journal = Journal::keep(opened.store, Arc::clone(&past)).unwrap();
             let backend = Arc::new(RecordedBackend::new(past, journal.clone()));
             let limiters = Limiters::new(LimiterContext { backend, ..LimiterContext::in_memory(Limits::NOBODY) });

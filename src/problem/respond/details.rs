@@ -87,7 +87,7 @@ pub(super) fn detail(cause: &Cause) -> String {
 fn encoded(encoding: &Encoding, reader: Reader) -> String {
     let why = match reader {
         Reader::Rules => "the gateway checks the parameters of this call",
-        Reader::Overrides => "the gateway checks forms for parameters that could make another call of this one",
+        Reader::Overrides => "the gateway checks forms for parameters that could turn the call into another one",
     };
     match encoding {
         Encoding::Compressed => format!("{why}, and does not decompress bodies; send it without Content-Encoding"),
@@ -132,7 +132,7 @@ fn unauthenticated(why: &Unauthenticated) -> String {
     .to_owned()
 }
 
-/// Says nothing about the token that its holder does not know.
+/// Reveals nothing about the token that its holder does not know.
 fn bad_token(why: BadToken) -> &'static str {
     match why {
         BadToken::TooLong => "is too long",
@@ -159,7 +159,7 @@ fn forbidden(what: &Forbidden) -> String {
         Forbidden::Write { caller, method, route, known } => {
             let why = match known {
                 true => "may change something at Zoho",
-                false => "stands for calls that the catalogue does not know and that may change something at Zoho",
+                false => "is the default route for unknown calls, which may change something at Zoho",
             };
             format!("{} may only read, and {method} {route} {why}", caller.name())
         }
@@ -176,11 +176,11 @@ fn cut_off(fate: Fate) -> &'static str {
 
 fn full(limit: Limit) -> &'static str {
     match limit {
-        Limit::Calls => "the queue has no place for another call (queue.max_waiting)",
-        Limit::Bytes => "the queue has no memory for another call (queue.max_waiting_bytes)",
+        Limit::Calls => "the queue holds no more calls (queue.max_waiting)",
+        Limit::Bytes => "the queue holds no more bytes (queue.max_waiting_bytes)",
         Limit::CallsPerCaller => "the caller has too many calls in the queue (queue.max_waiting_per_caller)",
         Limit::Lent => {
-            "the queue is full, and another caller needs the place that this call borrowed (callers.NAME.weight)"
+            "the queue is full, and another caller needs the queue slot that this call borrowed (callers.NAME.weight)"
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Zoho's token answers, translated into the form of RFC 6749.
 //!
 //! Zoho reports errors under HTTP 200, throttles with a localised `error`, and has given lifetimes in milliseconds
-//! (zoho-facts, section 4). So the status alone decides little. An answer says something about the credentials, or about
-//! the rate of token requests, only if its meaning is known: `words` and [`is_throttled`] list these. Every other answer
-//! without a token is a passing fault of the server or of something on the way to it.
+//! (zoho-facts, section 4). So the status alone decides little. An answer says something about the credentials, or
+//! about the rate of token requests, only if its meaning is known: `words` and [`is_throttled`] list these. Every other
+//! answer without a token is a temporary fault of the server or of something on the way to it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::words::{Meaning, known};
 
-/// Zoho's documented lifetime of an access token, and the longest we believe.
+/// Zoho's documented lifetime of an access token, which is also the longest accepted lifetime.
 const HOUR: u64 = 60 * 60;
 
 /// A lifetime above this many "seconds" is in milliseconds: no token of Zoho's lives longer than an hour.
@@ -25,16 +25,16 @@ const LONGEST_WORD: usize = 64;
 const LONGEST_SCOPE: usize = 100;
 const LONGEST_SCOPES: usize = 8 * 1024;
 
-/// What a token answer says.
+/// The meaning of a token answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum TokenAnswer {
     /// A token; the body is a well-formed answer by RFC 6749 section 5.1.
     Granted(Vec<u8>),
-    /// The credentials are not (or no longer) valid; Zoho's word for why.
+    /// The credentials are not (or no longer) valid; Zoho's error word.
     Unauthorised(&'static str),
     /// Too many token requests.
     Throttled,
-    /// Anything else: a passing fault, in words for the log, short and without secrets.
+    /// Anything else: a temporary fault, in words for the log, short and without secrets.
     Unusable(String),
 }
 
@@ -42,7 +42,7 @@ pub enum TokenAnswer {
 const SERVER_FAILURES: [&str; 8] =
     ["error", "server", "unavailable", "gateway", "timeout", "timed out", "maintenance", "overload"];
 
-/// Whether the status alone says that there are too many requests, whatever the body holds and whether it can be read.
+/// Whether the status alone says that there are too many requests, even if the body cannot be read.
 #[must_use]
 pub fn is_throttling(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS
@@ -58,7 +58,9 @@ pub fn read(status: StatusCode, body: &[u8]) -> TokenAnswer {
         _ if is_throttling(status) => return TokenAnswer::Throttled,
         _ => {
             let length = body.len();
-            return TokenAnswer::Unusable(format!("status {status}, a body of {length} bytes that is no JSON object"));
+            return TokenAnswer::Unusable(format!(
+                "status {status}, a body of {length} bytes that is not a JSON object"
+            ));
         }
     };
     if let Some(token) = text(&fields, "access_token") {
@@ -67,7 +69,7 @@ pub fn read(status: StatusCode, body: &[u8]) -> TokenAnswer {
     let error = text(&fields, "error").unwrap_or_default();
     match known(error) {
         _ if is_throttling(status) => TokenAnswer::Throttled,
-        // A server that fails has judged nothing, whatever its answer says.
+        // A failing server has judged nothing, whatever its answer says.
         _ if status.is_server_error() => TokenAnswer::Unusable(fault(status, error)),
         Some((word, Meaning::Unauthorised)) => TokenAnswer::Unauthorised(word),
         Some((_, Meaning::Throttled)) => TokenAnswer::Throttled,
@@ -76,8 +78,8 @@ pub fn read(status: StatusCode, body: &[u8]) -> TokenAnswer {
     }
 }
 
-/// Zoho's answer to too many requests, by its shape, because its texts come in the language of the login. Words in the form
-/// of an identifier are not translated, so they are another error.
+/// Zoho's answer to too many requests, by its shape, because its texts come in the language of the login. Words in the
+/// form of an identifier are not translated, so they are another error.
 fn is_throttled(fields: &Map<String, Value>, error: &str) -> bool {
     let identifier = !error.bytes().any(|byte| byte == b' ') && error.is_ascii();
     let lower = error.to_ascii_lowercase();
@@ -88,7 +90,7 @@ fn is_throttled(fields: &Map<String, Value>, error: &str) -> bool {
 }
 
 fn granted(status: StatusCode, token: &str, fields: &Map<String, Value>) -> TokenAnswer {
-    // It goes into a field, where a space would end it (RFC 6750 section 2.1).
+    // It goes into a header field, where a space would end it (RFC 6750 section 2.1).
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return TokenAnswer::Unusable(format!("status {status}, an access_token that no header can carry"));
     }
@@ -121,8 +123,8 @@ fn fault(status: StatusCode, error: &str) -> String {
     }
 }
 
-/// Scopes as RFC 6749 separates them. Callers and logs see them, so anything but a scope of Zoho's is left out, and a list
-/// that is longer than any of Zoho's counts as absent.
+/// Scopes as RFC 6749 separates them. Callers and logs see them, so anything but a scope of Zoho's is left out, and a
+/// list that is longer than any of Zoho's counts as absent.
 fn scopes(text: &str) -> Option<String> {
     let fits = |scope: &&str| {
         (1..=LONGEST_SCOPE).contains(&scope.len())
@@ -135,8 +137,8 @@ fn scopes(text: &str) -> Option<String> {
     (!scopes.is_empty()).then(|| scopes.join(" "))
 }
 
-/// How long the token lives: `expires_in_sec` before `expires_in`, as a number or a text. Anything but a positive number
-/// means the documented hour; a token that ends before is replaced when Zoho refuses it.
+/// The token's lifetime: `expires_in_sec` before `expires_in`, as a number or a text. Anything but a positive number
+/// means the documented hour; a token that expires earlier is replaced when Zoho refuses it.
 fn lifetime(fields: &Map<String, Value>) -> Duration {
     let seconds = |name: &str| {
         let stated = match fields.get(name) {
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_zohos_answers_by_their_shape() {
+    fn zohos_answers_are_recognised_by_their_shape() {
         let unauthorised = TokenAnswer::Unauthorised;
         for (status, body, expected) in [
             (
@@ -231,7 +233,7 @@ mod tests {
 
     /// One bad answer made an account unauthorised or throttled for up to ten minutes.
     #[test]
-    fn an_answer_of_unknown_meaning_is_a_passing_fault() {
+    fn an_answer_of_unknown_meaning_is_a_temporary_fault() {
         let bodies = [
             r#"{"error":"Internal Server Error"}"#,
             r#"{"error":"service_unavailable"}"#,
@@ -255,7 +257,7 @@ mod tests {
             r#"{"access_token":7}"#,
             r#"{"access_token":"1000.a b"}"#,
             r#"{"access_token":"é"}"#,
-            // Found by fuzzing: every call was signed with nothing until Zoho had refused one.
+            // Found by fuzzing: every call was signed with an empty token until Zoho had refused one.
             r#"{"access_token":"","expires_in":3600}"#,
             "\u{feff}{}",
         ];
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lifetime_that_cannot_be_read_means_the_hour() {
+    fn an_unreadable_lifetime_means_the_hour() {
         for (fields, expected) in [
             (r#""expires_in":0"#, 3600),
             (r#""expires_in":"0""#, 3600),
@@ -299,21 +301,21 @@ mod tests {
     }
 
     #[test]
-    fn repeats_no_text_that_is_long_or_secret() {
-        let told = |error: &str| {
+    fn long_or_secret_texts_are_not_repeated() {
+        let message = |error: &str| {
             let body = json!({ "error": error }).to_string();
             let TokenAnswer::Unusable(words) = read(StatusCode::BAD_GATEWAY, body.as_bytes()) else { panic!() };
             words
         };
-        assert!(told("Internal Server Error").contains("\"Internal Server Error\""));
+        assert!(message("Internal Server Error").contains("\"Internal Server Error\""));
         for error in ["x".repeat(60_000), "a\u{1b}[31mred".into(), "line\nbreak".into(), "1000.ab12.cd34".into()] {
-            let words = told(&error);
+            let words = message(&error);
             assert!(words.len() < 100 && words.contains("an error text of"), "{words}");
         }
         let TokenAnswer::Unusable(words) = read(StatusCode::OK, b"1000.secret") else { panic!() };
         assert!(!words.contains("secret"));
         let long = "ZOHOPEOPLE.forms.ALL,".repeat(3000);
         let body = json!({ "access_token": "1000.a.b", "scope": long }).to_string();
-        assert_eq!(read(StatusCode::OK, body.as_bytes()), granted(3600), "a list that long says nothing");
+        assert_eq!(read(StatusCode::OK, body.as_bytes()), granted(3600), "such a long list counts as absent");
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use jiff::{civil::Date, fmt::strtime::BrokenDownTime};
 
-/// The letters of a pattern, and what jiff writes for them.
+/// The letters of a pattern, and their equivalents in jiff.
 const FIELDS: [(&str, &str); 10] = [
     ("yyyy", "%Y"),
     ("MM", "%m"),
@@ -21,7 +21,7 @@ const FIELDS: [(&str, &str); 10] = [
 
 const OFFSET: &str = "%z";
 
-/// What may stand for an offset; jiff reads `-0000` too, but writes it as `+0000`.
+/// The forms of an offset; jiff reads `-0000` too, but writes it as `+0000`.
 const OFFSETS: [&str; 3] = [OFFSET, "Z", "-0000"];
 
 /// The largest offset of Java, in seconds.
@@ -31,12 +31,12 @@ const LARGEST_OFFSET: i32 = 18 * 3600 + 59 * 60;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DateFormat {
     pattern: String,
-    /// For jiff.
+    /// The format for jiff.
     format: String,
 }
 
 impl DateFormat {
-    /// Reads a pattern; the error says what in it is not known here.
+    /// Reads a pattern; the error names the unknown part.
     pub(super) fn new(pattern: &str) -> Result<Self, String> {
         let parts: Vec<&str> = pattern.split('\'').collect();
         if parts.len().is_multiple_of(2) {
@@ -65,22 +65,22 @@ impl DateFormat {
             }
         }
         if !has_field {
-            return Err(format!("the date format {pattern:?} holds nothing of a date"));
+            return Err(format!("the date format {pattern:?} has no field of a date"));
         }
         Ok(Self { pattern: pattern.to_owned(), format })
     }
 
-    /// Whether `text` is a date in this format that the calendar knows.
+    /// Whether `text` is an existing date in this format.
     #[must_use]
     pub fn fits(&self, text: &str) -> bool {
         OFFSETS.into_iter().any(|offset| is_written_so(&self.format.replace(OFFSET, offset), text))
     }
 }
 
-/// Whether jiff reads the text and would write it in the same way: it reads numbers without leading zeros too.
+/// Whether jiff reads the text and would write it in the same way; jiff also reads numbers without leading zeros.
 fn is_written_so(format: &str, text: &str) -> bool {
     let Ok(time) = BrokenDownTime::parse(format, text) else { return false };
-    // A leap year with long months, so that what is not written cannot be wrong.
+    // The default is a leap year with long months, so that parts that are not written cannot be wrong.
     let (year, month, day) = (time.year().unwrap_or(2000), time.month().unwrap_or(1), time.day().unwrap_or(1));
     let offset = time.offset().map_or(0, |offset| offset.seconds());
     let is_real =
@@ -88,7 +88,7 @@ fn is_written_so(format: &str, text: &str) -> bool {
     is_real && time.to_string(format).is_ok_and(|written| written.eq_ignore_ascii_case(text))
 }
 
-/// The pattern as the page has it.
+/// The pattern as on Zoho's page.
 impl fmt::Display for DateFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.pattern)
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_the_dates_of_its_format_only() {
+    fn only_dates_in_the_format_are_accepted() {
         for (pattern, good, bad) in [
             (
                 "yyyy-MM-dd",
@@ -146,12 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn knows_which_letters_it_does_not_know() {
+    fn unknown_letters_are_reported() {
         for (pattern, expected) in [
             ("YYYY-MM-dd", "\"YYYY\""),
             ("d/MM/yyyy", "\"d\""),
-            ("--", "nothing of a date"),
-            ("", "nothing of a date"),
+            ("--", "no field of a date"),
+            ("", "no field of a date"),
             ("yyyy'T", "quote"),
         ] {
             let error = DateFormat::new(pattern).unwrap_err();

@@ -1,4 +1,4 @@
-//! What Zoho publishes about its calls, as data: which calls exist, how often each may be made, which parameters it has.
+//! Zoho's documentation of its calls, as data: which calls exist, how often each may be made, which parameters it has.
 //!
 //! The rows live in `config/catalogue/` and are compiled in. [`Catalogue::published`] parses them; the configuration's
 //! `[routes]` then overrides single fields, and its `[[extra_routes]]` add calls of their own. Which row a request
@@ -42,14 +42,14 @@ impl Catalogue {
     /// The catalogue compiled into this program.
     ///
     /// # Errors
-    /// When one of the files under `config/catalogue/` is malformed; a unit test holds them to it.
+    /// When one of the files under `config/catalogue/` is malformed; a unit test prevents that.
     pub fn published() -> Result<Self, CatalogueError> {
-        // Parsed once: it is asked for at every start, and by hundreds of tests.
+        // Parsed once, because every start and hundreds of tests need it.
         static PUBLISHED: LazyLock<Result<Catalogue, CatalogueError>> = LazyLock::new(row::parse_all);
         PUBLISHED.clone()
     }
 
-    /// The route of that id.
+    /// The route with that id.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<&Route> {
         self.iter().find(|route| route.id.as_str() == id)
@@ -60,7 +60,7 @@ impl Catalogue {
         self.routes.iter().chain(&self.default_routes)
     }
 
-    /// The same, for overrides.
+    /// Every route, mutable, for overrides.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Route> {
         self.routes.iter_mut().chain(&mut self.default_routes)
     }
@@ -111,20 +111,20 @@ impl std::fmt::Display for RouteId {
     }
 }
 
-/// One call of Zoho's, with everything the layers need to know about it.
+/// One of Zoho's calls, with everything that the layers need to know about it.
 #[derive(Debug, Clone)]
 pub struct Route {
     /// `product.section.verb-noun`.
     pub id: RouteId,
-    /// Whose host serves it.
+    /// The product that serves it.
     pub product: Product,
-    /// The methods it answers to; empty means every method.
+    /// The methods that it accepts; empty means every method.
     pub methods: Vec<Method>,
     /// The path template, for example `/api/v1/courses/{courseId}/share`; `None` for a default route.
     pub path: Option<String>,
     /// Further templates of the same call, where pages or clients vary; all of them count together.
     pub aliases: Vec<String>,
-    /// Whether it only reads: with a method that is safe, or listed above, it changes nothing at Zoho.
+    /// Whether it only reads: with a safe method, or one listed above, it changes nothing at Zoho.
     pub reads: bool,
     /// OAuth scopes, any one of which suffices.
     pub scopes: Vec<String>,
@@ -134,20 +134,20 @@ pub struct Route {
     pub trust: Provenance,
     /// Whether its payload is checked.
     pub validation: Validation,
-    /// How long an answer may be served again without asking Zoho; zero: never.
+    /// How long an answer may be served again without asking Zoho; zero means never.
     pub cache: Duration,
-    /// For how much longer it may be served when Zoho cannot be asked; zero: never.
+    /// How much longer it may be served when Zoho cannot be asked; zero means never.
     pub stale_if_error: Duration,
     /// The parameters its page documents.
     pub parameters: Parameters,
-    /// The page of Zoho's that all of this was read from.
+    /// The page of Zoho's documentation with these facts.
     pub source: String,
-    /// A remark about the entry.
+    /// A remark about the row.
     pub note: Option<String>,
 }
 
 impl Route {
-    /// A call of which no more is known than its numbers. Older pages of Zoho write by GET too, so it counts as a write.
+    /// A call of which only the numbers are known. Older pages of Zoho write by GET too, so it counts as a write.
     #[must_use]
     pub fn new(product: Product, id: RouteId, threshold: Threshold, source: String) -> Self {
         Self {
@@ -169,7 +169,7 @@ impl Route {
         }
     }
 
-    /// Every template that leads to it.
+    /// Every template of the call.
     pub fn templates(&self) -> impl Iterator<Item = &str> {
         self.path.iter().chain(&self.aliases).map(String::as_str)
     }
@@ -191,7 +191,7 @@ pub enum Provenance {
 }
 
 impl Provenance {
-    /// As the catalogue's files and `routes` write it.
+    /// The word in the catalogue's files and in `routes`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -202,7 +202,7 @@ impl Provenance {
         }
     }
 
-    /// The same in words, for operators.
+    /// The source in words, for operators.
     #[must_use]
     pub fn in_words(self) -> &'static str {
         match self {
@@ -227,7 +227,7 @@ pub enum Validation {
 }
 
 impl Validation {
-    /// Every degree by its word in configurations and `routes`.
+    /// Every degree and its word in configurations and `routes`.
     pub const ALL: [(&str, Self); 3] = [("documented", Self::Documented), ("strict", Self::Strict), ("off", Self::Off)];
 
     /// Its word.

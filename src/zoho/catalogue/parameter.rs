@@ -1,4 +1,4 @@
-//! A documented parameter of a call, as the catalogue's rows write it.
+//! A documented parameter of a call, in the form of the catalogue's rows.
 
 use std::ops::Deref;
 
@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 use super::shape::{Scalar, Shape, Terms};
 
-/// What is known about a call's parameters.
+/// The known parameters of a call.
 ///
-/// A page without parameters (`parameters = []`) differs from a page whose parameters were not recorded (no `parameters`):
-/// only the first is known to have no others.
+/// A page without parameters (`parameters = []`) differs from a page whose parameters were not recorded (no
+/// `parameters`): only the first is known to have no others.
 #[derive(Debug, Clone, Default)]
 pub struct Parameters(Option<Vec<Parameter>>);
 
@@ -18,7 +18,7 @@ pub struct Parameters(Option<Vec<Parameter>>);
 pub struct Parameter {
     /// Its name, compared byte for byte after decoding.
     pub name: String,
-    /// Where it may stand. A parameter that is given in both places is rejected.
+    /// Where it may occur. A parameter that is given in both places is rejected.
     pub places: Vec<Place>,
     /// Whether it is required, and how that depends on its siblings.
     pub terms: Terms,
@@ -26,7 +26,7 @@ pub struct Parameter {
     pub kind: Kind,
 }
 
-/// Where a parameter may stand.
+/// Where a parameter may occur.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {

@@ -1,15 +1,15 @@
 //! Which calls change nothing at Zoho.
 //!
-//! The method alone does not decide: older pages of People name the action in the path and accept GET too, so
-//! `GET .../insertRecord` writes. A call is a read only where the catalogue marks its route as one *and* its method is safe
+//! The method alone does not decide: older pages of People name the action in the path and accept GET too, so `GET
+//! .../insertRecord` writes. A call is a read only where the catalogue marks its route as one *and* its method is safe
 //! (RFC 9110 section 9.2.1). Any other call counts as a write.
 
 use http::Method;
 
 use super::{Route, RouteId};
 
-/// The verbs of ids that only read. `check` is not in the list, because `check-in` writes, nor is `suggest`, because Zoho
-/// notifies the person to whom a course is suggested.
+/// The verbs of ids that only read. `check` is not in the list, because `check-in` writes, nor is `suggest`, because
+/// Zoho notifies the person to whom a course is suggested.
 const VERBS: [&str; 7] = ["count", "download", "get", "list", "preview", "search", "view"];
 
 impl Route {
@@ -78,7 +78,7 @@ mod tests {
     const READS_BY_ANOTHER_METHOD: [&str; 0] = [];
 
     #[test]
-    fn calls_documented_with_a_writing_method_only_are_not_reads() {
+    fn calls_documented_only_with_writing_methods_are_not_reads() {
         for route in Catalogue::published().unwrap().routes {
             let writing = !route.methods.is_empty() && !route.methods.contains(&Method::GET);
             let named = READS_BY_ANOTHER_METHOD.contains(&route.id.as_str());
@@ -89,9 +89,9 @@ mod tests {
         }
     }
 
-    /// An action at the end of an older page's path would pass for a parameter, and its GET for a read.
+    /// An action at the end of an older page's path could be taken for a parameter, and its GET for a read.
     #[test]
-    fn reads_by_any_method_end_in_a_word_of_their_own() {
+    fn reads_by_any_method_end_in_a_word() {
         for route in Catalogue::published().unwrap().routes {
             let open = route.reads && route.methods.is_empty();
             assert!(!open || route.templates().all(|path| !path.ends_with('}')), "{}", route.id);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn route_and_method_both_have_to_say_so() {
+    fn route_and_method_must_both_be_reads() {
         let catalogue = Catalogue::published().unwrap();
         let old = catalogue.find("people.forms.get-records").unwrap();
         assert!(reads(old, Method::GET) && reads(old, Method::HEAD) && !reads(old, Method::POST));

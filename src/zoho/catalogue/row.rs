@@ -1,4 +1,4 @@
-//! The catalogue's rows as they stand in `config/catalogue/`, and their way into [`Route`]s.
+//! The catalogue's rows as written in `config/catalogue/`, and their conversion to [`Route`]s.
 //!
 //! Each field is parsed together with its file, so an error names file, line and column.
 
@@ -182,7 +182,7 @@ fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 
 fn one_path(text: &str) -> Result<String, &'static str> {
     if Product::ALL.into_iter().any(|product| product.below_first_root(text) != text) {
-        return Err("expected a path below /api, which stands for both roots of the product");
+        return Err("expected a path below /api; it covers both roots of the product");
     }
     template::parse(text)
 }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn every_call_has_numbers_and_the_page_they_were_read_on() {
+    fn every_call_has_numbers_and_their_page() {
         let catalogue = parse_all().unwrap();
         assert_eq!(catalogue.routes.len(), 449);
         for route in catalogue.iter() {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn every_product_has_one_stand_in_for_its_unknown_calls() {
+    fn every_product_has_one_default_route() {
         let catalogue = parse_all().unwrap();
         let products: Vec<Product> = catalogue.default_routes.iter().map(|route| route.product).collect();
         assert_eq!(products, Product::ALL);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_assumed_for_people_says_why() {
+    fn assumed_numbers_of_people_have_a_reason() {
         for route in parse_all().unwrap().routes {
             if route.product == Product::People {
                 assert!(route.trust != Provenance::Assumed || route.note.is_some(), "{}", route.id);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_unique_and_of_their_own_product() {
+    fn ids_are_unique_and_begin_with_their_product() {
         let twice = LMS.replace("people.lms.get-shared-users", "people.lms.share-course");
         assert_eq!(error(&twice), "the id people.lms.share-course appears twice");
         let foreign = LMS.replace("people.lms.share-course", "calendar.lms.share-course");

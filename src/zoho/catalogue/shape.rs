@@ -7,8 +7,8 @@
 //! ] } }
 //! ```
 //!
-//! `shape_reader.rs` rejects rules that make no sense, such as a condition on a field that does not exist, so these types
-//! never hold one. docs/rules.md explains every word.
+//! `shape_reader.rs` rejects rules that make no sense, such as a condition on a field that does not exist, so these
+//! types never hold one. docs/rules.md explains every word.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ use super::date::DateFormat;
 pub struct Scalar {
     /// The values it allows.
     pub kind: ScalarKind,
-    /// Its name in a fault, with its article: "a group's id".
+    /// Its name in an error, with its article: "a group's id".
     pub called: Option<String>,
 }
 
@@ -49,7 +49,7 @@ pub enum ScalarKind {
     },
     /// One of these words, compared with case.
     OneOf(Vec<String>),
-    /// An e-mail address as one types it.
+    /// An e-mail address as a person types it.
     Email,
     /// A date or a moment in one of these forms.
     Date(Vec<DateFormat>),
@@ -92,12 +92,12 @@ pub struct Field {
     pub shape: Shape,
 }
 
-/// What holds for a field or a parameter among its siblings.
+/// The rules of a field or a parameter that depend on its siblings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Terms {
     /// Whether it is required.
     pub required: Required,
-    /// Its name in the fault that it is missing, with its article: "the user's e-mail address".
+    /// Its name in the error that it is missing, with its article: "the user's e-mail address".
     pub missing: Option<String>,
     /// Values that some cases exclude.
     pub except: Option<Except>,
@@ -109,20 +109,20 @@ pub enum Required {
     /// It may be left out.
     #[default]
     Never,
-    /// It must be there.
+    /// It must be present.
     Always,
-    /// It must be there in this case.
+    /// It must be present in this case.
     When(Condition),
 }
 
-/// Words of a `one-of` that are rejected in some case.
+/// Words of a `one-of` that are rejected in one case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Except {
     /// Some of the words.
     pub values: Vec<String>,
     /// The case.
     pub when: Condition,
-    /// Why, to be read after the word: "is for users, not for groups".
+    /// The reason, to be read after the word: "is for users, not for groups".
     pub because: Option<String>,
 }
 
@@ -159,8 +159,8 @@ impl Terms {
 // === impl Condition ===
 
 impl Condition {
-    /// Whether every sibling has one of its values. A sibling that is missing or invalid matches nothing, so the rules that
-    /// depend on it do not apply.
+    /// Whether every sibling has one of its values. A sibling that is missing or invalid matches nothing, so the rules
+    /// that depend on it do not apply.
     pub fn holds<'v>(&self, value_of: impl Fn(&str) -> Option<&'v str>) -> bool {
         self.0
             .iter()

@@ -1,7 +1,7 @@
-//! From the tables of the catalogue's files to parameters and shapes.
+//! Converts the tables of the catalogue's files to parameters and shapes.
 //!
-//! Every table (a parameter, a field, an element) is read with the same keys. Its kind then takes the keys that it uses;
-//! the rest is rejected by name, and so is a rule that no value can satisfy. The deserializer adds file and line.
+//! Every table (a parameter, a field, an element) is read with the same keys. Its kind then takes the keys that it
+//! uses; the rest is rejected by name, and so is a rule that no value can satisfy. The deserializer adds file and line.
 
 use std::fmt;
 
@@ -164,7 +164,7 @@ impl Raw {
         };
         let missing = self.missing.take();
         if missing.is_some() && required == Required::Never {
-            return Err("`missing` says nothing of what may be left out".to_owned());
+            return Err("`missing` has no effect on an optional field".to_owned());
         }
         let except = match self.except.take() {
             None => None,
@@ -194,7 +194,7 @@ impl Raw {
                 siblings::check(&fields.iter().map(Sibling::from).collect::<Vec<_>>())?;
                 Shape::Object(fields)
             }
-            Word::Json => return Err("only a parameter can be \"json\"; what stands inside is already".to_owned()),
+            Word::Json => return Err("only a parameter can be \"json\"; its parts are JSON already".to_owned()),
             _ => return self.scalar().map(Shape::Scalar),
         };
         self.nothing_left()?;
@@ -231,7 +231,7 @@ impl Raw {
                 return Err("expected a kind without parts".to_owned());
             }
         };
-        // A fault lists the words or the value that was found; no message would show a name for them.
+        // An error lists the words or the value that was found; no message would show a name for them.
         let called = match kind {
             ScalarKind::OneOf(_) | ScalarKind::Boolean => None,
             _ => self.called.take(),
@@ -252,7 +252,7 @@ impl Raw {
         Ok((min, max))
     }
 
-    /// Refuses the first key that nothing has taken.
+    /// Rejects the first key that was not used.
     fn nothing_left(&self) -> Result<(), String> {
         let left = [
             ("name", self.name.is_some()),
@@ -271,7 +271,7 @@ impl Raw {
             ("fields", self.fields.is_some()),
         ];
         match left.iter().find(|(_, is_left)| *is_left) {
-            Some((key, _)) => Err(format!("`{key}` means nothing here, with this kind")),
+            Some((key, _)) => Err(format!("`{key}` has no effect with this kind")),
             None => Ok(()),
         }
     }
@@ -312,23 +312,23 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     struct File {
-        #[expect(dead_code, reason = "only its errors are looked at")]
+        #[expect(dead_code, reason = "only its errors are checked")]
         parameters: Parameters,
     }
 
     fn error(parameter: &str) -> String {
-        // The fault stands in line 3, after a sound parameter.
+        // The error is in line 3, after a valid parameter.
         let text = format!("parameters = [\n{{ name = \"a\", in = [\"query\"], kind = \"text\" }},\n{parameter},\n]");
         toml::from_str::<File>(&text).unwrap_err().to_string()
     }
 
     #[test]
-    fn a_slip_is_told_with_its_line_and_key() {
+    fn an_error_names_line_and_key() {
         for (parameter, expected) in [
             (r#"{ name = "b", in = ["query"], kind = "txt" }"#, "unknown variant `txt`"),
             (r#"{ name = "b", in = ["query"] }"#, "missing field `kind`"),
             (r#"{ name = "b", in = ["query"], kind = "text", mni = 1 }"#, "unknown field `mni`"),
-            (r#"{ name = "b", in = ["query"], kind = "text", values = ["x"] }"#, "b: `values` means nothing here"),
+            (r#"{ name = "b", in = ["query"], kind = "text", values = ["x"] }"#, "b: `values` has no effect"),
             (r#"{ name = "b", in = ["query"], kind = "date" }"#, "b: a date needs a `format`"),
             (r#"{ name = "b", in = ["query"], kind = "date", format = "d.m.y" }"#, "\"d\" in the date format"),
             (r#"{ name = "b", in = ["query"], kind = "integer", min = 2, max = 1 }"#, "b: `min` is greater than `max`"),
@@ -339,7 +339,7 @@ mod tests {
             (r#"{ name = "b", in = ["query"], kind = "one-of", values = ["x", "x"] }"#, "none twice"),
             (
                 r#"{ name = "b", in = ["query"], kind = "one-of", values = ["x"], called = "a" }"#,
-                "`called` means nothing",
+                "`called` has no effect",
             ),
             (r#"{ name = "b", in = [], kind = "text" }"#, "b: expected `in`"),
             (r#"{ name = "b", in = ["head"], kind = "text" }"#, "unknown variant `head`"),
@@ -353,11 +353,11 @@ mod tests {
             ),
             (
                 r#"{ name = "b", in = ["query"], kind = "json", value = { kind = "array", name = "c" } }"#,
-                "`name` means nothing",
+                "`name` has no effect",
             ),
             (
                 r#"{ name = "b", in = ["query"], kind = "json", value = { kind = "object", fields = [{ name = "c", in = ["query"], kind = "text" }] } }"#,
-                "c: `in` means nothing",
+                "c: `in` has no effect",
             ),
             (
                 r#"{ name = "b", in = ["query"], kind = "json", value = { kind = "object", fields = [{ name = "c", kind = "text" }, { name = "c", kind = "any" }] } }"#,
@@ -392,15 +392,15 @@ mod tests {
     }
 
     #[test]
-    fn the_line_is_that_of_the_innermost_table() {
+    fn an_error_names_the_line_of_the_innermost_table() {
         let inner = "{ name = \"b\", in = [\"query\"], kind = \"json\", value = { kind = \"object\", fields = [\n\
                      { name = \"c\", kind = \"text\" },\n{ name = \"d\", kind = \"text\", format = \"x\" },\n] } }";
         let error = error(inner);
-        assert!(error.contains("line 5") && error.contains("d: `format` means nothing"), "{error}");
+        assert!(error.contains("line 5") && error.contains("d: `format` has no effect"), "{error}");
     }
 
     #[test]
-    fn a_name_that_stands_there_twice_is_told() {
+    fn a_repeated_name_is_an_error() {
         let error = error(r#"{ name = "a", in = ["form"], kind = "text" }"#);
         assert!(error.contains("a appears twice") && error.contains("line 1"), "{error}");
     }

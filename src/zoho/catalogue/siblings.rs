@@ -1,11 +1,11 @@
-//! Checks what parameters, or the fields of an object, say about each other.
+//! Checks the rules that parameters, or the fields of an object, have about each other.
 
 use super::{
     parameter::{Kind, Parameter},
     shape::{Field, Required, ScalarKind, Shape, Terms},
 };
 
-/// The part of a parameter or a field that concerns the others.
+/// The part of a parameter or a field that concerns its siblings.
 pub(super) struct Sibling<'s> {
     name: &'s str,
     terms: &'s Terms,
@@ -33,7 +33,7 @@ impl<'s> From<&'s Field> for Sibling<'s> {
     }
 }
 
-/// Names are unique, and conditions name existing siblings and values.
+/// Checks that names are unique, and that conditions name existing siblings and values.
 pub(super) fn check(all: &[Sibling<'_>]) -> Result<(), String> {
     for (index, sibling) in all.iter().enumerate() {
         if all[..index].iter().any(|earlier| earlier.name == sibling.name) {

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_whole_segments_only() {
+    fn a_name_is_a_whole_segment() {
         for good in ["/api", "/api/v1/courses/{courseId}/share", "/api/{a}/{b}", "/a-b_c.d"] {
             assert_eq!(parse(good).as_deref(), Ok(good));
         }
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shape_forgets_names() {
+    fn the_shape_has_no_names() {
         assert_eq!(shape("/api/{a}/b/{c}"), "/api/{}/b/{}");
         assert_eq!(shape("/api/b"), "/api/b");
     }

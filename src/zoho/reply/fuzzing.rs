@@ -1,11 +1,11 @@
-//! Any answer: a lock is seen, and a record does not count as one.
+//! Fuzzes answers: a lock is always detected, and a record does not count as one.
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{ReplyKind, outcome, read};
 
-/// Holds what is read of an answer to its properties, and what is read of the same answer with a lock added.
+/// Checks the properties of an answer, and of the same answer with a lock added.
 pub fn reply(status: StatusCode, body: &[u8]) {
     let kind = read(status, body);
     assert!(status != StatusCode::TOO_MANY_REQUESTS || kind == ReplyKind::Locked, "{kind:?}");
@@ -19,7 +19,7 @@ pub fn reply(status: StatusCode, body: &[u8]) {
     }
 }
 
-/// In each of Zoho's shapes, whatever else an answer of a bad status says, and alone in an answer of a good one.
+/// A lock is detected in each of Zoho's shapes: next to anything under a bad status, alone under a good status.
 fn a_lock_is_seen(status: StatusCode, members: &Map<String, Value>) {
     let surroundings = if status.as_u16() < 400 { Map::new() } else { members.clone() };
     for shape in locks(&surroundings) {
@@ -31,7 +31,7 @@ fn a_lock_is_seen(status: StatusCode, members: &Map<String, Value>) {
     }
 }
 
-/// Under a good status, an object with a member that reports do not have, and a list of anything.
+/// Tries objects with a member that reports do not have, and lists, under a good status.
 fn a_record_is_not_a_lock(status: StatusCode, members: &Map<String, Value>) {
     if status.as_u16() >= 400 {
         return;
@@ -50,7 +50,7 @@ fn is_locked(status: StatusCode, body: &Value) -> bool {
     read(status, body.to_string().as_bytes()) == ReplyKind::Locked
 }
 
-/// A lock in each of Zoho's shapes, next to what an answer with these members says in the same place.
+/// A lock in each of Zoho's shapes, next to these members.
 fn locks(members: &Map<String, Value>) -> Vec<Map<String, Value>> {
     let listed = |there: &Value, entry: Value| match there {
         Value::Array(entries) => Value::Array(entries.iter().cloned().chain([entry]).collect()),

@@ -1,12 +1,12 @@
-//! Zoho's answers to calls, read once: the kind of an answer decides what becomes of its call, its token and the cache.
+//! Zoho's answers to calls, read once: the kind of an answer decides what happens to its call, its token and the cache.
 //!
 //! A lock can come under any status, 200 included, and in four shapes: People's `response.errors` as an object or an
-//! array, People's bare `error`, Calendar's `error` array, and an object of `code` and `message` (zoho-facts, sections 1
-//! to 3).
+//! array, People's bare `error`, Calendar's `error` array, and an object of `code` and `message` (zoho-facts, sections
+//! 1 to 3).
 //!
 //! An answer below 400 may also be a record with a member named `code`. A call whose answer counts as a lock is sent
-//! again, so below 400 the whole body has to be an error report (`report`): a lock that is missed costs one more answer,
-//! a write that is sent twice costs the user's data.
+//! again, so below 400 the whole body has to be an error report (`report`): a missed lock costs one more answer, a
+//! write that is sent twice costs the user's data.
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -29,7 +29,7 @@ pub const LARGEST_ERROR: usize = 4 * 1024;
 /// Longer than any lock that Zoho documents; a larger `Retry-After` would be a mistake or a daily limit.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What an answer says about its call.
+/// The meaning of an answer for its call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplyKind {
     /// The call is locked.
@@ -46,7 +46,7 @@ pub enum ReplyKind {
     Unknown,
 }
 
-/// What an answer says about a rejected token.
+/// The meaning of an answer that rejects a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenRefusal {
     /// The answer has one of the codes of a dead token.
@@ -90,7 +90,7 @@ pub fn read(status: StatusCode, body: &[u8]) -> ReplyKind {
     }
 }
 
-/// `Retry-After`, within reason.
+/// The value of `Retry-After`, limited to a day.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     retry_after::read(headers, now).map(|span| span.min(LONGEST_RETRY_AFTER))
@@ -102,14 +102,14 @@ enum Code {
     Locked,
     DeadToken,
     ScopeMissing,
-    /// Of People's forms, leave or timesheets, which look at a call after its token was accepted.
+    /// A code of People's forms, leave or timesheets, which check a call after its token was accepted.
     Application,
     Unknown,
 }
 
 impl Code {
-    /// The table of codes: People's number, Calendar's word, and the word of Zoho's other products. Calendar's word for a
-    /// missing scope is not known.
+    /// The table of codes: People's number, Calendar's word, and the word of Zoho's other products. Calendar's word for
+    /// a missing scope is not known.
     fn of(code: &str) -> Self {
         match code {
             "7209" => Self::Locked,
@@ -123,7 +123,7 @@ impl Code {
     }
 }
 
-/// What an answer of 401 or 403 says about token and scope.
+/// The meaning of a 401 or 403 for token and scope.
 fn token_or_scope(status: StatusCode, codes: &[String], shape: impl FnOnce() -> u64) -> Option<ReplyKind> {
     if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return None;
@@ -139,8 +139,9 @@ fn token_or_scope(status: StatusCode, codes: &[String], shape: impl FnOnce() -> 
     if !codes.is_empty() && codes.iter().all(|code| Code::of(code) == Code::Application) {
         return None;
     }
-    // RFC 9110 section 15.5.2: the request was not applied because it lacked valid credentials. Other statuses do not say
-    // so: 400 with 7202 or INVALID_TICKET is Zoho's answer to a call without a token, and 403 to one without permission.
+    // RFC 9110 section 15.5.2: the request was not applied because it lacked valid credentials. Other statuses do not
+    // say so: 400 with 7202 or INVALID_TICKET is Zoho's answer to a call without a token, and 403 to one without
+    // permission.
     unauthorised.then(|| ReplyKind::TokenRefused(TokenRefusal::Unclear(shape())))
 }
 
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn sees_a_lock_under_any_status_and_in_every_shape() {
+    fn a_lock_is_detected_under_any_status_in_every_shape() {
         for (status, body) in [
             (429, ""),
             (429, "<html>"),
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn sees_a_dead_token_under_401_only() {
+    fn a_dead_token_is_detected_only_under_401() {
         let people = r#"{"response":{"message":"Error occurred","errors":{"code":7213,"message":"The provided OAuth token is invalid."},"status":1}}"#;
         let calendar = r#"{"error":[{"description":"Invalid OAuth token.","error_code":"INVALID_OAUTHTOKEN","message":"INVALID_OAUTHTOKEN"}]}"#;
         assert_eq!(kind(401, people), ReplyKind::TokenRefused(TokenRefusal::Dead));
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn sees_a_missing_scope_under_401_and_403() {
+    fn a_missing_scope_is_detected_under_401_and_403() {
         let missing = |code: &str| ReplyKind::ScopeMissing(code.to_owned());
         let crm = r#"{"code":"OAUTH_SCOPE_MISMATCH","details":{},"message":"Unauthorized","status":"error"}"#;
         let people = r#"{"response":{"errors":{"code":7218,"message":"Invalid OAuth Scope"},"status":1}}"#;

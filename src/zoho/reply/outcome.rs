@@ -1,7 +1,7 @@
 //! Whether an answer under a good status says that its call was executed (zoho-facts, section 2).
 //!
-//! Only JSON without any of the marks of Zoho's failures says so. In doubt it does not: then the cache keeps one answer
-//! less, which costs a call, and the audit counts a call as failed only where the marks say so.
+//! Only JSON without any mark of Zoho's failures says so. In doubt the call does not count as executed: then the cache
+//! keeps one answer less, which costs a call, and the audit reports a failure only if the marks say so.
 
 use serde_json::Value;
 
@@ -70,7 +70,7 @@ fn bears_an_error(report: &Value) -> bool {
         || BAD.iter().any(|word| status.eq_ignore_ascii_case(word))
 }
 
-/// The learning pages' code is 200, as a text or a number. Elsewhere there is no code, or that of an error or a record.
+/// The learning pages use the code 200, as a text or a number. Elsewhere a code belongs to an error or a record.
 fn has_good_code(body: &Value) -> bool {
     match body.get("code") {
         None => true,
@@ -84,14 +84,14 @@ fn has_good_code(body: &Value) -> bool {
 mod tests {
     use super::*;
 
-    /// Of the body of an answer under 200.
+    /// The outcome of a body under status 200.
     fn outcome(body: &str) -> ReplyKind {
         let body = body.trim_start_matches('\u{feff}');
         serde_json::from_str(body).map_or(ReplyKind::Unknown, |body| judge(&body))
     }
 
     #[test]
-    fn successes_of_every_family() {
+    fn successes_of_every_family_are_recognised() {
         for body in [
             r#"{"response":{"result":[{"Name":"x"}],"message":"Data fetched successfully","uri":"/api/forms","status":0}}"#,
             r#"{"response":{"result":[],"status":0,"errors":[]}}"#,
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_every_family() {
+    fn failures_of_every_family_are_recognised() {
         for body in [
             r#"{"response":{"message":"Error occurred","errors":{"code":7024,"message":"No records"},"status":1}}"#,
             r#"{"response":{"errors":[{"code":9000,"message":"x"}],"status":1}}"#,
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_says_nothing_by_the_names_of_its_members() {
+    fn the_member_names_of_a_record_say_nothing() {
         for body in [
             r#"{"code":7209,"name":"x","recordId":"1"}"#,
             r#"[{"code":"7209","name":"x","error":"none"}]"#,

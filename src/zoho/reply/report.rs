@@ -1,7 +1,7 @@
 //! The shape that distinguishes Zoho's error reports from records (zoho-facts, section 2).
 //!
 //! A record may have members named `code`, `error` or `response` like any other name. So a member says something about
-//! the call only where everything around it belongs to a report too.
+//! the call only if everything around it belongs to a report too.
 
 use serde_json::{Map, Value};
 
@@ -15,10 +15,10 @@ const REPORT: [&str; 6] = ["data", "error", "errors", "response", "result", "uri
 /// The members with data. If they are empty they say nothing; with content something was executed.
 const CONTENT: [&str; 3] = ["data", "details", "result"];
 
-/// What `status` says of a failure, in any case.
+/// The words for a failure in `status`, in any case.
 pub(super) const BAD: [&str; 3] = ["failure", "failed", "error"];
 
-/// Every error code of an answer whose status says that it failed, from the places where Zoho puts them.
+/// Every error code of an answer whose status is a failure, from the places where Zoho puts them.
 pub(super) fn all_codes(body: &Value) -> Vec<String> {
     let places = [body, &body["error"], &body["errors"], &body["response"], &body["response"]["errors"]];
     places.into_iter().flat_map(entries).flat_map(codes).collect()
@@ -26,8 +26,8 @@ pub(super) fn all_codes(body: &Value) -> Vec<String> {
 
 /// The codes of an answer that reports an error and nothing else; empty for an answer that may be a record.
 ///
-/// The shapes are `{"response":{"errors":…}}`, `{"error":…}` or `{"errors":…}`, each with an object or a list of objects,
-/// and an object of `code` and `message`.
+/// The shapes are `{"response":{"errors":…}}`, `{"error":…}` or `{"errors":…}`, each with an object or a list of
+/// objects, and an object of `code` and `message`.
 pub(super) fn error_codes(body: &Value) -> Vec<String> {
     let Some(members) = body.as_object() else { return Vec::new() };
     if let Some(response) = body["response"].as_object() {
@@ -44,8 +44,8 @@ pub(super) fn is_report(value: &Value) -> bool {
     value.as_object().is_some_and(|members| has_only(members, &[&ENTRY, &REPORT]))
 }
 
-/// Whether the object consists of a `code` and a `message`. A `message` about a success is not an error. With empty data it
-/// could be a record, unless a `status` says that it failed.
+/// Whether the object consists of a `code` and a `message`. A `message` about a success is not an error. With empty
+/// data it could be a record, unless a `status` says that it failed.
 pub(super) fn is_bare_error(body: &Value) -> bool {
     let Some(members) = body.as_object() else { return false };
     let says_success = |message: &str| message.to_ascii_lowercase().contains("success");
@@ -79,7 +79,7 @@ fn codes(entry: &Value) -> Vec<String> {
     ["code", "error_code", "errorcode"].iter().filter_map(|name| code(entry.get(name)?)).collect()
 }
 
-/// The objects at a place that has one or a list of them.
+/// The objects of a value that is one object or a list of them.
 fn entries(place: &Value) -> &[Value] {
     match place {
         Value::Array(entries) => entries,
@@ -87,7 +87,7 @@ fn entries(place: &Value) -> &[Value] {
     }
 }
 
-/// Whether a member says something: it is there and not empty.
+/// Whether a member exists and is not empty.
 pub(super) fn filled(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null) => false,
@@ -117,7 +117,7 @@ fn may_be_failure(status: Option<&Value>) -> bool {
     }
 }
 
-/// People's 1, or a status of HTTP.
+/// People's 1, or an HTTP status of 400 and above.
 fn is_failure(status: u64) -> bool {
     status == 1 || (400..600).contains(&status)
 }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_in_one_of_zohos_families_has_its_code() {
+    fn an_error_of_zohos_families_has_its_code() {
         for body in [
             r#"{"response":{"message":"x","errors":{"code":7209,"message":"API access blocked"},"status":1}}"#,
             r#"{"response":{"message":"x","uri":"/api/forms","errors":[{"code":7209,"message":"x"}],"status":"1"}}"#,
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_has_no_codes_whatever_its_members_are_called() {
+    fn a_record_has_no_codes_whatever_its_names() {
         for body in [
             // Members of a record.
             r#"{"code":7209,"name":"x","recordId":"1"}"#,
@@ -178,7 +178,7 @@ mod tests {
             r#"{"response":{"code":7209,"name":"x"}}"#,
             r#"{"response":{"response":{"errors":{"code":7209}}}}"#,
             r#"{"clients":[{"code":"7209","error":{"code":7209}}],"message":"x"}"#,
-            // Something was executed, or it is said to be.
+            // Something was executed, or the answer says so.
             r#"{"response":{"result":[{"id":1}],"errors":{"code":7209,"message":"x"},"status":1}}"#,
             r#"{"response":{"errors":{"code":7209,"message":"x"},"status":0}}"#,
             r#"{"response":{"errors":[{"code":7209,"message":"x"}],"status":2}}"#,

@@ -1,13 +1,13 @@
 //! OAuth scopes: `SERVICE.section.OPERATION`.
 //!
-//! Their spelling varies from page to page, so comparisons ignore case. `SERVICE.section.ALL` includes every other scope of
-//! its section.
+//! Their spelling varies from page to page, so comparisons ignore case. `SERVICE.section.ALL` includes every other
+//! scope of its section.
 
 mod needed;
 
 pub use needed::{Missing, missing, needed};
 
-/// Whether a login with `scope` may do what `wanted` allows.
+/// Whether a login with `scope` may do what `wanted` permits.
 fn covers(scope: &str, wanted: &str) -> bool {
     let same_section = || match (scope.rsplit_once('.'), wanted.rsplit_once('.')) {
         (Some((of_scope, _)), Some((of_wanted, _))) => of_scope.eq_ignore_ascii_case(of_wanted),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn all_covers_its_section_and_a_page_without_scopes_needs_none() {
+    fn all_covers_its_section_and_no_scope_is_enough_for_none() {
         let wanted = ["P.a.UPDATE".to_owned()];
         assert!(Scopes::parse("p.A.aLL").suffice(&wanted));
         assert!(!Scopes::parse("P.b.ALL").suffice(&wanted));

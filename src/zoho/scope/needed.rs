@@ -1,4 +1,4 @@
-//! Which scopes the routes in force need, and which of them a login lacks.
+//! The scopes that the routes in force need, and those that a login lacks.
 //!
 //! A route's page lists scopes of which any one suffices. Some pages list no scope; such a route needs none.
 
@@ -16,8 +16,8 @@ pub struct Missing<'a> {
     pub routes: Vec<&'a RouteId>,
 }
 
-/// A small set of scopes that serves every route, in the order of the catalogue. Each step takes the scope that serves most
-/// of the routes left, and of two equal ones the narrower.
+/// A small set of scopes that serves every route, in the order of the catalogue. Each step takes the scope that serves
+/// most of the routes left, and of two equal ones the narrower.
 #[must_use]
 pub fn needed(routes: &[Route]) -> Vec<&str> {
     let candidates = candidates(routes);
@@ -28,14 +28,14 @@ pub fn needed(routes: &[Route]) -> Vec<&str> {
         let worth = |scope: &str| -> usize {
             left.iter().filter(|(any_of, _)| serves(scope, any_of)).map(|(_, routes)| **routes).sum()
         };
-        // Of equals `max_by_key` takes the last, and the first is wanted.
+        // Of equals `max_by_key` returns the last, and the first is needed.
         let best = candidates.iter().rev().max_by_key(|scope| (worth(scope), !is_all(scope)));
         match best {
             Some(best) if !left.is_empty() => chosen.push(best),
             _ => break,
         }
     }
-    // Those chosen later may make a scope superfluous that was chosen early.
+    // A scope that was chosen early may have become superfluous.
     for scope in chosen.clone() {
         let others: Vec<&str> = chosen.iter().copied().filter(|other| *other != scope).collect();
         if needs.keys().all(|any_of| serves_any(&others, any_of)) {
@@ -45,7 +45,7 @@ pub fn needed(routes: &[Route]) -> Vec<&str> {
     candidates.into_iter().filter(|scope| chosen.contains(scope)).collect()
 }
 
-/// What is missing from a grant, whose scopes spaces or commas separate.
+/// The scopes that a grant lacks; spaces or commas separate the granted scopes.
 #[must_use]
 pub fn missing<'a>(routes: &'a [Route], granted: &str) -> Vec<Missing<'a>> {
     let granted = Scopes::parse(granted);
@@ -59,7 +59,7 @@ pub fn missing<'a>(routes: &'a [Route], granted: &str) -> Vec<Missing<'a>> {
     missing
 }
 
-/// Every scope that a page names, each in the first of its spellings.
+/// Every scope on a page, each in its first spelling.
 fn candidates(routes: &[Route]) -> Vec<&str> {
     let mut found: Vec<&str> = Vec::new();
     for scope in routes.iter().flat_map(|route| &route.scopes) {
@@ -70,7 +70,7 @@ fn candidates(routes: &[Route]) -> Vec<&str> {
     found
 }
 
-/// The lists of scopes of which one is needed, each with its number of routes. Hundreds of routes share some dozens of
+/// The lists of scopes of which one is needed, each with its number of routes. Hundreds of routes share a few dozen
 /// lists.
 fn needs(routes: &[Route]) -> BTreeMap<&[String], usize> {
     let mut counted: BTreeMap<&[String], usize> = BTreeMap::new();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn asks_for_no_more_than_it_takes() {
+    fn only_the_necessary_scopes_are_needed() {
         let cases: [(&[&[&str]], &[&str]); 7] = [
             (&[], &[]),
             (&[&[]], &[]),
@@ -133,8 +133,8 @@ mod tests {
     }
 
     #[test]
-    fn leaves_out_what_was_chosen_early_and_became_superfluous() {
-        // c serves four routes and goes first; a and b are needed all the same and serve those four as well.
+    fn an_early_choice_that_became_superfluous_is_dropped() {
+        // c serves four routes and is chosen first; a and b are needed anyway and serve those four as well.
         let scopes: [&[&str]; 6] = [
             &["P.c.X", "P.a.X"],
             &["P.c.X", "P.a.X"],
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_what_a_grant_lacks_and_for_which_routes() {
+    fn missing_scopes_are_listed_with_their_routes() {
         let routes = routes(&[&["P.a.ALL", "P.a.READ"], &["P.b.READ"], &["P.b.READ"], &["P.b.CREATE", "P.b.ALL"], &[]]);
         let lack = |granted: &str| -> Vec<(String, usize)> {
             missing(&routes, granted).iter().map(|missing| (missing.any_of.join("|"), missing.routes.len())).collect()

@@ -15,7 +15,7 @@ fn slow(queued: Duration, takes: Duration, good: usize, failure: fn() -> Cause) 
                 return Err(Refusal::from(Cause::ThresholdSaturated { retry_after: takes, daily: false }));
             }
             tokio::time::sleep(queued).await;
-            call.queue_status.departs();
+            call.queue_status.leaves();
             let number = counted.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(takes).await;
             match number < good {

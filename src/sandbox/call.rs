@@ -1,4 +1,4 @@
-//! One request's visit, from its last byte in to its answer.
+//! Handles one call, from its last byte to its answer.
 
 use std::sync::Arc;
 
@@ -7,43 +7,47 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use super::answer::Answer;
-use super::api::{Api, Part, Product};
-use super::known::Known;
-use super::login::Login;
-use super::request::{Arrival, BodyFault};
-use super::world::{Sandbox, World};
-use super::{accounts, calendar, control, known, people, refusal};
+use super::{
+    accounts,
+    answer::Answer,
+    api::{Api, Part, Product},
+    calendar, control,
+    known::{self, Known},
+    login::Login,
+    people, refusal,
+    request::{Arrival, BodyError},
+    world::{Sandbox, World},
+};
 use crate::os::clock;
 
 /// Answers `request` as the part of Zoho that its path belongs to.
-pub(super) async fn visit(sandbox: Arc<Sandbox>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub(super) async fn handle(sandbox: Arc<Sandbox>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let arrival = Arrival::read(request).await;
     match Part::of(&arrival.segments()) {
         Part::Control => control::answer(&sandbox, &arrival).into_response(),
         Part::Accounts => accounts::answer(&sandbox, &arrival).await.into_response(),
-        Part::Product(product) => call(&sandbox, product, &arrival).await,
+        Part::Product(product) => product_call(&sandbox, product, &arrival).await,
     }
 }
 
-/// A People or Calendar call. It is counted and executed between the two delays: on the way there it has not happened
-/// yet, on the way back it cannot be undone.
-async fn call(sandbox: &Sandbox, product: Product, arrival: &Arrival) -> Response<Full<Bytes>> {
+/// Handles a People or Calendar call. It is counted and executed between the two delays: before, it has not arrived at
+/// Zoho; after, it cannot be undone.
+async fn product_call(sandbox: &Sandbox, product: Product, arrival: &Arrival) -> Response<Full<Bytes>> {
     sandbox.world().records.keep(sandbox.age(), arrival);
-    sandbox.linger().await;
+    sandbox.delay().await;
     let response = {
         let mut world = sandbox.world();
         let answer = decide(sandbox, &mut world, product, arrival);
         answer.with_cookies(product, &mut world.random)
     };
-    sandbox.linger().await;
+    sandbox.delay().await;
     response
 }
 
-/// Whose call it is, whether it is one too many, whether its token lives, and only then what it asks for.
+/// Checks the login, the threshold, the token's validity, and only then the request itself.
 ///
-/// Counting comes before the token's validity because a dead token still says whose call it was, and that a refused
-/// call counts is the stricter reading.
+/// The count comes before the token's validity, because a dead token still identifies the login, and because it is the
+/// stricter assumption that a refused call counts.
 fn decide(sandbox: &Sandbox, world: &mut World, product: Product, arrival: &Arrival) -> Answer {
     // Read under the world's lock, so that arrivals are metered in the order of their times.
     let now = clock::now();
@@ -52,7 +56,7 @@ fn decide(sandbox: &Sandbox, world: &mut World, product: Product, arrival: &Arri
     let Some(token) = arrival.access_token() else {
         return refusal::missing_token(product);
     };
-    let Some(login) = world.tokens.holder(token) else {
+    let Some(login) = world.tokens.login_of(token) else {
         return refusal::dead_token(product);
     };
     if world.meters.arrive(&login, api, now).is_refused() {
@@ -62,9 +66,9 @@ fn decide(sandbox: &Sandbox, world: &mut World, product: Product, arrival: &Arri
         return refusal::dead_token(product);
     }
     match arrival.body {
-        Err(BodyFault::TooLarge) => refusal::too_large(product),
-        // The caller is gone, and with it whoever could read this.
-        Err(BodyFault::Broken) => refusal::broken_body(product),
+        Err(BodyError::TooLarge) => refusal::too_large(product),
+        // The caller is gone and cannot read this answer.
+        Err(BodyError::Broken) => refusal::broken_body(product),
         Ok(_) => match known::look_up(product, &arrival.method, &segments) {
             Known::Path if !sandbox.settings.lenient => refusal::wrong_method(product),
             Known::Nothing if !sandbox.settings.lenient => refusal::unknown_path(product),
@@ -73,9 +77,9 @@ fn decide(sandbox: &Sandbox, world: &mut World, product: Product, arrival: &Arri
     }
 }
 
-fn execute(world: &mut World, login: &Login, api: Api, arrival: &Arrival, segments: &[String]) -> Answer {
-    // The known APIs have their id in fourth place: /api/v1/courses/{id}/share.
-    let id = segments.get(3).map_or("", String::as_str);
+fn execute(world: &mut World, login: &Login, api: Api, arrival: &Arrival, segments: &[&str]) -> Answer {
+    // The known APIs have their id as the fourth segment: /api/v1/courses/{id}/share.
+    let id = segments.get(3).copied().unwrap_or_default();
     match api {
         Api::ShareCourse => people::share(world.courses.of(login, id), arrival),
         Api::SharedUsers => people::shared_users(world.courses.of(login, id), arrival),
