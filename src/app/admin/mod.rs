@@ -101,7 +101,7 @@ impl Admin {
             checks.insert(format!("account {name}"), words);
         }
         // Shown, and nothing more: callers with keys are served all the same.
-        checks.extend(self.issuers.standings().map(|(name, words)| (format!("issuer {name}"), words)));
+        checks.extend(self.issuers.health().map(|(name, words)| (format!("issuer {name}"), words)));
         let audit = telemetry::audit_trouble();
         let audited = audit.is_none() || !self.audit_required;
         if let Some(trouble) = audit {

@@ -97,7 +97,7 @@ fn every_mistake_in_callers_and_issuers_is_told_with_its_place() {
         ),
         (
             "[issuers.i]\nissuer = \"i\"\naudience = \"a\"\njwks_file = \"/dev/null\"",
-            "4:13: issuers.i.jwks_file: the file /dev/null is no JWK Set: expected a JSON object with a list \"keys\" (RFC 7517)",
+            "4:13: issuers.i.jwks_file: the file /dev/null is not a JWK Set: expected a JSON object with a list \"keys\" (RFC 7517)",
         ),
         (
             "[issuers.i]\nissuer = \"i\"\naudience = \"a\"\njwks_file = \"/dev/zero\"",
