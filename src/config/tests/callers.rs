@@ -39,7 +39,7 @@ fn every_mistake_in_callers_and_issuers_is_told_with_its_place() {
         ),
         (
             "callers.a.key_sha256 = { file = \"/dev/null\" }",
-            "1:33: callers.a.key_sha256.file: the file /dev/null holds no hash; expected one a line",
+            "1:33: callers.a.key_sha256.file: the file /dev/null holds no hash; expected one per line",
         ),
         (
             "callers.a.san = \"a.example.org\"",
