@@ -75,7 +75,7 @@ fn key_file(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Regis
     if let Some(Located { value: (file, hashes), origin }) = found
         && !callers.add_key_file(file, hashes, caller)
     {
-        section.wrong("file", &origin, "holds a hash that another caller has: whose key would it be?");
+        section.wrong("file", &origin, "holds a hash that another caller has too");
     }
 }
 

@@ -1,13 +1,13 @@
-//! Refuses requests that a web page made.
+//! Rejects requests from web pages.
 //!
-//! Whatever runs in a browser on this machine can reach a port on loopback, and would act as Zoho's administrator. A
-//! page of another origin shows itself by `Origin` (RFC 6454) or `Sec-Fetch-Site` (W3C Fetch Metadata). A page whose own
-//! name was made to lead here (DNS rebinding) is of the same origin then, and shows itself by that name in `Host`. All
-//! three are refused, and nothing of CORS is ever granted.
+//! A page in a browser on this machine can reach a port on loopback, and would act as Zoho's administrator. A page of
+//! another origin is recognised by `Origin` (RFC 6454) or `Sec-Fetch-Site` (W3C Fetch Metadata). A page whose own name
+//! resolves to this machine (DNS rebinding) has the same origin, and is recognised by that name in `Host`. All three are
+//! rejected, and CORS is never granted.
 //!
-//! Browsers send `Sec-Fetch-Site` to potentially trustworthy addresses only, and `Origin` with few GETs. Loopback
-//! addresses and `localhost` are trustworthy; by any other way to here, such as `0.0.0.0` or a name in the hosts file, a
-//! page would come without a sign. So a browser has to use the former.
+//! Browsers send `Sec-Fetch-Site` only to potentially trustworthy addresses, and `Origin` with few GETs. Loopback addresses
+//! and `localhost` are trustworthy. Through any other address, such as `0.0.0.0` or a name in the hosts file, a page could
+//! not be recognised. So a browser has to use a trustworthy address.
 
 use std::{future::ready, sync::Arc};
 
@@ -24,41 +24,41 @@ use crate::{
     zoho::host::ZohoHost,
 };
 
-/// The names by which the gateway is known, in addition to addresses and names beyond DNS: in lower case, without ports.
+/// The gateway's public host names, in lower case, without ports. Addresses and private names need no entry.
 #[derive(Debug, Clone, Default)]
 pub struct KnownHosts(Arc<[String]>);
 
 impl KnownHosts {
-    /// These names.
+    /// Takes names in any case, with or without ports.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self(names.into_iter().map(|name| host::name(&name)).collect())
     }
 
-    /// Refuses what a page sent whose name leads here.
+    /// Rejects a request from a page whose name resolves to this machine.
     ///
     /// # Errors
     /// [`Cause::ForeignOrigin`], naming the field.
     pub fn check_host<B>(&self, request: &Request<B>, peer: &Peer) -> Result<(), Cause> {
-        // From other machines and through a file no page gets in by its name alone.
+        // Only on loopback can a page of another name reach the gateway.
         let local = peer.exposure == Exposure::Loopback;
-        // What a target names by itself goes before Host (RFC 9112 section 3.2.2).
+        // An authority in the target takes precedence over Host (RFC 9112 section 3.2.2).
         let asked = request.uri().authority().map(Authority::as_str).or_else(|| host_field(request.headers()));
         match asked {
-            Some(asked) if local && !self.knows(asked, is_a_browsers(request.headers())) => {
+            Some(asked) if local && !self.knows(asked, is_browser(request.headers())) => {
                 Err(Cause::ForeignOrigin(Foreign::Host))
             }
             _ => Ok(()),
         }
     }
 
-    /// Makes origin form of an absolute form that names the gateway itself. Its authority takes the place of `Host`, which
-    /// does not count then (RFC 9112 section 3.2.2). Other absolute forms stay as they are.
+    /// Turns an absolute form that names the gateway itself into origin form. Its authority replaces `Host`, which is ignored
+    /// then (RFC 9112 section 3.2.2). Other absolute forms stay unchanged.
     fn as_origin_form<B>(&self, request: &mut Request<B>) {
         let (Some(authority), Some(path)) = (request.uri().authority(), request.uri().path_and_query()) else { return };
         let (name, path) = (authority.as_str(), path.clone());
-        // A user's name before the host may hide which server is meant.
-        if name.contains('@') || !self.knows(name, is_a_browsers(request.headers())) {
+        // A user name before the host may hide the real server.
+        if name.contains('@') || !self.knows(name, is_browser(request.headers())) {
             return;
         }
         let Ok(host) = HeaderValue::from_str(name) else { return };
@@ -66,15 +66,16 @@ impl KnownHosts {
         *request.uri_mut() = path.into();
     }
 
-    /// Browsers trust local names. Other addresses are beyond the DNS, and so are private names.
-    fn knows(&self, asked: &str, a_browser: bool) -> bool {
+    /// Whether the gateway answers to this host. The DNS cannot give a page an address or a private name; but a browser is
+    /// recognised only through local names.
+    fn knows(&self, asked: &str, is_browser: bool) -> bool {
         let name = host::name(asked);
-        let beyond_dns = host::address(&name).is_some() || host::is_private(&name);
-        host::is_local(&name) || (beyond_dns && !a_browser) || self.0.contains(&name)
+        let not_in_dns = host::address(&name).is_some() || host::is_private(&name);
+        host::is_local(&name) || (not_in_dns && !is_browser) || self.0.contains(&name)
     }
 }
 
-/// Refuses what a page of another origin sent.
+/// Rejects a request from a page of another origin.
 ///
 /// # Errors
 /// [`Cause::ForeignOrigin`], naming the field.
@@ -88,8 +89,8 @@ pub fn check_origin(headers: &HeaderMap) -> Result<(), Cause> {
     Ok(())
 }
 
-/// All browsers begin so, and a few other programs; a page cannot change it in a request to another origin.
-fn is_a_browsers(headers: &HeaderMap) -> bool {
+/// All browsers, and few other programs, start so; a page cannot change it in a request to another origin.
+fn is_browser(headers: &HeaderMap) -> bool {
     headers.get(header::USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/"))
 }
 
@@ -97,20 +98,20 @@ fn host_field(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::HOST)?.to_str().ok()
 }
 
-/// Whether an origin is the very server that was asked.
+/// Whether an origin is the requested server itself.
 fn is_own(origin: Option<&str>, host: Option<&str>) -> bool {
     let authority = origin.and_then(|origin| origin.strip_prefix("http://").or(origin.strip_prefix("https://")));
     authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
 }
 
-/// Lets in by known names only.
+/// Rejects requests from web pages.
 #[derive(Debug)]
 pub struct BrowserGuard {
     hosts: KnownHosts,
 }
 
 impl BrowserGuard {
-    /// Lets in by these names.
+    /// Accepts requests for these hosts.
     pub fn layer(hosts: KnownHosts) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self { hosts })
     }
@@ -123,12 +124,12 @@ impl<S: Inner<Accepted>> Middleware<Accepted, S> for BrowserGuard {
     fn handle(self: &Arc<Self>, mut accepted: Accepted, inner: &mut S) -> BoxFuture {
         let Accepted { request, peer, .. } = &mut accepted;
         self.hosts.as_origin_form(request);
-        let zohos = || host_field(request.headers()).is_some_and(|host| ZohoHost::of(&host::name(host)).is_some());
+        let zoho = || host_field(request.headers()).is_some_and(|host| ZohoHost::of(&host::name(host)).is_some());
         let checked = check_origin(request.headers()).and_then(|()| match request.uri().authority() {
-            // The router decides whose host this is.
+            // The route layer checks this host.
             Some(_) => Ok(()),
-            // Also for Zoho's hosts: it serves the account's alone, and its refusal names the others.
-            None => self.hosts.check_host(request, peer).or_else(|cause| if zohos() { Ok(()) } else { Err(cause) }),
+            // Zoho's hosts pass too: the route layer accepts the account's own, and its rejection names them.
+            None => self.hosts.check_host(request, peer).or_else(|cause| if zoho() { Ok(()) } else { Err(cause) }),
         });
         match checked {
             Ok(()) => inner.call(accepted),
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn services_are_let_in() {
+    fn services_are_accepted() {
         for fields in [
             &[][..],
             &[("host", "127.0.0.1:8080")],
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn web_pages_are_not() {
+    fn web_pages_of_other_origins_are_rejected() {
         let local = ("host", "127.0.0.1:8080");
         for fields in [
             &[local, ("sec-fetch-site", "cross-site")][..],
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_was_made_to_lead_here_is_no_name_of_ours() {
+    fn dns_rebinding_is_rejected() {
         for host in [
             "evil.example",
             "evil.example:8080",
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_has_to_use_an_address_by_which_it_shows_where_it_comes_from() {
+    fn a_browser_must_use_a_trustworthy_address() {
         let agent = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0");
         for (host, known) in [
             ("127.0.0.1:8080", true),
@@ -242,10 +243,10 @@ mod tests {
             ("host.docker.internal", false),
             ("gateway.local", false),
         ] {
-            let (page, service) = ([("host", host), agent], [("host", host), ("user-agent", "curl/8.5.0")]);
-            assert_eq!(outcome(Exposure::Loopback, "/people/x", &page).is_ok(), known, "{host}");
+            let (browser, service) = ([("host", host), agent], [("host", host), ("user-agent", "curl/8.5.0")]);
+            assert_eq!(outcome(Exposure::Loopback, "/people/x", &browser).is_ok(), known, "{host}");
             assert!(outcome(Exposure::Loopback, "/people/x", &service).is_ok(), "{host}");
-            assert!(outcome(Exposure::Network, "/people/x", &page).is_ok(), "{host}");
+            assert!(outcome(Exposure::Network, "/people/x", &browser).is_ok(), "{host}");
         }
     }
 }

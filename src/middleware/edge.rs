@@ -1,7 +1,7 @@
 //! The outermost layer: every request gets an answer.
 //!
-//! It refuses malformed requests, and new work during a drain. It turns refusals and panics into answers, and writes the
-//! one log line and the metrics of each request.
+//! Rejects malformed requests, and new requests during a drain. Turns rejections and panics into answers, and writes one log
+//! line and the metrics of each request.
 
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 
@@ -53,7 +53,7 @@ impl<S: Inner<Accepted>> Middleware<Arrived, S> for Edge {
                     () = edge.shutdown.cut_off() => Err(Cause::CutOff(attempt_log.fate()).into()),
                 }
             };
-            // Only the listener knows why a body broke off.
+            // Only the listener knows why a body ended early.
             let outcome = outcome.map_err(|refusal| match (&*refusal.cause, state.fault()) {
                 (Cause::BodyIncomplete, Some(fault)) => Refusal { cause: Cause::Protocol(fault).into(), ..refusal },
                 _ => refusal,
@@ -62,8 +62,8 @@ impl<S: Inner<Accepted>> Middleware<Arrived, S> for Edge {
                 .as_ref()
                 .is_err_and(|refusal| matches!(*refusal.cause, Cause::QueueFull { limit: Limit::Bytes, .. }));
             let mut response = edge.answer(outcome, &method, &id);
-            // A body that is still to come is not waited for, and its connection ends (RFC 9112 section 9.6). So does one
-            // whose call finds no memory to wait in, since the connection takes memory too.
+            // The rest of an unread body is not awaited; its connection closes (RFC 9112 section 9.6). It also closes when
+            // the queue has no memory left, because a connection takes memory too.
             if edge.shutdown.is_draining() || memory_is_full || !state.is_whole() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -89,7 +89,7 @@ impl<S: Inner<Accepted>> Middleware<Arrived, S> for Edge {
 }
 
 impl Edge {
-    /// Follows `shutdown`, counts in `metrics`.
+    /// Obeys `shutdown` and counts in `metrics`.
     pub fn layer(shutdown: Shutdown, metrics: Arc<Metrics>) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self { shutdown, metrics })
     }
@@ -102,7 +102,7 @@ impl Edge {
         let id = id.as_str();
         let problem = respond::name(&refusal.cause);
         self.metrics.refused(problem);
-        // Faults are not logged: they may quote the caller's payload.
+        // Payload faults are not logged, because they may quote the payload.
         let (account, route) = (refusal.account.as_ref(), refusal.route.as_ref());
         let (account, route) = (account.map(|name| name.as_str()), route.map(|id| id.as_str()));
         match &*refusal.cause {

@@ -1,6 +1,6 @@
-//! The form of every layer: a struct with what the layer needs, and one function that handles one request.
+//! The form of every layer: a struct with its dependencies, and one function that handles one request.
 //!
-//! tower wants a `Layer` and a `Service` for each; both are here, once. All services of the stack are always ready,
+//! tower needs a `Layer` and a `Service` for each; both are here, once. All services of the stack are always ready,
 //! because each layer waits in its future. So a layer calls the service behind it without asking for readiness first. A
 //! layer that must come back to that service later moves a clone into its future.
 
@@ -21,9 +21,9 @@ pub type BoxFuture<T = Response<Body>, E = Refusal> = Pin<Box<dyn Future<Output 
 
 /// What a layer does with a request, before and after it calls the service behind it (`S`).
 pub trait Middleware<Request, S>: Send + Sync + 'static {
-    /// What comes back when it goes well.
+    /// The result of a successful request.
     type Response;
-    /// What comes back otherwise.
+    /// The result of a failed request.
     type Error;
 
     /// Handles one request.
@@ -54,7 +54,7 @@ pub struct MiddlewareService<M, S> {
 }
 
 impl<M> MiddlewareLayer<M> {
-    /// All services that it makes share the middleware.
+    /// All services made by the layer share the middleware.
     pub fn new(middleware: M) -> Self {
         Self(Arc::new(middleware))
     }

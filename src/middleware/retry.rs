@@ -1,9 +1,9 @@
-//! Sends a call again that Zoho did not execute, under a permit of its own.
+//! Sends a call again that Zoho did not execute.
 //!
-//! It stands above the throttle, so every attempt asks for a slot. Two answers mean "not executed": a refused token, after
-//! which the call goes once more if there is a fresh one, and a lock, after which it returns to the front of the queue if
-//! its caller can still wait. Every other answer, and every fault, goes to the caller: what Zoho may have executed is never
-//! sent twice.
+//! The layer is above the throttle, so every attempt needs its own slot. Two answers mean "not executed": a rejected token,
+//! after which the call is sent once more if there is another token, and a lock, after which the call returns to the front
+//! of the queue if its caller still waits. Every other answer, and every failure, goes to the caller: a call that Zoho may
+//! have executed is never sent twice.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use crate::{
     problem::{Cause, Refusal},
 };
 
-/// Repeats calls.
+/// Sends calls again.
 #[derive(Debug)]
 pub struct Retry;
 
 impl Retry {
-    /// Repeats the calls of its stack.
+    /// Makes the layer.
     pub fn layer() -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self)
     }
@@ -40,7 +40,7 @@ impl<S: Inner<Call, Answer>> Middleware<Call, S> for Retry {
                 let answer = inner.call(call).await?;
                 call = match (answer.retry, again) {
                     (Some(RetryReason::TokenRefused(_)), Some(again)) if !token_refused => again.with_another_token(),
-                    // It had its turn, so it does not queue up behind those who came later.
+                    // It had reached its turn, so it does not queue behind later calls.
                     (Some(RetryReason::Locked(_)), Some(again)) => again.requeued(),
                     (Some(RetryReason::Locked(hit)), None) => {
                         let retry_after = hit.until.saturating_duration_since(clock::now());
@@ -71,7 +71,7 @@ mod tests {
 
     type Service = BoxCloneSyncService<Call, Response<Body>, Refusal>;
 
-    /// Before a service that gives these answers, one after the other; the last one repeats.
+    /// A retry in front of a service that gives these answers in order; the last one repeats.
     fn retry(answers: &'static [Option<fn() -> RetryReason>]) -> (Service, Arc<AtomicUsize>) {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
@@ -108,13 +108,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dead_token_is_tried_anew_once() {
+    async fn after_a_dead_token_a_call_is_sent_once_more() {
         assert_eq!(asked(&[Some(dead), None], call("/a")).await.1, 2);
-        assert_eq!(asked(&[Some(dead)], call("/a")).await.1, 2, "the second answer is Zoho's last word");
+        assert_eq!(asked(&[Some(dead)], call("/a")).await.1, 2, "the second answer goes to the caller");
     }
 
     #[tokio::test]
-    async fn a_call_that_met_a_lock_returns_to_the_front_as_often_as_it_takes() {
+    async fn a_locked_call_returns_to_the_front_each_time() {
         let (outcome, calls) = asked(&[Some(locked), Some(locked), Some(dead), None], call("/a")).await;
         assert_eq!(calls, 4);
         assert_eq!(outcome.unwrap().headers()["x-front"], "1");
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_passed_on() {
+    async fn a_rejection_is_passed_on() {
         let refusing = service_fn(|_: Call| async { Err::<Answer, _>(Refusal::from(Cause::ShuttingDown)) });
         assert!(Retry::layer().layer(BoxCloneSyncService::new(refusing)).oneshot(call("/a")).await.is_err());
     }

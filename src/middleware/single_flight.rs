@@ -1,7 +1,7 @@
-//! Single flight: one task for all callers that want the same thing at the same time.
+//! Single flight: one task for all callers that want the same result at the same time.
 //!
-//! The first caller starts the task, the leader; everybody follows it through a watch channel. The leader goes on when the
-//! caller that started it leaves. The [`SingleFlight`] owns the tasks: when it is dropped, they end.
+//! The first caller starts the task, the leader; all callers follow it through a watch channel. The leader continues when
+//! the caller that started it leaves. [`SingleFlight`] owns the tasks: dropping it ends them.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The tasks under way, by key. `P` is what a task tells its followers.
+/// The tasks in progress, by key. `P` is the progress that a task reports to its followers.
 #[derive(Debug)]
 pub struct SingleFlight<K, P> {
     flights: Arc<Flights<K, P>>,
@@ -25,12 +25,11 @@ type Flights<K, P> = Mutex<HashMap<K, Flight<P>>>;
 #[derive(Debug)]
 struct Flight<P> {
     progress: Arc<watch::Sender<P>>,
-    /// `None` until it is spawned.
+    /// `None` until the task is spawned.
     task: Option<AbortOnDropHandle<()>>,
 }
 
-/// The task's own side. The flight is over when it is dropped: who comes then starts another one, and followers that were
-/// told nothing more see the channel closed.
+/// The task's side. Dropping it ends the flight: the next caller starts a new one, and followers see the channel close.
 pub struct Leader<K: Eq + Hash, P> {
     key: K,
     progress: Arc<watch::Sender<P>>,
@@ -42,12 +41,12 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     P: Send + Sync + 'static,
 {
-    /// Follows the task under way for `key`, if there is one.
+    /// Follows the task for `key`, if there is one.
     pub fn follow(&self, key: &K) -> Option<watch::Receiver<P>> {
         self.flights.lock().get(key).map(|flight| flight.progress.subscribe())
     }
 
-    /// Follows the task under way for `key`, or starts `lead`, whose followers read `first` at first.
+    /// Follows the task for `key`, or starts `lead`, with `first` as its first progress.
     pub fn join<F>(&self, key: K, first: P, lead: impl FnOnce(Leader<K, P>) -> F) -> watch::Receiver<P>
     where
         F: Future<Output = ()> + Send + 'static,
@@ -61,7 +60,7 @@ where
         let leader =
             Leader { key: key.clone(), progress: Arc::clone(&progress), flights: Arc::downgrade(&self.flights) };
         flights.insert(key.clone(), Flight { progress: Arc::clone(&progress), task: None });
-        // Without the lock, which the leader takes when it is dropped: a runtime that shuts down drops it at once.
+        // Without the lock, because dropping the leader takes it: a runtime that shuts down drops the task at once.
         drop(flights);
         let task = AbortOnDropHandle::new(tokio::spawn(lead(leader)));
         match self.flights.lock().get_mut(&key).filter(|flight| Arc::ptr_eq(&flight.progress, &progress)) {
@@ -79,25 +78,25 @@ impl<K, P> Default for SingleFlight<K, P> {
 }
 
 impl<K: Eq + Hash, P> Leader<K, P> {
-    /// Tells the followers how far the task is.
+    /// Reports progress to the followers.
     pub fn tell(&self, progress: P) {
         self.progress.send_replace(progress);
     }
 
-    /// Tells the followers the outcome. The flight is over before they read it.
+    /// Ends the flight, then reports the outcome to the followers.
     pub fn finish(self, outcome: P) {
         let progress = Arc::clone(&self.progress);
         drop(self);
         progress.send_replace(outcome);
     }
 
-    /// Whether anybody follows.
+    /// Whether there are followers.
     #[must_use]
     pub fn is_followed(&self) -> bool {
         self.progress.receiver_count() > 0
     }
 
-    /// Resolves when nobody follows any more.
+    /// Resolves when there are no followers.
     pub async fn unfollowed(&self) {
         self.progress.closed().await;
     }
@@ -106,7 +105,7 @@ impl<K: Eq + Hash, P> Leader<K, P> {
 impl<K: Eq + Hash, P> Drop for Leader<K, P> {
     fn drop(&mut self) {
         let flight = self.flights.upgrade().and_then(|flights| flights.lock().remove(&self.key));
-        // The task is about to end by itself.
+        // The task ends by itself.
         flight.and_then(|flight| flight.task).map(AbortOnDropHandle::detach);
     }
 }
@@ -120,7 +119,7 @@ mod tests {
     const SPAN: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn one_task_serves_all_who_come_before_its_end() {
+    async fn one_task_serves_all_callers_until_it_ends() {
         let flights = SingleFlight::default();
         let join = |number: u32| {
             flights.join("key", 0, async move |leader: Leader<_, _>| {
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_goes_on_without_followers_and_ends_with_its_owner() {
+    async fn a_task_continues_without_followers_until_its_owner_ends() {
         let flights = SingleFlight::default();
         let (ended, mut end) = watch::channel(());
         let lead = async move |leader: Leader<_, _>| {
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_breaks_makes_way_for_the_next() {
+    async fn after_a_broken_task_the_next_caller_starts_another() {
         let flights = SingleFlight::default();
         let mut broken = flights.join("key", 0, async |leader: Leader<_, _>| drop(leader));
         assert!(broken.changed().await.is_err());

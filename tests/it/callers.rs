@@ -271,5 +271,5 @@ fn a_key_file_that_holds_another_callers_key_is_no_configuration() {
     let config = setup.write();
     let ended = Process::run(&["check".as_ref(), "--config".as_ref(), config.as_os_str()], &[]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert!(ended.stderr.contains("whose key would it be?"), "{ended:?}");
+    assert!(ended.stderr.contains("holds a hash that another caller has"), "{ended:?}");
 }

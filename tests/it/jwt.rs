@@ -295,7 +295,7 @@ async fn keys_serve_on_when_they_cannot_be_refreshed_and_end_when_they_are_withd
     let before = issuer.fetches();
     issuer.server.until_received(before + 2).await;
     gateway.send(&call).await.is_zohos(200);
-    gateway.process().logs("an issuer's keys could not be had");
+    gateway.process().logs("could not fetch an issuer's keys");
     let standing = gateway.admin("/readyz").await.json()["checks"]["issuer cluster"].to_string();
     assert!(standing.contains("status 500"), "{standing}");
 

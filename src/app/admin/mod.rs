@@ -23,7 +23,7 @@ use crate::{
     middleware::{
         browser_guard::{self, KnownHosts},
         caller::Issuers,
-        token::{Source, Standing},
+        token::{Source, TokenHealth},
     },
     os::shutdown::Shutdown,
     problem::respond,
@@ -92,16 +92,16 @@ impl Admin {
         checks.insert("state".to_owned(), status::state(&self.limiters.context().backend.health()));
         let mut served = false;
         for (name, source) in self.sources.iter() {
-            let standing = source.standing();
-            let words = match &standing {
-                Standing::Good => "ok".to_owned(),
-                Standing::Troubled(words) | Standing::Refused(words) => words.clone(),
+            let health = source.health();
+            let words = match &health {
+                TokenHealth::Good => "ok".to_owned(),
+                TokenHealth::Degraded(words) | TokenHealth::Rejected(words) => words.clone(),
             };
-            served |= !matches!(standing, Standing::Refused(_));
+            served |= !matches!(health, TokenHealth::Rejected(_));
             checks.insert(format!("account {name}"), words);
         }
         // Only shown: callers with keys are still served.
-        checks.extend(self.issuers.standings().map(|(name, words)| (format!("issuer {name}"), words)));
+        checks.extend(self.issuers.health().map(|(name, words)| (format!("issuer {name}"), words)));
         let audit = telemetry::audit_failure();
         let audited = audit.is_none() || !self.audit_required;
         if let Some(failure) = audit {

@@ -39,7 +39,7 @@ fn every_mistake_in_callers_and_issuers_is_told_with_its_place() {
         ),
         (
             "callers.a.key_sha256 = { file = \"/dev/null\" }",
-            "1:33: callers.a.key_sha256.file: the file /dev/null holds no hash; expected one a line",
+            "1:33: callers.a.key_sha256.file: the file /dev/null holds no hash; expected one per line",
         ),
         (
             "callers.a.san = \"a.example.org\"",
@@ -97,7 +97,7 @@ fn every_mistake_in_callers_and_issuers_is_told_with_its_place() {
         ),
         (
             "[issuers.i]\nissuer = \"i\"\naudience = \"a\"\njwks_file = \"/dev/null\"",
-            "4:13: issuers.i.jwks_file: the file /dev/null is no JWK Set: expected a JSON object with a list \"keys\" (RFC 7517)",
+            "4:13: issuers.i.jwks_file: the file /dev/null is not a JWK Set: expected a JSON object with a list \"keys\" (RFC 7517)",
         ),
         (
             "[issuers.i]\nissuer = \"i\"\naudience = \"a\"\njwks_file = \"/dev/zero\"",

@@ -1,4 +1,4 @@
-//! The lines of one write: one before each attempt is sent, and one with what became of it.
+//! The lines of one write: one before each attempt, and one with the outcome.
 
 use std::{
     future::Future,
@@ -11,7 +11,7 @@ use http::{Method, uri::PathAndQuery};
 use tokio::time::Instant;
 use uuid::{ContextV7, Timestamp, Uuid};
 
-use super::hash::{self, Hashed};
+use super::hash::{self, BodyHash};
 use crate::{
     call::{
         Call, CallContext,
@@ -21,10 +21,10 @@ use crate::{
     telemetry::{self, AUDIT, milliseconds},
 };
 
-/// Within a millisecond the ids of writes are told apart by a count that all share.
+/// The counter that distinguishes ids of the same millisecond.
 static SEQUENCE: Mutex<ContextV7> = Mutex::new(ContextV7::new());
 
-/// A write under way. Dropping it writes the line of its outcome, if it has not been written.
+/// A write in progress. Dropping it writes the line of its outcome, if it is not written yet.
 #[derive(Debug)]
 pub(super) struct Entry {
     facts: Arc<Facts>,
@@ -33,38 +33,38 @@ pub(super) struct Entry {
     told: bool,
 }
 
-/// What all lines of a write have in common.
+/// The fields that all lines of a write share.
 #[derive(Debug)]
 struct Facts {
-    /// Callers may send one request id twice, as with a retry of their own; this one is never the same.
+    /// Unique, unlike request ids, which a caller may repeat.
     audit_id: Uuid,
     context: CallContext,
     method: Method,
     target: PathAndQuery,
     request_id: String,
-    body: Hashed,
+    body: BodyHash,
     /// Whether an attempt that cannot be recorded must not be sent.
     required: bool,
 }
 
-/// What is known of a write that was sent.
+/// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     /// Zoho's answer says that it was done.
     Executed,
     /// Zoho's answer says that it was not done.
     Failed,
-    /// Nobody knows.
+    /// It is unknown whether it was done.
     Unknown,
-    /// It was about to be sent, and then was not.
+    /// It was announced, but not sent.
     NotSent,
 }
 
 impl Entry {
-    /// Begins one; the call goes on with its attempts recorded and its body watched.
+    /// Starts an entry. Returns the call, whose attempts are recorded and whose body is hashed.
     pub(super) fn begin(call: Call, required: bool) -> (Self, Call) {
         let request_id = call.request_id.as_str().to_owned();
-        let (body, call) = call.map_payload(Hashed::watch);
+        let (body, call) = call.map_payload(BodyHash::watch);
         let facts = Arc::new(Facts {
             audit_id: audit_id(),
             context: call.context.clone(),
@@ -79,9 +79,9 @@ impl Entry {
         (Self { facts, attempt_log, began: clock::now(), told: false }, call)
     }
 
-    /// Resolves when the outcome is written, or cannot be.
+    /// Resolves when the outcome is written or writing has failed.
     pub(super) async fn finish(mut self) {
-        // What cannot be written is counted and logged by the writer; the call was executed all the same.
+        // The writer counts and logs failures; the call was executed anyway.
         let _ = telemetry::audited(|| self.tell()).await;
     }
 
@@ -91,8 +91,8 @@ impl Entry {
             return;
         }
         let steps = self.attempt_log.steps();
-        let Some(verdict) = Outcome::of(steps) else { return };
-        // An attempt without an answer has no status; that of the one before would mislead.
+        let Some(outcome) = Outcome::of(steps) else { return };
+        // An unanswered attempt has no status; the status of the previous one would mislead.
         let status = steps.status.filter(|_| !steps.under_way);
         let facts = &self.facts;
         tracing::info!(
@@ -106,7 +106,7 @@ impl Entry {
             path = facts.target.path(),
             query_sha256 = facts.query_hash(),
             body_sha256 = facts.body.hash(),
-            verdict = verdict.as_str(),
+            verdict = outcome.as_str(),
             status = status.map(|status| status.as_u16()),
             attempts = steps.attempts,
             took_ms = milliseconds(clock::now().saturating_duration_since(self.began)),
@@ -162,7 +162,7 @@ fn audit_id() -> Uuid {
 }
 
 impl Outcome {
-    /// `None` of a call of which no attempt came so far that it was announced.
+    /// `None` if no attempt was announced.
     fn of(steps: Steps) -> Option<Self> {
         match steps {
             Steps { attempts: 0, announced, .. } => announced.then_some(Self::NotSent),
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_is_what_the_newest_attempt_left() {
+    fn the_newest_attempt_decides_the_outcome() {
         let status = Some(StatusCode::OK);
         let steps = Steps { announced: true, attempts: 1, status, executed: Some(true), ..Steps::default() };
         for (steps, expected) in [

@@ -36,7 +36,7 @@ impl<S: Inner<Call>> Middleware<Call, S> for Audit {
         let (entry, call) = Entry::begin(call, self.required);
         let sent = inner.call(call);
         Box::pin(async move {
-            // When the caller leaves, `entry` is dropped here and writes its line all the same.
+            // If the caller leaves, dropping `entry` writes its line.
             let outcome = sent.await;
             entry.finish().await;
             outcome

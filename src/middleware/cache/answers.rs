@@ -1,4 +1,4 @@
-//! The kept answers: which of them a read can have, and how new ones come in.
+//! The stored answers: which of them a read can have, and how new ones are stored.
 
 use std::{
     sync::Arc,
@@ -10,10 +10,10 @@ use moka::{Expiry, future::Cache as Store};
 use tokio::sync::Semaphore;
 
 use super::{
-    cached_response::{CachedResponse, Circumstances, NotKept},
-    epochs::{Epochs, Place},
+    cached_response::{CachedResponse, NotStorable, StoreContext},
+    epochs::Epochs,
     key::Key,
-    read::{self, Brought, Read},
+    read::{self, Fetched, Read},
 };
 use crate::{
     call::{CacheOutcome, Call, RequestSummary},
@@ -23,7 +23,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// The kept answers of all accounts.
+/// The stored answers of all accounts.
 #[derive(Debug)]
 pub(super) struct Answers {
     store: Store<Key, Arc<CachedResponse>>,
@@ -33,145 +33,141 @@ pub(super) struct Answers {
 
 /// How a shared call ended, for its followers.
 #[derive(Debug, Clone)]
-pub(super) enum Ended {
-    /// With an answer for everybody.
-    CachedResponse(Arc<CachedResponse>),
-    /// With a good answer that is only for the leader. Waiting for another such call helps nobody.
-    Unfit,
+pub(super) enum CallResult {
+    /// With an answer for all readers.
+    Cached(Arc<CachedResponse>),
+    /// With a good answer that only the leader can have. Further shared calls would end alike.
+    NotShareable,
     /// With a failure.
     Failed {
-        /// It says nothing about the call itself.
+        /// Whether Zoho or the gateway failed, and not the call itself.
         passing: bool,
-        /// Where those who shared it line up to try for themselves, so that each failure wakes one of them and not all.
-        turns: Arc<Semaphore>,
+        /// The followers wait for this permit to make the next call, so that a failure wakes one of them, not all.
+        next_caller: Arc<Semaphore>,
     },
 }
 
-impl Ended {
+impl CallResult {
     fn failed(passing: bool) -> Self {
-        Self::Failed { passing, turns: Arc::new(Semaphore::new(1)) }
+        Self::Failed { passing, next_caller: Arc::new(Semaphore::new(1)) }
     }
 }
 
 impl Answers {
-    /// Keeps up to `max_bytes`.
+    /// Stores up to `max_bytes`.
     pub(super) fn new(max_bytes: u64, metrics: Arc<Metrics>) -> Self {
-        let weigh = |key: &Key, kept: &Arc<CachedResponse>| u32::try_from(key.size() + kept.size()).unwrap_or(u32::MAX);
+        let weigh =
+            |key: &Key, answer: &Arc<CachedResponse>| u32::try_from(key.size() + answer.size()).unwrap_or(u32::MAX);
         let store = Store::builder().max_capacity(max_bytes).weigher(weigh).expire_after(Sweep).build();
         Self { store, epochs: Epochs::new(), metrics }
     }
 
-    /// What is kept for this read, and why it cannot be used without asking Zoho, if it cannot (RFC 9211 section 2.2).
-    pub(super) async fn look(&self, read: &Read) -> (Option<Arc<CachedResponse>>, Option<&'static str>) {
-        let Some(kept) = self.store.get(&read.key).await else { return (None, Some("uri-miss")) };
-        if kept.epoch != self.epochs.now(read.place) {
+    /// The stored answer for this read, and why it cannot be used without asking Zoho, if so (RFC 9211 section 2.2).
+    pub(super) async fn lookup(&self, read: &Read) -> (Option<Arc<CachedResponse>>, Option<&'static str>) {
+        let Some(answer) = self.store.get(&read.key).await else { return (None, Some("uri-miss")) };
+        if answer.epoch != self.epochs.now(read.epoch_index) {
             return (None, Some("stale"));
         }
-        if !kept.answers(&read.call.headers) {
+        if !answer.answers(&read.call.headers) {
             return (None, Some("vary-miss"));
         }
-        let why = match kept.age() {
-            age if read.directives.accept(age, kept.lifetime) => None,
-            age if age < kept.lifetime.fresh => Some("request"),
+        let why = match answer.age() {
+            age if read.directives.accept(age, answer.lifetime) => None,
+            age if age < answer.lifetime.fresh => Some("request"),
             _ => Some("stale"),
         };
-        (Some(kept), why)
+        (Some(answer), why)
     }
 
-    /// What is kept under a key, if it answers this request in the epoch of its call.
-    pub(super) async fn get(&self, key: &Key, asked: &Circumstances) -> Option<Arc<CachedResponse>> {
-        self.store.get(key).await.filter(|kept| kept.epoch == asked.epoch && kept.answers(&asked.request))
+    /// The stored answer for a call, if it is of the same epoch.
+    pub(super) async fn get(&self, context: &StoreContext) -> Option<Arc<CachedResponse>> {
+        let answer = self.store.get(&context.key).await;
+        answer.filter(|answer| answer.epoch == context.epoch && answer.answers(&context.request))
     }
 
-    /// Makes the call and keeps the answer.
+    /// Makes the call and stores the answer.
     pub(super) async fn fetch(
         &self,
-        key: Key,
-        place: Place,
         call: Call,
-        circumstances: Circumstances,
+        context: StoreContext,
         mut inner: impl Inner<Call>,
-    ) -> (Ended, Brought) {
-        let context = call.context.clone();
+    ) -> (CallResult, Fetched) {
+        let call_context = call.context.clone();
+        let refused =
+            |refusal: Refusal| (CallResult::failed(refusal.cause.is_passing()), Fetched::Other(Box::new(Err(refusal))));
         let mut response = match inner.call(call).await {
             Ok(response) => response,
-            Err(refusal) => {
-                return (Ended::failed(refusal.cause.is_passing()), Brought::Other(Box::new(Err(refusal))));
-            }
+            Err(refusal) => return refused(refusal),
         };
         let summary = response.extensions_mut().remove::<RequestSummary>();
-        match CachedResponse::keep(response, circumstances).await {
-            Ok(kept) => {
-                let stored = self.store(key, place, &kept).await;
-                (Ended::CachedResponse(Arc::clone(&kept)), Brought::Good { kept, stored, summary })
+        let (result, mut response) = match CachedResponse::read(response, &context).await {
+            Ok(answer) => {
+                let stored = self.store(context, &answer).await;
+                return (CallResult::Cached(Arc::clone(&answer)), Fetched::New { answer, stored, summary });
             }
-            Err(NotKept::Broken(error)) => {
-                let refusal = read::broken(&context, &error);
-                (Ended::failed(refusal.cause.is_passing()), Brought::Other(Box::new(Err(refusal))))
-            }
-            Err(NotKept::Unfit(mut response)) => {
-                summary.map(|summary| response.extensions_mut().insert(summary));
-                (Ended::Unfit, Brought::Other(Box::new(Ok(response))))
-            }
-            Err(NotKept::Failure(mut response)) => {
-                summary.map(|summary| response.extensions_mut().insert(summary));
-                (Ended::failed(is_passing(response.status())), Brought::Other(Box::new(Ok(response))))
-            }
-        }
+            Err(NotStorable::Broken(error)) => return refused(read::broken(&call_context, &error)),
+            Err(NotStorable::NotShareable(response)) => (CallResult::NotShareable, response),
+            Err(NotStorable::Failure(response)) => (CallResult::failed(is_passing(response.status())), response),
+        };
+        summary.map(|summary| response.extensions_mut().insert(summary));
+        (result, Fetched::Other(Box::new(Ok(response))))
     }
 
-    /// Whether later reads can have the answer: no write has overtaken it, and there was space for it.
-    async fn store(&self, key: Key, place: Place, kept: &Arc<CachedResponse>) -> bool {
-        if !self.epochs.keeps(place, kept.epoch) {
+    /// Stores an answer. Returns whether later reads can have it: no write came between, and there was space.
+    async fn store(&self, StoreContext { key, epoch_index, .. }: StoreContext, answer: &Arc<CachedResponse>) -> bool {
+        if !self.epochs.may_store(epoch_index, answer.epoch) {
             return false;
         }
-        self.store.insert(key.clone(), Arc::clone(kept)).await;
-        // The store decides now what gives way, which may be the newcomer.
+        self.store.insert(key.clone(), Arc::clone(answer)).await;
+        // Now the store evicts entries, perhaps the new one.
         self.store.run_pending_tasks().await;
         self.metrics.cache_bytes(self.store.weighted_size());
         self.store.contains_key(&key)
     }
 
-    /// The last answer, when Zoho cannot be asked and the operator and the caller allow it.
-    pub(super) async fn excuse(
+    /// The last answer, if Zoho cannot answer and the operator and the caller allow a stale one.
+    pub(super) async fn serve_stale(
         &self,
         read: &Read,
         last: Option<Arc<CachedResponse>>,
-        failure: &Failure,
+        reason: &StaleReason,
     ) -> Option<Response<Body>> {
-        // The newest one, if there is one by now; never one that a write has overtaken.
-        let kept = self.store.get(&read.key).await.or(last)?;
-        let (age, epoch) = (kept.age(), self.epochs.now(read.place));
-        if kept.epoch != epoch || !kept.answers(&read.call.headers) {
+        // Preferably the newest one; never one from before a write.
+        let answer = self.store.get(&read.key).await.or(last)?;
+        let (age, epoch) = (answer.age(), self.epochs.now(read.epoch_index));
+        if answer.epoch != epoch || !answer.answers(&read.call.headers) {
             return None;
         }
-        if read.directives.accept(age, kept.lifetime) {
-            return Some(read.hit(&kept));
+        if read.directives.accept(age, answer.lifetime) {
+            return Some(read.hit(&answer));
         }
-        if !read.directives.excuse(age, kept.lifetime) {
+        if !read.directives.accept_stale(age, answer.lifetime) {
             return None;
         }
         let (account, route) = read.call.context.names();
-        let (age_s, problem) = (age.as_secs(), failure.name);
+        let (age_s, problem) = (age.as_secs(), reason.name);
         tracing::info!(%account, %route, age_s, problem, "a stale answer is served");
-        let how = match failure.status {
-            _ if !failure.sent => "hit".to_owned(),
+        let how = match reason.status {
+            _ if !reason.sent => "hit".to_owned(),
             None => "fwd=stale".to_owned(),
             Some(status) => format!("fwd=stale; fwd-status={}", status.as_u16()),
         };
-        let how = format!("{how}; ttl={}; detail=stale-if-error", kept.ttl());
-        Some(read.served(&kept, &how, CacheOutcome::Stale))
+        let how = format!("{how}; ttl={}; detail=stale-if-error", answer.ttl());
+        Some(read.served(&answer, &how, CacheOutcome::Stale))
     }
 }
 
-/// Why Zoho's fresh answer could not be had, in a way that says nothing about the call itself.
-pub(super) struct Failure {
+/// Why a stale answer may be served: a failure that says nothing about the call itself.
+pub(super) struct StaleReason {
+    /// The problem's name, for the log.
     name: &'static str,
+    /// Whether the call was sent.
     sent: bool,
+    /// The status of Zoho's answer, if there was one.
     status: Option<StatusCode>,
 }
 
-impl Failure {
+impl StaleReason {
     pub(super) fn of(outcome: &Result<Response<Body>, Refusal>) -> Option<Self> {
         match outcome {
             Ok(response) if is_passing(response.status()) => {
@@ -185,32 +181,32 @@ impl Failure {
         }
     }
 
-    /// Of a call that somebody else made.
-    pub(super) fn of_another() -> Self {
+    /// The failure of a call that another read started.
+    pub(super) fn of_shared_call() -> Self {
         Self { name: "collapsed", sent: false, status: None }
     }
 }
 
-/// Zoho's own trouble. 429 comes here only where the route has no lock to be kept.
+/// Whether a status reports a failure of Zoho itself. A 429 arrives here only if the route does not observe locks.
 fn is_passing(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
-/// Has moka forget what can serve no more. Whether an answer is fresh is not moka's to say: it follows its own clock.
+/// Lets moka remove answers that can never be used again. It does not decide freshness, because moka has its own clock.
 struct Sweep;
 
 impl Expiry<Key, Arc<CachedResponse>> for Sweep {
-    fn expire_after_create(&self, _: &Key, kept: &Arc<CachedResponse>, _: StdInstant) -> Option<Duration> {
-        Some(kept.lifetime.whole())
+    fn expire_after_create(&self, _: &Key, answer: &Arc<CachedResponse>, _: StdInstant) -> Option<Duration> {
+        Some(answer.lifetime.whole())
     }
 
     fn expire_after_update(
         &self,
         _: &Key,
-        kept: &Arc<CachedResponse>,
+        answer: &Arc<CachedResponse>,
         _: StdInstant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(kept.lifetime.whole())
+        Some(answer.lifetime.whole())
     }
 }

@@ -1,4 +1,4 @@
-//! An answer that is kept, and how it is served again.
+//! A stored answer, and how it is served again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use super::{
     conditions,
     directives::Lifetime,
-    key::{NEGOTIATED, joined},
+    epochs::EpochIndex,
+    key::{Key, NEGOTIATED, joined},
 };
 use crate::{
     message::{
@@ -24,59 +25,59 @@ use crate::{
     zoho::reply::{self, ReplyKind},
 };
 
-/// A larger answer streams through and is not kept.
+/// A larger answer is passed on and not stored.
 const LARGEST: usize = 1024 * 1024;
 
-/// A successful answer, whole.
+/// A complete, successful answer.
 #[derive(Debug)]
 pub(super) struct CachedResponse {
     headers: HeaderMap,
-    /// What was left of the threshold when it was called for; of no interest to later readers.
+    /// The rate-limit fields of the call; later readers do not get them.
     limits: HeaderMap,
     body: Bytes,
     etag: HeaderValue,
-    /// When Zoho gave it, which is before it was read whole.
+    /// When Zoho gave the answer, which is before its body was read.
     at: Instant,
-    /// The request fields that its `Vary` names, as they were.
+    /// The request fields that its `Vary` names, with their values.
     varied: Vec<(HeaderName, Vec<u8>)>,
     /// The epoch in which its call began.
     pub(super) epoch: u64,
-    /// For how long the operator lets it serve.
+    /// How long the operator allows it to be used.
     pub(super) lifetime: Lifetime,
 }
 
-/// What the answer is kept with.
+/// What a call needs to store its answer.
 #[derive(Debug)]
-pub(super) struct Circumstances {
-    /// The call's header fields.
+pub(super) struct StoreContext {
+    pub(super) key: Key,
+    pub(super) epoch_index: EpochIndex,
+    /// The read's header fields.
     pub(super) request: HeaderMap,
     /// The epoch in which the call began.
     pub(super) epoch: u64,
-    /// For how long the operator lets it serve.
+    /// How long the operator allows the answer to be used.
     pub(super) lifetime: Lifetime,
-    /// How long reading it may take.
-    pub(super) patience: Duration,
+    /// How long reading the answer may take.
+    pub(super) read_timeout: Duration,
 }
 
-/// An answer that is not kept.
+/// Why an answer is not stored.
 #[derive(Debug)]
-pub(super) enum NotKept {
-    /// A successful one, as it was; it is only too large, or not for everybody.
-    Unfit(Response<Body>),
-    /// A failure, as it was.
+pub(super) enum NotStorable {
+    /// It is successful, but too large or only for this caller.
+    NotShareable(Response<Body>),
+    /// It reports a failure.
     Failure(Response<Body>),
-    /// It broke off before its end.
+    /// It ended early.
     Broken(BodyError),
 }
 
 impl CachedResponse {
-    /// Keeps an answer, or gives it back as it was when it is none to be kept.
-    pub(super) async fn keep(
-        response: Response<Body>,
-        Circumstances { request, epoch, lifetime, patience }: Circumstances,
-    ) -> Result<Arc<Self>, NotKept> {
+    /// Reads an answer to store it. Returns it unchanged if it cannot be stored.
+    pub(super) async fn read(response: Response<Body>, context: &StoreContext) -> Result<Arc<Self>, NotStorable> {
+        let StoreContext { epoch, lifetime, read_timeout, .. } = *context;
         if response.status() != StatusCode::OK {
-            return Err(NotKept::Failure(response));
+            return Err(NotStorable::Failure(response));
         }
         let (mut head, mut body) = response.into_parts();
         let began = clock::now();
@@ -85,25 +86,25 @@ impl CachedResponse {
         while let Some(frame) = body.frame().await {
             match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(data)) => collected.extend_from_slice(&data),
-                Err(error) => return Err(NotKept::Broken(error)),
+                Err(error) => return Err(NotStorable::Broken(error)),
                 Ok(Err(trailers)) => {
                     let body = Body::full(collected.freeze());
                     let body = body.with_trailers(trailers.into_trailers().unwrap_or_default());
-                    return Err(NotKept::Unfit(Response::from_parts(head, body)));
+                    return Err(NotStorable::NotShareable(Response::from_parts(head, body)));
                 }
             }
-            if collected.len() > LARGEST || clock::now().saturating_duration_since(began) > patience {
-                return Err(NotKept::Unfit(Response::from_parts(head, body.behind(collected.freeze()))));
+            if collected.len() > LARGEST || clock::now().saturating_duration_since(began) > read_timeout {
+                return Err(NotStorable::NotShareable(Response::from_parts(head, body.behind(collected.freeze()))));
             }
         }
         let body = collected.freeze();
-        let varied = varied(&head.headers, &request);
-        // What is compressed all the same cannot be told from a failure here.
+        let varied = varied(&head.headers, &context.request);
+        // Whether a compressed answer reports a failure cannot be seen here.
         let (Some(varied), false) = (varied, head.headers.contains_key(header::CONTENT_ENCODING)) else {
-            return Err(NotKept::Unfit(Response::from_parts(head, Body::full(body))));
+            return Err(NotStorable::NotShareable(Response::from_parts(head, Body::full(body))));
         };
         if reply::read(StatusCode::OK, &body) != ReplyKind::Succeeded {
-            return Err(NotKept::Failure(Response::from_parts(head, Body::full(body))));
+            return Err(NotStorable::Failure(Response::from_parts(head, Body::full(body))));
         }
         let limits = ratelimit::FIELDS.into_iter();
         let limits = limits.filter_map(|name| Some((name.clone(), head.headers.remove(name)?))).collect();
@@ -112,17 +113,17 @@ impl CachedResponse {
         Ok(Arc::new(Self { headers, limits, body, etag: copy(&etag), at, varied, epoch, lifetime }))
     }
 
-    /// Tells the one whose call it was what is left of the threshold.
-    pub(super) fn tell_limits(&self, headers: &mut HeaderMap) {
+    /// Adds the rate-limit fields of the call.
+    pub(super) fn add_limits(&self, headers: &mut HeaderMap) {
         headers.extend(self.limits.clone());
     }
 
-    /// How long ago it was answered.
+    /// The time since Zoho gave the answer.
     pub(super) fn age(&self) -> Duration {
         clock::now().saturating_duration_since(self.at)
     }
 
-    /// For how many more seconds it is fresh; below zero, for how many it has not been.
+    /// The remaining seconds of freshness; negative since the answer became stale.
     pub(super) fn ttl(&self) -> i64 {
         let (age, fresh) = (self.age(), self.lifetime.fresh);
         let whole = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
@@ -132,12 +133,12 @@ impl CachedResponse {
         }
     }
 
-    /// Whether it answers a read with these header fields (RFC 9111 section 4.1).
+    /// Whether it fits a read with these header fields (RFC 9111 section 4.1).
     pub(super) fn answers(&self, request: &HeaderMap) -> bool {
         self.varied.iter().all(|(name, value)| joined(request, name) == *value)
     }
 
-    /// What it holds in memory, about.
+    /// Its approximate memory, in bytes.
     pub(super) fn size(&self) -> usize {
         let fields = self.headers.iter().chain(&self.limits);
         let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + 32).sum::<usize>();
@@ -145,7 +146,7 @@ impl CachedResponse {
         size_of::<Self>() + self.body.len() + fields + varied
     }
 
-    /// The answer once more, to a read with these header fields; 304 without the body to who has it.
+    /// The answer to a read with these header fields; a 304 if the caller already has it.
     pub(super) fn serve(&self, request: &HeaderMap, head_only: bool) -> Response<Body> {
         let etag = self.etag.to_str().unwrap_or_default();
         let unchanged = conditions::unchanged(request, etag, self.headers.get(header::LAST_MODIFIED));
@@ -165,13 +166,13 @@ impl CachedResponse {
     }
 }
 
-/// How old an answer was when it came, where a cache before Zoho says so.
+/// The age of an answer at its arrival, if a cache in front of Zoho reports one.
 fn age_of(headers: &HeaderMap) -> Duration {
     let age = headers.get(header::AGE).and_then(|age| age.to_str().ok()?.trim().parse().ok());
     Duration::from_secs(age.unwrap_or_default())
 }
 
-/// Header fields as read are parts of a connection's buffer, which they would keep whole in memory.
+/// A copy of the fields. The originals are parts of a connection's buffer and would keep all of it in memory.
 fn copied(headers: &HeaderMap) -> HeaderMap {
     let name = |name: &HeaderName| HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone());
     headers.iter().map(|(key, value)| (name(key), copy(value))).collect()
@@ -181,13 +182,13 @@ fn copy(value: &HeaderValue) -> HeaderValue {
     HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
-/// The request fields by which Zoho says that the answer differs, beyond those that the key knows of. `None`: by
-/// something that no request tells.
+/// The request fields in the answer's `Vary` that are not part of the key, with their values. `None` if the answer depends
+/// on something outside the request.
 fn varied(response: &HeaderMap, request: &HeaderMap) -> Option<Vec<(HeaderName, Vec<u8>)>> {
     let mut varied = Vec::new();
     for name in members(response, header::VARY, Quotes::Strings) {
         let name: HeaderName = name.parse().ok().filter(|_| name != "*")?;
-        // The same for all that is kept: the gateway writes the first two itself, and Zoho never sees the third.
+        // Equal for all stored answers: the gateway sets the first two itself, and Zoho never gets the third.
         let settled = [header::ACCEPT_ENCODING, header::AUTHORIZATION, header::COOKIE].contains(&name);
         if !settled && !NEGOTIATED.contains(&name) {
             let value = joined(request, &name);
@@ -198,7 +199,7 @@ fn varied(response: &HeaderMap, request: &HeaderMap) -> Option<Vec<(HeaderName, 
     Some(varied)
 }
 
-/// A strong entity tag of the content.
+/// A strong entity tag for the content.
 fn entity_tag(body: &[u8]) -> HeaderValue {
     let hash = digest::digest(&digest::SHA256, body);
     let half = hash.as_ref().get(..16).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! One call to Zoho for any number of identical reads.
 //!
-//! The first of them is the leader: a task makes its call, and the outcome is the leader's. The others are followers and
-//! learn how the call ended. The task goes on without the leader, and without anybody once the call has its slot. A call
-//! that still queues, and that nobody waits for any more, is given up.
+//! The first read is the leader: a task makes its call and returns the outcome to the leader. The others are followers and
+//! see how the call ended. The task continues without the leader; once the call has its slot, it continues without any
+//! reader. A call that still queues is given up when no reader waits for it.
 
 use std::{future::Future, hash::Hash, pin::pin, time::Duration};
 
@@ -16,39 +16,39 @@ use crate::{
     middleware::single_flight::{Leader, SingleFlight},
 };
 
-/// The calls under way, by key. `E` is how a call ended.
+/// The calls in progress, by key. `E` is what followers see of the outcome.
 #[derive(Debug)]
 pub(super) struct SharedCalls<K, E>(SingleFlight<K, Progress<E>>);
 
 #[derive(Debug)]
 enum Progress<E> {
-    /// Whether the call has left the queue.
+    /// The call is in progress; the channel says whether it has left the queue.
     UnderWay(watch::Receiver<bool>),
     Ended(E),
 }
 
-/// A read's part in a call; dropping it is leaving.
+/// A read's part in a call; dropping it leaves the call.
 pub(super) enum Joined<E, O> {
-    /// The one whose call it is: what the call brings, and the leader's place among those who wait.
+    /// The read that started the call: the outcome, and its own follower, which counts as waiting.
     Leader(oneshot::Receiver<O>, Follower<E>),
-    /// One who came later.
+    /// A later read.
     Follower(Follower<E>),
 }
 
-/// Counts as waiting for a call.
+/// A read that waits for a call.
 pub(super) struct Follower<E>(watch::Receiver<Progress<E>>);
 
-/// How waiting for another's call ended.
+/// How waiting for another read's call ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Followed<E> {
-    /// With the call.
+pub(super) enum FollowResult<E> {
+    /// The call ended.
     Ended(E),
-    /// The call was given up or broke.
+    /// The call was given up or panicked.
     Broken,
-    /// The follower's wait for a slot is over, and the call has none yet.
-    Unslotted,
-    /// A call that got its slot at the last moment would have been answered by now.
-    Overdue,
+    /// The follower's deadline for a slot has passed, and the call has none yet.
+    NoSlot,
+    /// The answer did not come within the time that the follower's own call would have had.
+    TimedOut,
 }
 
 impl<K, E> SharedCalls<K, E>
@@ -60,7 +60,7 @@ where
         Self(SingleFlight::default())
     }
 
-    /// Joins the call for `key`, or makes it.
+    /// Follows the call for `key`, or starts it.
     pub(super) fn join<O, F>(&self, key: K, make: impl FnOnce(QueueStatus) -> F) -> Joined<E, O>
     where
         O: Send + 'static,
@@ -69,7 +69,7 @@ where
         let (queue_status, departed) = QueueStatus::watched();
         let mut own = None;
         let follower = self.0.join(key, Progress::UnderWay(departed.clone()), |leader| {
-            let (bring, outcome) = oneshot::channel();
+            let (sender, outcome) = oneshot::channel();
             own = Some(outcome);
             let call = make(queue_status);
             async move {
@@ -82,8 +82,8 @@ where
                 };
                 if let Some((ended, outcome)) = ended {
                     leader.finish(Progress::Ended(ended));
-                    // A leader who left wants nothing.
-                    let _ = bring.send(outcome);
+                    // The leader may have left.
+                    let _ = sender.send(outcome);
                 }
             }
         });
@@ -95,7 +95,7 @@ where
     }
 }
 
-/// Resolves when nobody waits for a call that still queues.
+/// Resolves when no read waits for a call that still queues.
 async fn abandoned<K: Eq + Hash, E>(leader: &Leader<K, Progress<E>>, mut departed: watch::Receiver<bool>) {
     loop {
         if departed.wait_for(|departed| !departed).await.is_err() {
@@ -116,12 +116,11 @@ async fn abandoned<K: Eq + Hash, E>(leader: &Leader<K, Progress<E>>, mut departe
 }
 
 impl<E: Clone> Follower<E> {
-    /// Waits for the call: until `deadline` for its slot, and `timeout` longer for its answer, as one's own call would
-    /// have waited.
-    pub(super) async fn wait(mut self, deadline: Instant, timeout: Duration) -> Followed<E> {
+    /// Waits as long as for a call of its own: until `deadline` for the slot, and `timeout` longer for the answer.
+    pub(super) async fn wait(mut self, deadline: Instant, timeout: Duration) -> FollowResult<E> {
         loop {
             let mut departed = match &*self.0.borrow_and_update() {
-                Progress::Ended(ended) => return Followed::Ended(ended.clone()),
+                Progress::Ended(ended) => return FollowResult::Ended(ended.clone()),
                 Progress::UnderWay(departed) => departed.clone(),
             };
             let has_slot = *departed.borrow_and_update();
@@ -129,11 +128,11 @@ impl<E: Clone> Follower<E> {
             tokio::select! {
                 biased;
                 changed = self.0.changed() => if changed.is_err() {
-                    return Followed::Broken;
+                    return FollowResult::Broken;
                 },
                 Ok(()) = departed.changed() => {}
                 () = sleep_until(until) => {
-                    return if has_slot { Followed::Overdue } else { Followed::Unslotted };
+                    return if has_slot { FollowResult::TimedOut } else { FollowResult::NoSlot };
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What a caller asks of the cache: `Cache-Control` in a request (RFC 9111 section 5.2.1, RFC 5861 section 4), or the
+//! A request's cache directives: `Cache-Control` (RFC 9111 section 5.2.1, RFC 5861 section 4), or the
 //! `Pragma` of older clients (RFC 9111 section 5.4).
 
 use std::time::Duration;
@@ -7,36 +7,36 @@ use http::{HeaderMap, header};
 
 use crate::message::list::{Quotes, members};
 
-/// A request's directives. Of one given twice, the stricter counts.
+/// A request's directives. If one is repeated, the stricter value counts.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Directives {
-    /// Nothing of this exchange is kept, and nothing kept is used.
+    /// Neither store this answer nor use a stored one.
     pub(super) no_store: bool,
-    /// Nothing kept is used without asking Zoho.
+    /// Use a stored answer only after asking Zoho.
     pub(super) no_cache: bool,
-    /// Nothing is asked of Zoho; what is kept answers at once or not at all.
+    /// Do not ask Zoho.
     pub(super) only_if_cached: bool,
-    /// Nothing older than this is used.
+    /// The greatest age of a stored answer.
     max_age: Option<Duration>,
-    /// Nothing that keeps for less than this is used.
+    /// The shortest remaining lifetime of a stored answer.
     min_fresh: Option<Duration>,
-    /// What has been stale for up to this is good enough.
+    /// The longest acceptable time since an answer became stale.
     max_stale: Option<Duration>,
-    /// What has been stale for longer than this is of no use, not even when Zoho cannot be asked.
+    /// The longest acceptable time since an answer became stale, if Zoho cannot answer.
     stale_if_error: Option<Duration>,
 }
 
-/// How long the operator lets an answer serve.
+/// How long the operator allows a stored answer to be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lifetime {
-    /// As a fresh one.
+    /// As a fresh answer.
     pub(super) fresh: Duration,
-    /// And when Zoho cannot be asked, for so much longer.
+    /// For how much longer when Zoho cannot answer.
     pub(super) grace: Duration,
 }
 
 impl Lifetime {
-    /// Until nothing can be done with it any more.
+    /// The time after which the answer is never used.
     pub(super) fn whole(&self) -> Duration {
         self.fresh + self.grace
     }
@@ -56,13 +56,13 @@ impl Directives {
                 "no-store" => directives.no_store = true,
                 "no-cache" => directives.no_cache = true,
                 "only-if-cached" => directives.only_if_cached = true,
-                // Malformed: the stricter reading, here and below.
+                // A malformed value has the strictest meaning, here and below.
                 "max-age" => stricter(&mut directives.max_age, seconds.flatten().unwrap_or_default()),
                 "min-fresh" => {
                     let span = seconds.flatten().unwrap_or(Duration::MAX);
                     directives.min_fresh = directives.min_fresh.max(Some(span));
                 }
-                // Without an argument: however stale.
+                // Without an argument, any staleness is acceptable.
                 "max-stale" => {
                     stricter(&mut directives.max_stale, seconds.map_or(Duration::MAX, Option::unwrap_or_default));
                 }
@@ -82,7 +82,7 @@ impl Directives {
         if self.no_cache || self.no_store || age >= lifetime.whole() {
             return false;
         }
-        // Nothing has no age at all, however quick.
+        // Every answer has an age, so `max-age=0` accepts none.
         let young = self.max_age.is_none_or(|max| age <= max && !max.is_zero());
         if age < lifetime.fresh && young {
             return self.min_fresh.is_none_or(|least| lifetime.fresh - age >= least);
@@ -90,9 +90,9 @@ impl Directives {
         self.min_fresh.is_none() && self.max_stale.is_some_and(|most| self.staleness(age, lifetime) <= most)
     }
 
-    /// Whether an answer of this age may be used because Zoho cannot be asked. Who names an age and no staleness does
-    /// not wish for stale answers (RFC 9111 section 5.2.1.1).
-    pub(super) fn excuse(&self, age: Duration, lifetime: Lifetime) -> bool {
+    /// Whether an answer of this age may be used when Zoho cannot answer. `max-age` without `max-stale` excludes stale
+    /// answers (RFC 9111 section 5.2.1.1).
+    pub(super) fn accept_stale(&self, age: Duration, lifetime: Lifetime) -> bool {
         let staleness = self.staleness(age, lifetime);
         let within = |most: Option<Duration>| most.is_none_or(|most| staleness <= most);
         !self.no_cache
@@ -104,19 +104,19 @@ impl Directives {
             && within(self.stale_if_error)
     }
 
-    /// Whether only an answer will do that Zoho gave after this read came.
-    pub(super) fn want_an_own_answer(&self, lifetime: Lifetime) -> bool {
+    /// Whether only an answer to a new call is acceptable.
+    pub(super) fn want_own_call(&self, lifetime: Lifetime) -> bool {
         let never_fresh_enough = self.min_fresh.is_some_and(|least| least > lifetime.fresh);
         self.no_cache || self.max_age == Some(Duration::ZERO) || never_fresh_enough
     }
 
-    /// For how long it has been older than the operator or the caller would have it.
+    /// For how long an answer has been older than the operator or the caller wants.
     fn staleness(&self, age: Duration, lifetime: Lifetime) -> Duration {
         age.saturating_sub(self.max_age.map_or(lifetime.fresh, |max| max.min(lifetime.fresh)))
     }
 }
 
-/// Delta-seconds (RFC 9111 section 1.2.2), quoted or not; more than can be counted is very long.
+/// Delta-seconds (RFC 9111 section 1.2.2), quoted or not; a number too large counts as the largest.
 fn seconds(argument: &str) -> Option<Duration> {
     let argument = argument.trim();
     let argument = argument.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(argument);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_directives() {
+    fn reads_directives() {
         let span = |seconds| Some(Duration::from_secs(seconds));
         let none = Directives::default();
         for (lines, expected) in [

@@ -1,9 +1,10 @@
-//! Which kept answers a write has made stale.
+//! Which stored answers a write has made stale.
 //!
-//! A write that Zoho may have executed raises the epoch of its path when it ends; an answer counts only in the epoch in
-//! which its call began. So a read that began before the write's end is not served after it, whether it was kept or still
-//! on its way. A write that was never sent, or that Zoho refused unexecuted, changes nothing ([`AttemptLog`]). Paths
-//! share a fixed number of epochs by hash: memory stays bounded, and two paths that meet only lose an answer too many.
+//! A write that Zoho may have executed raises the epoch of its path when it ends. An answer is used only in the epoch in
+//! which its call began. So no answer from before the write's end is used after it, whether it was stored or still on the
+//! way. A write that was never sent, or that Zoho rejected unexecuted, changes nothing ([`AttemptLog`]). Paths share a fixed
+//! number of epochs by hash, which bounds the memory; if two paths share an epoch, a write to one also discards the answers
+//! of the other.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -20,11 +21,11 @@ use crate::{
     os::clock,
 };
 
-/// Enough that unrelated paths seldom meet; 128 KiB.
+/// So many that two paths rarely share an epoch; 128 KiB.
 const EPOCHS: usize = 4096;
 
-/// A write without an answer may still be executed for a while. Zoho's slowest calls take tens of seconds.
-const SETTLES: Duration = Duration::from_secs(60);
+/// For how long Zoho may still execute a write without an answer. Zoho's slowest calls take tens of seconds.
+const UNCERTAIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Epochs {
@@ -32,14 +33,14 @@ pub(super) struct Epochs {
     hasher: RandomState,
 }
 
-/// Where a path's epoch is.
+/// The index of a path's epoch.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place(usize);
+pub(super) struct EpochIndex(usize);
 
 #[derive(Debug, Default)]
 struct Epoch {
     number: u64,
-    /// It ends by itself then, because a write of unknown outcome is done by then.
+    /// When the epoch ends by itself: a write of unknown outcome is certainly done then.
     ends: Option<Instant>,
 }
 
@@ -59,48 +60,48 @@ impl Epochs {
     }
 
     /// The present epoch.
-    pub(super) fn now(&self, place: Place) -> u64 {
-        self.epochs[place.0].lock().now()
+    pub(super) fn now(&self, index: EpochIndex) -> u64 {
+        self.epochs[index.0].lock().now()
     }
 
-    /// Whether an answer of this epoch may be kept: no write has overtaken it, and none of unknown outcome still may.
-    pub(super) fn keeps(&self, place: Place, number: u64) -> bool {
-        let mut epoch = self.epochs[place.0].lock();
+    /// Whether an answer of this epoch may be stored: no write has ended since, and none of unknown outcome may still run.
+    pub(super) fn may_store(&self, index: EpochIndex, number: u64) -> bool {
+        let mut epoch = self.epochs[index.0].lock();
         epoch.now() == number && epoch.ends.is_none()
     }
 
-    /// A write begins; its trail tells later whether it may be executed.
+    /// Starts a write. Its attempt log says at the end whether Zoho may have executed it.
     pub(super) fn write(&self, call: &Call) -> Write {
-        let (epochs, place) = (Arc::clone(&self.epochs), self.place(call));
-        Write { epochs, place, attempt_log: call.attempt_log.clone(), settled: false }
+        let (epochs, index) = (Arc::clone(&self.epochs), self.index(call));
+        Write { epochs, index, attempt_log: call.attempt_log.clone(), done: false }
     }
 
-    /// By server and decoded path: neither query nor login nor spelling nor the choice among a product's two roots makes it
-    /// another resource.
-    pub(super) fn place(&self, call: &Call) -> Place {
+    /// The epoch of the call's resource: its server and decoded path. Query, login, spelling and the choice of a product's
+    /// root do not matter.
+    pub(super) fn index(&self, call: &Call) -> EpochIndex {
         let context = &call.context;
         let server = context.account.endpoints.product(context.route.product).authority().as_str();
-        // The route layer lets only UTF-8 pass.
+        // The route layer rejects paths that are not UTF-8.
         let path = percent_decode_str(call.target.path().trim_end_matches('/')).decode_utf8_lossy();
         let hash = self.hasher.hash_one((server, context.route.product.below_first_root(&path)));
         // The remainder is below the number of epochs.
-        Place((hash % EPOCHS as u64) as usize)
+        EpochIndex((hash % EPOCHS as u64) as usize)
     }
 }
 
-/// A write under way. Dropping it is its end, also where its caller has gone.
+/// A write in progress. Dropping it ends the write, also when its caller leaves.
 #[derive(Debug)]
 pub(super) struct Write {
     epochs: Arc<[Mutex<Epoch>]>,
-    place: Place,
+    index: EpochIndex,
     attempt_log: AttemptLog,
-    settled: bool,
+    done: bool,
 }
 
 impl Write {
-    /// Zoho has answered it: what it changes is changed by now.
-    pub(super) fn settled(mut self) {
-        self.settled = true;
+    /// Zoho has answered, so the write is done.
+    pub(super) fn done(mut self) {
+        self.done = true;
     }
 }
 
@@ -109,10 +110,10 @@ impl Drop for Write {
         if !self.attempt_log.steps().may_be_executed {
             return;
         }
-        let mut epoch = self.epochs[self.place.0].lock();
+        let mut epoch = self.epochs[self.index.0].lock();
         epoch.number += 1;
-        if !self.settled {
-            epoch.ends = Some(clock::now() + SETTLES);
+        if !self.done {
+            epoch.ends = Some(clock::now() + UNCERTAIN);
         }
     }
 }

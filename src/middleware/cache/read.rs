@@ -1,4 +1,4 @@
-//! One read of a route whose answers are kept: the calls that can be made for it, and what its caller gets.
+//! One read of a cached route: the calls that can be made for it, and the answers that its caller gets.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, Response, header};
 use super::{
     cached_response::CachedResponse,
     directives::{Directives, Lifetime},
-    epochs::Place,
+    epochs::EpochIndex,
     key::Key,
 };
 use crate::{
@@ -18,101 +18,107 @@ use crate::{
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// One read of a route whose answers are kept.
+/// One read of a cached route.
 pub(super) struct Read {
     pub(super) call: Call,
     pub(super) directives: Directives,
     pub(super) key: Key,
-    pub(super) place: Place,
+    pub(super) epoch_index: EpochIndex,
     pub(super) lifetime: Lifetime,
 }
 
-/// What a call brought, for the read that made it.
-pub(super) enum Brought {
-    /// The call was not made: in the meantime an answer was kept.
-    Found(Arc<CachedResponse>),
-    /// A good answer, for everybody who waits for it.
-    Good {
-        kept: Arc<CachedResponse>,
-        /// Later reads can have it too.
+/// The outcome of a call, for the read that started it.
+pub(super) enum Fetched {
+    /// No call was made, because an answer had been stored meanwhile.
+    Cached(Arc<CachedResponse>),
+    /// A new answer that all readers can have.
+    New {
+        answer: Arc<CachedResponse>,
+        /// Whether later reads can have it too.
         stored: bool,
         summary: Option<RequestSummary>,
     },
-    /// Anything else.
+    /// An answer for this caller only, or a failure.
     Other(Box<Result<Response<Body>, Refusal>>),
 }
 
 impl Read {
-    /// What its call asks of the cache; its writes meet at `place`.
-    pub(super) fn new(call: Call, place: Place) -> Self {
+    /// Takes the call, and the index of the epoch that writes to the same path raise.
+    pub(super) fn new(call: Call, epoch_index: EpochIndex) -> Self {
         let route = &call.context.route;
         let lifetime = Lifetime { fresh: route.cache, grace: route.stale_if_error };
         let (directives, key) = (Directives::of(&call.headers), Key::of(&call));
-        Self { call, directives, key, place, lifetime }
+        Self { call, directives, key, epoch_index, lifetime }
     }
 
-    /// A part is not the whole, a body may change what is asked, and some conditions are only Zoho's to judge.
-    pub(super) fn is_plain(&self) -> bool {
-        let not_ours = [header::RANGE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
+    /// Whether the cache can answer: not a partial read, not a read with a body, which may change the answer, and not one
+    /// with conditions that only Zoho can check.
+    pub(super) fn is_cacheable(&self) -> bool {
+        let for_zoho = [header::RANGE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
         let empty = matches!(&self.call.payload, Payload::Held { bytes, trailers: None } if bytes.is_empty());
-        empty && !not_ours.iter().any(|name| self.call.headers.contains_key(name))
+        empty && !for_zoho.iter().any(|name| self.call.headers.contains_key(name))
     }
 
-    /// The call as others can share its answer.
-    pub(super) fn shared(&self) -> Call {
-        let mut call = self.own();
-        // The caller's validators are ours to answer; Zoho is asked for the whole.
+    /// The call in the form whose answer other reads can share.
+    pub(super) fn shared_call(&self) -> Call {
+        let mut call = self.own_call();
+        // The cache checks the caller's validators; Zoho is asked for the complete answer.
         call.headers.remove(header::IF_NONE_MATCH);
         call.headers.remove(header::IF_MODIFIED_SINCE);
-        // Compressed it could not be told from a failure, nor be served to everybody.
+        // A failure in a compressed answer could not be seen, and not every caller could read the answer.
         call.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         call
     }
 
-    /// The call as it came: what is plain has no body.
-    pub(super) fn own(&self) -> Call {
+    /// The call as it came; a cacheable read has no body.
+    pub(super) fn own_call(&self) -> Call {
         self.call.without_body()
     }
 
-    /// What a call of one's own brought.
-    pub(super) fn brought(&self, brought: Option<Brought>, why: &str) -> Result<Response<Body>, Refusal> {
-        match brought {
-            Some(Brought::Found(kept)) => Ok(self.hit(&kept)),
-            Some(Brought::Good { kept, stored, summary }) => {
+    /// The answer from the read's own call; `fetched` is `None` if that call panicked.
+    pub(super) fn answer(&self, fetched: Option<Fetched>, why: &str) -> Result<Response<Body>, Refusal> {
+        match fetched {
+            Some(Fetched::Cached(answer)) => Ok(self.hit(&answer)),
+            Some(Fetched::New { answer, stored, summary }) => {
                 let stored = if stored { "; stored" } else { "" };
-                let mut response = self.served(&kept, &format!("fwd={why}{stored}"), CacheOutcome::Miss);
-                kept.tell_limits(response.headers_mut());
+                let mut response = self.served(&answer, &format!("fwd={why}{stored}"), CacheOutcome::Miss);
+                answer.add_limits(response.headers_mut());
                 summary.map(|summary| response.extensions_mut().insert(summary));
                 Ok(response)
             }
-            Some(Brought::Other(outcome)) => {
+            Some(Fetched::Other(outcome)) => {
                 (*outcome).map(|response| marked(response, &format!("fwd={why}"), CacheOutcome::Miss))
             }
             None => Err(Refusal::from(Cause::Internal).of(&self.call.context)),
         }
     }
 
-    pub(super) fn hit(&self, kept: &CachedResponse) -> Response<Body> {
-        self.served(kept, &format!("hit; ttl={}", kept.ttl()), CacheOutcome::Hit)
+    pub(super) fn hit(&self, answer: &CachedResponse) -> Response<Body> {
+        self.served(answer, &format!("hit; ttl={}", answer.ttl()), CacheOutcome::Hit)
     }
 
-    pub(super) fn served(&self, kept: &CachedResponse, how: &str, outcome: CacheOutcome) -> Response<Body> {
+    /// The answer of another read's call.
+    pub(super) fn collapsed(&self, answer: &CachedResponse, why: &str) -> Response<Body> {
+        self.served(answer, &format!("fwd={why}; collapsed"), CacheOutcome::Collapsed)
+    }
+
+    pub(super) fn served(&self, answer: &CachedResponse, how: &str, outcome: CacheOutcome) -> Response<Body> {
         let head_only = self.call.method == Method::HEAD;
-        let mut response = marked(kept.serve(&self.call.headers, head_only), how, outcome);
+        let mut response = marked(answer.serve(&self.call.headers, head_only), how, outcome);
         let (account, route) = self.call.context.names();
         response.extensions_mut().insert(RequestSummary { account, route, waited: None });
         response
     }
 
-    /// Nobody brought an answer within the time that one's own call would have had.
-    pub(super) fn overdue(&self) -> Refusal {
-        let log = "the call that was shared brought no answer in time".to_owned();
+    /// The shared call was not answered within the time that the read's own call would have had.
+    pub(super) fn timed_out(&self) -> Refusal {
+        let log = "the shared call was not answered in time".to_owned();
         let fault = fault(&self.call.context, "http_response_timeout", log);
         Refusal::from(Cause::UpstreamTimeout(fault)).of(&self.call.context)
     }
 }
 
-/// Zoho's answer broke off while it was read, and nothing of it has reached a caller.
+/// Zoho's answer ended early, and no part of it has reached a caller.
 pub(super) fn broken(context: &CallContext, error: &BodyError) -> Refusal {
     let log = error.to_string();
     let cause = match error {
@@ -127,7 +133,7 @@ fn fault(context: &CallContext, error: &'static str, log: String) -> UpstreamFau
     UpstreamFault { error, server, log, before_the_call: false, proxy: None }
 }
 
-/// `Cache-Status` (RFC 9211): ours stands behind those of caches nearer to Zoho.
+/// Adds `Cache-Status` (RFC 9211), after those of caches nearer to Zoho.
 pub(super) fn marked(mut response: Response<Body>, how: &str, outcome: CacheOutcome) -> Response<Body> {
     if let Ok(value) = HeaderValue::from_str(&format!("zoho-gateway; {how}")) {
         response.headers_mut().append(CACHE_STATUS, value);

@@ -1,4 +1,4 @@
-//! What RFC 9111, 9110, 9211 and 5861 say, case by case: what is kept, what is asked, what is answered.
+//! The rules of RFC 9111, 9110, 9211 and 5861, case by case.
 
 use std::{
     sync::{
@@ -21,14 +21,14 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// CachedResponse for a minute, and for an hour more when Zoho cannot be asked.
+/// Answers are fresh for a minute, and usable for an hour more when Zoho cannot answer.
 const FRESH: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(3600);
 
 const BODY: &str = r#"{"code":"200","sharedUsers":[]}"#;
 const MODIFIED: &str = "Sun, 22 Nov 2026 10:00:00 GMT";
 
-/// How the second read finds Zoho.
+/// The state of Zoho at the second read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Zoho {
     Up,
@@ -44,20 +44,20 @@ enum Zoho {
     Scopeless,
 }
 
-/// One row: a first read, a while, and a second read.
+/// One case: a first read, some time, and a second read.
 struct Case {
-    /// What the first answer says beside its body.
+    /// The fields of the first answer.
     answer: &'static [(&'static str, &'static str)],
-    /// What the first read says.
+    /// The fields of the first read.
     first: &'static [(&'static str, &'static str)],
     /// Seconds in between.
     age: u64,
     zoho: Zoho,
     method: Method,
-    /// What the second read says.
+    /// The fields of the second read.
     second: &'static [(&'static str, &'static str)],
     status: u16,
-    /// `Cache-Status` of its answer, behind "zoho-gateway; ". Of a refusal, its problem.
+    /// `Cache-Status` of the second answer, after "zoho-gateway; "; of a rejection, the problem's name.
     told: &'static str,
 }
 
@@ -83,7 +83,7 @@ macro_rules! case {
 fn cases() -> Vec<Case> {
     use Zoho::{Down, Locked, Scopeless, Silent, Without};
     vec![
-        // Freshness (RFC 9111 section 4.2): the operator's span, whatever Zoho says.
+        // Freshness (RFC 9111 section 4.2): the operator's lifetime, whatever Zoho says.
         case! {},
         case! { age: 0, told: "hit; ttl=60" },
         case! { age: 59, told: "hit; ttl=1" },
@@ -93,7 +93,7 @@ fn cases() -> Vec<Case> {
         case! { answer: &[("cache-control", "no-store")] },
         case! { answer: &[("cache-control", "private, max-age=0, must-revalidate")] },
         case! { answer: &[("expires", "0")] },
-        // An answer that was old when it came (section 4.2.3).
+        // An answer that was old at its arrival (section 4.2.3).
         case! { answer: &[("age", "20")], told: "hit; ttl=30" },
         case! { answer: &[("age", "50")], told: "fwd=stale; stored" },
         // no-cache (section 5.2.1.4), and Pragma without Cache-Control (section 5.4).
@@ -156,7 +156,7 @@ fn cases() -> Vec<Case> {
         case! { answer: &[], second: &[("if-modified-since", MODIFIED)] },
         case! { second: &[("if-match", "\"v1\"")], told: "fwd=bypass" },
         case! { second: &[("if-unmodified-since", MODIFIED)], told: "fwd=bypass" },
-        // A part is never served or kept (section 3.3).
+        // A part is never served or stored (section 3.3).
         case! { second: &[("range", "bytes=0-1")], told: "fwd=bypass" },
         case! { first: &[("range", "bytes=0-1")], told: "fwd=uri-miss; stored" },
         // Vary (section 4.1).
@@ -168,15 +168,15 @@ fn cases() -> Vec<Case> {
         case! { answer: &[("vary", "Accept-Encoding, Authorization, Cookie")], second: &[("accept-encoding", "gzip"), ("cookie", "a=1")] },
         case! { second: &[("accept", "application/json+large")], told: "fwd=uri-miss; stored" },
         case! { second: &[("authorization", "Bearer another-key")] },
-        // Compressed all the same.
+        // Compressed although compression was not requested.
         case! { answer: &[("content-encoding", "gzip")], told: "fwd=uri-miss" },
         // HEAD (section 4, RFC 9110 section 9.3.2).
         case! { method: Method::HEAD },
         case! { method: Method::HEAD, second: &[("if-none-match", "\"v1\"")], status: 304 },
         case! { method: Method::HEAD, age: 60, told: "fwd=stale" },
-        // Caches nearer to Zoho stand before us (RFC 9211 section 2).
+        // Caches nearer to Zoho come first (RFC 9211 section 2).
         case! { answer: &[("cache-status", "edge; hit")], told: "hit; ttl=50" },
-        // Zoho cannot be asked (section 4.2.4, RFC 5861 section 4).
+        // Zoho cannot answer (section 4.2.4, RFC 5861 section 4).
         case! { zoho: Locked },
         case! { zoho: Locked, age: 70, told: "hit; ttl=-10; detail=stale-if-error" },
         case! { zoho: Silent, age: 70, told: "fwd=stale; ttl=-10; detail=stale-if-error" },
@@ -205,7 +205,7 @@ fn cases() -> Vec<Case> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rfcs_case_by_case() {
+async fn follows_the_rfcs() {
     let cases = cases();
     assert!(cases.len() >= 100, "{}", cases.len());
     for (number, case) in cases.into_iter().enumerate() {
@@ -231,7 +231,7 @@ async fn the_rfcs_case_by_case() {
         let statuses: Vec<_> = statuses.map(|status| status.to_str().unwrap()).collect();
         assert_eq!(statuses.last(), Some(&format!("zoho-gateway; {told}").as_str()), "{name}");
         assert_eq!(statuses.len(), 1 + usize::from(answer.contains(&("cache-status", "edge; hit"))), "{name}");
-        // What comes of the store says how old it is.
+        // An answer from the store has an age.
         assert_eq!(response.headers().contains_key(header::AGE), from_the_store(told), "{name}");
         assert!(told.contains("fwd") || told.contains("stale-if-error") || asked == 0, "{name}: {asked} calls");
         if zoho == Zoho::Up && status == 200 {

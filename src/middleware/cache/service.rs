@@ -1,4 +1,4 @@
-//! Answers a read from the cache, or asks Zoho and keeps the answer.
+//! Answers a read from the cache, or asks Zoho and stores the answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,11 +9,11 @@ use tokio::{
 };
 
 use super::{
-    answers::{Answers, Ended, Failure},
-    cached_response::Circumstances,
-    collapse::{Followed, Joined, SharedCalls},
+    answers::{Answers, CallResult, StaleReason},
+    cached_response::StoreContext,
+    collapse::{FollowResult, Joined, SharedCalls},
     key::Key,
-    read::{Brought, Read, marked},
+    read::{Fetched, Read, marked},
 };
 use crate::{
     call::{CacheOutcome, Call},
@@ -24,18 +24,18 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// The kept answers, and the calls under way for new ones.
+/// The stored answers, and the calls in progress for new ones.
 #[derive(Debug)]
 pub struct Cache {
     answers: Arc<Answers>,
     /// By key and epoch.
-    calls: SharedCalls<(Key, u64), Ended>,
+    calls: SharedCalls<(Key, u64), CallResult>,
     timeout: Duration,
 }
 
 impl Cache {
-    /// Keeps up to `max_bytes`. A caller that shares another's call waits as long as for its own: for a slot until its
-    /// deadline, and then for an answer at most `timeout`.
+    /// Stores up to `max_bytes`. A read that shares a call waits as long as for its own: until its deadline for a slot, and
+    /// then at most `timeout` for the answer.
     pub fn layer(max_bytes: u64, timeout: Duration, metrics: Arc<Metrics>) -> MiddlewareLayer<Self> {
         let answers = Arc::new(Answers::new(max_bytes, metrics));
         MiddlewareLayer::new(Self { answers, calls: SharedCalls::new(), timeout })
@@ -53,8 +53,8 @@ impl<S: Inner<Call>> Middleware<Call, S> for Cache {
             return Box::pin(async move {
                 let outcome = executed.await;
                 match &outcome {
-                    // Also a report of failure: half of it may be executed. Behind a server's error it may go on.
-                    Ok(response) if !response.status().is_server_error() => write.settled(),
+                    // Also after a reported failure: a part may be executed. After a server error, Zoho may continue.
+                    Ok(response) if !response.status().is_server_error() => write.done(),
                     Ok(_) | Err(_) => drop(write),
                 }
                 outcome
@@ -66,123 +66,123 @@ impl<S: Inner<Call>> Middleware<Call, S> for Cache {
         let (cache, inner) = (Arc::clone(self), inner.clone());
         Box::pin(async move {
             let outcome = cache.read(call, inner).await;
-            let told = match &outcome {
+            let counted = match &outcome {
                 Ok(response) => response.extensions().get::<CacheOutcome>().copied(),
                 Err(refusal) if matches!(*refusal.cause, Cause::NotCached) => Some(CacheOutcome::NotCached),
                 Err(_) => None,
             };
-            cache.answers.metrics.cache(told.unwrap_or(CacheOutcome::Miss));
+            cache.answers.metrics.cache(counted.unwrap_or(CacheOutcome::Miss));
             outcome
         })
     }
 }
 
 impl Cache {
-    async fn read(self: &Arc<Self>, call: Call, mut inner: impl Inner<Call>) -> Result<Response<Body>, Refusal> {
-        let place = self.answers.epochs.place(&call);
-        let read = Read::new(call, place);
+    async fn read(&self, call: Call, mut inner: impl Inner<Call>) -> Result<Response<Body>, Refusal> {
+        let epoch_index = self.answers.epochs.index(&call);
+        let read = Read::new(call, epoch_index);
         let directives = read.directives;
-        if directives.no_store || !read.is_plain() {
-            if directives.only_if_cached {
-                return Err(Refusal::from(Cause::NotCached).of(&read.call.context));
-            }
-            let response = inner.call(read.call).await?;
-            return Ok(marked(response, "fwd=bypass", CacheOutcome::Bypass));
-        }
-        let (kept, why) = self.answers.look(&read).await;
-        if let (Some(kept), None) = (&kept, why) {
-            return Ok(read.hit(kept));
+        let bypass = directives.no_store || !read.is_cacheable();
+        let (stored, why) = if bypass { (None, None) } else { self.answers.lookup(&read).await };
+        if let (Some(answer), None) = (&stored, why) {
+            return Ok(read.hit(answer));
         }
         if directives.only_if_cached {
             return Err(Refusal::from(Cause::NotCached).of(&read.call.context));
         }
+        if bypass {
+            let response = inner.call(read.call).await?;
+            return Ok(marked(response, "fwd=bypass", CacheOutcome::Bypass));
+        }
         let outcome = self.ask(&read, inner, why.unwrap_or("uri-miss")).await;
-        let Some(failure) = Failure::of(&outcome) else { return outcome };
-        let Some(mut stale) = self.answers.excuse(&read, kept, &failure).await else { return outcome };
+        let Some(reason) = StaleReason::of(&outcome) else { return outcome };
+        let Some(mut stale) = self.answers.serve_stale(&read, stored, &reason).await else { return outcome };
         if let Ok(failed) = outcome {
-            // That call did spend a slot.
+            // The failed call did use a slot.
             let limits = failed.headers().iter().filter(|(name, _)| ratelimit::FIELDS.contains(name));
             stale.headers_mut().extend(limits.map(|(name, value)| (name.clone(), value.clone())));
         }
         Ok(stale)
     }
 
-    /// Asks Zoho, by a call of its own or one that it shares.
-    async fn ask(
-        self: &Arc<Self>,
-        read: &Read,
-        mut inner: impl Inner<Call>,
-        why: &str,
-    ) -> Result<Response<Body>, Refusal> {
+    /// Asks Zoho, with a call of its own or a shared one.
+    async fn ask(&self, read: &Read, mut inner: impl Inner<Call>, why: &str) -> Result<Response<Body>, Refusal> {
         let missed = |response| marked(response, &format!("fwd={why}"), CacheOutcome::Miss);
-        let deadline = read.call.deadline;
         if read.call.method != Method::GET {
-            return inner.call(read.own()).await.map(missed);
+            return inner.call(read.own_call()).await.map(missed);
         }
-        let mut turn = None;
+        if read.directives.want_own_call(read.lifetime) {
+            let (_, fetched) = self.answers.fetch(read.shared_call(), self.store_context(read), inner).await;
+            return read.answer(Some(fetched), why);
+        }
+        let deadline = read.call.deadline;
+        let mut permit = None;
         loop {
-            let shared = read.shared();
-            let epoch = self.answers.epochs.now(read.place);
-            let circumstances = Circumstances {
-                request: read.call.headers.clone(),
-                epoch,
-                lifetime: read.lifetime,
-                patience: self.timeout,
-            };
-            if read.directives.want_an_own_answer(read.lifetime) {
-                let (_, brought) = self.answers.fetch(read.key.clone(), read.place, shared, circumstances, inner).await;
-                return read.brought(Some(brought), why);
-            }
-            let make = {
-                let (answers, key, place, directives) =
-                    (Arc::clone(&self.answers), read.key.clone(), read.place, read.directives);
-                let inner = inner.clone();
-                move |queue_status| async move {
-                    // Between the look and the start of this call another one may have ended.
-                    if let Some(kept) = answers.get(&key, &circumstances).await
-                        && directives.accept(kept.age(), kept.lifetime)
-                    {
-                        return (Ended::CachedResponse(Arc::clone(&kept)), Brought::Found(kept));
-                    }
-                    answers.fetch(key, place, shared.observed(queue_status), circumstances, inner).await
-                }
-            };
-            let follower = match self.calls.join((read.key.clone(), epoch), make) {
-                Joined::Leader(outcome, _follower) => return read.brought(outcome.await.ok(), why),
+            let follower = match self.join(read, inner.clone()) {
+                Joined::Leader(outcome, _follower) => return read.answer(outcome.await.ok(), why),
                 Joined::Follower(follower) => follower,
             };
             match follower.wait(deadline, self.timeout).await {
-                Followed::Ended(Ended::CachedResponse(kept))
-                    if kept.answers(&read.call.headers) && read.directives.accept(kept.age(), kept.lifetime) =>
+                FollowResult::Ended(CallResult::Cached(answer))
+                    if answer.answers(&read.call.headers) && read.directives.accept(answer.age(), answer.lifetime) =>
                 {
-                    let mut response = read.served(&kept, &format!("fwd={why}; collapsed"), CacheOutcome::Collapsed);
-                    kept.tell_limits(response.headers_mut());
+                    let mut response = read.collapsed(&answer, why);
+                    answer.add_limits(response.headers_mut());
                     return Ok(response);
                 }
-                // Another read tries next; one that has an answer to fall back on does not wait for that.
-                Followed::Ended(Ended::Failed { passing, turns }) => {
-                    if passing && let Some(response) = self.answers.excuse(read, None, &Failure::of_another()).await {
+                // Another read makes the next call; a read with a stale answer does not wait for it.
+                FollowResult::Ended(CallResult::Failed { passing, next_caller }) => {
+                    let reason = StaleReason::of_shared_call();
+                    if passing && let Some(response) = self.answers.serve_stale(read, None, &reason).await {
                         return Ok(response);
                     }
-                    if turn.is_none() {
-                        turn = self.turn(turns, deadline).await;
+                    if permit.is_none() {
+                        permit = self.permit(next_caller, deadline).await;
                     }
-                    // The read that had the turn before may have brought an answer.
-                    if let (Some(kept), None) = self.answers.look(read).await {
-                        return Ok(read.served(&kept, &format!("fwd={why}; collapsed"), CacheOutcome::Collapsed));
+                    // The read that had the permit before may have brought an answer.
+                    if let (Some(answer), None) = self.answers.lookup(read).await {
+                        return Ok(read.collapsed(&answer, why));
                     }
                 }
-                Followed::Ended(Ended::CachedResponse(_)) | Followed::Broken => {}
-                // Its own call gets the answer for a caller that does not wait.
-                Followed::Unslotted | Followed::Ended(Ended::Unfit) => return inner.call(read.own()).await.map(missed),
-                Followed::Overdue => return Err(read.overdue()),
+                FollowResult::Ended(CallResult::Cached(_)) | FollowResult::Broken => {}
+                // The read's own call gets the right answer for a caller that does not wait.
+                FollowResult::NoSlot | FollowResult::Ended(CallResult::NotShareable) => {
+                    return inner.call(read.own_call()).await.map(missed);
+                }
+                FollowResult::TimedOut => return Err(read.timed_out()),
             }
         }
     }
 
-    /// A turn to make the call, or `None` when it is time to follow the read that has the turn.
-    async fn turn(&self, turns: Arc<Semaphore>, deadline: Instant) -> Option<OwnedSemaphorePermit> {
+    /// Follows the call of an identical read, or starts a call that others can follow.
+    fn join(&self, read: &Read, inner: impl Inner<Call>) -> Joined<CallResult, Fetched> {
+        let (answers, context) = (Arc::clone(&self.answers), self.store_context(read));
+        let (call, directives) = (read.shared_call(), read.directives);
+        self.calls.join((context.key.clone(), context.epoch), move |queue_status| async move {
+            // Another call may have ended between the lookup and this one.
+            if let Some(answer) = answers.get(&context).await
+                && directives.accept(answer.age(), answer.lifetime)
+            {
+                return (CallResult::Cached(Arc::clone(&answer)), Fetched::Cached(answer));
+            }
+            answers.fetch(Call { queue_status, ..call }, context, inner).await
+        })
+    }
+
+    fn store_context(&self, read: &Read) -> StoreContext {
+        StoreContext {
+            key: read.key.clone(),
+            epoch_index: read.epoch_index,
+            request: read.call.headers.clone(),
+            epoch: self.answers.epochs.now(read.epoch_index),
+            lifetime: read.lifetime,
+            read_timeout: self.timeout,
+        }
+    }
+
+    /// The permit to make the next call, or `None` when it is time to follow the read that has it.
+    async fn permit(&self, next_caller: Arc<Semaphore>, deadline: Instant) -> Option<OwnedSemaphorePermit> {
         let until = if clock::now() < deadline { deadline } else { deadline + self.timeout };
-        tokio::time::timeout_at(until, turns.acquire_owned()).await.ok()?.ok()
+        tokio::time::timeout_at(until, next_caller.acquire_owned()).await.ok()?.ok()
     }
 }

@@ -1,6 +1,6 @@
 //! The cache in front of a Zoho that counts its calls.
 
-mod flights;
+mod shared_calls;
 mod writes;
 
 use std::{
@@ -33,7 +33,7 @@ type Service = BoxCloneSyncService<Call, Response<Body>, Refusal>;
 
 const GOOD: &str = r#"{"code":"200","sharedUsers":[]}"#;
 
-/// A cache before a Zoho that takes 100 ms and answers with the count of its calls in `X-Call`.
+/// A cache in front of a Zoho that takes 100 ms and gives the number of the call in `X-Call`.
 fn cache(body: &'static str) -> (Service, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
@@ -85,35 +85,35 @@ async fn a_repeated_read_is_answered_without_a_call() {
     let (cache, calls) = cache(GOOD);
     let first = ask(&cache, get("/a?x=1", &[])).await;
     assert_eq!(status(&first), "zoho-gateway; fwd=uri-miss; stored");
-    assert_eq!(first.headers()["ratelimit"], "x", "this one did spend a slot");
+    assert_eq!(first.headers()["ratelimit"], "x", "this call used a slot");
     tokio::time::advance(Duration::from_secs(10)).await;
     let second = ask(&cache, get("/a?x=1", &[])).await;
     assert_eq!(status(&second), "zoho-gateway; hit; ttl=50");
     assert_eq!(second.headers()[header::AGE], "10");
     assert_eq!(second.headers()["x-call"], "1");
-    assert!(!second.headers().contains_key("ratelimit"), "it speaks of the moment of the call");
+    assert!(!second.headers().contains_key("ratelimit"), "it describes the time of the call");
     assert_eq!(second.into_body().collect().await.unwrap().to_bytes(), GOOD);
     tokio::time::advance(Duration::from_secs(50)).await;
     assert_eq!(status(&ask(&cache, get("/a?x=1", &[])).await), "zoho-gateway; fwd=stale; stored");
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
-/// `Cache-Status` says `stored` only of what later reads can have (RFC 9211 section 2.5).
+/// `Cache-Status` says `stored` only if later reads can have the answer (RFC 9211 section 2.5).
 #[tokio::test(start_paused = true)]
-async fn what_there_is_no_room_for_is_not_said_to_be_stored() {
-    let cramped = Cache::layer(100, Duration::from_secs(60), Arc::new(Metrics::new()));
+async fn an_answer_too_large_for_the_store_is_not_called_stored() {
+    let small = Cache::layer(100, Duration::from_secs(60), Arc::new(Metrics::new()));
     let zoho = service_fn(|_: Call| {
         let answer: BoxFuture<_, _> = Box::pin(async { Ok(Response::new(Body::full(GOOD))) });
         answer
     });
-    let cache: Service = BoxCloneSyncService::new(cramped.layer(zoho));
+    let cache: Service = BoxCloneSyncService::new(small.layer(zoho));
     for _ in 0..2 {
         assert_eq!(status(&ask(&cache, get("/a", &[])).await), "zoho-gateway; fwd=uri-miss");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_write_has_overtaken_is_not_said_to_be_stored() {
+async fn an_answer_from_before_a_write_is_not_called_stored() {
     let (cache, _) = cache(GOOD);
     let read = tokio::spawn({
         let cache = cache.clone();
@@ -125,7 +125,11 @@ async fn what_a_write_has_overtaken_is_not_said_to_be_stored() {
     write.abort();
     assert!(write.await.unwrap_err().is_cancelled());
     assert_eq!(status(&read.await.unwrap()), "zoho-gateway; fwd=uri-miss");
-    assert_eq!(status(&ask(&cache, get("/a", &[])).await), "zoho-gateway; fwd=uri-miss", "the write may still go on");
+    assert_eq!(
+        status(&ask(&cache, get("/a", &[])).await),
+        "zoho-gateway; fwd=uri-miss",
+        "Zoho may still execute the write"
+    );
     tokio::time::advance(seconds(61)).await;
     assert_eq!(status(&ask(&cache, get("/a", &[])).await), "zoho-gateway; fwd=uri-miss; stored");
 }
@@ -141,7 +145,7 @@ async fn identical_reads_share_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_shared_call_outlives_the_caller_who_started_it() {
+async fn a_shared_call_continues_when_its_caller_leaves() {
     let (cache, calls) = cache(GOOD);
     let first = tokio::spawn({
         let cache = cache.clone();
@@ -154,17 +158,17 @@ async fn the_shared_call_outlives_the_caller_who_started_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_not_handed_to_all_and_not_kept() {
+async fn a_failure_is_neither_shared_nor_stored() {
     let (cache, calls) = cache("refused");
     let began = clock::now();
     let reads: Vec<_> = (0..5).map(|_| cache.clone().oneshot(get("/a", &[]))).collect();
     assert!(futures_util::future::join_all(reads).await.iter().all(Result::is_err));
     assert_eq!(calls.load(Ordering::SeqCst), 5);
-    assert_eq!(clock::now() - began, Duration::from_millis(500), "each tried in its turn");
+    assert_eq!(clock::now() - began, Duration::from_millis(500), "one call after the other");
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_inside_a_200_are_not_kept() {
+async fn failures_inside_a_200_are_not_stored() {
     for body in [
         r#"{"response":{"errors":{"code":7024},"status":1}}"#,
         r#"{"error":[{"error_code":"x"}]}"#,
@@ -181,7 +185,7 @@ async fn failures_inside_a_200_are_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changes_the_answer_makes_it_another_read() {
+async fn whatever_may_change_the_answer_is_part_of_the_key() {
     let (cache, calls) = cache(GOOD);
     for call in [
         get("/a", &[]),
@@ -200,13 +204,13 @@ async fn what_changes_the_answer_makes_it_another_read() {
 async fn a_write_is_visible_to_the_very_next_read() {
     let (cache, calls) = cache(GOOD);
     ask(&cache, get("/a?startIndex=0", &[])).await;
-    // On its way when the write begins: its answer may be from before.
+    // In progress when the write begins, so its answer may be from before the write.
     let early = tokio::spawn({
         let cache = cache.clone();
         async move { ask(&cache, get("/a?startIndex=1", &[])).await }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    // Written in another way, by another login: the same thing at Zoho.
+    // Another spelling and another login, but the same resource at Zoho.
     ask(&cache, call(Method::PUT, "other", "/%61", &[])).await;
     early.await.unwrap();
     for target in ["/a?startIndex=0", "/a?startIndex=1"] {
@@ -216,7 +220,7 @@ async fn a_write_is_visible_to_the_very_next_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_callers_directives_are_followed() {
+async fn the_callers_directives_are_obeyed() {
     let (cache, calls) = cache(GOOD);
     let refused = cache.clone().oneshot(get("/a", &[("cache-control", "only-if-cached")])).await.unwrap_err();
     assert!(matches!(*refused.cause, Cause::NotCached));
@@ -234,7 +238,7 @@ async fn the_callers_directives_are_followed() {
         let response = ask(&cache, get("/a", &[("cache-control", directive)])).await;
         assert_eq!(status(&response).contains("hit"), hit, "{directive}");
         if directive == "min-fresh=31" {
-            break; // It was kept anew.
+            break; // The new answer was stored.
         }
     }
     for directive in ["no-cache", "max-age=0"] {
@@ -245,7 +249,7 @@ async fn the_callers_directives_are_followed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_with_a_body_is_not_kept() {
+async fn a_read_with_a_body_is_not_stored() {
     let (cache, calls) = cache(GOOD);
     for _ in 0..2 {
         let bytes = bytes::Bytes::from_static(b"startIndex=1");
@@ -273,7 +277,7 @@ async fn an_unchanged_answer_is_a_304() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_route_without_a_span_is_not_cached() {
+async fn a_route_without_a_lifetime_is_not_cached() {
     let (cache, calls) = cache(GOOD);
     for _ in 0..2 {
         let mut call = get("/a", &[]);
@@ -288,7 +292,7 @@ async fn a_route_without_a_span_is_not_cached() {
 // === Stale answers ===
 
 #[tokio::test(start_paused = true)]
-async fn in_an_outage_a_stale_answer_costs_one_attempt_for_all() {
+async fn in_an_outage_all_reads_share_one_attempt() {
     let grace = |mut call: Call| {
         Arc::make_mut(&mut call.context.route).stale_if_error = seconds(600);
         call
@@ -316,7 +320,7 @@ async fn in_an_outage_a_stale_answer_costs_one_attempt_for_all() {
         assert!(status(&response).contains("detail=stale-if-error"), "{response:?}");
     }
     assert_eq!(calls.load(Ordering::SeqCst), 2);
-    // A write is not excused, and what was kept before it excuses nothing any more.
+    // A write gets no stale answer, and after it no earlier answer is served.
     assert!(cache.clone().oneshot(grace(call(Method::PUT, "main", "/a", &[]))).await.is_err());
     assert!(cache.clone().oneshot(grace(get("/a", &[]))).await.is_err());
 }
@@ -324,7 +328,7 @@ async fn in_an_outage_a_stale_answer_costs_one_attempt_for_all() {
 // === The bound ===
 
 #[tokio::test(start_paused = true)]
-async fn no_more_is_kept_than_the_bound_allows() {
+async fn the_store_stays_within_its_bound() {
     let body: &'static str = Box::leak(format!(r#"{{"code":"200","x":"{}"}}"#, "x".repeat(100_000)).into_boxed_str());
     let (cache, calls) = cache(body);
     for number in 0..40 {

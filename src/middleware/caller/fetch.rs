@@ -1,8 +1,7 @@
 //! The keys that an issuer publishes.
 //!
-//! They are fetched at the start, every `refresh`, and at once when a token names one that is not there. Each issuer has one
-//! fetch at a time, so that a flood of tokens does not become a flood of fetches. What was fetched serves on when a later
-//! fetch fails.
+//! They are fetched at the start, every `refresh`, and at once when a token names an unknown key. Each issuer has one fetch
+//! at a time, so that a flood of tokens does not become a flood of fetches. When a fetch fails, the previous keys stay valid.
 
 use std::{
     sync::{Arc, Weak},
@@ -22,17 +21,17 @@ use crate::{
     upstream::{self, Client},
 };
 
-/// How long a fetch may take, and so how long a request waits for one.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a fetch may take, and therefore how long a request waits for it.
+pub(super) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Between two fetches for unknown keys: a caller that makes up key ids must not make the gateway fetch.
+/// The pause between two fetches for unknown keys, so that invented key ids do not cause a flood of fetches.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(30);
 
-/// After a fetch that failed: first this long, then each time twice as long.
+/// The pause after a failed fetch; each further failure doubles it.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
-/// The keys of one issuer, as far as they were fetched.
+/// The keys that one issuer publishes.
 #[derive(Debug)]
 pub(super) struct Published {
     /// The issuer, by its name in the configuration.
@@ -40,48 +39,48 @@ pub(super) struct Published {
     url: Uri,
     refresh: Duration,
     client: Client,
-    state: Mutex<State>,
+    state: Mutex<FetchState>,
     fetches: SingleFlight<(), ()>,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// `None` while none were ever had.
+struct FetchState {
+    /// `None` until the first successful fetch.
     keys: Option<Arc<KeySet>>,
-    /// What is wrong, since the last fetch failed.
-    trouble: Option<String>,
+    /// Why the last fetch failed; `None` if it succeeded.
+    last_error: Option<String>,
     /// Failed fetches in a row.
     failures: u32,
-    /// When a token last named a key that is not there and was fetched for.
-    asked_for_unknown: Option<Instant>,
+    /// When an unknown key last caused a fetch.
+    last_unknown_key: Option<Instant>,
 }
 
-/// A fetch under way.
+/// A fetch in progress.
 #[derive(Debug)]
 pub(super) struct Fetch(watch::Receiver<()>);
 
-/// Why there are no keys to hold a token to.
+/// Why there are no keys.
 #[derive(Debug)]
 pub(super) enum NoKeys {
-    /// They are being fetched.
-    Yet(Fetch),
-    /// They could not be had.
+    /// A fetch is in progress.
+    Pending(Fetch),
+    /// The last fetch failed.
     Unavailable {
-        /// Until they are fetched again.
+        /// The time until the next fetch.
         retry_after: Duration,
     },
 }
 
-/// What there is beyond the keys that somebody has looked at.
+/// Whether there are newer keys than a certain set.
 #[derive(Debug)]
-pub(super) enum Beyond {
-    /// Newer ones, which a fetch has brought since.
-    Newer,
-    /// A fetch, which may bring some.
-    Fetch(Fetch),
-    /// Nothing.
-    Nothing,
+pub(super) enum NewerKeys {
+    /// A fetch has brought newer keys.
+    Fetched,
+    /// A fetch in progress may bring newer keys.
+    Pending(Fetch),
+    /// There are none.
+    None,
 }
 
 impl Published {
@@ -98,68 +97,68 @@ impl Published {
         })
     }
 
-    /// The keys that are known, if any ever were.
+    /// The keys of the last successful fetch.
     pub(super) fn keys(self: &Arc<Self>) -> Result<Arc<KeySet>, NoKeys> {
         let state = self.state.lock();
-        match (&state.keys, self.under_way()) {
+        match (&state.keys, self.current_fetch()) {
             (Some(keys), _) => Ok(Arc::clone(keys)),
-            (None, Some(fetch)) => Err(NoKeys::Yet(fetch)),
-            // The first fetch may not have begun when the first token comes.
-            (None, None) if state.failures == 0 => Err(NoKeys::Yet(self.fetch())),
-            (None, None) => Err(NoKeys::Unavailable { retry_after: state.retry() }),
+            (None, Some(fetch)) => Err(NoKeys::Pending(fetch)),
+            // The first token may come before the first fetch.
+            (None, None) if state.failures == 0 => Err(NoKeys::Pending(self.fetch())),
+            (None, None) => Err(NoKeys::Unavailable { retry_after: state.retry_pause() }),
         }
     }
 
-    /// What there is for a token whose key is not among those that are `known`. They are fetched for its sake, unless they
-    /// were a moment ago.
-    pub(super) fn beyond(self: &Arc<Self>, known: &Arc<KeySet>) -> Beyond {
+    /// Whether there are newer keys than `known`, for a token whose key is not among these. Starts a fetch, unless an
+    /// unknown key caused one a moment ago.
+    pub(super) fn newer_than(self: &Arc<Self>, known: &Arc<KeySet>) -> NewerKeys {
         let mut state = self.state.lock();
         if state.keys.as_ref().is_some_and(|keys| !Arc::ptr_eq(keys, known)) {
-            return Beyond::Newer;
+            return NewerKeys::Fetched;
         }
-        if let Some(fetch) = self.under_way() {
-            return Beyond::Fetch(fetch);
+        if let Some(fetch) = self.current_fetch() {
+            return NewerKeys::Pending(fetch);
         }
         let now = clock::now();
-        if state.asked_for_unknown.is_some_and(|asked| now < asked + UNKNOWN_KEY_PAUSE) {
-            return Beyond::Nothing;
+        if state.last_unknown_key.is_some_and(|asked| now < asked + UNKNOWN_KEY_PAUSE) {
+            return NewerKeys::None;
         }
-        state.asked_for_unknown = Some(now);
-        tracing::info!(issuer = self.issuer, "a token names a key that is not known; the issuer's keys are fetched");
-        Beyond::Fetch(self.fetch())
+        state.last_unknown_key = Some(now);
+        tracing::info!(issuer = self.issuer, "a token names an unknown key; fetching the issuer's keys");
+        NewerKeys::Pending(self.fetch())
     }
 
-    /// How they stand; `ok` is good.
-    pub(super) fn standing(&self) -> String {
+    /// What is wrong with the keys; `ok` when nothing is.
+    pub(super) fn health(&self) -> String {
         let state = self.state.lock();
-        match (&state.trouble, &state.keys) {
-            (Some(trouble), _) => trouble.clone(),
+        match (&state.last_error, &state.keys) {
+            (Some(last_error), _) => last_error.clone(),
             (None, Some(_)) => "ok".to_owned(),
             (None, None) => "its keys are being fetched".to_owned(),
         }
     }
 
-    /// Fetches them for as long as it is polled.
+    /// Fetches the keys again and again.
     pub(super) async fn keep_fetching(self: Arc<Self>) {
-        // The first token may have been faster, and have had them fetched.
-        let mut under_way = match self.keys() {
-            Err(NoKeys::Yet(fetch)) => Some(fetch),
+        // The first token may have started the fetch already.
+        let mut fetch = match self.keys() {
+            Err(NoKeys::Pending(fetch)) => Some(fetch),
             Err(NoKeys::Unavailable { .. }) | Ok(_) => None,
         };
         loop {
-            if let Some(fetch) = under_way {
+            if let Some(fetch) = fetch {
                 fetch.ended().await;
             }
             let pause = {
                 let state = self.state.lock();
-                if state.failures == 0 { self.refresh } else { state.retry().min(self.refresh) }
+                if state.failures == 0 { self.refresh } else { state.retry_pause().min(self.refresh) }
             };
             tokio::time::sleep(pause).await;
-            under_way = Some(self.fetch());
+            fetch = Some(self.fetch());
         }
     }
 
-    fn under_way(&self) -> Option<Fetch> {
+    fn current_fetch(&self) -> Option<Fetch> {
         self.fetches.follow(&()).map(Fetch)
     }
 
@@ -171,7 +170,7 @@ impl Published {
 
     fn learn(&self, fetched: Result<KeySet, String>) {
         let (issuer, mut state) = (&self.issuer, self.state.lock());
-        // Before its first key an issuer is not heard yet; afterwards it has withdrawn them all.
+        // An empty set is an error at first; later it means that the issuer has withdrawn all keys.
         let fetched = match (&fetched, &state.keys) {
             (Ok(keys), None) if keys.is_empty() => Err("it publishes no key".to_owned()),
             _ => fetched,
@@ -179,51 +178,48 @@ impl Published {
         match fetched {
             Ok(keys) if keys.is_empty() => {
                 if state.keys.as_ref().is_some_and(|before| !before.is_empty()) {
-                    tracing::warn!(
-                        issuer,
-                        "the issuer publishes no key any more; none of its tokens is believed until it does"
-                    );
+                    tracing::warn!(issuer, "the issuer publishes no key; its tokens are rejected until it does");
                 }
-                state.trouble = Some("it publishes no key any more".to_owned());
+                state.last_error = Some("it no longer publishes a key".to_owned());
                 (state.keys, state.failures) = (Some(Arc::new(keys)), 0);
             }
             Ok(keys) => {
-                if state.trouble.take().is_some() || state.keys.is_none() {
-                    tracing::info!(issuer, keys = keys.len(), "the issuer's keys are known");
+                if state.last_error.take().is_some() || state.keys.is_none() {
+                    tracing::info!(issuer, keys = keys.len(), "fetched the issuer's keys");
                 }
                 (state.keys, state.failures) = (Some(Arc::new(keys)), 0);
             }
             Err(error) => {
                 state.failures = state.failures.saturating_add(1);
-                if state.trouble.as_ref() != Some(&error) {
-                    let so = match &state.keys {
-                        Some(_) => "those before go on",
-                        None => "its callers wait or hear issuer-unavailable",
+                if state.last_error.as_ref() != Some(&error) {
+                    let effect = match &state.keys {
+                        Some(_) => "the previous keys stay valid",
+                        None => "its callers wait or get issuer-unavailable",
                     };
-                    tracing::warn!(issuer, error, "an issuer's keys could not be had; {so}");
+                    tracing::warn!(issuer, error, "could not fetch an issuer's keys; {effect}");
                 }
-                state.trouble = Some(error);
+                state.last_error = Some(error);
             }
         }
     }
 }
 
-impl State {
-    /// How long after a failed fetch the next one goes.
-    fn retry(&self) -> Duration {
+impl FetchState {
+    /// The pause after a failed fetch.
+    fn retry_pause(&self) -> Duration {
         FIRST_RETRY.saturating_mul(1 << self.failures.saturating_sub(1).min(10)).min(LONGEST_RETRY)
     }
 }
 
 impl Fetch {
-    /// Resolves when the fetch has ended, whatever it brought.
+    /// Resolves when the fetch has ended, whether it succeeded or failed.
     pub(super) async fn ended(mut self) {
-        // Nothing is ever sent: the channel closes at the end.
+        // Nothing is ever sent; the channel closes at the end.
         while self.0.changed().await.is_ok() {}
     }
 }
 
-/// Does not own the issuer, so that the issuer's end ends the fetch.
+/// Fetches the keys. Does not own the issuer, so that dropping the issuer ends the fetch.
 async fn run(leader: Leader<(), ()>, client: Client, url: Uri, published: Weak<Published>) {
     let fetched = fetched(&client, &url).await;
     if let Some(published) = published.upgrade() {
@@ -238,7 +234,7 @@ async fn fetched(client: &Client, url: &Uri) -> Result<KeySet, String> {
     let mut request = Request::new(Body::default());
     *request.uri_mut() = url.clone();
     let max_body = usize::try_from(LONGEST_SET).unwrap_or(usize::MAX);
-    let fetch = upstream::Fetch { client, server, timeout: PATIENCE, max_body };
+    let fetch = upstream::Fetch { client, server, timeout: FETCH_TIMEOUT, max_body };
     let answer = fetch.send(request, |head| head.status == StatusCode::OK).await;
     let (head, body) = answer.map_err(|failure| failure.for_operators())?;
     // A redirect is not followed: only the configured URL is trusted.

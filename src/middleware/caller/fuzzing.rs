@@ -1,4 +1,4 @@
-//! Any token and any JWK Set: both are read as others read them, and nothing verifies but what a key signed.
+//! Any token and any JWK Set: both are read as other readers do, and only a real signature verifies.
 
 use std::{
     sync::LazyLock,
@@ -10,11 +10,11 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 use super::{
-    jwks::{ALGORITHMS, Choice, KeySet},
-    token::{Token, looks_like_one},
+    jwks::{ALGORITHMS, KeyChoice, KeySet},
+    token::{Token, as_jwt},
 };
 
-/// The only key whose private half is known here, its public half as a JWK names it, and a set of nothing else.
+/// The only key whose private part is known here, its public part as in a JWK, and a set with only this key.
 static OURS: LazyLock<(Ed25519KeyPair, String, KeySet)> = LazyLock::new(|| {
     let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a seed of 32 bytes");
     let x = base64url(pair.public_key().as_ref());
@@ -26,13 +26,13 @@ static OURS: LazyLock<(Ed25519KeyPair, String, KeySet)> = LazyLock::new(|| {
 const AUDIENCE: &str = "zoho-gateway";
 const NOW: u64 = 1_800_000_000;
 
-/// Reads a line with a token's header, one with its claims, and a JWK Set from there on. The token is signed here, so
-/// that what stands behind the signature is reached too.
+/// Reads a line with a token's header, a line with its claims, and the rest as a JWK Set. The token is signed here, so
+/// that the code after the signature check runs too.
 pub fn jwt(data: &[u8]) {
     let mut lines = data.splitn(3, |byte| *byte == b'\n');
     let (Some(header), Some(claims), Some(set)) = (lines.next(), lines.next(), lines.next()) else { return };
-    let whole = looks_like_one(header).and_then(|text| Token::read(text).ok());
-    assert!(!whole.is_some_and(|token| is_ours(&token)), "signed by nobody");
+    let whole = as_jwt(header).and_then(|text| Token::read(text).ok());
+    assert!(!whole.is_some_and(|token| is_ours(&token)), "nothing has signed it");
 
     let message = [base64url(header), base64url(claims)].join(".");
     let signature = base64url(OURS.0.sign(message.as_bytes()).as_ref());
@@ -54,13 +54,13 @@ pub fn jwt(data: &[u8]) {
 }
 
 fn is_ours(token: &Token<'_>) -> bool {
-    let Choice::Key(key) = OURS.2.choose(None, Algorithm::EdDSA) else { panic!("the one key") };
-    token.is_signed_by(key).is_ok()
+    let KeyChoice::Key(key) = OURS.2.choose(None, Algorithm::EdDSA) else { panic!("the one key") };
+    token.verify(key).is_ok()
 }
 
-/// To a reader that takes any JSON, header and claims say the same.
+/// A reader of any JSON reads the same header and claims.
 fn reads_the_same(token: &Token<'_>, header: &[u8], claims: &[u8]) {
-    // A number or a depth that it cannot hold may stand where nobody looks.
+    // It may fail at a number or a depth in a member that does not matter.
     let read = |json| serde_json::from_slice::<Value>(json).ok();
     let (Some(header), Some(claims)) = (read(header), read(claims)) else { return };
     assert_eq!(header["alg"], format!("{:?}", token.algorithm()));
@@ -68,18 +68,19 @@ fn reads_the_same(token: &Token<'_>, header: &[u8], claims: &[u8]) {
     assert!(header["crit"].is_null(), "{header}");
     assert_eq!((claims["iss"].as_str(), claims["sub"].as_str()), (token.issuer(), token.subject()));
 
-    let meant = match &claims["aud"] {
+    let for_us = match &claims["aud"] {
         Value::Array(several) => several.iter().any(|one| one == AUDIENCE),
         one => one == AUDIENCE,
     };
     let time = |name: &str| claims[name].as_f64();
     let expires_later = time("exp").is_some_and(|end| NOW as f64 - 30.0 < end);
     let began = ["nbf", "iat"].into_iter().filter_map(time).all(|begin| begin <= NOW as f64 + 30.0);
-    let taken = token.is_for(&[AUDIENCE.to_owned()], SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)).is_ok();
-    assert_eq!(taken, meant && expires_later && began, "{claims}");
+    let accepted =
+        token.check_claims(&[AUDIENCE.to_owned()], SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)).is_ok();
+    assert_eq!(accepted, for_us && expires_later && began, "{claims}");
 }
 
-/// A key that is chosen is there by that name and for that algorithm, and it verifies nothing that others signed.
+/// A chosen key has that name and fits that algorithm, and it does not verify what another key signed.
 fn chooses(token: &Token<'_>, set: &[u8]) {
     let Ok(keys) = KeySet::parse(set) else { return };
     let set: Value = serde_json::from_slice(set).expect("JSON");
@@ -88,11 +89,14 @@ fn chooses(token: &Token<'_>, set: &[u8]) {
     let id = token.key_id();
     for symmetric in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
         for id in [None, id] {
-            assert!(!matches!(keys.choose(id, symmetric), Choice::Key(_) | Choice::Several), "{symmetric:?} by {id:?}");
+            assert!(
+                !matches!(keys.choose(id, symmetric), KeyChoice::Key(_) | KeyChoice::Several),
+                "{symmetric:?} by {id:?}"
+            );
         }
     }
     for (name, algorithm) in ALGORITHMS {
-        let Choice::Key(key) = keys.choose(id, algorithm) else { continue };
+        let KeyChoice::Key(key) = keys.choose(id, algorithm) else { continue };
         let fits = |jwk: &Value| {
             let kind = match algorithm {
                 Algorithm::ES256 => jwk["kty"] == "EC" && jwk["crv"] == "P-256",
@@ -105,7 +109,7 @@ fn chooses(token: &Token<'_>, set: &[u8]) {
         };
         assert!(jwks.iter().any(fits), "{name} by {id:?}: {set}");
         let holds_ours = jwks.iter().any(|jwk| jwk["x"] == OURS.1);
-        assert!(holds_ours || token.is_signed_by(key).is_err(), "{set}");
+        assert!(holds_ours || token.verify(key).is_err(), "{set}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Issuers of tokens: whose tokens are believed, and by which keys.
+//! Issuers: whose tokens the gateway accepts, and the keys that verify them.
 
 use std::{
     collections::BTreeMap,
@@ -12,9 +12,9 @@ use jsonwebtoken::Algorithm;
 use tokio::task::JoinSet;
 
 use super::{
-    fetch::{Beyond, Fetch, NoKeys, PATIENCE, Published},
-    files::SetInFile,
-    jwks::{Choice, KeySet},
+    fetch::{FETCH_TIMEOUT, Fetch, NewerKeys, NoKeys, Published},
+    jwks::{KeyChoice, KeySet},
+    key_set_file::KeySetFile,
     token::Token,
 };
 use crate::{
@@ -24,16 +24,16 @@ use crate::{
     upstream::{self, Egress, ExtraRoots},
 };
 
-/// An issuer as it is configured.
+/// The configuration of an issuer.
 #[derive(Debug, Clone)]
 pub struct IssuerSettings {
-    /// What the configuration calls it.
+    /// Its name in the configuration.
     pub name: String,
-    /// Its tokens' `iss`, exactly.
+    /// The exact `iss` of its tokens.
     pub issuer: String,
-    /// Of which a token's `aud` has to hold one.
+    /// The audiences, one of which a token's `aud` must hold.
     pub audiences: Vec<String>,
-    /// What its tokens may be signed by.
+    /// The algorithms that its tokens may use.
     pub algorithms: Vec<Algorithm>,
     /// Where its keys are.
     pub keys: KeySource,
@@ -42,18 +42,18 @@ pub struct IssuerSettings {
 /// Where an issuer's keys are.
 #[derive(Debug, Clone)]
 pub enum KeySource {
-    /// It publishes them there.
+    /// The issuer publishes them.
     Url {
-        /// https, or http on this machine.
+        /// Their address: https, or http on this machine.
         url: Uri,
         /// Trusted roots in addition to the public ones.
         extra_roots: ExtraRoots,
         /// How often they are fetched.
         refresh: Duration,
     },
-    /// They stand in a file.
+    /// A file holds them.
     File {
-        /// Which one.
+        /// Its path.
         path: PathBuf,
         /// What it held when the configuration was read.
         keys: KeySet,
@@ -64,7 +64,7 @@ pub enum KeySource {
 #[derive(Debug, Clone, Default)]
 pub struct Issuers(Arc<BTreeMap<String, Issuer>>);
 
-/// One issuer and the keys that are known of it.
+/// An issuer and its known keys.
 #[derive(Debug)]
 pub(super) struct Issuer {
     name: String,
@@ -76,21 +76,21 @@ pub(super) struct Issuer {
 #[derive(Debug)]
 enum Keys {
     Published(Arc<Published>),
-    InFile(SetInFile),
+    InFile(KeySetFile),
 }
 
-/// What an issuer has to say to a token.
+/// The result of checking a token.
 #[derive(Debug)]
-pub(super) enum KeyChoice {
-    /// It is good.
+pub(super) enum TokenCheck {
+    /// The token is valid.
     Good,
-    /// It is not.
+    /// The token is invalid.
     Bad(BadToken),
-    /// That will be known once this fetch has ended.
-    Later(Fetch),
-    /// That cannot be known as long as there are no keys.
+    /// Unknown until this fetch of keys has ended.
+    Pending(Fetch),
+    /// Unknown, because there are no keys.
     Unavailable {
-        /// Until they are fetched again.
+        /// The time until the next fetch.
         retry_after: Duration,
     },
 }
@@ -98,7 +98,7 @@ pub(super) enum KeyChoice {
 // === impl Issuers ===
 
 impl Issuers {
-    /// With the keys that stand in files; the others are yet to be fetched, by the way of `egress`.
+    /// The issuers, with the keys from files. Other keys are fetched later, through `egress`.
     #[must_use]
     pub fn new(settings: Vec<IssuerSettings>, egress: &Egress, metrics: &Arc<Metrics>) -> Self {
         let issuer = |IssuerSettings { name, issuer, audiences, algorithms, keys }| {
@@ -106,26 +106,26 @@ impl Issuers {
                 KeySource::Url { url, extra_roots, refresh } => Keys::Published(Published::new(
                     &name,
                     url,
-                    upstream::client(upstream::tls(&extra_roots), egress, PATIENCE),
+                    upstream::client(upstream::tls(&extra_roots), egress, FETCH_TIMEOUT),
                     refresh,
                     metrics,
                 )),
-                KeySource::File { path, keys } => Keys::InFile(SetInFile::new(&name, path, keys)),
+                KeySource::File { path, keys } => Keys::InFile(KeySetFile::new(&name, path, keys)),
             };
             (issuer, Issuer { name, audiences, algorithms, keys })
         };
         Self(Arc::new(settings.into_iter().map(issuer).collect()))
     }
 
-    /// Whether no token is ever believed.
+    /// Whether no issuer is configured, so that no token is accepted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How each stands, by its name in the configuration; `ok` is good.
-    pub fn standings(&self) -> impl Iterator<Item = (&str, String)> {
-        self.0.values().map(|issuer| (issuer.name(), issuer.keys.standing()))
+    /// The health of each issuer's keys, by its name in the configuration; `ok` when they are usable.
+    pub fn health(&self) -> impl Iterator<Item = (&str, String)> {
+        self.0.values().map(|issuer| (issuer.name(), issuer.keys.health()))
     }
 
     pub(super) fn of(&self, iss: &str) -> Option<&Issuer> {
@@ -135,8 +135,8 @@ impl Issuers {
     /// Reads the files again.
     pub(super) fn reread(&self) {
         for issuer in self.0.values() {
-            if let Keys::InFile(set) = &issuer.keys {
-                set.reread();
+            if let Keys::InFile(file) = &issuer.keys {
+                file.reread();
             }
         }
     }
@@ -150,7 +150,7 @@ pub async fn fetch_keys(issuers: Issuers, shutdown: Shutdown) {
             fetching.spawn(Arc::clone(published).keep_fetching());
         }
     }
-    // Those who are still fetching end with the set.
+    // Dropping the set ends the tasks.
     shutdown.draining().await;
 }
 
@@ -161,29 +161,29 @@ impl Issuer {
         &self.name
     }
 
-    /// Judges a token that says it is of this issuer. What is wrong with its claims is told before its key is looked for,
-    /// so that an old token does not make the gateway fetch.
-    pub(super) fn judge(&self, token: &Token<'_>, now: SystemTime) -> KeyChoice {
+    /// Checks a token that names this issuer. Its claims are checked before its key is looked up, so that an expired token
+    /// does not cause a fetch.
+    pub(super) fn check(&self, token: &Token<'_>, now: SystemTime) -> TokenCheck {
         if !self.algorithms.contains(&token.algorithm()) {
-            return KeyChoice::Bad(BadToken::Algorithm);
+            return TokenCheck::Bad(BadToken::Algorithm);
         }
-        if let Err(bad) = token.is_for(&self.audiences, now) {
-            return KeyChoice::Bad(bad);
+        if let Err(bad) = token.check_claims(&self.audiences, now) {
+            return TokenCheck::Bad(bad);
         }
         loop {
             let keys = match self.keys.known() {
                 Ok(keys) => keys,
-                Err(NoKeys::Yet(fetch)) => return KeyChoice::Later(fetch),
-                Err(NoKeys::Unavailable { retry_after }) => return KeyChoice::Unavailable { retry_after },
+                Err(NoKeys::Pending(fetch)) => return TokenCheck::Pending(fetch),
+                Err(NoKeys::Unavailable { retry_after }) => return TokenCheck::Unavailable { retry_after },
             };
             return match keys.choose(token.key_id(), token.algorithm()) {
-                Choice::Key(key) => token.is_signed_by(key).map_or_else(KeyChoice::Bad, |()| KeyChoice::Good),
-                Choice::Unfit => KeyChoice::Bad(BadToken::Algorithm),
-                Choice::Several => KeyChoice::Bad(BadToken::AmbiguousKey),
-                Choice::Unknown => match self.keys.beyond(&keys) {
-                    Beyond::Newer => continue,
-                    Beyond::Fetch(fetch) => KeyChoice::Later(fetch),
-                    Beyond::Nothing => KeyChoice::Bad(BadToken::UnknownKey),
+                KeyChoice::Key(key) => token.verify(key).map_or_else(TokenCheck::Bad, |()| TokenCheck::Good),
+                KeyChoice::Unfit => TokenCheck::Bad(BadToken::Algorithm),
+                KeyChoice::Several => TokenCheck::Bad(BadToken::AmbiguousKey),
+                KeyChoice::Unknown => match self.keys.newer_than(&keys) {
+                    NewerKeys::Fetched => continue,
+                    NewerKeys::Pending(fetch) => TokenCheck::Pending(fetch),
+                    NewerKeys::None => TokenCheck::Bad(BadToken::UnknownKey),
                 },
             };
         }
@@ -194,21 +194,21 @@ impl Keys {
     fn known(&self) -> Result<Arc<KeySet>, NoKeys> {
         match self {
             Self::Published(published) => published.keys(),
-            Self::InFile(set) => Ok(set.keys()),
+            Self::InFile(file) => Ok(file.keys()),
         }
     }
 
-    fn beyond(&self, known: &Arc<KeySet>) -> Beyond {
+    fn newer_than(&self, known: &Arc<KeySet>) -> NewerKeys {
         match self {
-            Self::Published(published) => published.beyond(known),
-            Self::InFile(_) => Beyond::Nothing,
+            Self::Published(published) => published.newer_than(known),
+            Self::InFile(_) => NewerKeys::None,
         }
     }
 
-    fn standing(&self) -> String {
+    fn health(&self) -> String {
         match self {
-            Self::Published(published) => published.standing(),
-            Self::InFile(set) => set.standing(),
+            Self::Published(published) => published.health(),
+            Self::InFile(file) => file.health(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! An issuer's public keys, a JWK Set (RFC 7517 section 5), and which of them a token is to be held to.
+//! An issuer's public keys, a JWK Set (RFC 7517 section 5), and the choice of the key that verifies a token.
 
 use std::path::Path;
 
@@ -11,11 +11,10 @@ use serde_json::Value;
 
 use crate::secret::file_watch::{self, Unread};
 
-/// Some hundreds of keys; issuers have a handful.
+/// Enough for hundreds of keys; issuers have a handful.
 pub(super) const LONGEST_SET: u64 = 256 * 1024;
 
-/// The algorithms that are ever taken. None of them is symmetric: what the gateway can verify with, it must not be able
-/// to sign with (RFC 8725 section 3.2).
+/// The supported algorithms. None is symmetric: with a symmetric key, a verifier can also sign (RFC 8725 section 3.2).
 pub const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("RS256", Algorithm::RS256),
     ("RS384", Algorithm::RS384),
@@ -32,39 +31,39 @@ pub const ALGORITHMS: [(&str, Algorithm); 9] = [
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeySet(Vec<Key>);
 
-/// One of them.
+/// A key that verifies signatures.
 #[derive(Debug, Clone)]
 pub(super) struct Key {
     jwk: Jwk,
-    /// Those that fit its type, its curve and its own `alg`. Never is an algorithm taken on a token's word alone.
+    /// The algorithms that fit its type, curve and `alg`. A token alone never decides the algorithm.
     algorithms: Vec<Algorithm>,
     pub(super) verifier: DecodingKey,
 }
 
-/// Text that is no usable key set.
+/// Why a key set cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableSet {
     /// The file cannot be read.
     #[error(transparent)]
     Unread(#[from] Unread),
-    /// It is something else.
-    #[error("is no JWK Set: expected a JSON object with a list \"keys\" (RFC 7517)")]
+    /// The text is not a key set.
+    #[error("is not a JWK Set: expected a JSON object with a list \"keys\" (RFC 7517)")]
     NoSet,
-    /// There is no key that could verify a token.
-    #[error("holds no key that verifies signatures by RS, PS or ES 256 to 512 or EdDSA")]
+    /// No key in it can verify a token.
+    #[error("holds no key that verifies signatures with RS, PS or ES 256 to 512 or EdDSA")]
     NoKey,
 }
 
-/// Which key a token is to be held to.
+/// The key that has to verify a token.
 #[derive(Debug)]
-pub(super) enum Choice<'a> {
-    /// This one.
+pub(super) enum KeyChoice<'a> {
+    /// The only key that fits.
     Key(&'a Key),
-    /// It is not there, or not yet.
+    /// The set does not hold the key, or not yet.
     Unknown,
-    /// It is there and not for this algorithm.
+    /// The key exists, but does not fit the algorithm.
     Unfit,
-    /// The token does not say, and several could be meant.
+    /// The token names no key, and several fit.
     Several,
 }
 
@@ -74,28 +73,28 @@ struct Set {
 }
 
 impl KeySet {
-    /// Reads a key set. Keys of unknown types and for other uses are passed over, as section 5 says. If none is left, the
-    /// issuer has withdrawn them all, and nothing is believed any more.
+    /// Reads a key set. Keys of unknown types and for other uses are ignored, as section 5 says. An empty set means that
+    /// the issuer has withdrawn all keys, so that its tokens are rejected.
     ///
     /// # Errors
-    /// [`UnusableSet::NoSet`], when it is something else.
+    /// [`UnusableSet::NoSet`], when the text is not a key set.
     pub fn parse(json: &[u8]) -> Result<Self, UnusableSet> {
         let set: Set = serde_json::from_slice(json).map_err(|_| UnusableSet::NoSet)?;
         Ok(Self(set.keys.into_iter().filter_map(Key::read).collect()))
     }
 
-    /// To begin with, there has to be a key.
+    /// The set, if it holds a key, as it must at the start.
     ///
     /// # Errors
-    /// [`UnusableSet::NoKey`], when there is none.
+    /// [`UnusableSet::NoKey`], when it is empty.
     pub fn with_a_key(self) -> Result<Self, UnusableSet> {
         if self.is_empty() { Err(UnusableSet::NoKey) } else { Ok(self) }
     }
 
-    /// Reads a file that holds one.
+    /// Reads a file that holds a key set.
     ///
     /// # Errors
-    /// [`UnusableSet`], when it does not.
+    /// [`UnusableSet`], when the file cannot be read or is not a key set.
     pub fn in_file(path: &Path) -> Result<Self, UnusableSet> {
         Self::parse(file_watch::read(path, LONGEST_SET)?.expose())
     }
@@ -104,25 +103,25 @@ impl KeySet {
         self.0.is_empty()
     }
 
-    /// How many there are.
+    /// The number of keys.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// The key that is meant by a token's `kid`, or without one the only key that its algorithm fits.
-    pub(super) fn choose(&self, id: Option<&str>, algorithm: Algorithm) -> Choice<'_> {
+    pub(super) fn choose(&self, id: Option<&str>, algorithm: Algorithm) -> KeyChoice<'_> {
         let named = |key: &&Key| id.is_none() || key.id() == id;
         let mut fitting = self.0.iter().filter(named).filter(|key| key.algorithms.contains(&algorithm));
         match (fitting.next(), fitting.next()) {
-            (Some(key), None) => Choice::Key(key),
-            (Some(_), Some(_)) => Choice::Several,
-            (None, _) if id.is_some() && self.0.iter().any(|key| named(&key)) => Choice::Unfit,
-            (None, _) => Choice::Unknown,
+            (Some(key), None) => KeyChoice::Key(key),
+            (Some(_), Some(_)) => KeyChoice::Several,
+            (None, _) if id.is_some() && self.0.iter().any(|key| named(&key)) => KeyChoice::Unfit,
+            (None, _) => KeyChoice::Unknown,
         }
     }
 }
 
-/// The rest follows from the key as it was published.
+/// The other fields follow from the published key.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.jwk == other.jwk
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_keys_for_signatures_and_passes_over_the_others() {
+    fn ignores_keys_that_do_not_verify_signatures() {
         for fields in [
             json!({}),
             json!({ "use": "sig" }),
@@ -218,12 +217,12 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_held_to_the_key_that_it_names_and_that_its_algorithm_fits() {
+    fn chooses_the_key_by_name_and_algorithm() {
         let named = |key: Value, id: &str| with(key, json!({ "kid": id }));
         let pinned = with(named(rsa(), "pinned"), json!({ "alg": "RS256" }));
         let keys = set(json!([named(p256(), "ec"), named(rsa(), "rsa"), pinned])).unwrap();
         let chosen = |id, algorithm| match keys.choose(id, algorithm) {
-            Choice::Key(key) => key.id().unwrap().to_owned(),
+            KeyChoice::Key(key) => key.id().unwrap().to_owned(),
             other => format!("{other:?}"),
         };
         assert_eq!(chosen(Some("ec"), Algorithm::ES256), "ec");

@@ -1,4 +1,4 @@
-//! API keys, known by their hashes only.
+//! API keys, of which the gateway knows only the hashes.
 
 use std::{
     collections::HashSet,
@@ -19,45 +19,45 @@ use crate::secret::{
     random::{self, NoRandomness},
 };
 
-/// What every key that we make begins with, so that one that leaks into a repository or a log is found by a search.
+/// The prefix of every generated key, so that a search finds a key that leaked into a repository or a log.
 const PREFIX: &str = "zgw_";
 
-/// Some ten thousand hashes, more than anybody rotates between.
+/// Enough for some ten thousand hashes, far more than a caller has.
 const LONGEST_FILE: u64 = 1024 * 1024;
 
-/// The SHA-256 of an API key. Keys are long and random, so a fast hash does: nobody can try them all.
+/// The SHA-256 of an API key. A fast hash is enough, because keys are long and random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyHash([u8; digest::SHA256_OUTPUT_LEN]);
 
-/// Text that is no hash.
+/// The text is not a hash.
 #[derive(Debug, thiserror::Error)]
 #[error("expected a SHA-256 in 64 hexadecimal digits, as `zoho-gateway key` prints it")]
 pub struct NoKeyHash;
 
-/// A file without usable key hashes. The error repeats nothing from the file, which may hold a key by mistake.
+/// Why a file of key hashes cannot be used. The error repeats nothing from the file, which may hold a key by mistake.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableKeys {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error(transparent)]
     Unread(#[from] Unread),
     /// A line is neither a hash nor a comment.
     #[error("line {0}: {NoKeyHash}")]
     NotAHash(usize),
-    /// No line is a hash. A file that is empty for a moment may be about to be written again.
-    #[error("holds no hash; expected one a line")]
+    /// The file holds no hash. Perhaps it is about to be written.
+    #[error("holds no hash; expected one per line")]
     Empty,
     /// Another caller has the same hash.
-    #[error("holds a hash that another caller has: whose key would it be?")]
+    #[error("holds a hash that another caller has too")]
     Shared,
 }
 
-/// The keys of all callers. Clones share them, so that all see them change.
+/// The keys of all callers. Clones share them and see every change.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Keys(Arc<RwLock<Vec<Ring>>>);
+pub(super) struct Keys(Arc<RwLock<Vec<KeyGroup>>>);
 
-/// The keys of one caller that come from one place.
+/// The keys of a caller that come from one entry or one file.
 #[derive(Debug)]
-struct Ring {
+struct KeyGroup {
     caller: Arc<Registered>,
     hashes: Vec<KeyHash>,
     file: Option<PathBuf>,
@@ -67,7 +67,7 @@ struct Ring {
 // === impl KeyHash ===
 
 impl KeyHash {
-    /// Of a key as the caller sends it.
+    /// The hash of a key as the caller sends it.
     #[must_use]
     pub fn of(key: &[u8]) -> Self {
         let mut hash = [0; digest::SHA256_OUTPUT_LEN];
@@ -75,10 +75,10 @@ impl KeyHash {
         Self(hash)
     }
 
-    /// Reads a file with one hash a line; blank lines and what follows a `#` do not count.
+    /// Reads a file with one hash per line; blank lines are ignored, and everything after a `#`.
     ///
     /// # Errors
-    /// [`UnusableKeys`] for a file that is not of this form or holds none.
+    /// [`UnusableKeys`] for a file that has another form or holds no hash.
     pub fn in_file(path: &Path) -> Result<Vec<Self>, UnusableKeys> {
         let text = file_watch::read(path, LONGEST_FILE)?;
         let mut hashes = Vec::new();
@@ -111,7 +111,7 @@ impl fmt::Display for KeyHash {
     }
 }
 
-/// A new key: 256 random bits in hexadecimal digits behind a prefix.
+/// Makes a key: a prefix and 256 random bits in hexadecimal digits.
 ///
 /// # Errors
 /// [`NoRandomness`].
@@ -122,66 +122,68 @@ pub fn new_key() -> Result<Secret, NoRandomness> {
 // === impl Keys ===
 
 impl Keys {
-    /// Adds a key; `false` when somebody has it already.
+    /// Adds a key; `false` when it exists already.
     pub(super) fn add(&self, hash: KeyHash, caller: &Arc<Registered>) -> bool {
-        self.hang(Ring { caller: Arc::clone(caller), hashes: vec![hash], file: None, trouble: Trouble::default() })
+        self.push(KeyGroup { caller: Arc::clone(caller), hashes: vec![hash], file: None, trouble: Trouble::default() })
     }
 
-    /// Adds the keys that stand in a file; `false` when another caller has one of them already.
+    /// Adds the keys in a file; `false` when one of them exists already.
     pub(super) fn add_file(&self, file: PathBuf, hashes: Vec<KeyHash>, caller: &Arc<Registered>) -> bool {
-        self.hang(Ring { caller: Arc::clone(caller), hashes, file: Some(file), trouble: Trouble::default() })
+        self.push(KeyGroup { caller: Arc::clone(caller), hashes, file: Some(file), trouble: Trouble::default() })
     }
 
-    fn hang(&self, ring: Ring) -> bool {
-        let mut rings = self.0.write();
-        let free = rings.iter().all(|other| !other.shares(&ring.hashes));
-        rings.push(ring);
+    fn push(&self, group: KeyGroup) -> bool {
+        let mut groups = self.0.write();
+        let free = groups.iter().all(|other| !other.shares(&group.hashes));
+        groups.push(group);
         free
     }
 
-    /// Whose key it is. Every hash is compared, and each in constant time, so that the time taken tells nothing.
+    /// The caller that has this key. Compares all hashes, each in constant time, so that the duration reveals nothing.
     pub(super) fn caller(&self, key: &[u8]) -> Option<Arc<Registered>> {
         let shown = KeyHash::of(key);
-        let rings = self.0.read();
-        let hashes = rings.iter().flat_map(|ring| ring.hashes.iter().map(move |hash| (hash, &ring.caller)));
+        let groups = self.0.read();
+        let hashes = groups.iter().flat_map(|group| group.hashes.iter().map(move |hash| (hash, &group.caller)));
         hashes.fold(None, |found, (hash, caller)| if hash.is(&shown) { Some(caller) } else { found }).cloned()
     }
 
-    /// Reads the files again. One that cannot be used leaves the keys that it held before.
+    /// Reads the files again. The keys of an unusable file stay as they were.
     pub(super) fn reread(&self) {
         let files: Vec<_> = {
-            let rings = self.0.read();
-            rings.iter().enumerate().filter_map(|(at, ring)| Some((at, ring.file.clone()?))).collect()
+            let groups = self.0.read();
+            groups.iter().enumerate().filter_map(|(at, group)| Some((at, group.file.clone()?))).collect()
         };
-        // Without the lock, since the disk may be busy.
+        // Without the lock, because the disk may be slow.
         let read: Vec<_> = files.into_iter().map(|(at, file)| (at, KeyHash::in_file(&file), file)).collect();
-        let mut rings = self.0.write();
-        // All together, since a key may have gone from one file to another.
-        let mut wanted: Vec<_> = rings.iter().map(|ring| ring.hashes.clone()).collect();
+        let mut groups = self.0.write();
+        // All files together, because a key may have moved from one file to another.
+        let mut wanted: Vec<_> = groups.iter().map(|group| group.hashes.clone()).collect();
         for (at, hashes, _) in &read {
             if let Ok(hashes) = hashes {
                 wanted[*at].clone_from(hashes);
             }
         }
-        let mut taken = HashSet::new();
-        while let Some(at) = (0..rings.len()).find(|&at| wanted[at] != rings[at].hashes && is_taken(at, &wanted)) {
-            wanted[at].clone_from(&rings[at].hashes);
-            taken.insert(at);
+        let mut shared = HashSet::new();
+        while let Some(at) =
+            (0..groups.len()).find(|&at| wanted[at] != groups[at].hashes && is_used_by_another(at, &wanted))
+        {
+            wanted[at].clone_from(&groups[at].hashes);
+            shared.insert(at);
         }
         for (at, hashes, file) in read {
-            let hashes = if taken.contains(&at) { Err(UnusableKeys::Shared) } else { hashes };
-            rings[at].replace(hashes, &file);
+            let hashes = if shared.contains(&at) { Err(UnusableKeys::Shared) } else { hashes };
+            groups[at].replace(hashes, &file);
         }
     }
 }
 
-/// Whether somebody else is to have one of the same keys.
-fn is_taken(at: usize, wanted: &[Vec<KeyHash>]) -> bool {
+/// Whether another group is to have one of the same keys.
+fn is_used_by_another(at: usize, wanted: &[Vec<KeyHash>]) -> bool {
     let others = wanted.iter().enumerate().filter(|(other, _)| *other != at);
     others.flat_map(|(_, hashes)| hashes).any(|hash| wanted[at].contains(hash))
 }
 
-impl Ring {
+impl KeyGroup {
     fn shares(&self, hashes: &[KeyHash]) -> bool {
         self.hashes.iter().any(|hash| hashes.contains(hash))
     }
@@ -199,7 +201,7 @@ impl Ring {
                 tracing::info!(caller, %file, keys = self.hashes.len(), "the keys of a caller have changed");
             }
             Reread::Unusable(error) => {
-                tracing::warn!(caller, %file, %error, "a key file cannot be used; the keys before go on until it is mended");
+                tracing::warn!(caller, %file, %error, "a key file cannot be used; the previous keys stay valid until it is fixed");
             }
         }
     }
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_key_is_long_and_never_the_same() {
+    fn a_new_key_is_long_and_unique() {
         let (one, other) = (new_key().unwrap(), new_key().unwrap());
         let random = one.expose().strip_prefix("zgw_").unwrap();
         assert!(random.len() == 64 && random.bytes().all(|digit| digit.is_ascii_hexdigit()));
@@ -243,20 +245,20 @@ mod tests {
     }
 
     #[test]
-    fn knows_callers_by_any_of_their_keys() {
+    fn identifies_callers_by_any_of_their_keys() {
         let keys = Keys::default();
         let (payroll, reports) = (caller("payroll"), caller("reports"));
         for (key, caller) in [("old", &payroll), ("new", &payroll), ("other", &reports)] {
             assert!(keys.add(KeyHash::of(key.as_bytes()), caller));
         }
-        assert!(!keys.add(KeyHash::of(b"other"), &payroll), "it is somebody's already");
+        assert!(!keys.add(KeyHash::of(b"other"), &payroll), "another caller has it");
         for (key, name) in [("old", Some("payroll")), ("new", Some("payroll")), ("x", None)] {
             assert_eq!(of(&keys, key).as_deref(), name, "{key}");
         }
     }
 
     #[test]
-    fn a_file_holds_one_hash_a_line() {
+    fn a_file_holds_one_hash_per_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         let (old, new) = (KeyHash::of(b"old"), KeyHash::of(b"new"));
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_again_and_kept_to_what_it_held_where_it_cannot_be_used() {
+    fn an_unusable_file_keeps_its_previous_keys() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         let (payroll, reports) = (caller("payroll"), caller("reports"));
@@ -299,7 +301,7 @@ mod tests {
             (format!("{}\n{}", KeyHash::of(b"old"), KeyHash::of(b"new")), &payroll, &payroll),
             (KeyHash::of(b"new").to_string(), &None, &payroll),
             ("nonsense".to_owned(), &None, &payroll),
-            // Another caller's key would make it two callers' key.
+            // The second hash is another caller's.
             (format!("{}\n{}", KeyHash::of(b"old"), KeyHash::of(b"reports")), &None, &payroll),
             (KeyHash::of(b"old").to_string(), &payroll, &None),
         ] {
@@ -313,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_may_change_hands_at_once_but_never_have_two() {
+    fn keys_may_move_between_callers_but_are_never_shared() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let keys = Keys::default();
@@ -333,7 +335,7 @@ mod tests {
         }
         keys.reread();
         assert_eq!(all(), ["", "c", "b", "a"]);
-        // What `a` keeps nobody else gets, nor the key that `c` keeps for want of it.
+        // `a` still holds `new`, so `c` keeps its key, and `b` does not get it.
         holds("c", "new");
         holds("b", "b");
         keys.reread();

@@ -1,4 +1,4 @@
-//! A caller's own limit: `requests` at once, and as many again in each `window`.
+//! A caller's request limit: `requests` at once, and as many again per `window`.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use crate::ledger::gcra::Gcra;
 
-/// How much a caller may ask for, whatever becomes of it.
+/// How many requests a caller may make, whatever their outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallerLimit {
-    /// So many requests.
+    /// The number of requests.
     pub requests: NonZeroU32,
-    /// In this span on average.
+    /// The span in which that number is allowed on average.
     pub window: Duration,
 }
 
-/// The limit at work.
+/// Enforces a caller's limit.
 #[derive(Debug)]
 pub(super) struct Limiter(Mutex<Gcra>);
 
@@ -25,7 +25,7 @@ impl Limiter {
         Self(Mutex::new(Gcra::new(requests, window, requests)))
     }
 
-    /// Whether one more request is within the limit; otherwise how long until it is.
+    /// Counts one request; if it exceeds the limit, returns the wait until the next one is allowed.
     pub(super) fn check(&self, now: Instant) -> Result<(), Duration> {
         self.0.lock().take(now).map_err(|next| next.saturating_duration_since(now))
     }

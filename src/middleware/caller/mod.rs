@@ -1,13 +1,13 @@
-//! Finds out who calls.
+//! Identifies the caller.
 //!
-//! In comes the request as the listener read it, on goes an [`Identified`] with what its caller may do. Where
-//! `[callers]` are configured, refused is everybody who shows nothing of theirs, and who asks more often than its limit
-//! allows; where none are, all are one anonymous caller, which only loopback and Unix sockets let in.
+//! Takes the request as the listener read it and passes on an [`Identified`] with the caller's permissions. Where
+//! `[callers]` are configured, it rejects requests without valid credentials and requests above their caller's limit.
+//! Without `[callers]`, all requests come from one anonymous caller, which only loopback and Unix sockets accept.
 //!
-//! A caller is known by a key, by a token of an issuer that is believed (`[issuers]`), or by the certificate of its
-//! connection; keys and issuers' keys may change while the gateway runs.
+//! A caller is known by a key, by a token of a trusted issuer (`[issuers]`), or by the certificate of its connection. Keys
+//! and issuers' keys may change while the gateway runs.
 //!
-//! Guards: no layer below reads a caller's key or token, and `forward` strips the field that holds it.
+//! Guarantees: no layer below reads a caller's key or token, and `forward` strips the field that holds it.
 
 mod authenticator;
 mod callers;
@@ -17,20 +17,23 @@ mod files;
 pub mod fuzzing;
 mod issuer;
 mod jwks;
+mod key_set_file;
 mod keys;
 mod limit;
+mod registered;
 mod service;
 #[cfg(test)]
 mod tests;
 mod token;
 
 pub use authenticator::Authenticator;
-pub use callers::{Callers, Registered, SeveralCallers};
+pub use callers::{Callers, SeveralCallers};
 pub use files::follow_files;
 pub use issuer::{IssuerSettings, Issuers, KeySource, fetch_keys};
 pub use jwks::{ALGORITHMS, KeySet, UnusableSet};
 pub use keys::{KeyHash, NoKeyHash, UnusableKeys, new_key};
 pub use limit::CallerLimit;
+pub use registered::Registered;
 
 #[cfg(doc)]
 use crate::call::Identified;

@@ -1,4 +1,4 @@
-//! Finds out who calls, and waits for an issuer's keys where it must.
+//! Identifies the caller of each request, and waits for an issuer's keys where necessary.
 
 use std::{future::ready, sync::Arc};
 
@@ -6,7 +6,7 @@ use http::Response;
 
 use super::{
     Callers, Issuers,
-    authenticator::{Authenticator, Found, has_zoho_token},
+    authenticator::{Authentication, Authenticator, has_zoho_token},
     fetch::Fetch,
 };
 use crate::{
@@ -21,22 +21,24 @@ impl<S: Inner<Identified>> Middleware<Accepted, S> for Authenticator {
     type Error = Refusal;
 
     fn handle(self: &Arc<Self>, accepted: Accepted, inner: &mut S) -> BoxFuture {
-        match self.look(&accepted) {
-            Ok(Found::Caller(caller, permissions)) => inner.call(accepted.identified(caller, permissions)),
-            Ok(Found::Later(fetch)) => Box::pin(Arc::clone(self).handle_later(fetch, accepted, inner.clone())),
+        match self.authenticate(&accepted) {
+            Ok(Authentication::Caller(caller, permissions)) => inner.call(accepted.identified(caller, permissions)),
+            Ok(Authentication::Pending(fetch)) => {
+                Box::pin(Arc::clone(self).handle_after(fetch, accepted, inner.clone()))
+            }
             Err(cause) => Box::pin(ready(Err(cause.into()))),
         }
     }
 }
 
 impl Authenticator {
-    /// Accepts `callers`; everybody if there are none.
+    /// Accepts `callers`, or every request if there are none.
     pub fn layer(callers: Callers, issuers: Issuers) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self::new(callers, issuers))
     }
 
-    /// Handles a request that waits until an issuer's keys have been fetched.
-    async fn handle_later(
+    /// Handles a request after the fetch of its issuer's keys has ended.
+    async fn handle_after(
         self: Arc<Self>,
         mut fetch: Fetch,
         accepted: Accepted,
@@ -44,19 +46,18 @@ impl Authenticator {
     ) -> Result<Response<Body>, Refusal> {
         loop {
             fetch.ended().await;
-            match self.look(&accepted)? {
-                Found::Caller(caller, permissions) => {
+            match self.authenticate(&accepted)? {
+                Authentication::Caller(caller, permissions) => {
                     return inner.call(accepted.identified(caller, permissions)).await;
                 }
-                // The request arrived during another fetch, and now has one for its own sake.
-                Found::Later(next) => fetch = next,
+                // The request arrived during an earlier fetch; now the keys are fetched again for its token.
+                Authentication::Pending(next) => fetch = next,
             }
         }
     }
 
-    fn look(&self, Accepted { request, peer, .. }: &Accepted) -> Result<Found, Cause> {
-        let found = self.identify(request.headers(), peer);
-        found.map_err(|cause| match cause {
+    fn authenticate(&self, Accepted { request, peer, .. }: &Accepted) -> Result<Authentication, Cause> {
+        self.identify(request.headers(), peer).map_err(|cause| match cause {
             Cause::CallerUnauthenticated(Unauthenticated::NothingShown)
                 if request.uri().query().is_some_and(has_zoho_token) =>
             {

@@ -1,4 +1,4 @@
-//! Tokens and the issuers that are asked about them. What needs a server is in `tests/it/jwt.rs`.
+//! Tokens and their issuers. Tests that need a server are in `tests/it/jwt.rs`.
 
 use std::{
     sync::Arc,
@@ -12,17 +12,17 @@ use serde_json::{Value, json};
 
 use super::{
     ALGORITHMS, IssuerSettings, Issuers, KeySet, KeySource,
-    issuer::KeyChoice,
-    token::{Token, looks_like_one},
+    issuer::TokenCheck,
+    token::{Token, as_jwt},
 };
 use crate::{problem::BadToken, telemetry::Metrics};
 
 const ISSUER: &str = "https://issuer.example.org";
 
-/// Seconds since 1970 at which the tests judge.
+/// The time at which the tests check tokens, in seconds since 1970.
 const NOW: u64 = 1_800_000_000;
 
-/// A key that signs, under a name.
+/// A named signing key.
 struct Signer {
     id: &'static str,
     algorithm: Algorithm,
@@ -41,7 +41,7 @@ impl Signer {
 
     fn rsa(id: &'static str, algorithm: Algorithm) -> Self {
         let pkcs8 = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap().as_der().unwrap();
-        // The crate wants what stands within the frame of PKCS #8: the key of PKCS #1.
+        // The crate wants the PKCS #1 key, which the PKCS #8 structure contains.
         Self { id, algorithm, key: EncodingKey::from_rsa_der(&pkcs8.as_ref()[26..]) }
     }
 
@@ -76,7 +76,7 @@ fn without(name: &str) -> Value {
     claims
 }
 
-/// An issuer whose keys stand in a file, which nobody reads.
+/// An issuer whose keys come from a file that is not read.
 fn issuers(keys: &[&Signer], algorithms: &[Algorithm]) -> Issuers {
     let keys = json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() });
     let settings = IssuerSettings {
@@ -93,13 +93,13 @@ fn every_algorithm() -> Vec<Algorithm> {
     ALGORITHMS.map(|(_, algorithm)| algorithm).to_vec()
 }
 
-/// What becomes of a token: the subject it speaks for, or why it is not taken.
-fn judged(issuers: &Issuers, text: &str) -> Result<String, BadToken> {
+/// The subject of a token, or why it is rejected.
+fn checked(issuers: &Issuers, text: &str) -> Result<String, BadToken> {
     let token = Token::read(text)?;
     let issuer = token.issuer().and_then(|iss| issuers.of(iss)).ok_or(BadToken::UnknownIssuer)?;
-    match issuer.judge(&token, SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)) {
-        KeyChoice::Good => Ok(token.subject().unwrap_or_default().to_owned()),
-        KeyChoice::Bad(bad) => Err(bad),
+    match issuer.check(&token, SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)) {
+        TokenCheck::Good => Ok(token.subject().unwrap_or_default().to_owned()),
+        TokenCheck::Bad(bad) => Err(bad),
         other => panic!("{other:?}"),
     }
 }
@@ -119,7 +119,7 @@ fn every_asymmetric_algorithm_is_verified() {
     for signer in &signers {
         let issuers = issuers(&[signer], &every_algorithm());
         let token = signer.sign(&claims());
-        assert_eq!(judged(&issuers, &token).as_deref(), Ok("payroll"), "{:?}", signer.algorithm);
+        assert_eq!(checked(&issuers, &token).as_deref(), Ok("payroll"), "{:?}", signer.algorithm);
         // Another claim under the same signature, and another signature under the same claims.
         let other = signer.sign(&with("sub", "reports"));
         let (head, payload, signature) = parts(&token);
@@ -129,7 +129,7 @@ fn every_asymmetric_algorithm_is_verified() {
             format!("{head}.{payload}.{other_signature}"),
             format!("{head}.{payload}."),
         ] {
-            assert_eq!(judged(&issuers, &forged), Err(BadToken::Signature), "{:?}", signer.algorithm);
+            assert_eq!(checked(&issuers, &forged), Err(BadToken::Signature), "{:?}", signer.algorithm);
         }
     }
 }
@@ -140,7 +140,7 @@ fn parts(token: &str) -> (&str, &str, &str) {
 }
 
 #[test]
-fn claims_are_held_to_audience_and_time() {
+fn claims_need_the_right_audience_and_time() {
     let signer = Signer::es256("one");
     let issuers = issuers(&[&signer], &every_algorithm());
     let good = Ok("payroll".to_owned());
@@ -151,7 +151,7 @@ fn claims_are_held_to_audience_and_time() {
         (with("aud", json!([])), Err(BadToken::Audience)),
         (without("aud"), Err(BadToken::Audience)),
         (with("aud", 7), Err(BadToken::Claims)),
-        // Half a minute may lie between two clocks.
+        // Two clocks may differ by 30 s.
         (with("exp", NOW - 29), good.clone()),
         (with("exp", NOW - 30), Err(BadToken::Expired)),
         (with("exp", 0), Err(BadToken::Expired)),
@@ -170,47 +170,47 @@ fn claims_are_held_to_audience_and_time() {
         (without("iss"), Err(BadToken::UnknownIssuer)),
         (with("sub", json!(["payroll"])), Err(BadToken::Claims)),
     ] {
-        assert_eq!(judged(&issuers, &signer.sign(&claims)), expected, "{claims}");
+        assert_eq!(checked(&issuers, &signer.sign(&claims)), expected, "{claims}");
     }
 }
 
 #[test]
-fn keys_and_algorithms_are_what_the_issuer_publishes_and_the_configuration_allows() {
-    let (one, other, stranger) = (Signer::es256("one"), Signer::es256("other"), Signer::es256("one"));
+fn only_published_keys_and_allowed_algorithms_count() {
+    let (one, other, forger) = (Signer::es256("one"), Signer::es256("other"), Signer::es256("one"));
     let ours = issuers(&[&one, &other], &every_algorithm());
     let header = |kid: Option<&str>| Header { kid: kid.map(str::to_owned), ..Header::new(Algorithm::ES256) };
-    assert_eq!(judged(&ours, &one.sign(&claims())).as_deref(), Ok("payroll"));
-    assert_eq!(judged(&ours, &stranger.sign(&claims())), Err(BadToken::Signature), "under the name of another key");
-    assert_eq!(judged(&ours, &one.sign_with(&header(Some("new")), &claims())), Err(BadToken::UnknownKey));
-    assert_eq!(judged(&ours, &one.sign_with(&header(None), &claims())), Err(BadToken::AmbiguousKey));
+    assert_eq!(checked(&ours, &one.sign(&claims())).as_deref(), Ok("payroll"));
+    assert_eq!(checked(&ours, &forger.sign(&claims())), Err(BadToken::Signature), "under the name of another key");
+    assert_eq!(checked(&ours, &one.sign_with(&header(Some("new")), &claims())), Err(BadToken::UnknownKey));
+    assert_eq!(checked(&ours, &one.sign_with(&header(None), &claims())), Err(BadToken::AmbiguousKey));
     let alone = issuers(&[&one], &every_algorithm());
-    assert_eq!(judged(&alone, &one.sign_with(&header(None), &claims())).as_deref(), Ok("payroll"));
+    assert_eq!(checked(&alone, &one.sign_with(&header(None), &claims())).as_deref(), Ok("payroll"));
     let narrow = issuers(&[&one], &[Algorithm::RS256, Algorithm::EdDSA]);
-    assert_eq!(judged(&narrow, &one.sign(&claims())), Err(BadToken::Algorithm));
+    assert_eq!(checked(&narrow, &one.sign(&claims())), Err(BadToken::Algorithm));
 
-    // A key of the sender's own making, in the header, is none of the issuer's.
-    let jwk = Some(serde_json::from_value(stranger.jwk()).unwrap());
+    // A key in the header is the sender's, not the issuer's.
+    let jwk = Some(serde_json::from_value(forger.jwk()).unwrap());
     let own = Header { jwk, jku: Some("https://evil.example.org/".to_owned()), ..header(Some("one")) };
-    assert_eq!(judged(&ours, &stranger.sign_with(&own, &claims())), Err(BadToken::Signature));
+    assert_eq!(checked(&ours, &forger.sign_with(&own, &claims())), Err(BadToken::Signature));
     let critical = Header { crit: Some(vec!["b64".to_owned()]), ..header(Some("one")) };
-    assert_eq!(judged(&ours, &one.sign_with(&critical, &claims())), Err(BadToken::Critical));
+    assert_eq!(checked(&ours, &one.sign_with(&critical, &claims())), Err(BadToken::Critical));
 }
 
 #[test]
-fn a_public_key_is_no_secret_to_sign_with() {
+fn a_public_key_does_not_sign() {
     let signer = Signer::es256("one");
     let issuers = issuers(&[&signer], &every_algorithm());
     for secret in [signer.jwk().to_string(), signer.jwk()["x"].as_str().unwrap().to_owned(), String::new()] {
         for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
             let header = Header { kid: Some("one".to_owned()), ..Header::new(algorithm) };
             let token = encode(&header, &claims(), &EncodingKey::from_secret(secret.as_bytes())).unwrap();
-            assert_eq!(judged(&issuers, &token), Err(BadToken::Algorithm));
+            assert_eq!(checked(&issuers, &token), Err(BadToken::Algorithm));
         }
     }
 }
 
 #[test]
-fn what_is_no_token_is_refused_without_a_word_of_it() {
+fn malformed_tokens_are_rejected() {
     let signer = Signer::es256("one");
     let issuers = issuers(&[&signer], &every_algorithm());
     let good = signer.sign(&claims());
@@ -226,17 +226,17 @@ fn what_is_no_token_is_refused_without_a_word_of_it() {
         (format!("{head}.eyJpc3MiOiJhIiwiaXNzIjoiYSJ9.{signature}"), BadToken::Claims),
         (format!("{head}.{payload}.{}", "A".repeat(9000)), BadToken::TooLong),
     ] {
-        assert_eq!(judged(&issuers, &text), Err(expected), "{text}");
+        assert_eq!(checked(&issuers, &text), Err(expected), "{text}");
     }
 }
 
 #[test]
-fn only_three_parts_in_base64url_are_taken_for_a_token() {
+fn a_token_has_three_parts_in_base64url() {
     for text in ["a.b.c", "a.b.", "..", "aZ0-_.aZ0-_.aZ0-_"] {
-        assert_eq!(looks_like_one(text.as_bytes()), Some(text));
+        assert_eq!(as_jwt(text.as_bytes()), Some(text));
     }
     for text in ["", "zgw_abc", "a.b", "a.b.c.d", "a.b.c=", "a.b.c+", "a b.c.d", "a.b.\u{e9}"] {
-        assert_eq!(looks_like_one(text.as_bytes()), None, "{text}");
+        assert_eq!(as_jwt(text.as_bytes()), None, "{text}");
     }
-    assert_eq!(looks_like_one(b"a.b.\xff"), None);
+    assert_eq!(as_jwt(b"a.b.\xff"), None);
 }

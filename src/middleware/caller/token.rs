@@ -1,4 +1,4 @@
-//! A JSON Web Token (RFC 7519), signed (RFC 7515), read with the care of RFC 8725.
+//! Signed JSON Web Tokens (RFC 7519, RFC 7515), checked as RFC 8725 recommends.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,20 +8,20 @@ use serde::Deserialize;
 use super::jwks::Key;
 use crate::problem::BadToken;
 
-/// Far more than any issuer puts into one; a longer one is not worth a hash.
+/// Far longer than any issuer's tokens.
 const LONGEST: usize = 8 * 1024;
 
-/// How far the clocks of issuer and gateway may stand apart.
+/// How much the clocks of issuer and gateway may differ.
 const LEEWAY: Duration = Duration::from_secs(30);
 
-/// A token, understood and not yet believed. Without `Debug`, so that no log shows it by accident.
+/// A parsed token whose signature is not verified yet. No `Debug`, so that no log shows it by accident.
 pub(super) struct Token<'a> {
     text: &'a str,
     header: Header,
     claims: Claims,
 }
 
-/// What it says. Duplicate members are an error, so that nobody else can read it differently.
+/// The claims of a token. Duplicate members are an error, because another reader could read them differently.
 #[derive(Deserialize)]
 struct Claims {
     iss: Option<String>,
@@ -32,7 +32,7 @@ struct Claims {
     iat: Option<f64>,
 }
 
-/// RFC 7519 section 4.1.3: one or several.
+/// One audience or several (RFC 7519 section 4.1.3).
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Audience {
@@ -40,8 +40,8 @@ enum Audience {
     Several(Vec<String>),
 }
 
-/// Whether it has the form of a token: three parts in the alphabet of base64url.
-pub(super) fn looks_like_one(bearer: &[u8]) -> Option<&str> {
+/// The text, if it has the form of a JWT: three parts in the alphabet of base64url.
+pub(super) fn as_jwt(bearer: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bearer).ok()?;
     let fits = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     (text.split('.').count() == 3 && text.split('.').all(fits)).then_some(text)
@@ -53,7 +53,7 @@ impl<'a> Token<'a> {
             return Err(BadToken::TooLong);
         }
         let header = decode_header(text).map_err(|_| BadToken::Header)?;
-        // No extension is understood, so none may be critical (RFC 7515 section 4.1.11).
+        // The gateway supports no extension, so none may be critical (RFC 7515 section 4.1.11).
         if header.crit.is_some() {
             return Err(BadToken::Critical);
         }
@@ -61,12 +61,12 @@ impl<'a> Token<'a> {
         Ok(Self { text, header, claims })
     }
 
-    /// Who says that it made the token.
+    /// The issuer that the token names.
     pub(super) fn issuer(&self) -> Option<&str> {
         self.claims.iss.as_deref()
     }
 
-    /// For whom it speaks.
+    /// The subject that the token names.
     pub(super) fn subject(&self) -> Option<&str> {
         self.claims.sub.as_deref()
     }
@@ -79,15 +79,15 @@ impl<'a> Token<'a> {
         self.header.kid.as_deref()
     }
 
-    /// Whether it is for one of these and at this time.
-    pub(super) fn is_for(&self, audiences: &[String], now: SystemTime) -> Result<(), BadToken> {
+    /// Checks audience and times.
+    pub(super) fn check_claims(&self, audiences: &[String], now: SystemTime) -> Result<(), BadToken> {
         let ours = |audience: &String| audiences.contains(audience);
-        let meant = match &self.claims.aud {
+        let for_us = match &self.claims.aud {
             Some(Audience::One(audience)) => ours(audience),
             Some(Audience::Several(several)) => several.iter().any(ours),
             None => false,
         };
-        if !meant {
+        if !for_us {
             return Err(BadToken::Audience);
         }
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
@@ -99,10 +99,10 @@ impl<'a> Token<'a> {
         if begins.fold(f64::MIN, f64::max) > now + leeway { Err(BadToken::NotYetValid) } else { Ok(()) }
     }
 
-    /// Whether this key signed it, which has to be one that the algorithm fits.
-    pub(super) fn is_signed_by(&self, key: &Key) -> Result<(), BadToken> {
+    /// Verifies the signature with a key that fits the token's algorithm.
+    pub(super) fn verify(&self, key: &Key) -> Result<(), BadToken> {
         let (message, signature) = self.text.rsplit_once('.').ok_or(BadToken::Signature)?;
-        // Only the signature: for the claims the crate would read a clock of its own.
+        // The signature only: for the claims, the crate would read its own clock.
         match crypto::verify(signature, message.as_bytes(), &key.verifier, self.header.alg) {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(BadToken::Signature),

@@ -19,7 +19,7 @@ use crate::{
 
 const DRY_RUN: &str = "gateway-dry-run";
 
-/// Predicts what would become of a call.
+/// Predicts the outcome of a call.
 #[derive(Debug)]
 pub struct DryRun {
     limiters: Arc<Limiters>,
@@ -38,7 +38,7 @@ struct DryRunResult<'a> {
 }
 
 impl DryRun {
-    /// Looks at these queues.
+    /// Predicts from the state of these limiters.
     pub fn layer(limiters: Arc<Limiters>) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self { limiters })
     }
@@ -51,7 +51,7 @@ impl<S: Inner<Call>> Middleware<Call, S> for DryRun {
     fn handle(self: &Arc<Self>, call: Call, inner: &mut S) -> BoxFuture {
         match asked(&call) {
             Ok(false) => inner.call(call),
-            Ok(true) => Box::pin(ready(Ok(verdict(&self.limiters, &call)))),
+            Ok(true) => Box::pin(ready(Ok(predict(&self.limiters, &call)))),
             Err(refusal) => Box::pin(ready(Err(refusal))),
         }
     }
@@ -72,14 +72,14 @@ fn asked(call: &Call) -> Result<bool, Refusal> {
     })
 }
 
-fn verdict(limiters: &Limiters, call: &Call) -> Response<Body> {
+fn predict(limiters: &Limiters, call: &Call) -> Response<Body> {
     let (account, route) = call.context.names();
     let limit = limiters.limit(&call.context.account, &call.context.route);
     let limiter = limit.limiter();
     let request = call.slot_request();
-    let (wait, judged) = limiter.map_or((Duration::ZERO, Ok(())), |limiter| limiter.verdict(&request));
-    let refusal = judged.err().map(|refused| Refusal::from(Cause::from(refused)).of(&call.context));
-    let verdict = DryRunResult {
+    let (wait, accepted) = limiter.map_or((Duration::ZERO, Ok(())), |limiter| limiter.verdict(&request));
+    let refusal = accepted.err().map(|refused| Refusal::from(Cause::from(refused)).of(&call.context));
+    let result = DryRunResult {
         account: account.as_str(),
         expected_wait_seconds: wait.as_secs_f64(),
         problem: refusal.as_ref().map(|refusal| respond::problem(refusal, call.request_id.as_str())),
@@ -87,7 +87,7 @@ fn verdict(limiters: &Limiters, call: &Call) -> Response<Body> {
         verdict: if refusal.is_some() { "refused" } else { "valid" },
     };
     // A struct of texts and numbers always has a JSON form.
-    let body = serde_json::to_string(&verdict).unwrap_or_default();
+    let body = serde_json::to_string(&result).unwrap_or_default();
     let mut response = Response::new(Body::full(format!("{body}\n")));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

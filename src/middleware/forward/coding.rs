@@ -47,7 +47,7 @@ fn without(coding: &str, body: Vec<u8>) -> Option<Vec<u8>> {
     }
 }
 
-/// The part before a fault counts too: clients accept a stream without an end, or with something behind it.
+/// The part before an error counts too, because clients accept a stream without an end or with extra bytes after it.
 fn read(decoder: impl Read) -> Option<Vec<u8>> {
     let mut decoded = Vec::new();
     let whole = decoder.take(LARGEST).read_to_end(&mut decoded).is_ok();
@@ -65,7 +65,7 @@ mod tests {
     const TEXT: &[u8] = br#"{"response":{"errors":{"code":7209},"status":1}}"#;
 
     #[test]
-    fn decodes_what_callers_commonly_accept() {
+    fn decodes_common_codings() {
         let mut gzip = write::GzEncoder::new(Vec::new(), Compression::default());
         gzip.write_all(TEXT).unwrap();
         let mut zlib = write::ZlibEncoder::new(Vec::new(), Compression::default());
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_does_not_end_well_is_read_as_far_as_it_goes() {
+    fn a_damaged_stream_is_read_as_far_as_possible() {
         let mut gzip = write::GzEncoder::new(Vec::new(), Compression::default());
         gzip.write_all(TEXT).unwrap();
         let whole = gzip.finish().unwrap();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_decoded_only_so_far() {
+    fn a_decompression_bomb_is_decoded_up_to_the_limit() {
         let mut gzip = write::GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(&vec![0; 1 << 20]).unwrap();
         assert_eq!(decode("gzip", &gzip.finish().unwrap()).unwrap().len() as u64, LARGEST);

@@ -1,5 +1,5 @@
-//! Where an answer ends, by its fields (RFC 9112 section 6.3). hyper has used them and leaves them unchanged; forwarded like
-//! that, they could give a caller another end than the one that hyper found.
+//! The end of an answer by its fields (RFC 9112 section 6.3). hyper uses the fields and leaves them unchanged. Passed on like
+//! that, they could give the caller another end than the one that hyper found.
 
 use http::{HeaderValue, StatusCode, Version, header, response::Parts};
 
@@ -9,7 +9,7 @@ pub(super) enum Unframed {
     /// hyper removes the coding without decoding it, or reads to the end of the connection.
     #[error("a transfer coding other than chunked")]
     TransferCoding,
-    #[error("Content-Length is no single number of bytes")]
+    #[error("Content-Length is not a single number of bytes")]
     Length,
 }
 
@@ -56,21 +56,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_tells_its_end_once_or_is_none() {
+    fn an_answer_has_exactly_one_end() {
         const CODED: Result<&str, Unframed> = Err(Unframed::TransferCoding);
-        const UNSURE: Result<&str, Unframed> = Err(Unframed::Length);
+        const LENGTH: Result<&str, Unframed> = Err(Unframed::Length);
         for (fields, expected) in [
             (&[][..], Ok("")),
             (&[("content-length", "2")], Ok("2")),
             (&[("content-length", "2, 2")], Ok("2")),
             (&[("content-length", "2"), ("content-length", "2")], Ok("2")),
             (&[("content-length", "0002")], Ok("2")),
-            (&[("content-length", "2, 3")], UNSURE),
-            (&[("content-length", "2"), ("content-length", "3")], UNSURE),
-            (&[("content-length", "3"), ("content-length", "")], UNSURE),
-            (&[("content-length", "")], UNSURE),
-            (&[("content-length", "+2")], UNSURE),
-            (&[("content-length", "99999999999999999999")], UNSURE),
+            (&[("content-length", "2, 3")], LENGTH),
+            (&[("content-length", "2"), ("content-length", "3")], LENGTH),
+            (&[("content-length", "3"), ("content-length", "")], LENGTH),
+            (&[("content-length", "")], LENGTH),
+            (&[("content-length", "+2")], LENGTH),
+            (&[("content-length", "99999999999999999999")], LENGTH),
             (&[("transfer-encoding", "chunked")], Ok("")),
             (&[("transfer-encoding", "Chunked"), ("content-length", "5")], Ok("")),
             (&[("content-length", "5"), ("transfer-encoding", "chunked")], Ok("")),

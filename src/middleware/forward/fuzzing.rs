@@ -1,4 +1,4 @@
-//! Any header fields: what must not cross does not, and everything else does, untouched and in order.
+//! Any header fields: private ones are removed, and all others pass, unchanged and in order.
 
 mod answers;
 
@@ -9,7 +9,7 @@ pub use answers::answers;
 use super::{hygiene, tracing_fields};
 use crate::message::method_override;
 
-/// RFC 9110 section 7.6.1, and what stands for a connection by custom.
+/// The fields of RFC 9110 section 7.6.1, and those that concern a connection by custom.
 const OF_THE_CONNECTION: [&str; 10] = [
     "connection",
     "http2-settings",
@@ -46,19 +46,19 @@ const OF_THE_CALLER: [&str; 23] = [
     "x-original-forwarded-for",
     "x-real-ip",
     "x-remote-ip",
-    // Of all vendors' agents; the table itself is data, and read here too.
+    // One of the tracing fields; the others are read from their table.
     "traceparent",
 ];
 
 const BEGINNINGS: [&str; 4] = ["gateway-", "x-forwarded-", "x-b3-", "uberctx-"];
 
-/// Which the gateway writes, or has judged.
+/// The fields that the gateway writes or has checked.
 const OF_THE_BODY: [&str; 4] = ["accept-encoding", "content-encoding", "content-length", "content-type"];
 
-const OF_ZOHOS_OWN: [&str; 6] =
+const NOT_FOR_CALLERS: [&str; 6] =
     ["proxy-status", "ratelimit", "ratelimit-policy", "set-cookie", "set-cookie2", "x-request-id"];
 
-/// Reads a line per field and sends the fields both ways.
+/// Reads one field per line and filters the fields in both directions.
 pub fn headers(data: &[u8]) {
     let field = |line: &[u8]| {
         let colon = line.iter().position(|byte| *byte == b':')?;
@@ -72,9 +72,9 @@ pub fn headers(data: &[u8]) {
     let private = |name: &str| {
         OF_THE_CALLER.contains(&name)
             || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
-            || tracing_fields::is_one(name)
+            || tracing_fields::is_tracing(name)
     };
-    // Some servers take `_` for `-`.
+    // Some servers treat `_` as `-`.
     let taken_for = |name: &str| name.contains('_').then(|| name.replace('_', "-"));
     let ends_here = |name: &str| OF_THE_CONNECTION.contains(&name) || OF_THE_BODY.contains(&name) || private(name);
     crosses(&fields, hygiene::outbound, |name| {
@@ -82,11 +82,11 @@ pub fn headers(data: &[u8]) {
         !stays(name) && !private(name) && !is_taken_for_another() && !method_override::is_override(name)
     });
     crosses(&fields, hygiene::inbound, |name| {
-        !stays(name) && !OF_ZOHOS_OWN.contains(&name) && !name.starts_with("access-control-")
+        !stays(name) && !NOT_FOR_CALLERS.contains(&name) && !name.starts_with("access-control-")
     });
 }
 
-/// What `Connection` lists, by the letter of RFC 9110 section 5.6.1: parted by commas, with blanks around, in any case.
+/// The options in `Connection` (RFC 9110 section 5.6.1): comma-separated, with optional whitespace, in any case.
 fn named_by_connection(fields: &[(HeaderName, HeaderValue)]) -> Vec<String> {
     let lists = fields.iter().filter(|(name, _)| name == "connection").map(|(_, value)| value.as_bytes());
     let options = lists.flat_map(|list| list.split(|byte| *byte == b','));
@@ -103,7 +103,7 @@ fn crosses(fields: &[(HeaderName, HeaderValue)], clean: fn(&mut HeaderMap), may:
     for (name, value) in fields.iter().filter(|(name, _)| may(name.as_str())) {
         expected.append(name, value.clone());
     }
-    // By name in any order, and the values of a name in theirs.
+    // Names in any order, the values of a name in their order.
     assert_eq!(headers, expected);
     clean(&mut headers);
     assert_eq!(headers, expected, "a second time changes nothing");

@@ -36,7 +36,7 @@ fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Fields from the caller to the gateway, and fields of others about the caller: they do not concern Zoho.
+/// Fields that do not concern Zoho: from the caller to the gateway, and from proxies about the caller.
 fn is_not_for_zoho(name: &str) -> bool {
     match name {
         "authorization" | "cookie" | "cookie2" | "prefer" | "priority" => true,
@@ -48,7 +48,7 @@ fn is_not_for_zoho(name: &str) -> bool {
         "forwarded" | "x-original-forwarded-for" | "x-real-ip" | "x-remote-ip" | "x-client-ip" | "client-ip" => true,
         "x-cluster-client-ip" | "true-client-ip" | "cf-connecting-ip" | "fastly-client-ip" | "fly-client-ip" => true,
         "proxy-client-ip" | "wl-proxy-client-ip" | "x-azure-clientip" | "x-azure-socketip" => true,
-        _ => name.starts_with("gateway-") || name.starts_with("x-forwarded-") || tracing_fields::is_one(name),
+        _ => name.starts_with("gateway-") || name.starts_with("x-forwarded-") || tracing_fields::is_tracing(name),
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn only_end_to_end_headers_of_no_private_matter_go_out() {
+    fn only_public_end_to_end_headers_go_out() {
         let mut sent = headers(&[
             ("accept", "application/json+large"),
             ("content-type", "application/x-www-form-urlencoded"),
@@ -138,8 +138,8 @@ mod tests {
     }
 
     #[test]
-    fn an_option_that_is_no_ascii_hides_no_other() {
-        // Found by fuzzing: the whole line was passed over, and what it names went to Zoho.
+    fn a_non_ascii_option_does_not_hide_the_others() {
+        // Found by fuzzing: the whole line was ignored, and the fields that it names went to Zoho.
         let mut sent = headers(&[("x-private", "1"), ("x-other", "2"), ("accept", "*/*")]);
         sent.append("connection", HeaderValue::from_bytes("é, x-private".as_bytes()).unwrap());
         sent.append("connection", HeaderValue::from_static("\tX-Other\t,,"));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn zohos_cookies_end_here() {
+    fn cookies_of_zoho_are_removed() {
         let mut received = headers(&[
             ("content-type", "application/json"),
             ("etag", "\"1\""),

@@ -1,10 +1,10 @@
 //! Sends a signed call to Zoho and returns Zoho's answer.
 //!
-//! In comes a [`Signed`], out goes an [`Answer`]: the bytes of Zoho's answer, and whether it says that the call was not
-//! executed. Refused is a call that got no answer. Method, target, end-to-end headers and body go out as they came;
-//! [`hygiene`] lists what does not.
+//! Takes a [`Signed`] and returns an [`Answer`]: Zoho's answer, and whether it says that the call was not executed. Rejects a
+//! call that got no answer. Method, target, end-to-end headers and body are sent unchanged; [`hygiene`] lists the headers
+//! that are removed.
 //!
-//! Guards: the ledger knows of every call before its first byte leaves, and of its answer as soon as the head is here.
+//! Guarantees: the ledger knows of every call before its first byte leaves, and of its answer as soon as the head arrives.
 
 mod coding;
 mod framing;

@@ -15,7 +15,7 @@ pub(super) struct Peeked {
     pub(super) seen: Bytes,
 }
 
-/// A body that broke off.
+/// A body that ended early.
 pub(super) struct Broken {
     /// The bytes that came before.
     pub(super) seen: Bytes,

@@ -37,8 +37,8 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// Over this client; an answer's head has to be here within `timeout`. `max_body` is told to callers whose
-    /// streamed body turned out larger.
+    /// Sends with this client; an answer's head has to arrive within `timeout`. `max_body`: the limit that a rejection of a
+    /// larger streamed body names.
     #[must_use]
     pub fn service(client: Client, timeout: Duration, max_body: u64) -> impl Inner<Signed, Answer> {
         let forward = Arc::new(Self { client, timeout, max_body });
@@ -51,7 +51,7 @@ impl Forward {
         let endpoint = context.account.endpoints.product(context.route.product);
         let request = request(call, endpoint, &token).ok_or_else(|| Refusal::from(Cause::Internal).of(&context))?;
         let refuse = |cause| Refusal::from(cause).of(&context);
-        // Before the slot is used: the record may take its time, and a lock may come meanwhile.
+        // Before the slot is used, because the record may take time and a lock may come meanwhile.
         attempt_log.announced().await.map_err(|Unrecorded| refuse(Cause::AuditUnavailable))?;
         let (mut head, body) = match self.send(request, endpoint, &mut attempt).await.map_err(refuse)? {
             Sent::Answered(head, body) => (head, body),
@@ -60,7 +60,7 @@ impl Forward {
         let framed = framing::settle(&mut head).map_err(|unframed| {
             Failure::invalid(endpoint.authority().as_str(), "http_protocol_error", unframed.to_string()).cause
         });
-        // The status alone tells of a lock. Whatever becomes of the body, nothing more may be sent.
+        // The status alone reports the lock, whatever the body says: nothing more may be sent.
         if head.status == StatusCode::TOO_MANY_REQUESTS
             && let Some(hit) = attempt.locked(retry_after(&head))
         {
@@ -69,7 +69,7 @@ impl Forward {
         let (seen, peeked) = self.peek(body, endpoint).await;
         let seen = decoded(&head, &seen);
         let kind = reply::read(head.status, &seen);
-        // Also in an answer that broke off, or that cannot be handed on: the lock is there all the same.
+        // Also in an answer that ended early or cannot be passed on, because the lock exists anyway.
         let hit = match kind {
             ReplyKind::Locked => attempt.locked(retry_after(&head)),
             _ => None,
@@ -93,7 +93,7 @@ impl Forward {
         Ok(answer(head, body.patient(self.timeout), retry))
     }
 
-    /// The exchange itself; the attempt learns of each moment that counts.
+    /// Sends the request and reports each step to the attempt.
     async fn send(
         &self,
         mut request: Request<Body>,
@@ -106,7 +106,7 @@ impl Forward {
             Ok(exchange) => exchange,
             Err(until) => return Ok(Sent::HeldBack(until)),
         };
-        // Dropped before the exchange, which then sees whether it came to a connection.
+        // Dropped before the exchange, which then sees whether there was a connection.
         let mut response = pin!(tokio::time::timeout(self.timeout, self.client.request(request)));
         let outcome = tokio::select! {
             outcome = &mut response => outcome,
@@ -134,7 +134,7 @@ impl Forward {
         Err(failure.cause)
     }
 
-    /// What is seen of a body, and the body, if it is whole so far.
+    /// The bytes seen of a body, and the body, if it is intact so far.
     async fn peek(&self, body: Incoming, endpoint: &Endpoint) -> (Bytes, Result<Body, Cause>) {
         let server = endpoint.authority().as_str();
         match tokio::time::timeout(self.timeout, peek::peek(body)).await {
@@ -178,8 +178,8 @@ fn request(call: Call, endpoint: &Endpoint, token: &Token) -> Option<Request<Bod
     Some(request)
 }
 
-/// One attempt, which counts as sent from just before its first byte may leave. Without a connection none of it was written;
-/// if it ends like that, however it ends, it was not sent.
+/// One attempt, which counts as sent from just before its first byte may leave. If it ends without a connection, nothing was
+/// written, so it was not sent.
 struct Exchange<'a> {
     attempt: &'a mut Attempt,
     connection: &'a CaptureConnection,
@@ -187,13 +187,13 @@ struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// # Errors
-    /// The end of a lock that came since the attempt got its slot: then nothing may be sent.
+    /// The end of a lock that came after the attempt got its slot; nothing may be sent before.
     fn begin(attempt: &'a mut Attempt, connection: &'a CaptureConnection) -> Result<Self, Instant> {
         attempt.sending()?;
         Ok(Self { attempt, connection })
     }
 
-    /// Until the request has a connection, it can still be held back from a lock.
+    /// Whether the request has no connection yet, so that a lock can still hold it back.
     fn is_unsent(&self) -> bool {
         self.connection.connection_metadata().is_none()
     }
@@ -207,19 +207,19 @@ impl Drop for Exchange<'_> {
     }
 }
 
-/// How an exchange ended that did not fail.
+/// How a successful exchange ended.
 enum Sent {
     Answered(Parts, Incoming),
     /// A lock came before anything was sent; its end.
     HeldBack(Instant),
 }
 
-/// The answer, and what it means for the connection that it came on.
+/// Takes the answer, and decides whether its connection can be used again.
 fn received(response: Response<Incoming>, connection: &CaptureConnection, endpoint: &Endpoint) -> Result<Sent, Cause> {
     let (head, body) = response.into_parts();
-    // Nobody asked for another protocol, since `Upgrade` is not forwarded.
+    // The gateway never asks for another protocol, because `Upgrade` is not forwarded.
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        let log = "101 Switching Protocols, which nobody asked for".to_owned();
+        let log = "101 Switching Protocols without an Upgrade request".to_owned();
         return Err(Failure::invalid(endpoint.authority().as_str(), "http_protocol_error", log).cause);
     }
     // On a connection that spoke HTTP/1.0 once, hyper speaks it too, and would leave out a body of unknown length.
@@ -231,7 +231,7 @@ fn received(response: Response<Incoming>, connection: &CaptureConnection, endpoi
     Ok(Sent::Answered(head, body))
 }
 
-/// Stands for the answer of a call that was held back from a lock; only `retry` sees it.
+/// The answer for a call that a lock held back; only `retry` sees it.
 fn held_back(until: Instant) -> Answer {
     Answer {
         response: Response::new(Body::default()),
@@ -243,7 +243,7 @@ fn retry_after(head: &Parts) -> Option<Duration> {
     reply::retry_after(&head.headers, clock::wall())
 }
 
-/// What the gateway saw of a body, as it reads.
+/// The seen bytes of a body, decoded.
 fn decoded(head: &Parts, seen: &[u8]) -> Vec<u8> {
     let codings = head.headers.get_all(header::CONTENT_ENCODING).iter().filter_map(|coding| coding.to_str().ok());
     coding::decode(&codings.collect::<Vec<_>>().join(","), seen).unwrap_or_default()
@@ -251,7 +251,7 @@ fn decoded(head: &Parts, seen: &[u8]) -> Vec<u8> {
 
 fn answer(mut head: Parts, body: Body, retry: Option<RetryReason>) -> Answer {
     hygiene::inbound(&mut head.headers);
-    // The connection to Zoho is not the caller's.
+    // The version and extensions of Zoho's connection do not concern the caller's.
     head.version = Version::HTTP_11;
     head.extensions.clear();
     let body = body.with_clean_trailers(hygiene::inbound);

@@ -114,8 +114,8 @@ pub(super) const FIELDS: [(&str, &[&str]); 28] = [
     ),
 ];
 
-/// Whether a field has such a name.
-pub(super) fn is_one(name: &str) -> bool {
+/// Whether a field is in the table.
+pub(super) fn is_tracing(name: &str) -> bool {
     FIELDS.iter().flat_map(|(_, names)| *names).any(|known| match known.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),
         None => name == *known,
@@ -160,12 +160,12 @@ mod tests {
             "x-honeycomb-trace",
             "l5d-ctx-trace",
         ] {
-            assert!(is_one(name), "{name}");
+            assert!(is_tracing(name), "{name}");
         }
     }
 
     #[test]
-    fn what_calls_are_made_of_is_none() {
+    fn fields_of_calls_are_not_tracing_fields() {
         for name in [
             "accept",
             "accept-encoding",
@@ -188,7 +188,7 @@ mod tests {
             "request",
             "swim",
         ] {
-            assert!(!is_one(name), "{name}");
+            assert!(!is_tracing(name), "{name}");
         }
     }
 

@@ -1,12 +1,11 @@
-//! Lets each call wait for its turn under Zoho's threshold.
+//! Lets each call wait for a slot under Zoho's threshold.
 //!
-//! In comes a [`Call`], on goes a [`Permitted`] with the slot it was given; a route with `throttle = "off"` passes
-//! without a slot and costs no ledger work. Refused is a call that cannot be served within its caller's wait: at once,
-//! with the moment it could be. A caller that hangs up leaves the queue and spends nothing, because dropping the future
-//! drops its place. A body that streams is read on with the slot held, so that no slot is spent for a caller that is gone
-//! already (`ahead.rs`).
+//! Takes a [`Call`] and passes on a [`Permitted`] with its attempt. A route with `throttle = "off"` needs no slot and no
+//! ledger work. Rejects a call that cannot get a slot within its caller's wait: at once, with the time when it could. A
+//! caller that leaves also leaves the queue without using a slot, because dropping the future drops its queue entry. A
+//! streamed body is partly read before its slot is used, so that no slot is used for a caller that has left (`ahead.rs`).
 //!
-//! Guards: nothing is forwarded to a throttled route without a permit of its line.
+//! Guarantees: nothing is sent to a throttled route without an attempt from its limiter.
 
 mod ahead;
 mod service;

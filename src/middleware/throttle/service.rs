@@ -1,4 +1,4 @@
-//! Waits for a slot, and for the part of the body that is read before the call is sent.
+//! Waits for a slot, and reads a part of the body before the call is sent.
 
 use std::sync::Arc;
 
@@ -53,14 +53,14 @@ impl<S: Inner<Permitted, Answer>> Middleware<Call, S> for Throttle {
 }
 
 impl Throttle {
-    /// Bodies have at most `max_body` bytes.
+    /// `max_body`: the limit of a body, in bytes.
     pub fn layer(limiters: Arc<Limiters>, max_body: u64, metrics: Arc<Metrics>) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self { limiters, ahead: Ahead::new(max_body), metrics })
     }
 
     async fn attempt(&self, limiter: &Arc<RouteLimiter>, call: &Call) -> Result<Attempt, Refusal> {
         let cause = |refused| match refused {
-            // A call that met a lock was sent before, and is told so.
+            // A requeued call was sent before, and its rejection says so.
             Refused::Closing => Cause::CutOff(call.attempt_log.fate()),
             refused => Cause::from(refused),
         };
@@ -88,7 +88,7 @@ mod tests {
 
     type Service = BoxCloneSyncService<Call, Answer, Refusal>;
 
-    /// Before a Zoho that answers at once, or refuses before it sends.
+    /// A throttle in front of a Zoho that answers at once, or of a layer that rejects before sending.
     fn throttle(refuses: bool) -> (Service, Arc<Limiters>) {
         let limiters = Arc::new(Limiters::in_memory(Limits::calls(10)));
         let zoho = service_fn(move |permitted: Permitted| async move {
@@ -108,7 +108,7 @@ mod tests {
         (BoxCloneSyncService::new(layer.layer(BoxCloneSyncService::new(zoho))), limiters)
     }
 
-    /// A call that may be made once a minute.
+    /// A call of a route with one slot per minute.
     fn once_a_minute(prefer: &'static str) -> Call {
         let mut call = call("/a");
         let route = Arc::make_mut(&mut call.context.route);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn passes_on_with_a_permit_and_tells_what_is_left() {
+    async fn passes_on_with_a_slot_and_reports_the_rest() {
         let (throttle, _) = throttle(false);
         let answer = throttle.oneshot(once_a_minute("wait=0")).await.unwrap();
         assert_eq!(answer.response.headers()[ratelimit::LIMIT], "\"people.lms.share-course\";r=0;t=60");
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_route_without_a_threshold_needs_no_permit() {
+    async fn a_route_without_a_threshold_needs_no_slot() {
         let (throttle, _) = throttle(false);
         let mut call = call("/a");
         Arc::make_mut(&mut call.context.route).threshold = None;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn refuses_at_once_who_cannot_be_served_in_time() {
+    async fn rejects_at_once_a_call_that_cannot_get_a_slot_in_time() {
         let (throttle, _) = throttle(false);
         throttle.clone().oneshot(once_a_minute("wait=0")).await.unwrap();
         let began = clock::now();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_was_not_sent_spends_nothing() {
+    async fn a_call_that_was_not_sent_uses_no_slot() {
         let (throttle, _) = throttle(true);
         for _ in 0..3 {
             let refusal = throttle.clone().oneshot(once_a_minute("wait=0")).await.unwrap_err();
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_that_hangs_up_leaves_the_queue() {
+    async fn a_caller_that_leaves_leaves_the_queue() {
         let (throttle, limiters) = throttle(false);
         throttle.clone().oneshot(once_a_minute("wait=0")).await.unwrap();
         let waiting = tokio::spawn(throttle.oneshot(once_a_minute("wait=3600")));

@@ -1,4 +1,4 @@
-//! Credentials in files may change while the gateway runs.
+//! Reads the credentials' files again while the gateway runs.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,10 +19,10 @@ pub async fn follow_files(sources: Arc<HashMap<AccountName, Arc<Source>>>, shutd
     file_watch::until_draining(shutdown, look).await;
 }
 
-/// Which other account has this refresh token. Files are changed together, so theirs are read too: two that are swapped
-/// are not one login at any time.
+/// The other account that has this refresh token. Reads the other accounts' files too, because files may change together:
+/// two accounts that swap their tokens never share one.
 fn owner(sources: &HashMap<AccountName, Arc<Source>>, name: &AccountName, token: &Secret) -> Option<String> {
     let mut others = sources.iter().filter(|(other, _)| *other != name);
-    let has_it = |source: &Source| source.account().refresh_token.newest().expose() == token.expose();
-    others.find(|(_, source)| has_it(source)).map(|(other, _)| other.to_string())
+    let has_token = |source: &Source| source.account().refresh_token.newest().expose() == token.expose();
+    others.find(|(_, source)| has_token(source)).map(|(other, _)| other.to_string())
 }

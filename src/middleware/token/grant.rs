@@ -1,5 +1,5 @@
-//! Exchanges with the accounts server: the refresh grant (RFC 6749 section 6) for calls, under the token ledger; and for
-//! a person at the command line, whom no ledger counts, the authorisation code grant (section 4.1.3) and a trial refresh.
+//! Exchanges with the accounts server. Calls use the refresh grant (RFC 6749 section 6), which the token ledger counts. The
+//! command line uses the authorisation code grant (section 4.1.3) and a trial refresh, which the ledger does not count.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -36,33 +36,33 @@ pub struct Grants {
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) access_token: Secret,
-    /// Counted from before the request was sent, so never too late.
+    /// Counted from before the request was sent, so it is never too late.
     pub(super) expires_at: Instant,
     pub(super) lifetime: Duration,
-    /// What it may be used for, separated by spaces; older answers do not say.
+    /// Its scopes, separated by spaces; `None` if the answer does not name them.
     pub(super) scope: Option<String>,
 }
 
-/// An authorisation code, which is worth a refresh token for a moment.
+/// An authorisation code, which can be exchanged for a refresh token for a short time.
 #[derive(Debug)]
 pub struct Code {
-    /// As the redirect or the API console gave it.
+    /// The code from the redirect or the API console.
     pub code: Secret,
-    /// Where it was sent; `None` for a self client's.
+    /// The address to which it was sent; `None` for the code of a self client.
     pub redirect_uri: Option<String>,
 }
 
-/// What a code was exchanged for.
+/// The tokens that a code was exchanged for.
 #[derive(Debug)]
 pub struct Admission {
-    /// `None` where Zoho gave an access token only.
+    /// `None` if Zoho returned only an access token.
     pub refresh_token: Option<Secret>,
-    /// What it may be used for, separated by spaces.
+    /// Its scopes, separated by spaces.
     pub scope: Option<String>,
 }
 
 impl Granted {
-    /// The same token, good for at least this long: Zoho refuses it when it dies sooner.
+    /// The same token with at least this lifetime. If the token ends sooner, Zoho rejects it and it is replaced.
     pub(super) fn at_least(self, life: Duration) -> Self {
         let more = life.saturating_sub(self.lifetime);
         Self { expires_at: self.expires_at + more, lifetime: self.lifetime + more, ..self }
@@ -70,19 +70,19 @@ impl Granted {
 }
 
 impl Grants {
-    /// Over this client, each exchange within `timeout`.
+    /// Makes the exchanges with this client, each within `timeout`.
     #[must_use]
     pub fn new(client: Client, timeout: Duration) -> Self {
         Self { client, timeout }
     }
 
-    /// One refresh grant, as one attempt of the token ledger.
+    /// Makes one refresh grant, as one attempt of the token ledger.
     pub(super) async fn refresh(&self, account: &Account, attempt: Attempt) -> Result<Granted, Cause> {
         self.refresh_under(account, Some(attempt)).await
     }
 
-    /// One authorisation code grant at `server`, which need not be the account's: a login may turn out to live in
-    /// another data centre.
+    /// Makes one authorisation code grant at `server`, which may differ from the account's: the login may belong to another
+    /// data centre.
     ///
     /// # Errors
     /// Why there is no token.
@@ -95,7 +95,7 @@ impl Grants {
         }
         let exchange = Exchange { grants: self, server: authority, attempt: None };
         let code = AuthorizationCode::new(code.code.expose().to_owned());
-        let answer = plain(authority, client.exchange_code(code).request_async(&exchange).await)?;
+        let answer = without_wrapping(authority, client.exchange_code(code).request_async(&exchange).await)?;
         let refresh_token = answer.refresh_token().map(|token| Secret::from(token.secret().as_str()));
         Ok(Admission { refresh_token, scope: scope(&answer) })
     }
@@ -107,19 +107,20 @@ impl Grants {
         let sent_at = clock::now();
         let exchange = Exchange { grants: self, server, attempt: attempt.map(parking_lot::Mutex::new) };
         let refresh_token = RefreshToken::new(account.refresh_token.current().expose().to_owned());
-        let answer = plain(server, client.exchange_refresh_token(&refresh_token).request_async(&exchange).await)?;
+        let answer =
+            without_wrapping(server, client.exchange_refresh_token(&refresh_token).request_async(&exchange).await)?;
         let lifetime = answer.expires_in().unwrap_or_default();
         let access_token = Secret::new(answer.access_token().secret().clone());
         Ok(Granted { access_token, expires_at: sent_at + lifetime, lifetime, scope: scope(&answer) })
     }
 }
 
-/// The outcome of an exchange without the crate's wrapping.
-fn plain<T>(server: &str, answer: Result<T, BasicRequestTokenError<Failed>>) -> Result<T, Cause> {
+/// The outcome of an exchange, without the error types of the crate.
+fn without_wrapping<T>(server: &str, answer: Result<T, BasicRequestTokenError<Failed>>) -> Result<T, Cause> {
     answer.map_err(|error| match error {
         RequestTokenError::Request(Failed(cause)) => cause,
-        // Not formatted: a parse error of the crate carries the answer's body.
-        _ => invalid(server, "an answer that the OAuth client does not take".into()),
+        // Not formatted, because the crate's parse error contains the body.
+        _ => invalid(server, "an answer that the OAuth client cannot read".into()),
     })
 }
 
@@ -134,16 +135,16 @@ fn oauth_client(account: &Account, server: &Endpoint) -> Result<OAuthClient, oau
     let token_url = TokenUrl::new(accounts_server::token_url(server))?;
     Ok(BasicClient::new(ClientId::new(account.client_id.clone()))
         .set_client_secret(ClientSecret::new(account.client_secret.current().expose().to_owned()))
-        // In the body: Zoho does not read HTTP Basic, and a query would end up in logs.
+        // In the body: Zoho does not support HTTP Basic, and a query would appear in logs.
         .set_auth_type(AuthType::RequestBody)
         .set_token_uri(token_url))
 }
 
-/// The HTTP side of one grant: normalises the answer, keeps the ledger's books.
+/// The HTTP exchange of one grant. Normalises the answer and reports each step to the ledger.
 struct Exchange<'a> {
     grants: &'a Grants,
     server: &'a str,
-    /// `None` where no ledger counts.
+    /// `None` if the ledger does not count the exchange.
     attempt: Option<parking_lot::Mutex<Attempt>>,
 }
 
@@ -188,20 +189,20 @@ impl Exchange<'_> {
             TokenAnswer::Unauthorised(reason) => Err(Cause::AccountUnauthorised { reason: reason.to_owned() }),
             TokenAnswer::Throttled => {
                 let blocked = accounts_server::block(retry_after::read(&head.headers, clock::wall()));
-                let met = self.attempt(|attempt| attempt.locked(Some(blocked))).flatten();
-                let left = met.map(|met| met.until.saturating_duration_since(clock::now()));
+                let hit = self.attempt(|attempt| attempt.locked(Some(blocked))).flatten();
+                let left = hit.map(|hit| hit.until.saturating_duration_since(clock::now()));
                 Err(Cause::TokenThrottled { retry_after: left.unwrap_or(blocked) })
             }
             TokenAnswer::Unusable(words) => Err(invalid(self.server, words)),
         }
     }
 
-    /// Tells the attempt, where there is one.
-    fn attempt<T>(&self, tell: impl FnOnce(&mut Attempt) -> T) -> Option<T> {
-        self.attempt.as_ref().map(|attempt| tell(&mut attempt.lock()))
+    /// Reports a step to the attempt, if there is one.
+    fn attempt<T>(&self, report: impl FnOnce(&mut Attempt) -> T) -> Option<T> {
+        self.attempt.as_ref().map(|attempt| report(&mut attempt.lock()))
     }
 }
 
-fn invalid(server: &str, log: String) -> Cause {
+pub(super) fn invalid(server: &str, log: String) -> Cause {
     Failure::invalid(server, "http_protocol_error", log).cause.before_the_call()
 }

@@ -1,4 +1,4 @@
-//! The token endpoint's own threshold, behind the same ledger as every call.
+//! The token endpoint's threshold, which the same ledger enforces as for calls.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -12,30 +12,30 @@ use crate::{
     },
 };
 
-/// What the accounts server answers before it blocks, and what of that is kept back.
+/// How many token requests Zoho allows per window, and how many of them are reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenLimits {
-    /// How many requests per refresh token it answers in any `window`.
+    /// The number of requests per refresh token that Zoho answers in any `window`.
     pub requests: NonZeroU32,
     /// Ten minutes at Zoho.
     pub window: Duration,
-    /// How many of them are kept for replacing a token that died before its time; fewer than `requests`.
+    /// The number of them reserved for replacing a token that Zoho revoked early; less than `requests`.
     pub reserve: u32,
 }
 
 impl TokenLimits {
-    /// How many requests are made without the reserve.
+    /// The number of requests without the reserve.
     pub(super) fn usual(self) -> NonZeroU32 {
         NonZeroU32::new(self.requests.get().saturating_sub(self.reserve)).unwrap_or(NonZeroU32::MIN)
     }
 }
 
-/// What a token is asked for.
+/// Why a token is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// There is none, or the one there is nears its end.
+    /// There is no token, or it expires soon.
     Renewal,
-    /// Zoho said that the one there was is dead. Without another, no call goes at all.
+    /// Zoho called the token dead, so no call can be sent without another one.
     Replacement,
 }
 
@@ -44,12 +44,12 @@ pub(super) enum Purpose {
 pub struct TokenLedger {
     limits: TokenLimits,
     usual: Arc<RouteLimiter>,
-    /// The same threshold's other part: together they are no more than the whole.
+    /// The rest of the same threshold.
     reserve: Option<Arc<RouteLimiter>>,
 }
 
 impl TokenLedger {
-    /// As the store remembers it.
+    /// Starts with the state in the store.
     #[must_use]
     pub fn new(limiters: &Limiters, account: &Account, limits: TokenLimits) -> Self {
         let (usual, reserve) = parts(limits);
@@ -60,8 +60,8 @@ impl TokenLedger {
         }
     }
 
-    /// How long a token has to last at least, whatever its answer says: so long that the requests which are left reach
-    /// until others come back. While there are plenty, there is no bound.
+    /// The shortest time for which a token is used, whatever its answer says: long enough that the remaining requests last
+    /// until slots are free again. Zero while many requests remain.
     pub(super) fn shortest_life(&self) -> Duration {
         let Quota { remaining, reset, .. } = self.usual.allowance().route;
         if remaining > self.limits.usual().get() / 4 {
@@ -70,14 +70,14 @@ impl TokenLedger {
         reset.unwrap_or_default() / (remaining + 1)
     }
 
-    /// What it is held to.
+    /// The limits that it enforces.
     pub(super) fn limits(&self) -> TokenLimits {
         self.limits
     }
 
-    /// A slot now, or none.
+    /// Takes a slot for a request, without waiting.
     pub(super) async fn attempt(&self, purpose: Purpose) -> Result<Attempt, Cause> {
-        // Zoho blocks all requests, whichever part met the block.
+        // A block holds for all requests, whichever part met it.
         let blocked = [Some(&self.usual), self.reserve.as_ref()].into_iter().flatten();
         if let Some(retry_after) = blocked.filter_map(|limiter| limiter.locked(clock::now())).max() {
             return Err(Cause::TokenThrottled { retry_after });
@@ -96,7 +96,7 @@ impl TokenLedger {
 }
 
 fn parts(limits: TokenLimits) -> (Threshold, Option<Threshold>) {
-    // How long Zoho blocks is said by the answer that tells of it.
+    // The answer that reports a block says how long it lasts.
     let of = |requests| Threshold { requests, window: limits.window, lock: Duration::ZERO, pace: Pace::Burst };
     (of(limits.usual()), NonZeroU32::new(limits.reserve).map(of))
 }

@@ -1,25 +1,26 @@
 //! Gives a permitted call the access token of its account.
 //!
-//! Before it, where slots are not yet spent, `scope` refuses a [`Call`] that the account's login was not granted.
-//! In comes a [`Permitted`], on goes a [`Signed`]. One token serves all callers of an account; it is renewed a little
-//! early by one request for everybody who waits, and replaced when Zoho says that it is dead, as far as that is the reason
-//! (`rejections`). Refused is a call
-//! whose account Zoho no longer takes, or may not be asked about for now.
+//! Takes a [`Permitted`] and passes on a [`Signed`]. One token serves all callers of an account. One request renews it
+//! shortly before it expires, and replaces it when Zoho calls it dead (`rejections`). Rejects a call if Zoho does not accept
+//! the account's credentials, or if no token request may be made now. A layer before it, `scope`, rejects a [`Call`] whose
+//! scope the login lacks before the call uses a slot.
 //!
-//! Guards: the token endpoint sees at most ten calls in ten minutes, by the same ledger that guards the calls, and for
-//! any number of simultaneous "dead token" answers it sees one.
+//! Guarantees: the token endpoint gets at most ten requests in ten minutes, which the same ledger enforces as for calls,
+//! and one request for any number of simultaneous "dead token" answers.
 
-mod elsewhere;
+mod data_centers;
 mod files;
 mod grant;
 mod limits;
 mod rejections;
 mod request;
 mod scope;
+mod scope_status;
 mod seal;
 mod service;
 mod source;
 mod state;
+mod storage;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +29,8 @@ pub use grant::{Admission, Code, Grants};
 pub use limits::{TokenLedger, TokenLimits};
 pub use scope::CheckScope;
 pub use service::Sign;
-pub use source::{Source, Standing};
+pub use source::Source;
+pub use state::TokenHealth;
 
 #[cfg(doc)]
 use crate::call::{Call, Permitted, Signed};

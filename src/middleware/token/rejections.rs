@@ -1,70 +1,66 @@
-//! What 401 answers say of an account's token.
+//! Decides what a 401 answer means for an account's token.
 //!
-//! A token can die at any time, and then another one helps. But a route may answer 401 whatever the token: its scope was
-//! revoked, its deployment is broken, its path is nobody's. Then tokens fetched for it would only spend the few requests
-//! that the accounts server answers, and with them every other route of the account. So each answer is weighed by what is
-//! known:
+//! A token can become invalid at any time; then another one helps. But a route may answer 401 to every token, for example
+//! because its scope was revoked or its deployment is broken. Tokens fetched for such a route would use up the few requests
+//! that the accounts server answers, and stop every other route of the account. So the decision depends on what is known:
 //!
-//! - A second attempt that got the same answer with another token, which is young: the token is not the reason. None is fetched for this
-//!   route, or for this shape if it is unknown, for a while.
-//! - A route on which Zoho took a token before has most likely met a dead one.
-//! - Of all other routes nothing is known. They get another token too, but the one there is serves on meanwhile, and only
-//!   a part of the requests is spent on them.
+//! - A second attempt got 401 with another, fresh token: the token is not the reason. For one window, no token is fetched
+//!   for this route, nor for this form of answer if it is unclear.
+//! - The route accepted a token before: the token is most likely dead.
+//! - Nothing is known about the route: another token is fetched too, but the present one stays in use, and only a part of
+//!   the requests may be used so.
 //!
-//! A fetched token counts until it is known to have helped.
+//! Each fetched token counts as wasted until a call succeeds with it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
 use super::limits::TokenLimits;
 use crate::zoho::{account::AccountName, catalogue::RouteId, reply::TokenRefusal};
 
-/// How many unknown shapes are remembered. For more than these none is fetched.
-const MOST_SHAPES: usize = 32;
+/// The number of unclear forms of answer that are remembered. Beyond it, no token is fetched for an unclear answer.
+const MOST_UNCLEAR_ANSWERS: usize = 32;
 
-/// One call that was not let in.
+/// A call that Zoho rejected with 401.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rejection<'a> {
-    /// The token that it had.
+    /// The generation of its token.
     pub(super) generation: u64,
-    /// That token is young, so that it can only have died because Zoho took it back.
+    /// Whether the token is so fresh that it can only be invalid because Zoho revoked it.
     pub(super) fresh: bool,
     pub(super) route: &'a RouteId,
     pub(super) refusal: TokenRefusal,
-    /// A moment before it was sent.
+    /// A time before it was sent.
     pub(super) since: Instant,
-    /// It is the second attempt, after the first was not let in with another token.
+    /// Whether this is the second attempt, after a 401 to another token.
     pub(super) second: bool,
 }
 
-/// What to do about a token.
+/// What to do about the token of a rejected call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remedy {
-    /// It is not the reason, as far as is known, or enough others were tried.
+    /// Keep it: it is not the reason, or enough other tokens were tried.
     Keep,
-    /// Another one may help; this one serves meanwhile.
+    /// Fetch another one, and use this one meanwhile.
     Renew,
-    /// It is dead.
+    /// Fetch another one, because this one is dead.
     Replace,
 }
 
-/// What is known of one account's tokens. Bounded by the number of its routes.
+/// What one account's calls have shown about its tokens. Bounded by the number of routes.
 #[derive(Debug)]
 pub(super) struct Rejections {
     account: AccountName,
     limits: TokenLimits,
-    /// The routes on which Zoho took a token, and has refused none since.
+    /// The routes whose last known answer accepted the token.
     working: BTreeSet<RouteId>,
-    /// The routes and the unknown shapes that another token did not help, and since when.
-    routes: BTreeMap<RouteId, Instant>,
-    shapes: BTreeMap<u64, Instant>,
-    /// The token that Zoho took last, and when its answer came.
+    /// The routes, and the unclear forms of answer, for which another token did not help, and since when.
+    stopped_routes: BTreeMap<RouteId, Instant>,
+    unclear_answers: BTreeMap<u64, Instant>,
+    /// The generation that Zoho accepted last, and the time of the answer.
     accepted: Option<(u64, Instant)>,
-    /// The tokens that were refused and replaced of late, unless the next one helped.
+    /// The generations replaced within the last window, unless the next one helped, and the time.
     replaced: BTreeMap<u64, Instant>,
 }
 
@@ -74,17 +70,17 @@ impl Rejections {
             account,
             limits,
             working: BTreeSet::new(),
-            routes: BTreeMap::new(),
-            shapes: BTreeMap::new(),
+            stopped_routes: BTreeMap::new(),
+            unclear_answers: BTreeMap::new(),
             accepted: None,
             replaced: BTreeMap::new(),
         }
     }
 
-    /// Zoho let a call in with the token of this generation; `second` as in [`Rejection`].
+    /// Zoho accepted a call with the token of this generation; `second` as in [`Rejection`].
     pub(super) fn accepted(&mut self, route: &RouteId, generation: u64, second: bool, now: Instant) {
         if second {
-            // It came in place of the one before.
+            // The replacement helped.
             self.replaced.remove(&generation.saturating_sub(1));
         }
         self.accepted = Some((generation, now));
@@ -93,103 +89,91 @@ impl Rejections {
         }
     }
 
-    /// Weighs a call that was not let in with the newest token, or its second attempt with whichever.
-    pub(super) fn weigh(&mut self, rejection: &Rejection<'_>, now: Instant) -> Remedy {
+    /// Decides about a call that was rejected with the newest token, or about a second attempt with any token.
+    pub(super) fn remedy(&mut self, rejection: &Rejection<'_>, now: Instant) -> Remedy {
         self.forget(now);
         let dead = rejection.refusal == TokenRefusal::Dead;
-        // An old token may have ended in any case, perhaps on its way to Zoho. The next one is young for long enough.
+        // An old token may have expired, perhaps on the way to Zoho. The next one is fresh for long enough.
         if !rejection.fresh {
-            let worked = self.working.remove(rejection.route);
-            return if dead && worked { Remedy::Replace } else { Remedy::Renew };
+            let was_accepted = self.working.remove(rejection.route);
+            return if dead && was_accepted { Remedy::Replace } else { Remedy::Renew };
         }
         if rejection.second {
-            self.close(rejection, now);
+            self.stop(rejection, now);
             return Remedy::Keep;
         }
-        if self.is_closed(rejection, now) {
+        if self.gets_no_token(rejection, now) {
             return Remedy::Keep;
         }
         if self.replaced.contains_key(&rejection.generation) {
             return Remedy::Renew;
         }
-        let worked = self.working.remove(rejection.route);
-        if self.replaced.len() >= self.most(worked) {
+        let was_accepted = self.working.remove(rejection.route);
+        if self.replaced.len() >= self.max_replaced(was_accepted) {
             return Remedy::Keep;
         }
         self.replaced.insert(rejection.generation, now);
         let lives =
             self.accepted.is_some_and(|(generation, at)| generation == rejection.generation && at > rejection.since);
-        if dead && worked && !lives { Remedy::Replace } else { Remedy::Renew }
+        if dead && was_accepted && !lives { Remedy::Replace } else { Remedy::Renew }
     }
 
-    /// How many tokens may be tried within a window that did not help, so that some requests are left in any case.
-    fn most(&self, worked: bool) -> usize {
+    /// How many tokens may be replaced in vain within a window, so that some requests are always left.
+    fn max_replaced(&self, was_accepted: bool) -> usize {
         let usual = self.limits.usual().get() as usize;
-        let part = if worked { usual * 3 / 4 } else { usual * 3 / 8 };
+        let part = if was_accepted { usual * 3 / 4 } else { usual * 3 / 8 };
         part.max(1)
     }
 
-    fn is_closed(&self, rejection: &Rejection<'_>, now: Instant) -> bool {
-        // Where calls are let in all the same, the next that is not may have met a dead token after all.
-        let while_closed = match self.working.contains(rejection.route) {
-            true => self.a_moment(),
-            false => self.a_while(),
-        };
-        let route = self.routes.get(rejection.route).is_some_and(|since| now < *since + while_closed);
-        let shape = match rejection.refusal {
-            TokenRefusal::Dead => false,
-            TokenRefusal::Unclear(shape) => self.shapes.contains_key(&shape) || self.shapes.len() >= MOST_SHAPES,
-        };
-        route || shape
+    fn gets_no_token(&self, rejection: &Rejection<'_>, now: Instant) -> bool {
+        // If the route has accepted calls since, the next 401 may mean a dead token after all.
+        let window = self.limits.window;
+        let duration = if self.working.contains(rejection.route) { window / 5 } else { window };
+        let route = self.stopped_routes.get(rejection.route).is_some_and(|since| now < *since + duration);
+        let unclear = &self.unclear_answers;
+        let form = matches!(rejection.refusal, TokenRefusal::Unclear(form)
+            if unclear.contains_key(&form) || unclear.len() >= MOST_UNCLEAR_ANSWERS);
+        route || form
     }
 
-    fn close(&mut self, rejection: &Rejection<'_>, now: Instant) {
+    fn stop(&mut self, rejection: &Rejection<'_>, now: Instant) {
         self.working.remove(rejection.route);
-        if let TokenRefusal::Unclear(shape) = rejection.refusal
-            && self.shapes.len() < MOST_SHAPES
+        if let TokenRefusal::Unclear(form) = rejection.refusal
+            && self.unclear_answers.len() < MOST_UNCLEAR_ANSWERS
         {
-            self.shapes.insert(shape, now);
+            self.unclear_answers.insert(form, now);
         }
-        if self.routes.insert(rejection.route.clone(), now).is_none() {
-            tracing::warn!(account = %self.account, route = %rejection.route, "Zoho answers 401 to this call with a new access token too, so the token is not the reason, and the answer goes to the caller; is data_center right, and has the login the call's scope?");
+        if self.stopped_routes.insert(rejection.route.clone(), now).is_none() {
+            tracing::warn!(account = %self.account, route = %rejection.route, "Zoho answers 401 to this call with a new access token too, so the token is not the reason, and the answer goes to the caller; check data_center and the login's scopes");
         }
     }
 
     fn forget(&mut self, now: Instant) {
-        let a_while = self.a_while();
-        self.routes.retain(|_, since| now < *since + a_while);
-        self.shapes.retain(|_, since| now < *since + a_while);
-        self.replaced.retain(|_, at| now < *at + a_while);
-    }
-
-    /// As long as the accounts server counts requests.
-    fn a_while(&self) -> Duration {
-        self.limits.window
-    }
-
-    fn a_moment(&self) -> Duration {
-        self.limits.window / 5
+        let window = self.limits.window;
+        self.stopped_routes.retain(|_, since| now < *since + window);
+        self.unclear_answers.retain(|_, since| now < *since + window);
+        self.replaced.retain(|_, at| now < *at + window);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
+    use std::{num::NonZeroU32, time::Duration};
 
     use super::*;
     use crate::os::clock;
 
     const WINDOW: Duration = Duration::from_secs(600);
 
-    /// Calls of an account, each told by its route.
-    struct Story {
+    /// A sequence of calls of one account.
+    struct Scenario {
         rejections: Rejections,
         now: Instant,
         generation: u64,
         fresh: bool,
     }
 
-    impl Story {
+    impl Scenario {
         fn new() -> Self {
             let limits = TokenLimits { requests: NonZeroU32::new(10).expect("not zero"), window: WINDOW, reserve: 2 };
             let rejections = Rejections::new(AccountName::new("main"), limits);
@@ -201,7 +185,7 @@ mod tests {
             let (generation, since) = (self.generation, self.now);
             let rejection = Rejection { generation, fresh: self.fresh, route: &route, refusal, since, second };
             self.now += Duration::from_millis(10);
-            let remedy = self.rejections.weigh(&rejection, self.now);
+            let remedy = self.rejections.remedy(&rejection, self.now);
             if remedy != Remedy::Keep {
                 self.generation += 1;
             }
@@ -217,7 +201,7 @@ mod tests {
             self.rejections.accepted(&RouteId::new(route), self.generation, second, self.now);
         }
 
-        /// A call that is never let in, with its second attempt if it gets one.
+        /// A call that is always rejected, with its second attempt if it gets one.
         fn never(&mut self, route: &str, refusal: TokenRefusal) -> Remedy {
             let remedy = self.rejected(route, refusal, false);
             if remedy != Remedy::Keep {
@@ -228,103 +212,103 @@ mod tests {
     }
 
     #[test]
-    fn a_route_that_is_never_let_in_costs_one_token_a_window() {
+    fn a_failing_route_costs_one_token_per_window() {
         for refusal in [TokenRefusal::Dead, TokenRefusal::Unclear(1)] {
-            let mut story = Story::new();
-            assert_eq!(story.never("a", refusal), Remedy::Renew);
+            let mut scenario = Scenario::new();
+            assert_eq!(scenario.never("a", refusal), Remedy::Renew);
             for _ in 0..100 {
-                assert_eq!(story.never("a", refusal), Remedy::Keep);
+                assert_eq!(scenario.never("a", refusal), Remedy::Keep);
             }
-            story.now += WINDOW;
-            assert_eq!(story.never("a", refusal), Remedy::Renew, "it may be otherwise by now");
+            scenario.now += WINDOW;
+            assert_eq!(scenario.never("a", refusal), Remedy::Renew, "the route may work again");
         }
     }
 
     #[test]
-    fn many_such_routes_leave_most_of_the_requests() {
-        let mut story = Story::new();
+    fn many_failing_routes_leave_most_of_the_requests() {
+        let mut scenario = Scenario::new();
         for number in 0..100 {
-            story.never(&format!("r{number}"), TokenRefusal::Dead);
+            scenario.never(&format!("r{number}"), TokenRefusal::Dead);
         }
-        assert_eq!(story.generation, 4, "three tokens were tried");
-        story.accepted("good", false);
-        assert_eq!(story.dead("good"), Remedy::Replace, "a token that worked and died is replaced all the same");
+        assert_eq!(scenario.generation, 4, "three tokens were tried");
+        scenario.accepted("good", false);
+        assert_eq!(scenario.dead("good"), Remedy::Replace, "a dead token is still replaced");
     }
 
     #[test]
-    fn a_route_that_broke_costs_one_token() {
-        let mut story = Story::new();
-        story.accepted("a", false);
-        assert_eq!(story.never("a", TokenRefusal::Dead), Remedy::Replace);
+    fn a_route_that_breaks_costs_one_token() {
+        let mut scenario = Scenario::new();
+        scenario.accepted("a", false);
+        assert_eq!(scenario.never("a", TokenRefusal::Dead), Remedy::Replace);
         for _ in 0..100 {
-            assert_eq!(story.never("a", TokenRefusal::Dead), Remedy::Keep);
+            assert_eq!(scenario.never("a", TokenRefusal::Dead), Remedy::Keep);
         }
     }
 
     #[test]
-    fn tokens_that_die_again_and_again_are_replaced_each_time() {
-        let mut story = Story::new();
+    fn tokens_that_die_repeatedly_are_replaced_each_time() {
+        let mut scenario = Scenario::new();
         for _ in 0..50 {
-            story.accepted("a", false);
-            assert_eq!(story.dead("a"), Remedy::Replace);
-            story.accepted("a", true);
+            scenario.accepted("a", false);
+            assert_eq!(scenario.dead("a"), Remedy::Replace);
+            scenario.accepted("a", true);
         }
     }
 
     #[test]
-    fn one_call_in_two_that_is_not_let_in_does_not_spend_all() {
-        let mut story = Story::new();
+    fn a_route_that_fails_every_second_call_leaves_requests() {
+        let mut scenario = Scenario::new();
         for _ in 0..1000 {
-            story.accepted("a", false);
-            story.never("a", TokenRefusal::Dead);
-            story.now += Duration::from_millis(500);
+            scenario.accepted("a", false);
+            scenario.never("a", TokenRefusal::Dead);
+            scenario.now += Duration::from_millis(500);
         }
-        assert!(story.generation <= 7, "{} tokens within a window", story.generation);
+        assert!(scenario.generation <= 7, "{} tokens within a window", scenario.generation);
         // A streamed call has no second attempt.
-        let mut story = Story::new();
+        let mut scenario = Scenario::new();
         for _ in 0..1000 {
-            story.accepted("a", false);
-            story.dead("a");
+            scenario.accepted("a", false);
+            scenario.dead("a");
         }
-        assert_eq!(story.generation, 7, "six tokens were tried");
+        assert_eq!(scenario.generation, 7, "six tokens were tried");
     }
 
     /// On a busy machine the second token may be as old as the first.
     #[test]
-    fn an_old_token_that_is_refused_proves_nothing() {
-        let mut story = Story::new();
-        story.accepted("a", false);
-        story.fresh = false;
-        assert_eq!(story.rejected("a", TokenRefusal::Dead, true), Remedy::Replace);
-        story.accepted("a", true);
-        story.fresh = true;
-        assert_eq!(story.never("a", TokenRefusal::Dead), Remedy::Replace);
-        assert_eq!(story.dead("a"), Remedy::Keep);
-        story.fresh = false;
-        assert_eq!(story.dead("a"), Remedy::Renew, "closed for young tokens only");
+    fn a_401_to_an_old_token_proves_nothing() {
+        let mut scenario = Scenario::new();
+        scenario.accepted("a", false);
+        scenario.fresh = false;
+        assert_eq!(scenario.rejected("a", TokenRefusal::Dead, true), Remedy::Replace);
+        scenario.accepted("a", true);
+        scenario.fresh = true;
+        assert_eq!(scenario.never("a", TokenRefusal::Dead), Remedy::Replace);
+        assert_eq!(scenario.dead("a"), Remedy::Keep);
+        scenario.fresh = false;
+        assert_eq!(scenario.dead("a"), Remedy::Renew, "the rule holds for fresh tokens only");
     }
 
     #[test]
-    fn a_token_that_others_are_let_in_with_serves_on() {
-        let mut story = Story::new();
-        story.accepted("a", false);
-        let (generation, since, route) = (story.generation, story.now, RouteId::new("a"));
-        story.accepted("b", false);
+    fn a_token_that_other_calls_use_stays_in_use() {
+        let mut scenario = Scenario::new();
+        scenario.accepted("a", false);
+        let (generation, since, route) = (scenario.generation, scenario.now, RouteId::new("a"));
+        scenario.accepted("b", false);
         let refusal = TokenRefusal::Dead;
         let rejection = Rejection { generation, fresh: true, route: &route, refusal, since, second: false };
-        assert_eq!(story.rejections.weigh(&rejection, story.now), Remedy::Renew);
+        assert_eq!(scenario.rejections.remedy(&rejection, scenario.now), Remedy::Renew);
     }
 
     #[test]
-    fn a_shape_that_another_token_did_not_help_is_closed_on_every_route() {
-        let mut story = Story::new();
+    fn an_unclear_answer_gets_no_token_on_any_route() {
+        let mut scenario = Scenario::new();
         let html = TokenRefusal::Unclear(1);
-        assert_eq!(story.never("a", html), Remedy::Renew);
-        story.accepted("b", false);
-        assert_eq!(story.never("b", html), Remedy::Keep);
-        story.accepted("b", false);
-        assert_eq!(story.never("b", TokenRefusal::Unclear(2)), Remedy::Renew, "another shape is another matter");
-        story.accepted("c", false);
-        assert_eq!(story.dead("c"), Remedy::Replace, "and what is known to mean a dead token is known");
+        assert_eq!(scenario.never("a", html), Remedy::Renew);
+        scenario.accepted("b", false);
+        assert_eq!(scenario.never("b", html), Remedy::Keep);
+        scenario.accepted("b", false);
+        assert_eq!(scenario.never("b", TokenRefusal::Unclear(2)), Remedy::Renew, "another form of answer");
+        scenario.accepted("c", false);
+        assert_eq!(scenario.dead("c"), Remedy::Replace, "a clear answer is not affected");
     }
 }

@@ -1,4 +1,4 @@
-//! One token request for everybody who waits for a token: attempts until one says something.
+//! One token request for all callers that wait: repeats attempts until one gets an answer.
 
 use std::{future::Future, time::Duration};
 
@@ -10,51 +10,51 @@ use tokio::{
 
 use crate::{call::Token, middleware::single_flight::Leader, os::clock, problem::Cause, upstream::Failure};
 
-/// Between two attempts at an accounts server that cannot be reached: first this long, then each time twice as long, and
-/// each time up to as long again. Nothing was sent, so attempts cost no request.
+/// The pause between two attempts while the accounts server is unreachable. It doubles each time, and a random part of up
+/// to its own length is added. Nothing was sent, so attempts cost no request.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
-/// How long a caller waits for the first attempt, whatever its deadline for a slot: a token takes a moment, and without
-/// one no call is sent. The request itself goes on until `upstream.timeout`.
+/// How long a caller waits for the first attempt, even beyond its deadline for a slot: a token takes a moment, and without
+/// it no call is sent. The request itself may take `upstream.timeout`.
 const FIRST_ATTEMPT: Duration = Duration::from_secs(5);
 
-/// A caller with a longer wait than this is refused all the same: a server that was unreachable for so long stays so.
-const LONGEST_HOPE: Duration = Duration::from_secs(10);
+/// The longest wait for further attempts: a server that was unreachable for so long is likely to stay so.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// How far the request is.
+/// The progress of the request.
 #[derive(Debug, Clone)]
 pub(super) enum Progress {
-    /// Its first attempt is under way.
+    /// The first attempt is in progress.
     Started,
-    /// An attempt did not reach the accounts server, or got no usable answer; another follows if somebody waits for it.
+    /// An attempt got no usable answer; another follows while a caller waits.
     Delayed(Cause),
-    /// It has ended.
+    /// The request has ended.
     Ended(Result<Token, Cause>),
 }
 
-/// What one attempt brought, and until when no other one is made.
-pub(super) struct Attempt {
+/// The outcome of one attempt, and the time before which no other one is made.
+pub(super) struct AttemptOutcome {
     pub(super) outcome: Result<Token, Cause>,
     pub(super) pause_end: Instant,
 }
 
-/// Attempts until the accounts server was reached and gave an answer, or nobody waits any more.
+/// Repeats attempts until the accounts server answers or no caller waits.
 pub(super) async fn run<F>(leader: Leader<(), Progress>, attempt: impl Fn() -> F)
 where
-    F: Future<Output = Attempt>,
+    F: Future<Output = AttemptOutcome>,
 {
     let mut retry = FIRST_RETRY;
     loop {
-        let Attempt { outcome, pause_end } = attempt().await;
+        let AttemptOutcome { outcome, pause_end } = attempt().await;
         match outcome {
             Err(cause @ Cause::UpstreamUnreachable(_)) if leader.is_followed() => {
                 leader.tell(Progress::Delayed(cause));
                 tokio::time::sleep(retry + jitter(retry)).await;
                 retry = (retry * 2).min(LONGEST_RETRY);
             }
-            // This one cost a request, so the next comes after the source's pause, and only for somebody.
-            Err(cause @ Cause::UpstreamInvalidResponse(_)) if leader.is_followed() && is_near(pause_end) => {
+            // This attempt cost a request, so the next one waits for the source's pause, and for a caller.
+            Err(cause @ Cause::UpstreamInvalidResponse(_)) if leader.is_followed() && is_soon(pause_end) => {
                 leader.tell(Progress::Delayed(cause.clone()));
                 tokio::time::sleep_until(pause_end).await;
                 if !leader.is_followed() {
@@ -66,20 +66,20 @@ where
     }
 }
 
-/// Whether somebody may still wait at that moment.
-fn is_near(moment: Instant) -> bool {
-    moment <= clock::now() + LONGEST_HOPE
+/// Whether a caller may still wait at that moment.
+fn is_soon(moment: Instant) -> bool {
+    moment <= clock::now() + LONGEST_WAIT
 }
 
-/// The outcome of the request. Waits for the first attempt for a moment or until `deadline`, and for further ones until
-/// `deadline` or a little less. `None` when the request was broken off.
+/// Waits for the outcome of the request: for the first attempt until `deadline` or at least [`FIRST_ATTEMPT`], for further
+/// ones until `deadline` or at most [`LONGEST_WAIT`]. `None` if the request was aborted.
 pub(super) async fn outcome(
     mut request: watch::Receiver<Progress>,
     deadline: Instant,
     server: &str,
 ) -> Option<Result<Token, Cause>> {
     let first = deadline.max(clock::now() + FIRST_ATTEMPT);
-    let deadline = deadline.min(clock::now() + LONGEST_HOPE);
+    let deadline = deadline.min(clock::now() + LONGEST_WAIT);
     loop {
         let now = request.borrow_and_update().clone();
         match now {
@@ -99,7 +99,7 @@ pub(super) async fn outcome(
 /// A random part of `span`.
 pub(super) fn jitter(span: Duration) -> Duration {
     let mut random = [0; 4];
-    // Without randomness everybody comes at once, which is no error.
+    // Without randomness all come at once, which is acceptable.
     let _ = rand::fill(&mut random);
     span.mul_f64(f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX))
 }

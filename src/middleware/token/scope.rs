@@ -1,7 +1,7 @@
-//! Refuses a call whose scope the account's login lacks: Zoho would refuse it too, after it cost a slot.
+//! Rejects a call whose scope the account's login lacks: Zoho would reject it too, after it used a slot.
 //!
-//! The granted scopes are known once a token was fetched; until then `service.rs` checks, when the call has its token.
-//! The call goes on where Zoho does not tell the granted scopes, and where its page names none.
+//! The granted scopes are known after the first token; until then `service.rs` checks, when the call has its token. A call
+//! passes if Zoho does not name the granted scopes, or if the route's documentation names no scope.
 
 use std::{collections::HashMap, future::ready, sync::Arc};
 
@@ -16,14 +16,14 @@ use crate::{
     zoho::account::AccountName,
 };
 
-/// Compares the scopes of calls with those that were granted.
+/// Compares a call's scopes with the granted scopes.
 #[derive(Debug)]
 pub struct CheckScope {
     sources: Option<Arc<HashMap<AccountName, Arc<Source>>>>,
 }
 
 impl CheckScope {
-    /// Asks these sources what was granted; without them every call passes.
+    /// Compares with what these sources were granted; without sources every call passes.
     pub fn layer(sources: Option<Arc<HashMap<AccountName, Arc<Source>>>>) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(Self { sources })
     }

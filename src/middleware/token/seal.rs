@@ -1,7 +1,7 @@
-//! Access tokens on the disk, readable only for whoever has the credentials they were granted for.
+//! Encrypts access tokens for the disk.
 //!
-//! The key is derived (HKDF, RFC 5869) from client secret and refresh token. So a store that falls into other hands
-//! tells nothing, and a token of credentials that have since been changed cannot even be read by us.
+//! The key is derived (HKDF, RFC 5869) from client secret and refresh token. So a stolen store reveals nothing, and a token
+//! of changed credentials cannot be read.
 
 use std::time::Duration;
 
@@ -14,35 +14,35 @@ use aws_lc_rs::{
 use super::grant::Granted;
 use crate::{secret::Secret, zoho::account::Account};
 
-/// Changes with what is sealed, so that nothing is misread.
+/// Changes with the format of the sealed text, so that an old text is never misread.
 const PURPOSE: &[u8] = b"zoho-gateway access token 2";
 
-/// Seals and opens the tokens of one account and its present credentials.
+/// Seals and opens tokens with an account's present credentials.
 pub(super) struct Seal(LessSafeKey);
 
-/// What stands in a lifetime's place before a refusal; no token lives that long.
-const REFUSED: u64 = u64::MAX;
+/// The lifetime that marks rejected credentials; no token lives that long.
+const REJECTED: u64 = u64::MAX;
 
-/// What is kept of an account's last token request.
+/// The kept outcome of an account's last token request.
 #[derive(Debug)]
 pub(super) enum Unsealed {
-    /// It brought a token.
+    /// The request brought a token.
     Token {
         access_token: Secret,
-        /// How long it lived in all when it was granted.
+        /// Its whole lifetime when it was granted.
         lifetime: Duration,
-        /// What it may be used for, if Zoho said.
+        /// Its scopes, separated by spaces, if Zoho named them.
         scope: Option<String>,
     },
-    /// Zoho refused the credentials, with this reason.
-    Refused(String),
+    /// Zoho rejected the credentials, with this reason.
+    Rejected(String),
 }
 
 impl Seal {
-    /// `None` only when the cryptography fails, which no input makes it do.
+    /// `None` only if the cryptographic library fails, which no input causes.
     pub(super) fn of(account: &Account) -> Option<Self> {
         let (client_secret, refresh_token) = (account.client_secret.current(), account.refresh_token.current());
-        // Neither holds a line break, so no two pairs are written alike.
+        // Neither holds a line break, so different pairs give different texts.
         let secret = Secret::new(format!("{}\n{}", client_secret.expose(), refresh_token.expose()));
         let server = account.endpoints.accounts.authority().as_str();
         let info = [account.name.as_str(), &account.client_id, server].join("\n");
@@ -52,24 +52,24 @@ impl Seal {
         Some(Self(LessSafeKey::new(UnboundKey::from(key))))
     }
 
-    /// The lifetime and the token, and the scopes on a line of their own.
+    /// Seals the lifetime, the token, and on a second line the scopes.
     pub(super) fn seal(&self, granted: &Granted) -> Option<Vec<u8>> {
         let mut text = granted.lifetime.as_secs().to_be_bytes().to_vec();
         text.extend_from_slice(granted.access_token.expose().as_bytes());
         if let Some(scope) = &granted.scope {
-            // A token goes into a header, so it holds no line break.
+            // A token fits into a header, so it holds no line break.
             text.push(b'\n');
             text.extend_from_slice(scope.as_bytes());
         }
         self.closed(text)
     }
 
-    /// That Zoho refused the credentials: another process with the same ones need not ask again.
-    pub(super) fn seal_refusal(&self, reason: &str) -> Option<Vec<u8>> {
-        self.closed([&REFUSED.to_be_bytes(), reason.as_bytes()].concat())
+    /// Seals the reason why Zoho rejected the credentials, so that the next process does not ask again.
+    pub(super) fn seal_rejection(&self, reason: &str) -> Option<Vec<u8>> {
+        self.closed([&REJECTED.to_be_bytes(), reason.as_bytes()].concat())
     }
 
-    /// A fresh nonce, and the sealed text behind it.
+    /// A fresh nonce, followed by the sealed text.
     fn closed(&self, mut text: Vec<u8>) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
@@ -77,15 +77,15 @@ impl Seal {
         Some([nonce.as_slice(), &text].concat())
     }
 
-    /// `None` for what was sealed for other credentials, or altered.
+    /// Opens a sealed text; `None` if it was sealed with other credentials or changed.
     pub(super) fn open(&self, sealed: &[u8]) -> Option<Unsealed> {
         let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let mut text = text.to_vec();
         let opened = self.0.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::empty(), &mut text).ok()?;
         let (lifetime, token) = opened.split_first_chunk::<8>()?;
         let text = std::str::from_utf8(token).ok()?;
-        if u64::from_be_bytes(*lifetime) == REFUSED {
-            return Some(Unsealed::Refused(text.to_owned()));
+        if u64::from_be_bytes(*lifetime) == REJECTED {
+            return Some(Unsealed::Rejected(text.to_owned()));
         }
         let (token, scope) =
             text.split_once('\n').map_or((text, None), |(token, scope)| (token, Some(scope.to_owned())));
@@ -123,9 +123,9 @@ mod tests {
         let opened = Seal::of(&account("a", "b")).unwrap().open(&sealed).unwrap();
         let Unsealed::Token { access_token, lifetime, .. } = opened else { panic!("a token") };
         assert_eq!((access_token.expose(), lifetime.as_secs()), ("1000.8cb99d.46df", 3600));
-        let refusal = Seal::of(&account("a", "b")).unwrap().seal_refusal("invalid_code").unwrap();
+        let refusal = Seal::of(&account("a", "b")).unwrap().seal_rejection("invalid_code").unwrap();
         let opened = Seal::of(&account("a", "b")).unwrap().open(&refusal);
-        assert!(matches!(opened, Some(Unsealed::Refused(reason)) if reason == "invalid_code"));
+        assert!(matches!(opened, Some(Unsealed::Rejected(reason)) if reason == "invalid_code"));
         for other in [account("x", "b"), account("a", "x"), account("ab", "b")] {
             assert!(Seal::of(&other).unwrap().open(&sealed).is_none());
         }
@@ -140,13 +140,13 @@ mod tests {
     }
 
     #[test]
-    fn the_same_token_is_never_sealed_alike() {
+    fn sealing_twice_gives_different_texts() {
         let seal = Seal::of(&account("a", "b")).unwrap();
         assert_ne!(seal.seal(&granted("t", None)), seal.seal(&granted("t", None)));
     }
 
     #[test]
-    fn what_was_granted_is_kept_with_the_token() {
+    fn keeps_the_scopes_with_the_token() {
         let seal = Seal::of(&account("a", "b")).unwrap();
         for scope in [None, Some(""), Some("P.a.READ P.b.ALL")] {
             let opened = seal.open(&seal.seal(&granted("1000.x", scope)).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Gives a call the access token of its account, and learns from Zoho's answer whether the token is good.
+//! Adds the account's access token to a call, and reports to the source whether Zoho accepted it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -20,8 +20,8 @@ pub struct Sign {
 }
 
 impl Sign {
-    /// With the token sources of all accounts; `check_scopes`: a token that lacks the call's scope is not spent on it.
-    /// During a drain nobody waits for a token for longer than a moment.
+    /// Takes the token sources of all accounts. `check_scopes`: rejects a call whose scope the token lacks. During a drain,
+    /// calls wait for a token for a moment only.
     pub fn layer(
         sources: Arc<HashMap<AccountName, Arc<Source>>>,
         check_scopes: bool,
@@ -39,7 +39,7 @@ impl<S: Inner<Signed, Answer>> Middleware<Permitted, S> for Sign {
         let (sign, mut inner) = (Arc::clone(self), inner.clone());
         Box::pin(async move {
             let call = permitted.call();
-            // The same configuration makes accounts and sources, so one without the other is a defect of ours.
+            // The configuration creates a source for each account.
             let Some(source) = sign.sources.get(&call.context.account.name) else {
                 return Err(Refusal::from(Cause::Internal).of(&call.context));
             };
@@ -49,7 +49,7 @@ impl<S: Inner<Signed, Answer>> Middleware<Permitted, S> for Sign {
                 () = sign.shutdown.impatient() => Err(Cause::CutOff(call.attempt_log.fate())),
             };
             let token = token.map_err(|cause| Refusal::from(cause).of(&call.context))?;
-            // The first calls of all came before anything was granted, and are looked at here; their slots come back.
+            // The first calls arrived before the granted scopes were known. A call that is rejected here frees its slot.
             if sign.check_scopes
                 && let Err(cause) = source.authorises(&call.context.route)
             {
@@ -71,7 +71,7 @@ impl<S: Inner<Signed, Answer>> Middleware<Permitted, S> for Sign {
             };
             match answer.retry {
                 None => {
-                    // Another status may have been given before anybody looked at the token.
+                    // Zoho may give other statuses before it checks the token.
                     if answer.response.status().is_success() {
                         source.accepted(&route, generation, second);
                     }
@@ -80,7 +80,7 @@ impl<S: Inner<Signed, Answer>> Middleware<Permitted, S> for Sign {
                 Some(RetryReason::TokenRefused(refusal)) => {
                     let fresh = clock::now() < fresh_until;
                     let rejection = Rejection { generation, fresh, route: &route, refusal, since, second };
-                    // Without another token a second attempt would end like the first.
+                    // With the same token, a second attempt would end like the first.
                     if !source.rejected(&rejection, repeatable).await {
                         answer.retry = None;
                     }

@@ -1,68 +1,94 @@
-//! What a source knows of its account at the moment.
+//! The state of one account's token.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{limits::TokenLimits, rejections::Rejections};
+use super::{
+    grant::Granted,
+    limits::TokenLimits,
+    rejections::Rejections,
+    request::jitter,
+    scope_status::{ScopeStatus, in_words},
+};
 use crate::{
     call::Token,
-    problem::{Cause, ScopeEvidence},
-    zoho::{account::AccountName, catalogue::RouteId, scope::Scopes},
+    problem::Cause,
+    secret::Secret,
+    zoho::{account::AccountName, scope::Scopes},
 };
 
-/// After a request that brought no usable answer, the next waits: first this long, then each time so much longer.
-/// Otherwise an outage of moments would cost all ten requests, and with them ten minutes. By this growth, eight requests
-/// last for five minutes, and no outage is noticed for more than two and a half times as long as it took.
+/// A token so close to its end may expire on the way to Zoho and is no longer used.
+const LAST_MOMENTS: Duration = Duration::from_secs(10);
+
+/// The pause after a request without a usable answer, and its growth with each further failure. Without a pause, an outage
+/// of moments would use all ten requests and cost ten minutes. With it, eight requests last for five minutes, and an outage
+/// has effects for at most two and a half times its length.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const GROWTH: f64 = 2.5;
 
-/// The first pause while the token there is serves on: there is no hurry.
+/// The first pause while the present token is still valid, so that there is time.
 const FIRST_PAUSE_OF_RENEWALS: Duration = Duration::from_secs(20);
 
-/// Zoho's block was met so often in a row that more would make no difference.
+/// More failures in a row do not lengthen the pause any further.
 const MOST_FAILURES: u32 = 16;
+
+/// The health of an account's login, for readiness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenHealth {
+    /// No problem is known.
+    Good,
+    /// The last request failed, or scopes are missing, as the text says; the next request may succeed.
+    Degraded(String),
+    /// Zoho rejects the credentials, for this reason, until an operator changes something.
+    Rejected(String),
+}
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) current: Option<Current>,
-    pub(super) generation: u64,
-    /// Requests the next token when it is time.
+    /// The number of tokens so far.
+    generation: u64,
+    /// The task that requests the next token in time.
     pub(super) renewal: Option<AbortOnDropHandle<()>>,
-    /// The token before the next one is dead.
+    /// Whether Zoho called the last token dead and no other one was fetched yet.
     pub(super) replacing: bool,
-    /// What refused calls say of the token.
+    /// What rejected calls say about the token.
     pub(super) rejections: Rejections,
-    /// Failed requests in a row, and until when none is made after the last of them.
-    pub(super) failures: u32,
+    /// The number of failed requests in a row.
+    failures: u32,
     pub(super) pause: Option<Pause>,
-    /// Zoho does not take the credentials: it is not asked again until they change.
-    pub(super) refused: Option<Cause>,
-    /// Until when that holds, where an earlier process was told: a person who starts anew may mean to try anew.
-    pub(super) refused_until: Option<Instant>,
-    /// Why the last request brought no token.
-    pub(super) trouble: Option<Cause>,
-    /// The routes that its token lacks a scope for, by what is known of it.
-    pub(super) lacking: BTreeMap<RouteId, Cause>,
-    /// What the newest token may be used for; `None` before the first, and where Zoho does not say.
-    pub(super) granted: Option<Scopes>,
+    pub(super) bad_credentials: Option<BadCredentials>,
+    /// Why the last request failed.
+    last_error: Option<Cause>,
+    pub(super) scopes: ScopeStatus,
 }
 
+/// A token and its times.
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) token: Token,
     pub(super) renew_at: Instant,
-    pub(super) expires_at: Instant,
+    expires_at: Instant,
 }
 
-/// No request is made for a while, for a passing reason.
+/// No request is made before a certain time.
 #[derive(Debug)]
 pub(super) struct Pause {
     pub(super) until: Instant,
     cause: Cause,
-    /// A token served when it began. Once that has ended, the next request is worth more.
-    leisurely: bool,
+    /// Whether a token was valid when the pause began. Once that token has expired, the pause ends.
+    had_token: bool,
+}
+
+/// Zoho rejects the credentials, so no request is made until they change.
+#[derive(Debug)]
+pub(super) struct BadCredentials {
+    pub(super) cause: Cause,
+    /// The end of that rule, if an earlier process found it out: an operator who restarts may have fixed it.
+    pub(super) until: Option<Instant>,
 }
 
 impl State {
@@ -75,28 +101,43 @@ impl State {
             rejections: Rejections::new(account.clone(), limits),
             failures: 0,
             pause: None,
-            refused: None,
-            refused_until: None,
-            trouble: None,
-            lacking: BTreeMap::new(),
-            granted: None,
+            bad_credentials: None,
+            last_error: None,
+            scopes: ScopeStatus::default(),
         }
     }
 
-    /// The token there is, if it still lives.
+    /// The present token, if it is still valid.
     pub(super) fn serving(&self, now: Instant) -> Option<&Current> {
         self.current.as_ref().filter(|current| now < current.expires_at)
     }
 
-    /// Why the credentials are refused, unless that was long ago.
-    pub(super) fn refusal(&self, now: Instant) -> Option<&Cause> {
-        self.refused.as_ref().filter(|_| self.refused_until.is_none_or(|until| now < until))
+    /// Whether no newer token than that of this generation is in use.
+    pub(super) fn is_newest(&self, generation: u64) -> bool {
+        self.current.as_ref().is_some_and(|current| current.token.generation == generation)
     }
 
-    /// Why no request is made just now, if there is a reason.
+    /// Why the credentials count as rejected, if they do.
+    pub(super) fn bad_credentials(&self, now: Instant) -> Option<&Cause> {
+        let bad = self.bad_credentials.as_ref().filter(|bad| bad.until.is_none_or(|until| now < until));
+        bad.map(|bad| &bad.cause)
+    }
+
+    pub(super) fn health(&self, now: Instant) -> TokenHealth {
+        // While a token is valid, calls are sent, whatever is wrong with the credentials.
+        if let Some(cause) = self.bad_credentials(now)
+            && self.serving(now).is_none()
+        {
+            return TokenHealth::Rejected(in_words(cause));
+        }
+        let problems: Vec<_> = self.last_error.iter().map(in_words).chain(self.scopes.problems()).collect();
+        if problems.is_empty() { TokenHealth::Good } else { TokenHealth::Degraded(problems.join("; ")) }
+    }
+
+    /// Why no request is made now, if there is a reason.
     pub(super) fn paused(&self, now: Instant) -> Option<Cause> {
         let pause = self.pause.as_ref().filter(|pause| now < pause.until)?;
-        if pause.leisurely && self.serving(now).is_none() {
+        if pause.had_token && self.serving(now).is_none() {
             return None;
         }
         Some(match &pause.cause {
@@ -105,51 +146,68 @@ impl State {
         })
     }
 
-    /// What was granted with a token. Whatever it suffices for is lacking no more, unless it was Zoho who said so.
-    pub(super) fn granted_now(&mut self, granted: Option<Scopes>) {
-        if let Some(granted) = &granted {
-            self.lacking.retain(|_, cause| match cause {
-                Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Granted(_) } => !granted.suffice(scopes),
-                _ => true,
-            });
-        }
-        self.granted = granted;
+    /// Replaces the token. Returns it and its time of renewal; `None` for a token that does not fit into a header.
+    pub(super) fn adopt(&mut self, granted: &Granted) -> Option<(Token, Instant)> {
+        let Granted { expires_at, lifetime, .. } = *granted;
+        let text = Secret::new(format!("Zoho-oauthtoken {}", granted.access_token.expose()));
+        let mut header = HeaderValue::try_from(text.expose()).ok()?;
+        header.set_sensitive(true);
+        self.generation += 1;
+        let before_the_end = |span| expires_at.checked_sub(span).unwrap_or(expires_at);
+        let token = Token { header, generation: self.generation, fresh_until: before_the_end(lifetime / 2) };
+        // A tenth of the lifetime before the end, and up to half as much earlier, so that the renewals of many accounts
+        // that started together spread.
+        let renew_at = before_the_end(lifetime / 10 + jitter(lifetime / 20));
+        let expires_at = before_the_end(LAST_MOMENTS.min(lifetime / 20));
+        self.current = Some(Current { token: token.clone(), renew_at, expires_at });
+        // An empty list says nothing, because Zoho grants no token without a scope.
+        let scope = granted.scope.as_deref().filter(|scope| !scope.trim().is_empty());
+        self.scopes.granted(scope.map(Scopes::parse));
+        Some((token, renew_at))
+    }
+
+    /// Forgets what belongs to the old credentials. Their token stays in use.
+    pub(super) fn credentials_changed(&mut self, account: &AccountName, limits: TokenLimits) {
+        (self.bad_credentials, self.pause, self.last_error) = (None, None, None);
+        self.rejections = Rejections::new(account.clone(), limits);
+        // The new login may have other scopes, which its first token tells.
+        self.scopes = ScopeStatus::default();
     }
 
     /// A request brought a token.
     pub(super) fn succeeded(&mut self) {
-        (self.failures, self.pause, self.trouble, self.replacing) = (0, None, None, false);
-        (self.refused, self.refused_until) = (None, None);
+        (self.failures, self.pause, self.last_error, self.replacing) = (0, None, None, false);
+        self.bad_credentials = None;
     }
 
-    /// A request brought none. `asked`: the accounts server was asked.
+    /// A request failed. `asked`: whether the accounts server was asked.
     pub(super) fn failed(&mut self, cause: &Cause, asked: bool, limits: TokenLimits, now: Instant) {
-        self.trouble = Some(cause.clone());
-        let leisurely = self.serving(now).is_some();
+        self.last_error = Some(cause.clone());
+        let had_token = self.serving(now).is_some();
         let renew_at = match cause {
-            // The old token, if there is one, serves on until it ends.
+            // The present token, if there is one, stays in use until it expires.
             Cause::AccountUnauthorised { .. } | Cause::WrongDataCenter { .. } => {
-                (self.refused, self.refused_until) = (Some(cause.clone()), None);
+                self.bad_credentials = Some(BadCredentials { cause: cause.clone(), until: None });
                 return;
             }
             Cause::UpstreamInvalidResponse(_) | Cause::UpstreamTimeout(_) if asked => {
-                self.pause_for(self.growing(leisurely, limits), cause, leisurely, now)
+                self.pause_for(self.next_pause(had_token, limits), cause, had_token, now)
             }
             Cause::TokenThrottled { retry_after } if asked => {
-                self.pause_for(self.growing(leisurely, limits).max(*retry_after), cause, leisurely, now)
+                self.pause_for(self.next_pause(had_token, limits).max(*retry_after), cause, had_token, now)
             }
             Cause::TokenThrottled { retry_after } => now + *retry_after,
             _ => now + FIRST_PAUSE_OF_RENEWALS,
         };
         if let Some(current) = &mut self.current {
-            // A renewal that was not due yet is tried when it is.
+            // A renewal that is due later is tried then.
             current.renew_at = current.renew_at.max(renew_at);
         }
     }
 
-    /// The ledger has no slot left. When failed requests took them, they are the reason, and the pause lasts until the
-    /// next one may be made.
-    pub(super) fn spent(&mut self, cause: Cause, now: Instant) -> Cause {
+    /// The ledger has no slot for a request. If failed requests used the slots, their failure is the cause, and the pause
+    /// lasts until the next slot.
+    pub(super) fn no_slot(&mut self, cause: Cause, now: Instant) -> Cause {
         match (&cause, &mut self.pause) {
             (Cause::TokenThrottled { retry_after }, Some(pause)) if self.failures > 0 => {
                 pause.until = now + *retry_after;
@@ -162,15 +220,15 @@ impl State {
         }
     }
 
-    fn pause_for(&mut self, span: Duration, cause: &Cause, leisurely: bool, now: Instant) -> Instant {
+    fn pause_for(&mut self, span: Duration, cause: &Cause, had_token: bool, now: Instant) -> Instant {
         self.failures = self.failures.saturating_add(1).min(MOST_FAILURES);
-        self.pause = Some(Pause { until: now + span, cause: cause.clone(), leisurely });
+        self.pause = Some(Pause { until: now + span, cause: cause.clone(), had_token });
         now + span
     }
 
-    /// The pause after so many failures. The longest leaves room for others within a window.
-    fn growing(&self, leisurely: bool, limits: TokenLimits) -> Duration {
-        let first = if leisurely { FIRST_PAUSE_OF_RENEWALS } else { FIRST_PAUSE };
+    /// The pause after the failures so far, at most a fifth of a window.
+    fn next_pause(&self, had_token: bool, limits: TokenLimits) -> Duration {
+        let first = if had_token { FIRST_PAUSE_OF_RENEWALS } else { FIRST_PAUSE };
         let growth = GROWTH.powi(i32::try_from(self.failures).unwrap_or(i32::MAX));
         first.mul_f64(growth).min(limits.window / 5)
     }
@@ -200,12 +258,12 @@ mod tests {
         })
     }
 
-    fn living(state: &mut State, now: Instant, life: Duration) {
+    fn with_token(state: &mut State, now: Instant, life: Duration) {
         let token = Token { header: http::HeaderValue::from_static("x"), generation: 1, fresh_until: now };
         state.current = Some(Current { token, renew_at: now, expires_at: now + life });
     }
 
-    /// The moments of the requests in an outage of so long, and of the first after it.
+    /// The times of the requests during an outage of this length, and of the first one after it.
     fn requests_in_an_outage(state: &mut State, begin: Instant, outage: Duration) -> Vec<Duration> {
         let (mut now, mut sent) = (begin, Vec::new());
         loop {
@@ -219,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn no_outage_of_minutes_spends_all_requests_or_is_noticed_for_much_longer() {
+    fn an_outage_leaves_requests_and_ends_soon() {
         for outage in [0, 1, 5, 20, 60, 120, 240] {
             let outage = Duration::from_secs(outage);
             let sent =
@@ -231,9 +289,9 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_at_an_early_renewal_leaves_requests_for_the_end_of_the_token() {
+    fn failed_renewals_leave_requests_for_the_end_of_the_token() {
         let (mut state, now) = (State::new(&AccountName::new("main"), limits()), clock::now());
-        living(&mut state, now, Duration::from_secs(360));
+        with_token(&mut state, now, Duration::from_secs(360));
         let sent = requests_in_an_outage(&mut state, now, Duration::from_secs(360));
         assert!(sent.len() <= 6 && sent[1] >= FIRST_PAUSE_OF_RENEWALS, "{sent:?}");
         let end = now + Duration::from_secs(360);
@@ -242,9 +300,9 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_renewal_that_was_not_due_changes_nothing_of_when_it_is() {
+    fn a_failed_early_renewal_does_not_move_the_due_time() {
         let (mut state, now) = (State::new(&AccountName::new("main"), limits()), clock::now());
-        living(&mut state, now, WINDOW);
+        with_token(&mut state, now, WINDOW);
         let due = now + Duration::from_secs(500);
         state.current.as_mut().expect("one").renew_at = due;
         state.failed(&nonsense(), true, limits(), now);
@@ -252,12 +310,12 @@ mod tests {
     }
 
     #[test]
-    fn slots_that_an_outage_took_are_told_as_the_outage() {
+    fn an_outage_that_used_the_slots_is_the_cause() {
         let (mut state, now) = (State::new(&AccountName::new("main"), limits()), clock::now());
         let throttled = || Cause::TokenThrottled { retry_after: Duration::from_secs(100) };
-        assert!(matches!(state.spent(throttled(), now), Cause::TokenThrottled { .. }), "nothing failed before");
+        assert!(matches!(state.no_slot(throttled(), now), Cause::TokenThrottled { .. }), "nothing failed before");
         state.failed(&nonsense(), true, limits(), now);
-        assert!(matches!(state.spent(throttled(), now), Cause::UpstreamInvalidResponse(_)));
+        assert!(matches!(state.no_slot(throttled(), now), Cause::UpstreamInvalidResponse(_)));
         assert!(state.paused(now + Duration::from_secs(99)).is_some());
         assert!(state.paused(now + Duration::from_secs(100)).is_none());
     }

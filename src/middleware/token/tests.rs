@@ -1,4 +1,4 @@
-//! The source before an accounts server that counts and says what the test wants.
+//! The source in front of an accounts server that counts requests and gives the answers of the test.
 
 use std::{
     num::NonZeroU32,
@@ -33,7 +33,8 @@ use crate::{
 
 const GRANTED: &str = r#"{"access_token":"1000.a.b","expires_in":3600,"token_type":"Bearer"}"#;
 
-/// A source, and how often its accounts server was asked. Answers follow each other; the last one repeats.
+/// A source, and the number of requests that its accounts server got. The server gives the answers in order; the last one
+/// repeats.
 async fn source(answers: &'static [&'static str], takes: Duration) -> (Arc<Source>, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -68,10 +69,10 @@ const LIMITS: TokenLimits =
     TokenLimits { requests: NonZeroU32::new(10).expect("not zero"), window: Duration::from_secs(600), reserve: 2 };
 
 fn source_of(account: Account, limiters: &Limiters, kept: Option<&KeptToken>) -> Arc<Source> {
-    source_held_to(LIMITS, account, limiters, Journal::in_memory(), kept)
+    source_with(LIMITS, account, limiters, Journal::in_memory(), kept)
 }
 
-fn source_held_to(
+fn source_with(
     limits: TokenLimits,
     account: Account,
     limiters: &Limiters,
@@ -96,18 +97,18 @@ async fn token(source: &Arc<Source>) -> Result<Token, Cause> {
     source.token(clock::now()).await
 }
 
-/// A call of a route was not let in with the token of this generation.
-async fn refused(source: &Arc<Source>, route: &str, generation: u64, refusal: TokenRefusal, second: bool) -> bool {
+/// Reports a 401 to a call of a route with the token of this generation.
+async fn rejected(source: &Arc<Source>, route: &str, generation: u64, refusal: TokenRefusal, second: bool) -> bool {
     let route = RouteId::new(route);
     source
         .rejected(&Rejection { generation, fresh: true, route: &route, refusal, since: clock::now(), second }, true)
         .await
 }
 
-/// A token that was good for a route has died.
+/// Reports that a token died which a route had accepted.
 async fn dies(source: &Arc<Source>, generation: u64) -> bool {
     source.accepted(&RouteId::new("a"), generation, generation > 1);
-    refused(source, "a", generation, TokenRefusal::Dead, false).await
+    rejected(source, "a", generation, TokenRefusal::Dead, false).await
 }
 
 async fn all(source: &Arc<Source>, callers: usize) -> Vec<Result<u64, Cause>> {
@@ -116,7 +117,7 @@ async fn all(source: &Arc<Source>, callers: usize) -> Vec<Result<u64, Cause>> {
 }
 
 #[tokio::test]
-async fn one_request_serves_all_who_wait_and_all_who_come_later() {
+async fn one_request_serves_all_callers() {
     let (source, asked) = source(&[GRANTED], Duration::from_millis(50)).await;
     assert!(all(&source, 200).await.iter().all(|token| matches!(token, Ok(1))));
     assert!(
@@ -126,21 +127,21 @@ async fn one_request_serves_all_who_wait_and_all_who_come_later() {
 }
 
 #[tokio::test]
-async fn a_dead_token_is_replaced_once_however_often_it_is_reported() {
+async fn a_dead_token_is_replaced_once() {
     let (source, asked) = source(&[GRANTED], Duration::from_millis(5)).await;
     token(&source).await.unwrap();
     assert!(dies(&source, 1).await);
     for _ in 0..3 {
-        assert!(refused(&source, "a", 1, TokenRefusal::Dead, false).await);
+        assert!(rejected(&source, "a", 1, TokenRefusal::Dead, false).await);
     }
     assert!(all(&source, 50).await.iter().all(|token| matches!(token, Ok(2))));
-    assert!(refused(&source, "b", 1, TokenRefusal::Unclear(1), false).await, "the new one is there");
-    assert!(matches!(token(&source).await, Ok(token) if token.generation == 2), "the new one is not the dead one");
+    assert!(rejected(&source, "b", 1, TokenRefusal::Unclear(1), false).await, "the new token exists");
+    assert!(matches!(token(&source).await, Ok(token) if token.generation == 2), "the new token is not dead");
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
-async fn the_request_goes_on_when_the_caller_who_started_it_leaves() {
+async fn the_request_continues_when_its_caller_leaves() {
     let (source, asked) = source(&[GRANTED], Duration::from_millis(100)).await;
     let impatient = tokio::spawn({
         let source = Arc::clone(&source);
@@ -153,17 +154,17 @@ async fn the_request_goes_on_when_the_caller_who_started_it_leaves() {
 }
 
 #[tokio::test]
-async fn refused_credentials_are_not_tried_again() {
+async fn rejected_credentials_are_not_tried_again() {
     let (source, asked) = source(&[r#"{"error":"invalid_code"}"#, GRANTED], Duration::ZERO).await;
     for outcome in all(&source, 5).await.into_iter().chain(all(&source, 5).await) {
         assert!(matches!(outcome, Err(Cause::AccountUnauthorised { reason }) if reason == "invalid_code"));
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    assert!(matches!(source.standing(), Standing::Refused(words) if words.contains("invalid_code")));
+    assert!(matches!(source.health(), TokenHealth::Rejected(words) if words.contains("invalid_code")));
 }
 
 #[tokio::test]
-async fn after_a_throttle_answer_zoho_is_left_alone() {
+async fn after_a_block_no_request_is_made() {
     let throttled = r#"{"error_description":"x","error":"Access Denied","status":"failure"}"#;
     let answers: &[&str] = Box::leak(Box::new([throttled, GRANTED]));
     let (source, asked) = source(answers, Duration::ZERO).await;
@@ -185,48 +186,48 @@ async fn the_eleventh_request_in_ten_minutes_is_not_made() {
     assert_eq!(asked.load(Ordering::SeqCst), 10);
 }
 
-/// A route that always answers 401 made the gateway renew per call, until every route of the account got 503.
+/// A route that always answered 401 caused a renewal per call, until every route of the account got 503.
 #[tokio::test]
-async fn a_route_that_takes_no_token_costs_one_request_and_nobody_else_a_token() {
+async fn a_failing_route_costs_one_request() {
     for refusal in [TokenRefusal::Dead, TokenRefusal::Unclear(7)] {
         let (source, asked) = source(&[GRANTED], Duration::from_millis(20)).await;
         token(&source).await.unwrap();
-        let storm = (0..20).map(|_| refused(&source, "broken", 1, refusal, false));
+        let storm = (0..20).map(|_| rejected(&source, "broken", 1, refusal, false));
         assert!(futures_util::future::join_all(storm).await.into_iter().all(|again| again));
         for _ in 0..20 {
-            assert!(!refused(&source, "broken", 2, refusal, true).await);
-            assert!(!refused(&source, "broken", 2, refusal, false).await);
+            assert!(!rejected(&source, "broken", 2, refusal, true).await);
+            assert!(!rejected(&source, "broken", 2, refusal, false).await);
         }
-        assert_eq!(token(&source).await.unwrap().generation, 2, "it serves on");
+        assert_eq!(token(&source).await.unwrap().generation, 2, "it stays in use");
         assert_eq!(asked.load(Ordering::SeqCst), 2);
         for route in 0..50 {
             let route = format!("r{route}");
             let generation = token(&source).await.unwrap().generation;
-            if refused(&source, &route, generation, refusal, false).await {
-                assert!(!refused(&source, &route, generation + 1, refusal, true).await);
+            if rejected(&source, &route, generation, refusal, false).await {
+                assert!(!rejected(&source, &route, generation + 1, refusal, true).await);
             }
         }
         assert!(asked.load(Ordering::SeqCst) <= 4, "{refusal:?}: {}", asked.load(Ordering::SeqCst));
         let generation = token(&source).await.unwrap().generation;
-        assert!(dies(&source, generation).await, "a token that does die is replaced");
+        assert!(dies(&source, generation).await, "a dead token is still replaced");
         assert_eq!(token(&source).await.unwrap().generation, generation + 1);
     }
 }
 
 #[tokio::test]
-async fn without_another_token_the_one_there_serves_on() {
+async fn without_another_token_the_present_one_stays_in_use() {
     let answers: &[&str] = Box::leak(Box::new([GRANTED, r#"{"error":"internal_error"}"#]));
     let (source, asked) = source(answers, Duration::ZERO).await;
     token(&source).await.unwrap();
     for _ in 0..10 {
-        assert!(!refused(&source, "broken", 1, TokenRefusal::Dead, false).await);
+        assert!(!rejected(&source, "broken", 1, TokenRefusal::Dead, false).await);
         assert_eq!(token(&source).await.unwrap().generation, 1);
     }
     assert_eq!(asked.load(Ordering::SeqCst), 2, "the next attempt waits");
 }
 
 #[tokio::test]
-async fn a_call_that_cannot_be_sent_again_waits_for_no_token() {
+async fn a_streamed_call_does_not_wait_for_another_token() {
     let (source, asked) = source(&[GRANTED], Duration::ZERO).await;
     token(&source).await.unwrap();
     let route = RouteId::new("a");
@@ -240,11 +241,11 @@ async fn a_call_that_cannot_be_sent_again_waits_for_no_token() {
 }
 
 #[tokio::test]
-async fn a_token_near_its_end_is_renewed_while_it_serves() {
+async fn a_token_is_renewed_while_it_is_in_use() {
     let (source, asked) = source(&[GRANTED], Duration::from_millis(100)).await;
     token(&source).await.unwrap();
-    source.pretend_that_renewal_is_due();
-    assert_eq!(token(&source).await.unwrap().generation, 1, "the old one serves while the new one is fetched");
+    source.make_renewal_due();
+    assert_eq!(token(&source).await.unwrap().generation, 1, "the old token is used while the new one is fetched");
     while token(&source).await.unwrap().generation == 1 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -252,11 +253,11 @@ async fn a_token_near_its_end_is_renewed_while_it_serves() {
 }
 
 #[tokio::test]
-async fn a_token_serves_on_when_its_early_renewal_fails() {
+async fn a_token_stays_in_use_when_its_renewal_fails() {
     let answers: &[&str] = Box::leak(Box::new([GRANTED, "<html>"]));
     let (source, asked) = source(answers, Duration::ZERO).await;
     token(&source).await.unwrap();
-    source.pretend_that_renewal_is_due();
+    source.make_renewal_due();
     while asked.load(Ordering::SeqCst) < 2 {
         assert_eq!(token(&source).await.unwrap().generation, 1);
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -267,26 +268,26 @@ async fn a_token_serves_on_when_its_early_renewal_fails() {
 }
 
 #[tokio::test]
-async fn an_accounts_server_out_of_reach_is_asked_again() {
+async fn an_unreachable_accounts_server_is_tried_again() {
     let mut endpoints = DataCenter::Us.endpoints();
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     endpoints.accounts = format!("http://{closed}").parse().unwrap();
     let source = source_at(endpoints);
-    // More often than the ledger would allow requests: none was sent, so none is charged.
+    // More attempts than the ledger allows requests: nothing was sent, so no slot is used.
     for _ in 0..15 {
         assert!(matches!(token(&source).await, Err(Cause::UpstreamUnreachable(_))));
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_json_is_said_to_be_none() {
+async fn an_answer_without_json_is_invalid() {
     let (source, _) = source(&["<html>1000.secret</html>"], Duration::ZERO).await;
     let Err(Cause::UpstreamInvalidResponse(fault)) = token(&source).await else { panic!() };
     assert!(!fault.log.contains("secret"));
 }
 
 #[tokio::test]
-async fn a_moments_outage_does_not_cost_all_requests() {
+async fn a_short_outage_costs_one_request() {
     let answers: &[&str] = Box::leak(Box::new(["<html>", GRANTED]));
     let (source, asked) = source(answers, Duration::ZERO).await;
     for _ in 0..50 {
@@ -299,7 +300,7 @@ async fn a_moments_outage_does_not_cost_all_requests() {
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
-/// An accounts server that always answers the same, and how often it was asked.
+/// An accounts server that always gives the same answer, and the number of its requests.
 async fn counting(answer: &'static str) -> (crate::zoho::endpoint::Endpoint, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
@@ -310,9 +311,9 @@ async fn counting(answer: &'static str) -> (crate::zoho::endpoint::Endpoint, Arc
     (endpoint.await, asked)
 }
 
-/// A token of no life at all cost a request per call.
+/// A token without lifetime cost a request per call.
 #[tokio::test]
-async fn a_life_that_is_none_does_not_cost_a_request_per_call() {
+async fn a_token_without_lifetime_costs_one_request() {
     for life in ["0", "-1", "null", "\"\"", "[]"] {
         let answer = format!(r#"{{"access_token":"1000.a.b","expires_in":{life},"token_type":"Bearer"}}"#);
         let (endpoint, asked) = counting(Box::leak(answer.into_boxed_str())).await;
@@ -325,22 +326,22 @@ async fn a_life_that_is_none_does_not_cost_a_request_per_call() {
 }
 
 #[tokio::test]
-async fn the_last_token_that_may_be_requested_lasts_until_another_may() {
+async fn the_last_allowed_token_lasts_until_the_next_request() {
     let short = r#"{"access_token":"1000.a.b","expires_in":1,"token_type":"Bearer"}"#;
     let (endpoint, asked) = counting(short).await;
     let limits = TokenLimits { requests: NonZeroU32::new(4).expect("not zero"), ..LIMITS };
     let source =
-        source_held_to(limits, account_at(endpoint), &Limiters::in_memory(Limits::NOBODY), Journal::in_memory(), None);
+        source_with(limits, account_at(endpoint), &Limiters::in_memory(Limits::NOBODY), Journal::in_memory(), None);
     token(&source).await.unwrap();
     assert!(!source.serves_at(clock::now() + Duration::from_secs(1)));
     while token(&source).await.unwrap().generation < 2 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(source.serves_at(clock::now() + Duration::from_secs(550)), "two of four are kept");
+    assert!(source.serves_at(clock::now() + Duration::from_secs(550)), "two of four requests are reserved");
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
-/// An accounts server that is given the request it got and says what to answer.
+/// An accounts server that computes its answer from the request.
 async fn server(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> crate::zoho::endpoint::Endpoint {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -381,21 +382,21 @@ async fn renewals_leave_the_reserve_to_dead_tokens() {
     let (source, asked) = source(&[GRANTED], Duration::ZERO).await;
     for generation in 1..=8 {
         token(&source).await.unwrap();
-        source.pretend_that_it_ended();
+        source.expire();
         assert_eq!(asked.load(Ordering::SeqCst), generation);
     }
-    assert!(matches!(token(&source).await, Err(Cause::TokenThrottled { .. })), "eight renewals, and no ninth");
-    source.pretend_that_zoho_called_it_dead();
+    assert!(matches!(token(&source).await, Err(Cause::TokenThrottled { .. })), "eight renewals at most");
+    source.call_dead();
     token(&source).await.unwrap();
-    source.pretend_that_zoho_called_it_dead();
+    source.call_dead();
     token(&source).await.unwrap();
-    source.pretend_that_zoho_called_it_dead();
+    source.call_dead();
     assert!(matches!(token(&source).await, Err(Cause::TokenThrottled { .. })), "ten in all");
     assert_eq!(asked.load(Ordering::SeqCst), 10);
 }
 
 #[tokio::test]
-async fn a_token_in_use_is_renewed_before_anybody_asks_for_it() {
+async fn a_used_token_is_renewed_without_a_caller() {
     let short = r#"{"access_token":"1000.a.b","expires_in":1,"token_type":"Bearer"}"#;
     let (source, asked) = source(Box::leak(Box::new([short])), Duration::ZERO).await;
     token(&source).await.unwrap();
@@ -403,13 +404,13 @@ async fn a_token_in_use_is_renewed_before_anybody_asks_for_it() {
     while asked.load(Ordering::SeqCst) < 2 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // Nobody has used the second one, so there is no third.
+    // The second token was not used, so there is no third.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
-async fn who_waits_is_served_once_the_accounts_server_can_be_reached() {
+async fn waiting_callers_get_a_token_after_an_outage() {
     let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = reserved.local_addr().unwrap();
     drop(reserved);
@@ -419,8 +420,11 @@ async fn who_waits_is_served_once_the_accounts_server_can_be_reached() {
         let source = Arc::clone(&source);
         async move { source.token(clock::now() + Duration::from_secs(20)).await }
     });
-    assert!(matches!(token(&source).await, Err(Cause::UpstreamUnreachable(_))), "who does not wait hears so");
-    assert!(matches!(source.standing(), Standing::Troubled(words) if words.contains("upstream-unreachable")));
+    assert!(
+        matches!(token(&source).await, Err(Cause::UpstreamUnreachable(_))),
+        "a caller that does not wait is rejected"
+    );
+    assert!(matches!(source.health(), TokenHealth::Degraded(words) if words.contains("upstream-unreachable")));
     let listener = TcpListener::bind(address).await.unwrap();
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -429,11 +433,11 @@ async fn who_waits_is_served_once_the_accounts_server_can_be_reached() {
         stream.write_all(text.as_bytes()).await.unwrap();
     });
     assert_eq!(waiting.await.unwrap().unwrap().generation, 1);
-    assert_eq!(source.standing(), Standing::Good);
+    assert_eq!(source.health(), TokenHealth::Good);
 }
 
 #[tokio::test]
-async fn credentials_of_another_data_centre_are_told() {
+async fn finds_the_data_center_of_the_credentials() {
     let here = server(|_| r#"{"error":"invalid_client"}"#.into()).await;
     let there = server(|_| GRANTED.into()).await;
     let nowhere: crate::zoho::endpoint::Endpoint = "http://127.0.0.1:1".parse().unwrap();
@@ -453,13 +457,13 @@ async fn credentials_of_another_data_centre_are_told() {
         let told = grants().diagnose(&account, unauthorised(cause), others).await;
         assert!(matches!(told, Cause::AccountUnauthorised { reason } if reason == cause));
     }
-    assert!(elsewhere::others(&account).is_empty(), "somebody has decided where to ask");
+    assert!(data_centers::others(&account).is_empty(), "the configuration sets the server");
     let us = account_at(DataCenter::Us.endpoints().accounts);
-    assert_eq!(elsewhere::others(&us).len(), DataCenter::ALL.len() - 1);
+    assert_eq!(data_centers::others(&us).len(), DataCenter::ALL.len() - 1);
 }
 
 #[tokio::test]
-async fn changed_credentials_are_tried_at_once_and_the_old_token_serves_meanwhile() {
+async fn changed_credentials_are_tried_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, "1000.first").unwrap();
@@ -474,21 +478,21 @@ async fn changed_credentials_are_tried_at_once_and_the_old_token_serves_meanwhil
 
     std::fs::write(&file, "1000.second").unwrap();
     source.reread(|_| None);
-    while source.standing() == Standing::Good {
+    while source.health() == TokenHealth::Good {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(token(&source).await.unwrap().generation, 1, "the old one serves on");
+    assert_eq!(token(&source).await.unwrap().generation, 1, "the old token stays in use");
     assert!(dies(&source, 1).await);
     assert!(matches!(token(&source).await, Err(Cause::AccountUnauthorised { .. })));
 
     std::fs::write(&file, "1000.third\n").unwrap();
     source.reread(|_| None);
     assert_eq!(token(&source).await.unwrap().generation, 2);
-    assert_eq!(source.standing(), Standing::Good);
+    assert_eq!(source.health(), TokenHealth::Good);
 }
 
 #[tokio::test]
-async fn a_token_and_the_count_of_its_requests_outlive_the_process() {
+async fn a_token_and_the_request_count_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
@@ -508,7 +512,7 @@ async fn a_token_and_the_count_of_its_requests_outlive_the_process() {
             let refresh_token = Credential::written(Secret::from(refresh_token)).unwrap();
             let account = Account { refresh_token, ..account_at(accounts) };
             let kept = opened.tokens.get("main");
-            let source = source_held_to(LIMITS, account, &limiters, journal.clone(), kept);
+            let source = source_with(LIMITS, account, &limiters, journal.clone(), kept);
             let outcome = token(&source).await;
             journal.close().await;
             outcome.map(|token| token.header)
@@ -518,7 +522,7 @@ async fn a_token_and_the_count_of_its_requests_outlive_the_process() {
         assert_eq!(process("1000.refresh").await.unwrap(), "Zoho-oauthtoken 1000.a.b");
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1, "five processes, one request");
-    // Changed credentials cannot read what was kept; and requests are counted over all processes.
+    // Other credentials cannot read the kept token, and the requests of all processes count.
     for other in ["b", "c", "d", "e", "f", "g", "h"] {
         process(other).await.unwrap();
     }
@@ -527,26 +531,26 @@ async fn a_token_and_the_count_of_its_requests_outlive_the_process() {
 }
 
 #[tokio::test]
-async fn a_newer_token_may_be_granted_more() {
+async fn a_newer_token_may_have_more_scopes() {
     const READ: &str = r#"{"access_token":"1000.a","expires_in":3600,"scope":"ZOHOPEOPLE.training.READ"}"#;
     const ALL: &str = r#"{"access_token":"1000.b","expires_in":3600,"scope":"ZohoPeople.training.all"}"#;
     const SILENT: &str = r#"{"access_token":"1000.c","expires_in":3600,"scope":""}"#;
     let (source, _) = source(&[READ, ALL, SILENT], Duration::ZERO).await;
     let catalogue = crate::zoho::catalogue::Catalogue::published().unwrap();
     let share = catalogue.find("people.lms.share-course").unwrap();
-    assert!(source.authorises(share).is_ok(), "before there is a token nothing is known");
+    assert!(source.authorises(share).is_ok(), "before the first token, nothing is known");
     token(&source).await.unwrap();
     let cause = source.authorises(share).unwrap_err();
     source.lacks_scope(&share.id, &cause);
-    assert!(matches!(source.standing(), Standing::Troubled(words) if words.contains("people.lms.share-course")));
+    assert!(matches!(source.health(), TokenHealth::Degraded(words) if words.contains("people.lms.share-course")));
 
-    source.pretend_that_it_ended();
+    source.expire();
     token(&source).await.unwrap();
     assert!(source.authorises(share).is_ok());
-    assert_eq!(source.standing(), Standing::Good);
+    assert_eq!(source.health(), TokenHealth::Good);
 
-    source.pretend_that_it_ended();
+    source.expire();
     token(&source).await.unwrap();
     let events = catalogue.find("calendar.events.get-events").unwrap();
-    assert!(source.authorises(events).is_ok(), "an answer that names none says nothing");
+    assert!(source.authorises(events).is_ok(), "an answer without scopes says nothing");
 }

@@ -3,10 +3,10 @@
 use super::*;
 use crate::call::attempt_log::AttemptLog;
 
-/// How a write ends, as the layers below record it.
+/// The outcome of a write, as the layers below record it.
 type Outcome = fn(&AttemptLog) -> Result<StatusCode, Cause>;
 
-/// A Zoho whose writes end as told.
+/// A Zoho whose writes have this outcome.
 fn writing(outcome: Outcome) -> Service {
     let zoho = service_fn(move |call: Call| {
         let outcome = if call.method == Method::GET { Ok(StatusCode::OK) } else { outcome(&call.attempt_log) };
@@ -31,7 +31,7 @@ fn unanswered(attempt_log: &AttemptLog) -> Result<StatusCode, Cause> {
     Err(silent())
 }
 
-/// Sent, and refused by Zoho unexecuted.
+/// Sent, and rejected by Zoho unexecuted.
 fn refused(attempt_log: &AttemptLog) {
     attempt_log.sends();
     attempt_log.answered(StatusCode::OK);
@@ -39,7 +39,7 @@ fn refused(attempt_log: &AttemptLog) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_a_write_that_zoho_may_have_executed_makes_answers_stale() {
+async fn only_a_write_that_may_be_executed_makes_answers_stale() {
     let outcomes: [(Outcome, bool); 11] = [
         (|attempt_log| answered(attempt_log, StatusCode::OK), true),
         (|attempt_log| answered(attempt_log, StatusCode::FOUND), true),
@@ -64,7 +64,7 @@ async fn only_a_write_that_zoho_may_have_executed_makes_answers_stale() {
             },
             false,
         ),
-        // After a dead token it was sent once more.
+        // Sent again after a dead token.
         (
             |attempt_log| {
                 refused(attempt_log);
@@ -82,9 +82,9 @@ async fn only_a_write_that_zoho_may_have_executed_makes_answers_stale() {
     }
 }
 
-/// A caller that hangs up in the queue has not written, and one that hangs up later may have.
+/// A caller that leaves the queue has not written; a caller that leaves later may have.
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_hangs_up_has_written_once_its_call_is_sent() {
+async fn a_caller_that_leaves_has_written_once_its_call_is_sent() {
     type Step = fn(&AttemptLog);
     let steps: [(Step, bool); 4] = [
         (|_| {}, false),
@@ -125,12 +125,12 @@ async fn a_write_of_unknown_outcome_may_be_executed_later() {
     let _ = cache.clone().oneshot(call(Method::PUT, "main", "/a", &[])).await;
     for _ in 0..3 {
         let answer = ask(&cache, get("/a", &[])).await;
-        assert!(!status(&answer).contains("hit"), "nothing is kept while Zoho may still execute it");
+        assert!(!status(&answer).contains("hit"), "nothing is stored while Zoho may still execute the write");
         tokio::time::advance(seconds(19)).await;
     }
     tokio::time::advance(seconds(4)).await;
     assert!(!status(&ask(&cache, get("/a", &[])).await).contains("hit"));
-    assert!(status(&ask(&cache, get("/a", &[])).await).contains("hit"), "after 60 s it is over");
+    assert!(status(&ask(&cache, get("/a", &[])).await).contains("hit"), "after 60 s the write is done");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Any answer: it can be read, a small one does not decode into a large one, and it is judged as `zoho::reply` promises.
+//! Any answer can be read, a small one does not decode into a large one, and `zoho::reply` classifies it as documented.
 
 use std::{io::Write, time::SystemTime};
 
@@ -8,11 +8,11 @@ use http::{HeaderMap, StatusCode, header};
 use super::super::coding;
 use crate::zoho::reply::{self, fuzzing::reply};
 
-/// What is decoded of an answer at most.
+/// The most that is decoded of an answer, in bytes.
 const LARGEST: usize = 64 * 1024;
 
 /// Reads a line with the status, one with `Content-Encoding` or a caller's `Accept-Encoding`, one with `Retry-After`, and
-/// the body from there on.
+/// the rest as the body.
 pub fn answers(data: &[u8]) {
     let mut lines = data.splitn(4, |byte| *byte == b'\n');
     let (Some(status), Some(codings), Some(retry_after), Some(body)) =
@@ -38,7 +38,7 @@ fn within_a_day(retry_after: &[u8]) {
     assert!(span.is_none_or(|span| span.as_secs() <= 24 * 3600), "{span:?}");
 }
 
-/// Of the codings that a caller accepts, those remain that can be decoded, in the same order.
+/// Only decodable codings of a caller's `Accept-Encoding` remain.
 fn can_be_read(accepted: &str) {
     let Ok(accepted) = accepted.parse() else { return };
     let mut headers = HeaderMap::new();

@@ -1,8 +1,8 @@
-//! Credentials that Zoho does not know may be good in another of its data centres.
+//! Finds the data centre in which credentials are valid.
 //!
-//! Zoho says `invalid_client` for both, and people look for a typing error for hours. So the others are asked, once for
-//! as long as the credentials stay the same; each counts its own requests. They are Zoho too, and named in our table of
-//! data centres, so no secret goes to a stranger.
+//! Zoho answers `invalid_client` both to wrong credentials and to credentials of another data centre. So the gateway tries
+//! the other data centres, once per change of the credentials; each counts its own requests. Only servers from the
+//! gateway's table of data centres get the secret.
 
 use super::grant::Grants;
 use crate::{
@@ -10,8 +10,7 @@ use crate::{
     zoho::{account::Account, accounts_server::UNKNOWN_CLIENT, data_center::DataCenter, endpoint::Endpoint},
 };
 
-/// The other data centres to ask; none where the account's server is not that of its data centre: then somebody has
-/// decided where to ask.
+/// The other data centres to try; none if the configuration sets the accounts server itself.
 pub(super) fn others(account: &Account) -> Vec<(DataCenter, Endpoint)> {
     let own = account.data_center;
     if account.endpoints.accounts != own.endpoints().accounts {
@@ -21,8 +20,8 @@ pub(super) fn others(account: &Account) -> Vec<(DataCenter, Endpoint)> {
 }
 
 impl Grants {
-    /// One refresh grant that no ledger counts, for a person who wants to know whether it works. Returns the scopes,
-    /// separated by spaces, where the answer names them.
+    /// Tries one refresh grant outside the token ledger, for the command line. Returns the granted scopes, separated by
+    /// spaces, if the answer names them.
     ///
     /// # Errors
     /// Why there is no token.
@@ -33,7 +32,7 @@ impl Grants {
         }
     }
 
-    /// A better explanation of why no token was granted, if there is one.
+    /// The cause, or a better explanation of why no token was granted.
     pub(super) async fn diagnose(&self, account: &Account, cause: Cause, others: &[(DataCenter, Endpoint)]) -> Cause {
         if !matches!(&cause, Cause::AccountUnauthorised { reason } if reason == UNKNOWN_CLIENT) {
             return cause;

@@ -1,9 +1,9 @@
-//! Reads at the same time.
+//! Simultaneous reads.
 
 use super::*;
 
-/// A Zoho that makes each call queue for `queued`, and then takes `takes`. It counts the calls that had a slot, and
-/// answers those before number `good` with `failure`.
+/// A Zoho that lets each call queue for `queued` and then takes `takes`. Counts the calls that had a slot, and answers those
+/// before number `good` with `failure`.
 fn slow(queued: Duration, takes: Duration, good: usize, failure: fn() -> Cause) -> (Service, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
@@ -35,7 +35,7 @@ async fn settled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flight_with_a_slot_goes_on_without_anybody() {
+async fn a_call_with_a_slot_continues_without_readers() {
     let (cache, calls) = slow(seconds(1), seconds(2), 0, silent);
     let first = tokio::spawn(cache.clone().oneshot(get("/a", &[])));
     tokio::time::sleep(seconds(2)).await;
@@ -46,7 +46,7 @@ async fn a_flight_with_a_slot_goes_on_without_anybody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flight_that_queues_for_nobody_is_given_up() {
+async fn a_queued_call_without_readers_is_given_up() {
     let (cache, calls) = slow(seconds(3600), seconds(1), 0, silent);
     let readers = [(); 2].map(|()| tokio::spawn(cache.clone().oneshot(get("/a", &[]))));
     settled().await;
@@ -55,15 +55,15 @@ async fn a_flight_that_queues_for_nobody_is_given_up() {
     readers[1].abort();
     settled().await;
     tokio::time::sleep(seconds(7200)).await;
-    assert_eq!(calls.load(Ordering::SeqCst), 0, "it spent no slot");
-    // And the next reader does not find its remains.
+    assert_eq!(calls.load(Ordering::SeqCst), 0, "no slot was used");
+    // The next reader starts a new call.
     let next = tokio::spawn(cache.clone().oneshot(get("/a", &[("prefer", "wait=7200")])));
     tokio::time::sleep(seconds(3602)).await;
     assert_eq!(next.await.unwrap().unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_shorter_than_the_one_who_started_is_told_in_time() {
+async fn a_follower_with_a_shorter_wait_is_rejected_in_time() {
     let (cache, calls) = slow(seconds(3600), seconds(1), 0, silent);
     let first = tokio::spawn(cache.clone().oneshot(get("/a", &[("prefer", "wait=7200")])));
     settled().await;
@@ -76,18 +76,18 @@ async fn who_waits_shorter_than_the_one_who_started_is_told_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_wait_for_a_slot_waits_for_the_answer_of_a_call_that_has_one() {
+async fn a_follower_without_wait_follows_a_call_with_a_slot() {
     let (cache, calls) = slow(Duration::ZERO, seconds(20), 0, silent);
     let first = tokio::spawn(cache.clone().oneshot(get("/a", &[])));
     settled().await;
-    let hasty = ask(&cache, get("/a", &[("prefer", "wait=0")])).await;
-    assert_eq!(status(&hasty), "zoho-gateway; fwd=uri-miss; collapsed");
+    let follower = ask(&cache, get("/a", &[("prefer", "wait=0")])).await;
+    assert_eq!(status(&follower), "zoho-gateway; fwd=uri-miss; collapsed");
     first.await.unwrap().unwrap();
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_follows_for_longer_than_a_call_may_take() {
+async fn a_follower_waits_no_longer_than_for_its_own_call() {
     // Every call takes 40 of the 60 seconds that an answer may take, and fails.
     let (cache, calls) = slow(Duration::ZERO, seconds(40), usize::MAX, silent);
     let reads: Vec<_> = (0..50).map(|_| cache.clone().oneshot(get("/a", &[("prefer", "wait=1")]))).collect();
@@ -100,7 +100,7 @@ async fn nobody_follows_for_longer_than_a_call_may_take() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_failure_one_of_the_others_tries() {
+async fn after_a_failure_one_follower_makes_the_next_call() {
     let (cache, calls) = slow(Duration::ZERO, seconds(1), 1, silent);
     let reads: Vec<_> = (0..1000).map(|_| cache.clone().oneshot(get("/a", &[]))).collect();
     let outcomes = futures_util::future::join_all(reads).await;
@@ -109,7 +109,7 @@ async fn after_a_failure_one_of_the_others_tries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_many_share_a_failing_call_one_tries_at_a_time() {
+async fn after_failures_followers_call_one_at_a_time() {
     let (cache, calls) = cache("refused");
     let began = clock::now();
     let reads = (0..500).map(|_| tokio::spawn(cache.clone().oneshot(get("/a", &[("prefer", "wait=3600")]))));
@@ -121,14 +121,14 @@ async fn however_many_share_a_failing_call_one_tries_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flight_that_breaks_leaves_nobody_hanging() {
+async fn a_call_that_panics_leaves_no_follower_waiting() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let zoho = service_fn(move |_: Call| {
         let number = counted.fetch_add(1, Ordering::SeqCst);
         let answer: BoxFuture<_, _> = Box::pin(async move {
             tokio::time::sleep(seconds(1)).await;
-            assert!(number > 0, "the first one breaks");
+            assert!(number > 0, "the first call panics");
             Ok(Response::new(Body::full(GOOD)))
         });
         answer
@@ -142,7 +142,7 @@ async fn a_flight_that_breaks_leaves_nobody_hanging() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_cannot_be_shared_keeps_nobody_waiting_in_line() {
+async fn an_unshareable_answer_lets_all_followers_call_at_once() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let zoho = service_fn(move |_: Call| {
@@ -162,7 +162,7 @@ async fn an_answer_that_cannot_be_shared_keeps_nobody_waiting_in_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_wants_an_own_answer_does_not_share_an_earlier_call() {
+async fn a_read_that_wants_a_new_answer_shares_no_earlier_call() {
     let (cache, calls) = cache(GOOD);
     let first = tokio::spawn(cache.clone().oneshot(get("/a", &[])));
     tokio::time::sleep(Duration::from_millis(50)).await;
