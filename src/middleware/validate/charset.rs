@@ -1,8 +1,8 @@
 //! Whether a body is the same text in the charset that it names and in UTF-8.
 //!
-//! The gateway reads UTF-8, and Zoho may read the named charset. Most charsets have ASCII as their lower half, so a body of
-//! ASCII bytes is the same text in both; clients with ISO-8859-1 as their default send such bodies. In a form the bytes
-//! behind percent-escapes count as well. A byte beyond ASCII is another text in every charset but UTF-8.
+//! The gateway reads UTF-8, and Zoho may read the named charset. Most charsets have ASCII as their lower half, so a
+//! body of ASCII bytes is the same text in both; clients with ISO-8859-1 as their default send such bodies. In a form
+//! the bytes behind percent-escapes count as well. A byte beyond ASCII is another text in every charset but UTF-8.
 
 use percent_encoding::percent_decode;
 

@@ -1,8 +1,8 @@
 //! Whether a server may read a body as a form.
 //!
-//! Servers cut a media type at a semicolon, a comma or a blank, take the first or the last of a list, or search it for a
-//! word, and take a body without a type for the type they expect. So the gateway checks a body as a form if any of them may
-//! read it as one. A body that names another type (JSON, multipart, a file) is not a form.
+//! Servers cut a media type at a semicolon, a comma or a blank, take the first or the last of a list, or search it for
+//! a word, and take a body without a type for the type they expect. So the gateway checks a body as a form if any of
+//! them may read it as one. A body that names another type (JSON, multipart, a file) is not a form.
 
 /// Whether a server may read a body of this `Content-Type` as an urlencoded form; `None`: the header is absent.
 pub(super) fn may_be_one(content_type: Option<&str>) -> bool {

@@ -1,8 +1,8 @@
 //! JSON (RFC 8259) read without ambiguity.
 //!
 //! Uses serde_json's [`RawValue`] for two reasons: a number keeps its digits as text (record numbers exceed 2^53, and a
-//! float would round them to other record numbers), and this code sees every key, so it finds a key given twice, where most
-//! readers take the first or the last value without a word.
+//! float would round them to other record numbers), and this code sees every key, so it finds a key given twice, where
+//! most readers take the first or the last value without a word.
 //!
 //! A value is scanned once for each array or object that contains it, so at most [`MAX_DEPTH`] times.
 
@@ -18,8 +18,8 @@ use super::{findings::About, pointer::Path, wording::quoted};
 /// How deep arrays and objects may nest. No page documents more than one level; the other levels are for unknown keys.
 const MAX_DEPTH: usize = 32;
 
-/// A JSON value, as far as the rules need it: an array or an object with a documented shape keeps its content. Others are
-/// read and checked too, but stay empty, so that a megabyte of brackets needs little memory.
+/// A JSON value, as far as the rules need it: an array or an object with a documented shape keeps its content. Others
+/// are read and checked too, but stay empty, so that a megabyte of brackets needs little memory.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Value<'a> {
     /// `null`

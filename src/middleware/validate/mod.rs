@@ -1,18 +1,18 @@
 //! Rejects a payload that breaks a rule of the call's page at Zoho, before the call uses a slot.
 //!
 //! Zoho counts a wrong call against the threshold and answers it with a bare "Invalid parameter value". So the gateway
-//! checks a payload against everything that the page documents, and against nothing else: unknown parameters and unknown
-//! keys pass, and so does a parameter in a place where Zoho does not look for it (it does not count as given).
+//! checks a payload against everything that the page documents, and against nothing else: unknown parameters and
+//! unknown keys pass, and so does a parameter in a place where Zoho does not look for it (it does not count as given).
 //! `validate = "strict"` rejects these three as well.
 //!
 //! The rules are data, see [`crate::zoho::catalogue::Shape`]; the code here has no rule for a single call.
 //!
-//! The check always rejects what two readers could understand differently: a parameter or a JSON key given twice, broken
-//! percent-encoding, bytes that are not UTF-8, a number whose digits a float would lose.
+//! The check always rejects what two readers could understand differently: a parameter or a JSON key given twice,
+//! broken percent-encoding, bytes that are not UTF-8, a number whose digits a float would lose.
 //!
-//! [`check`] is pure. It reports all faults at once, in a stable order: what cannot be decoded, then what is given twice,
-//! then each parameter in the catalogue's order, then what the page does not know. After a hundred faults (`findings.rs`)
-//! it stops, so that the answer stays smaller than the largest payload.
+//! [`check`] is pure. It reports all faults at once, in a stable order: what cannot be decoded, then what is given
+//! twice, then each parameter in the catalogue's order, then what the page does not know. After a hundred faults
+//! (`findings.rs`) it stops, so that the answer stays smaller than the largest payload.
 //!
 //! | file | content |
 //! |---|---|

@@ -1,7 +1,8 @@
 //! A strict decoder of `application/x-www-form-urlencoded`, for queries and form bodies.
 //!
-//! The decoder of the URL standard never fails: it keeps a broken `%zz` and replaces bytes that are not UTF-8. Here both
-//! are faults: Zoho's decoder may repair them in another way than ours, and then Zoho would not use the value we checked.
+//! The decoder of the URL standard never fails: it keeps a broken `%zz` and replaces bytes that are not UTF-8. Here
+//! both are faults: Zoho's decoder may repair them in another way than ours, and then Zoho would not use the value we
+//! checked.
 
 use std::borrow::Cow;
 

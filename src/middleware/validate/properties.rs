@@ -1,7 +1,7 @@
 //! Properties of every shape that the catalogue can express, not only of those it contains today.
 //!
-//! A [`Model`] is this test's own form of a shape. It writes itself as TOML for the catalogue's reader, makes values that
-//! follow its rules, and breaks them one rule at a time, with the pointer to the expected fault.
+//! A [`Model`] is this test's own form of a shape. It writes itself as TOML for the catalogue's reader, makes values
+//! that follow its rules, and breaks them one rule at a time, with the pointer to the expected fault.
 
 use proptest::prelude::*;
 use serde::Deserialize;

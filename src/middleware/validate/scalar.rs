@@ -142,8 +142,8 @@ fn check_kind(kind: &ScalarKind, text: &str, had_plus: bool) -> Result<(), Strin
     if fits { Ok(()) } else { Err(String::new()) }
 }
 
-/// A number that fits Zoho's signed 64-bit long, in digits only: without `+` and without `-0`. A float would round record
-/// numbers beyond 2^53 to other record numbers.
+/// A number that fits Zoho's signed 64-bit long, in digits only: without `+` and without `-0`. A float would round
+/// record numbers beyond 2^53 to other record numbers.
 fn integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let only_digits = digits.bytes().all(|byte| byte.is_ascii_digit());

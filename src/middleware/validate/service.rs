@@ -28,12 +28,12 @@ use crate::{
     zoho::catalogue::{Place, Route, Validation},
 };
 
-/// A body up to this size is read before the call queues, even if no rule looks inside: then a slow caller does not use a
-/// slot while it sends, and the call can be sent again after Zoho rejects the token.
+/// A body up to this size is read before the call queues, even if no rule looks inside: then a slow caller does not use
+/// a slot while it sends, and the call can be sent again after Zoho rejects the token.
 const HELD: u64 = 64 * 1024;
 
-/// How long a caller whose body is too large may go on sending before the answer: a client whose connection closes while
-/// it writes reports a broken connection instead of the 413.
+/// How long a caller whose body is too large may go on sending before the answer: a client whose connection closes
+/// while it writes reports a broken connection instead of the 413.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// Turns a request that breaks no documented rule into a [`Call`].
@@ -61,9 +61,9 @@ impl<S: Inner<Call>> Middleware<Matched, S> for Validate {
 }
 
 impl Validate {
-    /// Rejects bodies over `max_body` bytes, forms over `max_form`, and bodies that would make all bodies being read hold
-    /// more than `max_held` bytes. A caller without a preference waits at most `max_wait` for a slot. A drain ends the
-    /// reading of a body soon.
+    /// Rejects bodies over `max_body` bytes, forms over `max_form`, and bodies that would make all bodies being read
+    /// hold more than `max_held` bytes. A caller without a preference waits at most `max_wait` for a slot. A drain ends
+    /// the reading of a body soon.
     pub fn layer(
         max_body: u64,
         max_form: u64,
@@ -124,8 +124,8 @@ struct BodyKind {
 
 impl BodyKind {
     /// A body that may be a form is read on every call: a parameter in it could turn this call into another one. For a
-    /// caller that may only read, this holds on every route, and for multipart bodies as well; other callers upload files
-    /// in multipart bodies, which stream.
+    /// caller that may only read, this holds on every route, and for multipart bodies as well; other callers upload
+    /// files in multipart bodies, which stream.
     fn of(headers: &HeaderMap, route: &Route, read_only: bool) -> Self {
         let content_type = headers.get(header::CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
         let is_form = form::may_be_one(content_type.as_deref());
@@ -139,15 +139,15 @@ impl BodyKind {
         Self { content_type, is_form, in_parts, is_read, may_be_a_file, reader }
     }
 
-    /// How long it may be, and how much of it is held. Only the content of forms is checked, so everything else streams,
-    /// whatever the route's rules.
+    /// How long it may be, and how much of it is held. Only the content of forms is checked, so everything else
+    /// streams, whatever the route's rules.
     fn bounds(&self, max_form: u64, max_body: u64) -> Bounds {
         let (held, longest) = match self {
             Self { is_read: false, .. } | Self { is_form: false, in_parts: false, .. } => {
                 (HELD.min(max_body), max_body)
             }
-            // Beyond `max_form` it may be a file, since clients send those without a type: it streams, and the gateway cuts
-            // it where a form parameter would turn the call into another one.
+            // Beyond `max_form` it may be a file, since clients send those without a type: it streams, and the gateway
+            // cuts it where a form parameter would turn the call into another one.
             Self { may_be_a_file: true, .. } => (max_form, max_body),
             _ => (max_form, max_form),
         };
