@@ -73,7 +73,7 @@ async fn an_unsent_write_invalidates_nothing() {
     gateway.send(&put(&COURSE.replace("289003", "289009")).form(SHARE)).await.is_zohos(200);
     unsent("another path").await;
     gateway.send(&put(COURSE).form("erecnosList=x")).await.problem(400, "invalid-payload");
-    unsent("refused for its payload").await;
+    unsent("rejected for its payload").await;
     gateway.send(&write.clone().header("gateway-dry-run", "?1")).await;
     unsent("a dry run").await;
 

@@ -28,7 +28,7 @@ fn cut() -> Vec<(&'static str, Vec<u8>)> {
         cut.push(("chunked", chunked(length)));
     }
     cut.push(("inside a chunk", b"Transfer-Encoding: chunked\r\n\r\n1000\r\n{\"code\":\"200\"".to_vec()));
-    cut.push(("a chunk that is none", [chunked(5_000), b"what\r\n".to_vec()].concat()));
+    cut.push(("an invalid chunk", [chunked(5_000), b"what\r\n".to_vec()].concat()));
     cut.push(("compressed", [b"Content-Encoding: gzip\r\n".to_vec(), with_length(5_000)].concat()));
     cut.push(("compressed and chunked", [b"Content-Encoding: gzip\r\n".to_vec(), chunked(60_000)].concat()));
     let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n".as_slice();

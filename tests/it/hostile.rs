@@ -14,17 +14,17 @@ use crate::support::{Gateway, Reply, Setup, Upstream, all, exchange, get, ms, pr
 #[derive(Debug, Clone, Copy)]
 enum Outcome {
     /// Rejected with this status and problem; nothing is sent.
-    Refused(u16, &'static str),
+    Rejected(u16, &'static str),
     /// Sent with this request line and body, and nothing else.
     Sent(&'static str, &'static str),
 }
 
-use Outcome::{Refused, Sent};
+use Outcome::{Rejected, Sent};
 
-const MALFORMED: Outcome = Refused(400, "malformed-request");
-const AMBIGUOUS: Outcome = Refused(400, "invalid-payload");
-const UNKNOWN: Outcome = Refused(404, "unknown-route");
-const FOREIGN: Outcome = Refused(403, "foreign-origin");
+const MALFORMED: Outcome = Rejected(400, "malformed-request");
+const AMBIGUOUS: Outcome = Rejected(400, "invalid-payload");
+const UNKNOWN: Outcome = Rejected(404, "unknown-route");
+const FOREIGN: Outcome = Rejected(403, "foreign-origin");
 
 const PLAIN: &str = "GET /api/x HTTP/1.1";
 const POSTED: &str = "POST /api/x HTTP/1.1";
@@ -55,10 +55,10 @@ const REQUESTS: &[(&str, Outcome)] = &[
     ("GET /people/api/x http/1.1\r\n{h}\r\n", MALFORMED),
     ("GET /people/api/x HTTP/1.1x\r\n{h}\r\n", MALFORMED),
     ("GET /people/api/x HTTP/ 1.1\r\n{h}\r\n", MALFORMED),
-    ("GET /people/api/x HTTP/1.2\r\n{h}\r\n", Refused(505, "malformed-request")),
-    ("GET /people/api/x HTTP/0.9\r\n{h}\r\n", Refused(505, "malformed-request")),
-    ("GET /people/api/x HTTP/2.0\r\n{h}\r\n", Refused(505, "malformed-request")),
-    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Refused(505, "malformed-request")),
+    ("GET /people/api/x HTTP/1.2\r\n{h}\r\n", Rejected(505, "malformed-request")),
+    ("GET /people/api/x HTTP/0.9\r\n{h}\r\n", Rejected(505, "malformed-request")),
+    ("GET /people/api/x HTTP/2.0\r\n{h}\r\n", Rejected(505, "malformed-request")),
+    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Rejected(505, "malformed-request")),
     ("\r\n\r\n\r\nGET /people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
     ("\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}", MALFORMED),
     ("SSH-2.0-OpenSSH_9.2\r\n", MALFORMED),
@@ -192,7 +192,7 @@ const REQUESTS: &[(&str, Outcome)] = &[
     ("POST /people/api/x HTTP/1.1\r\nContent-Length: 1 1\r\n{h}\r\na", MALFORMED),
     ("POST /people/api/x HTTP/1.1\r\nContent-Length: \r\n{h}\r\n", MALFORMED),
     ("POST /people/api/x HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n{h}\r\n", MALFORMED),
-    ("POST /people/api/x HTTP/1.1\r\nContent-Length: 9999999999\r\n{h}\r\n", Refused(413, "body-too-large")),
+    ("POST /people/api/x HTTP/1.1\r\nContent-Length: 9999999999\r\n{h}\r\n", Rejected(413, "body-too-large")),
     ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n{h}\r\n0\r\n\r\n", MALFORMED),
     ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: \u{b}chunked\r\n{h}\r\n0\r\n\r\n", MALFORMED),
     ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding : chunked\r\n{h}\r\n0\r\n\r\n", MALFORMED),
@@ -203,7 +203,7 @@ const REQUESTS: &[(&str, Outcome)] = &[
     ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked, identity\r\n{h}\r\n0\r\n\r\n", MALFORMED),
     (
         "POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n{h}\r\n0\r\n\r\n",
-        Refused(501, "malformed-request"),
+        Rejected(501, "malformed-request"),
     ),
     ("POST /people/api/x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n{h}\r\n0\r\n\r\n", MALFORMED),
     ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{h}\r\n0x1\r\na\r\n0\r\n\r\n", MALFORMED),
@@ -228,15 +228,15 @@ const REQUESTS: &[(&str, Outcome)] = &[
     // === Encodings, expectations, other protocols ===
     (
         "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n{h}\r\n\u{1f}\u{8}",
-        Refused(415, "unsupported-encoding"),
+        Rejected(415, "unsupported-encoding"),
     ),
     (
         "POST /people/api/x HTTP/1.1\r\nExpect: magic\r\nContent-Length: 2\r\n{h}\r\nab",
-        Refused(417, "malformed-request"),
+        Rejected(417, "malformed-request"),
     ),
     (
         "POST /people/api/x HTTP/1.1\r\nExpect: 100-continue\r\nExpect: magic\r\nContent-Length: 2\r\n{h}\r\nab",
-        Refused(417, "malformed-request"),
+        Rejected(417, "malformed-request"),
     ),
     ("POST /people/api/x HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n{h}\r\nab", Sent(POSTED, "ab")),
     ("POST /people/api/x HTTP/1.1\r\nExpect:\r\nContent-Length: 2\r\n{h}\r\nab", Sent(POSTED, "ab")),
@@ -270,12 +270,12 @@ const REQUESTS: &[(&str, Outcome)] = &[
     ("POST /people/api/x HTTP/1.1\r\n_Method: DELETE\r\nContent-Length: 0\r\n{h}\r\n", AMBIGUOUS),
     (
         "POST /people/api/x HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-7\r\nContent-Length: 2\r\n{h}\r\na=",
-        Refused(415, "unsupported-encoding"),
+        Rejected(415, "unsupported-encoding"),
     ),
     ("GET /people/api/x?a=_method HTTP/1.1\r\n{h}\r\n", Sent("GET /api/x?a=_method HTTP/1.1", "")),
     (
         "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-16\r\nContent-Length: 13\r\n{h}\r\nerecnosList=x",
-        Refused(415, "unsupported-encoding"),
+        Rejected(415, "unsupported-encoding"),
     ),
     (
         "POST /people/api/x HTTP/1.1\r\nContent-Type: a/b\r\nContent-Type: c/d\r\nContent-Length: 1\r\n{h}\r\nx",
@@ -284,7 +284,7 @@ const REQUESTS: &[(&str, Outcome)] = &[
     // The gateway follows its own request headers, even if Connection names them.
     (
         "PUT /people/api/x HTTP/1.1\r\nGateway-Account: nobody\r\nHost: gateway\r\nConnection: close, gateway-account\r\n\r\n",
-        Refused(404, "unknown-account"),
+        Rejected(404, "unknown-account"),
     ),
     (
         "PUT /people/api/x HTTP/1.1\r\nGateway-Dry-Run: ?9\r\nHost: gateway\r\nConnection: close, gateway-dry-run\r\n\r\n",
@@ -320,7 +320,7 @@ async fn every_hostile_request_has_its_expected_outcome() {
         let sent = upstream.received().split_off(seen);
         seen += sent.len();
         match outcome {
-            Refused(status, problem) => {
+            Rejected(status, problem) => {
                 assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
                 assert!(answer.contains(&format!(":problem:{problem}\"")), "{request:?}: {answer}");
                 assert!(
@@ -495,13 +495,13 @@ async fn bodies_share_a_memory_limit_while_they_are_read() {
         let _ = stream.write_all((head.to_owned() + &"x".repeat(300 * 1024)).as_bytes()).await;
         reading.push(stream);
     }
-    let mut refused = 0;
+    let mut rejected = 0;
     for stream in &mut reading {
         let mut answer = [0; 12];
         let read = tokio::time::timeout(ms(300), stream.read_exact(&mut answer)).await;
-        refused += usize::from(read.is_ok_and(|read| read.is_ok() && &answer == b"HTTP/1.1 429"));
+        rejected += usize::from(read.is_ok_and(|read| read.is_ok() && &answer == b"HTTP/1.1 429"));
     }
-    assert!((6..=7).contains(&refused), "{refused} of ten");
+    assert!((6..=7).contains(&rejected), "{rejected} of ten");
     drop(reading);
     get("/people/api/x").send(gateway.address()).await.is_zohos(200);
 }

@@ -238,7 +238,7 @@ async fn a_token_of_an_unreachable_issuer_is_not_called_invalid() {
     let zoho = Sandbox::boundless();
     let signer = Signer::new("one");
     let call = showing(&signer.sign(&claims()));
-    let refused = async |reply| {
+    let failing = async |reply| {
         let issuer = Issuer::answering(reply).await;
         let mut gateway = at(trusting(&zoho), &issuer).start();
         gateway.must_not_print(&signer.sign(&claims()));
@@ -254,9 +254,9 @@ async fn a_token_of_an_unreachable_issuer_is_not_called_invalid() {
         Reply::json(200, r#"{"keys":[]}"#),
         Reply::json(200, &" ".repeat(300 * 1024)),
     ] {
-        refused(reply).await;
+        failing(reply).await;
     }
-    let (issuer, gateway) = refused(Reply::Close).await;
+    let (issuer, gateway) = failing(Reply::Close).await;
     // Other callers are served, and the gateway is ready.
     gateway.send(&showing("one")).await.is_zohos(200);
     let ready = gateway.admin("/readyz").await;

@@ -200,8 +200,8 @@ async fn a_denied_consent_is_reported() {
     let zoho = Sandbox::boundless();
     let setup = with_file(&zoho);
     let login = Login::start(&setup, &[]);
-    let refused = Redirect(login.consent().await.0.replace("code=", "error=access_denied&nothing="));
-    let page = refused.follow().await;
+    let rejected = Redirect(login.consent().await.0.replace("code=", "error=access_denied&nothing="));
+    let page = rejected.follow().await;
     assert!(page.status == 400 && page.text().contains("access_denied"), "{page:?}");
     let printed = login.ended(1);
     assert!(printed.contains("Zoho says access_denied"), "{printed}");
@@ -336,8 +336,8 @@ async fn a_logout_revokes_the_token() {
     let again = Process::run(&arguments, &[]).with_code(2);
     assert!(again.stderr.contains("no refresh token to revoke"), "{again:?}");
     fs::write(&file, "1000.elsewhere").expect("written");
-    let refused = Process::run(&arguments, &[]).with_code(1);
-    assert!(refused.stderr.contains("invalid_code") && file.exists(), "{refused:?}");
+    let rejected = Process::run(&arguments, &[]).with_code(1);
+    assert!(rejected.stderr.contains("invalid_code") && file.exists(), "{rejected:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -48,7 +48,7 @@ async fn wait_on_many_connections(first: Call, request: &[u8]) -> (Gateway, Vec<
         waiting.push(stream);
     }
     let mut rejected = 0;
-    until("all wait or are turned away", async || {
+    until("all wait or are rejected", async || {
         let metrics = gateway.admin("/metrics").await.text();
         let number = |metric: &str| -> usize {
             let value = metrics.lines().find_map(|line| line.strip_prefix(metric));

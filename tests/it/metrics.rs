@@ -98,14 +98,14 @@ async fn the_first_lock_raises_the_counter_from_0_to_1() {
         let gateway = Gateway::before_upstream(&upstream).start();
         let series = ["locks", "external_use"]
             .map(|name| format!("zoho_gateway_{name}_total{{account=\"main\",route=\"{route}\"}}"));
-        let refused = "zoho_gateway_refusals_total{problem=\"threshold-locked\"}";
+        let rejections = "zoho_gateway_refusals_total{problem=\"threshold-locked\"}";
         let before = scraped(&gateway).await;
-        for series in series.iter().map(String::as_str).chain([refused]) {
+        for series in series.iter().map(String::as_str).chain([rejections]) {
             assert_eq!(before.value(series), 0.0, "{series}");
         }
         gateway.send(&call.header("prefer", "wait=0")).await.problem_of(429, "threshold-locked", route);
         let after = scraped(&gateway).await;
-        for series in series.iter().map(String::as_str).chain([refused]) {
+        for series in series.iter().map(String::as_str).chain([rejections]) {
             assert_eq!(after.value(series), 1.0, "{series}");
         }
     }

@@ -97,9 +97,9 @@ async fn twenty_kills_under_load_break_no_threshold() {
     // The last report about the calls in flight.
     tokio::time::sleep(ms(400)).await;
     over.store(true, Ordering::Relaxed);
-    let mut refused = Vec::new();
+    let mut rejected = Vec::new();
     for caller in callers {
-        refused.extend(caller.await.expect("no panic"));
+        rejected.extend(caller.await.expect("no panic"));
     }
 
     let tallies = zoho.tallies().await;
@@ -108,7 +108,7 @@ async fn twenty_kills_under_load_break_no_threshold() {
         assert_eq!((tally.locks, tally.arrivals_during_lock), (0, 0), "seed {seed}: {tallies:#?}");
         assert!(tally.most_in_any_window <= 30, "seed {seed}: {tallies:#?}");
     }
-    assert!(refused.is_empty(), "seed {seed}: {refused:#?}");
+    assert!(rejected.is_empty(), "seed {seed}: {rejected:#?}");
     // A gateway that sends hardly any calls would pass the test.
     let busiest = tallies.values().map(|tally| tally.most_in_any_window).max();
     assert!(

@@ -138,8 +138,8 @@ async fn a_request_id_is_kept_or_made_and_not_forwarded() {
     let gateway = Gateway::before_upstream(&upstream).start();
     let given = gateway.send(&get(COURSE).header("x-request-id", "the-callers-id-17")).await;
     assert_eq!(given.header("x-request-id"), Some("the-callers-id-17"));
-    let refused = gateway.send(&get("/nowhere").header("x-request-id", "another-id")).await;
-    assert_eq!(refused.problem(404, "unknown-route")["instance"], "another-id");
+    let rejected = gateway.send(&get("/nowhere").header("x-request-id", "another-id")).await;
+    assert_eq!(rejected.problem(404, "unknown-route")["instance"], "another-id");
 
     let made: Vec<_> = [gateway.send(&get(COURSE)).await, gateway.send(&get(CALENDAR)).await]
         .iter()

@@ -35,14 +35,14 @@ pub(super) enum Value<'a> {
     /// An object.
     Object(BTreeMap<String, Value<'a>>),
     /// A value that the reader has reported: not JSON, given twice, too deep. No rule checks it again.
-    Refused,
+    Invalid,
 }
 
 /// Reads `text` and reports what is wrong with it as JSON. The shape only says which content to keep.
 pub(super) fn read<'a>(text: &'a str, shape: &Shape, about: &mut About<'_>) -> Value<'a> {
     match serde_json::from_str::<&RawValue>(text) {
         Ok(raw) => read_value(raw, Some(shape), &Path::Root, about),
-        Err(error) => refuse(&Path::Root, malformed(text, &error), about),
+        Err(error) => report(&Path::Root, malformed(text, &error), about),
     }
 }
 
@@ -77,7 +77,7 @@ impl fmt::Display for Value<'_> {
             Self::Text(text) => write!(f, "the string {}", quoted(text)),
             Self::List(_) => f.write_str("an array"),
             Self::Object(_) => f.write_str("an object"),
-            Self::Refused => f.write_str("something unreadable"),
+            Self::Invalid => f.write_str("something unreadable"),
         }
     }
 }
@@ -93,29 +93,29 @@ fn read_value<'a>(raw: &'a RawValue, shape: Option<&Shape>, path: &Path<'_>, abo
         [b'f', ..] => Value::Bool(false),
         [b'"', ..] => match serde_json::from_str(text) {
             Ok(unescaped) => Value::Text(unescaped),
-            Err(_) => refuse(path, half(&quoted(text)), about),
+            Err(_) => report(path, half(&quoted(text)), about),
         },
         [b'[' | b'{', ..] if path.depth() >= MAX_DEPTH => {
             let detail = format!("expected at most {MAX_DEPTH} arrays and objects inside one another, but found more");
-            refuse(path, detail, about)
+            report(path, detail, about)
         }
         [b'[' | b'{', ..] => {
             let content = Content { about: &mut *about, shape, path };
             match serde_json::Deserializer::from_str(text).deserialize_any(content) {
                 Ok(value) => value,
-                Err(_) => refuse(path, half("a key"), about),
+                Err(_) => report(path, half("a key"), about),
             }
         }
         _ => Value::Number(text),
     }
 }
 
-fn refuse<'a>(path: &Path<'_>, detail: String, about: &mut About<'_>) -> Value<'a> {
+fn report<'a>(path: &Path<'_>, detail: String, about: &mut About<'_>) -> Value<'a> {
     // Writing a pointer takes as long as its keys are; a full list needs none.
     if !about.is_full() {
         about.add(path.pointer(), detail);
     }
-    Value::Refused
+    Value::Invalid
 }
 
 // === impl Content ===
@@ -156,10 +156,10 @@ impl<'de> Visitor<'de> for Content<'_, '_> {
             let value = read_value(raw, field.map(|field| &field.shape), &path, self.about);
             let value = match object.get(&key) {
                 None => value,
-                Some(Value::Refused) => Value::Refused,
+                Some(Value::Invalid) => Value::Invalid,
                 Some(_) => {
                     let detail = format!("expected each key once, but {} is given twice", quoted(&key));
-                    refuse(&path, detail, self.about)
+                    report(&path, detail, self.about)
                 }
             };
             object.insert(key, value);

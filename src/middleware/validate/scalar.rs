@@ -16,7 +16,7 @@ pub(super) fn check_text(scalar: &Scalar, text: &str, had_plus: bool, about: &mu
 
 /// Checks a JSON value against its rule. Numbers and booleans may also be strings; Zoho's own samples have both.
 pub(super) fn check_value(scalar: &Scalar, value: &Value<'_>, had_plus: bool, path: &Path<'_>, about: &mut About<'_>) {
-    if about.is_full() || *value == Value::Refused {
+    if about.is_full() || *value == Value::Invalid {
         return;
     }
     let text = match (value, &scalar.kind) {

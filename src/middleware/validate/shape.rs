@@ -36,7 +36,7 @@ fn check_value(value: &Value<'_>, shape: &Shape, path: &Path<'_>, context: Conte
         return;
     }
     match (shape, value) {
-        (Shape::Any, _) | (_, Value::Refused) => {}
+        (Shape::Any, _) | (_, Value::Invalid) => {}
         (Shape::Scalar(scalar), _) => scalar::check_value(scalar, value, context.had_plus, path, about),
         (Shape::Array(array), Value::List(list)) => check_array(list, array, path, context, about),
         (Shape::Object(fields), Value::Object(object)) => check_object(object, fields, path, context, about),
