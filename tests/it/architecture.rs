@@ -45,6 +45,23 @@ const SPLIT: [&str; 2] = ["app", "middleware"];
 /// The sandbox judges the gateway, so it shares only the clock with it.
 const SANDBOX: &str = "sandbox";
 
+/// Words with a plainer standard term, or that a reader has to parse twice.
+const UNCLEAR_WORDS: &[&str] = &[
+    "room",
+    "bell",
+    "desk",
+    "whoever",
+    "that is no",
+    "is none that",
+    "parted by",
+    "hears so",
+    "stand-in",
+    "slip of the pen",
+    "mend",
+    "mends",
+    "mended",
+];
+
 /// A module in a path that begins with `crate::`.
 struct Mention {
     file: PathBuf,
@@ -111,6 +128,26 @@ fn only_main_ends_the_process() {
     happens_only_in("main.rs", &["process::exit", "process::abort", "ExitCode::from"]);
 }
 
+#[test]
+fn source_and_documentation_use_plain_words() {
+    let root = source().join("..");
+    let docs = fs::read_dir(root.join("docs")).expect("docs/").map(|entry| entry.expect("a readable entry").path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let pages = pages.chain([root.join("README.md"), root.join("ARCHITECTURE.md")]);
+    let mut wrong = Vec::new();
+    for file in files(&source()).into_iter().chain(pages) {
+        let text = fs::read_to_string(&file).expect("a readable file");
+        for (number, line) in text.lines().enumerate() {
+            // "No longer" is plain English.
+            let line = line.to_lowercase().replace("no longer", "");
+            for words in UNCLEAR_WORDS.iter().filter(|words| contains_words(&line, words)) {
+                wrong.push(format!("{}:{}: {words:?} in {}", file.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
 /// Checks that every occurrence of `what` is in the file or folder `place`.
 fn happens_only_in(place: &str, what: &[&str]) {
     let mut seen = false;
@@ -127,6 +164,14 @@ fn happens_only_in(place: &str, what: &[&str]) {
     }
     assert!(wrong.is_empty(), "only {place} may do this:\n{}", wrong.join("\n"));
     assert!(seen, "{place} contains none of {what:?}: correct this test");
+}
+
+/// Whether a line contains these words, not as a part of longer ones.
+fn contains_words(line: &str, words: &str) -> bool {
+    line.match_indices(words).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + words.len()..]);
+        !before.ends_with(char::is_alphanumeric) && !after.starts_with(char::is_alphanumeric)
+    })
 }
 
 fn mentions() -> Vec<Mention> {
@@ -189,7 +234,7 @@ fn expand<'a>(tree: &'a str, before: &str, leaves: &mut Vec<String>) -> &'a str 
 }
 
 /// A file's code with unchanged line numbers, without comments, imports for links in the documentation, and tests.
-fn code(file: &Path) -> String {
+pub(crate) fn code(file: &Path) -> String {
     let text = fs::read_to_string(file).expect("a readable file");
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let mut for_links = false;
@@ -220,6 +265,6 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn source() -> PathBuf {
+pub(crate) fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }

@@ -51,6 +51,8 @@ mod hostile;
 #[cfg(test)]
 mod hygiene;
 #[cfg(test)]
+mod import_cycles;
+#[cfg(test)]
 mod jwt;
 #[cfg(test)]
 mod locations;
