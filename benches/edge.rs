@@ -1,9 +1,9 @@
-//! The cost of a crowd of idle and slow connections for a caller: `cargo bench --bench edge`.
+//! The cost of many idle and slow connections for a caller: `cargo bench --bench edge`.
 //!
-//! The gateway is a separate process in front of the simulated Zoho in this one. One well-behaved caller sends its calls
-//! one after the other. In every second round there are 5,000 idle connections and 500 slow ones with a byte a second: a
-//! third send heads, a third send bodies, and a third read their answers. The bench prints both 99th percentiles of each
-//! pair of rounds and the median of their ratios. Results of a run are in `docs/benchmarks.md`.
+//! The gateway is a separate process in front of the simulated Zoho in this one. One well-behaved caller sends its
+//! calls one after the other. In every second round there are 5,000 idle connections and 500 slow ones with a byte a
+//! second: a third send heads, a third send bodies, and a third read their answers. The bench prints both 99th
+//! percentiles of each pair of rounds and the median of their ratios. Results of a run are in `docs/benchmarks.md`.
 
 #![expect(clippy::print_stdout, reason = "its table is its result")]
 
@@ -39,7 +39,8 @@ const PATH: &str = "/people/api/v1/courses/588882000000289003/share";
 #[tokio::main]
 async fn main() {
     let files = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files }).expect("as many files as may be");
+    setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files })
+        .expect("the limit of open files can be raised");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let zoho = listener.local_addr().expect("it is bound").to_string();
     let settings = Settings { requests: Some(u32::MAX), ..Settings::default() };
@@ -49,16 +50,16 @@ async fn main() {
 
     p99(&gateway).await;
     let mut ratios = Vec::new();
-    println!("undisturbed p99   beside {IDLE} idle and {SLOW} slow connections   ratio");
+    println!("undisturbed p99   with {IDLE} idle and {SLOW} slow connections   ratio");
     for _ in 0..ROUNDS {
         let alone = p99(&gateway).await;
-        let crowd = crowd(&gateway).await;
-        let beside = p99(&gateway).await;
-        drop(crowd);
-        let ratio = beside.as_secs_f64() / alone.as_secs_f64();
-        println!("{alone:>15.0?}   {beside:>48.0?}   {ratio:>5.2}");
+        let load = load(&gateway).await;
+        let loaded = p99(&gateway).await;
+        drop(load);
+        let ratio = loaded.as_secs_f64() / alone.as_secs_f64();
+        println!("{alone:>15.0?}   {loaded:>46.0?}   {ratio:>5.2}");
         ratios.push(ratio);
-        // What the crowd left is cleared away before the next round.
+        // The gateway closes the connections of the load before the next round.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     ratios.sort_by(f64::total_cmp);
@@ -67,7 +68,7 @@ async fn main() {
     process.wait().expect("it ended");
 }
 
-/// Starts the gateway, without a threshold for the one call that is made.
+/// Starts the gateway, without a threshold for the measured call.
 fn gateway(zoho: &str, folder: &std::path::Path) -> (Child, String) {
     let text = format!(
         r#"
@@ -93,7 +94,7 @@ fn gateway(zoho: &str, folder: &std::path::Path) -> (Child, String) {
         .expect("it was built");
     let mut lines = BufReader::new(process.stderr.take().expect("piped")).lines().map_while(Result::ok);
     let line = lines.find(|line| line.contains("the proxy listens")).expect("it listens");
-    // Its log has to be read, or it would be dropped.
+    // Without a reader the gateway would drop its log.
     std::thread::spawn(move || lines.for_each(drop));
     let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
     (process, line["address"].as_str().expect("an address").to_owned())
@@ -123,29 +124,29 @@ async fn connect(address: &str) -> SendRequest<Empty<Bytes>> {
     sender
 }
 
-/// Everybody who is only in the way; they go when it is dropped.
-async fn crowd(gateway: &str) -> JoinSet<()> {
-    let mut crowd = JoinSet::new();
+/// Opens the idle and the slow connections; `Drop` closes them.
+async fn load(gateway: &str) -> JoinSet<()> {
+    let mut load = JoinSet::new();
     for _ in 0..IDLE {
         let stream = TcpStream::connect(gateway).await.expect("it listens");
-        crowd.spawn(async move {
+        load.spawn(async move {
             std::future::pending::<()>().await;
             drop(stream);
         });
     }
     for index in 0..SLOW {
-        crowd.spawn(slowly(gateway.to_owned(), index));
+        load.spawn(slowly(gateway.to_owned(), index));
     }
-    // By now all of them are connected and at it.
+    // By then all of them are connected and sending.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    crowd
+    load
 }
 
-/// A byte a second, and from the beginning when the gateway has had enough.
+/// Sends or reads a byte a second, and starts again when the gateway closes the connection.
 async fn slowly(gateway: String, index: usize) {
     let head = format!("POST {PATH} HTTP/1.1\r\nHost: benchmark\r\nContent-Length: 1000\r\n");
     loop {
-        // Not all in the same moment.
+        // Not all at the same moment.
         tokio::time::sleep(Duration::from_millis(index as u64 * 2)).await;
         let Ok(mut stream) = TcpStream::connect(&gateway).await else { continue };
         let begin = match index % 3 {

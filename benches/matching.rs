@@ -1,7 +1,7 @@
-//! What it costs to find a call's route: `cargo bench --bench matching`.
+//! The cost of finding a call's route: `cargo bench --bench matching`.
 //!
-//! The whole catalogue, a path of each of its templates in turn, decoded and matched; beside it the router crate alone on
-//! the same paths, as a peer. Printed is the time per call, the best of several rounds. Results of a run are in
+//! The bench decodes and matches a path of each template in the catalogue, and compares that with the router crate
+//! alone on the same paths. It prints the time per call in the best of several rounds. Results of a run are in
 //! `docs/benchmarks.md`.
 
 #![expect(clippy::print_stdout, reason = "its table is its result")]
@@ -46,7 +46,7 @@ fn main() {
 
     let mut peer = matchit::Router::new();
     for (number, template) in catalogue.routes.iter().flat_map(Route::templates).enumerate() {
-        // Calendar's templates are none of People's, and routes that differ in method share one.
+        // Templates of routes that differ only in their method are inserted once.
         let _ = peer.insert(template, number);
     }
     let alone = best(&calls, |(_, _, path)| peer.at(path).is_ok());
@@ -55,7 +55,7 @@ fn main() {
     println!("matchit alone            {alone:>6.0?} ns");
 }
 
-/// A call of each of a route's templates.
+/// One call for each template of a route.
 fn calls(route: &Route) -> impl Iterator<Item = (Product, Method, String)> {
     let method = route.methods.first().cloned().unwrap_or(Method::GET);
     let path = |template: &str| {

@@ -1,4 +1,4 @@
-//! Several Zoho logins behind one gateway: each with its own token, its own counts and its own standing.
+//! Several Zoho accounts in one gateway: each with its own token, its own slots and its own health.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use crate::support::{COURSE, Gateway, Sandbox, Setup, get, until};
 
 const ROUTE: &str = "people.lms.get-shared-users";
 
-/// With a second account, whose refresh token is this.
+/// Adds a second account with this refresh token.
 fn with_second(zoho: &Sandbox, refresh_token: &str) -> Setup {
     let url = zoho.url();
     Gateway::before(zoho)
@@ -22,11 +22,11 @@ fn with_second(zoho: &Sandbox, refresh_token: &str) -> Setup {
 async fn each_account_has_its_own_token_and_threshold() {
     let zoho = Sandbox::boundless();
     let gateway = with_second(&zoho, "1000.sandbox.second-login").route(ROUTE, "requests", 1).start();
-    let hasty = get(COURSE).header("prefer", "wait=0");
-    let second = hasty.clone().header("gateway-account", "second");
-    gateway.send(&hasty).await.is_zohos(200);
+    let unwaiting = get(COURSE).header("prefer", "wait=0");
+    let second = unwaiting.clone().header("gateway-account", "second");
+    gateway.send(&unwaiting).await.is_zohos(200);
     gateway.send(&second).await.is_zohos(200);
-    assert_eq!(gateway.send(&hasty).await.problem(429, "threshold-saturated")["account"], "main");
+    assert_eq!(gateway.send(&unwaiting).await.problem(429, "threshold-saturated")["account"], "main");
     assert_eq!(gateway.send(&second).await.problem(429, "threshold-saturated")["account"], "second");
     let [main, second] = &zoho.requests().await[..] else { panic!("two requests") };
     assert_ne!(main.header("authorization"), second.header("authorization"));
@@ -34,7 +34,7 @@ async fn each_account_has_its_own_token_and_threshold() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_account_does_not_take_the_living_ones_callers_away() {
+async fn a_dead_account_does_not_affect_the_others() {
     let zoho = Sandbox::boundless();
     let gateway = with_second(&zoho, "1000.nobody.granted-this").start();
     let body =
@@ -42,13 +42,13 @@ async fn a_dead_account_does_not_take_the_living_ones_callers_away() {
     assert_eq!(body["account"], "second", "{body}");
     gateway.send(&get(COURSE)).await.is_zohos(200);
     let ready = gateway.admin("/readyz").await;
-    let standing = ready.json()["checks"]["account second"].to_string();
-    assert!(ready.status == 200 && standing.contains("invalid_code"), "{ready:?}");
+    let check = ready.json()["checks"]["account second"].to_string();
+    assert!(ready.status == 200 && check.contains("invalid_code"), "{ready:?}");
 }
 
-/// Files may come to hold one login while the gateway runs. Files that are swapped do not.
+/// Files may come to contain one login while the gateway runs. Swapped files do not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_with_the_login_of_another_account_is_not_used() {
+async fn a_file_with_the_login_of_another_account_is_ignored() {
     let zoho = Sandbox::boundless();
     let setup = with_second(&zoho, "").without("accounts.second.refresh_token").without("accounts.main.refresh_token");
     let setup =
@@ -62,8 +62,8 @@ async fn a_file_with_the_login_of_another_account_is_not_used() {
     gateway.send(&second).await.is_zohos(200);
 
     fs::write(gateway.setup().path("two"), one).expect("written");
-    let told = |line: &str| line.contains("a credential's file cannot be used").then(|| line.to_owned());
-    let line = gateway.process().logged(told);
+    let warned = |line: &str| line.contains("a credential's file cannot be used").then(|| line.to_owned());
+    let line = gateway.process().logged(warned);
     for part in ["\"account\":\"second\"", "accounts.main", "/two"] {
         assert!(line.contains(part), "{line}");
     }

@@ -1,11 +1,11 @@
-//! The admin listener: probes and metrics, and nothing of them on the proxy's.
+//! The admin listener: probes and metrics, which the proxy listener does not have.
 
 use serde_json::json;
 
 use crate::support::{COURSE, Call, Gateway, Sandbox, get};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn probes_say_live_and_ready_check_by_check() {
+async fn probes_report_liveness_and_each_readiness_check() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     let live = gateway.admin("/livez").await;
@@ -17,19 +17,19 @@ async fn probes_say_live_and_ready_check_by_check() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_that_zoho_refuses_makes_the_gateway_live_but_not_ready() {
+async fn a_rejected_account_is_live_but_not_ready() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).set("accounts.main.client_id", "1000.SOMEBODY").start();
     gateway.send(&get(COURSE)).await.problem(503, "account-unauthorised");
     let ready = gateway.admin("/readyz").await;
     assert_eq!((ready.status, &ready.json()["status"]), (503, &json!("not ready")));
-    let standing = ready.json()["checks"]["account main"].to_string();
-    assert!(standing.contains("invalid_client"), "{standing}");
+    let check = ready.json()["checks"]["account main"].to_string();
+    assert!(check.contains("invalid_client"), "{check}");
     assert_eq!(gateway.admin("/livez").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn metrics_count_calls_refusals_and_token_requests() {
+async fn metrics_count_calls_problems_and_token_requests() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     gateway.send(&get(COURSE)).await.is_zohos(200);
@@ -56,7 +56,7 @@ async fn metrics_count_calls_refusals_and_token_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn anything_else_is_turned_away() {
+async fn rejects_other_paths_and_methods() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     assert_eq!(gateway.admin("/nothing").await.status, 404);

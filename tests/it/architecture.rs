@@ -1,18 +1,18 @@
-//! The map in ARCHITECTURE.md, held true: imports go down only, and some things happen in one place only.
+//! Checks the map in ARCHITECTURE.md: imports go down only, and some things happen in one place only.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// The levels of the source, from the top down. A module imports from lower levels only; modules of one level do not know
-/// each other. The parts of [`SPLIT`] are modules of their own.
+/// The levels of the source, from the top down. A module imports from lower levels only, and not from modules of its
+/// own level. The parts of [`SPLIT`] are modules of their own.
 const LEVELS: &[&[&str]] = &[
     &["cli"],
     &["app"],
-    // What builds the path, and what answers beside it.
+    // The code that builds the path, and the admin listener.
     &["app::stack", "app::admin", "config"],
-    // The layers: between them pass the types of `call`, and nothing else.
+    // The layers: only the types of `call` pass between them.
     &[
         "middleware::edge",
         "middleware::browser_guard",
@@ -39,13 +39,30 @@ const LEVELS: &[&[&str]] = &[
     &["os"],
 ];
 
-/// The folders whose parts stand on levels of their own.
+/// The folders whose parts have levels of their own.
 const SPLIT: [&str; 2] = ["app", "middleware"];
 
-/// It judges the gateway, so it shares nothing with it but the clock.
+/// The sandbox judges the gateway, so it shares only the clock with it.
 const SANDBOX: &str = "sandbox";
 
-/// A mention of a module by `crate::`.
+/// Words with a plainer standard term, or that a reader has to parse twice.
+const UNCLEAR_WORDS: &[&str] = &[
+    "room",
+    "bell",
+    "desk",
+    "whoever",
+    "that is no",
+    "is none that",
+    "parted by",
+    "hears so",
+    "stand-in",
+    "slip of the pen",
+    "mend",
+    "mends",
+    "mended",
+];
+
+/// A module in a path that begins with `crate::`.
 struct Mention {
     file: PathBuf,
     line: usize,
@@ -88,7 +105,7 @@ fn every_module_has_a_level() {
 #[test]
 fn the_source_has_few_entries() {
     let entries = fs::read_dir(source()).expect("src").count();
-    assert!(entries <= 18, "{entries} entries under src/: a newcomer looks at each");
+    assert!(entries <= 18, "{entries} entries under src/: a new reader looks at each");
 }
 
 #[test]
@@ -107,11 +124,31 @@ fn only_the_metrics_name_a_metric() {
 }
 
 #[test]
-fn nothing_but_main_ends_the_process() {
+fn only_main_ends_the_process() {
     happens_only_in("main.rs", &["process::exit", "process::abort", "ExitCode::from"]);
 }
 
-/// Holds every mention of `what` to the file or folder `place`.
+#[test]
+fn source_and_documentation_use_plain_words() {
+    let root = source().join("..");
+    let docs = fs::read_dir(root.join("docs")).expect("docs/").map(|entry| entry.expect("a readable entry").path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let pages = pages.chain([root.join("README.md"), root.join("ARCHITECTURE.md")]);
+    let mut wrong = Vec::new();
+    for file in files(&source()).into_iter().chain(pages) {
+        let text = fs::read_to_string(&file).expect("a readable file");
+        for (number, line) in text.lines().enumerate() {
+            // "No longer" is plain English.
+            let line = line.to_lowercase().replace("no longer", "");
+            for words in UNCLEAR_WORDS.iter().filter(|words| contains_words(&line, words)) {
+                wrong.push(format!("{}:{}: {words:?} in {}", file.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Checks that every occurrence of `what` is in the file or folder `place`.
 fn happens_only_in(place: &str, what: &[&str]) {
     let mut seen = false;
     let mut wrong = Vec::new();
@@ -126,7 +163,15 @@ fn happens_only_in(place: &str, what: &[&str]) {
         }
     }
     assert!(wrong.is_empty(), "only {place} may do this:\n{}", wrong.join("\n"));
-    assert!(seen, "{place} does none of {what:?} any more: mend this test");
+    assert!(seen, "{place} contains none of {what:?}: correct this test");
+}
+
+/// Whether a line contains these words, not as a part of longer ones.
+fn contains_words(line: &str, words: &str) -> bool {
+    line.match_indices(words).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + words.len()..]);
+        !before.ends_with(char::is_alphanumeric) && !after.starts_with(char::is_alphanumeric)
+    })
 }
 
 fn mentions() -> Vec<Mention> {
@@ -163,14 +208,14 @@ fn module(parts: &[&str]) -> String {
     }
 }
 
-/// The modules in what follows `crate::`: `a::B` has `a`, `{a::{B, C}, d}` has `a` and `d`.
+/// The modules in a path after `crate::`: `a::B` has `a`, `{a::{B, C}, d}` has `a` and `d`.
 fn names(path: &str) -> Vec<String> {
     let mut leaves = Vec::new();
     expand(path, "", &mut leaves);
     leaves.iter().map(|leaf| module(&leaf.split("::").collect::<Vec<_>>())).collect()
 }
 
-/// The paths in a tree of imports, each whole. Returns what follows the tree.
+/// The full paths in a tree of imports. Returns the text after the tree.
 fn expand<'a>(tree: &'a str, before: &str, leaves: &mut Vec<String>) -> &'a str {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let end = tree.find(|c| !is_part(c)).unwrap_or(tree.len());
@@ -188,9 +233,8 @@ fn expand<'a>(tree: &'a str, before: &str, leaves: &mut Vec<String>) -> &'a str 
     rest.strip_prefix('}').unwrap_or_default()
 }
 
-/// A file's code with its lines in place, but without comments, without imports for links in the documentation, and
-/// without its tests.
-fn code(file: &Path) -> String {
+/// A file's code with unchanged line numbers, without comments, imports for links in the documentation, and tests.
+pub(crate) fn code(file: &Path) -> String {
     let text = fs::read_to_string(file).expect("a readable file");
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let mut for_links = false;
@@ -206,7 +250,7 @@ fn code(file: &Path) -> String {
     code
 }
 
-/// The source files below `folder`, test files left out.
+/// The source files below `folder`, without test files.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a readable folder") {
@@ -221,6 +265,6 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn source() -> PathBuf {
+pub(crate) fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }

@@ -1,4 +1,4 @@
-//! One line for each call that may have changed something at Zoho, and nothing of what is in it.
+//! The audit: one line for each call that may have changed something at Zoho, without the call's content.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ const ROUTE: &str = "people.lms.share-course";
 const INSERT: &str = "/people/people/api/forms/json/Assets/insertRecord";
 const WHO: &str = "confidential@example.com";
 
-/// A write whose payload is good.
+/// A write with a valid payload.
 fn share() -> Call {
     put(COURSE).form(SHARE)
 }
@@ -39,20 +39,20 @@ fn lines(gateway: &Gateway) -> Vec<Value> {
     lines.filter(|line| line["target"] == "zoho_gateway::middleware::audit").collect()
 }
 
-/// Those that tell of an outcome.
+/// The lines with an outcome.
 fn entries(gateway: &Gateway) -> Vec<Value> {
     lines(gateway).into_iter().filter(|line| line["message"] == "audit").collect()
 }
 
-/// Those that were written before an attempt left.
+/// The lines written before an attempt is sent.
 fn sendings(gateway: &Gateway) -> Vec<Value> {
     lines(gateway).into_iter().filter(|line| line["message"] == "sending").collect()
 }
 
-/// The only outcome, when there has been time for more.
+/// The only outcome, after time for a second one.
 async fn only(gateway: &Gateway) -> Value {
     until("there is a line of the audit", async || !entries(gateway).is_empty()).await;
-    // What is logged after it has been written after it.
+    // The log line is written after the audit's lines.
     settle(gateway).await;
     let mut entries = entries(gateway);
     assert_eq!(entries.len(), 1, "{entries:#?}");
@@ -66,7 +66,7 @@ async fn settle(gateway: &Gateway) {
     gateway.process().logs(&id);
 }
 
-/// Before a Zoho that answers every call so.
+/// A gateway in front of a Zoho that always answers so.
 async fn answering(status: u16, body: &'static str) -> (Upstream, Gateway) {
     let upstream = Upstream::start(move |_| Reply::json(status, body)).await;
     let gateway = Gateway::before_upstream(&upstream).start();
@@ -74,7 +74,7 @@ async fn answering(status: u16, body: &'static str) -> (Upstream, Gateway) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_is_one_line_that_tells_who_did_what_when() {
+async fn a_write_makes_one_line_with_caller_call_and_time() {
     let (_upstream, gateway) = answering(200, r#"{"response":{"result":[],"status":0}}"#).await;
     let query = "inputData=%7B%22Name%22%3A%22confidential%22%7D";
     let form = "isDraft=true";
@@ -103,7 +103,7 @@ async fn a_write_is_one_line_that_tells_who_did_what_when() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_neither_query_nor_body_has_no_hash_of_them() {
+async fn a_call_without_query_and_body_has_no_hashes() {
     let (_upstream, gateway) = answering(204, "").await;
     gateway.send(&delete("/calendar/api/v1/calendars/a/events/b?")).await;
     let line = only(&gateway).await;
@@ -112,14 +112,14 @@ async fn what_has_neither_query_nor_body_has_no_hash_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_streams_is_hashed_as_it_passes() {
+async fn a_streamed_body_is_hashed() {
     let (upstream, gateway) = answering(200, "{}").await;
     let body = "0123456789".repeat(20_000);
     let target = "/people/api/v3/files/upload";
     for call in [Call::new("POST", target).body(body.clone()), Call::new("POST", target).body(body.clone()).chunked()] {
         gateway.send(&call).await.is_zohos(200);
     }
-    // A trailer field takes nothing out of the audit.
+    // A trailer field removes nothing from the audit.
     let head =
         format!("POST {target} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
     let chunk = format!("{:x}\r\n{body}\r\n0\r\nX-Sum: 1\r\n\r\n", body.len());
@@ -131,7 +131,7 @@ async fn a_body_that_streams_is_hashed_as_it_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reads_and_what_was_never_sent_make_no_line() {
+async fn reads_and_unsent_calls_make_no_line() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let setup = Gateway::before_upstream(&upstream).route(ROUTE, "requests", 1);
     let gateway = setup.set("callers.one.key_sha256", sha256("one")).set("callers.one.accounts", json!(["main"]));
@@ -151,10 +151,10 @@ async fn reads_and_what_was_never_sent_make_no_line() {
     assert_eq!((&line["caller"], &line["route"]), (&json!("one"), &json!(ROUTE)));
 }
 
-/// Nothing listens where Zoho should be: that shows only after the line that comes before the first byte. Where no token
-/// could be had, no attempt came so far.
+/// Nothing listens at Zoho's address: the gateway finds that out after it has written the line before the first byte.
+/// Without a token there is no attempt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_reached_nobody_was_not_sent() {
+async fn a_write_that_reached_no_server_was_not_sent() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = Gateway::before_upstream(&upstream).set("accounts.main.endpoints.people", "http://127.0.0.1:1");
     let gateway = gateway.start();
@@ -172,7 +172,7 @@ async fn a_write_that_reached_nobody_was_not_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_tells_of_failure_is_a_failure_whatever_its_status() {
+async fn an_answer_with_an_error_is_a_failure_whatever_its_status() {
     for (status, body, verdict) in [
         (200, r#"{"response":{"message":"Error","errors":{"code":7024,"message":"x"},"status":1}}"#, "failed"),
         (200, r#"{"code":"200","message":"success"}"#, "executed"),
@@ -188,7 +188,7 @@ async fn an_answer_that_tells_of_failure_is_a_failure_whatever_its_status() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_an_answer_nobody_knows() {
+async fn without_an_answer_the_outcome_is_unknown() {
     for reply in [Reply::Never, Reply::Close, Reply::Last(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{".to_vec())] {
         let cut = matches!(reply, Reply::Last(_));
         let upstream = Upstream::start(move |request| match request.line.starts_with("PUT") {
@@ -199,13 +199,13 @@ async fn without_an_answer_nobody_knows() {
         assert!([502, 504].contains(&gateway.send(&share()).await.status));
         let line = only(&gateway).await;
         assert_eq!(line["verdict"], "unknown", "{line:#}");
-        // The head was there, and said what it could.
+        // The head arrived, and the line has its status.
         assert_eq!(line.get("status"), cut.then_some(&json!(200)), "{line:#}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_that_hangs_up_meanwhile_still_makes_a_line() {
+async fn a_caller_that_hangs_up_still_makes_a_line() {
     let upstream = Upstream::start(|request| match request.line.starts_with("PUT") {
         true => Reply::Never,
         false => Reply::json(200, "{}"),
@@ -221,7 +221,7 @@ async fn a_caller_that_hangs_up_meanwhile_still_makes_a_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_attempts_are_one_line() {
+async fn two_attempts_make_one_line() {
     let calls = Arc::new(AtomicUsize::new(0));
     let upstream = Upstream::start(move |request| match request.line.starts_with("PUT") {
         true if calls.fetch_add(1, Ordering::SeqCst) == 0 => Reply::json(429, r#"{"code":7209}"#),
@@ -231,8 +231,8 @@ async fn two_attempts_are_one_line() {
     let gateway = Gateway::before_upstream(&upstream).route(ROUTE, "lock", "50ms").start();
     gateway.send(&share()).await.is_zohos(200);
     let line = only(&gateway).await;
-    let told = (&line["attempts"], &line["verdict"], &line["status"]);
-    assert_eq!(told, (&json!(2), &json!("executed"), &json!(200)), "{line:#}");
+    let outcome = (&line["attempts"], &line["verdict"], &line["status"]);
+    assert_eq!(outcome, (&json!(2), &json!("executed"), &json!(200)), "{line:#}");
     let sendings = sendings(&gateway);
     assert_eq!(sendings.iter().map(|line| &line["attempt"]).collect::<Vec<_>>(), [1, 2]);
     for sending in sendings {
@@ -242,9 +242,9 @@ async fn two_attempts_are_one_line() {
     }
 }
 
-/// Zoho answered it, but it was refused before it could be sent again.
+/// Zoho answered, but the gateway rejected the call before a second attempt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_met_a_lock_and_does_not_wait_has_failed() {
+async fn a_write_that_hit_a_lock_and_does_not_wait_has_failed() {
     let upstream = Upstream::start(|request| match request.line.starts_with("PUT") {
         true => Reply::json(429, r#"{"code":7209}"#),
         false => Reply::json(200, "{}"),
@@ -256,11 +256,11 @@ async fn a_write_that_met_a_lock_and_does_not_wait_has_failed() {
     assert_eq!((&line["verdict"], &line["status"]), (&json!("failed"), &json!(429)), "{line:#}");
 }
 
-/// The caller hangs up while the gateway still connects: not a byte of the call was written.
+/// The caller hangs up while the gateway still connects: no byte of the call was written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_whose_caller_hung_up_before_it_had_a_connection_was_not_sent() {
+async fn a_write_whose_caller_left_before_the_connection_is_not_sent() {
     let accounts = Upstream::start(|_| Reply::json(200, "{}")).await;
-    // It accepts, and never answers the handshake.
+    // It accepts, but never answers the handshake.
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let people = format!("https://{}", listener.local_addr().expect("it is bound"));
     let setup = Gateway::before_upstream(&accounts).set("accounts.main.endpoints.people", people);
@@ -279,7 +279,7 @@ async fn a_write_whose_caller_hung_up_before_it_had_a_connection_was_not_sent() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_log_level_hides_the_audit_or_shows_what_is_private() {
+async fn no_log_level_hides_the_audit_or_shows_private_data() {
     let share = format!(
         "{CALENDAR}?shareData=%7B%22mailid%22%3A%22{WHO}%22%2C%22privilege%22%3A%22view%22%2C%22type%22%3A%22user%22%7D"
     );
@@ -288,7 +288,7 @@ async fn no_log_level_hides_the_audit_or_shows_what_is_private() {
         let gateway = Gateway::before_upstream(&upstream).env("RUST_LOG", &format!("{level},zoho_gateway::app=info"));
         let mut gateway = gateway.start();
         gateway.send(&put(&share)).await.is_zohos(200);
-        // A body, an answer and a target that cannot be sent.
+        // A body, an answer, and a target that cannot be sent.
         let form = format!("inputData={{\"mail\":\"{WHO}\"}}");
         gateway.send(&Call::new("POST", INSERT).form(form)).await.is_zohos(200);
         gateway.send(&get(&format!("/nowhere?{WHO}"))).await.problem(404, "unknown-route");
@@ -301,7 +301,7 @@ async fn no_log_level_hides_the_audit_or_shows_what_is_private() {
     }
 }
 
-/// The lines of a file, once there are so many.
+/// The lines of a file, as soon as it has `count`.
 async fn lines_of(path: &Path, count: usize) -> Vec<Value> {
     let text = || fs::read_to_string(path).unwrap_or_default();
     until(format!("{} has {count} lines", path.display()), async || text().lines().count() >= count).await;
@@ -309,15 +309,15 @@ async fn lines_of(path: &Path, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_audit_may_have_a_file_that_is_rotated() {
+async fn the_audit_file_may_be_rotated() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = Gateway::before_upstream(&upstream).set("audit.file", "audit.log").start();
     let (file, rotated) = (gateway.setup().path("audit.log"), gateway.setup().path("audit.log.1"));
     gateway.send(&share()).await.is_zohos(200);
     let first = lines_of(&file, 2).await;
-    let told = |line: &Value| (line["message"].clone(), line["route"].clone());
+    let facts = |line: &Value| (line["message"].clone(), line["route"].clone());
     assert_eq!(
-        first.iter().map(told).collect::<Vec<_>>(),
+        first.iter().map(facts).collect::<Vec<_>>(),
         ["sending", "audit"].map(|word| (json!(word), json!(ROUTE)))
     );
     fs::rename(&file, &rotated).expect("renamed");
@@ -331,26 +331,26 @@ async fn the_audit_may_have_a_file_that_is_rotated() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_holds_up_no_call_and_is_told_once() {
+async fn a_full_disk_delays_no_call_and_is_logged_once() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = Gateway::before_upstream(&upstream).set("audit.file", "/dev/full").start();
     for _ in 0..3 {
         gateway.send(&share()).await.is_zohos(200);
     }
-    // A line before each call and one behind it.
+    // A line before each call and one after it.
     for metric in ["zoho_gateway_log_lines_dropped_total 6", "zoho_gateway_audit_unconfirmed_total 6"] {
         until(metric, async || gateway.has_metric(metric).await).await;
     }
     settle(&gateway).await;
-    let told = gateway.process().log().into_iter().filter(|line| line.contains("the audit cannot be written"));
-    assert_eq!(told.count(), 1);
+    let warnings = gateway.process().log().into_iter().filter(|line| line.contains("the audit cannot be written"));
+    assert_eq!(warnings.count(), 1);
     let ready = gateway.admin("/readyz").await;
     assert_eq!(ready.status, 200, "it is shown, and callers are served");
     assert!(ready.json()["checks"]["audit"].as_str().is_some_and(|words| words.contains("No space")), "{ready:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lines_that_standard_error_does_not_take_are_counted() {
+async fn lines_that_standard_error_does_not_accept_are_counted() {
     let env = [("ZOHO_GATEWAY__PROXY__LISTEN", "127.0.0.1:0"), ("ZOHO_GATEWAY__ADMIN__LISTEN", "127.0.0.1:0")];
     let process = Process::start_after("exec 2>/dev/full", &["run", "--sandbox"], &env);
     let admin =
@@ -363,15 +363,15 @@ async fn lines_that_standard_error_does_not_take_are_counted() {
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_is_told_at_the_start() {
-    let nobody = "http://127.0.0.1:1";
-    let setup = Setup::before_all(nobody, nobody, nobody);
+fn a_file_that_cannot_be_opened_is_reported_at_the_start() {
+    let unreachable = "http://127.0.0.1:1";
+    let setup = Setup::before_all(unreachable, unreachable, unreachable);
     let pipe = setup.path("pipe");
     shell(&format!("mkfifo {}", pipe.display()));
     for (path, code, words) in [
         ("/nowhere/audit.log", 2, "expected a path in a folder that is there"),
         ("/", 2, "found that of a folder"),
-        // It would be opened only once somebody reads it.
+        // Opening it would wait for a reader.
         (pipe.to_str().expect("UTF-8"), 1, "pipe: it is not a regular file"),
     ] {
         let config = setup.clone().set("audit.file", path).write();

@@ -1,4 +1,4 @@
-//! What the audit keeps when a process, a disk or a reader of it fails.
+//! What the audit keeps when a process, a disk or a reader fails.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ fn sha256(bytes: &[u8]) -> String {
     digest::digest(&digest::SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The lines of a text; one that was cut off by a kill does not count.
+/// The lines of a text, without one that a kill cut off.
 fn lines(text: &str) -> Vec<Value> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
@@ -35,17 +35,17 @@ fn lines(text: &str) -> Vec<Value> {
 
 const CALLERS: usize = 8;
 
-/// What callers know of their writes.
+/// What the callers know about their writes.
 #[derive(Default)]
 struct Known {
     over: AtomicBool,
     count: AtomicUsize,
-    /// The request ids of those that were answered 200.
+    /// The request ids of the writes answered with 200.
     executed: Mutex<BTreeSet<String>>,
 }
 
 impl Known {
-    /// A caller that sends one write after the other, to whatever gateway is there.
+    /// Sends one write after the other to the gateway at this address.
     async fn insist(self: Arc<Self>, address: String, write: fn(usize) -> Call) {
         while !self.over.load(Ordering::Relaxed) {
             let number = self.count.fetch_add(1, Ordering::Relaxed);
@@ -61,7 +61,7 @@ impl Known {
     }
 }
 
-/// Kills gateways under load, and holds their audit, as `audit` reads it at the end, to what callers and Zoho know.
+/// Kills gateways under load, and compares their final `audit` with what callers and Zoho know.
 async fn kills_lose_nothing(
     kills: u64,
     write: fn(usize) -> Call,
@@ -81,13 +81,13 @@ async fn kills_lose_nothing(
     let callers: Vec<_> =
         (0..CALLERS).map(|_| tokio::spawn(Arc::clone(&known).insist(address.clone(), write))).collect();
     let mut lines = Vec::new();
-    for life in 0..kills {
+    for start in 0..kills {
         let mut gateway = setup.start();
         let before = known.executed.lock().expect("no caller panics").len();
-        // A kill that hits nobody shows nothing.
+        // A kill between calls tests nothing.
         let answered = async || known.executed.lock().expect("no caller panics").len() >= before + 10;
         until("writes are answered", answered).await;
-        tokio::time::sleep(ms(life * 37 % 200)).await;
+        tokio::time::sleep(ms(start * 37 % 200)).await;
         gateway.kill_now();
         lines = [lines, audit(&gateway)].concat();
     }
@@ -97,17 +97,17 @@ async fn kills_lose_nothing(
     }
 
     let executed = known.executed.lock().expect("no caller panics").clone();
-    let told = |message: &str, field: &str| -> BTreeSet<String> {
+    let logged = |message: &str, field: &str| -> BTreeSet<String> {
         let lines = lines.iter().filter(|line| line["message"] == message);
         lines.filter_map(|line| line[field].as_str().map(str::to_owned)).collect()
     };
-    let lost: Vec<_> = executed.difference(&told("audit", "request_id")).cloned().collect();
+    let lost: Vec<_> = executed.difference(&logged("audit", "request_id")).cloned().collect();
     assert!(lost.is_empty(), "{} of {} outcomes are lost: {lost:?}", lost.len(), executed.len());
-    let announced = told("sending", "request_id");
+    let announced = logged("sending", "request_id");
     let lost: Vec<_> = executed.difference(&announced).collect();
     assert!(lost.is_empty(), "{} of {} were not announced: {lost:?}", lost.len(), executed.len());
-    // Those too that nobody was told of.
-    let hashes = told("sending", "body_sha256");
+    // Also the writes that no caller got an answer to.
+    let hashes = logged("sending", "body_sha256");
     let received = upstream.received();
     let held = received.iter().filter(|request| request.body.len() < 64 * 1024);
     let lost = held.filter(|request| !hashes.contains(&sha256(&request.body))).count();
@@ -125,14 +125,14 @@ async fn twenty_five_kills_lose_no_line_of_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kills_lose_no_line_that_is_synced_and_none_of_an_upload() {
+async fn kills_lose_no_synced_line_and_no_upload() {
     let read = |gateway: &Gateway| lines(&fs::read_to_string(gateway.setup().path("audit.log")).unwrap_or_default());
     let upload = |number: usize| Call::new("POST", UPLOAD).body(format!("{number} ").repeat(20_000));
     let prepare = |setup: Setup| setup.set("audit.file", "audit.log").set("audit.fsync", true);
     kills_lose_nothing(5, upload, prepare, read).await;
 }
 
-/// Without a file whoever reads standard error has the line before the caller has its answer.
+/// Without a file, a reader of standard error has the line before the caller has its answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_lose_no_line_of_standard_error() {
     let read = |gateway: &Gateway| lines(&gateway.process().log().join("\n"));
@@ -140,7 +140,7 @@ async fn kills_lose_no_line_of_standard_error() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_is_on_its_way_when_the_process_dies_is_known() {
+async fn a_write_in_progress_when_the_process_dies_is_known() {
     for (setting, value) in [("audit.required", true), ("audit.fsync", true)] {
         let upstream = Upstream::start(|_| Reply::Never).await;
         let gateway = Gateway::before_upstream(&upstream).set("audit.file", "audit.log").set(setting, value).start();
@@ -151,31 +151,31 @@ async fn a_write_that_is_on_its_way_when_the_process_dies_is_known() {
         leaving.abort();
         let left = lines(&fs::read_to_string(setup.path("audit.log")).expect("the audit"));
         assert_eq!(left.len(), 1, "{left:#?}");
-        let told = ["message", "request_id", "attempt", "method", "body_sha256"].map(|field| left[0][field].clone());
+        let facts = ["message", "request_id", "attempt", "method", "body_sha256"].map(|field| left[0][field].clone());
         let expected = [json!("sending"), json!("the-id"), json!(1), json!("PUT"), json!(sha256(SHARE.as_bytes()))];
-        assert_eq!(told, expected);
+        assert_eq!(facts, expected);
     }
 }
 
-/// Two writes under one request id, as a client sends them that repeats a call.
+/// Two writes with one request id, as a client sends them that repeats a call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_with_one_request_id_are_told_apart() {
+async fn writes_with_one_request_id_are_distinguished() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = Gateway::before_upstream(&upstream).set("audit.file", "audit.log").start();
     for _ in 0..2 {
         gateway.send(&share().header("x-request-id", "the-id")).await.is_zohos(200);
     }
-    // No waiting: the lines are there when the answer is.
+    // Without waiting: the lines are there when the answer is.
     let lines = lines(&fs::read_to_string(gateway.setup().path("audit.log")).expect("the audit"));
     let ids: Vec<_> = lines.iter().map(|line| line["audit_id"].as_str().expect("an id")).collect();
     assert_eq!(ids.len(), 4, "{lines:#?}");
     assert!(ids[0] == ids[1] && ids[2] == ids[3] && ids[0] != ids[2], "{ids:?}");
 }
 
-// === a disk that is full ===
+// === a full disk ===
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_the_audit_is_required_no_write_is_sent_without_it() {
+async fn a_required_audit_that_fails_stops_writes() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let full = Gateway::before_upstream(&upstream).set("audit.file", "/dev/full").set("audit.required", true).start();
     assert_eq!(full.admin("/readyz").await.json()["checks"]["audit"], "ok");
@@ -188,13 +188,13 @@ async fn where_the_audit_is_required_no_write_is_sent_without_it() {
     assert_eq!(upstream.received().len(), 0);
     let ready = full.admin("/readyz").await;
     assert_eq!(ready.status, 503, "{ready:?}");
-    // A slot was not spent, and what changes nothing goes on.
+    // No slot is in use, and reads continue.
     full.send(&get(COURSE)).await.is_zohos(200);
     full.until_free("people.lms.share-course", 30).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disk_with_room_again_takes_lines_again() {
+async fn a_disk_with_free_space_accepts_lines_again() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = Gateway::before_upstream(&upstream).set("audit.file", "audit.log").set("audit.required", true);
     let gateway = gateway.start();
@@ -206,18 +206,18 @@ async fn a_disk_with_room_again_takes_lines_again() {
     fs::remove_dir(&file).expect("removed");
     gateway.send(&share()).await.is_zohos(200);
     assert_eq!(gateway.admin("/readyz").await.status, 200);
-    // The line before the call that was refused is lost; the line of its outcome may have found room.
+    // The line before the rejected call is lost; the line of its outcome may have been written.
     let kept = lines(&fs::read_to_string(&file).expect("the audit"));
-    let told: Vec<_> = kept.iter().rev().take(2).map(|line| line["message"].as_str().unwrap_or_default()).collect();
-    assert_eq!(told, ["audit", "sending"]);
+    let messages: Vec<_> = kept.iter().rev().take(2).map(|line| line["message"].as_str().unwrap_or_default()).collect();
+    assert_eq!(messages, ["audit", "sending"]);
 }
 
 // === a reader that stalls ===
 
-/// Standard error is a pipe that nobody reads: once it is full, a few writes wait for a while, and then none does. Reads
-/// never wait for it.
+/// Standard error is a pipe without a reader: once it is full, a few writes wait for a while, and later ones do not
+/// wait. Reads never wait for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_stalls_keeps_nobody_waiting_for_ever() {
+async fn a_stalled_reader_delays_calls_only_for_a_while() {
     let folder = tempfile::tempdir().expect("a folder");
     let pipe = folder.path().join("pipe");
     let first = format!("mkfifo {0}; exec 2<>{0}", pipe.display());
@@ -233,7 +233,7 @@ async fn a_reader_that_stalls_keeps_nobody_waiting_for_ever() {
         let count = page.lines().find_map(|line| line.strip_prefix("zoho_gateway_audit_unconfirmed_total "));
         count.expect("it is counted").parse::<u64>().expect("a number")
     };
-    // A line is some hundreds of bytes and a pipe holds 64 KiB.
+    // A line has some hundreds of bytes, and a pipe holds 64 KiB.
     for _ in 0..40 {
         all((0..10).map(|_| share().sending(&proxy))).await;
         get(COURSE).send(&proxy).await;
@@ -246,14 +246,14 @@ async fn a_reader_that_stalls_keeps_nobody_waiting_for_ever() {
     for _ in 0..20 {
         share().send(&proxy).await;
     }
-    assert!(unconfirmed().await >= before + 40, "nobody waits any more, and each line is counted");
+    assert!(unconfirmed().await >= before + 40, "no write waits any more, and each line is counted");
     drop(process);
 }
 
 #[test]
-fn an_fsync_without_a_file_is_a_mistake() {
-    let nobody = "http://127.0.0.1:1";
-    let setup = Setup::before_all(nobody, nobody, nobody).set("audit.fsync", true);
+fn fsync_without_a_file_is_a_configuration_error() {
+    let unreachable = "http://127.0.0.1:1";
+    let setup = Setup::before_all(unreachable, unreachable, unreachable).set("audit.fsync", true);
     let ended = Process::run(&[Path::new("check"), Path::new("--config"), &setup.write()], &[]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("audit.fsync: is for a file: set audit.file too"), "{ended:?}");

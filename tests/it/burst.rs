@@ -1,4 +1,4 @@
-//! The promise itself: a burst of three thresholds is answered in full, and Zoho never sees one call too many.
+//! The main promise: a burst of three thresholds is answered in full, and Zoho never receives one call too many.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::support::{COURSE, Gateway, SHARE, Sandbox, all, ms, put};
 
 const API: &str = "PUT /api/v1/courses/{id}/share";
 
-/// How long ninety calls at once take, thirty of which may arrive in any `window`, with up to 50 ms of delay each way.
+/// How long ninety calls at once take. `window` allows thirty, and the network delays each way by up to 50 ms.
 async fn ninety_at_once(window: &str) -> Duration {
     let options = ["--requests", "30", "--window", window, "--lock", "60s", "--delay", "50ms"];
     let zoho = Sandbox::start(&options);
@@ -30,12 +30,12 @@ async fn ninety_at_once(window: &str) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ninety_calls_at_once_are_all_answered_and_none_locks_zoho() {
+async fn ninety_calls_at_once_are_answered_without_a_lock() {
     ninety_at_once("1s").await;
 }
 
-/// Two windows have to pass; the rest is the network's delay and ours. A window of four seconds, so that it is the
-/// gateway that is measured and not a busy machine.
+/// Two windows have to pass; the rest is the delay of network and gateway. The window is four seconds long, so that a
+/// busy machine does not dominate the result.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_thresholds_take_little_more_than_two_windows() {
     let elapsed = ninety_at_once("4s").await;

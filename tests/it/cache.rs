@@ -1,4 +1,4 @@
-//! Repeated reads under a route's `cache`: answered without Zoho, and told so (RFC 9111, RFC 9211).
+//! Repeated reads on a route with `cache`: the gateway answers them itself and says so (RFC 9111, RFC 9211).
 
 use std::sync::{
     Arc,
@@ -37,14 +37,14 @@ async fn a_repeated_read_costs_no_call() {
     let etag = second.header("etag").expect("an entity tag");
     let unchanged = gateway.send(&get(COURSE).header("if-none-match", etag)).await;
     assert_eq!((unchanged.status, unchanged.body.len()), (304, 0));
-    // Another query is another answer, and so is what the caller wants fresh.
+    // Another query has another answer, and `no-cache` asks for a fresh one.
     cache_status(&gateway.send(&get(&format!("{COURSE}?startIndex=1"))).await, "fwd=uri-miss");
     cache_status(&gateway.send(&get(COURSE).header("cache-control", "no-cache")).await, "fwd=request");
     assert_eq!(zoho.requests().await.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_makes_what_was_kept_of_its_path_stale() {
+async fn a_write_invalidates_the_cached_answers_of_its_path() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).route(ROUTE, "cache", "5m").start();
     assert!(!gateway.send(&get(COURSE)).await.text().contains("588882000000212025"));
@@ -52,9 +52,9 @@ async fn a_write_makes_what_was_kept_of_its_path_stale() {
     assert!(gateway.send(&get(COURSE)).await.text().contains("588882000000212025"));
 }
 
-/// A write that was never sent changes nothing: its caller hung up in the queue, or the gateway refused it.
+/// A write that is never sent changes nothing: its caller hangs up in the queue, or the gateway rejects it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_was_never_sent_leaves_what_is_kept() {
+async fn an_unsent_write_invalidates_nothing() {
     const WRITE: &str = "people.lms.share-course";
     let upstream = Upstream::start(|request| match request.body.is_empty() || request.line.contains("289009") {
         true => Reply::json(200, r#"{"code":"200"}"#),
@@ -73,7 +73,7 @@ async fn a_write_that_was_never_sent_leaves_what_is_kept() {
     gateway.send(&put(&COURSE.replace("289003", "289009")).form(SHARE)).await.is_zohos(200);
     unsent("another path").await;
     gateway.send(&put(COURSE).form("erecnosList=x")).await.problem(400, "invalid-payload");
-    unsent("refused for its payload").await;
+    unsent("rejected for its payload").await;
     gateway.send(&write.clone().header("gateway-dry-run", "?1")).await;
     unsent("a dry run").await;
 
@@ -85,9 +85,9 @@ async fn a_write_that_was_never_sent_leaves_what_is_kept() {
     }
 }
 
-/// The same of a caller that hangs up while it waits, and of one that cannot wait.
+/// The same for a caller that hangs up while it waits, and for one that cannot wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_left_the_queue_leaves_what_is_kept() {
+async fn a_write_that_left_the_queue_invalidates_nothing() {
     const WRITE: &str = "people.lms.share-course";
     let upstream = Upstream::start(|_| Reply::json(200, r#"{"code":"200"}"#)).await;
     let setup = Gateway::before_upstream(&upstream).route(ROUTE, "cache", "5m").route(WRITE, "requests", 1);
@@ -106,9 +106,9 @@ async fn a_write_that_left_the_queue_leaves_what_is_kept() {
     assert_eq!(upstream.received().len(), 2);
 }
 
-/// Zoho refused the write unexecuted, with a lock that the cache is to bridge.
+/// Zoho rejected the write unexecuted, with a lock during which the cache serves stale answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_met_a_lock_leaves_what_is_kept() {
+async fn a_write_that_hit_a_lock_invalidates_nothing() {
     let zoho = Sandbox::start(&["--requests", "100000", "--lock-answer", "200"]);
     let gateway = Gateway::before(&zoho).route(ROUTE, "cache", "5m").start();
     gateway.send(&get(COURSE)).await.is_zohos(200);
@@ -124,9 +124,9 @@ async fn a_write_that_met_a_lock_leaves_what_is_kept() {
     cache_status(&gateway.send(&get(COURSE)).await, "hit");
 }
 
-/// Zoho takes none of the account's tokens: it refused the write unexecuted.
+/// Zoho accepts none of the account's tokens: it rejected the write unexecuted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_with_a_dead_token_leaves_what_is_kept() {
+async fn a_write_with_a_dead_token_invalidates_nothing() {
     let upstream = Upstream::start(|request| match request.line.starts_with("GET") {
         true => Reply::json(200, r#"{"code":"200"}"#),
         false => Reply::json(401, r#"{"response":{"errors":{"code":7213,"message":"x"},"status":1}}"#),
@@ -160,7 +160,7 @@ async fn only_if_cached_never_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_kept_unless_the_route_says_so() {
+async fn nothing_is_cached_unless_the_route_says_so() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     for _ in 0..2 {
@@ -169,7 +169,7 @@ async fn nothing_is_kept_unless_the_route_says_so() {
     assert_eq!(zoho.requests().await.len(), 2);
 }
 
-/// What the issue that asked for the cache wants to see.
+/// The load for which the cache was built.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_identical_reads_cost_one_call() {
     const CONNECTIONS: usize = 250;
@@ -201,7 +201,7 @@ async fn ten_thousand_identical_reads_cost_one_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sharing_and_unsharing_are_visible_to_the_very_next_read() {
+async fn the_next_read_sees_a_share_and_its_removal() {
     const EMPLOYEE: &str = "588882000000212025";
     let zoho = Sandbox::boundless();
     let calendar = "calendar.calendars.get-share-details";
@@ -213,7 +213,7 @@ async fn sharing_and_unsharing_are_visible_to_the_very_next_read() {
     let read = gateway.send(&get(COURSE)).await;
     assert!(!read.text().contains(EMPLOYEE), "{read:?}");
     cache_status(&gateway.send(&get(COURSE)).await, "hit");
-    // By the other root of People it is the same course.
+    // Under the other root of People it is the same course.
     let other_root = COURSE.replacen("/people/", "/people/people/", 1);
     gateway.send(&put(&other_root).form(SHARE)).await.is_zohos(200);
     cache_status(&gateway.send(&get(COURSE)).await, "fwd=stale");
@@ -226,14 +226,14 @@ async fn sharing_and_unsharing_are_visible_to_the_very_next_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn during_a_lock_a_stale_answer_is_served_and_says_so() {
+async fn a_stale_answer_during_a_lock_says_so() {
     let zoho = Sandbox::boundless();
     let setup = Gateway::before(&zoho).route(ROUTE, "cache", "1s").route(ROUTE, "stale_if_error", "10m");
     let gateway = setup.start();
     let first = gateway.send(&get(COURSE)).await;
     zoho.lock("GET /api/v1/courses/{id}/share", 300.0).await;
     tokio::time::sleep(ms(1100)).await;
-    // The first one meets the lock, the second is refused by the ledger; neither sees anything of it.
+    // The first caller hits the lock, the ledger rejects the second; both get the stale answer.
     for _ in 0..2 {
         let stale = gateway.send(&get(COURSE)).await;
         cache_status(stale.is_zohos(200), "hit; ttl=-");
@@ -246,7 +246,7 @@ async fn during_a_lock_a_stale_answer_is_served_and_says_so() {
     for header in [("cache-control", "no-cache"), ("cache-control", "max-stale=0"), ("pragma", "no-cache")] {
         gateway.send(&get(COURSE).header(header.0, header.1)).await.problem_of(429, "threshold-locked", ROUTE);
     }
-    // Of another course nothing was kept, and a write is never excused.
+    // Of another course nothing was cached, and a write never gets a stale answer.
     let other = COURSE.replace("289003", "289004");
     gateway.send(&get(&other)).await.problem_of(429, "threshold-locked", ROUTE);
     assert_eq!(zoho.tally("GET /api/v1/courses/{id}/share").await.arrivals_during_lock, 1);
@@ -257,7 +257,7 @@ async fn during_a_lock_a_stale_answer_is_served_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn during_an_outage_a_stale_answer_is_served_and_says_so() {
+async fn a_stale_answer_during_an_outage_says_so() {
     let down = Arc::new(AtomicBool::new(false));
     let is_down = Arc::clone(&down);
     let upstream = Upstream::start(move |_| match is_down.load(Ordering::SeqCst) {
@@ -281,7 +281,7 @@ async fn during_an_outage_a_stale_answer_is_served_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_zoho_cannot_be_reached_a_stale_answer_is_served() {
+async fn an_unreachable_zoho_gets_a_stale_answer() {
     let zoho = Sandbox::boundless();
     let setup = Gateway::before(&zoho).route(ROUTE, "cache", "100ms").route(ROUTE, "stale_if_error", "10m");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -301,7 +301,7 @@ async fn when_zoho_cannot_be_reached_a_stale_answer_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_shared_call_outlives_the_caller_who_started_it() {
+async fn a_shared_call_continues_without_the_caller_who_started_it() {
     let gate = Arc::new(Notify::new());
     let closed = Arc::clone(&gate);
     let upstream = Upstream::start(move |_| Reply::json(200, r#"{"code":"200"}"#).behind(&closed)).await;
@@ -322,7 +322,7 @@ async fn a_shared_call_outlives_the_caller_who_started_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_shared_call_that_queues_for_nobody_leaves_the_queue() {
+async fn a_shared_call_without_callers_leaves_the_queue() {
     let gate = Arc::new(Notify::new());
     let closed = Arc::clone(&gate);
     let upstream = Upstream::start(move |_| Reply::json(200, r#"{"code":"200"}"#).behind(&closed)).await;
@@ -332,7 +332,7 @@ async fn a_shared_call_that_queues_for_nobody_leaves_the_queue() {
     upstream.until_received(1).await;
     let readers = [(); 3].map(|()| tokio::spawn(get(COURSE).sending(gateway.address())));
     gateway.until_waiting(1).await;
-    // One of them cannot wait as long as the one who queues for all.
+    // One of them cannot wait as long as the one that started the call.
     let answer = gateway.send(&get(COURSE).header("prefer", "wait=0")).await;
     answer.problem_of(429, "threshold-saturated", ROUTE);
     readers.iter().for_each(tokio::task::JoinHandle::abort);
@@ -343,7 +343,7 @@ async fn a_shared_call_that_queues_for_nobody_leaves_the_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failure_is_not_handed_to_all() {
+async fn a_failure_is_not_shared() {
     let gate = Arc::new(Notify::new());
     let (closed, failed) = (Arc::clone(&gate), Arc::new(AtomicBool::new(false)));
     let upstream = Upstream::start(move |_| match failed.swap(true, Ordering::SeqCst) {
@@ -365,7 +365,7 @@ async fn a_failure_is_not_handed_to_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failure_inside_a_200_and_a_truncated_answer_are_not_kept() {
+async fn errors_inside_a_200_and_truncated_answers_are_not_cached() {
     let cut: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n{\"code\":\"200\"";
     let closed: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"code\":\"200\",\"sharedUsers\":[";
     let inside = r#"{"response":{"message":"Error occurred","errors":{"code":7024,"message":"x"},"status":1}}"#;

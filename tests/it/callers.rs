@@ -1,4 +1,4 @@
-//! `[callers]`: who may call, and how a busy route is shared between them.
+//! `[callers]`: who may call, and how callers share a busy route.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::support::{
 
 const HASH_OF_THREE: &str = "8b5b9db0c13db24256c829aa364aa90c6d2eba318b9232a4ab9313b954d3555f";
 
-/// Two callers, the second with three times the weight of the first; their keys are their names.
+/// Two callers, the second with three times the weight of the first; each key is its caller's name.
 fn with_callers(setup: Setup) -> Setup {
     setup
         .set("callers.one.key_sha256", HASH_OF_ONE)
@@ -32,11 +32,11 @@ fn by(caller: &str, method: &str, target: &str) -> Call {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_known_callers_are_let_in_and_their_keys_stay_here() {
+async fn only_known_callers_may_call_and_keys_are_not_forwarded() {
     let zoho = Sandbox::boundless();
     let gateway = with_callers(Gateway::before(&zoho)).start();
-    for stranger in [get(COURSE), of("four", COURSE), get(COURSE).header("authorization", "Basic b25lOg==")] {
-        let answer = gateway.send(&stranger).await;
+    for unknown in [get(COURSE), of("four", COURSE), get(COURSE).header("authorization", "Basic b25lOg==")] {
+        let answer = gateway.send(&unknown).await;
         answer.problem(401, "caller-unauthenticated");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"zoho-gateway\""));
     }
@@ -50,9 +50,9 @@ async fn only_known_callers_are_let_in_and_their_keys_stay_here() {
     assert!(seen.header("authorization").iter().all(|value| value.starts_with("Zoho-oauthtoken ")), "{seen:?}");
 }
 
-/// A service that was moved behind the gateway and still does what Zoho wanted of it.
+/// A service that was moved behind the gateway and still sends Zoho's credentials.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_zoho_token_is_told_from_a_missing_key() {
+async fn a_zoho_token_is_distinguished_from_a_missing_key() {
     let zoho = Sandbox::boundless();
     let gateway = with_callers(Gateway::before(&zoho)).start();
     let shows = |value: &str| get(COURSE).header("authorization", value);
@@ -78,7 +78,7 @@ async fn a_zoho_token_is_told_from_a_missing_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_allowed_is_denied() {
+async fn calls_that_are_not_allowed_are_denied() {
     let zoho = Sandbox::boundless();
     let setup = with_callers(Gateway::before(&zoho))
         .set("accounts.other.client_id", "1000.SANDBOX")
@@ -95,9 +95,9 @@ async fn what_is_not_allowed_is_denied() {
     assert_eq!(zoho.requests().await.len(), 1);
 }
 
-/// `getRecords` and `insertRecord` both take any method; the last call is none that the catalogue knows.
+/// `getRecords` and `insertRecord` both accept any method; the last call is not in the catalogue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_that_may_only_read_changes_nothing() {
+async fn a_read_only_caller_cannot_write() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = with_callers(Gateway::before_upstream(&upstream)).set("callers.three.read_only", true).start();
     let records = "/people/people/api/forms/Assets/getRecords";
@@ -118,7 +118,7 @@ async fn a_caller_that_may_only_read_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_that_asks_too_often_is_told_when_it_may_again() {
+async fn a_caller_over_its_rate_gets_the_time_to_wait() {
     let zoho = Sandbox::boundless();
     let gateway = with_callers(Gateway::before(&zoho)).set("callers.one.limit.requests", 2).start();
     for _ in 0..2 {
@@ -134,7 +134,7 @@ async fn a_busy_route_is_shared_by_weight() {
     let first = |call: Call| call.header("authorization", "Bearer one");
     let (upstream, gateway, gate) = one_slot_taken(with_callers, first).await;
 
-    // The one who comes first floods the queue, twelve to twelve.
+    // The first caller fills the queue, twelve to twelve.
     let mut waiting = Vec::new();
     for (caller, index) in [("one", 1), ("three", 3)] {
         for _ in 0..12 {
@@ -152,9 +152,10 @@ async fn a_busy_route_is_shared_by_weight() {
     assert_eq!(of_three, 9, "three of four turns while both wait: {lines:#?}");
 }
 
-/// Six places: while three is silent, one may have them all; then four and a half of them are three's.
+/// Six positions in the queue: caller one may use all while caller three does not call; then 4.5 of them belong to
+/// three.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_queue_is_shared_by_weight_and_lent_while_nobody_needs_it() {
+async fn a_full_queue_is_shared_by_weight_and_lent_if_unused() {
     let first = |call: Call| call.header("authorization", "Bearer one");
     let (upstream, gateway, gate) =
         one_slot_taken(|setup| with_callers(setup).set("queue.max_waiting", 6), first).await;
@@ -173,7 +174,7 @@ async fn a_full_queue_is_shared_by_weight_and_lent_while_nobody_needs_it() {
     let mut owners = Vec::new();
     for number in 11..=14 {
         owners.push(wait("three", number));
-        // The youngest hears so while the slot is still taken.
+        // The youngest call gets its answer while the slot is still in use.
         let body = lent.pop().expect("one more").await.expect("no panic").problem(429, "queue-full");
         assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("(callers.NAME.weight)")), "{body}");
         assert!(body["retry_after"].as_u64().is_some_and(|seconds| seconds > 0), "{body}");
@@ -200,7 +201,7 @@ fn new_key() -> (String, String) {
 }
 
 #[test]
-fn a_key_is_printed_alone_and_its_hash_is_the_one_that_sha256sum_tells() {
+fn key_prints_the_key_and_its_sha256() {
     let (key, hash) = new_key();
     assert_eq!(shell(&format!("printf %s {key} | sha256sum")).split(' ').next(), Some(hash.as_str()));
     let program = env!("CARGO_BIN_EXE_zoho-gateway");
@@ -208,14 +209,14 @@ fn a_key_is_printed_alone_and_its_hash_is_the_one_that_sha256sum_tells() {
         assert_eq!(shell(&format!("printf '{key}{end}' | {program} key --hash")), format!("{hash}\n"));
     }
     assert_ne!(new_key(), (key, hash));
-    // Nothing, two lines, and a word that was meant for something else.
+    // Nothing, two lines, and a word that is not a key.
     for input in ["", "\\n", "a\\nb", "a b"] {
-        let told = shell(&format!("printf '{input}' | {program} key --hash 2>&1; echo code $?"));
-        assert!(told.contains("expected a key on standard input") && told.ends_with("code 2\n"), "{told}");
+        let message = shell(&format!("printf '{input}' | {program} key --hash 2>&1; echo code $?"));
+        assert!(message.contains("expected a key on standard input") && message.ends_with("code 2\n"), "{message}");
     }
 }
 
-/// As a person or a script rotates a key: both for a while, then the new one alone.
+/// The usual rotation: both keys for a while, then only the new one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_rotated_without_a_restart() {
     let zoho = Sandbox::boundless();
@@ -239,7 +240,7 @@ async fn a_key_is_rotated_without_a_restart() {
     until("the old key is taken no more", async || status(&old).await == 401).await;
     assert_eq!(status(&new).await, 200);
 
-    // Another caller's key, and no hash at all: told, and what was there goes on.
+    // Another caller's key, and no hash at all: reported, and the old keys stay valid.
     for (text, words) in
         [(format!("{old_hash}\n{HASH_OF_THREE}\n"), "another caller has"), (old.clone(), "line 1: expected")]
     {
@@ -253,7 +254,7 @@ async fn a_key_is_rotated_without_a_restart() {
     gateway.process().logs("cannot be read");
     assert_eq!(status(&new).await, 200);
 
-    // A pipe that nobody writes to: read by then, and what comes after it is read too.
+    // A pipe without a writer: it does not block the watcher, and the next change is read.
     shell(&format!("mkfifo {}", setup.path("keys/one").display()));
     tokio::time::sleep(ms(6000)).await;
     fs::remove_file(setup.path("keys/one")).expect("it was there");
@@ -262,9 +263,9 @@ async fn a_key_is_rotated_without_a_restart() {
 }
 
 #[test]
-fn a_key_file_that_holds_another_callers_key_is_no_configuration() {
-    let nobody = "http://127.0.0.1:1";
-    let setup = with_callers(Setup::before_all(nobody, nobody, nobody))
+fn a_key_file_with_another_callers_key_is_an_error() {
+    let unreachable = "http://127.0.0.1:1";
+    let setup = with_callers(Setup::before_all(unreachable, unreachable, unreachable))
         .without("callers.one.key_sha256")
         .set("callers.one.key_sha256.file", "./one");
     fs::write(setup.path("one"), format!("{HASH_OF_THREE}\n")).expect("a file");

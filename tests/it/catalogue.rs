@@ -1,5 +1,5 @@
-//! The catalogue against `tests/data/zoho-endpoints.csv`, the table of Zoho's pages that it was made from: every row leads
-//! to a bucket of its own, with its own numbers; what departs from that is listed here, with the reason.
+//! Compares the catalogue with `tests/data/zoho-endpoints.csv`, the table of Zoho's pages that it was made from: every
+//! row has a route of its own with its own numbers. The exceptions are listed here, with the reason.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,20 +12,20 @@ use zoho_gateway::{
     },
 };
 
-/// Rows whose number is not the one in force: name, requests in force, why.
+/// Rows with another number in force: name, requests in force, reason.
 const OTHER_NUMBERS: [(&str, u32, &str); 1] = [(
     "Get Leave Record (legacy page of the same v2 endpoint; contradicts get-records-v2)",
     30,
     "two pages of one call state 300 and 30: the smaller one holds",
 )];
 
-/// Rows that state no threshold, and the number that is assumed where it is not 30.
+/// Rows without a threshold, and the number that is assumed if it is not 30.
 const ASSUMED: [(&str, u32, &str); 2] = [
     ("Punch in or out", 10, "the smallest of its section"),
     ("Upgrade User Skills", 20, "what all others of its section state"),
 ];
 
-/// Rows that stand on a template for any form, and the form that their page is about.
+/// Rows whose template matches any form, and the form that their page is about.
 const FORMS: [(&str, &str, &str); 5] = [
     ("Adding Projects", "P_TimesheetJobsList", "its page names this form"),
     ("Modify Project", "P_TimesheetJobsList", "its page names this form"),
@@ -34,7 +34,7 @@ const FORMS: [(&str, &str, &str); 5] = [
     ("Add Leave", "leave", "its page is about leave"),
 ];
 
-/// Rows that are one call, and so one bucket: Zoho gives them the same path, and their method tells nothing apart.
+/// Rows of one route: Zoho gives them the same path, and their methods do not distinguish them.
 const ONE_CALL: [(&str, &[&str]); 6] = [
     ("people.forms.get-records", &["Get Bulk Records", "Search Records Based on Record Values"]),
     ("people.timesheet.run-timer", &["Start Timer", "Pause/Resume Timer"]),
@@ -64,7 +64,7 @@ struct Row {
 }
 
 impl Row {
-    /// A path of this row's call, with something in each place where it has `<...>`.
+    /// A path of this row's call, with a value for each `<...>`.
     fn example(&self) -> String {
         let form = FORMS.iter().find(|(name, ..)| *name == self.name).map_or("Any_Form", |(_, form, _)| *form);
         let mut path = String::new();
@@ -80,7 +80,7 @@ impl Row {
         path
     }
 
-    /// The same below the other root.
+    /// The same path under the other root.
     fn other_root(&self) -> Option<String> {
         let path = self.example();
         (self.product == Product::People).then(|| match path.strip_prefix("/people") {
@@ -91,7 +91,7 @@ impl Row {
 }
 
 #[test]
-fn every_row_leads_to_a_bucket_with_its_own_numbers() {
+fn every_row_has_a_route_with_its_own_numbers() {
     let (catalogue, rows) = (Catalogue::published().expect("the catalogue"), rows());
     assert_eq!(rows.len(), 455);
     let matcher = Matcher::new(&catalogue).expect("nothing ambiguous");
@@ -114,8 +114,8 @@ fn every_row_leads_to_a_bucket_with_its_own_numbers() {
             wrong.push(format!("{} ({}): lacks the scope {missing}", route.id, row.name));
         }
         let page = row.source.rsplit('/').next().unwrap_or_default();
-        let told = route.source == row.source || route.note.as_ref().is_some_and(|note| note.contains(page));
-        if !row.source.is_empty() && !told {
+        let documented = route.source == row.source || route.note.as_ref().is_some_and(|note| note.contains(page));
+        if !row.source.is_empty() && !documented {
             wrong.push(format!("{} ({}): does not tell its source {}", route.id, row.name, row.source));
         }
     }
@@ -123,7 +123,7 @@ fn every_row_leads_to_a_bucket_with_its_own_numbers() {
 }
 
 #[test]
-fn rows_share_a_bucket_only_where_they_are_one_call() {
+fn rows_share_a_route_only_if_they_are_one_call() {
     let matcher = Matcher::new(&Catalogue::published().expect("the catalogue")).expect("nothing ambiguous");
     let mut buckets: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for row in rows() {
@@ -139,7 +139,7 @@ fn rows_share_a_bucket_only_where_they_are_one_call() {
 }
 
 #[test]
-fn both_roots_of_people_are_one_bucket() {
+fn both_roots_of_people_are_one_route() {
     let matcher = Matcher::new(&Catalogue::published().expect("the catalogue")).expect("nothing ambiguous");
     for row in rows() {
         let Some(other) = row.other_root() else { continue };
@@ -149,7 +149,7 @@ fn both_roots_of_people_are_one_bucket() {
 }
 
 #[test]
-fn the_method_of_an_old_page_is_no_reason_to_refuse() {
+fn methods_of_old_pages_are_accepted() {
     let matcher = Matcher::new(&Catalogue::published().expect("the catalogue")).expect("nothing ambiguous");
     let mut seen = 0;
     for row in rows() {
@@ -170,9 +170,9 @@ fn the_method_of_an_old_page_is_no_reason_to_refuse() {
     assert!(seen > 100, "{seen}");
 }
 
-/// The same numbers by form, whatever the spelling of the path: the limit of `insertRecord` belongs to path and form.
+/// The numbers of a form, in every spelling of the path: the limit of `insertRecord` depends on path and form.
 #[test]
-fn the_limit_of_a_form_is_the_forms() {
+fn a_form_has_its_own_limit() {
     let matcher = Matcher::new(&Catalogue::published().expect("the catalogue")).expect("nothing ambiguous");
     let limit = |path: &str| {
         let route =
@@ -194,7 +194,7 @@ fn the_limit_of_a_form_is_the_forms() {
     }
 }
 
-/// What is in force for a row by the lists above.
+/// The numbers in force for a row, by the lists above.
 fn numbers(row: &Row) -> (u32, Duration) {
     let listed =
         |list: &[(&str, u32, &str)]| list.iter().find(|(name, ..)| *name == row.name).map(|(_, requests, _)| *requests);
@@ -207,7 +207,7 @@ fn find(matcher: &Matcher, row: &Row, path: &str) -> Option<std::sync::Arc<Route
     matcher.known(row.product, &row.method, &Path::parse(path).expect("a path"))
 }
 
-/// The rows of People and Calendar; those of the accounts server are no routes.
+/// The rows of People and Calendar; the accounts server has no routes.
 fn rows() -> Vec<Row> {
     let row = |line: &str| {
         let fields = fields(line);
@@ -215,7 +215,7 @@ fn rows() -> Vec<Row> {
             panic!("ten fields: {line}");
         };
         let product = Product::ALL.into_iter().find(|known| known.as_str() == product)?;
-        // Behind the address stands how it was read.
+        // After the address comes how it was read.
         let address = source.split(' ').next().filter(|source| source.starts_with("https://"));
         Some(Row {
             product,
@@ -231,7 +231,7 @@ fn rows() -> Vec<Row> {
     include_str!("../data/zoho-endpoints.csv").lines().skip(1).filter_map(row).collect()
 }
 
-/// The fields of a line of CSV; a field with a comma stands in quotes.
+/// The fields of a line of CSV; a field with a comma is in quotes.
 fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut quoted = false;

@@ -1,4 +1,4 @@
-//! `check`: what a person wrote and did not mean, what would keep a gateway from starting, and files of any size.
+//! `check`: likely mistakes, problems that would keep a gateway from starting, and files of any size.
 
 use std::{
     fs,
@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::support::{COURSE, Ended, Gateway, Process, Sandbox, Setup, get};
 
 fn offline() -> Setup {
-    let nobody = "http://127.0.0.1:1";
-    Setup::before_all(nobody, nobody, nobody)
+    let unreachable = "http://127.0.0.1:1";
+    Setup::before_all(unreachable, unreachable, unreachable)
 }
 
 fn run(command: &str, setup: &Setup, env: &[(&str, &str)]) -> Ended {
@@ -24,9 +24,9 @@ fn check(setup: &Setup) -> Ended {
     run("check", setup, &[])
 }
 
-/// What a template or a person left was reported as valid, and every call refused by Zoho.
+/// `check` reported a placeholder as valid, and Zoho rejected every call.
 #[test]
-fn a_placeholder_is_told_with_what_to_write() {
+fn a_placeholder_is_reported_with_advice() {
     for (key, value, advice) in [
         ("client_id", "${ZOHO_CLIENT_ID}", "client_id = { env = \"ZOHO_CLIENT_ID\" }"),
         ("client_id", "$MY_ID", "client_id = { env = \"MY_ID\" }"),
@@ -42,21 +42,21 @@ fn a_placeholder_is_told_with_what_to_write() {
         let line = ended.stderr.lines().find(|line| line.contains(&format!("accounts.main.{key}: ")));
         let line = line.unwrap_or_else(|| panic!("{value}: {ended:?}"));
         assert!(line.starts_with("warning: ") && line.contains(advice), "{line}");
-        assert!(line.contains("gateway.toml:"), "the line is told: {line}");
+        assert!(line.contains("gateway.toml:"), "the position is missing: {line}");
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
-    // White space makes an error of it.
+    // White space is an error.
     for value in ["<client id>", "{{ .Values.id }}", "TO DO"] {
-        let told = check(&offline().set("accounts.main.client_id", value));
-        assert_eq!(told.code, Some(2), "{told:?}");
-        assert!(value == "TO DO" || told.stderr.contains("{ env = \"ZOHO_CLIENT_ID\" }"), "{told:?}");
+        let message = check(&offline().set("accounts.main.client_id", value));
+        assert_eq!(message.code, Some(2), "{message:?}");
+        assert!(value == "TO DO" || message.stderr.contains("{ env = \"ZOHO_CLIENT_ID\" }"), "{message:?}");
     }
     let clean = check(&offline());
     assert_eq!((clean.code, clean.stderr.as_str()), (Some(0), ""), "{clean:?}");
 }
 
 #[test]
-fn a_placeholder_in_a_variable_or_a_file_is_told_too() {
+fn a_placeholder_in_a_variable_or_a_file_is_reported() {
     let setup = offline().without("accounts.main.client_secret").set("accounts.main.client_secret.env", "ZOHO_SECRET");
     let ended = run("check", &setup, &[("ZOHO_SECRET", "changeme")]);
     assert!(ended.stderr.contains("accounts.main.client_secret.env: looks like a placeholder"), "{ended:?}");
@@ -67,12 +67,12 @@ fn a_placeholder_in_a_variable_or_a_file_is_told_too() {
 }
 
 #[test]
-fn what_crosses_a_network_in_the_clear_is_told() {
+fn cleartext_over_a_network_is_reported() {
     let warned = |key: &str, url: &str| {
         let ended = check(&offline().set(&format!("accounts.main.endpoints.{key}"), url));
         assert_eq!(ended.code, Some(0), "{ended:?}");
-        let told = |line: &&str| line.starts_with("warning: ") && line.contains(&format!("endpoints.{key}: "));
-        ended.stderr.lines().any(|line| told(&line) && line.contains("in the clear") && line.contains("https://"))
+        let is_warning = |line: &&str| line.starts_with("warning: ") && line.contains(&format!("endpoints.{key}: "));
+        ended.stderr.lines().any(|line| is_warning(&line) && line.contains("in the clear") && line.contains("https://"))
     };
     for (key, url) in [
         ("accounts", "http://accounts.zoho.com"),
@@ -88,12 +88,12 @@ fn what_crosses_a_network_in_the_clear_is_told() {
 }
 
 #[test]
-fn what_is_not_there_is_told_by_name() {
+fn a_missing_source_is_reported_by_name() {
     let secret = |kind: &str, name: &str| {
         let setup = offline().without("accounts.main.client_secret");
         check(&setup.set(&format!("accounts.main.client_secret.{kind}"), name))
     };
-    for (kind, name, told) in [
+    for (kind, name, message) in [
         ("env", "ZOHO_CLIENT_SECRET", "the environment variable ZOHO_CLIENT_SECRET is not set"),
         ("env", "zoho_secret_2", "the environment variable zoho_secret_2 is not set"),
         ("env", "${ZOHO_CLIENT_SECRET}", "write env = \"ZOHO_CLIENT_SECRET\""),
@@ -102,9 +102,9 @@ fn what_is_not_there_is_told_by_name() {
         ("file", "/run/secrets/zoho", "the file /run/secrets/zoho cannot be read"),
     ] {
         let ended = secret(kind, name);
-        assert!(ended.code == Some(2) && ended.stderr.contains(told), "{name}: {ended:?}");
+        assert!(ended.code == Some(2) && ended.stderr.contains(message), "{name}: {ended:?}");
     }
-    // A secret that was pasted where its name belongs is not repeated.
+    // A secret pasted in place of its name is not repeated.
     for (kind, pasted) in [("env", "8cb99d0f00c11e27aa8ef2d0"), ("file", "1000.8ef20b7e41.c11e278cb9")] {
         let ended = secret(kind, pasted);
         assert!(ended.code == Some(2) && !ended.stderr.contains(pasted), "{ended:?}");
@@ -112,8 +112,8 @@ fn what_is_not_there_is_told_by_name() {
 }
 
 #[test]
-fn missing_quotes_are_told() {
-    for (line, told) in [
+fn missing_quotes_are_reported() {
+    for (line, message) in [
         ("proxy.listen = 127.0.0.1:8080", "proxy.listen = \"...\""),
         ("proxy.listen = [127.0.0.1:8080]", "\"...\""),
         ("accounts.main.data_center = us", "accounts.main.data_center = \"...\""),
@@ -125,13 +125,13 @@ fn missing_quotes_are_told() {
         fs::write(&config, format!("{line}\n")).expect("written");
         let ended = Process::run(&["check", "--config", config.to_str().expect("UTF-8")], &[]);
         assert_eq!(ended.code, Some(2), "{ended:?}");
-        assert!(ended.stderr.contains("the quotes are missing") && ended.stderr.contains(told), "{line}: {ended:?}");
+        assert!(ended.stderr.contains("the quotes are missing") && ended.stderr.contains(message), "{line}: {ended:?}");
     }
 }
 
-/// `check` said "valid", and `run` then made a folder of that literal name.
+/// `check` said "valid", and `run` then created a folder with that literal name.
 #[test]
-fn a_path_that_a_shell_would_complete_is_told() {
+fn a_path_that_a_shell_would_expand_is_reported() {
     for (key, value) in [
         ("state.dir", json!("${HOME}/state")),
         ("state.dir", json!("~/state")),
@@ -151,7 +151,7 @@ fn a_path_that_a_shell_would_complete_is_told() {
 
 /// `check` said "valid", and `run` then ended with code 1.
 #[test]
-fn check_finds_the_paths_that_keep_run_from_starting() {
+fn check_finds_paths_that_keep_run_from_starting() {
     let cases = |setup: &Setup| {
         fs::write(setup.path("file"), "").expect("written");
         fs::create_dir(setup.path("folder")).expect("made");
@@ -197,9 +197,9 @@ fn rustix_pipe(path: &Path) {
     crate::support::shell(&format!("mkfifo {}", path.display()));
 }
 
-/// It may be run beside a gateway, and before its first start.
+/// `check` may run next to a gateway, and before its first start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn check_leaves_everything_as_it_was() {
+async fn check_changes_nothing() {
     let zoho = Sandbox::boundless();
     let setup = Gateway::before(&zoho).set("audit.file", "audit.log").set("state.dir", "var/lib/state");
     assert_eq!(check(&setup).code, Some(0));
@@ -217,9 +217,9 @@ async fn check_leaves_everything_as_it_was() {
     drop(gateway);
 }
 
-/// 10 MB printed 56 MB.
+/// A file of 10 MB made 56 MB of output.
 #[test]
-fn the_output_is_bounded_whatever_the_file_holds() {
+fn the_output_is_bounded_for_any_file() {
     let long = "k".repeat(300_000);
     let many = |line: &dyn Fn(usize) -> String| (0..20_000).map(line).collect::<String>();
     for (text, count) in [

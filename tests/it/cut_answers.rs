@@ -1,4 +1,4 @@
-//! An answer of Zoho's that breaks off: its caller gets 502, or a 200 that is visibly cut, and always a status line.
+//! An incomplete answer from Zoho: its caller gets 502 or a visibly incomplete 200, and always a status line.
 
 use std::sync::{
     Arc,
@@ -12,7 +12,7 @@ use crate::support::{COURSE, Gateway, Reply, Upstream, all, exchange, get, ms};
 const ROUTE: &str = "people.lms.get-shared-users";
 const GOOD: &str = r#"{"code":"200"}"#;
 
-/// Answers that end before their end; the longer ones are no error answers, and the longest is never kept.
+/// Incomplete answers; the longer ones are not error answers, and the longest is never cached.
 fn cut() -> Vec<(&'static str, Vec<u8>)> {
     let content = |length: usize| [br#"{"code":"200","x":""#.as_slice(), &vec![b'x'; length]].concat();
     let with_length =
@@ -28,7 +28,7 @@ fn cut() -> Vec<(&'static str, Vec<u8>)> {
         cut.push(("chunked", chunked(length)));
     }
     cut.push(("inside a chunk", b"Transfer-Encoding: chunked\r\n\r\n1000\r\n{\"code\":\"200\"".to_vec()));
-    cut.push(("a chunk that is none", [chunked(5_000), b"what\r\n".to_vec()].concat()));
+    cut.push(("an invalid chunk", [chunked(5_000), b"what\r\n".to_vec()].concat()));
     cut.push(("compressed", [b"Content-Encoding: gzip\r\n".to_vec(), with_length(5_000)].concat()));
     cut.push(("compressed and chunked", [b"Content-Encoding: gzip\r\n".to_vec(), chunked(60_000)].concat()));
     let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n".as_slice();
@@ -40,7 +40,7 @@ async fn raw(address: &str, fields: &str) -> String {
 }
 
 #[track_caller]
-fn is_told(name: &str, answer: &str) {
+fn is_reported(name: &str, answer: &str) {
     let status = answer.split(' ').nth(1).unwrap_or_default();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{name}: no head: {answer:.300}"));
     let head = head.to_ascii_lowercase();
@@ -49,14 +49,14 @@ fn is_told(name: &str, answer: &str) {
         "200" => {
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
             let whole = length.map_or_else(|| body.ends_with("0\r\n\r\n"), |length| body.len() >= length);
-            assert!(!whole, "{name}: nobody can see that it is cut: {answer:.500}");
+            assert!(!whole, "{name}: its caller cannot see that it is cut: {answer:.500}");
         }
         _ => panic!("{name}: {answer:.300}"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_cached_route_its_callers_are_told() {
+async fn callers_of_a_cached_route_get_an_error() {
     for (name, bytes) in cut() {
         let upstream = Upstream::start(move |_| Reply::Last(bytes.clone())).await;
         let gateway = Gateway::before_upstream(&upstream).route(ROUTE, "cache", "5m").start();
@@ -68,26 +68,26 @@ async fn on_a_cached_route_its_callers_are_told() {
             "Accept-Encoding: gzip\r\n",
             "Range: bytes=0-5\r\n",
         ] {
-            is_told(&format!("{name}, {fields:?}"), &raw(gateway.address(), fields).await);
+            is_reported(&format!("{name}, {fields:?}"), &raw(gateway.address(), fields).await);
         }
         assert_eq!(upstream.received().len(), 6, "{name}: nothing is kept");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_another_route_its_callers_are_told() {
+async fn callers_of_another_route_get_an_error() {
     for (name, bytes) in cut() {
         let upstream = Upstream::start(move |_| Reply::Last(bytes.clone())).await;
         let gateway = Gateway::before_upstream(&upstream).start();
         for _ in 0..5 {
-            is_told(name, &raw(gateway.address(), "").await);
+            is_reported(name, &raw(gateway.address(), "").await);
         }
     }
 }
 
-/// The one whose call it was is told; the others try for themselves, one at a time.
+/// The caller that started the call gets the error; the others try for themselves, one at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn those_who_share_the_call_get_the_next_answer() {
+async fn callers_of_a_shared_call_get_the_next_answer() {
     for (name, bytes) in cut().into_iter().filter(|(_, bytes)| bytes.len() < 1_000_000) {
         let gate = Arc::new(Notify::new());
         let (closed, calls) = (Arc::clone(&gate), AtomicUsize::new(0));
@@ -104,18 +104,18 @@ async fn those_who_share_the_call_get_the_next_answer() {
             })
             .collect();
         upstream.until_received(1).await;
-        // Time enough for the others to come.
+        // Time enough for the others to arrive.
         tokio::time::sleep(ms(100)).await;
         gate.notify_one();
         let answers = all(reads.into_iter().map(|read| async move { read.await.expect("no panic") })).await;
         let good = answers.iter().filter(|answer| answer.ends_with(GOOD)).count();
         assert_eq!(good, 4, "{name}: {answers:.300?}");
-        answers.iter().filter(|answer| !answer.ends_with(GOOD)).for_each(|answer| is_told(name, answer));
+        answers.iter().filter(|answer| !answer.ends_with(GOOD)).for_each(|answer| is_reported(name, answer));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_last_good_answer_serves_where_a_stale_one_may() {
+async fn the_last_good_answer_serves_where_stale_is_allowed() {
     for (name, bytes) in cut().into_iter().filter(|(_, bytes)| bytes.len() < 1_000_000) {
         let calls = AtomicUsize::new(0);
         let upstream = Upstream::start(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
@@ -134,7 +134,7 @@ async fn the_last_good_answer_serves_where_a_stale_one_may() {
     }
 }
 
-/// What stops is no answer either.
+/// A stalled answer is incomplete too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_stalls_is_a_timeout() {
     let half = [b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n".as_slice(), &[b'x'; 10_000]].concat();

@@ -1,4 +1,4 @@
-//! An account's limit for any 24 hours, over all its People calls together.
+//! An account's limit per 24 hours, over all its People calls together.
 
 use crate::support::{Answer, CALENDAR, COURSE, Call, Gateway, Reply, SHARE, SHARE_DATA, Sandbox, Upstream, get, put};
 
@@ -9,17 +9,17 @@ fn share() -> Call {
     put(COURSE).form(SHARE)
 }
 
-/// Of the day, not of the minute.
+/// Checks that the limit of the day rejects the call, not that of the minute.
 #[track_caller]
 fn is_spent(answer: &Answer, route: &str) {
     let body = answer.problem_of(429, "threshold-saturated", route);
-    // A day from a moment ago; after a kill the grace of calls without an answer comes on top.
+    // A day from now; after a kill the grace period of unanswered calls is added.
     assert!(body["retry_after"].as_u64().is_some_and(|seconds| (86_000..=86_405).contains(&seconds)), "{body}");
     assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("daily_calls")), "{body}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_routes_share_the_day_and_calendar_has_no_part_in_it() {
+async fn two_routes_share_the_daily_limit_without_calendar() {
     let zoho = Sandbox::start(&["--token-requests", "1000"]);
     let gateway = Gateway::before(&zoho).set("accounts.main.daily_calls", 5).start();
     for (left, call) in [get(COURSE), share(), get(COURSE), share(), get(COURSE)].iter().enumerate() {
@@ -43,9 +43,9 @@ async fn two_routes_share_the_day_and_calendar_has_no_part_in_it() {
     assert_eq!(zoho.requests().await.len(), 6, "five of People, one of Calendar");
 }
 
-/// The call that was on its way at the kill counts, and those after it are served until the day is spent.
+/// The call in progress at the kill counts, and the calls after it are served until the daily limit is used up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_day_goes_on_after_a_kill_with_a_call_on_its_way() {
+async fn the_daily_limit_survives_a_kill_with_a_call_in_progress() {
     let upstream = Upstream::start(|request| match request.line.contains("startIndex=7") {
         true => Reply::Never,
         false => Reply::json(200, "{}"),
@@ -56,7 +56,7 @@ async fn the_day_goes_on_after_a_kill_with_a_call_on_its_way() {
     let on_its_way = tokio::spawn(async move { call.attempt(&address).await.is_none() });
     upstream.until_received(1).await;
     let gateway = gateway.kill().start();
-    assert!(on_its_way.await.expect("no panic"), "nobody answered it");
+    assert!(on_its_way.await.expect("no panic"), "it had no answer");
     for call in [get(COURSE), share(), get(COURSE), share()] {
         gateway.send(&call).await.is_zohos(200);
     }

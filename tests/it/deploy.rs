@@ -1,5 +1,5 @@
-//! The files of deploy/, held to each other and to the program: what they say is run as far as it goes without systemd,
-//! Docker and Kubernetes.
+//! Compares the files of deploy/ with each other and with the program, and runs their commands as far as that is
+//! possible without systemd, Docker and Kubernetes.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ fn deploy(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)).expect("a file of deploy/")
 }
 
-/// The values of a setting of the unit or the Dockerfile, without comments.
+/// The values of a setting in the unit or the Dockerfile, without comments.
 fn values<'t>(text: &'t str, begin: &str) -> Vec<&'t str> {
     text.lines().filter_map(|line| line.trim_start().strip_prefix(begin)).collect()
 }
@@ -26,7 +26,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// With the configuration that the unit's head shows, and the client's secret.
+    /// Has the configuration from the unit's comments, and the client's secret.
     fn new() -> Self {
         let machine = Self { root: tempfile::tempdir().expect("a folder"), zoho: Sandbox::boundless() };
         let unit = deploy("zoho-gateway.service");
@@ -48,14 +48,14 @@ impl Machine {
         self.root.path().join(path.trim_start_matches('/'))
     }
 
-    /// A text with its paths moved here.
+    /// A text whose paths lead into this folder.
     fn moved(&self, text: &str) -> String {
         let root = self.root.path().display();
         text.replace("/etc/zoho-gateway", &format!("{root}/etc/zoho-gateway"))
             .replace("/var/lib/zoho-gateway", &format!("{root}/var/lib/zoho-gateway"))
     }
 
-    /// One of the commands that the unit's head shows, as root runs it.
+    /// Runs one of the commands from the unit's comments as root would.
     fn root_runs(&self, command: &str, more: &[&str]) -> Ended {
         let unit = deploy("zoho-gateway.service");
         let shown = values(&unit, "#   sudo zoho-gateway ");
@@ -80,9 +80,10 @@ impl Machine {
     }
 }
 
-/// With the unit's own configuration `login` and `check` failed, because the folder of its secrets exists only inside.
+/// With the unit's own configuration `login` and `check` failed: the folder of its secrets exists only inside the
+/// service.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn root_logs_in_and_checks_with_the_units_configuration() {
+async fn root_can_log_in_and_check_with_the_units_configuration() {
     let machine = Machine::new();
     let code =
         call("POST", "/__sandbox/self-client-code?scope=ZOHOPEOPLE.training.ALL").send(machine.zoho.address()).await;
@@ -99,7 +100,7 @@ async fn root_logs_in_and_checks_with_the_units_configuration() {
     let ended = machine.root_runs("login", &["--code", &code]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
 
-    // The service cannot read the originals; it is led to the copies.
+    // The service cannot read the originals, only the copies.
     let environment = machine.environment();
     fs::remove_dir_all(machine.path("/etc/zoho-gateway/secrets")).expect("removed");
     let environment: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -117,7 +118,7 @@ async fn root_logs_in_and_checks_with_the_units_configuration() {
 }
 
 #[test]
-fn a_path_of_the_service_is_explained() {
+fn a_path_that_only_the_service_has_is_explained() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("gateway.toml");
     for name in ["client_secret", "tls.key"] {
@@ -136,11 +137,11 @@ fn a_path_of_the_service_is_explained() {
 }
 
 #[test]
-fn the_unit_starts_again_whatever_ended_it() {
+fn the_unit_restarts_after_every_end() {
     let unit = deploy("zoho-gateway.service");
     assert_eq!(values(&unit, "Restart="), ["always"]);
     assert_eq!(values(&unit, "RestartPreventExitStatus="), ["2"], "a wrong configuration stays wrong");
-    // Each variable leads to a credential that is handed in.
+    // Each variable names a credential that systemd passes in.
     let text = unit.replace("\n#LoadCredential", "\nLoadCredential").replace("\n#Environment", "\nEnvironment");
     let names: Vec<_> =
         values(&text, "LoadCredential=").into_iter().filter_map(|line| line.split(':').next()).collect();
@@ -149,7 +150,7 @@ fn the_unit_starts_again_whatever_ended_it() {
     if shell("command -v systemd-analyze || true").is_empty() {
         panic!("systemd-analyze is missing here; tests/run installs everything that the tests need");
     }
-    // The program need not be installed for it.
+    // The program need not be installed for this check.
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("zoho-gateway.service");
     fs::write(&path, unit.replace("/usr/local/bin/zoho-gateway", env!("CARGO_BIN_EXE_zoho-gateway"))).expect("written");
@@ -165,7 +166,7 @@ fn image_and_manifest_agree() {
     assert!(values(&image, "# docker build ")[0].contains(&format!("-t zoho-gateway:{version} ")));
     assert_eq!(values(&manifest, "image: zoho-gateway:"), [version]);
 
-    // What the image sets in the environment wins over no key of the file.
+    // The image's environment overrides no key of the file.
     let variables = values(&image, "ENV ");
     assert!(variables.iter().all(|variable| !variable.starts_with("ZOHO_GATEWAY__")), "{variables:?}");
     let indented = manifest.split("gateway.toml: |\n").nth(1).expect("the configuration");
@@ -177,7 +178,7 @@ fn image_and_manifest_agree() {
     let dir = config["state"]["dir"].as_str().expect("state.dir");
     assert_eq!(variables, [format!("STATE_DIRECTORY={dir}")], "without a state.dir of its own it is the same");
 
-    // The volume, and who writes to it.
+    // The volume, and the user that writes to it.
     let volume = values(&image, "VOLUME ")[0];
     assert!(Path::new(dir).starts_with(volume) && values(&manifest, "mountPath: ").contains(&volume), "{volume}");
     let user = values(&image, "USER ")[0].split(':').next().expect("a number");
@@ -186,7 +187,7 @@ fn image_and_manifest_agree() {
     }
     assert!(image.contains(&format!("--chown={user}:{user}")));
 
-    // The command, the probes and where the configuration is.
+    // The command, the probes and the path of the configuration.
     let command = format!("[\"run\", \"--config\", \"{CONFIG}\"]");
     assert_eq!((values(&image, "CMD ")[0], values(&manifest, "args: ")), (command.as_str(), vec![command.as_str()]));
     let folder = Path::new(CONFIG).parent().and_then(Path::to_str).expect("a folder");
@@ -196,24 +197,24 @@ fn image_and_manifest_agree() {
     assert_eq!(values(&manifest, "command: "), [probe.as_str(); 2]);
     assert_eq!(values(&image, "CMD ")[1], probe);
 
-    // The file's word holds in the image's environment, and is valid but for the secrets.
-    let place = tempfile::tempdir().expect("a folder");
-    let root = place.path().display();
+    // The manifest's configuration is valid in the image's environment, apart from the secrets.
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().display();
     let moved = text.replace("/var/lib", &format!("{root}/lib")).replace("/run/secrets/zoho", &format!("{root}"));
-    fs::write(place.path().join("gateway.toml"), moved).expect("written");
+    fs::write(folder.path().join("gateway.toml"), moved).expect("written");
     for secret in ["client_secret", "refresh_token"] {
-        fs::write(place.path().join(secret), "1000.c11e27").expect("written");
+        fs::write(folder.path().join(secret), "1000.c11e27").expect("written");
     }
-    let config = place.path().join("gateway.toml").display().to_string();
+    let config = folder.path().join("gateway.toml").display().to_string();
     let ended = Process::run(&["check", "--config", &config], &[("STATE_DIRECTORY", "/nowhere/else")]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
     assert!(ended.stdout.contains(&format!("state    {root}/lib/zoho-gateway/state")), "{ended:?}");
 }
 
 #[test]
-fn a_supervisors_folder_is_the_default_and_the_file_wins() {
-    let place = tempfile::tempdir().expect("a folder");
-    let config = place.path().join("gateway.toml");
+fn a_supervisors_folder_is_the_default_for_state_dir() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("gateway.toml");
     let account = "[accounts.main]\nclient_id = \"1000.A\"\nclient_secret = \"c11e27\"\nrefresh_token = \"1000.b\"\n";
     let state = |text: &str, env: &[(&str, &str)]| {
         fs::write(&config, format!("{text}{account}")).expect("written");
@@ -221,9 +222,9 @@ fn a_supervisors_folder_is_the_default_and_the_file_wins() {
         let line = ended.stdout.lines().find_map(|line| line.strip_prefix("state    "));
         line.unwrap_or_else(|| panic!("{ended:?}")).to_owned()
     };
-    let beside = place.path().join("zoho-gateway-state").display().to_string();
-    let given = place.path().join("given").display().to_string();
-    let own = place.path().join("own").display().to_string();
+    let beside = folder.path().join("zoho-gateway-state").display().to_string();
+    let given = folder.path().join("given").display().to_string();
+    let own = folder.path().join("own").display().to_string();
     let (several, variable) = (format!("{given}:/var/lib/other"), ("STATE_DIRECTORY", given.as_str()));
     assert_eq!(state("", &[]), beside);
     assert_eq!(state("", &[variable]), given);

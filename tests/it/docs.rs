@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What the shared interface promises, whatever else there is.
+/// The problems of the shared interface, whatever else exists.
 const PROMISED: [&str; 17] = [
     "account-unauthorised",
     "body-too-large",
@@ -29,40 +29,40 @@ const PROMISED: [&str; 17] = [
 
 #[test]
 fn every_problem_is_documented_and_no_other() {
-    let told = named("docs/reference.md", "## Problems", 1);
-    assert_eq!(told, named("docs/calling.md", "## Errors", 2));
+    let documented = named("docs/reference.md", "## Problems", 1);
+    assert_eq!(documented, named("docs/calling.md", "## Errors", 2));
     let is_name = |text: &str| text.contains('-') && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase());
     let had: BTreeSet<_> = texts(&code("src/problem/table.rs")).filter(|text| is_name(text)).collect();
-    assert_eq!(told, had);
-    let missing: Vec<_> = PROMISED.iter().filter(|name| !told.contains(**name)).collect();
+    assert_eq!(documented, had);
+    let missing: Vec<_> = PROMISED.iter().filter(|name| !documented.contains(**name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
 fn every_metric_is_documented_and_no_other() {
-    let told = named("docs/reference.md", "## Metrics", 1);
+    let documented = named("docs/reference.md", "## Metrics", 1);
     let code = code("src/telemetry/metrics.rs");
     let names: BTreeSet<_> = texts(&code).collect();
-    for name in &told {
-        // OpenMetrics adds the unit, and the end of a counter's name.
+    for name in &documented {
+        // OpenMetrics adds the unit and the end of a counter's name.
         let stem = ["_total", "_seconds", "_bytes"].iter().fold(name.as_str(), |name, end| name.trim_end_matches(end));
         assert!(stem.strip_prefix("zoho_gateway_").is_some_and(|stem| names.contains(stem)), "{name}");
     }
-    assert_eq!(told.len(), code.matches("registry.register").count(), "{told:#?}");
+    assert_eq!(documented.len(), code.matches("registry.register").count(), "{documented:#?}");
 }
 
 #[test]
-fn every_field_that_ends_here_is_documented_and_no_other() {
-    let told = named("docs/reference.md", "## Fields that end here", 2);
-    // Whose they are is written with capitals.
+fn every_removed_field_is_documented_and_no_other() {
+    let documented = named("docs/reference.md", "## Fields that end here", 2);
+    // Their owners are written with capitals.
     let is_field = |text: &String| !text.chars().any(char::is_uppercase);
     let had: BTreeSet<_> = texts(&code("src/middleware/forward/tracing_fields.rs")).filter(is_field).collect();
     assert!(had.len() > 100, "{had:?}");
-    assert_eq!(told, had);
+    assert_eq!(documented, had);
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let mut wrong = Vec::new();
     for page in pages(&["docs", "docs/decisions"]) {
         let text = fs::read_to_string(&page).expect("a page");
@@ -82,9 +82,9 @@ fn every_link_leads_somewhere() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// The decisions are left out: an old one may name files of its time.
+/// Decisions are left out: an old one may name files of its time.
 #[test]
-fn every_source_path_that_a_page_names_exists() {
+fn every_source_path_in_a_page_exists() {
     let is_path = |span: &&str| {
         ["src/", "tests/", "config/"].iter().any(|start| span.starts_with(start)) && !span.contains(char::is_whitespace)
     };
@@ -117,26 +117,26 @@ fn named(page: &str, heading: &str, column: usize) -> BTreeSet<String> {
     let text = fs::read_to_string(root().join(page)).expect("a page");
     let section = text.split(&format!("\n{heading}\n")).nth(1).expect("the heading");
     let section = section.split("\n## ").next().unwrap_or_default();
-    // Two lines of each table are its head.
+    // The first two lines of each table are its head.
     let cells =
         section.lines().filter(|line| line.starts_with('|')).skip(2).filter_map(|line| line.split('|').nth(column));
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
-/// The headings, as links name them.
+/// The headings in the form that links use.
 fn anchors(page: &str) -> BTreeSet<String> {
     let headings = page.lines().filter_map(|line| line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' '));
     let named = |c: char| (c.is_alphanumeric() || " -_".contains(c)).then_some(if c == ' ' { '-' } else { c });
     headings.map(|heading| heading.to_lowercase().chars().filter_map(named).collect()).collect()
 }
 
-/// A source file up to its tests.
+/// A source file without its tests.
 fn code(file: &str) -> String {
     let text = fs::read_to_string(root().join(file)).expect("a source file");
     text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()
 }
 
-/// The string literals of a piece of code that has none with quotes inside.
+/// The string literals in code without quotes inside of them.
 fn texts(code: &str) -> impl Iterator<Item = String> {
     let lines: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     lines.replace("\\\"", "").split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>().into_iter()

@@ -1,4 +1,4 @@
-//! SIGTERM: work in flight ends, new work is told so, and the process is gone in time.
+//! SIGTERM: calls in flight end, new calls get an error, and the process ends in time.
 
 use std::{fs, sync::Arc};
 
@@ -11,25 +11,25 @@ use crate::support::{
 
 const ROUTE: &str = "people.lms.get-shared-users";
 
-/// Longer than a test has patience: a drain that lasts until then fails it.
+/// Longer than the tests' timeout: a drain that lasts this long fails its test.
 const FOR_EVER: &str = "5m";
 
 const NOTHING_SENT: &str = "nothing of the call was sent";
 const NOT_EXECUTED: &str = "Zoho has not executed it";
 const MAY_BE_EXECUTED: &str = "may have been executed";
 
-/// The gateway's last answer to a caller, and the whole truth about its call.
+/// The last answer of the gateway to a caller, and whether Zoho may have executed the call.
 #[track_caller]
-fn tells(answer: &Answer, truth: &str) {
+fn assert_outcome(answer: &Answer, outcome: &str) {
     let body = answer.problem(503, "shutting-down");
     let detail = body["detail"].as_str().unwrap_or_default();
     for known in [NOTHING_SENT, NOT_EXECUTED, MAY_BE_EXECUTED] {
-        assert_eq!(detail.contains(known), known == truth, "{body}");
+        assert_eq!(detail.contains(known), known == outcome, "{body}");
     }
     assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
 }
 
-/// A gateway whose route has one slot in ten minutes, which is spent.
+/// A gateway whose route has one slot in ten minutes, which is in use.
 async fn spent(zoho: &Sandbox, more: impl FnOnce(Setup) -> Setup) -> Gateway {
     let setup = Gateway::before(zoho).route(ROUTE, "requests", 1).route(ROUTE, "window", "10m");
     let gateway = more(setup.set("queue.max_wait", "1h").set("proxy.drain", FOR_EVER)).start();
@@ -38,19 +38,19 @@ async fn spent(zoho: &Sandbox, more: impl FnOnce(Setup) -> Setup) -> Gateway {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_in_flight_is_answered_and_a_new_one_is_told() {
+async fn a_call_in_flight_is_answered_and_a_new_one_rejected() {
     let gate = Arc::new(Notify::new());
     let closed = Arc::clone(&gate);
     let upstream = Upstream::start(move |_| Reply::json(200, "{}").behind(&closed)).await;
     let mut gateway = Gateway::before_upstream(&upstream).set("proxy.drain", "20s").start();
-    // A connection that has nothing to say must not hold the end up.
+    // An idle connection must not delay the end.
     let _silent = gateway.connect().await;
     let in_flight = tokio::spawn(get(COURSE).sending(gateway.address()));
     upstream.until_received(1).await;
 
     gateway.drain().await;
     let late = gateway.send(&get(COURSE)).await;
-    tells(&late, NOTHING_SENT);
+    assert_outcome(&late, NOTHING_SENT);
     assert_eq!(gateway.admin("/readyz").await.status, 503);
 
     gate.notify_one();
@@ -62,7 +62,7 @@ async fn a_call_in_flight_is_answered_and_a_new_one_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_quit_drains_like_a_termination() {
+async fn sigquit_drains_like_sigterm() {
     let gate = Arc::new(Notify::new());
     let closed = Arc::clone(&gate);
     let upstream = Upstream::start(move |_| Reply::json(200, "{}").behind(&closed)).await;
@@ -76,7 +76,7 @@ async fn a_quit_drains_like_a_termination() {
     assert_eq!(gateway.wait(), Some(0));
 }
 
-/// A supervisor's reload ended the gateway with exit code 0, after which systemd did not start it again.
+/// A supervisor's reload ended the gateway with exit code 0, and systemd did not start it again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_to_reload_is_logged_and_ends_nothing() {
     let gate = Arc::new(Notify::new());
@@ -88,8 +88,8 @@ async fn a_request_to_reload_is_logged_and_ends_nothing() {
     for (signal, times) in [("HUP", 1), ("USR1", 1), ("USR2", 1), ("HUP", 2)] {
         gateway.process().signal(signal);
         let said = format!("SIG{signal} is ignored");
-        let told = || gateway.process().log().iter().filter(|line| line.contains(&said)).count();
-        until("the signal is logged", async || told() == times).await;
+        let logged = || gateway.process().log().iter().filter(|line| line.contains(&said)).count();
+        until("the signal is logged", async || logged() == times).await;
         assert_eq!(gateway.admin("/readyz").await.status, 200, "{signal}");
     }
     gate.notify_one();
@@ -99,13 +99,13 @@ async fn a_request_to_reload_is_logged_and_ends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nohup_has_it_ignore_does_not_end_it() {
+async fn a_signal_that_nohup_ignores_does_not_end_it() {
     let env = [("ZOHO_GATEWAY__PROXY__LISTEN", "127.0.0.1:0"), ("ZOHO_GATEWAY__ADMIN__LISTEN", "127.0.0.1:0")];
     let mut process = Process::start_after(r#"trap "" HUP"#, &["run", "--sandbox"], &env);
     let admin =
         process.said(|line| line.split("metrics are on http://").nth(1)?.split(". Try").next().map(str::to_owned));
     process.signal("HUP");
-    // It would be gone by then: nothing is in flight.
+    // Nothing is in flight, so a drain would end at once.
     tokio::time::sleep(ms(300)).await;
     assert_eq!(get("/livez").send(&admin).await.status, 200);
     process.terminate();
@@ -113,7 +113,7 @@ async fn what_nohup_has_it_ignore_does_not_end_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_a_place_is_told_too() {
+async fn a_caller_waiting_for_a_connection_gets_an_error() {
     let gate = Arc::new(Notify::new());
     let closed = Arc::clone(&gate);
     let upstream = Upstream::start(move |_| Reply::json(200, "{}").behind(&closed)).await;
@@ -136,18 +136,18 @@ async fn who_waits_for_a_place_is_told_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_does_not_end_in_time_is_cut_off() {
+async fn a_call_that_does_not_end_in_time_is_cut_off() {
     let silent = Upstream::start(|_| Reply::Never).await;
     let mut gateway = Gateway::before_upstream(&silent).set("proxy.drain", "300ms").start();
     let in_flight = tokio::spawn(get(COURSE).sending(gateway.address()));
     silent.until_received(1).await;
     gateway.terminate();
-    tells(&in_flight.await.expect("no panic"), MAY_BE_EXECUTED);
+    assert_outcome(&in_flight.await.expect("no panic"), MAY_BE_EXECUTED);
     assert_eq!(gateway.wait(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_and_gets_no_slot_within_the_drain_hears_so_at_once() {
+async fn a_call_without_a_slot_in_time_is_rejected_at_once() {
     let zoho = Sandbox::boundless();
     let mut gateway = spent(&zoho, |setup| setup).await;
     let mut kept = gateway.connect().await;
@@ -156,7 +156,7 @@ async fn who_waits_and_gets_no_slot_within_the_drain_hears_so_at_once() {
     gateway.until_waiting(4).await;
     gateway.terminate();
     for waiting in waiting.into_iter().chain([kept]) {
-        tells(&waiting.await.expect("no panic"), NOTHING_SENT);
+        assert_outcome(&waiting.await.expect("no panic"), NOTHING_SENT);
     }
     assert_eq!(gateway.wait(), Some(0), "nothing is in flight, so nothing is waited for");
     assert_eq!(zoho.requests().await.len(), 1);
@@ -164,7 +164,7 @@ async fn who_waits_and_gets_no_slot_within_the_drain_hears_so_at_once() {
 
 /// Identical reads share one call that waits for its slot.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_anothers_call_hears_so_too() {
+async fn callers_of_a_shared_call_are_rejected_too() {
     let zoho = Sandbox::boundless();
     let mut gateway = spent(&zoho, |setup| setup.route(ROUTE, "cache", "1m")).await;
     let read = get(&format!("{COURSE}?startIndex=1"));
@@ -172,14 +172,14 @@ async fn who_waits_for_anothers_call_hears_so_too() {
     gateway.until_waiting(1).await;
     gateway.terminate();
     for waiting in waiting {
-        tells(&waiting.await.expect("no panic"), NOTHING_SENT);
+        assert_outcome(&waiting.await.expect("no panic"), NOTHING_SENT);
     }
     assert_eq!(gateway.wait(), Some(0));
     assert_eq!(zoho.requests().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_gets_a_slot_within_the_drain_is_served() {
+async fn a_call_with_a_slot_in_time_is_served() {
     let (upstream, mut gateway, gate) = one_slot_taken(|setup| setup.set("proxy.drain", FOR_EVER), |call| call).await;
     let waiting = tokio::spawn(get(COURSE).sending(gateway.address()));
     gateway.until_waiting(1).await;
@@ -190,9 +190,9 @@ async fn who_gets_a_slot_within_the_drain_is_served() {
     assert_eq!(upstream.received().len(), 2);
 }
 
-/// The one who waits could be served until the call before it is lost, or tells of a lock.
+/// The waiting call could be served until the call before it is lost, or hits a lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_loses_its_slot_during_the_drain_hears_so_then() {
+async fn a_call_that_loses_its_slot_is_rejected_then() {
     let locked = r#"{"response":{"status":1,"errors":{"code":7209,"message":"locked"}}}"#;
     for (end, met_a_lock) in [(Reply::json(429, "{}"), true), (Reply::json(200, locked), true), (Reply::Close, false)] {
         let gate = Arc::new(Notify::new());
@@ -213,30 +213,30 @@ async fn who_loses_its_slot_during_the_drain_hears_so_then() {
         gateway.drain().await;
         if met_a_lock {
             gate.notify_one();
-            tells(&first.await.expect("no panic"), NOT_EXECUTED);
+            assert_outcome(&first.await.expect("no panic"), NOT_EXECUTED);
         } else {
             first.await.expect("no panic").problem(504, "upstream-timeout");
         }
-        tells(&waiting.await.expect("no panic"), NOTHING_SENT);
+        assert_outcome(&waiting.await.expect("no panic"), NOTHING_SENT);
         assert_eq!(gateway.wait(), Some(0));
         upstream.only();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_a_token_does_not_hold_the_end_up() {
+async fn a_call_that_waits_for_a_token_does_not_delay_the_end() {
     let silent = Upstream::bare(|_| Reply::Never).await;
     let mut gateway = Gateway::before_upstream(&silent).set("proxy.drain", FOR_EVER).start();
     let waiting = tokio::spawn(put(COURSE).form(SHARE).sending(gateway.address()));
     until("a token is asked for", async || silent.token_calls() == 1).await;
     gateway.terminate();
-    tells(&waiting.await.expect("no panic"), NOTHING_SENT);
+    assert_outcome(&waiting.await.expect("no panic"), NOTHING_SENT);
     assert_eq!(gateway.wait(), Some(0));
     assert!(silent.received().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_still_sends_its_body_does_not_hold_the_end_up() {
+async fn a_caller_that_sends_its_body_does_not_delay_the_end() {
     let zoho = Sandbox::boundless();
     let mut gateway = Gateway::before(&zoho).set("proxy.drain", FOR_EVER).start();
     let mut stream = TcpStream::connect(gateway.address()).await.expect("it listens");
@@ -259,9 +259,9 @@ async fn who_still_sends_its_body_does_not_hold_the_end_up() {
     assert!(zoho.requests().await.is_empty());
 }
 
-/// Its slot is taken and its token there, but no byte of it has left.
+/// Its slot is in use and it has a token, but no byte of it has left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_a_connection_to_zoho_was_not_sent() {
+async fn a_call_that_waits_for_a_connection_was_not_sent() {
     let accounts = Upstream::start(|_| Reply::Never).await;
     for (route, signals) in [("1", 1), ("off", 1), ("1", 2)] {
         let people = Mute::start();
@@ -278,12 +278,12 @@ async fn who_waits_for_a_connection_to_zoho_was_not_sent() {
         for _ in 1..signals {
             gateway.terminate();
         }
-        tells(&connecting.await.expect("no panic"), NOTHING_SENT);
+        assert_outcome(&connecting.await.expect("no panic"), NOTHING_SENT);
         assert_eq!(gateway.wait(), Some(0));
     }
 }
 
-/// `upstream.timeout` counts from the moment at which the call wants to leave.
+/// `upstream.timeout` counts from the moment at which the call is ready to leave.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_timed_out_before_its_connection_was_not_sent() {
     let people = Mute::start();
@@ -306,9 +306,9 @@ async fn a_second_signal_cuts_off_what_is_in_flight() {
         gateway.process().signal(first);
         gateway.process().logs("draining");
         gateway.process().signal(second);
-        tells(&in_flight.await.expect("no panic"), MAY_BE_EXECUTED);
+        assert_outcome(&in_flight.await.expect("no panic"), MAY_BE_EXECUTED);
         assert_eq!(gateway.wait(), Some(0), "{first}, {second}");
-        // The next process knows of the call: its slot is still charged.
+        // The next process knows the call: its slot is still in use.
         gateway.process().logs("drained");
     }
 }

@@ -1,9 +1,9 @@
-//! `Gateway-Dry-Run: ?1`: everything is judged, nothing is sent.
+//! `Gateway-Dry-Run: ?1`: the gateway checks everything and sends nothing.
 
 use crate::support::{COURSE, Call, Gateway, SHARE, Sandbox, put};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dry_run_tells_route_and_wait_and_sends_nothing() {
+async fn a_dry_run_returns_route_and_wait_and_sends_nothing() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).route("people.lms.share-course", "requests", 1).start();
     let dry = put(COURSE).header("gateway-dry-run", "?1");
@@ -26,31 +26,31 @@ async fn a_dry_run_tells_route_and_wait_and_sends_nothing() {
     assert_eq!(zoho.requests().await.len(), 1);
 }
 
-/// Asks what the call would meet, makes it, and holds the one to the other.
-async fn is_told_beforehand(gateway: &Gateway, call: &Call, name: &str) -> f64 {
+/// Compares the dry run of a call with the call itself.
+async fn predicts(gateway: &Gateway, call: &Call, name: &str) -> f64 {
     let asked =
         gateway.send(&call.clone().header("gateway-dry-run", "?1;why=test").header("x-request-id", "same")).await;
     assert_eq!(asked.status, 200, "{asked:?}");
     let asked = asked.json();
     assert_eq!(asked["verdict"], "refused", "{asked}");
-    let met = gateway.send(&call.clone().header("x-request-id", "same")).await.problem(429, name);
-    let mut told = asked["problem"].clone();
+    let rejected = gateway.send(&call.clone().header("x-request-id", "same")).await.problem(429, name);
+    let mut predicted = asked["problem"].clone();
     // A second may have begun between the two.
-    for (key, value) in [("retry_after", &met["retry_after"]), ("detail", &met["detail"])] {
-        assert!(told[key].is_u64() || told[key].is_string(), "{asked}");
-        told[key] = value.clone();
+    for (key, value) in [("retry_after", &rejected["retry_after"]), ("detail", &rejected["detail"])] {
+        assert!(predicted[key].is_u64() || predicted[key].is_string(), "{asked}");
+        predicted[key] = value.clone();
     }
-    assert_eq!(told, met);
+    assert_eq!(predicted, rejected);
     asked["expected_wait_seconds"].as_f64().expect("a number")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_would_be_refused_is_told_so() {
+async fn a_dry_run_names_the_problem_of_a_call() {
     let zoho = Sandbox::start(&["--requests", "100000", "--lock-answer", "200"]);
     let gateway = Gateway::before(&zoho).route("people.lms.share-course", "requests", 1).start();
     let call = put(COURSE).form(SHARE);
     gateway.send(&call).await.is_zohos(200);
-    let wait = is_told_beforehand(&gateway, &call.clone().header("prefer", "wait=5"), "threshold-saturated").await;
+    let wait = predicts(&gateway, &call.clone().header("prefer", "wait=5"), "threshold-saturated").await;
     assert!((50.0..=60.0).contains(&wait), "{wait}");
     // Who would wait long enough would be served.
     let patient = call.clone().header("prefer", "wait=90").header("gateway-dry-run", "?1");
@@ -59,19 +59,19 @@ async fn a_call_that_would_be_refused_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_is_told() {
+async fn a_dry_run_reports_a_lock() {
     let zoho = Sandbox::start(&["--requests", "100000", "--lock-answer", "200"]);
     let gateway = Gateway::before(&zoho).start();
     zoho.lock("PUT /api/v1/courses/{id}/share", 300.0).await;
     let call = put(COURSE).form(SHARE);
     gateway.send(&call).await.problem(429, "threshold-locked");
-    let wait = is_told_beforehand(&gateway, &call, "threshold-locked").await;
+    let wait = predicts(&gateway, &call, "threshold-locked").await;
     assert!((290.0..=300.0).contains(&wait), "{wait}");
     assert_eq!(zoho.requests().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_boolean_is_neither_asked_nor_called() {
+async fn a_value_that_is_not_a_boolean_is_rejected() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     let call = put(COURSE).form(SHARE);

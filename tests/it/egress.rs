@@ -1,4 +1,4 @@
-//! Out through a proxy: to Zoho, to its accounts server and to issuers.
+//! Calls to Zoho, its accounts server and issuers through an HTTP proxy.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::support::{COURSE, Process, Proxy, Reply, SHARE, Setup, Terminator, Tu
 
 const ROUTE: &str = "people.lms.get-shared-users";
 
-/// Names that only the proxy can resolve.
+/// A Zoho with names that only the proxy can resolve.
 fn nowhere(scheme: &str) -> Setup {
     let server = |name: &str| format!("{scheme}://{name}.nowhere.invalid");
     Setup::before_all(&server("accounts"), &server("people"), &server("calendar"))
@@ -56,7 +56,7 @@ fn checked(setup: &Setup) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_goes_through_a_tunnel_and_through_a_tunnel_over_tls() {
     let upstream = zoho().await;
-    // By this name, which is not on this machine as far as the rules know.
+    // By this name, which the rules do not take for this machine.
     let front =
         Terminator::before_as(upstream.address(), &["people.nowhere.invalid", "accounts.nowhere.invalid"]).await;
     let proxy = Proxy::start(Tunnels::To(front.address())).await;
@@ -70,7 +70,7 @@ async fn tls_goes_through_a_tunnel_and_through_a_tunnel_over_tls() {
     front.write_authorities(&[&over_tls], &setup.path("ca.pem"));
     setup.start().send(&get(COURSE)).await.is_zohos(200);
 
-    // The proxy is nobody that is believed.
+    // The proxy's authority is not trusted.
     let setup = nowhere("https").set("upstream.proxy", over_tls.url()).set("queue.max_wait", "1s");
     let answer = setup.start().send(&get(COURSE)).await;
     let body = answer.problem(502, "upstream-unreachable");
@@ -79,7 +79,7 @@ async fn tls_goes_through_a_tunnel_and_through_a_tunnel_over_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_reaches_the_proxy_and_nobody_else() {
+async fn a_password_reaches_only_the_proxy() {
     const PASSWORD: &str = "p@ss:w0rd";
     // "someone:p@ss:w0rd".
     const BASIC: &str = "Proxy-Authorization: Basic c29tZW9uZTpwQHNzOncwcmQ=\r\n";
@@ -135,7 +135,7 @@ async fn loopback_and_no_proxy_are_reached_directly() {
         setup.start().send(&get(COURSE)).await.is_zohos(200);
     }
     assert_eq!(proxy.asked(), Vec::<String>::new());
-    // A list of the configuration goes before the variable.
+    // A list in the configuration overrides the variable.
     for setup in [
         beyond(),
         beyond().env("NO_PROXY", "*").set("upstream.no_proxy", json!([])),
@@ -146,9 +146,10 @@ async fn loopback_and_no_proxy_are_reached_directly() {
     }
 }
 
-/// A proxy for the accounts server alone would do; here both are behind it, and the token was had before it broke.
+/// A proxy for the accounts server alone would suffice; here both are behind it, and the token was fetched before it
+/// failed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tunnel_that_does_not_come_about_costs_no_slot_and_is_told() {
+async fn a_failed_tunnel_costs_no_slot_and_is_reported() {
     let upstream = zoho().await;
     for (tunnels, status, problem, words) in [
         (
@@ -181,7 +182,7 @@ async fn a_tunnel_that_does_not_come_about_costs_no_slot_and_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proxy_that_is_not_there_is_named() {
+async fn an_unreachable_proxy_is_named() {
     let gateway = nowhere("http").set("upstream.proxy", "http://127.0.0.1:1").set("queue.max_wait", "1s").start();
     let answer = gateway.send(&get(COURSE)).await;
     let body = answer.problem(502, "upstream-unreachable");
@@ -195,7 +196,7 @@ async fn a_proxy_that_is_not_there_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn issuers_are_asked_through_the_proxy() {
+async fn issuers_are_reached_through_the_proxy() {
     let keys = Upstream::bare(|_| Reply::json(200, r#"{"keys":[]}"#)).await;
     let front = Terminator::before_as(keys.address(), &["issuer.nowhere.invalid"]).await;
     let proxy = Proxy::start(Tunnels::To(front.address())).await;
@@ -212,9 +213,9 @@ async fn issuers_are_asked_through_the_proxy() {
 }
 
 #[test]
-fn what_is_no_proxy_is_a_mistake_that_names_its_place_and_not_itself() {
+fn an_invalid_proxy_is_reported_by_key_without_its_value() {
     let setup = nowhere("https");
-    for (setup, place, words) in [
+    for (setup, key, words) in [
         (setup.clone().env("HTTPS_PROXY", "socks5://u:hidden@p:1"), "environment HTTPS_PROXY", "SOCKS"),
         (setup.clone().env("https_proxy", "http://u:hid#den@p:1"), "environment https_proxy", "percent-encoded"),
         (setup.clone().env("HTTPS_PROXY", "http://u:hid/den@p:1"), "environment HTTPS_PROXY", "percent-encoded"),
@@ -236,14 +237,14 @@ fn what_is_no_proxy_is_a_mistake_that_names_its_place_and_not_itself() {
         let env: Vec<_> = setup.environment().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let ended = Process::run(&[Path::new("check"), Path::new("--config"), &setup.write()], &env);
         assert_eq!(ended.code, Some(2), "{ended:?}");
-        assert!(ended.stderr.contains(place) && ended.stderr.contains(words), "{ended:?}");
+        assert!(ended.stderr.contains(key) && ended.stderr.contains(words), "{ended:?}");
         assert!(!ended.stderr.contains("hid"), "{ended:?}");
     }
 }
 
-/// The built-in sandbox needs no network, whatever the environment says.
+/// The built-in sandbox needs no network, whatever the environment contains.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_sandbox_takes_no_proxy() {
+async fn the_sandbox_uses_no_proxy() {
     let env = [
         ("ZOHO_GATEWAY__PROXY__LISTEN", "127.0.0.1:0"),
         ("ZOHO_GATEWAY__ADMIN__LISTEN", "127.0.0.1:0"),

@@ -1,4 +1,4 @@
-//! External use: a lock that our own calls cannot explain is reported, with the evidence.
+//! External use: a lock that the gateway's own calls do not explain is reported, with the evidence.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::{COURSE, Gateway, SHARE, Sandbox, get, put};
 const ROUTE: &str = "people.lms.share-course";
 const API: &str = "PUT /api/v1/courses/{id}/share";
 
-/// The value of a metric of the route; 0 where it does not stand.
+/// The value of a metric of the route; 0 if it is absent.
 async fn count(gateway: &Gateway, metric: &str) -> u64 {
     let name = format!("zoho_gateway_{metric}_total{{account=\"main\",route=\"{ROUTE}\"}} ");
     let page = gateway.admin("/metrics").await.text();
@@ -19,7 +19,7 @@ async fn incidents(gateway: &Gateway) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_that_is_none_of_our_doing_is_reported_with_our_own_calls() {
+async fn an_unexplained_lock_is_reported_with_our_calls() {
     let zoho = Sandbox::start(&["--token-requests", "1000"]);
     let gateway = Gateway::before(&zoho).start();
     let call = |id: &str| put(COURSE).form(SHARE).header("prefer", "wait=0").header("x-request-id", id);
@@ -33,8 +33,8 @@ async fn a_lock_that_is_none_of_our_doing_is_reported_with_our_own_calls() {
     assert_eq!((count(&gateway, "locks").await, count(&gateway, "external_use").await), (1, 1));
     gateway.process().logged(|line| {
         let line: Value = serde_json::from_str(line).ok()?;
-        let told = line["message"].as_str()?.contains("most likely another gateway on this login");
-        (told && line["account"] == "main" && line["route"] == ROUTE).then_some(())
+        let is_warning = line["message"].as_str()?.contains("most likely another gateway on this login");
+        (is_warning && line["account"] == "main" && line["route"] == ROUTE).then_some(())
     });
     let reported = incidents(&gateway).await;
     let incident = &reported[0];
@@ -47,15 +47,15 @@ async fn a_lock_that_is_none_of_our_doing_is_reported_with_our_own_calls() {
     assert_eq!(ids, ["of-ours-1", "of-ours-2", "met-the-lock"], "{incident}");
     assert!(calls.iter().all(|call| call["answered_after_seconds"].is_number()), "{incident}");
 
-    // What is sent now is recorded after the incident, so when it is answered the incident is on the disk.
+    // A later call is recorded after the incident, so once it is answered the incident is on disk.
     gateway.send(&get(COURSE)).await.is_zohos(200);
     let gateway = gateway.kill().start();
     assert_eq!(incidents(&gateway).await, reported);
 }
 
-/// The call that goes alone after a lock may well meet the next one; that the quota is shared is known by then.
+/// The single call after a lock may well hit the next lock; the external use is known by then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_that_goes_on_is_reported_once() {
+async fn a_lock_that_continues_is_reported_once() {
     let zoho = Sandbox::start(&[]);
     let gateway = Gateway::before(&zoho).route(ROUTE, "lock", "1s").start();
     zoho.lock(API, 300.0).await;
@@ -69,7 +69,7 @@ async fn a_lock_that_goes_on_is_reported_once() {
     waiting.await.expect("no panic").is_zohos(200);
 }
 
-/// A gateway that used up its own threshold has nobody to blame.
+/// A gateway that used up its own threshold explains the lock itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_at_the_threshold_is_not_reported() {
     let zoho = Sandbox::start(&[]);

@@ -1,10 +1,10 @@
-//! Bodies that a server may read as a form, by what their `Content-Type` says and in which charset.
+//! Bodies that a server may read as a form, by their `Content-Type` and charset.
 
 use serde_json::{Value, json};
 
 use crate::support::{COURSE, Call, Gateway, HASH_OF_ONE, Reply, SHARE, Setup, Upstream, put};
 
-/// A call that the catalogue does not know, so that it has no rules.
+/// A call that is not in the catalogue, so it has no rules.
 const UNKNOWN: &str = "/people/api/x";
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -23,9 +23,9 @@ fn details(problem: &Value) -> String {
     problem["errors"].as_array().expect("errors").iter().map(Value::to_string).collect()
 }
 
-/// Apache HttpClient marks its forms so by default.
+/// Apache HttpClient names this charset for its forms by default.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_says_the_same_in_its_charset_and_in_utf_8_crosses_byte_for_byte() {
+async fn a_body_that_is_the_same_in_utf_8_is_forwarded_unchanged() {
     let upstream = zoho().await;
     let gateway = before(&upstream).start();
     let mut sent = 0;
@@ -53,7 +53,7 @@ async fn a_body_that_says_the_same_in_its_charset_and_in_utf_8_crosses_byte_for_
             assert_eq!((last.header("content-type"), last.body.as_slice()), (vec![kind.as_str()], body.as_bytes()));
         }
     }
-    // Where the rules are, JSON and text are held to the same.
+    // On a route with rules, the same holds for JSON and text.
     for kind in ["application/json; charset=ISO-8859-1", "text/plain; charset=us-ascii"] {
         let call = put(&format!("{COURSE}?{SHARE}")).header("content-type", kind).body(r#"{"a":"\u00e9"}"#);
         gateway.send(&call).await.is_zohos(200);
@@ -61,7 +61,7 @@ async fn a_body_that_says_the_same_in_its_charset_and_in_utf_8_crosses_byte_for_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_may_say_something_else_in_its_charset_is_refused_in_words_that_fit() {
+async fn a_body_that_differs_in_its_charset_is_rejected() {
     let upstream = zoho().await;
     let gateway = before(&upstream).start();
     for (charset, body) in [
@@ -71,7 +71,7 @@ async fn a_body_that_may_say_something_else_in_its_charset_is_refused_in_words_t
         ("us-ascii", "erecnosList=[1]&a=%80"),
         ("utf-8; charset=iso-8859-1", "erecnosList=[1]&a=%E9"),
         ("Shift_JIS", "erecnosList=[1]&a=%5C"),
-        // Even ASCII is something else here.
+        // Even ASCII bytes are other characters here.
         ("utf-16", SHARE),
         ("UTF-16LE", SHARE),
         ("utf-7", SHARE),
@@ -99,7 +99,7 @@ async fn a_body_that_may_say_something_else_in_its_charset_is_refused_in_words_t
     assert_eq!(upstream.received().len(), 0);
 }
 
-/// Each is read as a form by some server, or by none; that is for the server to say.
+/// Types that some servers read as a form, and some do not.
 const ODD_TYPES: [Option<&str>; 12] = [
     None,
     Some(""),
@@ -120,7 +120,7 @@ fn typed(call: Call, kind: Option<&str>) -> Call {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_odd_type_takes_no_form_past_the_checks() {
+async fn an_odd_type_does_not_bypass_the_checks() {
     let upstream = zoho().await;
     let gateway = before(&upstream).start();
     let padding = format!("a={}&", "x".repeat(100 * 1024));
@@ -140,7 +140,7 @@ async fn an_odd_type_takes_no_form_past_the_checks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn good_bodies_of_any_type_cross_byte_for_byte() {
+async fn valid_bodies_of_any_type_are_forwarded_unchanged() {
     let upstream = zoho().await;
     let gateway = before(&upstream).start();
     let mut expected = Vec::new();
@@ -155,7 +155,7 @@ async fn good_bodies_of_any_type_cross_byte_for_byte() {
         gateway.send(&put(UNKNOWN).body(body.clone()).chunked()).await.is_zohos(200);
         expected.extend([body.clone(), body]);
     }
-    // Other types are nobody's form.
+    // No server reads other types as a form.
     for kind in ["application/json", "multipart/form-data; boundary=x", "application/octet-stream", "text/plain"] {
         let body = format!("_method=DELETE&{}", "x".repeat(100 * 1024));
         gateway.send(&put(UNKNOWN).header("content-type", kind).body(body.clone())).await.is_zohos(200);
@@ -165,9 +165,9 @@ async fn good_bodies_of_any_type_cross_byte_for_byte() {
     assert!(received == expected, "{} of {}", received.len(), expected.len());
 }
 
-/// The body of a read could make a write of it; so it is read on a route that is not validated too.
+/// A body parameter could turn a read into a write; so the gateway reads it on an unvalidated route too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_spelling_of_an_override_passes_for_a_caller_that_may_only_read() {
+async fn a_read_only_caller_cannot_override_the_method() {
     let upstream = zoho().await;
     let gateway = before(&upstream)
         .route("people.lms.get-shared-users", "validate", "off")
@@ -223,9 +223,9 @@ async fn no_spelling_of_an_override_passes_for_a_caller_that_may_only_read() {
     gateway.send(&read("").form("payment_method=x&method=y")).await.is_zohos(200);
 }
 
-/// curl -T and fetch with a buffer name no type for a file.
+/// curl -T, and fetch with a buffer, send a file without a type.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_without_a_type_that_is_too_long_for_a_form_is_a_file() {
+async fn a_body_without_a_type_beyond_the_form_limit_is_a_file() {
     let upstream = zoho().await;
     let gateway = before(&upstream).set("proxy.max_form", "128KiB").start();
     let file = format!("PNG{}&method=DELETE;a==_method=1", "\0".repeat(8 << 20));
@@ -238,7 +238,7 @@ async fn a_body_without_a_type_that_is_too_long_for_a_form_is_a_file() {
         for odd in ["", "garbage"] {
             assert_eq!(gateway.send(&call.clone().header("content-type", odd).body(file.clone())).await.status, 200);
         }
-        // Within what is read before the slot is spent, and far behind it.
+        // In the part that is read before the call gets a slot, and far behind it.
         let sent = upstream.received().len();
         let near = format!("{}&_method=DELETE&a=1", "x".repeat(200_000));
         gateway.send(&call.clone().body(near)).await.problem(400, "invalid-payload");

@@ -1,4 +1,4 @@
-//! Callers that hang up while they wait, whatever they sent before: what is unread hides nobody's end.
+//! Callers that hang up while they wait. Unread bytes do not hide the end of their connection.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::support::{Authority, COURSE, Gateway, Setup, Upstream, get, one_slot_taken};
 
-/// What a caller sends before it hangs up: each hides the end of the connection behind bytes that nobody reads.
+/// The requests of callers that hang up: in each, the end of the connection comes after unread bytes.
 fn requests() -> Vec<(&'static str, String)> {
     let head = |fields: &str| format!("GET {COURSE}?startIndex=1 HTTP/1.1\r\nHost: gateway\r\n{fields}\r\n");
     // Of a type that streams.
@@ -57,7 +57,8 @@ enum End {
     Half,
 }
 
-/// Sends, waits until the call stands in the queue, and ends the connection; nothing of it may stay.
+/// Sends the request, waits until the call is in the queue, and ends the connection; then the call must leave the
+/// queue.
 async fn hangs_up(gateway: &Gateway, request: &str, end: End, mut stream: impl AsyncWrite + Unpin, socket: OwnedFd) {
     stream.write_all(request.as_bytes()).await.expect("the kernel takes it");
     stream.flush().await.expect("the kernel takes it");
@@ -76,8 +77,8 @@ fn handle(stream: &impl AsFd) -> OwnedFd {
     stream.as_fd().try_clone_to_owned().expect("a free number")
 }
 
-/// Lets the next call through: nothing but that and the one before all others was sent.
-async fn only_who_stayed_is_served(upstream: &Upstream, gateway: &Gateway, gate: &Notify) {
+/// Lets the next call through: Zoho receives only that call and the first one.
+async fn only_the_remaining_caller_is_served(upstream: &Upstream, gateway: &Gateway, gate: &Notify) {
     let staying = tokio::spawn(get(&format!("{COURSE}?startIndex=2")).sending(gateway.address()));
     gateway.until_waiting(1).await;
     gate.notify_one();
@@ -87,7 +88,7 @@ async fn only_who_stayed_is_served(upstream: &Upstream, gateway: &Gateway, gate:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_hangs_up_over_tcp_leaves_the_queue_whatever_is_unread() {
+async fn a_tcp_caller_that_hangs_up_leaves_the_queue() {
     let (upstream, gateway, gate) = one_slot_taken(|setup| setup, |call| call).await;
     for (what, request) in requests() {
         for end in [End::Closed, End::Reset, End::Half] {
@@ -97,11 +98,11 @@ async fn who_hangs_up_over_tcp_leaves_the_queue_whatever_is_unread() {
             hangs_up(&gateway, &request, end, stream, socket).await;
         }
     }
-    only_who_stayed_is_served(&upstream, &gateway, &gate).await;
+    only_the_remaining_caller_is_served(&upstream, &gateway, &gate).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_hangs_up_on_a_unix_socket_leaves_the_queue_whatever_is_unread() {
+async fn a_unix_caller_that_hangs_up_leaves_the_queue() {
     let (upstream, gateway, gate) = one_slot_taken(on_a_unix_socket, |call| call).await;
     let path = gateway.address().strip_prefix("unix:").expect("a Unix socket").to_owned();
     for (what, request) in requests() {
@@ -112,11 +113,11 @@ async fn who_hangs_up_on_a_unix_socket_leaves_the_queue_whatever_is_unread() {
             hangs_up(&gateway, &request, end, stream, socket).await;
         }
     }
-    only_who_stayed_is_served(&upstream, &gateway, &gate).await;
+    only_the_remaining_caller_is_served(&upstream, &gateway, &gate).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_hangs_up_over_tls_leaves_the_queue_whatever_is_unread() {
+async fn a_tls_caller_that_hangs_up_leaves_the_queue() {
     let authority = Authority::new();
     let with_tls = |setup: Setup| {
         let issued = authority.issue(&["localhost"]);
@@ -138,13 +139,13 @@ async fn who_hangs_up_over_tls_leaves_the_queue_whatever_is_unread() {
             hangs_up(&gateway, &request, end, stream, socket).await;
         }
     }
-    only_who_stayed_is_served(&upstream, &gateway, &gate).await;
+    only_the_remaining_caller_is_served(&upstream, &gateway, &gate).await;
 }
 
-/// Their end does not even reach this machine while so much is unread: it shows when the gateway reads on, and that is
-/// before a slot is spent.
+/// With so many unread bytes, the end of the connection does not even reach this machine: it shows when the gateway
+/// reads on, before the call gets a slot.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn uploads_of_any_size_whose_clients_are_gone_spend_nothing() {
+async fn uploads_whose_clients_left_use_no_slot() {
     let (upstream, gateway, gate) = one_slot_taken(|setup| setup.set("proxy.max_body", "16MiB"), |call| call).await;
     let mut waiting = 0;
     for megabytes in [1, 3, 10] {
@@ -158,7 +159,7 @@ async fn uploads_of_any_size_whose_clients_are_gone_spend_nothing() {
             };
             let mut stream = TcpStream::connect(gateway.address()).await.expect("it listens");
             stream.write_all(head.as_bytes()).await.expect("the kernel takes it");
-            // Of the largest the kernel takes a part.
+            // The kernel takes only a part of the largest one.
             let _ = tokio::time::timeout(Duration::from_millis(200), stream.write_all(body.as_bytes())).await;
             waiting += 1;
             gateway.until_waiting(waiting).await;
@@ -180,13 +181,13 @@ fn on_a_unix_socket(setup: Setup) -> Setup {
     setup.set("proxy.listen", json!([path, "127.0.0.1:0"]))
 }
 
-/// They wait for their turn like everybody else, with what they sent too early still unread.
+/// They wait for their turn like every caller, with the bytes they sent too early still unread.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_alive_and_sent_more_than_its_request_is_served() {
+async fn a_live_caller_that_sent_extra_bytes_is_served() {
     let (upstream, gateway, gate) = one_slot_taken(|setup| setup, |call| call).await;
     let mut waiting = Vec::new();
     for (number, (what, request)) in requests().into_iter().enumerate() {
-        // Those whose body is still to come, and those that are no requests, would wait for more or be refused.
+        // A request with a missing body would wait for more, and a malformed one would be rejected.
         if what.contains("came") {
             continue;
         }

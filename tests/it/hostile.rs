@@ -1,35 +1,35 @@
 //! Hostile requests over raw sockets: each has one outcome, and none reaches Zoho in another form than the one that was
-//! judged.
+//! checked.
 //!
-//! Where an RFC leaves a choice between refusing and mending, the table refuses. It departs from what one says servers
-//! SHOULD do in one place: another minor version of HTTP/1 is refused, not read as 1.1 (RFC 9110 section 2.5), because
-//! nobody has one and who stands before the gateway may have read it otherwise.
+//! Where an RFC lets a server reject or repair, the table rejects. It differs from what servers SHOULD do in one case:
+//! another minor version of HTTP/1 is rejected, not read as 1.1 (RFC 9110 section 2.5), because no client has one and a
+//! proxy in front of the gateway may have read it differently.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Gateway, Reply, Setup, Upstream, all, exchange, get, ms, prlimit, shell};
 
-/// What becomes of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy)]
 enum Outcome {
-    /// Refused with this status and problem; nothing is sent.
-    Refused(u16, &'static str),
-    /// Sent, with this request line and body, and nothing but that.
+    /// Rejected with this status and problem; nothing is sent.
+    Rejected(u16, &'static str),
+    /// Sent with this request line and body, and nothing else.
     Sent(&'static str, &'static str),
 }
 
-use Outcome::{Refused, Sent};
+use Outcome::{Rejected, Sent};
 
-const MALFORMED: Outcome = Refused(400, "malformed-request");
-const AMBIGUOUS: Outcome = Refused(400, "invalid-payload");
-const UNKNOWN: Outcome = Refused(404, "unknown-route");
-const FOREIGN: Outcome = Refused(403, "foreign-origin");
+const MALFORMED: Outcome = Rejected(400, "malformed-request");
+const AMBIGUOUS: Outcome = Rejected(400, "invalid-payload");
+const UNKNOWN: Outcome = Rejected(404, "unknown-route");
+const FOREIGN: Outcome = Rejected(403, "foreign-origin");
 
 const PLAIN: &str = "GET /api/x HTTP/1.1";
 const POSTED: &str = "POST /api/x HTTP/1.1";
 
-/// Requests as they are sent. `{h}` stands for `Host: gateway` and what ends the connection, each with its line's end.
+/// Requests as they are sent. `{h}` stands for `Host: gateway` and `Connection: close`, each with its line end.
 const REQUESTS: &[(&str, Outcome)] = &[
     // === The request line (RFC 9112 section 3) ===
     ("GET  /people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
@@ -55,10 +55,10 @@ const REQUESTS: &[(&str, Outcome)] = &[
     ("GET /people/api/x http/1.1\r\n{h}\r\n", MALFORMED),
     ("GET /people/api/x HTTP/1.1x\r\n{h}\r\n", MALFORMED),
     ("GET /people/api/x HTTP/ 1.1\r\n{h}\r\n", MALFORMED),
-    ("GET /people/api/x HTTP/1.2\r\n{h}\r\n", Refused(505, "malformed-request")),
-    ("GET /people/api/x HTTP/0.9\r\n{h}\r\n", Refused(505, "malformed-request")),
-    ("GET /people/api/x HTTP/2.0\r\n{h}\r\n", Refused(505, "malformed-request")),
-    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Refused(505, "malformed-request")),
+    ("GET /people/api/x HTTP/1.2\r\n{h}\r\n", Rejected(505, "malformed-request")),
+    ("GET /people/api/x HTTP/0.9\r\n{h}\r\n", Rejected(505, "malformed-request")),
+    ("GET /people/api/x HTTP/2.0\r\n{h}\r\n", Rejected(505, "malformed-request")),
+    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Rejected(505, "malformed-request")),
     ("\r\n\r\n\r\nGET /people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
     ("\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}", MALFORMED),
     ("SSH-2.0-OpenSSH_9.2\r\n", MALFORMED),
@@ -79,13 +79,14 @@ const REQUESTS: &[(&str, Outcome)] = &[
     ("GET http://evil.example@people.zoho.com/api/x HTTP/1.1\r\n{h}\r\n", UNKNOWN),
     ("GET http://accounts.zoho.com/oauth/v2/token HTTP/1.1\r\n{h}\r\n", UNKNOWN),
     ("GET http://169.254.169.254/latest/meta-data HTTP/1.1\r\n{h}\r\n", UNKNOWN),
-    // By any port, because a hosts file may lead that name here by one; the call goes to the account's endpoint all the same.
+    // With any port, because a hosts file may point this name here; the call goes to the account's endpoint all the
+    // same.
     ("GET http://people.zoho.com:8443/api/x HTTP/1.1\r\n{h}\r\n", Sent(PLAIN, "")),
     ("GET file:///people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
     ("GET ftp://people.zoho.com/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
     ("GET HTTP://people.zoho.com/api/x HTTP/1.1\r\n{h}\r\n", Sent(PLAIN, "")),
     ("GET http:///people/api/x HTTP/1.1\r\n{h}\r\n", MALFORMED),
-    // The gateway's own names in absolute form (section 3.2.2), which go before Host.
+    // The gateway's own names in absolute form (section 3.2.2), which override Host.
     ("GET http://zoho-gateway:8080/people/api/x HTTP/1.1\r\n{h}\r\n", Sent(PLAIN, "")),
     ("GET http://Gateway.Example/people/api/x HTTP/1.1\r\n{h}\r\n", Sent(PLAIN, "")),
     (
@@ -191,7 +192,7 @@ const REQUESTS: &[(&str, Outcome)] = &[
     ("POST /people/api/x HTTP/1.1\r\nContent-Length: 1 1\r\n{h}\r\na", MALFORMED),
     ("POST /people/api/x HTTP/1.1\r\nContent-Length: \r\n{h}\r\n", MALFORMED),
     ("POST /people/api/x HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n{h}\r\n", MALFORMED),
-    ("POST /people/api/x HTTP/1.1\r\nContent-Length: 9999999999\r\n{h}\r\n", Refused(413, "body-too-large")),
+    ("POST /people/api/x HTTP/1.1\r\nContent-Length: 9999999999\r\n{h}\r\n", Rejected(413, "body-too-large")),
     ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n{h}\r\n0\r\n\r\n", MALFORMED),
     ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: \u{b}chunked\r\n{h}\r\n0\r\n\r\n", MALFORMED),
     ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding : chunked\r\n{h}\r\n0\r\n\r\n", MALFORMED),
@@ -202,7 +203,7 @@ const REQUESTS: &[(&str, Outcome)] = &[
     ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked, identity\r\n{h}\r\n0\r\n\r\n", MALFORMED),
     (
         "POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n{h}\r\n0\r\n\r\n",
-        Refused(501, "malformed-request"),
+        Rejected(501, "malformed-request"),
     ),
     ("POST /people/api/x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n{h}\r\n0\r\n\r\n", MALFORMED),
     ("POST /people/api/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{h}\r\n0x1\r\na\r\n0\r\n\r\n", MALFORMED),
@@ -227,15 +228,15 @@ const REQUESTS: &[(&str, Outcome)] = &[
     // === Encodings, expectations, other protocols ===
     (
         "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n{h}\r\n\u{1f}\u{8}",
-        Refused(415, "unsupported-encoding"),
+        Rejected(415, "unsupported-encoding"),
     ),
     (
         "POST /people/api/x HTTP/1.1\r\nExpect: magic\r\nContent-Length: 2\r\n{h}\r\nab",
-        Refused(417, "malformed-request"),
+        Rejected(417, "malformed-request"),
     ),
     (
         "POST /people/api/x HTTP/1.1\r\nExpect: 100-continue\r\nExpect: magic\r\nContent-Length: 2\r\n{h}\r\nab",
-        Refused(417, "malformed-request"),
+        Rejected(417, "malformed-request"),
     ),
     ("POST /people/api/x HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n{h}\r\nab", Sent(POSTED, "ab")),
     ("POST /people/api/x HTTP/1.1\r\nExpect:\r\nContent-Length: 2\r\n{h}\r\nab", Sent(POSTED, "ab")),
@@ -269,27 +270,27 @@ const REQUESTS: &[(&str, Outcome)] = &[
     ("POST /people/api/x HTTP/1.1\r\n_Method: DELETE\r\nContent-Length: 0\r\n{h}\r\n", AMBIGUOUS),
     (
         "POST /people/api/x HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-7\r\nContent-Length: 2\r\n{h}\r\na=",
-        Refused(415, "unsupported-encoding"),
+        Rejected(415, "unsupported-encoding"),
     ),
     ("GET /people/api/x?a=_method HTTP/1.1\r\n{h}\r\n", Sent("GET /api/x?a=_method HTTP/1.1", "")),
     (
         "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-16\r\nContent-Length: 13\r\n{h}\r\nerecnosList=x",
-        Refused(415, "unsupported-encoding"),
+        Rejected(415, "unsupported-encoding"),
     ),
     (
         "POST /people/api/x HTTP/1.1\r\nContent-Type: a/b\r\nContent-Type: c/d\r\nContent-Length: 1\r\n{h}\r\nx",
         MALFORMED,
     ),
-    // What the gateway is asked stays asked, whatever Connection says of it.
+    // The gateway follows its own request headers, even if Connection names them.
     (
         "PUT /people/api/x HTTP/1.1\r\nGateway-Account: nobody\r\nHost: gateway\r\nConnection: close, gateway-account\r\n\r\n",
-        Refused(404, "unknown-account"),
+        Rejected(404, "unknown-account"),
     ),
     (
         "PUT /people/api/x HTTP/1.1\r\nGateway-Dry-Run: ?9\r\nHost: gateway\r\nConnection: close, gateway-dry-run\r\n\r\n",
         AMBIGUOUS,
     ),
-    // What Connection names is not sent, so it is not judged by either.
+    // A field that Connection names is not sent, so the gateway does not check it either.
     (
         "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Length: 13\r\nHost: gateway\r\nConnection: close, content-type\r\n\r\nerecnosList=x",
         AMBIGUOUS,
@@ -302,12 +303,12 @@ const REQUESTS: &[(&str, Outcome)] = &[
 ];
 
 fn before(upstream: &Upstream) -> Setup {
-    // Many more calls than a threshold allows are made here.
+    // The test makes many more calls than a threshold allows.
     Gateway::before_upstream(upstream).route("people.other.any-call", "throttle", "off")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_hostile_request_has_the_outcome_that_is_expected_of_it() {
+async fn every_hostile_request_has_its_expected_outcome() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = before(&upstream).set("proxy.hosts", json!(["gateway.example"])).start();
     let mut seen = 0;
@@ -319,7 +320,7 @@ async fn every_hostile_request_has_the_outcome_that_is_expected_of_it() {
         let sent = upstream.received().split_off(seen);
         seen += sent.len();
         match outcome {
-            Refused(status, problem) => {
+            Rejected(status, problem) => {
                 assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
                 assert!(answer.contains(&format!(":problem:{problem}\"")), "{request:?}: {answer}");
                 assert!(
@@ -329,7 +330,7 @@ async fn every_hostile_request_has_the_outcome_that_is_expected_of_it() {
                 assert_eq!(sent.len(), 0, "{request:?}: {sent:?}");
             }
             Sent(line, body) => {
-                // An interim answer may go before.
+                // An interim answer may come first.
                 assert!(answer.contains("HTTP/1.1 200 ") || answer.contains("HTTP/1.0 200 "), "{request:?}: {answer}");
                 let [sent] = &sent[..] else { panic!("{request:?}: {sent:?}") };
                 assert_eq!((sent.line.as_str(), sent.body.as_slice()), (*line, body.as_bytes()), "{request:?}");
@@ -345,7 +346,7 @@ async fn every_hostile_request_has_the_outcome_that_is_expected_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn heads_and_bodies_are_no_larger_than_they_may_be() {
+async fn heads_and_bodies_have_a_maximum_size() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let setup = before(&upstream).set("proxy.max_header_bytes", "4KiB").set("proxy.max_headers", 16);
     let gateway = setup.set("proxy.max_body", "1KiB").start();
@@ -371,7 +372,7 @@ async fn heads_and_bodies_are_no_larger_than_they_may_be() {
     }
 }
 
-/// What follows a fault is not looked at: it may be the rest of what somebody hid.
+/// The bytes after a fault are not read: they may be a smuggled request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_ends_with_its_first_fault() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
@@ -387,7 +388,7 @@ async fn a_connection_ends_with_its_first_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_takes_too_long_is_told_and_let_go() {
+async fn slow_clients_get_408_and_are_disconnected() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let setup = before(&upstream).set("proxy.header_timeout", "200ms").set("proxy.body_timeout", "300ms");
     let gateway = setup.set("proxy.idle_timeout", "400ms").start();
@@ -406,7 +407,7 @@ async fn who_takes_too_long_is_told_and_let_go() {
     assert_eq!(upstream.received().len(), 1);
 }
 
-/// They may lead anywhere, and the access token would go along.
+/// A redirect may lead anywhere, and the access token would go along.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redirects_are_passed_on_not_followed() {
     let elsewhere = Upstream::start(|_| Reply::json(200, "{}")).await;
@@ -419,9 +420,9 @@ async fn redirects_are_passed_on_not_followed() {
     assert_eq!((upstream.received().len(), elsewhere.connections()), (1, 0));
 }
 
-/// CORS is never granted, whatever Zoho says.
+/// The gateway never grants CORS, whatever Zoho answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_web_page_is_let_read_an_answer() {
+async fn no_web_page_may_read_an_answer() {
     let cors = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Credentials: true\r\nX-Other: 1\r\n";
     let upstream = Upstream::start(move |_| Reply::with(200, cors, b"{}")).await;
     let gateway = before(&upstream).start();
@@ -430,9 +431,9 @@ async fn no_web_page_is_let_read_an_answer() {
     assert!(answer.contains("x-other: 1") && !answer.to_lowercase().contains("access-control"), "{answer}");
 }
 
-/// The admin listener too stands beside browsers.
+/// A browser may reach the admin listener too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn operators_pages_are_not_for_web_pages() {
+async fn web_pages_cannot_read_the_admin_listener() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = before(&upstream).start();
     let absolute = "GET http://evil.example/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -444,7 +445,7 @@ async fn operators_pages_are_not_for_web_pages() {
         ("Host: evil.example", 403),
         ("Host: localhost\r\nOrigin: http://evil.example", 403),
         ("Host: localhost\r\nSec-Fetch-Site: cross-site", 403),
-        // A person follows a link of a dashboard.
+        // A person follows a link in a dashboard.
         ("Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document", 200),
         ("Host: evil.example\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document", 403),
         ("Host: localhost\r\nHost: localhost", 400),
@@ -455,9 +456,9 @@ async fn operators_pages_are_not_for_web_pages() {
     }
 }
 
-/// With one place for two listeners: whoever waits in accept holds none, and who only stands there gives way.
+/// One connection for two listeners: a client that waits in accept uses none, and an idle connection is closed for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn idle_connections_give_way_when_there_is_no_place() {
+async fn idle_connections_are_closed_when_none_is_free() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let socket = tempfile::tempdir().expect("a folder");
     let unix = format!("unix:{}", socket.path().join("proxy.sock").display());
@@ -465,10 +466,10 @@ async fn idle_connections_give_way_when_there_is_no_place() {
     let gateway = setup.start();
     let mut kept = gateway.connect().await;
     kept.send(&get("/people/api/x")).await.is_zohos(200);
-    // By then it counts as idle; those that follow become so while somebody waits.
+    // By then it counts as idle; later ones become idle while a client waits.
     tokio::time::sleep(ms(1500)).await;
     for address in [gateway.address(), &unix, gateway.address()] {
-        // It is sent while the one before stands idle, and answered long before that one's time is up.
+        // It is sent while the previous connection is idle, and answered long before that connection times out.
         get("/people/api/x").send(address).await.is_zohos(200);
     }
     let silent: Vec<_> = all((0..3).map(|_| {
@@ -480,31 +481,33 @@ async fn idle_connections_give_way_when_there_is_no_place() {
     drop(silent);
 }
 
-/// Ten forms of 300 KiB where 1 MiB may be held of those that are being read: each is within its limit, and together they are not.
+/// Ten forms of 300 KiB, of which 1 MiB may be held while they are read: each is within its limit, but not all
+/// together.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_together_hold_no_more_than_they_may() {
+async fn bodies_share_a_memory_limit_while_they_are_read() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = before(&upstream).set("queue.max_waiting_bytes", "4MiB").start();
     let head = "PUT /people/api/v1/courses/1/share HTTP/1.1\r\nHost: gateway\r\nContent-Length: 400000\r\n\r\n";
     let mut reading = Vec::new();
     for _ in 0..10 {
         let mut stream = tokio::net::TcpStream::connect(gateway.address()).await.expect("it listens");
-        // What is refused breaks off while it is sent.
+        // A rejected upload breaks off while it is sent.
         let _ = stream.write_all((head.to_owned() + &"x".repeat(300 * 1024)).as_bytes()).await;
         reading.push(stream);
     }
-    let mut refused = 0;
+    let mut rejected = 0;
     for stream in &mut reading {
         let mut answer = [0; 12];
         let read = tokio::time::timeout(ms(300), stream.read_exact(&mut answer)).await;
-        refused += usize::from(read.is_ok_and(|read| read.is_ok() && &answer == b"HTTP/1.1 429"));
+        rejected += usize::from(read.is_ok_and(|read| read.is_ok() && &answer == b"HTTP/1.1 429"));
     }
-    assert!((6..=7).contains(&refused), "{refused} of ten");
+    assert!((6..=7).contains(&rejected), "{rejected} of ten");
     drop(reading);
     get("/people/api/x").send(gateway.address()).await.is_zohos(200);
 }
 
-/// Without a free file nobody can be accepted. The log says so now and then, and whoever waits is served in the end.
+/// Without a free file the gateway accepts no connection. It logs that now and then, and serves the waiting client
+/// later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_without_free_files_does_not_fill_its_log() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;

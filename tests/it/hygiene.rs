@@ -1,4 +1,4 @@
-//! Which headers cross the gateway and which end here, seen by a server that records every byte.
+//! Which headers the gateway forwards and which it removes, as seen by a server that records every byte.
 
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
@@ -43,7 +43,7 @@ const ENDS_HERE: [(&str, &str); 22] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn end_to_end_headers_cross_and_the_others_end_here() {
+async fn end_to_end_headers_are_forwarded_and_others_removed() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = Gateway::before_upstream(&upstream).start();
     let call = CROSSES.iter().chain(&ENDS_HERE).fold(put(COURSE), |call, (name, value)| call.header(name, value));
@@ -59,12 +59,12 @@ async fn end_to_end_headers_cross_and_the_others_end_here() {
     assert_eq!(received.header("authorization"), ["Zoho-oauthtoken 1000.fake.token"]);
     assert_eq!(received.header("host"), [upstream.address()]);
     assert_eq!(received.header("content-length"), [SHARE.len().to_string()]);
-    // Nothing was added but what HTTP needs.
+    // The gateway adds only what HTTP needs.
     let expected = CROSSES.len() + ["authorization", "host", "content-length"].len();
     assert_eq!(received.headers.len(), expected, "{:#?}", received.headers);
 }
 
-/// As the agents of monitoring vendors add them, in their own spelling.
+/// Headers that the agents of monitoring vendors add, in their own spelling.
 const TRACING: [&str; 34] = [
     "elastic-apm-traceparent",
     "newrelic",
@@ -103,7 +103,7 @@ const TRACING: [&str; 34] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_follows_a_request_from_service_to_service_ends_here() {
+async fn tracing_headers_are_removed() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = Gateway::before_upstream(&upstream).route("people.other.any-call", "throttle", "off").start();
     let underscored = TRACING.iter().map(|name| name.replace('-', "_"));
@@ -117,7 +117,7 @@ async fn what_follows_a_request_from_service_to_service_ends_here() {
     );
     let answer = exchange(gateway.address(), request).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    // The headers and, behind the body, the trailers.
+    // The headers and, after the body, the trailers.
     let received = upstream.only();
     let crossed: Vec<_> = names.iter().filter(|name| !received.header(name).is_empty()).collect();
     assert!(crossed.is_empty(), "{crossed:?}");
@@ -126,7 +126,7 @@ async fn what_follows_a_request_from_service_to_service_ends_here() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answers_end_to_end_headers_cross_and_the_others_end_here() {
+async fn headers_of_answers_are_forwarded_or_removed() {
     let headers = "Content-Type: text/plain; charset=x\r\nX-Anything: a  b\r\nETag: \"7\"\r\nCache-Control: private\r\n\
                    Set-Cookie: zalb=1; Path=/\r\nSet-Cookie: CSRF_TOKEN=2\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n\
                    Keep-Alive: timeout=9\r\nProxy-Authenticate: Basic\r\nProxy-Status: zoho; error=x\r\n\
@@ -178,7 +178,7 @@ async fn a_lock_is_seen_inside_a_compressed_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_of_zoho_that_is_an_error_is_zohos_own() {
+async fn an_error_answer_of_zoho_is_forwarded_unchanged() {
     for status in [400, 401, 403, 404, 422, 500, 502, 503] {
         let body = r#"{"response":{"message":"Error occurred","errors":{"code":7048,"message":"no"},"status":1}}"#;
         let upstream = Upstream::start(move |_| Reply::json(status, body)).await;
@@ -191,7 +191,7 @@ async fn an_answer_of_zoho_that_is_an_error_is_zohos_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_most_talkative_log_holds_no_secret() {
+async fn the_trace_log_holds_no_secret() {
     let zoho = Sandbox::boundless();
     let mut gateway = Gateway::before(&zoho).env("RUST_LOG", "trace").start();
     for secret in ["the-callers-own-key", "CSRF_TOKEN=", REFRESH_TOKEN, "erecnosList"] {
@@ -202,5 +202,5 @@ async fn the_most_talkative_log_holds_no_secret() {
     gateway.send(&call.form("erecnosList=[true]")).await.problem(400, "invalid-payload");
     zoho.pull("revoke-access-tokens").await;
     gateway.send(&put(COURSE).form(SHARE)).await.is_zohos(200);
-    // Drop looks for these, for the account's own and for the access tokens.
+    // Drop looks for these, the account's own secrets, and the access tokens.
 }

@@ -1,5 +1,5 @@
-//! Callers who show a token of an issuer that is believed (RFC 7519): what is taken, what is refused, and where its keys
-//! come from.
+//! Callers with a token (JWT, RFC 7519) of a configured issuer: which tokens are accepted and which are rejected, and
+//! where the keys come from.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ const ISSUER: &str = "https://kubernetes.default.svc";
 const SUBJECT: &str = "system:serviceaccount:hr:payroll";
 const CHALLENGE: &str = "Bearer realm=\"zoho-gateway\", error=\"invalid_token\"";
 
-/// A key that signs by ES256, under a name.
+/// A key that signs with ES256, and its id.
 struct Signer {
     id: String,
     pair: KeyPair,
@@ -37,14 +37,14 @@ impl Signer {
         self.sign_as(&self.id, claims)
     }
 
-    /// Signs in the name of another key.
+    /// Signs with the id of another key.
     fn sign_as(&self, id: &str, claims: &Value) -> String {
         let header = Header { kid: Some(id.to_owned()), ..Header::new(Algorithm::ES256) };
         encode(&header, claims, &self.key()).expect("a token")
     }
 }
 
-/// What an issuer publishes.
+/// The key set that an issuer publishes.
 fn jwks(signers: &[&Signer]) -> String {
     let key = |signer: &&Signer| {
         let mut jwk = Jwk::from_encoding_key(&signer.key(), Algorithm::ES256).expect("a public key");
@@ -54,7 +54,7 @@ fn jwks(signers: &[&Signer]) -> String {
     json!({ "keys": signers.iter().map(key).collect::<Vec<_>>() }).to_string()
 }
 
-/// As Kubernetes fills the token of a service account.
+/// The claims of a Kubernetes service account's token.
 fn claims() -> Value {
     let now = get_current_timestamp();
     json!({ "iss": ISSUER, "sub": SUBJECT, "aud": ["zoho-gateway"], "iat": now, "nbf": now, "exp": now + 600,
@@ -71,7 +71,7 @@ fn showing(token: &str) -> Call {
     get(COURSE).header("authorization", &format!("Bearer {token}"))
 }
 
-/// An issuer that answers as it is told, at first with these keys.
+/// An issuer that answers as the test says, at first with these keys.
 struct Issuer {
     server: Upstream,
     reply: Arc<Mutex<Reply>>,
@@ -102,8 +102,8 @@ impl Issuer {
     }
 }
 
-/// One caller with tokens, one with a key that is its name; the keys of the issuer are still to be placed.
-fn believing(zoho: &Sandbox) -> Setup {
+/// One caller with tokens, and one whose key is its name; the URL of the issuer's keys is still missing.
+fn trusting(zoho: &Sandbox) -> Setup {
     Gateway::before(zoho)
         .set("issuers.cluster.issuer", ISSUER)
         .set("issuers.cluster.audience", "zoho-gateway")
@@ -121,20 +121,20 @@ fn at(setup: Setup, issuer: &Issuer) -> Setup {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_good_token_is_served_and_stays_here() {
+async fn a_good_token_is_accepted_and_not_forwarded() {
     let zoho = Sandbox::boundless();
     let signer = Signer::new("one");
     let issuer = Issuer::publishing(&[&signer]).await;
-    let mut gateway = at(believing(&zoho), &issuer).start();
+    let mut gateway = at(trusting(&zoho), &issuer).start();
     let token = signer.sign(&claims());
     gateway.must_not_print(&token);
     for _ in 0..3 {
         gateway.send(&showing(&token)).await.is_zohos(200);
     }
-    // What the caller may not do, its token does not change.
+    // A token does not extend what its caller may do.
     let share = Call::new("GET", crate::support::CALENDAR).header("authorization", &format!("Bearer {token}"));
     gateway.send(&share).await.problem(403, "caller-forbidden");
-    // Keys are keys beside it.
+    // Keys stay valid next to tokens.
     gateway.send(&showing("one")).await.is_zohos(200);
     assert_eq!(issuer.fetches(), 1);
     assert!(issuer.server.only().line.starts_with("GET /openid/v1/jwks "), "{:?}", issuer.server.only());
@@ -149,11 +149,11 @@ async fn a_good_token_is_served_and_stays_here() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_token_is_refused_and_reaches_nobody() {
+async fn a_bad_token_is_rejected_and_never_forwarded() {
     let zoho = Sandbox::boundless();
-    let (signer, stranger) = (Signer::new("one"), Signer::new("one"));
+    let (signer, impostor) = (Signer::new("one"), Signer::new("one"));
     let issuer = Issuer::publishing(&[&signer]).await;
-    let mut gateway = at(believing(&zoho), &issuer).start();
+    let mut gateway = at(trusting(&zoho), &issuer).start();
     let now = get_current_timestamp();
     let good = signer.sign(&claims());
     let [head, payload, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
@@ -176,7 +176,7 @@ async fn a_bad_token_is_refused_and_reaches_nobody() {
         (other.clone(), "a subject that belongs to no caller"),
         (format!("{head}.{other_payload}.{signature}"), "a bad signature"),
         (format!("{head}.{payload}.{}", "A".repeat(86)), "a bad signature"),
-        (stranger.sign(&claims()), "a bad signature"),
+        (impostor.sign(&claims()), "a bad signature"),
         (signer.sign(&with("padding", "x".repeat(8 * 1024))), "too long"),
     ] {
         gateway.must_not_print(&token);
@@ -186,7 +186,7 @@ async fn a_bad_token_is_refused_and_reaches_nobody() {
         assert_eq!(answer.header("www-authenticate"), Some(CHALLENGE), "{expected}");
         assert!(!answer.text().contains(&token), "{expected}");
     }
-    // What is no token is a key, and nobody's.
+    // A value that is not a token is taken as a key, here an unknown one.
     let answer = gateway.send(&showing("two")).await;
     answer.problem(401, "caller-unauthenticated");
     assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"zoho-gateway\""));
@@ -195,11 +195,11 @@ async fn a_bad_token_is_refused_and_reaches_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_key_is_asked_for_once_and_at_once() {
+async fn an_unknown_key_is_fetched_once_and_at_once() {
     let zoho = Sandbox::boundless();
     let (old, new) = (Signer::new("old"), Signer::new("new"));
     let issuer = Issuer::publishing(&[&old]).await;
-    let gateway = at(believing(&zoho), &issuer).start();
+    let gateway = at(trusting(&zoho), &issuer).start();
     gateway.send(&showing(&old.sign(&claims()))).await.is_zohos(200);
     issuer.publishes(&[&old, &new]);
     let calls = (0..10).map(|_| showing(&new.sign(&claims())).sending(gateway.address()));
@@ -211,13 +211,13 @@ async fn a_new_key_is_asked_for_once_and_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn made_up_keys_make_one_fetch() {
+async fn invented_key_ids_cause_one_fetch() {
     let zoho = Sandbox::boundless();
     let signer = Signer::new("one");
     let issuer = Issuer::publishing(&[&signer]).await;
-    let gateway = at(believing(&zoho), &issuer).start();
+    let gateway = at(trusting(&zoho), &issuer).start();
     gateway.send(&showing(&signer.sign(&claims()))).await.is_zohos(200);
-    // Slow enough that the flood meets the fetch, and goes on behind it.
+    // The fetch is slow, so that the flood begins before it ends and goes on after it.
     issuer.answers(Reply::json(200, &jwks(&[&signer])).after(ms(300)));
     for _ in 0..2 {
         let calls = (0..100)
@@ -228,19 +228,19 @@ async fn made_up_keys_make_one_fetch() {
         }
     }
     assert_eq!((issuer.fetches(), zoho.requests().await.len()), (2, 1));
-    // Nor does a token fetch that is of no use whatever its key.
+    // A token that is invalid whatever its key causes no fetch.
     gateway.send(&showing(&signer.sign_as("other", &with("exp", 0)))).await.problem(401, "caller-unauthenticated");
     assert_eq!(issuer.fetches(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_waits_for_an_issuer_that_was_never_heard_and_is_not_called_bad() {
+async fn a_token_of_an_unreachable_issuer_is_not_called_invalid() {
     let zoho = Sandbox::boundless();
     let signer = Signer::new("one");
     let call = showing(&signer.sign(&claims()));
-    let refused = async |reply| {
+    let failing = async |reply| {
         let issuer = Issuer::answering(reply).await;
-        let mut gateway = at(believing(&zoho), &issuer).start();
+        let mut gateway = at(trusting(&zoho), &issuer).start();
         gateway.must_not_print(&signer.sign(&claims()));
         let body = gateway.send(&call).await.problem(503, "issuer-unavailable");
         assert!(body["detail"].to_string().contains("issuers.cluster"), "{body}");
@@ -254,15 +254,15 @@ async fn a_token_waits_for_an_issuer_that_was_never_heard_and_is_not_called_bad(
         Reply::json(200, r#"{"keys":[]}"#),
         Reply::json(200, &" ".repeat(300 * 1024)),
     ] {
-        refused(reply).await;
+        failing(reply).await;
     }
-    let (issuer, gateway) = refused(Reply::Close).await;
-    // Everybody else is served, and the gateway is ready.
+    let (issuer, gateway) = failing(Reply::Close).await;
+    // Other callers are served, and the gateway is ready.
     gateway.send(&showing("one")).await.is_zohos(200);
     let ready = gateway.admin("/readyz").await;
     assert_eq!(ready.status, 200);
     assert!(!ready.json()["checks"]["issuer cluster"].to_string().contains("ok"), "{ready:?}");
-    // What is wrong with a token on its face is told all the same.
+    // A token with an obvious fault is rejected as such.
     gateway.send(&showing(&signer.sign(&with("exp", 0)))).await.problem(401, "caller-unauthenticated");
 
     issuer.publishes(&[&signer]);
@@ -275,7 +275,7 @@ async fn the_first_call_waits_for_the_first_keys() {
     let zoho = Sandbox::boundless();
     let signer = Signer::new("one");
     let issuer = Issuer::answering(Reply::json(200, &jwks(&[&signer])).after(ms(700))).await;
-    let gateway = at(believing(&zoho), &issuer).start();
+    let gateway = at(trusting(&zoho), &issuer).start();
     let calls = (0..20).map(|_| showing(&signer.sign(&claims())).sending(gateway.address()));
     for answer in all(calls).await {
         answer.is_zohos(200);
@@ -284,11 +284,11 @@ async fn the_first_call_waits_for_the_first_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_serve_on_when_they_cannot_be_refreshed_and_end_when_they_are_withdrawn() {
+async fn keys_stay_valid_without_refresh_and_end_when_withdrawn() {
     let zoho = Sandbox::boundless();
     let (signer, other) = (Signer::new("one"), Signer::new("other"));
     let issuer = Issuer::publishing(&[&signer]).await;
-    let gateway = at(believing(&zoho), &issuer).set("issuers.cluster.refresh", "1s").start();
+    let gateway = at(trusting(&zoho), &issuer).set("issuers.cluster.refresh", "1s").start();
     let call = showing(&signer.sign(&claims()));
     gateway.send(&call).await.is_zohos(200);
     issuer.answers(Reply::json(500, "{}"));
@@ -296,8 +296,8 @@ async fn keys_serve_on_when_they_cannot_be_refreshed_and_end_when_they_are_withd
     issuer.server.until_received(before + 2).await;
     gateway.send(&call).await.is_zohos(200);
     gateway.process().logs("could not fetch an issuer's keys");
-    let standing = gateway.admin("/readyz").await.json()["checks"]["issuer cluster"].to_string();
-    assert!(standing.contains("status 500"), "{standing}");
+    let check = gateway.admin("/readyz").await.json()["checks"]["issuer cluster"].to_string();
+    assert!(check.contains("status 500"), "{check}");
 
     issuer.publishes(&[&other]);
     let before = issuer.fetches();
@@ -313,10 +313,10 @@ async fn keys_serve_on_when_they_cannot_be_refreshed_and_end_when_they_are_withd
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_in_a_file_are_followed() {
+async fn a_file_of_keys_is_watched() {
     let zoho = Sandbox::boundless();
     let (old, new) = (Signer::new("old"), Signer::new("new"));
-    let setup = believing(&zoho).set("issuers.cluster.jwks_file", "jwks.json");
+    let setup = trusting(&zoho).set("issuers.cluster.jwks_file", "jwks.json");
     let write = |text: &str| {
         fs::write(setup.path("jwks.new"), text).expect("written");
         fs::rename(setup.path("jwks.new"), setup.path("jwks.json")).expect("in place");
@@ -335,12 +335,12 @@ async fn keys_in_a_file_are_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_issuer_under_an_authority_of_its_own_is_believed_with_it_alone() {
+async fn an_issuer_with_its_own_authority_is_trusted_only_with_it() {
     let zoho = Sandbox::boundless();
     let signer = Signer::new("one");
     let issuer = Issuer::publishing(&[&signer]).await;
     let front = Terminator::before(issuer.server.address()).await;
-    let setup = believing(&zoho).set("issuers.cluster.jwks_url", format!("{}/jwks", front.url()));
+    let setup = trusting(&zoho).set("issuers.cluster.jwks_url", format!("{}/jwks", front.url()));
     front.write_authority(&setup.path("ca.pem"));
     let call = showing(&signer.sign(&claims()));
     let gateway = setup.clone().set("issuers.cluster.ca_file", "ca.pem").start();

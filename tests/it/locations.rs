@@ -1,4 +1,4 @@
-//! Zoho's redirects lead back through the gateway, in the form in which the caller called.
+//! Redirects of Zoho lead back through the gateway, in the form that the caller used.
 
 use crate::support::{Call, Gateway, Reply, Upstream, curl, get};
 
@@ -13,7 +13,7 @@ async fn redirecting(status: u16, from: &'static str, location: impl Into<String
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_follows_comes_back_with_a_token() {
+async fn a_client_that_follows_a_redirect_has_a_token_again() {
     for location in [
         "https://people.zoho.com/api/v1/there?a=%5B1%5D",
         "http://people.zoho.com/api/v1/there?a=%5B1%5D",
@@ -27,7 +27,7 @@ async fn a_client_that_follows_comes_back_with_a_token() {
             let gateway = Gateway::before_upstream(&upstream).start();
             let url = format!("{}/people/api/v1/here", gateway.url());
             assert_eq!(curl(&["--location", &url]), r#"{"arrived":true}"#, "{status} {location}");
-            // As the client of a forward proxy.
+            // A client that uses the gateway as a forward proxy.
             let proxied = curl(&["--location", "--proxy", &gateway.url(), "http://people.zoho.com/api/v1/here"]);
             assert_eq!(proxied, r#"{"arrived":true}"#, "{status} {location}");
             let received = upstream.received();
@@ -41,14 +41,14 @@ async fn a_client_that_follows_comes_back_with_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_location_is_in_the_callers_own_form() {
+async fn the_location_has_the_callers_own_form() {
     let calendar = Upstream::start(|_| Reply::json(200, "{}")).await;
     for (location, by_path, by_host) in [
         ("https://people.zoho.com/api/y", "/people/api/y", "/api/y"),
         ("/people/api/y", "/people/people/api/y", "/people/api/y"),
         ("https://calendar.zoho.com/y", "/calendar/y", "//calendar.zoho.com/y"),
         (&format!("{}/y", calendar.url()), "/calendar/y", "//calendar.zoho.com/y"),
-        // Not the account's.
+        // Not the account's servers.
         ("https://accounts.zoho.com/signin", "https://accounts.zoho.com/signin", "https://accounts.zoho.com/signin"),
         ("https://example.com/people/api", "https://example.com/people/api", "https://example.com/people/api"),
         ("mailto:x@example.com", "mailto:x@example.com", "mailto:x@example.com"),
@@ -65,7 +65,7 @@ async fn the_location_is_in_the_callers_own_form() {
     }
 }
 
-/// What is kept is as Zoho wrote it; each caller gets its own form of it.
+/// The cache keeps Zoho's form; each caller gets its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_of_one_cached_answer_get_their_own_forms() {
     let route = "people.lms.get-shared-users";

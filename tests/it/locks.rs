@@ -1,4 +1,4 @@
-//! Zoho locks an API: nothing is sent until the lock ends, in whatever shape Zoho tells it.
+//! Zoho locks an API: nothing is sent until the lock ends, in whatever form Zoho reports it.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::support::{CALENDAR, COURSE, Call, Gateway, Reply, SHARE, SHARE_DATA, 
 const PEOPLE_API: &str = "PUT /api/v1/courses/{id}/share";
 const CALENDAR_API: &str = "PUT /api/v1/calendars/{uid}/share";
 
-/// One caller meets the lock; it and those who come meanwhile are served when it ends, without a second knock.
+/// One caller hits the lock; it and later callers are served when it ends, without another call during the lock.
 async fn waits_for_the_lock_to_end(lock_answer: &str, call: Call, route: &str, api: &str) {
     let zoho = Sandbox::start(&["--requests", "100000", "--lock-answer", lock_answer]);
     let gateway = Gateway::before(&zoho).route(route, "lock", "2s").start();
@@ -19,8 +19,8 @@ async fn waits_for_the_lock_to_end(lock_answer: &str, call: Call, route: &str, a
     gateway.until_waiting(1).await;
     assert_eq!(zoho.tally(api).await.arrivals_during_lock, 1);
 
-    let hasty = gateway.send(&call.clone().header("prefer", "wait=0")).await;
-    let body = hasty.problem_of(429, "threshold-locked", route);
+    let unwaiting = gateway.send(&call.clone().header("prefer", "wait=0")).await;
+    let body = unwaiting.problem_of(429, "threshold-locked", route);
     assert!([1, 2].map(Some).contains(&body["retry_after"].as_u64()), "{body}");
     let later = tokio::spawn(call.sending(gateway.address()));
     gateway.until_waiting(2).await;
@@ -37,22 +37,22 @@ async fn people(lock_answer: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_told_by_status_429_is_waited_for() {
+async fn a_lock_with_status_429_is_waited_for() {
     people("429").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_told_by_status_400_is_waited_for() {
+async fn a_lock_with_status_400_is_waited_for() {
     people("400").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_told_by_status_200_is_waited_for() {
+async fn a_lock_with_status_200_is_waited_for() {
     people("200").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_told_by_status_200_in_an_array_is_waited_for() {
+async fn a_lock_with_status_200_in_an_array_is_waited_for() {
     people("200-array").await;
 }
 
@@ -63,20 +63,20 @@ async fn calendars_lock_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_that_does_not_wait_hears_of_the_lock_it_met() {
+async fn a_caller_that_does_not_wait_gets_the_lock_it_hit() {
     let zoho = Sandbox::start(&["--requests", "100000", "--lock-answer", "200"]);
     let gateway = Gateway::before(&zoho).start();
     zoho.lock(PEOPLE_API, 300.0).await;
     let answer = gateway.send(&put(COURSE).form(SHARE).header("prefer", "wait=0")).await;
     let body = answer.problem_of(429, "threshold-locked", "people.lms.share-course");
     assert_eq!(body["retry_after"], 300, "the lock of the page: {body}");
-    // From now on without asking Zoho.
+    // From now on without a call to Zoho.
     gateway.send(&put(COURSE).form(SHARE)).await.problem(429, "threshold-locked");
     assert_eq!(zoho.tally(PEOPLE_API).await.arrivals, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_already_and_cannot_wait_that_long_hears_at_once() {
+async fn a_waiting_caller_that_cannot_outlast_a_lock_is_rejected() {
     let gate = Arc::new(Notify::new());
     let closed = Arc::clone(&gate);
     let locked = r#"{"response":{"message":"Error occurred","errors":{"code":7209,"message":"blocked"},"status":1}}"#;
@@ -100,12 +100,12 @@ async fn who_waits_already_and_cannot_wait_that_long_hears_at_once() {
     gate.notify_one();
     next.await.expect("no panic").problem_of(429, "threshold-locked", route);
     behind.await.expect("no panic").problem_of(429, "threshold-locked", route);
-    assert!(clock::now() - opened < ms(10_000), "nobody sat out their wait");
-    assert_eq!(upstream.received().len(), 2, "only one of them met the lock");
+    assert!(clock::now() - opened < ms(10_000), "no caller waited to the end");
+    assert_eq!(upstream.received().len(), 2, "only one of them hit the lock");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_of_one_api_is_no_lock_of_another() {
+async fn a_lock_of_one_api_does_not_lock_another() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     zoho.lock(PEOPLE_API, 300.0).await;
@@ -114,9 +114,9 @@ async fn a_lock_of_one_api_is_no_lock_of_another() {
     gateway.send(&put(&format!("{CALENDAR}{SHARE_DATA}"))).await.is_zohos(200);
 }
 
-/// The status alone is a sign: no later call may find the lock out for itself.
+/// The status alone means a lock, so no later call is sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_429_is_a_lock_whatever_becomes_of_its_body() {
+async fn a_429_is_a_lock_even_without_its_body() {
     let cut = b"HTTP/1.1 429 X\r\nRetry-After: 300\r\nContent-Length: 100\r\n\r\n{";
     let upstream = Upstream::start(|_| Reply::Last(cut.to_vec())).await;
     let gateway = Gateway::before_upstream(&upstream).start();
@@ -126,15 +126,15 @@ async fn a_429_is_a_lock_whatever_becomes_of_its_body() {
     assert_eq!(upstream.received().len(), 1);
 }
 
-/// A caller cannot have such an answer, but the lock that it tells of is there.
+/// The caller cannot get such an answer, but the lock in it counts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_told_by_an_answer_that_is_none_is_kept() {
-    let told = r#"{"response":{"errors":{"code":7209,"message":"x"},"status":1}}"#;
-    let size = told.len();
+async fn a_lock_in_a_broken_answer_counts() {
+    let lock = r#"{"response":{"errors":{"code":7209,"message":"x"},"status":1}}"#;
+    let size = lock.len();
     for rest in [
-        format!("Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{told}\r\n"),
-        format!("Content-Length: {}\r\n\r\n{told}", size + 10),
-        format!("Transfer-Encoding: identity\r\n\r\n{told}"),
+        format!("Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{lock}\r\n"),
+        format!("Content-Length: {}\r\n\r\n{lock}", size + 10),
+        format!("Transfer-Encoding: identity\r\n\r\n{lock}"),
     ] {
         let bytes = format!("HTTP/1.1 200 OK\r\n{rest}").into_bytes();
         let upstream = Upstream::start(move |_| Reply::Last(bytes.clone())).await;
@@ -145,9 +145,10 @@ async fn a_lock_told_by_an_answer_that_is_none_is_kept() {
     }
 }
 
-/// Answers of 2xx to a write that was executed. What is taken for a lock is sent again, and the data is there twice.
+/// Answers of 2xx to a write that was executed. If the gateway takes one for a lock, it sends the write again, and the
+/// data is there twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_with_the_code_of_a_lock_reaches_its_caller_and_is_written_once() {
+async fn a_record_with_the_code_of_a_lock_is_written_once() {
     let padding = "x".repeat(3000);
     for record in [
         r#"[{"code":"7209","name":"Ada"}]"#,
@@ -175,9 +176,9 @@ async fn a_record_with_the_code_of_a_lock_reaches_its_caller_and_is_written_once
     }
 }
 
-/// The same codes in the shape of an error are a lock, whatever the status.
+/// The same codes in an error answer are a lock, whatever the status.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_is_met_once_in_each_shape() {
+async fn each_form_of_a_lock_is_hit_once() {
     for lock in [
         r#"{"response":{"message":"x","errors":{"code":7209,"message":"API access blocked"},"status":1}}"#,
         r#"{"response":{"message":"x","errors":[{"code":"7209","message":"x"}],"status":1}}"#,

@@ -1,4 +1,4 @@
-//! Getting in and out: `login`, `logout`, and what `check --online` says of a login's scopes.
+//! `login`, `logout`, and what `check --online` reports about a login's scopes.
 
 use std::{
     fs,
@@ -13,11 +13,11 @@ use crate::support::{
 /// A login that waits for its browser.
 struct Login {
     process: Process,
-    /// The address that it asks to be opened.
+    /// The URL that the browser opens.
     url: String,
 }
 
-/// A redirect, as the browser is about to follow it.
+/// A redirect that the browser is about to follow.
 #[derive(Debug, Clone)]
 struct Redirect(String);
 
@@ -31,19 +31,19 @@ impl Login {
         Self { process, url }
     }
 
-    /// Opens the address, and consents.
+    /// Opens the URL, and consents.
     async fn consent(&self) -> Redirect {
         let answer = open(&self.url).await;
         assert_eq!(answer.status, 302, "{answer:?}");
         Redirect(answer.header("location").expect("a redirect").to_owned())
     }
 
-    /// A parameter of the address.
+    /// A parameter of the URL.
     fn asked(&self, name: &str) -> String {
         parameter(&self.url, name)
     }
 
-    /// Holds its end to what is always promised.
+    /// Checks what every ended login promises.
     #[track_caller]
     fn ended(mut self, code: i32) -> String {
         assert_eq!(self.process.wait(), Some(code), "{}", self.process.printed());
@@ -56,7 +56,7 @@ impl Login {
 }
 
 impl Redirect {
-    /// The same with another value of a parameter.
+    /// The same redirect with another value of a parameter.
     fn with(&self, name: &str, value: &str) -> Self {
         let old = format!("{name}={}", self.encoded(name));
         Self(self.0.replace(&old, &format!("{name}={}", encode(value))))
@@ -109,7 +109,7 @@ fn encode(text: &str) -> String {
     text.replace('%', "%25").replace(':', "%3A").replace('/', "%2F")
 }
 
-/// A configuration whose refresh token is to stand in a file.
+/// A configuration with the refresh token in a file.
 fn with_file(zoho: &Sandbox) -> Setup {
     let setup = Gateway::before(zoho).without("accounts.main.refresh_token");
     setup.set("accounts.main.refresh_token.file", "./refresh-token")
@@ -132,7 +132,7 @@ async fn self_client_code(zoho: &Sandbox, scope: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_login_brings_the_token_into_its_file() {
+async fn a_login_writes_the_token_to_its_file() {
     let zoho = Sandbox::boundless();
     let setup = with_file(&zoho);
     let file = setup.path("refresh-token");
@@ -150,7 +150,7 @@ async fn a_login_brings_the_token_into_its_file() {
     assert_eq!(login.asked("state").len(), 64);
 
     let redirect = login.consent().await;
-    assert_eq!(fs::metadata(&file).expect("a file").len(), 73, "the old one stands until the new one is there");
+    assert_eq!(fs::metadata(&file).expect("a file").len(), 73, "the old one stays until the new one is there");
     let page = redirect.follow().await;
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     assert!(page.text().contains("The account main is logged in"), "{}", page.text());
@@ -172,7 +172,7 @@ async fn a_login_brings_the_token_into_its_file() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stranger_does_not_end_the_waiting() {
+async fn a_foreign_redirect_does_not_end_the_login() {
     let zoho = Sandbox::boundless();
     let setup = with_file(&zoho);
     let login = Login::start(&setup, &[]);
@@ -196,12 +196,12 @@ async fn a_stranger_does_not_end_the_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_who_refuses_is_told() {
+async fn a_denied_consent_is_reported() {
     let zoho = Sandbox::boundless();
     let setup = with_file(&zoho);
     let login = Login::start(&setup, &[]);
-    let refused = Redirect(login.consent().await.0.replace("code=", "error=access_denied&nothing="));
-    let page = refused.follow().await;
+    let rejected = Redirect(login.consent().await.0.replace("code=", "error=access_denied&nothing="));
+    let page = rejected.follow().await;
     assert!(page.status == 400 && page.text().contains("access_denied"), "{page:?}");
     let printed = login.ended(1);
     assert!(printed.contains("Zoho says access_denied"), "{printed}");
@@ -226,7 +226,7 @@ async fn no_secret_goes_to_a_foreign_accounts_server() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_data_centre_is_told() {
+async fn another_data_centre_is_reported() {
     let zoho = Sandbox::boundless();
     let setup = with_file(&zoho);
     let login = Login::start(&setup, &[]);
@@ -236,7 +236,7 @@ async fn another_data_centre_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_zoho_refuses_is_told_in_the_browser_too() {
+async fn the_browser_shows_what_zoho_rejected() {
     let zoho = Sandbox::boundless();
     let setup = with_file(&zoho).set("accounts.main.client_secret", "another");
     let login = Login::start(&setup, &[]);
@@ -246,7 +246,7 @@ async fn what_zoho_refuses_is_told_in_the_browser_too() {
     assert!(printed.contains("client_secret is wrong"), "{printed}");
     assert!(!setup.path("refresh-token").exists());
 
-    // A client that is granted access tokens only.
+    // A client that gets access tokens only.
     let login = Login::start(&with_file(&zoho), &[]);
     let online = login.url.replace("access_type=offline", "access_type=online");
     let redirect = Redirect(open(&online).await.header("location").expect("a redirect").to_owned());
@@ -263,9 +263,9 @@ async fn a_self_clients_code_needs_no_browser() {
     let token = kept(&setup);
     assert!(token.starts_with("1000.sandbox.") && ended.stdout.is_empty(), "{ended:?}");
     assert!(!ended.stderr.contains(&token) && !ended.stderr.contains(&code), "{ended:?}");
-    // What the console was not asked for is told at once.
-    let told = "ZohoCalendar.calendar.UPDATE is missing for calendar.calendars.update-calendar, calendar.calendars.share-calendar";
-    assert!(ended.stderr.contains(told), "{ended:?}");
+    // Scopes that the console was not asked for are reported at once.
+    let warning = "ZohoCalendar.calendar.UPDATE is missing for calendar.calendars.update-calendar, calendar.calendars.share-calendar";
+    assert!(ended.stderr.contains(warning), "{ended:?}");
 
     let again = command("login", &setup, &["--account", "main", "--code", &code]).with_code(1);
     assert!(again.stderr.contains("invalid_code") && again.stderr.contains("make a new one"), "{again:?}");
@@ -278,7 +278,7 @@ async fn a_self_clients_code_needs_no_browser() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_is_printed_once_when_asked_for() {
+async fn a_token_is_printed_once_on_request() {
     let zoho = Sandbox::boundless();
     let variable = Gateway::before(&zoho)
         .without("accounts.main.refresh_token")
@@ -293,25 +293,28 @@ async fn a_token_is_printed_once_when_asked_for() {
 }
 
 #[test]
-fn what_cannot_end_well_does_not_begin() {
+fn a_login_that_cannot_succeed_does_not_start() {
     let zoho = Sandbox::boundless();
-    let told = command("login", &Gateway::before(&zoho), &["--account", "main"]).with_code(2).stderr;
-    assert!(told.contains("--print") && told.contains("file = \"PATH\"") && !told.contains("http"), "{told}");
+    let message = command("login", &Gateway::before(&zoho), &["--account", "main"]).with_code(2).stderr;
+    assert!(
+        message.contains("--print") && message.contains("file = \"PATH\"") && !message.contains("http"),
+        "{message}"
+    );
     for name in ["login", "logout"] {
-        let told = command(name, &with_file(&zoho), &["--account", "berlin"]).with_code(2).stderr;
-        assert!(told.contains("no account \"berlin\"") && told.contains("main"), "{told}");
+        let message = command(name, &with_file(&zoho), &["--account", "berlin"]).with_code(2).stderr;
+        assert!(message.contains("no account \"berlin\"") && message.contains("main"), "{message}");
     }
     let nowhere = with_file(&zoho).set("accounts.main.refresh_token.file", "./nowhere/refresh-token");
-    let told = command("login", &nowhere, &["--account", "main"]).with_code(1).stderr;
-    assert!(told.contains("nowhere/refresh-token") && !told.contains("http"), "{told}");
+    let message = command("login", &nowhere, &["--account", "main"]).with_code(1).stderr;
+    assert!(message.contains("nowhere/refresh-token") && !message.contains("http"), "{message}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("it is bound").port().to_string();
-    let told =
+    let message =
         command("login", &with_file(&zoho), &["--account", "main", "--redirect-port", &port]).with_code(1).stderr;
-    assert!(told.contains(&format!("127.0.0.1:{port}")) && told.contains("--redirect-port"), "{told}");
+    assert!(message.contains(&format!("127.0.0.1:{port}")) && message.contains("--redirect-port"), "{message}");
     command("login", &with_file(&zoho), &["--account", "main", "--redirect-port", "1", "--code", "x"]).with_code(2);
-    let told = command("login", &with_file(&zoho), &["--account", "main", "--code", "-"]).with_code(2).stderr;
-    assert!(told.contains("there is no code"), "{told}");
+    let message = command("login", &with_file(&zoho), &["--account", "main", "--code", "-"]).with_code(2).stderr;
+    assert!(message.contains("there is no code"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -333,8 +336,8 @@ async fn a_logout_revokes_the_token() {
     let again = Process::run(&arguments, &[]).with_code(2);
     assert!(again.stderr.contains("no refresh token to revoke"), "{again:?}");
     fs::write(&file, "1000.elsewhere").expect("written");
-    let refused = Process::run(&arguments, &[]).with_code(1);
-    assert!(refused.stderr.contains("invalid_code") && file.exists(), "{refused:?}");
+    let rejected = Process::run(&arguments, &[]).with_code(1);
+    assert!(rejected.stderr.contains("invalid_code") && file.exists(), "{rejected:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -367,40 +370,41 @@ async fn check_online_says_when_scopes_are_unknown() {
     assert!(ended.stdout.contains("granted an access token and does not say for what"), "{ended:?}");
 }
 
-/// A login that is meant for some of two products' calls should not hold the keys to all of them.
+/// A login for some calls of two products should not have access to all of them.
 #[test]
-fn less_can_be_asked_for() {
+fn a_login_may_ask_for_fewer_scopes() {
     let zoho = Sandbox::boundless();
     let scopes = "ZOHOPEOPLE.training.READ,ZohoCalendar.calendar.ALL";
     let login = Login::start(&with_file(&zoho), &["--scopes", scopes]);
     assert_eq!(login.asked("scope"), scopes);
     for wrong in ["training", "ZOHOPEOPLE.training.", "ZOHOPEOPLE.training.ALL,", "A.b.C&d=e"] {
-        let told = command("login", &with_file(&zoho), &["--account", "main", "--scopes", wrong]).with_code(2).stderr;
-        assert!(told.contains("expected scopes such as ZOHOPEOPLE.training.ALL"), "{told}");
+        let message =
+            command("login", &with_file(&zoho), &["--account", "main", "--scopes", wrong]).with_code(2).stderr;
+        assert!(message.contains("expected scopes such as ZOHOPEOPLE.training.ALL"), "{message}");
     }
 }
 
-/// A narrower login is meant, and fifty lines at every check hid what was not.
+/// The scopes of a narrow login are a choice; fifty lines at every check hid the real problems.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_scopes_are_counted_in_one_line() {
     let zoho = Sandbox::boundless();
     for (scopes, lines) in [("ZOHOPEOPLE.training.READ,ZohoCalendar.calendar.ALL", 1), ("ZOHOPEOPLE.training.ALL", 1)] {
         let setup = with_file(&zoho);
         let code = self_client_code(&zoho, scopes).await;
-        let told = command("login", &setup, &["--account", "main", "--code", &code]).with_code(0).stderr;
-        assert_eq!(told.lines().filter(|line| line.contains("lacks")).count(), lines, "{told}");
-        assert!(told.lines().count() <= 2, "{told}");
-        let told = command("check", &setup, &["--online"]).with_code(0).stderr;
-        assert_eq!(told.lines().count(), lines, "{told}");
-        assert!(told.contains(" of 449 calls need a scope") && told.contains("--missing-scopes"), "{told}");
+        let message = command("login", &setup, &["--account", "main", "--code", &code]).with_code(0).stderr;
+        assert_eq!(message.lines().filter(|line| line.contains("lacks")).count(), lines, "{message}");
+        assert!(message.lines().count() <= 2, "{message}");
+        let message = command("check", &setup, &["--online"]).with_code(0).stderr;
+        assert_eq!(message.lines().count(), lines, "{message}");
+        assert!(message.contains(" of 449 calls need a scope") && message.contains("--missing-scopes"), "{message}");
     }
-    // Nothing is missing for those calls that somebody may make.
+    // Nothing is missing for the calls that some caller may make.
     let setup = only_lms(with_file(&zoho), false);
     let code = self_client_code(&zoho, "ZOHOPEOPLE.training.ALL").await;
     command("login", &setup, &["--account", "main", "--code", &code]).with_code(0);
     assert_eq!(command("check", &setup, &["--online"]).with_code(0).stderr, "");
-    let told = command("check", &with_file(&zoho), &["--missing-scopes"]).with_code(2).stderr;
-    assert!(told.contains("--online"), "{told}");
+    let message = command("check", &with_file(&zoho), &["--missing-scopes"]).with_code(2).stderr;
+    assert!(message.contains("--online"), "{message}");
 }
 
 /// A configuration with one caller, who may use the calls of LMS.
@@ -412,9 +416,9 @@ fn only_lms(setup: Setup, read_only: bool) -> Setup {
         .set("callers.payroll.read_only", read_only)
 }
 
-/// Scopes for writes that nobody may make are rights without a use.
+/// A login needs no scopes for writes that no caller may make.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_that_only_reads_needs_no_scope_for_writes() {
+async fn a_read_only_caller_needs_no_scope_for_writes() {
     let zoho = Sandbox::boundless();
     let setup = only_lms(with_file(&zoho), true);
     let login = Login::start(&setup, &[]);
@@ -435,7 +439,7 @@ async fn a_caller_that_only_reads_needs_no_scope_for_writes() {
     assert!(login.asked("scope").contains("ZOHOPEOPLE.training.ALL"), "{}", login.asked("scope"));
 }
 
-/// What `check` prints for the API console is what a browser is asked for.
+/// `check` prints for the API console the scopes that a browser is asked for.
 #[test]
 fn check_prints_the_scopes_to_ask_for() {
     let zoho = Sandbox::boundless();
@@ -446,11 +450,11 @@ fn check_prints_the_scopes_to_ask_for() {
     assert_eq!(login.asked("scope"), scopes);
 }
 
-/// A login for one caller's calls asks for no more than those need.
+/// A login for one caller's calls asks only for their scopes.
 #[test]
-fn what_callers_may_not_call_needs_no_scope() {
-    let nobody = "http://127.0.0.1:1";
-    let setup = Setup::before_all(nobody, nobody, nobody)
+fn calls_that_no_caller_may_make_need_no_scope() {
+    let unreachable = "http://127.0.0.1:1";
+    let setup = Setup::before_all(unreachable, unreachable, unreachable)
         .set("callers.payroll.key_sha256", "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683")
         .set("callers.payroll.accounts", "main")
         .set("callers.payroll.allow", "people.lms.*");

@@ -1,7 +1,7 @@
-//! The integration tests: the real program, as a process, before the simulated Zoho or a server that misbehaves.
+//! The integration tests: the real program, as a process, in front of the simulated Zoho or a server that misbehaves.
 //!
 //! Everything starts with `support/`: it starts the processes, speaks HTTP, and checks at the end of each test that
-//! nothing was left over: no panic, no secret in the output, exit code 0.
+//! the output has no panic and no secret, and that the exit code is 0.
 
 #[cfg(test)]
 mod support;
@@ -50,6 +50,8 @@ mod hangups;
 mod hostile;
 #[cfg(test)]
 mod hygiene;
+#[cfg(test)]
+mod import_cycles;
 #[cfg(test)]
 mod jwt;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What waiting calls take: so much as `queue.max_waiting_bytes` says, and it is given back when they have gone.
+//! The memory of waiting calls: up to `queue.max_waiting_bytes`, and returned when the calls are gone.
 
 use std::fs;
 
@@ -8,29 +8,29 @@ use crate::support::{COURSE, Call, Gateway, Reply, SHARE, Upstream, get, put, un
 
 const KIB: usize = 1024;
 
-/// So much may wait in memory here.
+/// How many bytes may wait in memory here.
 const MAY_WAIT: usize = 4 * 1024 * KIB;
 
-/// What the process takes besides: other threads' part of the allocator, answers on their way. A debug build's tasks are
-/// larger too.
+/// The process's other memory: other threads' part of the allocator, answers in progress. The tasks of a debug build
+/// are larger too.
 const BESIDES: usize = 24 * 1024 * KIB;
 
-/// What an idle process takes at most, of its own.
+/// The maximum for an idle process.
 const IDLE: usize = 12 * 1024 * KIB;
 
-/// Each of so many calls waits on a connection of its own; a hard limit of 1,024 open files lets some 350 in.
+/// Each call waits on its own connection; a hard limit of 1,024 open files allows about 350.
 const CALLS: usize = 300;
 
-/// How much memory of its own the process has.
+/// How much private memory the process uses.
 fn resident(gateway: &Gateway) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", gateway.process().id())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("the kernel counts it");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * KIB
 }
 
-/// Has `request` wait on many connections, before a gateway on which `first` met a lock, and returns how many were turned
-/// away for want of memory. What the others take is within the limit.
-async fn crowd(first: Call, request: &[u8]) -> (Gateway, Vec<TcpStream>, usize) {
+/// Makes `request` wait on many connections, at a gateway on which `first` hit a lock, and returns how many were
+/// rejected for want of memory. The others stay within the limit.
+async fn wait_on_many_connections(first: Call, request: &[u8]) -> (Gateway, Vec<TcpStream>, usize) {
     let upstream = Upstream::start(|_| Reply::json(429, "{}")).await;
     let setup = Gateway::before_upstream(&upstream).set("queue.max_waiting_bytes", format!("{MAY_WAIT}B"));
     let setup = setup.set("queue.max_wait", "1h").route("people.files.upload-file", "lock", "50m");
@@ -43,32 +43,32 @@ async fn crowd(first: Call, request: &[u8]) -> (Gateway, Vec<TcpStream>, usize) 
     let mut waiting = Vec::new();
     for _ in 0..CALLS {
         let mut stream = TcpStream::connect(gateway.address()).await.expect("it listens");
-        // One that is turned away may be so before all of it is sent.
+        // The gateway may reject a request before all of it is sent.
         let _ = stream.write_all(request).await;
         waiting.push(stream);
     }
-    let mut turned_away = 0;
-    until("all wait or are turned away", async || {
+    let mut rejected = 0;
+    until("all wait or are rejected", async || {
         let metrics = gateway.admin("/metrics").await.text();
         let number = |metric: &str| -> usize {
             let value = metrics.lines().find_map(|line| line.strip_prefix(metric));
             value.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
         };
-        turned_away = number("zoho_gateway_refusals_total{problem=\"queue-full\"}");
-        number("zoho_gateway_waiting") + turned_away == CALLS
+        rejected = number("zoho_gateway_refusals_total{problem=\"queue-full\"}");
+        number("zoho_gateway_waiting") + rejected == CALLS
     })
     .await;
     let taken = resident(&gateway).saturating_sub(idle);
     assert!(taken <= MAY_WAIT + BESIDES, "{} KiB are taken", taken / KIB);
-    (gateway, waiting, turned_away)
+    (gateway, waiting, rejected)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_of_small_reads_is_bounded_and_its_memory_is_given_back() {
+async fn many_small_reads_are_bounded_and_their_memory_returned() {
     let request = format!("GET {COURSE}?startIndex=1 HTTP/1.1\r\nHost: gateway\r\n\r\n");
-    let (gateway, waiting, turned_away) = crowd(get(COURSE), request.as_bytes()).await;
+    let (gateway, waiting, rejected) = wait_on_many_connections(get(COURSE), request.as_bytes()).await;
     // 24 KiB each, and some for the head: about 165 fit.
-    let fit = CALLS - turned_away;
+    let fit = CALLS - rejected;
     assert!((MAY_WAIT / (26 * KIB)..=MAY_WAIT / (24 * KIB)).contains(&fit), "{fit}");
     drop(waiting);
     gateway.until_waiting(0).await;
@@ -76,27 +76,27 @@ async fn a_crowd_of_small_reads_is_bounded_and_its_memory_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_of_forms_is_bounded() {
+async fn many_forms_are_bounded() {
     let form = format!("{SHARE}&x={}", "x".repeat(60_000));
     let head = format!(
         "PUT {COURSE} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/x-www-form-urlencoded\r\n\
          Content-Length: {}\r\n\r\n",
         form.len()
     );
-    let (.., turned_away) = crowd(put(COURSE).form(SHARE), (head + &form).as_bytes()).await;
-    let fit = CALLS - turned_away;
+    let (.., rejected) = wait_on_many_connections(put(COURSE).form(SHARE), (head + &form).as_bytes()).await;
+    let fit = CALLS - rejected;
     assert!((1..=MAY_WAIT / (82 * KIB)).contains(&fit), "{fit}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_of_uploads_is_bounded() {
+async fn many_uploads_are_bounded() {
     const UPLOAD: &str = "/people/api/files/uploadFileMultipart";
     let head = format!(
         "POST {UPLOAD} HTTP/1.1\r\nHost: gateway\r\nContent-Type: multipart/form-data; boundary=x\r\n\
          Content-Length: 200000\r\n\r\n"
     );
     let first = Call::new("POST", UPLOAD).header("content-type", "multipart/form-data; boundary=x");
-    let (.., turned_away) = crowd(first, (head + &"x".repeat(16 * KIB)).as_bytes()).await;
-    let fit = CALLS - turned_away;
+    let (.., rejected) = wait_on_many_connections(first, (head + &"x".repeat(16 * KIB)).as_bytes()).await;
+    let fit = CALLS - rejected;
     assert!((1..=MAY_WAIT / (40 * KIB)).contains(&fit), "{fit}");
 }

@@ -1,4 +1,4 @@
-//! The page of metrics, read as those read it who scrape it.
+//! The page of metrics, as a scraper reads it.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -8,15 +8,15 @@ use crate::support::{COURSE, Gateway, Reply, SHARE, Sandbox, Setup, Upstream, ge
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0";
 
-/// A page: its families' types, and its samples by name and labels.
+/// A page: the types of its families, and its samples by name and labels.
 struct Page {
     types: BTreeMap<String, String>,
     samples: BTreeMap<String, f64>,
 }
 
 impl Page {
-    /// Reads one, and holds each sample to the HELP and TYPE lines before it. In the text format (version 0.0.4) a counter
-    /// and its sample have one name, in OpenMetrics the sample's ends in `_total`.
+    /// Reads a page, and checks each sample against the HELP and TYPE lines before it. In the text format (version
+    /// 0.0.4) a counter and its sample have one name; in OpenMetrics the name of the sample ends in `_total`.
     #[track_caller]
     fn read(text: &str, openmetrics: bool) -> Self {
         let mut page = Self { types: BTreeMap::new(), samples: BTreeMap::new() };
@@ -46,7 +46,7 @@ impl Page {
                     (Some("histogram"), _) => &["_bucket", "_sum", "_count"],
                     _ => &[""],
                 };
-                assert!(ends.iter().any(|end| name == format!("{family}{end}")), "{line} is no sample of {family}");
+                assert!(ends.iter().any(|end| name == format!("{family}{end}")), "{line} is not a sample of {family}");
                 assert!(!family.ends_with("_total") || page.types[&family] == "counter", "{line}");
                 let before = page.samples.insert(series.to_owned(), value.parse().expect("a number"));
                 assert_eq!(before, None, "{series} comes twice");
@@ -66,7 +66,7 @@ async fn scraped(gateway: &Gateway) -> Page {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_formats_name_each_sample_as_its_type_says() {
+async fn both_formats_name_each_sample_by_its_type() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).route("people.lms.get-shared-users", "cache", "1m").start();
     for _ in 0..2 {
@@ -88,7 +88,7 @@ async fn both_formats_name_each_sample_as_its_type_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_lock_is_a_step_from_0_to_1() {
+async fn the_first_lock_raises_the_counter_from_0_to_1() {
     for (call, route) in [
         (get(COURSE), "people.lms.get-shared-users"),
         (put(COURSE).form(SHARE), "people.lms.share-course"),
@@ -98,14 +98,14 @@ async fn the_first_lock_is_a_step_from_0_to_1() {
         let gateway = Gateway::before_upstream(&upstream).start();
         let series = ["locks", "external_use"]
             .map(|name| format!("zoho_gateway_{name}_total{{account=\"main\",route=\"{route}\"}}"));
-        let refused = "zoho_gateway_refusals_total{problem=\"threshold-locked\"}";
+        let rejections = "zoho_gateway_refusals_total{problem=\"threshold-locked\"}";
         let before = scraped(&gateway).await;
-        for series in series.iter().map(String::as_str).chain([refused]) {
+        for series in series.iter().map(String::as_str).chain([rejections]) {
             assert_eq!(before.value(series), 0.0, "{series}");
         }
         gateway.send(&call.header("prefer", "wait=0")).await.problem_of(429, "threshold-locked", route);
         let after = scraped(&gateway).await;
-        for series in series.iter().map(String::as_str).chain([refused]) {
+        for series in series.iter().map(String::as_str).chain([rejections]) {
             assert_eq!(after.value(series), 1.0, "{series}");
         }
     }
@@ -113,8 +113,8 @@ async fn the_first_lock_is_a_step_from_0_to_1() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_rare_event_has_its_series_from_the_start() {
-    let nobody = "http://127.0.0.1:1";
-    let gateway = Setup::before_all(nobody, nobody, nobody)
+    let unreachable = "http://127.0.0.1:1";
+    let gateway = Setup::before_all(unreachable, unreachable, unreachable)
         .set("issuers.one.issuer", "https://127.0.0.1:1")
         .set("issuers.one.audience", "here")
         .set("issuers.one.jwks_url", "http://127.0.0.1:1/keys")
@@ -142,9 +142,9 @@ async fn every_rare_event_has_its_series_from_the_start() {
     }
 }
 
-/// What nobody may call has no series, and many accounts have no more than a bound.
+/// Calls that no caller may make have no series, and the series of many accounts are bounded.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn series_are_made_for_what_may_be_called_and_are_bounded() {
+async fn series_exist_for_allowed_calls_and_are_bounded() {
     let upstream = Upstream::start(|_| Reply::json(429, r#"{"code":7209}"#)).await;
     let locks = |page: &Page| page.samples.keys().filter(|key| key.starts_with("zoho_gateway_locks_total")).count();
 
@@ -167,7 +167,7 @@ async fn series_are_made_for_what_may_be_called_and_are_bounded() {
     }
     let many = many.start();
     assert_eq!(locks(&scraped(&many).await), 2_500);
-    // Beyond the bound a series begins with its route's first call.
+    // Beyond the bound a series begins with the first call of its route.
     let call = get(COURSE).header("gateway-account", "main").header("prefer", "wait=0");
     many.send(&call).await.problem(429, "threshold-locked");
     let page = scraped(&many).await;
@@ -175,9 +175,9 @@ async fn series_are_made_for_what_may_be_called_and_are_bounded() {
     assert_eq!(page.value("zoho_gateway_locks_total{account=\"main\",route=\"people.lms.get-shared-users\"}"), 1.0);
 }
 
-/// What a scraper that was told nothing, or a browser, asks for.
+/// The requests of a scraper with defaults, and of a browser.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_answer_of_the_admin_listener_is_taken_for_what_it_says() {
+async fn every_answer_of_the_admin_listener_has_its_own_type() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     let admin = gateway.admin_address();

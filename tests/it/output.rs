@@ -1,4 +1,4 @@
-//! Commands in a pipe and probes: readers that leave early, and where `healthcheck` asks.
+//! Commands in a pipe and probes: readers that leave early, and the address that `healthcheck` uses.
 
 use std::{
     io::Read,
@@ -7,14 +7,14 @@ use std::{
 
 use crate::support::{COURSE, Ended, Gateway, Process, Sandbox, Setup, get};
 
-/// Whose reader is gone before the first line.
+/// The stream whose reader is gone before the first line.
 #[derive(Clone, Copy, Debug)]
 enum Gone {
     Output,
     Both,
 }
 
-/// Runs the program with closed pipes; returns its exit code and what it still could say.
+/// Runs the program with closed pipes; returns its exit code and what it could still print.
 fn run_unread(arguments: &[&str], gone: Gone) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zoho-gateway"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -32,13 +32,13 @@ fn run_unread(arguments: &[&str], gone: Gone) -> (Option<i32>, String) {
 }
 
 fn offline() -> Setup {
-    let nobody = "http://127.0.0.1:1";
-    Setup::before_all(nobody, nobody, nobody)
+    let unreachable = "http://127.0.0.1:1";
+    Setup::before_all(unreachable, unreachable, unreachable)
 }
 
 /// `routes | head` ended with "Broken pipe" and exit code 1.
 #[test]
-fn a_reader_that_leaves_early_is_no_error() {
+fn a_reader_that_leaves_early_is_not_an_error() {
     let setup = offline();
     let config = setup.write();
     let config = config.to_str().expect("UTF-8");
@@ -57,9 +57,9 @@ fn a_reader_that_leaves_early_is_no_error() {
     }
 }
 
-/// What goes wrong is told by the exit code, whoever reads along.
+/// The exit code reports the failure, with or without a reader.
 #[test]
-fn a_failure_stays_one_without_a_reader() {
+fn a_failure_without_a_reader_keeps_its_exit_code() {
     let setup = offline().set("proxy.drian", "1s");
     let config = setup.write();
     let config = config.to_str().expect("UTF-8");
@@ -80,7 +80,7 @@ fn probe(arguments: &[&str], env: &[(&str, &str)]) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn healthcheck_asks_where_the_configuration_says() {
+async fn healthcheck_uses_the_address_in_the_configuration() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     let admin = gateway.admin_address().to_owned();
@@ -93,7 +93,7 @@ async fn healthcheck_asks_where_the_configuration_says() {
     ready(probe(&[], &[(variable, &admin)]));
     ready(probe(&[], &[(variable, &format!("0.0.0.0:{port}"))]));
 
-    // Only the address is read: what the next gateway would make of the rest says nothing of the one that runs.
+    // It reads only the address: mistakes elsewhere concern the next gateway, not the running one.
     let other =
         offline().set("admin.listen", admin.as_str()).set("proxy.drian", "1s").without("accounts.main.client_id");
     let config = other.write();
@@ -101,25 +101,25 @@ async fn healthcheck_asks_where_the_configuration_says() {
     ready(probe(&["--config", config], &[("ZOHO_GATEWAY__PROXY__DRIAN", "1s")]));
 
     let unanswered = offline().set("admin.listen", "127.0.0.1:1");
-    let nobody = unanswered.write();
-    let nobody = nobody.to_str().expect("UTF-8");
-    ready(probe(&["--config", nobody], &[(variable, &admin)]));
-    ready(probe(&["--config", nobody, "--admin", &format!("http://{admin}")], &[(variable, "127.0.0.1:1")]));
-    let ended = probe(&["--config", nobody], &[]);
+    let unreachable = unanswered.write();
+    let unreachable = unreachable.to_str().expect("UTF-8");
+    ready(probe(&["--config", unreachable], &[(variable, &admin)]));
+    ready(probe(&["--config", unreachable, "--admin", &format!("http://{admin}")], &[(variable, "127.0.0.1:1")]));
+    let ended = probe(&["--config", unreachable], &[]);
     assert!(ended.code == Some(1) && ended.stderr.contains("http://127.0.0.1:1"), "{ended:?}");
 
-    for (config, value, told) in [
+    for (config, value, message) in [
         ("/nowhere/gateway.toml", None, "/nowhere/gateway.toml"),
-        (nobody, Some("unix:/run/x.sock"), variable),
-        (nobody, Some("127.0.0.1:0"), "--admin"),
+        (unreachable, Some("unix:/run/x.sock"), variable),
+        (unreachable, Some("127.0.0.1:0"), "--admin"),
     ] {
         let env: Vec<_> = value.map(|value| (variable, value)).into_iter().collect();
         let ended = probe(&["--config", config], &env);
-        assert!(ended.code == Some(2) && ended.stderr.contains(told), "{ended:?}");
+        assert!(ended.code == Some(2) && ended.stderr.contains(message), "{ended:?}");
     }
 }
 
-/// On a terminal the prompt followed the answer on its line.
+/// On a terminal the prompt followed the answer on the same line.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn json_ends_in_a_newline() {
     let zoho = Sandbox::boundless();
@@ -141,7 +141,7 @@ async fn json_ends_in_a_newline() {
 
 /// A pseudo-terminal shows what a person would see.
 #[test]
-fn colours_are_left_out_where_they_are_not_wanted() {
+fn colours_are_left_out_on_request() {
     let setup = offline().set("callers.idle.key_sha256", crate::support::HASH_OF_ONE).set("state.dir", "/proc/no");
     let config = setup.write();
     let program = env!("CARGO_BIN_EXE_zoho-gateway");

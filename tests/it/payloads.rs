@@ -1,4 +1,4 @@
-//! The tables under `payloads/` through the running gateway: what Zoho's pages rule out, and what they allow.
+//! The tables in `payloads/` through the running gateway: what Zoho's pages forbid, and what they allow.
 
 use serde::Deserialize;
 
@@ -41,8 +41,8 @@ impl Case {
         }
     }
 
-    /// The query with its question mark. The bytes that a request line cannot carry are percent-encoded, which changes
-    /// nothing in what the query says.
+    /// The query with its question mark. Bytes that a request line cannot carry are percent-encoded, which does not
+    /// change the query's meaning.
     fn sent_query(&self) -> String {
         let Some(query) = &self.query else { return String::new() };
         let carried = |byte: &u8| byte.is_ascii_graphic() && !b"\"<>#".contains(byte);
@@ -55,7 +55,7 @@ fn table(text: &str) -> Vec<Case> {
     toml::from_str::<Table>(text).expect("a table of cases").case
 }
 
-/// Counts are in nobody's way: every case is a call.
+/// No limit is in the way: every case is a call.
 fn boundless(mut setup: Setup) -> Setup {
     for route in ["share-course", "get-shared-users", "remove-shared-user"].map(|name| format!("people.lms.{name}")) {
         setup = setup.route(&route, "requests", 100_000).route(&route, "window", "1s");
@@ -65,7 +65,7 @@ fn boundless(mut setup: Setup) -> Setup {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_pages_rule_out_is_refused_and_never_sent() {
+async fn payloads_that_the_pages_forbid_are_never_sent() {
     let zoho = Sandbox::boundless();
     let gateway = boundless(Gateway::before(&zoho)).start();
     let cases = table(include_str!("payloads/bad.toml"));
@@ -95,13 +95,13 @@ fn fault(fault: &serde_json::Value) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_pages_allow_reaches_zoho_byte_for_byte() {
+async fn payloads_that_the_pages_allow_are_forwarded_unchanged() {
     let zoho = Sandbox::boundless();
     let gateway = boundless(Gateway::before(&zoho)).start();
     let cases = table(include_str!("payloads/good.toml"));
     for case in &cases {
         let answer = gateway.send(&case.call()).await;
-        // Zoho may still not like it; that is for Zoho to say.
+        // Zoho may still reject it; that is its own decision.
         assert_eq!(answer.header("proxy-status"), None, "{}: {answer:?}", case.name);
     }
     let seen = zoho.requests().await;
@@ -113,9 +113,9 @@ async fn what_the_pages_allow_reaches_zoho_byte_for_byte() {
     }
 }
 
-/// A client that does not encode its URL sends the page's sample as it stands: braces and quotes, no spaces.
+/// A client that does not encode its URL sends the page's sample as it is: with braces and quotes, without spaces.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_raw_quote_in_a_query_is_taken_as_the_encoded_one() {
+async fn a_raw_quote_in_a_query_equals_the_encoded_one() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     let target = r#"/calendar/api/v1/calendars/1/share?shareData={"type":"user","mailid":"user@domain.com"}"#;
@@ -127,7 +127,7 @@ async fn a_raw_quote_in_a_query_is_taken_as_the_encoded_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_strict_route_refuses_what_its_page_does_not_know() {
+async fn a_strict_route_rejects_unknown_parameters() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho)
         .route("people.lms.share-course", "validate", "strict")
@@ -139,14 +139,14 @@ async fn a_strict_route_refuses_what_its_page_does_not_know() {
     let body = answer.problem_of(400, "invalid-payload", "people.lms.share-course");
     let listed: Vec<(String, String)> = body["errors"].as_array().expect("errors").iter().map(fault).collect();
     assert_eq!(listed, ["debug", "note"].map(|name| (name.to_owned(), String::new())));
-    // Also where no parameter of the page stands in a form: a form may not hold any.
+    // Also where the page has no form parameter: then a form may have none.
     let get = |query: &str| Call::new("GET", &format!("{path}{query}"));
     gateway.send(&get("").form("startIndex=1")).await.problem(400, "invalid-payload");
     assert_eq!(zoho.requests().await, []);
 
     gateway.send(&put("", "erecnosList=[1]")).await.is_zohos(200);
     gateway.send(&get("?startIndex=1")).await.is_zohos(200);
-    // Another route of the same path is none the stricter for it.
+    // Another route of the same path stays as lenient as before.
     let remove = Call::new("DELETE", &format!("{path}?sharedUserErecno=1&debug=1"));
     assert_eq!(gateway.send(&remove).await.header("proxy-status"), None);
 }

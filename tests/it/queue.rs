@@ -1,4 +1,4 @@
-//! Waiting for a slot: in order, as long as the caller likes, and for nothing if it leaves.
+//! Waiting for a slot: in order, as long as the caller wants, and without cost if the caller leaves.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::support::{self, Answer, COURSE, Call, Gateway, Mute, Reply, Sandbox, 
 const ROUTE: &str = "people.lms.get-shared-users";
 const API: &str = "GET /api/v1/courses/{id}/share";
 
-/// One slot, taken by a call that is answered when the gate opens.
+/// One slot, in use by a call that is answered when the gate opens.
 async fn one_slot_taken() -> (Upstream, Gateway, Arc<Notify>) {
     one_slot_taken_with(|setup| setup).await
 }
@@ -20,7 +20,7 @@ async fn one_slot_taken_with(more: impl FnOnce(Setup) -> Setup) -> (Upstream, Ga
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_that_hangs_up_while_waiting_spends_nothing() {
+async fn a_caller_that_hangs_up_while_waiting_uses_no_slot() {
     let (upstream, gateway, gate) = one_slot_taken().await;
     let leaving = tokio::spawn(get(&format!("{COURSE}?startIndex=1")).sending(gateway.address()));
     gateway.until_waiting(1).await;
@@ -34,9 +34,9 @@ async fn a_caller_that_hangs_up_while_waiting_spends_nothing() {
     assert!(lines.len() == 2 && lines[1].contains("startIndex=2"), "{lines:?}");
 }
 
-/// Its slot is taken, and the connection to Zoho on which it would go is being made.
+/// It has its slot, and the connection to Zoho is being made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_that_hangs_up_before_its_call_has_a_connection_spends_nothing() {
+async fn a_caller_that_hangs_up_before_its_connection_uses_no_slot() {
     let people = Mute::start();
     let accounts = Upstream::start(|_| Reply::Never).await;
     let setup = Gateway::before_upstream(&accounts).set("accounts.main.endpoints.people", people.url());
@@ -48,7 +48,7 @@ async fn a_caller_that_hangs_up_before_its_call_has_a_connection_spends_nothing(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_comes_first_is_served_first() {
+async fn calls_are_served_in_order_of_arrival() {
     let (upstream, gateway, gate) = one_slot_taken().await;
     let mut waiting = Vec::new();
     for number in 1..=9 {
@@ -62,7 +62,7 @@ async fn who_comes_first_is_served_first() {
     assert_eq!(order(&upstream), (0..=9).collect::<Vec<_>>());
 }
 
-/// The numbers of the calls that came, in their order.
+/// The numbers of the received calls, in their order.
 fn order(upstream: &Upstream) -> Vec<u32> {
     let number = |line: &str| line.split_once("startIndex=")?.1.split(' ').next()?.parse().ok();
     let numbers = upstream.received().into_iter().map(|received| number(&received.line).expect("a number"));
@@ -73,9 +73,9 @@ fn numbered(number: usize) -> Call {
     get(&format!("{COURSE}?startIndex={number}"))
 }
 
-/// The urgent ones come later by less than the 35 s for which waiting would weigh as much.
+/// The urgent calls come less than 35 s later; a longer wait would count as much as their urgency.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_urgent_go_first_and_among_equals_who_came_first() {
+async fn urgent_calls_go_first_and_equals_in_order_of_arrival() {
     let (upstream, gateway, gate) = one_slot_taken().await;
     let urgencies = ["u=7", "u=7", "", "u=0", "u=0", "i, u=5"];
     let mut waiting = Vec::new();
@@ -93,12 +93,12 @@ async fn the_urgent_go_first_and_among_equals_who_came_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_overtaken_and_will_not_be_served_in_time_hears_so_before_its_wait_is_over() {
+async fn an_overtaken_call_that_cannot_be_served_is_rejected_early() {
     let zoho = Sandbox::boundless();
     let setup = Gateway::before(&zoho).route(ROUTE, "requests", 1).route(ROUTE, "window", "5m");
     let gateway = setup.set("queue.max_wait", "1h").start();
     gateway.send(&numbered(0)).await.is_zohos(200);
-    // The next slot comes after five minutes, the one after it after ten. The tests' patience is far shorter.
+    // The next slot is free after five minutes, the one after it after ten: far beyond the tests' timeout.
     let plain = tokio::spawn(numbered(1).header("prefer", "wait=400").sending(gateway.address()));
     gateway.until_waiting(1).await;
     let urgent = tokio::spawn(numbered(2).header("priority", "u=0").sending(gateway.address()));
@@ -111,22 +111,22 @@ async fn who_is_overtaken_and_will_not_be_served_in_time_hears_so_before_its_wai
     gateway.until_waiting(0).await;
 }
 
-/// Of the limit that was passed, and at once: the slot is still taken.
+/// Names the exceeded limit, and comes at once: the slot is still in use.
 #[track_caller]
-fn is_turned_away(answer: &Answer, key: &str) {
+fn is_rejected(answer: &Answer, key: &str) {
     let body = answer.problem_of(429, "queue-full", ROUTE);
     assert!(body["detail"].as_str().is_some_and(|detail| detail.contains(&format!("({key})"))), "{body}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_queue_holds_so_many_bytes() {
+async fn the_bytes_of_waiting_calls_are_limited() {
     let (upstream, gateway, gate) =
         one_slot_taken_with(|setup| setup.set("queue.max_waiting_bytes", "50KiB").set("queue.max_waiting", 3)).await;
     let heavy = numbered(1).header("x-weight", &"x".repeat(1200));
     let first = tokio::spawn(heavy.sending(gateway.address()));
     gateway.until_waiting(1).await;
     let answer = gateway.send(&heavy).await;
-    is_turned_away(&answer, "queue.max_waiting_bytes");
+    is_rejected(&answer, "queue.max_waiting_bytes");
     assert_eq!(answer.header("connection"), Some("close"), "a connection takes memory too");
     let light = tokio::spawn(numbered(2).sending(gateway.address()));
     gateway.until_waiting(2).await;
@@ -134,22 +134,22 @@ async fn the_queue_holds_so_many_bytes() {
     for task in [first, light] {
         task.await.expect("no panic").is_zohos(200);
     }
-    // What has left the queue weighs nothing any more.
+    // A call that left the queue no longer counts.
     gateway.send(&heavy).await.is_zohos(200);
     assert_eq!(order(&upstream), [0, 1, 2, 1]);
 }
 
-/// A body that came without its length is read until it is too long to be held, and that much of it waits here.
+/// A body without a length is read until it is too long to be held; that part of it is in memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_at_hand_of_a_long_body_counts_among_the_bytes() {
+async fn the_part_that_was_read_of_a_long_body_counts() {
     let (_upstream, gateway, gate) = one_slot_taken_with(|setup| setup.set("queue.max_waiting_bytes", "200KiB")).await;
-    // Of a type that is no form, or all of it would be read first.
+    // Not of a form's type, because a form would be read whole first.
     let long = numbered(1).header("content-type", "application/octet-stream").body("x".repeat(100 * 1024));
     let chunked = long.clone().chunked().header("transfer-encoding", "chunked");
     let first = tokio::spawn(chunked.sending(gateway.address()));
     gateway.until_waiting(1).await;
-    is_turned_away(&gateway.send(&chunked).await, "queue.max_waiting_bytes");
-    // With a length it is left with its caller.
+    is_rejected(&gateway.send(&chunked).await, "queue.max_waiting_bytes");
+    // A body with a length stays with its caller.
     let second = tokio::spawn(long.sending(gateway.address()));
     gateway.until_waiting(2).await;
     gate.notify_one();
@@ -159,12 +159,12 @@ async fn what_is_at_hand_of_a_long_body_counts_among_the_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_queue_holds_so_many_calls_of_one_caller() {
+async fn the_waiting_calls_of_one_caller_are_limited() {
     let (upstream, gateway, gate) =
         one_slot_taken_with(|setup| setup.set("queue.max_waiting_per_caller", 2).set("queue.max_waiting", 9)).await;
     let waiting = [1, 2].map(|number| tokio::spawn(numbered(number).sending(gateway.address())));
     gateway.until_waiting(2).await;
-    is_turned_away(&gateway.send(&numbered(3).header("priority", "u=0")).await, "queue.max_waiting_per_caller");
+    is_rejected(&gateway.send(&numbered(3).header("priority", "u=0")).await, "queue.max_waiting_per_caller");
     gate.notify_one();
     for task in waiting {
         task.await.expect("no panic").is_zohos(200);
@@ -173,7 +173,7 @@ async fn the_queue_holds_so_many_calls_of_one_caller() {
     assert_eq!(upstream.received().len(), 4);
 }
 
-/// Most leave while they wait, some while their call is on its way, which stays charged until it can arrive no more.
+/// Most leave while they wait, some while their call is in flight; its slot stays in use until it can no longer arrive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_that_hang_up_at_any_moment_leave_nothing_behind() {
     let zoho = Sandbox::start(&["--requests", "30", "--window", "500ms", "--delay", "50ms"]);
@@ -181,7 +181,7 @@ async fn callers_that_hang_up_at_any_moment_leave_nothing_behind() {
     let leaving = (0..200).map(|number| {
         let call = tokio::spawn(numbered(number).sending(gateway.address()));
         async move {
-            // Moments all over the first second, in an order that has nothing to do with that of the calls.
+            // Moments throughout the first second, in an order independent of that of the calls.
             tokio::time::sleep(ms((number as u64 * 7919) % 1000)).await;
             call.abort();
             usize::from(call.await.is_ok())
@@ -217,8 +217,8 @@ async fn a_caller_waits_as_long_as_it_prefers() {
     let began = clock::now();
     gateway.send(&get(COURSE)).await.problem(429, "threshold-saturated");
     gateway.send(&get(COURSE).header("prefer", "wait=1")).await.problem(429, "threshold-saturated");
-    assert!(clock::now() - began < ms(900), "told at once, not after the wait");
-    // Longer than the gateway's own limit, because the caller says so.
+    assert!(clock::now() - began < ms(900), "rejected at once, not after the wait");
+    // Longer than the gateway's own limit, as the caller prefers.
     gateway.send(&get(COURSE).header("prefer", "respond-async, wait=10")).await.is_zohos(200);
     assert_eq!(zoho.tally(API).await.arrivals, 2);
 }

@@ -1,9 +1,9 @@
-//! The errors the gateway makes by itself, by the rows of the interface's table.
+//! The problems that the gateway itself makes, by the rows of the interface's table.
 //!
-//! `problem` and `problem_of` hold each answer to the common form: RFC 9457's body, the request's id as instance,
-//! `Proxy-Status`, and `Retry-After` on every 429 and 503. Of the other rows, `caller-*` are in `callers.rs` and `jwt.rs`,
-//! `threshold-locked` in `locks.rs`, `state-unavailable` in `restarts.rs`, `shutting-down` in `drain.rs`, the faults of
-//! Zoho's side in `upstream_faults.rs`; what is no HTTP is in `hostile.rs`.
+//! `problem` and `problem_of` check the common form of each answer: RFC 9457's body, the request's id as instance,
+//! `Proxy-Status`, and `Retry-After` on every 429 and 503. Of the other rows, `caller-*` are in `callers.rs` and
+//! `jwt.rs`, `threshold-locked` in `locks.rs`, `state-unavailable` in `restarts.rs`, `shutting-down` in `drain.rs`, the
+//! errors of Zoho's side in `upstream_faults.rs`; malformed HTTP is in `hostile.rs`.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ const SHARED_USERS: &str = "people.lms.get-shared-users";
 const SHARE_COURSE: &str = "people.lms.share-course";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_invalid_payload_is_refused_with_all_its_faults() {
+async fn an_invalid_payload_is_rejected_with_all_its_faults() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     let answer = gateway.send(&put(COURSE).form("erecnosList=[1.5,\"x\"]")).await;
@@ -26,13 +26,13 @@ async fn an_invalid_payload_is_refused_with_all_its_faults() {
         answer.header("proxy-status"),
         Some("zoho-gateway; error=http_request_error; details=\"invalid-payload\"")
     );
-    // No slot was spent: the next call finds all but its own.
+    // No slot is in use: the next call uses the first one.
     gateway.send(&put(COURSE).form(SHARE)).await.is_zohos(200);
     assert_eq!(zoho.requests().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_path_that_two_readers_could_understand_differently_is_refused() {
+async fn an_ambiguous_path_is_rejected() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     for path in ["courses/../courses/1/share", "courses/1%2fshare", "courses//share", "courses/1;x/share", "%"] {
@@ -42,16 +42,16 @@ async fn a_path_that_two_readers_could_understand_differently_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_breaks_off_or_whose_end_cannot_be_found_is_refused() {
+async fn a_body_without_a_clear_end_is_rejected() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     let chunked = "Transfer-Encoding: chunked\r\n\r\n";
     for (rest, problem) in [
-        // The caller sends no more and still listens.
+        // The caller sends no more but still listens.
         ("Content-Length: 30\r\n\r\nerecnosList=".to_owned(), "invalid-payload"),
         (format!("{chunked}6\r\nerecno"), "invalid-payload"),
         (format!("{chunked}6\r\nerecno\r\n"), "invalid-payload"),
-        // The chunk's size is no number.
+        // The chunk size is not a number.
         (format!("{chunked}nonsense\r\n"), "malformed-request"),
     ] {
         let request = format!("PUT {COURSE} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n{rest}");
@@ -63,7 +63,7 @@ async fn a_body_that_breaks_off_or_whose_end_cannot_be_found_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unknown_route_is_refused_where_unknown_ones_are_denied() {
+async fn an_unknown_route_is_rejected_if_the_configuration_says_so() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).set("routing.unknown", "deny").start();
     for call in [get("/people/api/v9/nothing"), Call::new("MOVE", COURSE), get("/calendar/api/v1/nothing")] {
@@ -75,7 +75,7 @@ async fn an_unknown_route_is_refused_where_unknown_ones_are_denied() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unknown_account_is_refused() {
+async fn an_unknown_account_is_rejected() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     let answer = gateway.send(&get(COURSE).header("gateway-account", "nobody")).await;
@@ -84,23 +84,23 @@ async fn an_unknown_account_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_too_large_is_refused_before_it_is_sent() {
+async fn a_body_too_large_is_rejected_before_it_is_sent() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).set("proxy.max_body", "100KiB").start();
     let body = vec![b'x'; 100 * 1024 + 1];
     let streamed = Call::new("POST", "/people/api/files/uploadFile").body(body.clone());
     for call in [put(COURSE).form(body.clone()), put(COURSE).form(body).chunked(), streamed] {
-        let told = gateway.send(&call).await.problem(413, "body-too-large");
-        assert!(told["route"].is_string() && told["account"] == "main", "{told}");
+        let rejected = gateway.send(&call).await.problem(413, "body-too-large");
+        assert!(rejected["route"].is_string() && rejected["account"] == "main", "{rejected}");
     }
-    // With what is left of a body its connection ends, and says so.
+    // With an unread body the connection ends, and the answer says so.
     let unread = Call::new("POST", "/nowhere").body(vec![b'x'; 90 * 1024]);
     assert_eq!(gateway.send(&unread).await.header("connection"), Some("close"));
     assert_eq!(zoho.requests().await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_streamed_body_that_grows_too_large_is_broken_off() {
+async fn a_streamed_body_that_grows_too_large_is_cut_off() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).set("proxy.max_body", "100KiB").start();
     let call = Call::new("POST", "/people/api/files/uploadFile").body(vec![b'x'; 300 * 1024]).chunked();
@@ -108,7 +108,7 @@ async fn a_streamed_body_that_grows_too_large_is_broken_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_saturated_threshold_is_told_at_once() {
+async fn a_saturated_threshold_is_reported_at_once() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).route(SHARED_USERS, "requests", 1).set("queue.max_wait", "2s").start();
     gateway.send(&get(COURSE)).await.is_zohos(200);
@@ -122,7 +122,7 @@ async fn a_saturated_threshold_is_told_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_queue_is_told_at_once() {
+async fn a_full_queue_is_reported_at_once() {
     let zoho = Sandbox::boundless();
     let setup = Gateway::before(&zoho).route(SHARED_USERS, "requests", 1).set("queue.max_waiting", 1);
     let gateway = setup.set("queue.max_wait", "5m").start();
@@ -130,7 +130,7 @@ async fn a_full_queue_is_told_at_once() {
     let waiting = tokio::spawn(get(COURSE).sending(gateway.address()));
     gateway.until_waiting(1).await;
     gateway.send(&get(COURSE)).await.problem_of(429, "queue-full", SHARED_USERS);
-    // The place is given back by whoever leaves.
+    // A caller that leaves frees its position in the queue.
     waiting.abort();
     gateway.until_waiting(0).await;
     let next = tokio::spawn(get(COURSE).sending(gateway.address()));
@@ -140,7 +140,7 @@ async fn a_full_queue_is_told_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_that_zoho_refuses_costs_one_token_call_for_all_callers() {
+async fn a_rejected_account_costs_one_token_call_for_all_callers() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).set("accounts.main.client_secret", "a-secret-that-is-wrong").start();
     let answers = all((0..20).map(|_| get(COURSE).sending(gateway.address()))).await;
@@ -154,7 +154,7 @@ async fn an_account_that_zoho_refuses_costs_one_token_call_for_all_callers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revoked_account_is_told_from_the_first_dead_token_on() {
+async fn a_revoked_account_is_reported_from_the_first_dead_token_on() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     gateway.send(&get(COURSE)).await.is_zohos(200);
@@ -167,7 +167,7 @@ async fn a_revoked_account_is_told_from_the_first_dead_token_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_throttled_token_endpoint_is_left_alone() {
+async fn a_throttled_token_endpoint_gets_no_further_calls() {
     let words = "You have made too many requests continuously. Please try again after some time.";
     let body = format!(r#"{{"error_description":"{words}","error":"Access Denied","status":"failure"}}"#);
     let accounts = Upstream::bare(move |_| Reply::json(400, &body)).await;
@@ -191,7 +191,7 @@ async fn the_eleventh_token_call_in_ten_minutes_is_not_made() {
     assert_eq!(zoho.token_calls().await, 10);
 }
 
-/// Each sends 20 MB with these fields, five times, and prints the statuses that it gets.
+/// Each client sends 20 MB with these fields, five times, and prints the statuses that it gets.
 const NODE_UPLOADS: &str = r"
     const [url, headers] = process.argv.slice(1);
     (async () => {
@@ -210,9 +210,9 @@ for _ in range(5):
     print(answer.status_code, answer.json()['type'])
 ";
 
-/// Many clients look for an answer only when all of their upload is sent.
+/// Many clients read an answer only after they have sent the whole upload.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upload_that_is_refused_hears_why() {
+async fn a_rejected_upload_gets_its_answer() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let any = "people.other.any-call";
     let setup = Gateway::before_upstream(&upstream).set("proxy.max_body", "64MiB").route(any, "requests", 1);

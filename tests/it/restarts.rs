@@ -1,4 +1,4 @@
-//! The promise outlives the process: what an earlier gateway sent, or met, holds for the next one.
+//! The promise outlives the process: the calls and locks of an earlier gateway count for the next one.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ const GET: &str = "people.lms.get-shared-users";
 const GET_API: &str = "GET /api/v1/courses/{id}/share";
 const DELETE: &str = "people.lms.remove-shared-user";
 
-/// A sandbox that does not mind how often the gateway starts.
+/// A sandbox without a limit for token requests.
 fn zoho() -> Sandbox {
     Sandbox::start(&["--token-requests", "1000"])
 }
@@ -39,7 +39,8 @@ fn now_or_never(call: Call) -> Call {
     call.header("prefer", "wait=0")
 }
 
-/// Resolves when everything is on the disk that the ledger knows: a call is sent only after what was known before it.
+/// Resolves when everything that the ledger knows is on disk: a call is sent only after everything before it is
+/// recorded.
 async fn until_recorded(gateway: &Gateway) {
     gateway.send(&get(COURSE)).await.is_zohos(200);
 }
@@ -48,8 +49,8 @@ async fn until_recorded(gateway: &Gateway) {
 
 const KILLS: usize = 20;
 
-/// Callers of each account and route: so many that they use up the threshold, so few that the calls which each kill
-/// leaves unanswered do not.
+/// Callers of each account and route: enough to use up the threshold, but too few for the unanswered calls of the kills
+/// to use it up.
 const CALLERS: usize = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,7 +60,7 @@ async fn twenty_kills_under_load_break_no_threshold() {
     let options = ["--requests", "30", "--window", "1s", "--lock", "60s", "--delay", "150ms"];
     let zoho = Sandbox::start(&[&options[..], &["--token-requests", "1000"]].concat());
     let mut setup = Gateway::before(&zoho);
-    // The callers find the gateway again where it was.
+    // The callers find the gateway at the same address again.
     let address = format!("unix:{}", setup.path("proxy.sock").display());
     setup = setup.set("proxy.listen", json!([address]));
     for key in ["client_id", "client_secret", "endpoints.accounts", "endpoints.people", "endpoints.calendar"] {
@@ -86,19 +87,19 @@ async fn twenty_kills_under_load_break_no_threshold() {
             }
         }
     }
-    let mut lives_that_served = 0;
+    let mut gateways_that_served = 0;
     for _ in 0..KILLS {
         let (gateway, before) = (setup.start(), served.load(Ordering::Relaxed));
         tokio::time::sleep(ms(50 + random.below(1700))).await;
-        lives_that_served += usize::from(served.load(Ordering::Relaxed) > before);
+        gateways_that_served += usize::from(served.load(Ordering::Relaxed) > before);
         gateway.kill();
     }
-    // The last word of the calls that were on their way.
+    // The last report about the calls in flight.
     tokio::time::sleep(ms(400)).await;
     over.store(true, Ordering::Relaxed);
-    let mut refused = Vec::new();
+    let mut rejected = Vec::new();
     for caller in callers {
-        refused.extend(caller.await.expect("no panic"));
+        rejected.extend(caller.await.expect("no panic"));
     }
 
     let tallies = zoho.tallies().await;
@@ -107,17 +108,17 @@ async fn twenty_kills_under_load_break_no_threshold() {
         assert_eq!((tally.locks, tally.arrivals_during_lock), (0, 0), "seed {seed}: {tallies:#?}");
         assert!(tally.most_in_any_window <= 30, "seed {seed}: {tallies:#?}");
     }
-    assert!(refused.is_empty(), "seed {seed}: {refused:#?}");
-    // A test of a gateway that hardly sends anything shows nothing.
+    assert!(rejected.is_empty(), "seed {seed}: {rejected:#?}");
+    // A gateway that sends hardly any calls would pass the test.
     let busiest = tallies.values().map(|tally| tally.most_in_any_window).max();
     assert!(
-        busiest >= Some(20) && lives_that_served >= KILLS / 4,
-        "{lives_that_served} lives, seed {seed}: {tallies:#?}"
+        busiest >= Some(20) && gateways_that_served >= KILLS / 4,
+        "{gateways_that_served} gateways, seed {seed}: {tallies:#?}"
     );
 }
 
-/// A caller that always wants one more, whoever is there to serve it. Returns the first answer that was no success: then
-/// it gives up.
+/// A caller that always sends one more call, as soon as a gateway listens. Returns the first answer that is not a
+/// success, and stops.
 async fn insist(call: Call, address: String, over: Arc<AtomicBool>, served: Arc<AtomicUsize>) -> Option<Answer> {
     while !over.load(Ordering::Relaxed) {
         match call.attempt(&address).await {
@@ -131,7 +132,7 @@ async fn insist(call: Call, address: String, over: Arc<AtomicBool>, served: Arc<
     None
 }
 
-/// Chance, with a seed that a failure tells.
+/// Random numbers, with a seed that a failure prints.
 struct Random(u64);
 
 impl Random {
@@ -147,9 +148,9 @@ impl Random {
     }
 }
 
-// === what is remembered ===
+// === recovered state ===
 
-/// A gateway that used up its threshold and is gone.
+/// A gateway that used up its threshold and has ended.
 async fn thirty_of_thirty(zoho: &Sandbox, end: impl FnOnce(Gateway) -> Setup) -> Setup {
     let gateway = Gateway::before(zoho).start();
     let call = now_or_never(share());
@@ -159,7 +160,7 @@ async fn thirty_of_thirty(zoho: &Sandbox, end: impl FnOnce(Gateway) -> Setup) ->
     end(gateway)
 }
 
-/// The next gateway knows, and says when a slot comes free: `longest` is how late that is at most.
+/// The next gateway knows it, and says when a slot becomes free: in `longest` seconds at most.
 async fn nothing_is_left(gateway: &Gateway, zoho: &Sandbox, longest: u64) {
     let body = gateway.send(&now_or_never(share())).await.problem_of(429, "threshold-saturated", ROUTE);
     assert!(body["retry_after"].as_u64().is_some_and(|seconds| seconds <= longest), "{body}");
@@ -167,7 +168,7 @@ async fn nothing_is_left(gateway: &Gateway, zoho: &Sandbox, longest: u64) {
     assert_eq!((tally.arrivals, tally.most_in_any_window, tally.locks), (30, 30, 0));
 }
 
-/// Every answer was written down, so no call counts as one without an answer, which would take longer.
+/// Every answer was recorded, so no call counts as unanswered, which would take longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_orderly_restart_forgets_nothing_and_assumes_nothing() {
     let zoho = zoho();
@@ -182,7 +183,7 @@ async fn a_kill_forgets_nothing() {
     nothing_is_left(&gateway, &zoho, 65).await;
 }
 
-/// The wall clock of each process stands elsewhere, days ahead and days behind; the monotonic one is left alone.
+/// The wall clock of each process differs by days, ahead and behind; the monotonic clock is unchanged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_step_of_the_wall_clock_frees_a_slot() {
     let zoho = zoho();
@@ -205,8 +206,8 @@ async fn no_step_of_the_wall_clock_frees_a_slot() {
     nothing_is_left(&setup.start(), &zoho, 65).await;
 }
 
-/// One time namespace ends and the next has its number, as the kernel gives numbers again, but a clock of its own. How far
-/// ahead that of the first and of the second is, in seconds.
+/// One time namespace ends, and the next has its number (the kernel reuses numbers) but its own clock. How far the
+/// clocks of the first and of the second are ahead, in seconds.
 const CLOCKS: [(u32, u32); 4] = [(1000, 1120), (1000, 2000), (2000, 0), (1000, 1000)];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -222,7 +223,7 @@ async fn the_clock_of_another_time_namespace_frees_no_slot() {
         let gateway = setup.in_time_namespace(unshare, second).start();
         let answer = gateway.send(&now_or_never(share())).await;
         let body = answer.problem_of(429, "threshold-saturated", ROUTE);
-        // The whole window, less what passed before the kill, and at most what that took to be written down.
+        // The whole window, minus the time before the kill, plus at most the time that it took to record it.
         assert!(
             body["retry_after"].as_u64().is_some_and(|seconds| (20..=61).contains(&seconds)),
             "{first}, {second}: {body}"
@@ -253,7 +254,7 @@ async fn the_clock_of_another_time_namespace_ends_no_lock() {
     }
 }
 
-/// Shows that the tests above would notice: this is what it looks like when a gateway forgets.
+/// Shows that the tests above would fail: this is the result of a gateway that forgets.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_its_state_the_next_gateway_overspends() {
     let zoho = zoho();
@@ -266,7 +267,7 @@ async fn without_its_state_the_next_gateway_overspends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn missing_state_that_means_lost_state_costs_a_window_and_no_lock() {
+async fn state_that_counts_as_lost_costs_a_window_and_no_lock() {
     let zoho = zoho();
     let setup = thirty_of_thirty(&zoho, Gateway::kill).await.set("state.when_empty", "assume_lost");
     fs::remove_dir_all(setup.state("")).expect("the state");
@@ -287,7 +288,7 @@ async fn a_lock_outlives_a_kill() {
     let gateway = gateway.kill().start();
     let body = gateway.send(&now_or_never(share())).await.problem_of(429, "threshold-locked", ROUTE);
     assert!(body["retry_after"].as_u64().is_some_and(|seconds| (200..=300).contains(&seconds)), "{body}");
-    assert_eq!(zoho.tally(API).await.arrivals, 1, "nobody asked again");
+    assert_eq!(zoho.tally(API).await.arrivals, 1, "no call was sent");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -308,22 +309,22 @@ async fn after_a_lock_that_outlived_a_kill_one_call_goes_alone() {
     until_recorded(&gateway).await;
 
     let setup = gateway.kill();
-    // The lock ends while nobody is there to notice.
+    // The lock ends while no gateway runs.
     tokio::time::sleep(ms(1100)).await;
     let gateway = setup.start();
     let calls: Vec<_> = (0..5).map(|_| tokio::spawn(share().sending(gateway.address()))).collect();
     upstream.until_received(3).await;
     gateway.until_waiting(4).await;
-    assert_eq!(upstream.received().len(), 3, "the first life's two, and the one that goes alone");
+    assert_eq!(upstream.received().len(), 3, "the first gateway's two, and the one that goes alone");
     gate.notify_one();
     for call in calls {
         call.await.expect("no panic").is_zohos(200);
     }
 }
 
-// === the store's own troubles ===
+// === faults of the store ===
 
-/// Runs a gateway that is not expected to start, and returns what the operator reads.
+/// Runs a gateway that is expected not to start, and returns what the operator reads.
 #[track_caller]
 fn fails_to_start(setup: &Setup) -> String {
     let config = setup.write();
@@ -340,11 +341,14 @@ async fn one_gateway_at_a_time_uses_a_folder() {
     let folder = first.setup().state("").display().to_string();
     let folder = folder.trim_end_matches('/');
     let second = Gateway::before(&zoho).set("state.dir", folder);
-    let told = fails_to_start(&second);
-    assert!(told.contains(&format!("{folder} is in use by process {} ", first.process().id())), "{told}");
-    assert!(told.contains("Only a gateway for another login") && !told.contains("another state.dir"), "{told}");
+    let message = fails_to_start(&second);
+    assert!(message.contains(&format!("{folder} is in use by process {} ", first.process().id())), "{message}");
+    assert!(
+        message.contains("Only a gateway for another login") && !message.contains("another state.dir"),
+        "{message}"
+    );
     first.send(&get(COURSE)).await.is_zohos(200);
-    // Which keeps the folder.
+    // The first gateway keeps the folder.
     let _first = first.stop();
 
     let second = second.start();
@@ -357,14 +361,14 @@ async fn one_gateway_at_a_time_uses_a_folder() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_used_is_told() {
-    let nobody = "http://127.0.0.1:1";
-    let setup = Setup::before_all(nobody, nobody, nobody).set("state.dir", "./a-file");
+fn a_folder_that_cannot_be_used_is_reported() {
+    let unreachable = "http://127.0.0.1:1";
+    let setup = Setup::before_all(unreachable, unreachable, unreachable).set("state.dir", "./a-file");
     let path = setup.path("a-file");
     fs::write(&path, "no folder").expect("written");
-    let told = fails_to_start(&setup);
-    assert!(told.contains(&path.display().to_string()) || told.contains("a-file"), "{told}");
-    assert!(told.contains("set state.dir to a folder that the gateway may write"), "{told}");
+    let message = fails_to_start(&setup);
+    assert!(message.contains(&path.display().to_string()) || message.contains("a-file"), "{message}");
+    assert!(message.contains("set state.dir to a folder that the gateway may write"), "{message}");
     assert_eq!(fs::read_to_string(&path).expect("still there"), "no folder");
 }
 
@@ -380,13 +384,13 @@ async fn a_damaged_store_costs_a_window_and_forgets_no_lock() {
 
     let began = clock::now();
     let gateway = setup.start();
-    let told = gateway.process().logged(|line| {
+    let line = gateway.process().logged(|line| {
         let line: Value = serde_json::from_str(line).ok()?;
         line["message"].as_str()?.contains("the state store is lost").then_some(line)
     });
-    assert_eq!(told["level"], "ERROR", "{told}");
-    let aside = told["set_aside"].as_str().unwrap_or_else(|| panic!("{told}"));
-    assert!(aside.contains("ledger.redb.damaged-") && Path::new(aside).exists(), "{told}");
+    assert_eq!(line["level"], "ERROR", "{line}");
+    let aside = line["set_aside"].as_str().unwrap_or_else(|| panic!("{line}"));
+    assert!(aside.contains("ledger.redb.damaged-") && Path::new(aside).exists(), "{line}");
 
     let body = gateway
         .send(&now_or_never(delete(COURSE).form("sharedUserErecno=588882000000212025")))
@@ -409,7 +413,7 @@ fn damage(path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_full_disk_nothing_is_sent_and_with_room_all_goes_on() {
+async fn on_a_full_disk_nothing_is_sent_until_there_is_space() {
     let zoho = zoho();
     let gateway = Gateway::before(&zoho).ignoring_the_file_size_signal().start();
     gateway.send(&get(COURSE)).await.is_zohos(200);
@@ -423,7 +427,7 @@ async fn on_a_full_disk_nothing_is_sent_and_with_room_all_goes_on() {
     let state = ready.json()["checks"]["state"].to_string();
     assert!(state.contains("state-unavailable") && state.contains("ledger.redb"), "{state}");
     assert!(gateway.has_metric("zoho_gateway_state_available 0").await);
-    // Long enough for it to try again, in vain.
+    // Long enough for the gateway to try again, in vain.
     for _ in 0..30 {
         tokio::time::sleep(ms(50)).await;
         gateway.send(&get(COURSE)).await.problem(503, "state-unavailable");
@@ -431,7 +435,7 @@ async fn on_a_full_disk_nothing_is_sent_and_with_room_all_goes_on() {
     assert_eq!(zoho.requests().await.len(), 1, "nothing was sent");
     let failures = |line: &String| line.contains("\"ERROR\"") || line.contains("\"WARN\"");
     let log: Vec<_> = gateway.process().log().into_iter().filter(failures).collect();
-    assert_eq!(log.len(), 1, "told once: {log:#?}");
+    assert_eq!(log.len(), 1, "logged once: {log:#?}");
 
     prlimit(gateway.process().id(), "--fsize=unlimited:");
     gateway.until_ready().await;

@@ -1,6 +1,6 @@
 //! The sample calls of Zoho's pages, with the clients that the pages show; only the base URL is the gateway's.
 //!
-//! Each program runs twice: once straight to the sandbox, which shows what the client puts on the wire, and once
+//! Each program runs twice: once directly to the sandbox, which shows what the client puts on the wire, and once
 //! through the gateway, after which the sandbox must have seen the same.
 
 use crate::support::{Gateway, Sandbox, Seen, Terminator, curl, node, python};
@@ -9,7 +9,7 @@ const COURSE: &str = "api/v1/courses/588882000000289003/share";
 const CALENDAR: &str = "api/v1/calendars/1683be4ab6c74d2ab02e6440a0b34d4a/share";
 const COOKIE: &str = "CSRF_TOKEN=****; _zcsr_tmp=****; _zpsid=****; zalb_c7cb34e6ac=****";
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
-/// The pages show it beside the samples; behind the gateway it has no meaning and must not get through.
+/// The pages have it next to the samples; behind the gateway it has no meaning and must not be forwarded.
 const AUTHORIZATION: &str = "Zoho-oauthtoken 1000.8cb99dxxxxxxxx9be93.9b8xxxxxxf";
 
 const USER: &str = r#"{"mailid":"user@domain.com","privilege":"view","type":"user", "mode":"edit"}"#;
@@ -19,40 +19,40 @@ const GROUP: &str = r#"{"zgid": "73369916", "type": "group", "mode": "add", "pri
 type Samples = fn(people: &str, calendar: &str) -> Vec<String>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn curl_is_answered_as_the_pages_show() {
-    answered_as_the_pages_show(with_curl, false).await;
+async fn curl_gets_the_answers_of_the_pages() {
+    gets_the_answers_of_the_pages(with_curl, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn curl_is_answered_as_the_pages_show_before_a_tls_upstream() {
-    answered_as_the_pages_show(with_curl, true).await;
+async fn curl_gets_the_answers_of_the_pages_over_tls() {
+    gets_the_answers_of_the_pages(with_curl, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_is_answered_as_the_pages_show() {
-    answered_as_the_pages_show(with_requests, false).await;
+async fn requests_gets_the_answers_of_the_pages() {
+    gets_the_answers_of_the_pages(with_requests, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_is_answered_as_the_pages_show_before_a_tls_upstream() {
-    answered_as_the_pages_show(with_requests, true).await;
+async fn requests_gets_the_answers_of_the_pages_over_tls() {
+    gets_the_answers_of_the_pages(with_requests, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fetch_is_answered_as_the_pages_show() {
-    answered_as_the_pages_show(with_fetch, false).await;
+async fn fetch_gets_the_answers_of_the_pages() {
+    gets_the_answers_of_the_pages(with_fetch, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fetch_is_answered_as_the_pages_show_before_a_tls_upstream() {
-    answered_as_the_pages_show(with_fetch, true).await;
+async fn fetch_gets_the_answers_of_the_pages_over_tls() {
+    gets_the_answers_of_the_pages(with_fetch, true).await;
 }
 
-async fn answered_as_the_pages_show(samples: Samples, tls: bool) {
+async fn gets_the_answers_of_the_pages(samples: Samples, tls: bool) {
     let zoho = Sandbox::boundless();
     samples(&zoho.url(), &zoho.url());
-    let straight = zoho.requests().await;
-    assert_eq!(straight.len(), 4, "{straight:#?}");
+    let direct = zoho.requests().await;
+    assert_eq!(direct.len(), 4, "{direct:#?}");
     zoho.pull("reset").await;
 
     let mut setup = Gateway::before(&zoho);
@@ -74,19 +74,19 @@ async fn answered_as_the_pages_show(samples: Samples, tls: bool) {
         assert_eq!(body, expected);
     }
 
-    let through = zoho.requests().await;
-    assert_eq!(through.len(), 4, "{through:#?}");
-    for (straight, through) in straight.iter().zip(&through) {
-        assert_eq!((&through.method, &through.target), (&straight.method, &straight.target));
-        assert_eq!(through.body, straight.body);
-        assert_eq!(through.header("content-type"), straight.header("content-type"));
-        assert_eq!(through.header("user-agent"), straight.header("user-agent"));
-        // The page's PUT without a body says nothing of its length; behind the gateway it does (RFC 9110 section 8.6).
-        let unsaid = straight.method == "PUT" && straight.header("content-length").is_empty();
-        let length = if unsaid { vec!["0"] } else { straight.header("content-length") };
-        assert_eq!(through.header("content-length"), length);
-        assert!(straight.header("authorization") == [AUTHORIZATION] && !straight.header("cookie").is_empty());
-        assert_signed_by_the_gateway(through);
+    let forwarded = zoho.requests().await;
+    assert_eq!(forwarded.len(), 4, "{forwarded:#?}");
+    for (direct, forwarded) in direct.iter().zip(&forwarded) {
+        assert_eq!((&forwarded.method, &forwarded.target), (&direct.method, &direct.target));
+        assert_eq!(forwarded.body, direct.body);
+        assert_eq!(forwarded.header("content-type"), direct.header("content-type"));
+        assert_eq!(forwarded.header("user-agent"), direct.header("user-agent"));
+        // The page's PUT without a body has no length; behind the gateway it has one (RFC 9110 section 8.6).
+        let without_length = direct.method == "PUT" && direct.header("content-length").is_empty();
+        let length = if without_length { vec!["0"] } else { direct.header("content-length") };
+        assert_eq!(forwarded.header("content-length"), length);
+        assert!(direct.header("authorization") == [AUTHORIZATION] && !direct.header("cookie").is_empty());
+        assert_signed_by_the_gateway(forwarded);
     }
 }
 
@@ -96,7 +96,7 @@ fn assert_signed_by_the_gateway(seen: &Seen) {
     assert!(authorization.starts_with("Zoho-oauthtoken 1000.") && authorization != AUTHORIZATION, "{authorization}");
 }
 
-/// The pages' answers, with the sandbox's invented employee in place of Henry.
+/// The pages' answers, with the sandbox's invented employee instead of Henry.
 fn expected() -> [serde_json::Value; 4] {
     let updated = serde_json::json!({ "share": [{ "message": "Updated Successfully", "status": "success" }] });
     let users = serde_json::json!([{
@@ -108,7 +108,7 @@ fn expected() -> [serde_json::Value; 4] {
     }]);
     [
         serde_json::json!({ "sharedUsers": users, "code": "200", "message": "success" }),
-        // startIndex=1 leaves the one employee behind.
+        // startIndex=1 skips the one employee.
         serde_json::json!({ "sharedUsers": [], "code": "200", "message": "success", "hasMoreRecords": false }),
         updated.clone(),
         updated,

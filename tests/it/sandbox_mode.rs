@@ -1,4 +1,4 @@
-//! `run --sandbox`: the first minute of a newcomer.
+//! `run --sandbox`: the first minute of a new user.
 
 use crate::support::{Process, call, shell};
 
@@ -22,7 +22,7 @@ fn each_suggested_call_is_answered() {
     }
 }
 
-/// Every typo succeeded in the sandbox, so a service tested there broke at Zoho.
+/// Every typo succeeded in the sandbox, so a service tested there failed at Zoho.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_no_page_documents_is_not_found() {
     let env = [("ZOHO_GATEWAY__PROXY__LISTEN", "127.0.0.1:0"), ("ZOHO_GATEWAY__ADMIN__LISTEN", "127.0.0.1:0")];
@@ -62,6 +62,6 @@ async fn a_call_that_no_page_documents_is_not_found() {
         program.terminate();
         assert_eq!(program.wait(), Some(0));
     }
-    let told = Process::run(&["run", "--config", "x", "--lenient"], &[]);
-    assert_eq!(told.code, Some(2), "{told:?}");
+    let ended = Process::run(&["run", "--config", "x", "--lenient"], &[]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
 }

@@ -1,12 +1,12 @@
-//! A call that the account's login was not granted is refused before it costs a slot.
+//! A call without the scope in the account's login is rejected before it gets a slot.
 
 use crate::support::{COURSE, Gateway, Reply, SHARE, SHARE_DATA, Setup, Upstream, get, put};
 
 const SHARE_COURSE: &str = "people.lms.share-course";
-/// In a spelling of its own, as Zoho's pages vary too.
+/// In another spelling, as Zoho's pages vary too.
 const GRANTED: &str = "ZohoPeople.Training.Read ZohoCalendar.calendar.all";
 
-/// A Zoho that grants tokens for these scopes and takes every call.
+/// A Zoho that grants tokens with these scopes and accepts every call.
 async fn zoho(scope: &'static str) -> Upstream {
     Upstream::bare(move |request| match request.line.starts_with("POST /oauth/") {
         true => Reply::json(
@@ -18,13 +18,13 @@ async fn zoho(scope: &'static str) -> Upstream {
     .await
 }
 
-/// One call of the route may be made in a minute, so a slot that is spent is seen.
+/// The route has one slot per minute, so a slot in use shows.
 fn tight(upstream: &Upstream) -> Setup {
     Gateway::before_upstream(upstream).route(SHARE_COURSE, "requests", 1).set("queue.max_wait", "0s")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_not_granted_is_refused_and_costs_nothing() {
+async fn a_call_without_its_scope_is_rejected_at_no_cost() {
     let upstream = zoho(GRANTED).await;
     let gateway = tight(&upstream).start();
     gateway.send(&get(COURSE)).await.is_zohos(200);
@@ -32,8 +32,8 @@ async fn what_was_not_granted_is_refused_and_costs_nothing() {
     for call in [share.clone(), share.clone(), share.clone().header("gateway-dry-run", "?1")] {
         let body = gateway.send(&call).await.problem_of(403, "scope-missing", SHARE_COURSE);
         let detail = body["detail"].as_str().expect("a detail");
-        for told in ["ZOHOPEOPLE.training.ALL or ZOHOPEOPLE.training.CREATE", GRANTED] {
-            assert!(detail.contains(told), "{detail}");
+        for words in ["ZOHOPEOPLE.training.ALL or ZOHOPEOPLE.training.CREATE", GRANTED] {
+            assert!(detail.contains(words), "{detail}");
         }
         assert!(!detail.contains("Zoho says"), "{detail}");
     }
@@ -42,7 +42,7 @@ async fn what_was_not_granted_is_refused_and_costs_nothing() {
     let check = ready.json()["checks"]["account main"].to_string();
     assert!(check.contains("scope-missing") && check.contains(SHARE_COURSE), "{ready:?}");
 
-    // ALL covers its section; what no page names a scope for, and what no page knows, goes on.
+    // ALL covers its section; calls without a documented scope and unknown calls go on.
     let calendar = put(&format!("/calendar/api/v1/calendars/a/share{SHARE_DATA}"));
     for call in [calendar, get("/people/api/hrcases/viewcase"), get("/people/api/on/no/page")] {
         gateway.send(&call).await.is_zohos(200);
@@ -50,7 +50,7 @@ async fn what_was_not_granted_is_refused_and_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_known_to_the_next_process() {
+async fn the_next_process_knows_the_scopes() {
     let upstream = zoho(GRANTED).await;
     let setup = tight(&upstream);
     let gateway = setup.start();
@@ -61,7 +61,7 @@ async fn it_is_known_to_the_next_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_very_first_call_is_looked_at_when_it_has_its_token() {
+async fn the_first_call_is_checked_when_it_has_its_token() {
     let upstream = zoho(GRANTED).await;
     let gateway = tight(&upstream).start();
     for _ in 0..3 {
@@ -72,14 +72,14 @@ async fn the_very_first_call_is_looked_at_when_it_has_its_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_unknown_is_left_to_zoho() {
+async fn unknown_scopes_are_left_to_zoho() {
     let upstream = zoho(GRANTED).await;
-    // The operator knows better.
+    // The operator's setting decides.
     let gateway = tight(&upstream).set("routing.scopes", "off").start();
     gateway.send(&get(COURSE)).await.is_zohos(200);
     gateway.send(&put(COURSE).form(SHARE)).await.is_zohos(200);
 
-    // An accounts server that does not say.
+    // An accounts server that does not report the scopes.
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = tight(&upstream).start();
     gateway.send(&get(COURSE)).await.is_zohos(200);

@@ -1,10 +1,10 @@
-//! Methods, targets, bodies and trailers cross the gateway byte for byte.
+//! Methods, targets, bodies and trailers are forwarded byte for byte.
 
 use std::sync::Arc;
 
 use crate::support::{COURSE, Call, Gateway, Reply, Upstream, delete, exchange, get, shell};
 
-/// Bytes that repeat nowhere soon, so that nothing lost or swapped goes unseen.
+/// Bytes without short repetitions, so that a lost or swapped part shows.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_u32;
     let mut next = || {
@@ -15,7 +15,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn method_and_target_cross_untouched() {
+async fn method_and_target_are_forwarded_unchanged() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = Gateway::before_upstream(&upstream).route("people.other.any-call", "throttle", "off").start();
     let targets = [
@@ -59,7 +59,7 @@ async fn a_head_has_an_answer_without_a_body() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_body_streams_through_with_or_without_a_length() {
+async fn a_large_body_streams_with_or_without_a_length() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = Gateway::before_upstream(&upstream).set("proxy.max_body", "4MiB").start();
     let body = noise(2 * 1024 * 1024);
@@ -84,7 +84,7 @@ async fn a_large_answer_streams_through() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_stops_half_way_does_not_hold_its_caller_for_ever() {
+async fn a_stalled_answer_does_not_hold_its_caller_for_ever() {
     let half = [b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n".as_slice(), &[b'x'; 10_000]].concat();
     let upstream = Upstream::start(move |_| Reply::Bytes(half.clone())).await;
     let gateway = Gateway::before_upstream(&upstream).set("upstream.timeout", "300ms").start();
@@ -94,7 +94,7 @@ async fn an_answer_that_stops_half_way_does_not_hold_its_caller_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn trailers_cross_when_the_caller_takes_them() {
+async fn trailers_are_forwarded_if_the_caller_accepts_them() {
     let chunked = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\
                     Trailer: X-Checksum\r\n\r\n2\r\n{}\r\n0\r\nX-Checksum: abc\r\n\r\n";
     let upstream = Upstream::start(|_| Reply::Bytes(chunked.to_vec())).await;
@@ -123,7 +123,7 @@ async fn a_get_keeps_its_chunked_body() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = Gateway::before_upstream(&upstream).start();
     for length in [5, 100_000] {
-        // The tests' own client would leave the body out as well, unless it is told.
+        // The tests' own client leaves the body out too, unless the test sets one.
         let call = Call::new("GET", "/people/api/search").body(noise(length)).chunked();
         let call = call.header("transfer-encoding", "chunked");
         gateway.send(&call).await.is_zohos(200);
@@ -131,9 +131,9 @@ async fn a_get_keeps_its_chunked_body() {
     }
 }
 
-/// What may not cross as a header may not cross behind the body either.
+/// A header that may not be forwarded may not be forwarded as a trailer either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn private_trailers_stay_here() {
+async fn private_trailers_are_removed() {
     let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: RateLimit, X-Sum\r\n\r\n2\r\n{}\r\n0\r\n\
                    RateLimit: forged\r\nX-Sum: abc\r\n\r\n";
     let upstream = Upstream::start(|_| Reply::Bytes(answer.to_vec())).await;
@@ -147,7 +147,7 @@ async fn private_trailers_stay_here() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_switches_protocols_is_none() {
+async fn an_answer_that_switches_protocols_is_an_error() {
     let upstream = Upstream::start(|_| {
         Reply::Bytes(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n".to_vec())
     })
@@ -156,7 +156,7 @@ async fn an_answer_that_switches_protocols_is_none() {
     gateway.send(&get(COURSE)).await.problem(502, "upstream-invalid-response");
 }
 
-/// A server may refuse a POST whose length nobody states (411). Whatever the caller's framing was, Zoho gets one.
+/// A server may reject a POST without a length (411). Whatever the caller's framing is, Zoho gets a length.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_body_has_a_length() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
@@ -184,7 +184,7 @@ async fn an_empty_body_has_a_length() {
         assert_eq!(received.header("content-length"), length, "{method} {fields}{body}");
         assert_eq!(received.header("transfer-encoding"), [""; 0], "{method} {fields}{body}");
     }
-    // Trailers need chunks, and those have an end too.
+    // Trailers need chunks, which have an end too.
     let request = format!(
         "POST /people/api/x HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nTrailer: X-Sum\r\n{chunked}\r\n0\r\nX-Sum: 1\r\n\r\n"
     );

@@ -1,9 +1,9 @@
-//! How a request names what it wants: the gateway's paths, Zoho's hosts, and nothing else; and its id.
+//! How a request names its target: the gateway's paths, Zoho's hosts, and nothing else; and its id.
 
 use crate::support::{CALENDAR, COURSE, Call, Gateway, Reply, Sandbox, Upstream, exchange, get};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_names_zohos_host_is_taken_there() {
+async fn a_request_that_names_zohos_host_is_accepted() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     let course = "/api/v1/courses/588882000000289003/share";
@@ -22,14 +22,14 @@ async fn a_request_that_names_zohos_host_is_taken_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_gateways_own_address_in_absolute_form_is_no_other_host() {
+async fn the_gateways_own_address_in_absolute_form_is_accepted() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     gateway.send(&get(&format!("{}{COURSE}", gateway.url()))).await.is_zohos(200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn zohos_other_hosts_are_refused_in_words_that_say_which_to_use() {
+async fn zohos_other_hosts_are_rejected_with_the_right_one() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     for (host, words) in [
@@ -40,7 +40,7 @@ async fn zohos_other_hosts_are_refused_in_words_that_say_which_to_use() {
         ("crm.zoho.com", "is a host of another Zoho product; the gateway serves Zoho People (people.zoho.com)"),
         ("www.zohoapis.com", "is a host of another Zoho product"),
     ] {
-        // By a path of the gateway's too: the name says that another server is meant.
+        // With a path of the gateway as well: the name says that another server is meant.
         for call in
             [get("/api/x").header("host", host), get(COURSE).header("host", host), get(&format!("http://{host}/api/x"))]
         {
@@ -51,9 +51,9 @@ async fn zohos_other_hosts_are_refused_in_words_that_say_which_to_use() {
     assert_eq!(zoho.requests().await, []);
 }
 
-/// On loopback, and reserved for private use, so that no page can be of such a name.
+/// Names for loopback, or reserved for private use, so that no web page can have such a name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_names_by_which_containers_reach_their_host_are_taken() {
+async fn the_names_that_containers_use_for_their_host_are_accepted() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     let page = "Mozilla/5.0 (X11; Linux x86_64)";
@@ -75,7 +75,7 @@ async fn the_names_by_which_containers_reach_their_host_are_taken() {
 
 /// A base URL that ends in a slash, and a path that begins with one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_more_slash_after_the_prefix_is_dropped_and_any_other_is_explained() {
+async fn one_extra_slash_after_the_prefix_is_dropped() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     for (prefix, path) in [
@@ -133,13 +133,13 @@ async fn nothing_else_is_proxied() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_id_is_taken_over_or_made_and_stays_here() {
+async fn a_request_id_is_kept_or_made_and_not_forwarded() {
     let upstream = Upstream::start(|_| Reply::with(200, "X-Request-Id: zohos-own\r\n", b"")).await;
     let gateway = Gateway::before_upstream(&upstream).start();
     let given = gateway.send(&get(COURSE).header("x-request-id", "the-callers-id-17")).await;
     assert_eq!(given.header("x-request-id"), Some("the-callers-id-17"));
-    let refused = gateway.send(&get("/nowhere").header("x-request-id", "another-id")).await;
-    assert_eq!(refused.problem(404, "unknown-route")["instance"], "another-id");
+    let rejected = gateway.send(&get("/nowhere").header("x-request-id", "another-id")).await;
+    assert_eq!(rejected.problem(404, "unknown-route")["instance"], "another-id");
 
     let made: Vec<_> = [gateway.send(&get(COURSE)).await, gateway.send(&get(CALENDAR)).await]
         .iter()
@@ -150,7 +150,7 @@ async fn a_request_id_is_taken_over_or_made_and_stays_here() {
     gateway.process().logs("the-callers-id-17");
 }
 
-/// RFC 9112 section 3.2 wants 400 for both.
+/// RFC 9112 section 3.2 requires 400 for both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_names_one_host() {
     let zoho = Sandbox::boundless();
@@ -163,7 +163,7 @@ async fn a_request_names_one_host() {
     assert_eq!(zoho.requests().await, []);
 }
 
-/// Its answer would be the request as Zoho got it, and with it the access token (RFC 9110 section 9.3.8).
+/// The answer would be the request as Zoho received it, with the access token (RFC 9110 section 9.3.8).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_trace_is_forwarded() {
     let zoho = Sandbox::boundless();
@@ -172,7 +172,7 @@ async fn no_trace_is_forwarded() {
     assert_eq!(zoho.requests().await, []);
 }
 
-/// Whatever form its target has: a tunnel would be counted as one call and be another.
+/// Whatever form the target has: a tunnel would count as one call and carry another one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_tunnel_is_opened() {
     let zoho = Sandbox::boundless();

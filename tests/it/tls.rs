@@ -1,4 +1,4 @@
-//! Zoho behind TLS: believed with the right authority, refused without.
+//! Zoho over TLS: trusted with the right authority, rejected without.
 
 use crate::support::{COURSE, Sandbox, Setup, Terminator, get};
 
@@ -7,7 +7,7 @@ fn before(front: &Terminator) -> Setup {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstream_under_a_known_authority_is_believed() {
+async fn an_upstream_under_a_known_authority_is_trusted() {
     let zoho = Sandbox::boundless();
     let front = Terminator::before(zoho.address()).await;
     let setup = before(&front).set("upstream.ca_file", "ca.pem");
@@ -19,10 +19,10 @@ async fn an_upstream_under_a_known_authority_is_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstream_under_an_unknown_authority_hears_nothing() {
+async fn an_upstream_under_an_unknown_authority_gets_no_call() {
     let zoho = Sandbox::boundless();
     let front = Terminator::before(zoho.address()).await;
-    // Accounts is reached in the clear, so that it is the call that meets the certificate.
+    // The accounts server is plain HTTP, so that the call is the first to see the certificate.
     let gateway = before(&front).set("accounts.main.endpoints.accounts", zoho.url()).start();
     let answer = gateway.send(&get(COURSE)).await;
     answer.problem_of(502, "upstream-unreachable", "people.lms.get-shared-users");

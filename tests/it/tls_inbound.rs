@@ -1,4 +1,4 @@
-//! TLS towards callers: `proxy.tls`, its files while they change, and where the gateway may listen.
+//! TLS for callers: `proxy.tls`, changes of its files, and the addresses the gateway may listen on.
 
 use std::{fs, path::Path};
 
@@ -24,7 +24,7 @@ fn write(setup: &Setup, name: &str, text: &str) {
     fs::write(setup.path(name), text).expect("the folder can be written to");
 }
 
-/// One caller with the key `one`, who may do anything.
+/// One caller with the key `one`, who may make every call.
 fn with_a_caller(setup: Setup) -> Setup {
     setup
         .set("callers.one.key_sha256", HASH_OF_ONE)
@@ -37,7 +37,7 @@ fn of_the_caller() -> Call {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_are_served_over_tls_and_plain_on_a_unix_socket_beside_it() {
+async fn callers_are_served_over_tls_and_on_a_plain_unix_socket() {
     let zoho = Sandbox::boundless();
     let authority = Authority::new();
     let setup = with_certificate(Gateway::before(&zoho), &authority.issue(&["localhost"]));
@@ -48,7 +48,7 @@ async fn callers_are_served_over_tls_and_plain_on_a_unix_socket_beside_it() {
         let stream = client.connect(gateway.address()).await.expect("a handshake");
         assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
         let mut connection = Connection::over(stream, "localhost").await.expect("HTTP");
-        // Several calls and a body beyond one record of TLS.
+        // Several calls, and a body larger than one TLS record.
         for _ in 0..2 {
             connection.send(&get(COURSE)).await.is_zohos(200);
         }
@@ -59,7 +59,7 @@ async fn callers_are_served_over_tls_and_plain_on_a_unix_socket_beside_it() {
     get(COURSE).send(&socket).await.is_zohos(200);
     assert_eq!(gateway.admin("/livez").await.status, 200, "the admin listener stays plain");
 
-    // Who believes another authority breaks off, and who speaks plain HTTP hears nothing of use.
+    // A client that trusts another authority ends the connection, and one that sends plain HTTP gets no useful answer.
     assert!(Authority::new().client().attempt(gateway.address(), &get(COURSE)).await.is_none());
     let plain = exchange(gateway.address(), format!("GET {COURSE} HTTP/1.1\r\nHost: gateway\r\n\r\n")).await;
     assert!(!plain.contains("HTTP/"), "{plain}");
@@ -67,7 +67,7 @@ async fn callers_are_served_over_tls_and_plain_on_a_unix_socket_beside_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_shake_hands_keeps_nobody_waiting() {
+async fn clients_without_a_handshake_delay_no_other_client() {
     let zoho = Sandbox::boundless();
     let authority = Authority::new();
     let setup = with_certificate(Gateway::before(&zoho), &authority.issue(&["localhost"]));
@@ -87,12 +87,12 @@ async fn a_client_certificate_is_required_unless_it_is_optional() {
     let setup = with_certificate(Gateway::before(&zoho), &authority.issue(&["localhost"]));
     let setup = with_a_caller(with_client_ca(setup, &callers));
     let known = callers.issue(&["spiffe://example.org/payroll"]);
-    let strangers = Authority::new().issue(&["spiffe://example.org/payroll"]);
+    let untrusted = Authority::new().issue(&["spiffe://example.org/payroll"]);
     for (auth, nothing) in [(None, false), (Some("required"), false), (Some("optional"), true)] {
         let setup = setup.clone();
         let gateway = auth.into_iter().fold(setup, |setup, auth| setup.set("proxy.tls.client_auth", auth)).start();
         for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-            for (shown, expected) in [(Some(&known), true), (Some(&strangers), false), (None, nothing)] {
+            for (shown, expected) in [(Some(&known), true), (Some(&untrusted), false), (None, nothing)] {
                 let client = authority.client_of(&[version], shown);
                 let answer = client.attempt(gateway.address(), &of_the_caller()).await;
                 assert_eq!(answer.map(|answer| answer.status), expected.then_some(200), "{auth:?} {version:?}");
@@ -102,7 +102,7 @@ async fn a_client_certificate_is_required_unless_it_is_optional() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_that_change_are_followed() {
+async fn changed_files_are_loaded() {
     let zoho = Sandbox::boundless();
     let (authority, callers) = (Authority::new(), Authority::new());
     let (first, second) = (authority.issue(&["localhost"]), authority.issue(&["localhost"]));
@@ -114,10 +114,10 @@ async fn files_that_change_are_followed() {
     let client = authority.client_showing(&known);
     assert_eq!(&client.sees(gateway.address()).await, first.der());
     let stream = client.connect(gateway.address()).await.expect("a handshake");
-    let mut standing = Connection::over(stream, "localhost").await.expect("HTTP");
-    standing.send(&get(COURSE)).await.is_zohos(200);
+    let mut open = Connection::over(stream, "localhost").await.expect("HTTP");
+    open.send(&get(COURSE)).await.is_zohos(200);
 
-    // A broken file leaves what was there.
+    // A broken file changes nothing.
     write(gateway.setup(), "tls.crt", "-----BEGIN CERTIFICATE-----\nMII");
     gateway.process().logs("have changed and cannot be used");
     assert_eq!(&client.sees(gateway.address()).await, first.der());
@@ -126,14 +126,14 @@ async fn files_that_change_are_followed() {
     write(gateway.setup(), "tls.key", &second.key_pem());
     until("the new certificate is shown", async || &client.sees(gateway.address()).await == second.der()).await;
 
-    // Another authority of callers: the first one's are strangers now.
+    // Another client authority: certificates of the first one are no longer valid.
     let others = Authority::new();
     write(gateway.setup(), "ca.crt", &others.pem());
     let newcomer = authority.client_showing(&others.issue(&["reports"]));
     let attempt = async || newcomer.attempt(gateway.address(), &get(COURSE)).await;
-    until("the new authority is believed", async || attempt().await.is_some_and(|answer| answer.status == 200)).await;
+    until("the new authority is trusted", async || attempt().await.is_some_and(|answer| answer.status == 200)).await;
     assert!(client.attempt(gateway.address(), &get(COURSE)).await.is_none());
-    standing.send(&get(COURSE)).await.is_zohos(200);
+    open.send(&get(COURSE)).await.is_zohos(200);
     let changes = gateway.process().log().iter().filter(|line| line.contains("new connections get")).count();
     assert_eq!(changes, 2);
     // The end of the certificate in force, in the year 4096.
@@ -143,7 +143,7 @@ async fn files_that_change_are_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_network_address_takes_callers_and_is_warned_about_without_tls() {
+async fn a_network_address_needs_callers_and_tls_or_a_warning() {
     let zoho = Sandbox::boundless();
     let setup = Gateway::before(&zoho).set("proxy.listen", json!(["0.0.0.0:0"]));
     let check = |setup: &Setup| {
@@ -171,7 +171,7 @@ async fn a_network_address_takes_callers_and_is_warned_about_without_tls() {
     let line = format!("tls      {}, certificates of {} required", path("tls.crt"), path("ca.crt"));
     assert!(checked.stdout.lines().any(|other| other == line), "{checked:?}");
 
-    // A key that is none: told by key and file, and nothing of it repeated.
+    // An invalid key: reported by key and file, without its content.
     write(&setup, "tls.key", "-----BEGIN PRIVATE KEY-----\nc3VycHJpc2U=\n-----END PRIVATE KEY-----\n");
     fs::remove_file(setup.path("ca.crt")).expect("it is there");
     let checked = check(&setup);
@@ -184,9 +184,9 @@ async fn a_network_address_takes_callers_and_is_warned_about_without_tls() {
     assert!(!checked.stderr.contains("c3VycHJpc2U"), "{checked:?}");
 }
 
-/// Its own name is a caller's key; a key that it shows as well goes before.
+/// The certificate's name is that of a caller; a key in the request overrides it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_says_who_is_calling() {
+async fn a_certificate_identifies_its_caller() {
     let zoho = Sandbox::boundless();
     let (authority, callers) = (Authority::new(), Authority::new());
     let setup = with_certificate(Gateway::before(&zoho), &authority.issue(&["localhost"]));
@@ -206,7 +206,7 @@ async fn a_certificate_says_who_is_calling() {
         (&["spiffe://example.org/PAYROLL"], get(COURSE), 401),
         (&["sub.payroll.example.org"], get(COURSE), 401),
         (&["*.example.org"], get(COURSE), 401),
-        // What the key may, the certificate's caller may not.
+        // The key's caller may do this, the certificate's caller may not.
         (&["reports.example.org"], of_the_caller(), 200),
         (&["reports.example.org"], get(COURSE), 403),
     ] {

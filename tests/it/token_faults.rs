@@ -1,4 +1,4 @@
-//! An accounts server that fails for a moment, throttles, or says what nobody asked for.
+//! An accounts server that fails for a moment, throttles, or sends nonsense.
 
 use std::sync::{
     Arc,
@@ -10,7 +10,7 @@ use crate::support::{COURSE, Gateway, Reply, Sandbox, Upstream, get, until};
 const ROUTE: &str = "people.lms.get-shared-users";
 const GRANT: &str = r#"{"access_token":"1000.fake.token","token_type":"Bearer","expires_in":3600}"#;
 
-/// A Zoho that answers so many token requests by `bad` and grants all later ones.
+/// A Zoho that answers the first `failures` token requests with `bad` and grants all later ones.
 async fn zoho(failures: usize, bad: impl Fn() -> Reply + Send + Sync + 'static) -> Upstream {
     let asked = Arc::new(AtomicUsize::new(0));
     Upstream::bare(move |request| match request.line.starts_with("POST /oauth/v2/token") {
@@ -37,24 +37,24 @@ fn passing_faults() -> Vec<Reply> {
     ]
 }
 
-/// One bad answer refused every call of the account for ten minutes, also after a restart.
+/// One bad answer made the gateway reject every call of the account for ten minutes, also after a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_bad_answer_is_over_in_a_moment() {
+async fn the_gateway_recovers_from_one_bad_answer_in_a_moment() {
     for bad in passing_faults() {
         let reply = bad.clone();
         let zoho = zoho(1, move || reply.clone()).await;
         let gateway = Gateway::before_upstream(&zoho).route(ROUTE, "throttle", "off").start();
-        let hasty = get(COURSE).header("prefer", "wait=0");
-        gateway.send(&hasty).await.problem_of(502, "upstream-invalid-response", ROUTE);
+        let unwaiting = get(COURSE).header("prefer", "wait=0");
+        gateway.send(&unwaiting).await.problem_of(502, "upstream-invalid-response", ROUTE);
         let check = gateway.admin("/readyz").await;
         assert_eq!(check.status, 200, "{bad:?}: {check:?}");
-        until("a token is there", async || gateway.send(&hasty).await.status == 200).await;
+        until("a token is there", async || gateway.send(&unwaiting).await.status == 200).await;
         assert_eq!(zoho.token_calls(), 2, "{bad:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_that_waits_does_not_notice_one_bad_answer() {
+async fn a_waiting_caller_does_not_notice_one_bad_answer() {
     for bad in passing_faults().into_iter().take(4) {
         let zoho = zoho(1, move || bad.clone()).await;
         let gateway = Gateway::before_upstream(&zoho).start();
@@ -68,27 +68,27 @@ async fn a_restart_forgets_a_bad_answer() {
     for bad in passing_faults().into_iter().take(4) {
         let zoho = zoho(1, move || bad.clone()).await;
         let gateway = Gateway::before_upstream(&zoho).start();
-        let hasty = get(COURSE).header("prefer", "wait=0");
-        gateway.send(&hasty).await.problem_of(502, "upstream-invalid-response", ROUTE);
+        let unwaiting = get(COURSE).header("prefer", "wait=0");
+        gateway.send(&unwaiting).await.problem_of(502, "upstream-invalid-response", ROUTE);
         let gateway = gateway.kill().start();
         assert_eq!(gateway.admin("/readyz").await.status, 200);
-        gateway.send(&hasty).await.is_zohos(200);
+        gateway.send(&unwaiting).await.is_zohos(200);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_of_seconds_leaves_most_requests() {
+async fn an_outage_of_seconds_uses_few_token_requests() {
     let zoho = zoho(3, || Reply::json(500, r#"{"error":"Internal Server Error"}"#)).await;
     let gateway = Gateway::before_upstream(&zoho).route(ROUTE, "throttle", "off").start();
-    let hasty = get(COURSE).header("prefer", "wait=0");
-    until("the outage is over", async || gateway.send(&hasty).await.status == 200).await;
+    let unwaiting = get(COURSE).header("prefer", "wait=0");
+    until("the outage is over", async || gateway.send(&unwaiting).await.status == 200).await;
     assert_eq!(zoho.token_calls(), 4, "however many calls came meanwhile");
 }
 
-/// Refused credentials are believed after a crash, which is nobody's decision. A person who stops and starts the gateway
-/// may have put them right at Zoho.
+/// After a crash the gateway still takes rejected credentials for wrong. A person who stops and starts it may have
+/// corrected them at Zoho.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_on_purpose_tries_refused_credentials_again() {
+async fn a_restart_on_purpose_tries_rejected_credentials_again() {
     for (status, answer) in [
         (200, r#"{"error":"invalid_client_secret"}"#),
         (400, r#"{"error":"invalid_grant"}"#),
@@ -99,7 +99,7 @@ async fn a_restart_on_purpose_tries_refused_credentials_again() {
         gateway.send(&get(COURSE)).await.problem_of(503, "account-unauthorised", ROUTE);
         let gateway = gateway.kill().start();
         gateway.send(&get(COURSE)).await.problem_of(503, "account-unauthorised", ROUTE);
-        assert_eq!(zoho.token_calls(), 1, "a crash asks nobody");
+        assert_eq!(zoho.token_calls(), 1, "a crash sends no request");
         let gateway = gateway.stop().start();
         assert_eq!(gateway.admin("/readyz").await.status, 200, "callers may come and try");
         gateway.send(&get(COURSE)).await.is_zohos(200);
@@ -124,11 +124,11 @@ async fn a_429_is_throttling_whatever_its_body() {
         let zoho = zoho(9, move || Reply::with(429, &head, text.as_bytes())).await;
         let gateway = Gateway::before_upstream(&zoho).start();
         for _ in 0..3 {
-            let told = gateway.send(&get(COURSE)).await.problem_of(503, "token-throttled", ROUTE);
-            let retry_after = told["retry_after"].as_u64().expect("seconds");
-            assert!(seconds.contains(&retry_after), "{fields}{body}: {told}");
+            let rejected = gateway.send(&get(COURSE)).await.problem_of(503, "token-throttled", ROUTE);
+            let retry_after = rejected["retry_after"].as_u64().expect("seconds");
+            assert!(seconds.contains(&retry_after), "{fields}{body}: {rejected}");
         }
-        // Nor is it forgotten by a restart.
+        // A restart does not forget it.
         let gateway = gateway.kill().start();
         gateway.send(&get(COURSE)).await.problem_of(503, "token-throttled", ROUTE);
         assert_eq!(zoho.token_calls(), 1, "{fields}{body}");
@@ -152,10 +152,10 @@ fn httpdate_in(seconds: u64) -> String {
 
 /// `expires_in: 0` cost a token request per call, and 503 after eight.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_without_a_life_serves_until_it_is_refused() {
-    for life in [r#","expires_in":0"#, r#","expires_in":"-1""#, r#","expires_in":null"#, ""] {
+async fn a_token_without_a_lifetime_serves_until_it_is_rejected() {
+    for lifetime in [r#","expires_in":0"#, r#","expires_in":"-1""#, r#","expires_in":null"#, ""] {
         let zoho = Upstream::bare(move |request| match request.line.starts_with("POST /oauth/v2/token") {
-            true => Reply::json(200, &format!(r#"{{"access_token":"1000.fake.token"{life}}}"#)),
+            true => Reply::json(200, &format!(r#"{{"access_token":"1000.fake.token"{lifetime}}}"#)),
             false => Reply::json(200, "{}"),
         })
         .await;
@@ -163,13 +163,13 @@ async fn a_token_without_a_life_serves_until_it_is_refused() {
         for _ in 0..12 {
             gateway.send(&get(COURSE)).await.is_zohos(200);
         }
-        assert_eq!(zoho.token_calls(), 1, "{life}");
+        assert_eq!(zoho.token_calls(), 1, "{lifetime}");
     }
 }
 
-/// What the accounts server writes is nobody's to send through: `/readyz` showed 60 KB of it.
+/// `/readyz` showed 60 KB of text from the accounts server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn texts_of_the_accounts_server_are_shown_short_and_printable() {
+async fn texts_of_the_accounts_server_are_shortened_and_escaped() {
     let long = "x".repeat(60_000);
     let scopes = "ZOHOPEOPLE.forms.ALL ".repeat(390);
     for answer in [
@@ -182,18 +182,18 @@ async fn texts_of_the_accounts_server_are_shown_short_and_printable() {
         let text = answer.clone();
         let zoho = zoho(99, move || Reply::json(200, &text)).await;
         let gateway = Gateway::before_upstream(&zoho).start();
-        let hasty = get(COURSE).header("prefer", "wait=0");
-        let told = gateway.send(&hasty).await.text();
-        for page in [told, gateway.admin("/readyz").await.text(), gateway.process().log().join("\n")] {
+        let unwaiting = get(COURSE).header("prefer", "wait=0");
+        let rejected = gateway.send(&unwaiting).await.text();
+        for page in [rejected, gateway.admin("/readyz").await.text(), gateway.process().log().join("\n")] {
             assert!(page.len() < 4_000 && !page.contains(&"x".repeat(100)), "{:.100}: {page:.2000}", answer);
             assert!(!page.contains('\u{1b}') && !page.contains("\\u001b"), "{page}");
         }
     }
 }
 
-/// A login in a crash loop before accounts that refuse it asks once.
+/// A gateway in a crash loop asks once, if the accounts server rejects its login.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sandbox_login_that_is_taken_back_is_refused_after_each_start() {
+async fn a_revoked_sandbox_login_is_rejected_after_each_start() {
     let zoho = Sandbox::boundless();
     zoho.pull("revoke-refresh-tokens").await;
     let mut setup = Gateway::before(&zoho);
@@ -201,6 +201,6 @@ async fn a_sandbox_login_that_is_taken_back_is_refused_after_each_start() {
         let gateway = setup.start();
         gateway.send(&get(COURSE)).await.problem_of(503, "account-unauthorised", ROUTE);
         setup = gateway.stop();
-        assert_eq!(zoho.token_calls().await, starts, "each start was somebody's decision");
+        assert_eq!(zoho.token_calls().await, starts, "each start sends one");
     }
 }

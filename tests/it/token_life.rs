@@ -1,4 +1,4 @@
-//! An account's token over time: across processes, changed credentials, refusals, and many accounts side by side.
+//! An account's token over time: across processes, changed credentials, rejections, and many accounts at once.
 
 use std::{fs, os::unix::fs::symlink, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::support::{
 const ROUTE: &str = "people.lms.get-shared-users";
 const GRANT: &str = r#"{"access_token":"1000.fake.token","token_type":"Bearer","expires_in":3600}"#;
 
-/// Zoho answers ten token requests in ten minutes; a gateway that dies again and again needs one.
+/// Zoho answers ten token requests in ten minutes; a gateway in a crash loop needs one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_loop_costs_one_token_call() {
     let zoho = Sandbox::boundless();
@@ -22,10 +22,10 @@ async fn a_crash_loop_costs_one_token_call() {
     assert_eq!(zoho.token_calls().await, 1);
 }
 
-/// A thousand callers, a token that dies every two seconds, and a ledger of ten requests in five seconds. A call that meets
-/// a dead token has to come back with the next one while that lives, so the machine may be slow, but not as slow as that.
+/// A thousand callers, a token that expires every two seconds, and a ledger of ten requests in five seconds. A call
+/// with a dead token has to be sent again while the next token is valid, so the machine may be slow, but not that slow.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_caller_notices_that_tokens_die() {
+async fn no_caller_notices_that_tokens_expire() {
     let zoho =
         Sandbox::start(&["--requests", "100000", "--window", "1s", "--token-life", "2s", "--token-requests", "1000"]);
     let setup = Gateway::before(&zoho).route(ROUTE, "throttle", "off").set("token.window", "5s");
@@ -43,7 +43,7 @@ async fn no_caller_notices_that_tokens_die() {
     };
     all((0..1000).map(caller)).await;
     let calls = zoho.token_calls().await;
-    // Thirty seconds, and half as many lives of a token; the ledger's threshold allows four times as many.
+    // Thirty seconds, and half as many tokens; the ledger's threshold allows four times as many.
     assert!((10..=70).contains(&calls), "{calls}");
 }
 
@@ -57,7 +57,7 @@ async fn a_revoked_login_costs_one_token_call_and_then_none() {
         assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("invalid_code")), "{body}");
     }
     assert_eq!((zoho.token_calls().await, zoho.requests().await.len()), (1, 0));
-    // Nor does a restart ask again, or forget what is wrong.
+    // A restart does not ask again, and does not forget what is wrong.
     let mut setup = gateway.kill();
     for _ in 0..3 {
         let gateway = setup.start();
@@ -66,14 +66,14 @@ async fn a_revoked_login_costs_one_token_call_and_then_none() {
         setup = gateway.kill();
     }
     assert_eq!(zoho.token_calls().await, 1);
-    // Other credentials are another matter.
+    // Other credentials are tried.
     let gateway = setup.set("accounts.main.refresh_token", "1000.sandbox.new-login").start();
     gateway.send(&get(COURSE)).await.is_zohos(200);
 }
 
-/// As Kubernetes does it: the file is a link through a link to a folder, and that one is swapped.
+/// As Kubernetes does it: the file is a link through a link to a folder, and that link is replaced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_token_that_is_rotated_takes_effect_without_a_failed_call() {
+async fn a_rotated_refresh_token_takes_effect_without_a_failed_call() {
     let zoho = Sandbox::boundless();
     let rotated = "1000.sandbox.rotated-login";
     let setup = Gateway::before(&zoho).without("accounts.main.refresh_token");
@@ -96,17 +96,17 @@ async fn a_refresh_token_that_is_rotated_takes_effect_without_a_failed_call() {
         zoho.token_calls().await >= 2
     })
     .await;
-    // The old login is of no use any more, and nobody notices.
+    // The old login is invalid now, and no caller notices.
     let revoke = Call::new("POST", &format!("/oauth/v2/token/revoke?token={REFRESH_TOKEN}"));
     assert_eq!(revoke.send(zoho.address()).await.status, 200);
     for _ in 0..20 {
         gateway.send(&get(COURSE)).await.is_zohos(200);
     }
     assert_eq!(zoho.token_calls().await, 2);
-    // Nor that the file went, but for the operator.
+    // A missing file is reported to the operator only.
     fs::remove_file(setup.path("token")).expect("it was there");
-    let told = |line: &str| line.contains("a credential's file cannot be used").then(|| line.to_owned());
-    let line = gateway.process().logged(told);
+    let warned = |line: &str| line.contains("a credential's file cannot be used").then(|| line.to_owned());
+    let line = gateway.process().logged(warned);
     assert!(line.contains("WARN") && line.contains("/token") && line.contains("No such file"), "{line}");
     gateway.send(&get(COURSE)).await.is_zohos(200);
 }
@@ -126,9 +126,9 @@ async fn a_missing_scope_is_named() {
     assert!(line.contains(ROUTE), "{line}");
 }
 
-/// Two hundred logins, one of them dead and one whose accounts server never answers: neither is felt by the others.
+/// Two hundred logins, one of them invalid and one whose accounts server never answers: the others do not notice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hundreds_of_accounts_do_not_feel_each_other() {
+async fn hundreds_of_accounts_do_not_affect_each_other() {
     let silent = Upstream::bare(|_| Reply::Never).await;
     let refusing = Upstream::bare(|_| Reply::json(200, r#"{"error":"invalid_code"}"#)).await;
     let zoho = Upstream::start(|_| Reply::json(200, "{}")).await;
@@ -161,8 +161,8 @@ async fn hundreds_of_accounts_do_not_feel_each_other() {
     assert!(ready.json()["checks"]["account a1"].to_string().contains("account-unauthorised"), "{ready:?}");
 }
 
-/// Everything that is written at the lowest level, in a run that meets refusals, dead tokens, locks and a restart. What
-/// the program printed is searched when the gateway ends.
+/// The output at the lowest log level, in a run with rejections, dead tokens, locks and a restart. The end of the
+/// gateway searches it for secrets.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_is_written_at_any_level() {
     let zoho = Sandbox::boundless();
@@ -174,7 +174,7 @@ async fn no_secret_is_written_at_any_level() {
     let of_payroll = |call: Call| call.header("authorization", &format!("Bearer {key}"));
     let mut pages = String::new();
     let mut gateway = setup.start();
-    for life in 0..2 {
+    for start in 0..2 {
         gateway.must_not_print(key);
         gateway.must_not_print(hash);
         gateway.send(&of_payroll(get(COURSE))).await.is_zohos(200);
@@ -191,7 +191,7 @@ async fn no_secret_is_written_at_any_level() {
         for page in ["/status", "/metrics", "/readyz"] {
             pages += &gateway.admin(page).await.text();
         }
-        if life == 0 {
+        if start == 0 {
             gateway = gateway.kill().start();
         }
     }
@@ -206,14 +206,14 @@ async fn no_secret_is_written_at_any_level() {
         .collect();
     let tokens = used.iter().filter_map(|value| value.strip_prefix("Zoho-oauthtoken "));
     for secret in tokens.chain([key, hash, CLIENT_SECRET, REFRESH_TOKEN]) {
-        assert!(!pages.contains(secret), "{secret} stands in a file or a page");
+        assert!(!pages.contains(secret), "{secret} is in a file or a page");
     }
     assert!(used.len() >= 6, "{used:?}");
 }
 
-/// What a script of the accounts server says is what the caller is told.
+/// Each answer of the accounts server, and the problem that the caller gets.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_way_of_getting_no_token_is_told_by_its_own_name() {
+async fn each_reason_for_a_missing_token_has_its_own_problem() {
     for (status, answer, expected, problem) in [
         (200, r#"{"error":"invalid_client_secret"}"#, 503, "account-unauthorised"),
         (200, r#"{"error":"invalid_code"}"#, 503, "account-unauthorised"),
@@ -228,12 +228,12 @@ async fn each_way_of_getting_no_token_is_told_by_its_own_name() {
         })
         .await;
         let gateway = Gateway::before_upstream(&accounts).start();
-        let told = gateway.send(&get(COURSE)).await;
+        let reply = gateway.send(&get(COURSE)).await;
         if problem.is_empty() {
-            told.is_zohos(200);
+            reply.is_zohos(200);
             continue;
         }
-        told.problem(expected, problem);
+        reply.problem(expected, problem);
         let check = gateway.admin("/readyz").await.json()["checks"]["account main"].to_string();
         assert!(check.contains(problem), "{answer}: {check}");
         let metrics = gateway.admin("/metrics").await.text();

@@ -1,4 +1,4 @@
-//! One token for all callers: fetched once, replaced once, renewed before it dies.
+//! One token for all callers: fetched once, replaced once, renewed before it expires.
 
 use zoho_gateway::os::clock;
 
@@ -24,7 +24,7 @@ async fn one_token_call_serves_all(call: Call, route: &str, api: &str) {
         answer.is_zohos(200);
     }
     assert_eq!(zoho.token_calls().await, 2, "a dead token");
-    // Who met the dead token was sent once more, and nobody twice more.
+    // A call with the dead token was sent once more, and no call was sent three times.
     let arrivals = zoho.tally(api).await.arrivals as usize;
     assert!((2 * CALLERS + 1..=3 * CALLERS).contains(&arrivals), "{arrivals}");
 }
@@ -42,7 +42,7 @@ async fn two_hundred_callers_of_calendar_cost_one_token_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_is_renewed_before_it_dies() {
+async fn a_token_is_renewed_before_it_expires() {
     let zoho = Sandbox::start(&["--requests", "100000", "--token-life", "2s"]);
     let gateway = Gateway::before(&zoho).route("people.lms.get-shared-users", "throttle", "off").start();
     let (calls, began) = (80, clock::now());
@@ -50,7 +50,7 @@ async fn a_token_is_renewed_before_it_dies() {
         gateway.send(&get(COURSE)).await.is_zohos(200);
         tokio::time::sleep(ms(50)).await;
     }
-    // As many arrivals as calls: none met a dead token and had to be sent again.
+    // As many arrivals as calls: no call had a dead token and had to be sent again.
     assert_eq!(zoho.tally("GET /api/v1/courses/{id}/share").await.arrivals, calls);
     let token_calls = zoho.token_calls().await;
     // Each serves for nearly its two seconds, however long a busy machine took for the calls.
@@ -59,7 +59,7 @@ async fn a_token_is_renewed_before_it_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_token_is_replaced_for_a_call_whose_body_was_held() {
+async fn a_dead_token_is_replaced_for_a_call_with_a_held_body() {
     let zoho = Sandbox::boundless();
     let gateway = Gateway::before(&zoho).start();
     gateway.send(&get(COURSE)).await.is_zohos(200);

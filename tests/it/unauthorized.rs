@@ -1,4 +1,4 @@
-//! Zoho answers 401: another token may help, and the few token requests of an account are not spent where it does not.
+//! Zoho answers 401: another token may help, and the few token requests of an account are not wasted where it does not.
 
 use std::sync::{
     Arc,
@@ -20,7 +20,7 @@ struct Zoho {
 }
 
 impl Zoho {
-    /// Calls with a dead token are answered by `refusal`; with a living one by `script`, if it says anything.
+    /// Answers calls with a dead token with `refusal`; with a valid one with `script`, if that returns an answer.
     async fn start(refusal: Reply, script: impl Fn(&str) -> Option<Reply> + Send + Sync + 'static) -> Self {
         let (dead, granted) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
         let last_dead = Arc::clone(&dead);
@@ -43,7 +43,7 @@ impl Zoho {
         Gateway::before_upstream(&self.upstream)
     }
 
-    /// Every token that was granted so far dies.
+    /// Every token granted so far becomes invalid.
     fn kill_tokens(&self) {
         self.dead.store(self.upstream.token_calls(), Ordering::SeqCst);
     }
@@ -55,7 +55,7 @@ fn on(path: &'static str, reply: Reply) -> impl Fn(&str) -> Option<Reply> + Send
 
 /// After nine calls of one caller every route of the account got 503 for ten minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_route_that_takes_no_token_costs_one() {
+async fn a_route_that_accepts_no_token_costs_one() {
     for (status, body) in [(401, DEAD_AT_PEOPLE), (401, DEAD_AT_CALENDAR), (401, "<html>no</html>"), (401, "")] {
         let zoho = Zoho::start(Reply::json(401, DEAD_AT_CALENDAR), on("/courses/", Reply::json(status, body))).await;
         let gateway = zoho.gateway().start();
@@ -65,7 +65,7 @@ async fn a_route_that_takes_no_token_costs_one() {
             assert_eq!(zoho.upstream.token_calls(), 2, "{body} {number}");
         }
         assert_eq!(zoho.upstream.received().len(), 31, "one call went twice");
-        // Tokens that do die are replaced all the same, again and again.
+        // Dead tokens are still replaced, again and again.
         for deaths in 1..=5 {
             zoho.kill_tokens();
             gateway.send(&get(CALENDAR)).await.is_zohos(200);
@@ -75,7 +75,7 @@ async fn a_route_that_takes_no_token_costs_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_such_routes_do_not_spend_the_requests() {
+async fn many_such_routes_do_not_use_up_the_token_requests() {
     let refusal = || Reply::json(401, DEAD_AT_PEOPLE);
     let zoho = Zoho::start(refusal(), on("/people/", refusal())).await;
     let setup = zoho.gateway().set("callers.one.key_sha256", HASH_OF_ONE).set("callers.one.accounts", "main");
@@ -110,7 +110,7 @@ async fn many_such_routes_do_not_spend_the_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storm_of_callers_costs_one_token() {
+async fn many_callers_at_once_cost_one_token() {
     let zoho = Zoho::start(Reply::json(401, ""), on("/courses/", Reply::json(401, DEAD_AT_PEOPLE))).await;
     let gateway = zoho.gateway().route("people.lms.get-shared-users", "throttle", "off").start();
     gateway.send(&get(CALENDAR)).await.is_zohos(200);
@@ -122,9 +122,9 @@ async fn a_storm_of_callers_costs_one_token() {
     assert_eq!(zoho.upstream.token_calls(), 2);
 }
 
-/// A token whose death is told in a way that nobody knows stayed in use until its hour was over.
+/// A token stayed in use for its whole hour after a 401 of unknown form.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_401_of_an_unknown_shape_is_tried_with_one_other_token() {
+async fn a_401_of_an_unknown_form_is_tried_with_one_other_token() {
     for refusal in [
         Reply::with(401, "Content-Type: text/html\r\n", b"<html>Unauthorized</html>"),
         Reply::with(401, "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n", b""),
@@ -146,9 +146,9 @@ async fn a_401_of_an_unknown_shape_is_tried_with_one_other_token() {
     }
 }
 
-/// Another token is no use for these, so none is fetched and nothing is sent again.
+/// Another token does not help these calls, so none is fetched and nothing is sent again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn other_refusals_are_handed_on() {
+async fn other_errors_are_forwarded() {
     for (status, body) in [
         (
             400,
@@ -171,7 +171,7 @@ async fn other_refusals_are_handed_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_streamed_body_is_sent_once_and_the_next_call_has_another_token() {
+async fn a_streamed_body_is_sent_once_and_then_the_token_changes() {
     let zoho = Zoho::start(Reply::with(401, "", b"who are you?"), |_| None).await;
     let gateway = zoho.gateway().start();
     gateway.send(&get(CALENDAR)).await.is_zohos(200);
@@ -184,21 +184,21 @@ async fn a_streamed_body_is_sent_once_and_the_next_call_has_another_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_attempt_takes_a_slot_of_its_own() {
+async fn a_second_attempt_uses_its_own_slot() {
     for refusal in [Reply::json(401, DEAD_AT_PEOPLE), Reply::json(401, ""), Reply::json(401, r#"{"code":1}"#)] {
         let zoho = Zoho::start(refusal, |_| None).await;
         let gateway = zoho.gateway().route("people.lms.get-shared-users", "requests", 2).start();
         gateway.send(&get(COURSE)).await.is_zohos(200);
         zoho.kill_tokens();
-        let hasty = get(COURSE).header("prefer", "wait=0");
-        gateway.send(&hasty).await.problem(429, "threshold-saturated");
+        let unwaiting = get(COURSE).header("prefer", "wait=0");
+        gateway.send(&unwaiting).await.problem(429, "threshold-saturated");
         assert_eq!(zoho.upstream.received().len(), 2, "and no third");
     }
 }
 
-/// An accounts server that is down while a route answers 401 takes no living token away.
+/// An accounts server that is down while a route answers 401 does not make a valid token unusable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_that_lives_is_kept_when_no_other_can_be_had() {
+async fn a_valid_token_is_kept_when_no_other_is_available() {
     let asked = AtomicUsize::new(0);
     let zoho = Upstream::bare(move |request| {
         if request.line.starts_with("POST /oauth/v2/token") {

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{COURSE, Gateway, Process, Sandbox, Setup, curl, get};
 
-/// A gateway on a socket of its own, and where that is.
+/// A gateway on its own socket, and the path of that.
 fn on_a_socket(zoho: &Sandbox) -> (Setup, PathBuf) {
     let setup = Gateway::before(zoho);
     let path = setup.path("proxy.sock");
@@ -24,7 +24,7 @@ fn access(path: &Path) -> (u32, u32, u32) {
     (file.mode() & 0o7777, file.uid(), file.gid())
 }
 
-/// Whether these tests may give files away.
+/// Whether these tests may change the owner of files.
 fn is_root(folder: &Path) -> bool {
     let file = folder.join("probe");
     fs::write(&file, "").expect("the folder can be written to");
@@ -53,7 +53,7 @@ async fn a_unix_socket_is_served_and_its_file_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_socket_is_its_users_alone_unless_told_otherwise() {
+async fn a_socket_is_private_to_its_user_by_default() {
     let zoho = Sandbox::boundless();
     let (setup, path) = on_a_socket(&zoho);
     let gateway = setup.start();
@@ -61,17 +61,17 @@ async fn a_socket_is_its_users_alone_unless_told_otherwise() {
     assert_eq!(access(&path), (0o600, user, group));
     gateway.send(&get(COURSE)).await.is_zohos(200);
 
-    // A second gateway leaves the socket of the first one alone.
+    // A second gateway does not touch the socket of the first one.
     let config = setup.set("state.dir", "other").write();
     let second = Process::run(&[Path::new("run"), Path::new("--config"), &config], &[]);
     assert_eq!(second.code, Some(1), "{second:?}");
-    let told = format!("cannot listen on unix:{}: Address already in use", path.display());
-    assert!(second.stderr.contains(&told), "{second:?}");
+    let message = format!("cannot listen on unix:{}: Address already in use", path.display());
+    assert!(second.stderr.contains(&message), "{second:?}");
     gateway.send(&get(COURSE)).await.is_zohos(200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_socket_gets_the_mode_and_the_owner_that_it_is_told_to() {
+async fn a_socket_gets_the_configured_mode_and_owner() {
     let zoho = Sandbox::boundless();
     let (setup, path) = on_a_socket(&zoho);
     let (_, user, group) = access(&setup.write());
@@ -97,9 +97,9 @@ async fn a_socket_gets_the_mode_and_the_owner_that_it_is_told_to() {
     }
 }
 
-/// Only a socket that nobody listens on any more is taken over.
+/// Only a socket without a listener is replaced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_is_no_socket_is_left_alone() {
+async fn a_file_that_is_not_a_socket_is_not_replaced() {
     let zoho = Sandbox::boundless();
     let (setup, path) = on_a_socket(&zoho);
     fs::write(&path, "precious").expect("the folder can be written to");

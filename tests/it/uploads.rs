@@ -1,4 +1,4 @@
-//! Uploads through the gateway's own limits: as large as Zoho takes them, and never held in memory.
+//! Uploads within the gateway's own limits: as large as Zoho accepts them, and never held in memory.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use crate::support::{COURSE, Call, Gateway, Reply, Upstream, all, ms, put};
 const UPLOAD: &str = "/people/api/files/uploadFileMultipart";
 const MEGABYTE: usize = 1_000_000;
 
-/// A call of Zoho's page, with a file of so many bytes.
+/// A call from Zoho's page, with a file of this many bytes.
 fn upload(size: usize) -> Call {
     let head = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.pdf\"\r\n\r\n";
     let body = [head.as_bytes(), &vec![b'x'; size], b"\r\n--b--\r\n"].concat();
@@ -27,7 +27,7 @@ fn upload(size: usize) -> Call {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_as_large_as_zoho_takes_it_passes_by_default() {
+async fn the_largest_file_that_zoho_accepts_passes_by_default() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = Gateway::before_upstream(&upstream).start();
     for size in [3 * MEGABYTE, 10 * MEGABYTE, 10_240 * 1024] {
@@ -43,15 +43,15 @@ async fn a_file_as_large_as_zoho_takes_it_passes_by_default() {
     gateway.send(&attachment).await.is_zohos(200);
     let sent = upstream.received().len();
     for call in [upload(16 * 1024 * 1024), upload(16 * 1024 * 1024).chunked()] {
-        let told = gateway.send(&call).await.problem(413, "body-too-large");
-        assert!(told["detail"].as_str().is_some_and(|detail| detail.contains("proxy.max_body")), "{told}");
+        let rejected = gateway.send(&call).await.problem(413, "body-too-large");
+        assert!(rejected["detail"].as_str().is_some_and(|detail| detail.contains("proxy.max_body")), "{rejected}");
     }
-    assert!(upstream.received().len() <= sent, "neither came to its end");
+    assert!(upstream.received().len() <= sent, "neither was sent whole");
 }
 
-/// Only a form is looked into, so nothing else is held for the sake of a route's rules.
+/// The gateway reads the content of forms only, so no rule makes it hold another body.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_form_is_bounded_by_a_limit_of_its_own() {
+async fn a_form_has_its_own_limit() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = Gateway::before_upstream(&upstream).start();
     let long = |length: usize| format!("erecnosList=%5B588882000000212025%5D&x={}", "x".repeat(length));
@@ -60,13 +60,13 @@ async fn a_form_is_bounded_by_a_limit_of_its_own() {
     for call in [
         put(COURSE).form(long(1 << 20)),
         put(COURSE).form(long(1 << 20)).chunked(),
-        // Unmarked, where a form may be.
+        // A body without a type, which may be a form.
         put(COURSE).body(long(1 << 20)),
         // A form on any call.
         Call::new("POST", "/people/api/anything").form("x".repeat((1 << 20) + 1)),
     ] {
-        let told = gateway.send(&call).await.problem(413, "body-too-large");
-        assert!(told["detail"].as_str().is_some_and(|detail| detail.contains("proxy.max_form")), "{told}");
+        let rejected = gateway.send(&call).await.problem(413, "body-too-large");
+        assert!(rejected["detail"].as_str().is_some_and(|detail| detail.contains("proxy.max_form")), "{rejected}");
     }
     assert_eq!(upstream.received().len(), sent);
     let json = put(&format!("{COURSE}?erecnosList=%5B588882000000212025%5D"));
@@ -76,14 +76,14 @@ async fn a_form_is_bounded_by_a_limit_of_its_own() {
     larger.send(&put(COURSE).form(long(3 * MEGABYTE))).await.is_zohos(200);
 }
 
-/// What a process has taken at most of the memory, in bytes.
+/// The peak memory of a process, in bytes.
 fn peak(process: u32) -> usize {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a running process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }
 
-/// Zoho reads no body until all have come, and then slowly.
+/// Zoho reads no body until all requests have come, and then slowly.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_uploads_at_once_are_not_held_in_memory() {
     const UPLOADS: usize = 20;
@@ -106,7 +106,7 @@ async fn many_uploads_at_once_are_not_held_in_memory() {
     let uploads: Vec<_> = (0..UPLOADS).map(|_| upload(10 * MEGABYTE).sending(gateway.address())).collect();
     let uploads = tokio::spawn(all(uploads));
     crate::support::until("all uploads have come", async || come.load(Ordering::SeqCst) == UPLOADS).await;
-    // Time enough to send as much as anybody takes.
+    // Time enough for the gateway to send all it can.
     tokio::time::sleep(ms(300)).await;
     gate.add_permits(UPLOADS);
     for answer in uploads.await.expect("no panic") {
@@ -117,7 +117,7 @@ async fn many_uploads_at_once_are_not_held_in_memory() {
     assert!(grown < 40 * MEGABYTE, "{grown} bytes, of {} that were sent", UPLOADS * 10 * MEGABYTE);
 }
 
-/// Answers each request on a connection; the body of an upload is read once the gate is open.
+/// Answers each request on a connection; reads the body of an upload once the gate is open.
 async fn slow(mut stream: TcpStream, gate: Arc<Semaphore>, come: Arc<AtomicUsize>) -> Option<()> {
     loop {
         let mut head = Vec::new();

@@ -1,4 +1,4 @@
-//! What becomes of a call when Zoho's side fails: told precisely, sent once.
+//! Failures on Zoho's side: reported precisely, and the call is sent once.
 
 use crate::support::{Answer, COURSE, Call, Gateway, Reply, SHARE, Sandbox, Upstream, get, ms, put};
 
@@ -10,8 +10,8 @@ fn proxy_error(answer: &Answer, error: &str) {
     assert!(status.starts_with(&format!("zoho-gateway; error={error};")), "{status}");
 }
 
-/// An address where nobody listens.
-async fn nobody() -> String {
+/// An address without a listener.
+async fn unreachable() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     format!("http://{}", listener.local_addr().expect("it is bound"))
 }
@@ -19,7 +19,7 @@ async fn nobody() -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unreachable_upstream_costs_no_slot() {
     let zoho = Sandbox::boundless();
-    let setup = Gateway::before(&zoho).set("accounts.main.endpoints.people", nobody().await);
+    let setup = Gateway::before(&zoho).set("accounts.main.endpoints.people", unreachable().await);
     let gateway = setup.route(SHARED_USERS, "requests", 1).start();
     for _ in 0..3 {
         let answer = gateway.send(&get(COURSE).header("prefer", "wait=0")).await;
@@ -29,10 +29,10 @@ async fn an_unreachable_upstream_costs_no_slot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unreachable_accounts_server_is_told_and_tried_again() {
+async fn an_unreachable_accounts_server_is_reported_and_retried() {
     let zoho = Sandbox::boundless();
-    let gateway = Gateway::before(&zoho).set("accounts.main.endpoints.accounts", nobody().await).start();
-    // At once for who does not wait, and after a few attempts for who does.
+    let gateway = Gateway::before(&zoho).set("accounts.main.endpoints.accounts", unreachable().await).start();
+    // At once for a caller that does not wait, and after a few attempts for one that does.
     for wait in ["wait=0", "wait=0", "wait=1"] {
         let answer = gateway.send(&get(COURSE).header("prefer", wait)).await;
         answer.problem_of(502, "upstream-unreachable", SHARED_USERS);
@@ -41,7 +41,7 @@ async fn an_unreachable_accounts_server_is_told_and_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_accounts_server_that_talks_nonsense_is_told() {
+async fn an_invalid_answer_of_the_accounts_server_is_reported() {
     let accounts = Upstream::bare(|_| Reply::json(200, "<html>")).await;
     let gateway = Gateway::before_upstream(&accounts).start();
     gateway.send(&get(COURSE)).await.problem_of(502, "upstream-invalid-response", SHARED_USERS);
@@ -49,7 +49,7 @@ async fn an_accounts_server_that_talks_nonsense_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_is_no_whole_http_answer_is_told() {
+async fn an_invalid_http_answer_is_reported() {
     let broken: [(&str, &[u8], &str); 6] = [
         ("nothing", b"", "http_response_incomplete"),
         ("garbage", b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "http_protocol_error"),
@@ -75,9 +75,10 @@ async fn an_answer_that_is_no_whole_http_answer_is_told() {
     }
 }
 
-/// What overrides a length comes without it, and what says the same twice says it once (RFC 9112 section 6.3).
+/// Two statements of the length become one: a chunked body overrides it, and equal lengths merge (RFC 9112 section
+/// 6.3).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_tells_its_end_twice_reaches_its_caller_whole() {
+async fn an_answer_with_two_lengths_reaches_its_caller_whole() {
     let long = "x".repeat(100_000);
     let chunked = |length: usize, body: &str| {
         let size = body.len();
@@ -112,7 +113,7 @@ async fn an_answer_that_tells_its_end_twice_reaches_its_caller_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_speaks_http_1_0_gets_whole_requests_and_1_1() {
+async fn a_server_with_http_1_0_gets_whole_requests_and_1_1() {
     let old = b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n{}";
     let upstream = Upstream::start(|_| Reply::Bytes(old.to_vec())).await;
     let gateway = Gateway::before_upstream(&upstream).start();
@@ -129,7 +130,7 @@ async fn a_server_that_speaks_http_1_0_gets_whole_requests_and_1_1() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstream_that_does_not_answer_is_given_up_on() {
+async fn an_upstream_that_does_not_answer_times_out() {
     let upstream = Upstream::start(|_| Reply::Never).await;
     let gateway = Gateway::before_upstream(&upstream).set("upstream.timeout", "300ms").start();
     let answer = gateway.send(&get(COURSE)).await;
@@ -139,20 +140,20 @@ async fn an_upstream_that_does_not_answer_is_given_up_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_accounts_server_is_given_up_on() {
+async fn a_silent_accounts_server_times_out() {
     let accounts = Upstream::bare(|_| Reply::Never).await;
     let gateway = Gateway::before_upstream(&accounts).set("upstream.timeout", "300ms").start();
     gateway.send(&get(COURSE)).await.problem_of(504, "upstream-timeout", SHARED_USERS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_upstream_is_no_silent_one() {
+async fn a_slow_upstream_does_not_time_out() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}").after(ms(300))).await;
     let gateway = Gateway::before_upstream(&upstream).set("upstream.timeout", "5s").start();
     gateway.send(&get(COURSE)).await.is_zohos(200);
 }
 
-/// A pooled client may be tempted to send a call again when a kept-alive connection closes under it.
+/// An HTTP client may send a call again when a kept-alive connection closes under it.
 async fn is_sent_once_though_the_connection_closes(call: Call) {
     let upstream = Upstream::start(|request| match request.line.contains("startIndex=7") {
         true => Reply::json(200, "{}"),
@@ -161,10 +162,10 @@ async fn is_sent_once_though_the_connection_closes(call: Call) {
     .await;
     let gateway = Gateway::before_upstream(&upstream).start();
     gateway.send(&get(&format!("{COURSE}?startIndex=7"))).await.is_zohos(200);
-    // It goes over the connection that has just served.
+    // Over the connection that has just served a call.
     gateway.send(&call).await.problem(502, "upstream-invalid-response");
     assert_eq!(upstream.received().len(), 2);
-    // And over a new one.
+    // Over a new connection.
     gateway.send(&call).await.problem(502, "upstream-invalid-response");
     assert_eq!(upstream.received().len(), 3);
 }

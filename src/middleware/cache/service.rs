@@ -165,7 +165,7 @@ impl Cache {
             {
                 return (CallResult::Cached(Arc::clone(&answer)), Fetched::Cached(answer));
             }
-            answers.fetch(Call { queue_status, ..call }, context, inner).await
+            answers.fetch(call.observed(queue_status), context, inner).await
         })
     }
 

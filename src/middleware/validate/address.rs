@@ -1,14 +1,14 @@
-//! An e-mail address as one types it: `rebecca@zylker.com`.
+//! An e-mail address as people type it: `rebecca@zylker.com`.
 //!
-//! RFC 5321 allows more than that: quoted local parts, addresses of machines in brackets. Nobody's calendar is shared
-//! with those, and what they may contain (spaces, quotes, a second `@`) is where two parsers come to disagree.
+//! RFC 5321 also allows quoted local parts, and IP addresses in brackets as domains. No calendar is shared with such an
+//! address, and two parsers may disagree about their content (spaces, quotes, a second `@`).
 
 use email_address::{EmailAddress, Error, Options};
 
 /// RFC 5321 section 4.5.3.1.3: 256 for a path, two of which are its angle brackets.
 const LONGEST: usize = 254;
 
-/// Says what is wrong with an address, to be read after a colon; `None` when nothing is.
+/// What is wrong with an address, as text after a colon; `None` for a valid one.
 pub(super) fn complaint(address: &str) -> Option<&'static str> {
     if address.chars().any(char::is_control) {
         return Some("it contains a control character");
@@ -25,26 +25,26 @@ pub(super) fn complaint(address: &str) -> Option<&'static str> {
     let options = Options::default().with_required_tld().without_display_text().without_domain_literal();
     match EmailAddress::parse_with_options(address, options) {
         Ok(parsed) => domain_complaint(parsed.domain()),
-        Err(error) => Some(in_our_words(error)),
+        Err(error) => Some(reason(error)),
     }
 }
 
-fn in_our_words(error: Error) -> &'static str {
+fn reason(error: Error) -> &'static str {
     match error {
         Error::MissingSeparator => "it has no @",
-        Error::LocalPartEmpty => "nothing stands before the @",
-        Error::LocalPartTooLong => "more than 64 bytes stand before the @",
-        Error::DomainEmpty => "nothing stands after the @",
+        Error::LocalPartEmpty => "it has no text before the @",
+        Error::LocalPartTooLong => "it has more than 64 bytes before the @",
+        Error::DomainEmpty => "it has no text after the @",
         Error::SubDomainEmpty => "a part of its domain is empty",
         Error::SubDomainTooLong => "a part of its domain is longer than 63 bytes",
         Error::DomainTooFew => "its domain has no dot",
         Error::UnsupportedDomainLiteral => "a domain in brackets is not accepted",
-        _ => "a character stands where it may not",
+        _ => "it contains a character in a wrong position",
     }
 }
 
-/// What the parser lets pass: it takes the punctuation of a local part in a domain as well, and an IPv4 address for
-/// a name.
+/// What the parser does not check: it accepts the punctuation of a local part in a domain as well, and an IPv4 address
+/// as a domain name.
 fn domain_complaint(domain: &str) -> Option<&'static str> {
     if domain.chars().any(|character| character.is_ascii_punctuation() && !matches!(character, '.' | '-')) {
         return Some("a domain has only letters, digits, hyphens and dots");
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_what_people_type() {
+    fn accepts_addresses_that_people_type() {
         let local = "a".repeat(64);
         for good in [
             "rebecca@zylker.com",
@@ -78,7 +78,7 @@ mod tests {
     fn names_the_reason() {
         for (bad, reason) in [
             ("", "no @"),
-            ("a@b@c.example", "a character"),
+            ("a@b@c.example", "wrong position"),
             ("user@domain.com\r\n", "control character"),
             ("us\u{3000}er@domain.com", "space"),
             ("\"user\"@domain.com", "quoted"),

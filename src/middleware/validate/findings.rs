@@ -1,10 +1,10 @@
-//! Collects what is wrong with a payload, up to a bound.
+//! Collects the faults of a payload, up to a maximum.
 
 use crate::message::payload_error::Fault;
 
-/// How many faults are listed at most. A caller who mends a hundred at once will gladly come back for the rest,
-/// whereas a megabyte of commas must not be answered with a hundred megabytes of advice.
-pub(super) const MOST: usize = 100;
+/// How many faults are listed at most. Without a maximum, the answer to a megabyte of commas would have a hundred
+/// megabytes.
+pub(super) const MAX_FAULTS: usize = 100;
 
 /// The faults found so far.
 #[derive(Debug, Default)]
@@ -12,7 +12,7 @@ pub(super) struct Findings {
     faults: Vec<Fault>,
 }
 
-/// The same, with the parameter already named.
+/// Adds faults of one parameter.
 #[derive(Debug)]
 pub(super) struct About<'f> {
     findings: &'f mut Findings,
@@ -22,12 +22,12 @@ pub(super) struct About<'f> {
 // === impl Findings ===
 
 impl Findings {
-    /// For reporting faults of one parameter.
+    /// Adds faults of this parameter.
     pub(super) fn about<'f>(&'f mut self, parameter: &'f str) -> About<'f> {
         About { findings: self, parameter }
     }
 
-    /// Everything found, in the order in which it was.
+    /// All faults, in the order in which they were found.
     pub(super) fn into_result(self) -> Result<(), Vec<Fault>> {
         if self.faults.is_empty() { Ok(()) } else { Err(self.faults) }
     }
@@ -36,7 +36,7 @@ impl Findings {
 // === impl About ===
 
 impl About<'_> {
-    /// Reports one fault, at `pointer` in the parameter's value.
+    /// Adds one fault, at `pointer` in the parameter's value.
     pub(super) fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
         if !self.is_full() {
             let parameter = self.parameter.to_owned();
@@ -44,8 +44,8 @@ impl About<'_> {
         }
     }
 
-    /// Whether looking further is idle, because nothing more will be listed.
+    /// Whether the list is full, so that further checks have no effect.
     pub(super) fn is_full(&self) -> bool {
-        self.findings.faults.len() >= MOST
+        self.findings.faults.len() >= MAX_FAULTS
     }
 }

@@ -1,10 +1,10 @@
 //! Whether a server may read a body as a form.
 //!
-//! Servers cut a media type at a semicolon, a comma or a blank, take the first or the last of a list, or look for the
-//! words alone, and take a body without a type for what they expect. So suspicion is generous here: what one of them may
-//! read as a form is checked like one. What names another type is none: JSON, multipart, a file.
+//! Servers cut a media type at a semicolon, a comma or a blank, take the first or the last of a list, or search it for
+//! a word, and take a body without a type for the type they expect. So the gateway checks a body as a form if any of
+//! them may read it as one. A body that names another type (JSON, multipart, a file) is not a form.
 
-/// Whether a server may read a body of this `Content-Type` as an urlencoded form; `None`: it has none.
+/// Whether a server may read a body of this `Content-Type` as an urlencoded form; `None`: the header is absent.
 pub(super) fn may_be_one(content_type: Option<&str>) -> bool {
     let Some(content_type) = content_type else { return true };
     let lower = content_type.to_ascii_lowercase();
@@ -14,12 +14,12 @@ pub(super) fn may_be_one(content_type: Option<&str>) -> bool {
         || !names_a_type(&lower)
 }
 
-/// Whether a server may read a body of this `Content-Type` as a form in parts.
+/// Whether a server may read a body of this `Content-Type` as a multipart form.
 pub(super) fn may_be_multipart(content_type: &str) -> bool {
     content_type.to_ascii_lowercase().contains("multipart")
 }
 
-/// Whether it begins with a type and a subtype (RFC 9110 section 8.3.1); what does not is read as if it were absent.
+/// Whether it begins with a type and a subtype (RFC 9110 section 8.3.1); any other value counts as absent.
 pub(super) fn names_a_type(content_type: &str) -> bool {
     let kind = content_type.trim_start_matches([' ', '\t', '"']);
     let kind = kind.split([';', ',', ' ', '\t', '"']).next().unwrap_or_default();
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_may_be_read_as_a_form_is_one() {
+    fn recognises_every_type_that_servers_read_as_a_form() {
         assert!(may_be_one(None));
         for content_type in [
             "application/x-www-form-urlencoded",

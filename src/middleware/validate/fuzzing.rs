@@ -1,4 +1,4 @@
-//! Any payload: one that is taken means to others what it means here, and is taken again.
+//! Fuzzes payloads: other decoders read an accepted payload the same way, and its rewritten form is accepted too.
 
 use std::{collections::HashSet, sync::LazyLock};
 
@@ -9,12 +9,12 @@ use serde_json::value::RawValue;
 use super::check;
 use crate::zoho::catalogue::{Catalogue, Parameters, Validation};
 
-/// The published calls with rules, and one with every kind of rule that they leave out.
+/// The catalogue's calls with rules, and one call with every other kind of rule.
 static CALLS: LazyLock<Vec<(String, Parameters)>> = LazyLock::new(|| {
     let catalogue = Catalogue::published().expect("the catalogue");
     let with_rules = catalogue.routes.into_iter().filter(|route| !route.parameters.is_empty());
     let mut calls: Vec<_> = with_rules.map(|route| (route.id.to_string(), route.parameters)).collect();
-    let Made { parameters } = toml::from_str(EVERY_KIND).expect("parameters");
+    let Row { parameters } = toml::from_str(EVERY_KIND).expect("parameters");
     calls.push(("every kind".to_owned(), parameters));
     calls
 });
@@ -37,11 +37,11 @@ const EVERY_KIND: &str = r#"parameters = [
 ]"#;
 
 #[derive(Deserialize)]
-struct Made {
+struct Row {
     parameters: Parameters,
 }
 
-/// How a program reads `shareData` that was written after the call's page.
+/// `shareData` as a program reads it that follows the call's page.
 #[derive(Deserialize)]
 struct Share<'a> {
     r#type: String,
@@ -52,21 +52,21 @@ struct Share<'a> {
     zgid: Option<&'a RawValue>,
 }
 
-/// Reads a byte that chooses the call, then a line with the query, and a form from there on.
+/// Takes a byte that selects the call, then a line with the query, then the form.
 pub fn payload(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else { return };
     let (id, parameters) = &CALLS[usize::from(*choice) % CALLS.len()];
     let mut lines = data.splitn(2, |byte| *byte == b'\n');
     let Some(Ok(query)) = lines.next().map(std::str::from_utf8) else { return };
     let form = lines.next();
-    let judge = |validation, query: &str, form: Option<&[u8]>| check(parameters, validation, Some(query), form);
+    let check = |validation, query: &str, form: Option<&[u8]>| check(parameters, validation, Some(query), form);
 
-    let documented = judge(Validation::Documented, query, form);
-    let strict = judge(Validation::Strict, query, form);
+    let documented = check(Validation::Documented, query, form);
+    let strict = check(Validation::Strict, query, form);
     if let Err(faults) = &documented {
-        let told = faults.iter().all(|fault| !fault.detail.is_empty() && fault.detail.len() < 10_000);
-        assert!((1..=100).contains(&faults.len()) && told, "{faults:?}");
-        assert!(strict.is_err(), "strict takes what documented refuses");
+        let explained = faults.iter().all(|fault| !fault.detail.is_empty() && fault.detail.len() < 10_000);
+        assert!((1..=100).contains(&faults.len()) && explained, "{faults:?}");
+        assert!(strict.is_err(), "strict accepts what documented rejects");
         return;
     }
     let pairs = |text: &[u8]| form_urlencoded::parse(text).into_owned().collect::<Vec<(String, String)>>();
@@ -74,19 +74,19 @@ pub fn payload(data: &[u8]) {
     let mut names = HashSet::new();
     for (name, value) in in_query.iter().chain(&in_form) {
         assert!(names.insert(name), "{name:?} is given twice");
-        assert!(!value.contains('\u{fffd}') || said(query, form).contains('\u{fffd}'), "{value:?} is a repaired one");
+        assert!(!value.contains('\u{fffd}') || decoded(query, form).contains('\u{fffd}'), "{value:?} was repaired");
     }
-    // Written by another hand, it is still the same payload.
+    // Another encoder writes the same payload.
     let written = |pairs: &[(String, String)]| Serializer::new(String::new()).extend_pairs(pairs).finish();
     let (query, form) = (written(&in_query), form.map(|_| written(&in_form)));
     let form = form.as_deref().map(str::as_bytes);
-    assert_eq!(judge(Validation::Documented, &query, form), documented, "{query:?} {form:?}");
-    assert_eq!(judge(Validation::Strict, &query, form).is_ok(), strict.is_ok(), "{query:?} {form:?}");
+    assert_eq!(check(Validation::Documented, &query, form), documented, "{query:?} {form:?}");
+    assert_eq!(check(Validation::Strict, &query, form).is_ok(), strict.is_ok(), "{query:?} {form:?}");
 
     let value = |name: &str| in_query.iter().chain(&in_form).find(|(key, _)| key == name).map(|(_, value)| value);
     match id.as_str() {
-        "calendar.calendars.share-calendar" => means_a_share(value("shareData").expect("shareData")),
-        "people.lms.share-course" => means_record_numbers(value("erecnosList").expect("erecnosList")),
+        "calendar.calendars.share-calendar" => assert_share(value("shareData").expect("shareData")),
+        "people.lms.share-course" => assert_record_numbers(value("erecnosList").expect("erecnosList")),
         "people.lms.remove-shared-user" => {
             let number = value("sharedUserErecno").expect("sharedUserErecno");
             assert!(is_digits(number), "{number:?}");
@@ -95,29 +95,29 @@ pub fn payload(data: &[u8]) {
     }
 }
 
-/// All that was said, decoded without a second thought.
-fn said(query: &str, form: Option<&[u8]>) -> String {
+/// The query and the form, percent-decoded with replacement characters.
+fn decoded(query: &str, form: Option<&[u8]>) -> String {
     let bytes = [query.as_bytes(), form.unwrap_or_default()].concat();
     percent_encoding::percent_decode(&bytes).decode_utf8_lossy().into_owned()
 }
 
-fn means_a_share(text: &str) {
+fn assert_share(text: &str) {
     let share: Share<'_> = serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     let one_of = |word: &Option<String>, words: &[&str]| word.as_deref().is_none_or(|word| words.contains(&word));
     let privileges: &[&str] = match share.r#type.as_str() {
         "user" => &["freebusy", "view", "moderate", "delegate"],
         "group" => &["freebusy", "view"],
-        other => panic!("{other:?} is no type"),
+        other => panic!("unknown type {other:?}"),
     };
     assert!(one_of(&share.privilege, privileges), "{text}");
     assert!(one_of(&share.mode, &["add", "edit", "delete"]), "{text}");
     assert!(share.mailid.as_ref().is_none_or(|address| address.contains('@')), "{text}");
     assert!(share.zgid.is_none_or(|id| is_digits(id.get().trim_matches('"'))), "{text}");
-    let whose = if share.r#type == "user" { share.mailid.is_some() } else { share.zgid.is_some() };
-    assert!(whose, "{text}");
+    let has_target = if share.r#type == "user" { share.mailid.is_some() } else { share.zgid.is_some() };
+    assert!(has_target, "{text}");
 }
 
-fn means_record_numbers(text: &str) {
+fn assert_record_numbers(text: &str) {
     let numbers: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     assert!(!numbers.is_empty() && numbers.iter().all(|number| is_digits(number.get().trim_matches('"'))), "{text}");
 }

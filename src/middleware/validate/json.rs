@@ -1,10 +1,10 @@
 //! JSON (RFC 8259) read without ambiguity.
 //!
-//! Built on serde_json's [`RawValue`], for two reasons: a number keeps its digits as text (record numbers exceed
-//! 2^53, and a float would quietly round them to someone else's), and every key passes through our hands, so that one
-//! given twice is noticed where most readers quietly take the first or the last.
+//! Uses serde_json's [`RawValue`] for two reasons: a number keeps its digits as text (record numbers exceed 2^53, and a
+//! float would round them to other record numbers), and this code sees every key, so it finds a key given twice, where
+//! most readers take the first or the last value without a word.
 //!
-//! A value is scanned once for each array or object around it, at most [`DEEPEST`] times in all.
+//! A value is scanned once for each array or object that contains it, so at most [`MAX_DEPTH`] times.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -15,11 +15,11 @@ use crate::zoho::catalogue::Shape;
 
 use super::{findings::About, pointer::Path, wording::quoted};
 
-/// How deep arrays and objects may nest. No page documents more than one level; the rest is for keys we do not know.
-const DEEPEST: usize = 32;
+/// How deep arrays and objects may nest. No page documents more than one level; the other levels are for unknown keys.
+const MAX_DEPTH: usize = 32;
 
-/// A JSON value, as far as the rules need it: an array or an object that its shape describes keeps its content, others
-/// have been read and checked but come back empty, so that a megabyte of brackets occupies no more than that.
+/// A JSON value, as far as the rules need it: an array or an object with a documented shape keeps its content. Others
+/// are read and checked too, but stay empty, so that a megabyte of brackets needs little memory.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Value<'a> {
     /// `null`
@@ -34,16 +34,15 @@ pub(super) enum Value<'a> {
     List(Vec<Value<'a>>),
     /// An object.
     Object(BTreeMap<String, Value<'a>>),
-    /// Something already reported while reading: not JSON, given twice, too deep. Nobody needs to judge it again.
-    Refused,
+    /// A value that the reader has reported: not JSON, given twice, too deep. No rule checks it again.
+    Invalid,
 }
 
-/// Reads `text` and reports what is wrong with it as JSON. Whether it has this shape is not looked at.
+/// Reads `text` and reports what is wrong with it as JSON. The shape only says which content to keep.
 pub(super) fn read<'a>(text: &'a str, shape: &Shape, about: &mut About<'_>) -> Value<'a> {
-    let mut reader = Reader { about };
     match serde_json::from_str::<&RawValue>(text) {
-        Ok(raw) => reader.value(raw, Some(shape), &Path::Root),
-        Err(error) => reader.refuse(&Path::Root, malformed(text, &error)),
+        Ok(raw) => read_value(raw, Some(shape), &Path::Root, about),
+        Err(error) => report(&Path::Root, malformed(text, &error), about),
     }
 }
 
@@ -57,21 +56,17 @@ fn malformed(text: &str, error: &serde_json::Error) -> String {
     }
 }
 
-struct Reader<'r, 'f> {
-    about: &'r mut About<'f>,
-}
-
-/// What is inside an array or an object.
-struct Inside<'i, 'r, 'f> {
-    reader: &'i mut Reader<'r, 'f>,
-    /// What it is to look like, where that is documented.
-    shape: Option<&'i Shape>,
-    path: &'i Path<'i>,
+/// Reads the content of an array or an object.
+struct Content<'c, 'f> {
+    about: &'c mut About<'f>,
+    /// The documented shape of the array or object, if there is one.
+    shape: Option<&'c Shape>,
+    path: &'c Path<'c>,
 }
 
 // === impl Value ===
 
-/// What stands there, to be read after "but found".
+/// The value as text after "but found".
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -82,57 +77,50 @@ impl fmt::Display for Value<'_> {
             Self::Text(text) => write!(f, "the string {}", quoted(text)),
             Self::List(_) => f.write_str("an array"),
             Self::Object(_) => f.write_str("an object"),
-            Self::Refused => f.write_str("something unreadable"),
+            Self::Invalid => f.write_str("something unreadable"),
         }
     }
 }
 
-// === impl Reader ===
-
-impl Reader<'_, '_> {
-    /// Reads a value whose grammar serde_json has already confirmed; left to find are lone surrogates, which are
-    /// grammatical, and what goes beyond the grammar: keys given twice and depth.
-    fn value<'a>(&mut self, raw: &'a RawValue, shape: Option<&Shape>, path: &Path<'_>) -> Value<'a> {
-        let text = raw.get();
-        match text.as_bytes() {
-            [b'n', ..] => Value::Null,
-            [b't', ..] => Value::Bool(true),
-            [b'f', ..] => Value::Bool(false),
-            [b'"', ..] => match serde_json::from_str(text) {
-                Ok(unescaped) => Value::Text(unescaped),
-                Err(_) => {
-                    self.refuse(path, format!("expected Unicode, but {} contains half a surrogate pair", quoted(text)))
-                }
-            },
-            [b'[' | b'{', ..] if path.depth() >= DEEPEST => self.refuse(
-                path,
-                format!("expected at most {DEEPEST} arrays and objects inside one another, but found more"),
-            ),
-            [b'[' | b'{', ..] => {
-                let inside = Inside { reader: self, shape, path };
-                match serde_json::Deserializer::from_str(text).deserialize_any(inside) {
-                    Ok(value) => value,
-                    Err(_) => {
-                        self.refuse(path, "expected Unicode, but a key contains half a surrogate pair".to_owned())
-                    }
-                }
+/// Reads a value whose grammar serde_json has confirmed. It finds lone surrogates, which the grammar allows, and faults
+/// beyond the grammar: keys given twice, and too many levels.
+fn read_value<'a>(raw: &'a RawValue, shape: Option<&Shape>, path: &Path<'_>, about: &mut About<'_>) -> Value<'a> {
+    let text = raw.get();
+    let half = |found: &str| format!("expected Unicode, but {found} contains half a surrogate pair");
+    match text.as_bytes() {
+        [b'n', ..] => Value::Null,
+        [b't', ..] => Value::Bool(true),
+        [b'f', ..] => Value::Bool(false),
+        [b'"', ..] => match serde_json::from_str(text) {
+            Ok(unescaped) => Value::Text(unescaped),
+            Err(_) => report(path, half(&quoted(text)), about),
+        },
+        [b'[' | b'{', ..] if path.depth() >= MAX_DEPTH => {
+            let detail = format!("expected at most {MAX_DEPTH} arrays and objects inside one another, but found more");
+            report(path, detail, about)
+        }
+        [b'[' | b'{', ..] => {
+            let content = Content { about: &mut *about, shape, path };
+            match serde_json::Deserializer::from_str(text).deserialize_any(content) {
+                Ok(value) => value,
+                Err(_) => report(path, half("a key"), about),
             }
-            _ => Value::Number(text),
         }
-    }
-
-    fn refuse<'a>(&mut self, path: &Path<'_>, detail: String) -> Value<'a> {
-        // A pointer costs as much as the keys above it are long; not one more than will be listed.
-        if !self.about.is_full() {
-            self.about.add(path.pointer(), detail);
-        }
-        Value::Refused
+        _ => Value::Number(text),
     }
 }
 
-// === impl Inside ===
+fn report<'a>(path: &Path<'_>, detail: String, about: &mut About<'_>) -> Value<'a> {
+    // Writing a pointer takes as long as its keys are; a full list needs none.
+    if !about.is_full() {
+        about.add(path.pointer(), detail);
+    }
+    Value::Invalid
+}
 
-impl<'de> Visitor<'de> for Inside<'_, '_, '_> {
+// === impl Content ===
+
+impl<'de> Visitor<'de> for Content<'_, '_> {
     type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,7 +135,7 @@ impl<'de> Visitor<'de> for Inside<'_, '_, '_> {
         let mut list = Vec::new();
         let mut index = 0;
         while let Some(raw) = seq.next_element::<&'de RawValue>()? {
-            let value = self.reader.value(raw, items, &Path::Index(self.path, index));
+            let value = read_value(raw, items, &Path::Index(self.path, index), self.about);
             index += 1;
             if items.is_some() {
                 list.push(value);
@@ -165,12 +153,13 @@ impl<'de> Visitor<'de> for Inside<'_, '_, '_> {
         while let Some((key, raw)) = map.next_entry::<String, &'de RawValue>()? {
             let path = Path::Key(self.path, &key);
             let field = fields.and_then(|fields| fields.iter().find(|field| field.name == key));
-            let value = self.reader.value(raw, field.map(|field| &field.shape), &path);
+            let value = read_value(raw, field.map(|field| &field.shape), &path, self.about);
             let value = match object.get(&key) {
                 None => value,
-                Some(Value::Refused) => Value::Refused,
+                Some(Value::Invalid) => Value::Invalid,
                 Some(_) => {
-                    self.reader.refuse(&path, format!("expected each key once, but {} is given twice", quoted(&key)))
+                    let detail = format!("expected each key once, but {} is given twice", quoted(&key));
+                    report(&path, detail, self.about)
                 }
             };
             object.insert(key, value);

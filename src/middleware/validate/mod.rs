@@ -1,29 +1,29 @@
-//! Turns away a payload that the call's page at Zoho rules out, before it costs one of the call's few turns.
+//! Rejects a payload that breaks a rule of the call's page at Zoho, before the call uses a slot.
 //!
-//! A wrong call counts against Zoho's threshold like any other, and the answer it brings back is a bare
-//! "Invalid parameter value". So the gateway holds a payload to everything the page documents, and to nothing the
-//! page does not forbid: unknown parameters and unknown keys pass, and so does a parameter in a place where Zoho
-//! does not look for it (it just does not count as given). `validate = "strict"` refuses these three as well.
+//! Zoho counts a wrong call against the threshold and answers it with a bare "Invalid parameter value". So the gateway
+//! checks a payload against everything that the page documents, and against nothing else: unknown parameters and
+//! unknown keys pass, and so does a parameter in a place where Zoho does not look for it (it does not count as given).
+//! `validate = "strict"` rejects these three as well.
 //!
-//! What a page documents is data, in the words of [`crate::zoho::catalogue::Shape`]; no rule of a single call is written here.
+//! The rules are data, see [`crate::zoho::catalogue::Shape`]; the code here has no rule for a single call.
 //!
-//! What is never let through is what two readers could understand differently: a parameter or a JSON key given
-//! twice, broken percent-encoding, bytes that are not UTF-8, a number whose digits a float would lose.
+//! The check always rejects what two readers could understand differently: a parameter or a JSON key given twice,
+//! broken percent-encoding, bytes that are not UTF-8, a number whose digits a float would lose.
 //!
-//! [`check`] is pure. It reports all faults at once, in a stable order: what could not be decoded, then what was
-//! given twice, then parameter by parameter in the catalogue's order, then what the page does not know. Only after a
-//! hundred (`findings.rs`) it stops listing, so that an answer stays smaller than the worst question.
+//! [`check`] is pure. It reports all faults at once, in a stable order: what cannot be decoded, then what is given
+//! twice, then each parameter in the catalogue's order, then what the page does not know. After a hundred faults
+//! (`findings.rs`) it stops, so that the answer stays smaller than the largest payload.
 //!
-//! | file | what it knows |
+//! | file | content |
 //! |---|---|
-//! | `rules.rs` | the order in which things are looked at |
+//! | `rules.rs` | the order of the checks |
 //! | `parameters.rs` | `application/x-www-form-urlencoded`, in the query and in the body |
-//! | `json.rs`, `pointer.rs` | JSON without ambiguity, and where in it a fault stands |
-//! | `shape.rs` | arrays and objects against the shape that the catalogue gives them |
-//! | `scalar.rs`, `address.rs` | the kinds of value without parts |
-//! | `form.rs`, `charset.rs` | which bodies a server may read as a form, and in which charset they say the same |
-//! | `service.rs` | what is read of a body before the call queues, and what streams on |
-//! | `findings.rs`, `wording.rs` | how faults are collected and put into words |
+//! | `json.rs`, `pointer.rs` | JSON without ambiguity, and the JSON pointer to a fault |
+//! | `shape.rs` | arrays and objects against their shape in the catalogue |
+//! | `scalar.rs`, `address.rs` | values without parts |
+//! | `form.rs`, `charset.rs` | which bodies a server may read as a form, and in which charsets they are the same text |
+//! | `service.rs`, `read_budget.rs` | how much of a body is read before the call queues |
+//! | `findings.rs`, `wording.rs` | the list of faults, and their texts |
 
 mod address;
 mod charset;
@@ -34,7 +34,7 @@ pub mod fuzzing;
 mod json;
 mod parameters;
 mod pointer;
-mod reading;
+mod read_budget;
 mod rules;
 mod scalar;
 mod service;

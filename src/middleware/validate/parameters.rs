@@ -1,8 +1,8 @@
-//! Strict `application/x-www-form-urlencoded`, as it stands in a query and in a form body.
+//! A strict decoder of `application/x-www-form-urlencoded`, for queries and form bodies.
 //!
-//! The decoder of the URL standard never fails: it lets a broken `%zz` stand and replaces bytes that are not UTF-8.
-//! Here both are faults, because Zoho's decoder need not repair them the way ours would, and then the value we
-//! checked is not the value that acts.
+//! The decoder of the URL standard never fails: it keeps a broken `%zz` and replaces bytes that are not UTF-8. Here
+//! both are faults: Zoho's decoder may repair them in another way than ours, and then Zoho would not use the value we
+//! checked.
 
 use std::borrow::Cow;
 
@@ -12,20 +12,20 @@ use crate::zoho::catalogue::Place;
 
 use super::{findings::Findings, wording};
 
-/// One `name=value` whose name could be decoded.
+/// One parameter of the request whose name could be decoded.
 #[derive(Debug)]
 pub(super) struct Given<'a> {
     /// The name, decoded.
     pub(super) name: Cow<'a, str>,
-    /// The value, decoded; `None` when it could not be, which has then been reported.
+    /// The value, decoded; `None` if it cannot be decoded, which is reported.
     pub(super) value: Option<Cow<'a, str>>,
-    /// Where it stood.
+    /// Whether it is in the query or in the form.
     pub(super) place: Place,
-    /// Whether a `+` stood in the value, which is now a space.
+    /// Whether the value contained a `+`, which is decoded to a space.
     pub(super) had_plus: bool,
 }
 
-/// Everything given, the query's first, and a report of everything that cannot be decoded.
+/// Decodes the query, then the form, and reports everything that cannot be decoded.
 pub(super) fn read<'a>(query: Option<&'a str>, form: Option<&'a [u8]>, findings: &mut Findings) -> Vec<Given<'a>> {
     let query = query.map_or(&[][..], str::as_bytes);
     let form = form.unwrap_or_default();
@@ -36,7 +36,7 @@ pub(super) fn read<'a>(query: Option<&'a str>, form: Option<&'a [u8]>, findings:
         .collect()
 }
 
-/// The text between the ampersands; `a&&b` has nothing to say in the middle.
+/// The pieces between ampersands, without empty ones as in `a&&b`.
 fn pieces(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&byte| byte == b'&').filter(|piece| !piece.is_empty())
 }
@@ -79,7 +79,7 @@ fn decode(text: &[u8]) -> Result<Cow<'_, str>, Undecodable> {
         return Err(Undecodable::Escape(wording::quoted(&String::from_utf8_lossy(broken))));
     }
     let decoded = if text.contains(&b'+') {
-        // Before decoding, so that an encoded plus (%2B) stays one.
+        // Before decoding, so that an encoded plus (%2B) stays a plus.
         let spaced: Vec<u8> = text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
         Cow::Owned(percent_decode(&spaced).collect())
     } else {
@@ -91,7 +91,7 @@ fn decode(text: &[u8]) -> Result<Cow<'_, str>, Undecodable> {
     }
 }
 
-/// The first percent sign that is not followed by two hexadecimal digits, with what follows it instead.
+/// The first percent sign without two hexadecimal digits after it, with the two bytes that follow.
 fn broken_escape(text: &[u8]) -> Option<&[u8]> {
     let mut rest = text;
     while let Some(at) = rest.iter().position(|&byte| byte == b'%') {

@@ -1,22 +1,22 @@
-//! Where in a JSON value something stands, as a JSON pointer (RFC 6901).
+//! The position of a value in JSON, as a JSON pointer (RFC 6901).
 
-/// Longer pointers end at the last ancestor that fits. A pointer repeats the caller's own keys, once per fault, and
-/// keys can be as long as the payload.
+/// The maximum length in bytes; longer pointers end at the last ancestor that fits. A pointer repeats the caller's keys
+/// once per fault, and a key can be as long as the payload.
 const LONGEST: usize = 512;
 
-/// A way down from the root, each step living in the stack frame of the value it belongs to.
+/// The steps from the root to a value. Each step is in the stack frame that reads its value.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Path<'p> {
     /// The value as a whole.
     Root,
-    /// The entry of an object.
+    /// A key of an object.
     Key(&'p Path<'p>, &'p str),
-    /// The element of an array.
+    /// An index of an array.
     Index(&'p Path<'p>, usize),
 }
 
 impl Path<'_> {
-    /// How many arrays and objects are around this place.
+    /// How many arrays and objects contain the value.
     pub(super) fn depth(&self) -> usize {
         match self {
             Self::Root => 0,
@@ -24,10 +24,10 @@ impl Path<'_> {
         }
     }
 
-    /// The pointer to this place; `""` for the root.
+    /// The JSON pointer to the value; `""` for the root.
     pub(super) fn pointer(&self) -> String {
         let mut pointer = String::new();
-        // Once a step was too long, the shorter ones after it would point elsewhere.
+        // After a step that is too long, a shorter one would point to another value.
         let _complete = self.write(&mut pointer);
         pointer
     }
@@ -35,7 +35,7 @@ impl Path<'_> {
     fn write(&self, pointer: &mut String) -> bool {
         match self {
             Self::Root => true,
-            // Measured before escaping: most keys that are too long are so without it.
+            // Most keys that are too long are so before escaping, so the length is checked first.
             Self::Key(parent, key) => {
                 parent.write(pointer)
                     && key.len() <= LONGEST
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_as_rfc_6901_asks() {
+    fn escapes_as_rfc_6901_requires() {
         let (root, list);
         root = Path::Root;
         list = Path::Key(&root, "a/b~1");

@@ -1,7 +1,7 @@
-//! What holds for every shape that the catalogue can write down, and not only for those it has today.
+//! Properties of every shape that the catalogue can express, not only of those it contains today.
 //!
-//! A [`Model`] is a shape as this test sees it. It writes itself down as TOML, which the catalogue's reader reads; it
-//! makes values that keep it; and it breaks them, one rule at a time, knowing where the fault must be found.
+//! A [`Model`] is this test's own form of a shape. It writes itself as TOML for the catalogue's reader, makes values
+//! that follow its rules, and breaks them one rule at a time, with the pointer to the expected fault.
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -36,18 +36,18 @@ enum Model {
         max: usize,
         items: Box<Model>,
     },
-    /// Each with its name and whether it is required.
+    /// Fields: the name, whether it is required, and the shape.
     Object(Vec<(&'static str, bool, Model)>),
-    /// An object whose fields depend on one another, as Calendar's `shareData`.
+    /// An object whose fields depend on one another, like Calendar's `shareData`.
     Share,
 }
 
 const WORDS: [&str; 4] = ["view", "edit", "a b", "é"];
 
-/// Names that a pointer must escape, and one that is empty in no place.
+/// Field names, some of which a pointer must escape.
 const NAMES: [&str; 5] = ["plain", "a/b", "c~d", "é", "0"];
 
-/// Chance, spent byte by byte.
+/// Random choices, one byte each.
 struct Dice(Vec<u8>);
 
 impl Dice {
@@ -88,7 +88,7 @@ fn model() -> impl Strategy<Value = Model> {
 }
 
 impl Model {
-    /// The keys of a table of the catalogue, without the braces.
+    /// The keys of the shape's table in the catalogue, without the braces.
     fn toml(&self) -> String {
         match self {
             Self::Any => "kind = 'any'".to_owned(),
@@ -117,7 +117,7 @@ impl Model {
         }
     }
 
-    /// A value that keeps the rule.
+    /// A value that follows the rules.
     fn good(&self, dice: &mut Dice) -> Value {
         match self {
             Self::Any => [json!(null), json!({"x": [1.5]}), json!("text")][dice.below(3)].clone(),
@@ -156,7 +156,7 @@ impl Model {
         }
     }
 
-    /// Every way to break one rule of a good value, with the pointer to the fault.
+    /// Values that each break one rule, with the pointer to the fault.
     fn broken(&self, good: &Value) -> Vec<(Value, String)> {
         let here = |value: Value| (value, String::new());
         match (self, good) {
@@ -206,7 +206,7 @@ impl Model {
                         broken.push((without.into(), step.clone()));
                     }
                     for (bad, pointer) in model.broken(value) {
-                        // That is how typed clients leave it out.
+                        // Typed clients write null for a field that they omit.
                         if bad.is_null() && !required {
                             continue;
                         }
@@ -233,7 +233,7 @@ impl Model {
         }
     }
 
-    /// The good value with a key that no shape knows, in every object that has one.
+    /// Copies of the good value, each with an unknown key in one of its objects.
     fn with_unknown_key(&self, good: &Value) -> Vec<(Value, String)> {
         match (self, good) {
             (Self::Object(_) | Self::Share, Value::Object(object)) => {
@@ -284,7 +284,7 @@ fn read(keys: &str) -> Parameters {
     toml::from_str::<File>(&text).unwrap_or_else(|error| panic!("{text}: {error}")).parameters
 }
 
-fn judge(parameters: &Parameters, validation: Validation, value: &str) -> Vec<Fault> {
+fn faults_of(parameters: &Parameters, validation: Validation, value: &str) -> Vec<Fault> {
     let encoded: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
     check(parameters, validation, None, Some(format!("p={encoded}").as_bytes())).err().unwrap_or_default()
 }
@@ -293,7 +293,7 @@ fn pointers(faults: &[Fault]) -> Vec<&str> {
     faults.iter().map(|fault| fault.pointer.as_str()).collect()
 }
 
-/// Any JSON, now and then with the keys and words that the models know.
+/// Any JSON, sometimes with the models' keys and words.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(json!(null)),
@@ -315,14 +315,14 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn takes_what_keeps_the_rules_and_finds_each_broken_one(model in model(), dice in any::<[u8; 32]>()) {
+    fn accepts_good_values_and_finds_each_broken_rule(model in model(), dice in any::<[u8; 32]>()) {
         let parameters = model.as_json();
         let good = model.good(&mut Dice(dice.into()));
         for validation in [Validation::Documented, Validation::Strict] {
-            let faults = judge(&parameters, validation, &good.to_string());
+            let faults = faults_of(&parameters, validation, &good.to_string());
             prop_assert_eq!(&faults, &[], "{}: {}", model.toml(), good);
             for (bad, pointer) in model.broken(&good) {
-                let faults = judge(&parameters, validation, &bad.to_string());
+                let faults = faults_of(&parameters, validation, &bad.to_string());
                 prop_assert_eq!(pointers(&faults), [pointer], "{}: {}: {:?}", model.toml(), bad, faults);
                 prop_assert!(faults[0].detail.starts_with("expected "), "{}", faults[0].detail);
             }
@@ -330,35 +330,35 @@ proptest! {
     }
 
     #[test]
-    fn only_strict_finds_the_unknown_keys(model in model(), dice in any::<[u8; 32]>()) {
+    fn only_strict_rejects_unknown_keys(model in model(), dice in any::<[u8; 32]>()) {
         let parameters = model.as_json();
         let good = model.good(&mut Dice(dice.into()));
         for (odd, pointer) in model.with_unknown_key(&good) {
-            prop_assert_eq!(judge(&parameters, Validation::Documented, &odd.to_string()), []);
-            let faults = judge(&parameters, Validation::Strict, &odd.to_string());
+            prop_assert_eq!(faults_of(&parameters, Validation::Documented, &odd.to_string()), []);
+            let faults = faults_of(&parameters, Validation::Strict, &odd.to_string());
             prop_assert_eq!(pointers(&faults), [pointer], "{}: {}", model.toml(), odd);
         }
     }
 
     #[test]
-    fn holds_a_plain_text_to_the_same_rules(model in scalar(), dice in any::<[u8; 8]>()) {
+    fn plain_text_has_the_same_rules(model in scalar(), dice in any::<[u8; 8]>()) {
         let parameters = read(&model.toml());
         let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let good = model.good(&mut Dice(dice.into()));
-        prop_assert_eq!(judge(&parameters, Validation::Documented, &plain(&good)), []);
-        // As text, what is wrong in JSON for its type alone may be right: 7 is a text.
+        prop_assert_eq!(faults_of(&parameters, Validation::Documented, &plain(&good)), []);
+        // A JSON value of the wrong type may be a valid text: 7 is a text.
         for (bad, _) in model.broken(&good).into_iter().filter(|(bad, _)| bad.is_string()) {
-            let faults = judge(&parameters, Validation::Documented, &plain(&bad));
+            let faults = faults_of(&parameters, Validation::Documented, &plain(&bad));
             prop_assert_eq!(pointers(&faults), [""], "{}: {}", model.toml(), bad);
         }
     }
 
     #[test]
-    fn never_panics_and_points_at_what_is_there(model in model(), value in any_json()) {
+    fn never_panics_and_points_into_the_value(model in model(), value in any_json()) {
         let parameters = model.as_json();
         for validation in [Validation::Documented, Validation::Strict] {
-            for fault in judge(&parameters, validation, &value.to_string()) {
-                // What is missing is not there; what it is missing from is.
+            for fault in faults_of(&parameters, validation, &value.to_string()) {
+                // A missing value does not exist, but its parent does.
                 let around = fault.pointer.rsplit_once('/').map_or("", |(around, _)| around);
                 prop_assert!(value.pointer(around).is_some(), "{:?} in {}", fault, value);
                 prop_assert!(!fault.detail.contains(char::is_control), "{:?}", fault);

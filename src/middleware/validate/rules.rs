@@ -1,4 +1,4 @@
-//! The order in which a payload is looked at.
+//! The checks of a payload, in their order.
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
@@ -8,17 +8,17 @@ use crate::{
 };
 
 use super::{
-    findings::{About, Findings},
+    findings::Findings,
     parameters::{self, Given},
     scalar,
     shape::{self, Context},
     wording,
 };
 
-/// Holds a payload to its route's documented parameters.
+/// Checks a payload against its route's documented parameters.
 ///
-/// `query` is the target's query without its `?`, `form` the body of a request that says it is
-/// `application/x-www-form-urlencoded`; both as they came over the wire.
+/// `query` is the target's query without its `?`, `form` the body of a request with the type
+/// `application/x-www-form-urlencoded`; both as received.
 ///
 /// # Errors
 /// All faults found, in a stable order; never an empty list.
@@ -36,36 +36,29 @@ pub fn check(
     let all = parameters::read(query, form, &mut findings);
     let given = by_name(&all, &mut findings);
     for parameter in parameters {
-        look_at(parameter, parameters, &given, strict, &mut findings);
+        check_parameter(parameter, parameters, &given, strict, &mut findings);
     }
     if strict {
-        refuse_unknown(parameters, &all, &mut findings);
+        reject_unknown(parameters, &all, &mut findings);
     }
     findings.into_result()
 }
 
-type ByName<'g, 'a> = HashMap<&'g str, Times<'g, 'a>>;
+/// The given parameters by name; `None`: given twice or more, and reported.
+type ByName<'g, 'a> = HashMap<&'g str, Option<&'g Given<'a>>>;
 
-/// How often a name was given.
-enum Times<'g, 'a> {
-    Once(&'g Given<'a>),
-    /// Twice or more, which has been reported.
-    Several,
-}
-
-/// Sorts what was given by name, and reports every name that stands there more than once.
+/// Sorts the given parameters by name, and reports every name that is given more than once.
 ///
-/// Which of two values counts is for Zoho to say, and its answer is not documented; so this holds for any name, also
-/// for those the catalogue does not know.
+/// Zoho does not document which of two values counts; so this holds for every name, in the catalogue or not.
 fn by_name<'g, 'a>(given: &'g [Given<'a>], findings: &mut Findings) -> ByName<'g, 'a> {
     let mut names = HashMap::with_capacity(given.len());
     for second in given {
         match names.entry(second.name.as_ref()) {
             Entry::Vacant(entry) => {
-                entry.insert(Times::Once(second));
+                entry.insert(Some(second));
             }
             Entry::Occupied(mut entry) => {
-                if let Times::Once(first) = entry.insert(Times::Several) {
+                if let Some(first) = entry.insert(None) {
                     findings.about(&wording::name(&second.name)).add("", twice(first.place, second.place));
                 }
             }
@@ -74,16 +67,27 @@ fn by_name<'g, 'a>(given: &'g [Given<'a>], findings: &mut Findings) -> ByName<'g
     names
 }
 
-fn look_at(parameter: &Parameter, siblings: &[Parameter], all: &ByName<'_, '_>, strict: bool, findings: &mut Findings) {
+fn check_parameter(
+    parameter: &Parameter,
+    siblings: &[Parameter],
+    all: &ByName<'_, '_>,
+    strict: bool,
+    findings: &mut Findings,
+) {
     let mut about = findings.about(&parameter.name);
     let value_of = |name: &str| value_of(siblings.iter().find(|sibling| sibling.name == name)?, all);
     match all.get(parameter.name.as_str()) {
-        Some(Times::Several) => {}
-        Some(Times::Once(given)) if parameter.places.contains(&given.place) => {
-            // What could not be decoded has been reported where it was read.
+        Some(None) => {}
+        Some(Some(given)) if parameter.places.contains(&given.place) => {
+            // A value that cannot be decoded is reported by `parameters::read`.
             let Some(value) = &given.value else { return };
             let optional = !parameter.terms.demands(value_of);
-            look_into(&parameter.kind, value, optional, Context { strict, had_plus: given.had_plus }, &mut about);
+            match &parameter.kind {
+                Kind::Plain(scalar) => scalar::check_text(scalar, value, given.had_plus, &mut about),
+                Kind::Json(shape) => {
+                    shape::check(shape, value, optional, Context { strict, had_plus: given.had_plus }, &mut about);
+                }
+            }
             if let (Some(except), Kind::Plain(scalar)) = (&parameter.terms.except, &parameter.kind)
                 && let Some(detail) = wording::excepted(scalar.words(), except, value, value_of)
             {
@@ -91,10 +95,7 @@ fn look_at(parameter: &Parameter, siblings: &[Parameter], all: &ByName<'_, '_>, 
             }
         }
         elsewhere => {
-            let elsewhere = match elsewhere {
-                Some(Times::Once(given)) => Some(given.place),
-                _ => None,
-            };
+            let elsewhere = elsewhere.copied().flatten().map(|given| given.place);
             if parameter.terms.demands(value_of) {
                 about.add("", missing(&parameter.places, elsewhere));
             } else if let (true, Some(found)) = (strict, elsewhere) {
@@ -106,23 +107,14 @@ fn look_at(parameter: &Parameter, siblings: &[Parameter], all: &ByName<'_, '_>, 
 
 /// A parameter's value, if it counts as given.
 fn value_of<'g>(parameter: &Parameter, all: &'g ByName<'_, '_>) -> Option<&'g str> {
-    match all.get(parameter.name.as_str()) {
-        Some(Times::Once(given)) if parameter.places.contains(&given.place) => given.value.as_deref(),
-        _ => None,
-    }
+    let given = (*all.get(parameter.name.as_str())?)?;
+    given.value.as_deref().filter(|_| parameter.places.contains(&given.place))
 }
 
-fn look_into(kind: &Kind, value: &str, optional: bool, context: Context, about: &mut About<'_>) {
-    match kind {
-        Kind::Plain(scalar) => scalar::check_text(scalar, value, context.had_plus, about),
-        Kind::Json(shape) => shape::check(shape, value, optional, context, about),
-    }
-}
-
-/// Reports each name that is no parameter, once and in the order in which they came.
-fn refuse_unknown(parameters: &[Parameter], all: &[Given<'_>], findings: &mut Findings) {
+/// Reports each unknown name once, in the order of the request.
+fn reject_unknown(parameters: &[Parameter], all: &[Given<'_>], findings: &mut Findings) {
     let known: Vec<_> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-    let mut told = HashSet::new();
+    let mut reported = HashSet::new();
     for given in all {
         let name = given.name.as_ref();
         let shown = wording::name(name);
@@ -130,7 +122,7 @@ fn refuse_unknown(parameters: &[Parameter], all: &[Given<'_>], findings: &mut Fi
         if about.is_full() {
             break;
         }
-        if !known.contains(&name) && told.insert(name) {
+        if !known.contains(&name) && reported.insert(name) {
             about.add("", wording::unknown("parameter", &known, name));
         }
     }
@@ -144,7 +136,7 @@ fn twice(first: Place, second: Place) -> String {
     }
 }
 
-/// Of a parameter that the page knows, but not here.
+/// The detail for a documented parameter in the wrong part of the request.
 fn misplaced(places: &[Place], found: Place) -> String {
     format!("expected {}, but given in the {}", wanted(places), wording::place(found))
 }

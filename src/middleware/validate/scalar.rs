@@ -4,19 +4,19 @@ use crate::zoho::catalogue::{Scalar, ScalarKind};
 
 use super::{address, findings::About, json::Value, pointer::Path, wording::quoted};
 
-/// Holds a parameter's text to its rule.
+/// Checks a parameter's text against its rule.
 ///
-/// `had_plus` says that a `+` was decoded to a space somewhere in it, the likely end of `user+tag@example.com`.
+/// `had_plus` says that a `+` in it was decoded to a space, as happens to `user+tag@example.com`.
 pub(super) fn check_text(scalar: &Scalar, text: &str, had_plus: bool, about: &mut About<'_>) {
-    if let Err(reason) = judge(&scalar.kind, text, had_plus) {
+    if let Err(reason) = check_kind(&scalar.kind, text, had_plus) {
         let found = if text.is_empty() { "nothing".to_owned() } else { quoted(text) };
-        about.add("", format!("expected {}, but found {found}{reason}", expected(scalar, Written::Plain)));
+        about.add("", format!("expected {}, but found {found}{reason}", expected(scalar, false)));
     }
 }
 
-/// Holds a JSON value to its rule. Numbers and booleans may also come as strings; Zoho's own samples write both.
+/// Checks a JSON value against its rule. Numbers and booleans may also be strings; Zoho's own samples have both.
 pub(super) fn check_value(scalar: &Scalar, value: &Value<'_>, had_plus: bool, path: &Path<'_>, about: &mut About<'_>) {
-    if about.is_full() || *value == Value::Refused {
+    if about.is_full() || *value == Value::Invalid {
         return;
     }
     let text = match (value, &scalar.kind) {
@@ -26,36 +26,29 @@ pub(super) fn check_value(scalar: &Scalar, value: &Value<'_>, had_plus: bool, pa
         (Value::Bool(false), ScalarKind::Boolean) => Some("false"),
         _ => None,
     };
-    let reason = match text.map(|text| judge(&scalar.kind, text, had_plus)) {
+    let reason = match text.map(|text| check_kind(&scalar.kind, text, had_plus)) {
         Some(Ok(())) => return,
         Some(Err(reason)) => reason,
         None => String::new(),
     };
-    // An address of the wrong type has nothing wrong with it but its type.
+    // A number may look like a typo of an address; the hint says that the type is wrong.
     let as_string = if text.is_none() && scalar.kind == ScalarKind::Email { " as a string" } else { "" };
-    let expected = expected(scalar, Written::Json);
+    let expected = expected(scalar, true);
     about.add(path.pointer(), format!("expected {expected}{as_string}, but found {value}{reason}"));
 }
 
-/// What an element is called in a sentence about all of them: "record number".
+/// The noun for an element of an array, without its article: "record number".
 pub(super) fn noun(scalar: &Scalar) -> &str {
     let called = called(scalar);
     called.strip_prefix("a ").or_else(|| called.strip_prefix("an ")).unwrap_or(called)
 }
 
-/// What is missing, where the catalogue has no words of its own for it.
+/// The text for a missing value, if the catalogue has none.
 pub(super) fn missing(scalar: &Scalar) -> String {
     match &scalar.kind {
         ScalarKind::OneOf(words) => words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or "),
         _ => called(scalar).to_owned(),
     }
-}
-
-/// How the value came, which decides what may be said about its digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Written {
-    Plain,
-    Json,
 }
 
 fn called(scalar: &Scalar) -> &str {
@@ -70,8 +63,8 @@ fn called(scalar: &Scalar) -> &str {
     })
 }
 
-/// The rule in words, to be read after "expected".
-fn expected(scalar: &Scalar, written: Written) -> String {
+/// The rule as text after "expected"; text in a parameter has rules for its digits that JSON does not need.
+fn expected(scalar: &Scalar, in_json: bool) -> String {
     let called = called(scalar);
     match &scalar.kind {
         ScalarKind::Text { min: 0, max: usize::MAX } => called.to_owned(),
@@ -79,8 +72,8 @@ fn expected(scalar: &Scalar, written: Written) -> String {
         ScalarKind::Text { min: 0, max } => format!("{called} of at most {}", characters(*max)),
         ScalarKind::Text { min, max } => format!("{called} of {min} to {}", characters(*max)),
         ScalarKind::Integer { min, max } => {
-            let range = match (written, *min, *max) {
-                (Written::Plain, 0.., _) => format!("from {min} (digits only, at most {max})"),
+            let range = match (in_json, *min, *max) {
+                (false, 0.., _) => format!("from {min} (digits only, at most {max})"),
                 (_, i64::MIN, i64::MAX) => String::new(),
                 (_, i64::MIN, _) => format!("of at most {max}"),
                 _ => format!("from {min} to {max}"),
@@ -95,11 +88,11 @@ fn expected(scalar: &Scalar, written: Written) -> String {
                 (min, max) if min == max => format!(", {min} of them"),
                 (min, max) => format!(", {min} to {max} of them"),
             };
-            match written {
-                Written::Plain if length.is_empty() => format!("{called} (digits only, at most {long})"),
-                Written::Plain => format!("{called} (digits only{length})"),
-                Written::Json if length.is_empty() => format!("{called} (an integer from 0 to {long})"),
-                Written::Json => format!("{called} (an integer in digits{length})"),
+            match in_json {
+                false if length.is_empty() => format!("{called} (digits only, at most {long})"),
+                false => format!("{called} (digits only{length})"),
+                true if length.is_empty() => format!("{called} (an integer from 0 to {long})"),
+                true => format!("{called} (an integer in digits{length})"),
             }
         }
         ScalarKind::OneOf(words) => format!("one of {}", words.join(", ")),
@@ -116,11 +109,11 @@ fn characters(number: usize) -> String {
     format!("{number} character{}", if number == 1 { "" } else { "s" })
 }
 
-/// Whether a text keeps the rule; if not, what to say after it.
-fn judge(kind: &ScalarKind, text: &str, had_plus: bool) -> Result<(), String> {
+/// Checks a text against the rule. The error is the text that follows the quoted value; it may be empty.
+fn check_kind(kind: &ScalarKind, text: &str, had_plus: bool) -> Result<(), String> {
     let fits = match kind {
         ScalarKind::Text { min, max } => {
-            // Counting stops one beyond what may be; a megabyte need not be walked to be too long.
+            // Stops one character after the maximum: a megabyte is too long before its end.
             let length = text.chars().take(max.saturating_add(1)).count();
             if (*min..=*max).contains(&length) {
                 return Ok(());
@@ -149,8 +142,8 @@ fn judge(kind: &ScalarKind, text: &str, had_plus: bool) -> Result<(), String> {
     if fits { Ok(()) } else { Err(String::new()) }
 }
 
-/// A number that fits Zoho's signed 64-bit long, in digits only: without `+` and without `-0`. A float would turn record
-/// numbers beyond 2^53 into their neighbours.
+/// A number that fits Zoho's signed 64-bit long, in digits only: without `+` and without `-0`. A float would round
+/// record numbers beyond 2^53 to other record numbers.
 fn integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let only_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -163,7 +156,7 @@ mod tests {
 
     #[test]
     fn record_numbers_are_digits_that_fit_a_long() {
-        let fits = |text| judge(&ScalarKind::Digits { min: 1, max: usize::MAX }, text, false).is_ok();
+        let fits = |text| check_kind(&ScalarKind::Digits { min: 1, max: usize::MAX }, text, false).is_ok();
         for good in ["0", "7", "007", "588882000000212025", "9007199254740993", "9223372036854775807"] {
             assert!(fits(good), "{good}");
         }

@@ -1,4 +1,4 @@
-//! Reads the part of a body that is read before the call queues, and checks the call.
+//! Reads a body, or the start of it, before the call queues, and checks the call.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use super::{
     charset::Charsets,
     check, form,
-    reading::{Part, Reading},
+    read_budget::{ReadBudget, ReadShare},
     wording::quoted,
 };
 use crate::{
@@ -28,21 +28,21 @@ use crate::{
     zoho::catalogue::{Place, Route, Validation},
 };
 
-/// A body up to this size is read before the call queues, even where nobody looks inside: then a slow caller does not
-/// hold a slot while it sends, and the call can be sent again after a dead token.
+/// A body up to this size is read before the call queues, even if no rule looks inside: then a slow caller does not use
+/// a slot while it sends, and the call can be sent again after Zoho rejects the token.
 const HELD: u64 = 64 * 1024;
 
-/// How long a caller whose body is too large may go on sending before the answer: a client that is cut off while it
-/// writes reports a broken connection instead of the 413.
+/// How long a caller whose body is too large may go on sending before the answer: a client whose connection closes
+/// while it writes reports a broken connection instead of the 413.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Makes a [`Call`] of a request that breaks no documented rule.
+/// Turns a request that breaks no documented rule into a [`Call`].
 #[derive(Debug)]
 pub struct Validate {
     max_body: u64,
     max_form: u64,
     max_wait: Duration,
-    reading: Arc<Reading>,
+    read_budget: Arc<ReadBudget>,
     shutdown: Shutdown,
 }
 
@@ -61,9 +61,9 @@ impl<S: Inner<Call>> Middleware<Matched, S> for Validate {
 }
 
 impl Validate {
-    /// Bodies over `max_body` bytes are refused, forms over `max_form`, and what would make all that are being read hold
-    /// more than `max_held` bytes. Callers that prefer nothing else wait at most `max_wait` for a slot. During a drain no
-    /// body is waited for longer than a moment.
+    /// Rejects bodies over `max_body` bytes, forms over `max_form`, and bodies that would make all bodies being read
+    /// hold more than `max_held` bytes. A caller without a preference waits at most `max_wait` for a slot. A drain ends
+    /// the reading of a body soon.
     pub fn layer(
         max_body: u64,
         max_form: u64,
@@ -71,7 +71,8 @@ impl Validate {
         max_wait: Duration,
         shutdown: Shutdown,
     ) -> MiddlewareLayer<Self> {
-        MiddlewareLayer::new(Self { max_body, max_form, max_wait, reading: Reading::new(max_held), shutdown })
+        let read_budget = ReadBudget::new(max_held);
+        MiddlewareLayer::new(Self { max_body, max_form, max_wait, read_budget, shutdown })
     }
 
     async fn call(&self, matched: Matched) -> Result<Call, Cause> {
@@ -81,19 +82,13 @@ impl Validate {
         if kind.is_read && !body.is_end_stream() {
             kind.readable(headers)?;
         }
-        // What the query shows to be wrong needs no body; but all faults are told at once, so the body is read first. Only
-        // forms are looked into, so everything else streams, whatever the route's rules.
-        let max_form = self.max_form.min(self.max_body);
-        let bounds = match kind.length() {
-            Length::OfAForm => Bounds { held: max_form, longest: max_form, form: max_form < self.max_body },
-            Length::Unmarked => Bounds { held: max_form, longest: self.max_body, form: false },
-            Length::OfAStream => Bounds { held: HELD.min(self.max_body), longest: self.max_body, form: false },
-        };
+        // Faults in the query need no body; but the answer lists all faults at once, so the body is read first.
+        let bounds = kind.bounds(self.max_form.min(self.max_body), self.max_body);
         let expects = headers.contains_key(header::EXPECT);
-        let mut part = self.reading.begin();
+        let mut share = self.read_budget.share();
         let payload = tokio::select! {
             biased;
-            payload = read(body, bounds, expects, &mut part) => payload?,
+            payload = read(body, bounds, expects, &mut share) => payload?,
             () = self.shutdown.impatient() => return Err(Cause::CutOff(Fate::NotSent)),
         };
         unread.state().waits();
@@ -102,49 +97,40 @@ impl Validate {
         match &payload {
             Payload::Held { bytes, .. } if bytes.len() as u64 > HELD => {
                 let bytes = bytes.clone();
-                // Megabytes take a moment, in which the other callers of this worker would wait.
-                let judged = spawn_blocking(move || judge(&route, query.query(), &kind, Some(&bytes)));
-                judged.await.unwrap_or(Err(Cause::Internal))?;
+                // Megabytes take some milliseconds, in which the other requests of this worker thread would wait.
+                let checked = spawn_blocking(move || check_call(&route, query.query(), &kind, Some(&bytes)));
+                checked.await.unwrap_or(Err(Cause::Internal))?;
             }
-            Payload::Held { bytes, .. } => judge(&route, query.query(), &kind, Some(bytes))?,
-            Payload::Streamed(_) => judge(&route, query.query(), &kind, None)?,
+            Payload::Held { bytes, .. } => check_call(&route, query.query(), &kind, Some(bytes))?,
+            Payload::Streamed(_) => check_call(&route, query.query(), &kind, None)?,
         }
         Ok(unread.call(payload, self.max_wait))
     }
 }
 
-/// What a body is by its head, and what that means on its route.
+/// What the headers say about a body, and what follows on this route.
 struct BodyKind {
     content_type: String,
+    /// Whether a server may read it as a form.
     is_form: bool,
-    /// Whether its parts are looked for as well.
+    /// Whether the gateway searches its multipart parts as well.
     in_parts: bool,
-    /// Whether the gateway has to understand it.
+    /// Whether the gateway has to read its content.
     is_read: bool,
-    /// Whether it may be longer than a form: it names no type, its route has no rules, and its caller may write anyway.
+    /// Whether it may be longer than a form: it names no type, its route has no rules, and its caller may write.
     may_be_a_file: bool,
-    /// Why it does.
+    /// Which part of the gateway reads the content.
     reader: Reader,
 }
 
-/// Which bounds a body has.
-enum Length {
-    /// It is held whole: up to `max_form`.
-    OfAForm,
-    /// It is held up to `max_form`. Beyond that it may be a file, since clients send those without a type; it streams, and
-    /// ends where a form would make another call of this one.
-    Unmarked,
-    /// It streams, and only its beginning is held.
-    OfAStream,
-}
-
 impl BodyKind {
-    /// What may be a form is read on any call: a parameter of it could make another call of this one. A caller that may
-    /// only read gets that past no route, and not in parts either; others upload files in those, which stream.
+    /// A body that may be a form is read on every call: a parameter in it could turn this call into another one. For a
+    /// caller that may only read, this holds on every route, and for multipart bodies as well; other callers upload
+    /// files in multipart bodies, which stream.
     fn of(headers: &HeaderMap, route: &Route, read_only: bool) -> Self {
         let content_type = headers.get(header::CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
         let is_form = form::may_be_one(content_type.as_deref());
-        let (is_off, has_rules) = (route.validation == Validation::Off, looks_inside(route));
+        let (is_off, has_rules) = (route.validation == Validation::Off, has_form_rules(route));
         let in_parts = read_only && content_type.as_deref().is_some_and(form::may_be_multipart);
         let is_read = (is_form && (read_only || !is_off)) || in_parts || has_rules;
         let names_none = content_type.as_deref().is_none_or(|kind| !form::names_a_type(kind));
@@ -154,16 +140,22 @@ impl BodyKind {
         Self { content_type, is_form, in_parts, is_read, may_be_a_file, reader }
     }
 
-    /// How long it may be, and how much of it is held.
-    fn length(&self) -> Length {
-        match self {
-            Self { is_read: false, .. } | Self { is_form: false, in_parts: false, .. } => Length::OfAStream,
-            Self { may_be_a_file: true, .. } => Length::Unmarked,
-            _ => Length::OfAForm,
-        }
+    /// How long it may be, and how much of it is held. Only the content of forms is checked, so everything else
+    /// streams, whatever the route's rules.
+    fn bounds(&self, max_form: u64, max_body: u64) -> Bounds {
+        let (held, longest) = match self {
+            Self { is_read: false, .. } | Self { is_form: false, in_parts: false, .. } => {
+                (HELD.min(max_body), max_body)
+            }
+            // Beyond `max_form` it may be a file, since clients send those without a type: it streams, and the gateway
+            // cuts it where a form parameter would turn the call into another one.
+            Self { may_be_a_file: true, .. } => (max_form, max_body),
+            _ => (max_form, max_form),
+        };
+        Bounds { held, longest, form: longest < max_body }
     }
 
-    /// Refuses what no body of its kind can be read in.
+    /// Rejects a compressed body and one in an unknown charset: the gateway cannot read them.
     fn readable(&self, headers: &HeaderMap) -> Result<(), Cause> {
         if is_compressed(headers) {
             return Err(Cause::BodyEncoded { encoding: Encoding::Compressed, reader: self.reader });
@@ -171,7 +163,7 @@ impl BodyKind {
         Charsets::named(&self.content_type).map(drop).map_err(|charset| self.unreadable(charset))
     }
 
-    /// Refuses a body that says something else in its charset than in UTF-8.
+    /// Rejects a body that is another text in its charset than in UTF-8.
     fn agrees_on(&self, body: &[u8]) -> Result<(), Cause> {
         let charsets = Charsets::named(&self.content_type);
         let agreed = charsets.and_then(|charsets| charsets.agree_on(body, self.is_form));
@@ -183,8 +175,8 @@ impl BodyKind {
     }
 }
 
-/// Holds a call to what can be known before it is sent; `body`: all of it, where it is held.
-fn judge(route: &Route, query: Option<&str>, kind: &BodyKind, body: Option<&[u8]>) -> Result<(), Cause> {
+/// Checks the query and the body of a call before it is sent; `body` is the whole body, if it is held.
+fn check_call(route: &Route, query: Option<&str>, kind: &BodyKind, body: Option<&[u8]>) -> Result<(), Cause> {
     if let Some(body) = body.filter(|body| kind.is_read && !body.is_empty()) {
         kind.agrees_on(body)?;
     }
@@ -193,13 +185,13 @@ fn judge(route: &Route, query: Option<&str>, kind: &BodyKind, body: Option<&[u8]
     if let Some(fault) = form.and_then(method_override::in_parameters).or_else(|| method_override::in_parts(parts?)) {
         return Err(Cause::InvalidPayload(vec![fault]));
     }
-    if has_rules(route) {
+    if route.validation == Validation::Strict || !route.parameters.is_empty() {
         check(&route.parameters, route.validation, query, form).map_err(Cause::InvalidPayload)?;
     }
     Ok(())
 }
 
-/// Looks for overrides in a body while it streams; what is held already is judged at once.
+/// Looks for method overrides in a body while it streams; the part that is held is checked at once.
 fn screened(payload: Payload) -> Result<Payload, Cause> {
     let Payload::Streamed(body) = payload else { return Ok(payload) };
     let mut screen = method_override::Screen::default();
@@ -209,17 +201,8 @@ fn screened(payload: Payload) -> Result<Payload, Cause> {
     Ok(Payload::Streamed(body.screened(move |piece| !screen.finds(piece))))
 }
 
-/// Whether anything can be wrong with a payload.
-fn has_rules(route: &Route) -> bool {
-    match route.validation {
-        Validation::Documented => !route.parameters.is_empty(),
-        Validation::Strict => true,
-        Validation::Off => false,
-    }
-}
-
-/// Whether a form's content matters: where a parameter may stand in it, or nothing unknown may.
-fn looks_inside(route: &Route) -> bool {
+/// Whether the route has rules for the content of a form: a parameter may be in it, or unknown parameters are rejected.
+fn has_form_rules(route: &Route) -> bool {
     match route.validation {
         Validation::Documented => route.parameters.iter().any(|parameter| parameter.places.contains(&Place::Form)),
         Validation::Strict => true,
@@ -227,26 +210,26 @@ fn looks_inside(route: &Route) -> bool {
     }
 }
 
-/// Whether a body is compressed, so that Zoho would see another one than the gateway.
+/// Whether a body is compressed, so that Zoho would read other bytes than the gateway.
 fn is_compressed(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::CONTENT_ENCODING).iter();
     let mut codings = lines.flat_map(|line| list::split(line.as_bytes(), Quotes::Tokens));
     codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
 
-/// How much of a body is taken, in bytes.
+/// How much of a body is accepted, in bytes.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
-    /// So much is read before the call queues; what is longer streams.
+    /// How much is read before the call queues; a longer body streams.
     held: u64,
-    /// More is refused.
+    /// The maximum; a longer body is rejected.
     longest: u64,
-    /// That is because it is a form.
+    /// Whether the maximum is that of forms.
     form: bool,
 }
 
-/// Reads what is held of a body. Who `expects` to be told before it sends is not sending yet.
-async fn read(mut incoming: Incoming, bounds: Bounds, expects: bool, part: &mut Part) -> Result<Payload, Cause> {
+/// Reads the part of a body that is held. A client that `expects` a `100 Continue` has not started to send.
+async fn read(mut incoming: Incoming, bounds: Bounds, expects: bool, share: &mut ReadShare) -> Result<Payload, Cause> {
     let Bounds { held, longest, form } = bounds;
     let too_large = Cause::BodyTooLarge { limit: longest, form };
     if incoming.size_hint().lower() > longest {
@@ -264,7 +247,7 @@ async fn read(mut incoming: Incoming, bounds: Bounds, expects: bool, part: &mut 
         match incoming.frame().await.transpose().map_err(|_| Cause::BodyIncomplete)?.map(http_body::Frame::into_data) {
             None => return Ok(held_payload(first, collected, None)),
             Some(Err(trailers)) => return Ok(held_payload(first, collected, trailers.into_trailers().ok())),
-            // Most bodies are one frame, which then need not be copied.
+            // Most bodies are one frame, which is not copied.
             Some(Ok(data)) if first.is_none() && collected.is_empty() => first = Some(data),
             Some(Ok(data)) => {
                 collected.extend_from_slice(&first.take().unwrap_or_default());
@@ -272,7 +255,7 @@ async fn read(mut incoming: Incoming, bounds: Bounds, expects: bool, part: &mut 
             }
         }
         let length = (collected.len() + first.as_ref().map_or(0, Bytes::len)) as u64;
-        part.grow_to(length)?;
+        share.grow_to(length)?;
         if length > longest {
             drain(incoming).await;
             return Err(too_large);
@@ -285,7 +268,7 @@ async fn read(mut incoming: Incoming, bounds: Bounds, expects: bool, part: &mut 
 }
 
 fn held_payload(first: Option<Bytes>, collected: BytesMut, trailers: Option<HeaderMap>) -> Payload {
-    // What doubled on its way takes up to twice its size.
+    // A buffer that grew by doubling may have twice the capacity it needs.
     let fitting = |collected: BytesMut| match collected.capacity() > collected.len() + collected.len() / 8 {
         true => Bytes::copy_from_slice(&collected),
         false => collected.freeze(),
@@ -295,6 +278,6 @@ fn held_payload(first: Option<Bytes>, collected: BytesMut, trailers: Option<Head
 
 async fn drain(mut incoming: Incoming) {
     let all = async { while let Some(Ok(_)) = incoming.frame().await {} };
-    // Whether it ended or the time did is the same to us.
+    // A body that ends and a timeout have the same effect here.
     let _ = tokio::time::timeout(DRAIN, all).await;
 }

@@ -1,7 +1,7 @@
-//! JSON values with parts, held to the shape that the catalogue gives them.
+//! Checks arrays and objects in JSON against their shape in the catalogue.
 //!
-//! What [`super::json`] has read is sound JSON; here each part is looked at in the catalogue's order: an array's length
-//! before its elements, each field's value before what its siblings say about it, unknown keys last.
+//! Each part is checked in the catalogue's order: an array's length before its elements, each field's value before the
+//! conditions on its siblings, unknown keys last.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -14,32 +14,32 @@ use super::{
     scalar, wording,
 };
 
-/// What is known of a payload as a whole.
+/// Facts about the whole payload that every check needs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context {
-    /// Whether keys that the shape does not name are refused.
+    /// Whether keys that are not in the shape are rejected.
     pub(super) strict: bool,
     /// Whether a `+` was decoded to a space.
     pub(super) had_plus: bool,
 }
 
-/// Holds a parameter's text to be JSON of this shape; `null` will do for a parameter that may be left out.
+/// Checks that a parameter's text is JSON of this shape; an `optional` parameter may be `null`.
 pub(super) fn check(shape: &Shape, text: &str, optional: bool, context: Context, about: &mut About<'_>) {
     let value = json::read(text, shape, about);
     if !(optional && value == Value::Null) {
-        look_at(&value, shape, &Path::Root, context, about);
+        check_value(&value, shape, &Path::Root, context, about);
     }
 }
 
-fn look_at(value: &Value<'_>, shape: &Shape, path: &Path<'_>, context: Context, about: &mut About<'_>) {
+fn check_value(value: &Value<'_>, shape: &Shape, path: &Path<'_>, context: Context, about: &mut About<'_>) {
     if about.is_full() {
         return;
     }
     match (shape, value) {
-        (Shape::Any, _) | (_, Value::Refused) => {}
+        (Shape::Any, _) | (_, Value::Invalid) => {}
         (Shape::Scalar(scalar), _) => scalar::check_value(scalar, value, context.had_plus, path, about),
-        (Shape::Array(array), Value::List(list)) => look_at_list(list, array, path, context, about),
-        (Shape::Object(fields), Value::Object(object)) => look_at_object(object, fields, path, context, about),
+        (Shape::Array(array), Value::List(list)) => check_array(list, array, path, context, about),
+        (Shape::Object(fields), Value::Object(object)) => check_object(object, fields, path, context, about),
         (Shape::Array(array), other) => {
             let of = plural(&array.items).map(|items| format!(" of {items}")).unwrap_or_default();
             about.add(path.pointer(), format!("expected {} array{of}, but found {other}", article(path, "an")));
@@ -50,7 +50,7 @@ fn look_at(value: &Value<'_>, shape: &Shape, path: &Path<'_>, context: Context, 
     }
 }
 
-fn look_at_list(list: &[Value<'_>], array: &Array, path: &Path<'_>, context: Context, about: &mut About<'_>) {
+fn check_array(list: &[Value<'_>], array: &Array, path: &Path<'_>, context: Context, about: &mut About<'_>) {
     let items = |number: usize| match (number, singular(&array.items)) {
         (1, noun) => format!("one {}", noun.unwrap_or_else(|| "element".into())),
         _ => format!("{number} {}", plural(&array.items).unwrap_or_else(|| "elements".to_owned())),
@@ -66,18 +66,18 @@ fn look_at_list(list: &[Value<'_>], array: &Array, path: &Path<'_>, context: Con
         if about.is_full() {
             break;
         }
-        look_at(value, &array.items, &Path::Index(path, index), context, about);
+        check_value(value, &array.items, &Path::Index(path, index), context, about);
     }
 }
 
-fn look_at_object(
+fn check_object(
     object: &BTreeMap<String, Value<'_>>,
     fields: &[Field],
     path: &Path<'_>,
     context: Context,
     about: &mut About<'_>,
 ) {
-    // A value that is neither text nor boolean meets no condition: whatever depends on it is left in peace.
+    // Conditions compare text and booleans only; a value of another type meets none of them.
     let value_of = |name: &str| match object.get(name) {
         Some(Value::Text(text)) => Some(text.as_str()),
         Some(Value::Bool(true)) => Some("true"),
@@ -86,7 +86,7 @@ fn look_at_object(
     };
     for Field { name, terms, shape } in fields {
         let path = Path::Key(path, name);
-        // Typed clients write null for what they leave out. Where anything may stand, it is a value like others.
+        // Typed clients write null for a field that they omit. In a field of any kind it is a value like others.
         let Some(value) = object.get(name).filter(|value| **value != Value::Null || *shape == Shape::Any) else {
             if terms.demands(value_of) && !about.is_full() {
                 let what = terms.missing.as_deref().map_or_else(|| missing(shape), Cow::Borrowed);
@@ -95,7 +95,7 @@ fn look_at_object(
             }
             continue;
         };
-        look_at(value, shape, &path, context, about);
+        check_value(value, shape, &path, context, about);
         if let (Some(except), Value::Text(word)) = (&terms.except, value)
             && let Some(detail) = wording::excepted(shape_words(shape), except, word, value_of)
         {
@@ -120,7 +120,7 @@ fn shape_words(shape: &Shape) -> &[String] {
     }
 }
 
-/// Of the value as a whole we say that it is JSON; deeper inside that is clear.
+/// The article, with "JSON" for the whole value; deeper inside that is clear.
 fn article(path: &Path<'_>, inside: &'static str) -> &'static str {
     if matches!(path, Path::Root) { "a JSON" } else { inside }
 }

@@ -1,4 +1,4 @@
-//! The tables under `tests/it/payloads/`, and what no table can list: sizes, wording, and arbitrary bytes.
+//! The tables in `tests/it/payloads/`, and cases that a table cannot list: sizes, wording, and arbitrary bytes.
 
 use std::sync::LazyLock;
 
@@ -48,7 +48,7 @@ const ROUTES: [&str; 4] = [
     "calendar.calendars.share-calendar",
 ];
 
-/// As the catalogue has them.
+/// The parameters of a route in the catalogue.
 fn parameters(route: &str) -> Vec<Parameter> {
     static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::published().expect("the catalogue loads"));
     let route = CATALOGUE.routes.iter().find(|known| known.id.as_str() == route).expect("a route of the catalogue");
@@ -73,7 +73,7 @@ fn only_detail(route: &str, form: &str) -> String {
 // === the tables ===
 
 #[test]
-fn refuses_every_bad_payload_for_exactly_its_faults() {
+fn rejects_every_bad_payload_with_exactly_its_faults() {
     let table: Table = toml::from_str(BAD).expect("bad.toml parses");
     assert!(table.case.len() >= 75);
     let mut wrong = Vec::new();
@@ -94,7 +94,7 @@ fn refuses_every_bad_payload_for_exactly_its_faults() {
 }
 
 #[test]
-fn passes_every_good_payload() {
+fn accepts_every_good_payload() {
     let table: Table = toml::from_str(GOOD).expect("good.toml parses");
     assert!(table.case.len() >= 30);
     for case in table.case {
@@ -106,7 +106,7 @@ fn passes_every_good_payload() {
 // === wording ===
 
 #[test]
-fn says_where_a_missing_parameter_belongs() {
+fn says_where_to_send_a_missing_parameter() {
     let missing = only_detail("people.lms.share-course", "");
     assert_eq!(missing, "this parameter is mandatory but missing; send it in the form body or in the query");
 
@@ -134,19 +134,19 @@ fn explains_a_plus_that_became_a_space() {
 }
 
 #[test]
-fn names_what_an_editor_does_not_show() {
+fn names_invisible_characters() {
     assert!(only_detail("people.lms.share-course", "erecnosList=%EF%BB%BF[1]").contains("byte order mark"));
     assert!(only_detail("people.lms.share-course", r#"erecnosList=["\ud800"]"#).contains("surrogate"));
 }
 
 #[test]
-fn quotes_the_digits_it_was_given() {
+fn quotes_the_digits_of_the_request() {
     let detail = only_detail("people.lms.share-course", "erecnosList=[9223372036854775809]");
     assert!(detail.contains("`9223372036854775809`"), "{detail}");
 }
 
 #[test]
-fn says_that_the_quoted_text_is_shortened() {
+fn marks_shortened_quotes() {
     let detail = only_detail("people.lms.get-shared-users", "startIndex=1&startIndex=2");
     assert_eq!(detail, "expected once, but given twice in the form body");
     let long = "9".repeat(1000);
@@ -158,89 +158,93 @@ fn says_that_the_quoted_text_is_shortened() {
 
 fn strict(route: &str, query: Option<&str>, form: Option<&str>) -> Vec<(String, String, String)> {
     let faults = super::check(&parameters(route), Validation::Strict, query, form.map(str::as_bytes));
-    let told = |fault: Fault| (fault.parameter, fault.pointer, fault.detail);
-    faults.err().unwrap_or_default().into_iter().map(told).collect()
+    let fields = |fault: Fault| (fault.parameter, fault.pointer, fault.detail);
+    faults.err().unwrap_or_default().into_iter().map(fields).collect()
 }
 
-fn told(parameter: &str, pointer: &str, detail: &str) -> (String, String, String) {
+fn fault(parameter: &str, pointer: &str, detail: &str) -> (String, String, String) {
     (parameter.to_owned(), pointer.to_owned(), detail.to_owned())
 }
 
 #[test]
-fn strict_refuses_what_the_page_does_not_know() {
+fn strict_rejects_unknown_parameters() {
     let route = "people.lms.share-course";
     let known = "expected only the parameter erecnosList, but found ";
     assert_eq!(
         strict(route, Some("debug&trace=1"), Some("erecnosList=[1]&note=x")),
-        ["debug", "trace", "note"].map(|name| told(name, "", &format!("{known}`{name}`")))
+        ["debug", "trace", "note"].map(|name| fault(name, "", &format!("{known}`{name}`")))
     );
     assert_eq!(strict(route, None, Some("erecnosList=[1]")), []);
-    // What the page knows comes first; a name given twice is unknown once.
+    // Documented parameters come first; a name given twice is reported as unknown once.
     assert_eq!(
         strict(route, Some("b=1&a=%"), Some("b=2")),
         [
-            told(
+            fault(
                 "a",
                 "",
                 "expected a value that decodes, but `%` is not a percent sign with two hexadecimal digits (a percent sign itself is written %25)"
             ),
-            told("b", "", "expected once, but given in the query and again in the form body"),
-            told(
+            fault("b", "", "expected once, but given in the query and again in the form body"),
+            fault(
                 "erecnosList",
                 "",
                 "this parameter is mandatory but missing; send it in the form body or in the query"
             ),
-            told("b", "", &format!("{known}`b`")),
-            told("a", "", &format!("{known}`a`")),
+            fault("b", "", &format!("{known}`b`")),
+            fault("a", "", &format!("{known}`a`")),
         ]
     );
 }
 
 #[test]
-fn strict_refuses_a_parameter_where_zoho_does_not_look_for_it() {
+fn strict_rejects_a_parameter_in_the_wrong_place() {
     let faults = strict("people.lms.get-shared-users", None, Some("startIndex=1"));
-    assert_eq!(faults, [told("startIndex", "", "expected in the query, but given in the form body")]);
+    assert_eq!(faults, [fault("startIndex", "", "expected in the query, but given in the form body")]);
 }
 
 #[test]
-fn strict_refuses_keys_that_the_page_does_not_know() {
+fn strict_rejects_unknown_keys() {
     let data = r#"shareData={"type":"group","zgid":1,"Mode":"add","privilege":"delegate","a/b":{"c":1}}"#;
     let known = "expected only the keys type, privilege, mode, mailid, zgid, but found ";
     assert_eq!(
         strict("calendar.calendars.share-calendar", Some(data), None),
         [
-            told("shareData", "/privilege", "expected freebusy or view, because delegate is for users, not for groups"),
-            told("shareData", "/Mode", &format!("{known}`Mode`")),
-            told("shareData", "/a~1b", &format!("{known}`a/b`")),
+            fault(
+                "shareData",
+                "/privilege",
+                "expected freebusy or view, because delegate is for users, not for groups"
+            ),
+            fault("shareData", "/Mode", &format!("{known}`Mode`")),
+            fault("shareData", "/a~1b", &format!("{known}`a/b`")),
         ]
     );
 }
 
 #[test]
-fn strict_lists_no_more_than_the_bound() {
+fn strict_stops_listing_at_the_maximum() {
     let many: Vec<_> = (0..100_000).map(|n| format!("n{n}")).collect();
-    assert_eq!(strict("people.lms.share-course", Some(&many.join("&")), None).len(), findings::MOST);
+    assert_eq!(strict("people.lms.share-course", Some(&many.join("&")), None).len(), findings::MAX_FAULTS);
     let keys: Vec<_> = many.iter().map(|name| format!("\"{name}\":1")).collect();
     let data = format!(r#"shareData={{"type":"group","zgid":1,{}}}"#, keys.join(","));
-    assert_eq!(strict("calendar.calendars.share-calendar", None, Some(&data)).len(), findings::MOST);
+    assert_eq!(strict("calendar.calendars.share-calendar", None, Some(&data)).len(), findings::MAX_FAULTS);
 }
 
 #[test]
-fn a_page_that_documents_no_parameter_knows_none() {
+fn strict_rejects_every_parameter_of_a_page_without_any() {
     let faults = super::check(&[], Validation::Strict, Some("a=1"), None).expect_err("nothing is known");
     assert_eq!(faults[0].detail, "expected no parameter, because the call's page documents none, but found `a`");
     assert_eq!(super::check(&[], Validation::Strict, Some(""), Some(b"")), Ok(()));
 }
 
 #[test]
-fn off_looks_at_nothing() {
+fn off_checks_nothing() {
     assert_eq!(super::check(&parameters("people.lms.share-course"), Validation::Off, Some("a=%&a"), None), Ok(()));
 }
 
-// === rules that no page of today needs ===
+// === rules that no page needs today ===
 
-/// Parameters as a catalogue's file writes them, one a line.
-fn written(lines: &str) -> Parameters {
+/// Reads parameters from the lines of a catalogue file.
+fn parsed(lines: &str) -> Parameters {
     #[derive(Deserialize)]
     struct File {
         parameters: Parameters,
@@ -249,7 +253,7 @@ fn written(lines: &str) -> Parameters {
 }
 
 fn details(lines: &str, query: &str) -> Vec<String> {
-    let faults = check(&written(lines), Some(query), None).err().unwrap_or_default();
+    let faults = check(&parsed(lines), Some(query), None).err().unwrap_or_default();
     faults.into_iter().map(|fault| format!("{}{}: {}", fault.parameter, fault.pointer, fault.detail)).collect()
 }
 
@@ -311,15 +315,15 @@ fn parameters_depend_on_one_another_like_fields() {
     }
     let missing = details(lines, "scope=some");
     assert_eq!(missing, ["ids: this parameter is mandatory but missing; send it in the query"]);
-    // A sibling that is unsound, or elsewhere than Zoho looks, meets no condition.
+    // A sibling that has a fault, or is in the wrong place, meets no condition.
     assert_eq!(details(lines, "scope=some&scope=some"), ["scope: expected once, but given twice in the query"]);
-    assert_eq!(check(&written(lines), None, Some(b"scope=some")), Ok(()));
+    assert_eq!(check(&parsed(lines), None, Some(b"scope=some")), Ok(()));
     let excepted = details(lines, "scope=all&view=full");
     assert_eq!(excepted, ["view: expected short where scope is all, but found `full`"]);
 }
 
 #[test]
-fn a_condition_holds_when_all_of_it_does() {
+fn a_condition_holds_when_all_its_parts_hold() {
     let lines = "{ name = 'data', in = ['query'], kind = 'json', value = { kind = 'object', fields = [
         { name = 'whole', kind = 'boolean' },
         { name = 'mode', kind = 'one-of', values = ['add', 'edit', 'delete'] },
@@ -338,9 +342,9 @@ fn a_condition_holds_when_all_of_it_does() {
     }
 }
 
-/// docs/rules.md: its row, its wrong payload, and what is said about it.
+/// The example in docs/rules.md: the row, the wrong payload, and the faults.
 #[test]
-fn the_page_on_rules_is_true() {
+fn the_example_in_the_docs_is_correct() {
     #[derive(Deserialize)]
     struct File {
         route: Vec<Row>,
@@ -354,19 +358,19 @@ fn the_page_on_rules_is_true() {
         page.split(&format!("```{kind}\n")).nth(1).and_then(|rest| rest.split("```").next()).expect("a block")
     };
     let file: File = toml::from_str(block("toml")).expect("the row");
-    let (payload, told) = block("text").split_once("\n\n").expect("a payload, and what is told");
+    let (payload, expected) = block("text").split_once("\n\n").expect("a payload, and its faults");
     let faults = check(&file.route[0].parameters, None, Some(payload.as_bytes())).expect_err("a wrong payload");
     let lines: Vec<_> = faults
         .into_iter()
         .map(|fault| format!("{:17} {}", format!("{} {}", fault.parameter, fault.pointer).trim_end(), fault.detail))
         .collect();
-    assert_eq!(lines, told.lines().collect::<Vec<_>>());
+    assert_eq!(lines, expected.lines().collect::<Vec<_>>());
 }
 
 // === sizes ===
 
 #[test]
-fn nests_32_deep_and_no_deeper() {
+fn accepts_32_levels_and_no_more() {
     let nested = |depth: usize| {
         // The object itself is the first level.
         let (open, close) = ("[".repeat(depth - 1), "]".repeat(depth - 1));
@@ -380,7 +384,7 @@ fn nests_32_deep_and_no_deeper() {
 }
 
 #[test]
-fn a_megabyte_of_brackets_is_few_faults() {
+fn reports_a_megabyte_of_brackets_with_few_faults() {
     let half = 512 * 1024;
     let closed = format!("erecnosList={}{}", "[".repeat(half), "]".repeat(half));
     assert_eq!(faults("people.lms.share-course", &closed).len(), 2, "too deep, and not a record number");
@@ -391,18 +395,18 @@ fn a_megabyte_of_brackets_is_few_faults() {
 }
 
 #[test]
-fn stops_listing_at_the_bound() {
+fn stops_listing_at_the_maximum() {
     for form in [
         format!("erecnosList=[{}-1]", "-1,".repeat(300_000)),
         format!("erecnosList=[{}0]", r#"{"":0,"":0},"#.repeat(80_000)),
         format!("erecnosList=[1]{}", "&%".repeat(300_000)),
     ] {
-        assert_eq!(faults("people.lms.share-course", &form).len(), findings::MOST);
+        assert_eq!(faults("people.lms.share-course", &form).len(), findings::MAX_FAULTS);
     }
 }
 
 #[test]
-fn a_long_key_does_not_multiply() {
+fn pointers_omit_a_long_key() {
     let key = "k".repeat(100_000);
     let twice: Vec<_> = (0..50).map(|n| format!(r#""{n}":0,"{n}":0"#)).collect();
     let form = format!(r#"shareData={{"type":"group","zgid":1,"{key}":{{{}}}}}"#, twice.join(","));
@@ -413,15 +417,15 @@ fn a_long_key_does_not_multiply() {
 
 // === arbitrary input ===
 
-fn judge_everywhere(query: &str, form: &[u8]) {
+fn check_everywhere(query: &str, form: &[u8]) {
     for route in ROUTES {
         if let Err(faults) = check(&parameters(route), Some(query), Some(form)) {
-            assert!(!faults.is_empty() && faults.len() <= findings::MOST);
+            assert!(!faults.is_empty() && faults.len() <= findings::MAX_FAULTS);
         }
     }
 }
 
-/// Every byte as an escape, so that any text arrives as it is.
+/// Every byte as an escape, so that any text arrives unchanged.
 fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
@@ -429,16 +433,16 @@ fn encoded(text: &str) -> String {
 proptest! {
     #[test]
     fn never_panics_on_bytes(query in any::<String>(), form in any::<Vec<u8>>()) {
-        judge_everywhere(&query, &form);
+        check_everywhere(&query, &form);
     }
 
     #[test]
-    fn never_panics_on_what_looks_like_a_payload(
+    fn never_panics_on_text_like_a_payload(
         name in "erecnosList|startIndex|sharedUserErecno|shareData",
         value in r#"([\[\]{}:,"\\ud8-9e.+@%&=é\x00-\x20-]|"type"|"user"|"group"|"mailid"|"zgid"|\\ud83d|a@b\.co){0,40}"#,
     ) {
-        judge_everywhere(&format!("{name}={value}"), b"");
-        judge_everywhere("", format!("{name}={}", encoded(&value)).as_bytes());
+        check_everywhere(&format!("{name}={value}"), b"");
+        check_everywhere("", format!("{name}={}", encoded(&value)).as_bytes());
     }
 
     #[test]
@@ -448,20 +452,20 @@ proptest! {
             format!(r#"{{"type":"user","mailid":{value},"mode":{value}}}"#),
             format!(r#"{{"type":"group","zgid":{value},"privilege":{value},{value}:{{}}}}"#),
         ] {
-            judge_everywhere(&format!("shareData={}", encoded(&json)), b"");
+            check_everywhere(&format!("shareData={}", encoded(&json)), b"");
         }
     }
 
     #[test]
-    fn takes_every_record_number(numbers in prop::collection::vec((0..=i64::MAX, any::<bool>()), 1..20)) {
-        let written: Vec<_> =
+    fn accepts_every_record_number(numbers in prop::collection::vec((0..=i64::MAX, any::<bool>()), 1..20)) {
+        let list: Vec<_> =
             numbers.iter().map(|&(number, quoted)| if quoted { format!("\"{number}\"") } else { number.to_string() }).collect();
-        let form = format!("erecnosList=[{}]", written.join(","));
+        let form = format!("erecnosList=[{}]", list.join(","));
         prop_assert_eq!(check(&parameters("people.lms.share-course"), None, Some(form.as_bytes())), Ok(()));
     }
 
     #[test]
-    fn takes_no_number_that_is_not_a_long(number in any::<i128>().prop_filter("a long", |n| !(0..=i64::MAX.into()).contains(n))) {
+    fn rejects_numbers_that_are_not_a_long(number in any::<i128>().prop_filter("a long", |n| !(0..=i64::MAX.into()).contains(n))) {
         for form in [format!("erecnosList=[{number}]"), format!("erecnosList=[\"{number}\"]")] {
             let faults = faults("people.lms.share-course", &form);
             prop_assert_eq!(&faults[0].pointer, "/0");
@@ -469,7 +473,7 @@ proptest! {
     }
 
     #[test]
-    fn takes_no_key_twice(key in any::<String>()) {
+    fn rejects_a_key_given_twice(key in any::<String>()) {
         let key = serde_json::to_string(&key).unwrap();
         let json = format!(r#"{{"type":"group","zgid":1,"x":{{{key}:1,{key}:1}}}}"#);
         let faults = faults("calendar.calendars.share-calendar", &format!("shareData={}", encoded(&json)));

@@ -1,11 +1,11 @@
-//! How the caller's own text appears in what we say to them: shortened, and harmless in a terminal or a log line.
+//! The texts of faults. They quote the caller's text shortened, and harmless in a terminal or a log line.
 
 use crate::zoho::catalogue::{Except, Place};
 
-/// How much of a value is quoted; enough to recognise it, too little to leak a payload into logs.
+/// How many characters of a value are quoted: enough to recognise it, too few to leak a payload into logs.
 const LONGEST_QUOTE: usize = 40;
 
-/// How much of a parameter's name is shown. All documented names are far shorter.
+/// How many characters of a parameter's name are shown. All documented names are far shorter.
 const LONGEST_NAME: usize = 100;
 
 /// The caller's value in backticks, shortened, control characters escaped.
@@ -18,7 +18,7 @@ pub(super) fn name(name: &str) -> String {
     shown(name, LONGEST_NAME)
 }
 
-/// A place, to be read after "in the" or "from the".
+/// The part of the request, as text after "in the" or "from the".
 pub(super) fn place(place: Place) -> &'static str {
     match place {
         Place::Query => "query",
@@ -26,7 +26,7 @@ pub(super) fn place(place: Place) -> &'static str {
     }
 }
 
-/// What to say of a word that is not for this case; `None` when it is.
+/// The detail for a word that is not allowed in this case; `None` if it is allowed.
 pub(super) fn excepted<'v>(
     words: &[String],
     except: &Except,
@@ -44,7 +44,7 @@ pub(super) fn excepted<'v>(
     })
 }
 
-/// What to say of a name that the page does not know; `what` is "key" or "parameter".
+/// The detail for a name that the page does not document; `what` is "key" or "parameter".
 pub(super) fn unknown(what: &str, known: &[&str], found: &str) -> String {
     let found = quoted(found);
     match known {
@@ -62,9 +62,9 @@ fn shown(text: &str, longest: usize) -> String {
             break;
         }
         match character {
-            // JSON is full of quotes; escaped they would only be harder to read.
+            // JSON has many quotes; escaped quotes are harder to read.
             '"' | '\'' => shown.push(character),
-            // Also escapes what a terminal does not print, or prints backwards.
+            // Also escapes characters that a terminal does not print, or prints right to left.
             _ => shown.extend(character.escape_debug()),
         }
     }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_what_a_terminal_would_obey() {
+    fn escapes_control_sequences_of_terminals() {
         assert_eq!(quoted("a\r\n\u{1b}[31m\u{202e}\0"), r"`a\r\n\u{1b}[31m\u{202e}\0`");
         assert_eq!(quoted(r#"{"it's": 1}"#), r#"`{"it's": 1}`"#);
     }

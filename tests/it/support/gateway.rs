@@ -1,4 +1,4 @@
-//! The gateway as a process, configured by a file in a folder of its own.
+//! The gateway as a process, with a configuration file in its own folder.
 
 use std::{
     collections::BTreeMap,
@@ -14,17 +14,17 @@ use tempfile::TempDir;
 
 use super::{Answer, Call, Connection, Process, Sandbox, Upstream, get, until};
 
-/// The credentials that the sandbox takes.
+/// The credentials that the sandbox accepts.
 pub(crate) const CLIENT_SECRET: &str = "sandbox-client-secret";
 pub(crate) const REFRESH_TOKEN: &str = "1000.sandbox-refresh-token";
 
-/// What a gateway is to be started with, as often as a test likes. Clones share the folder.
+/// The configuration and environment of a gateway, for any number of starts. Clones share the folder.
 #[derive(Clone)]
 pub(crate) struct Setup {
-    /// Dotted keys and their values. A JSON string, number or list is written the same way in TOML.
+    /// Dotted keys and their values. A JSON string, number or list looks the same in TOML.
     settings: BTreeMap<String, Value>,
     env: Vec<(String, String)>,
-    /// With the configuration and, in its default place beside it, the state.
+    /// Holds the configuration and, in its default place, the state.
     folder: Arc<TempDir>,
     sandbox: Option<String>,
     file_size_signal_ignored: bool,
@@ -38,13 +38,13 @@ pub(crate) struct Gateway {
     proxy: String,
     admin: String,
     secrets: Vec<String>,
-    /// What it was started with; its folder stays as long as the process.
+    /// Its configuration; the folder lives as long as the process.
     setup: Setup,
     killed: bool,
 }
 
 impl Setup {
-    /// Of a gateway before these three servers: accounts, people, calendar.
+    /// A gateway in front of these three servers: accounts, people, calendar.
     pub(crate) fn before_all(accounts: &str, people: &str, calendar: &str) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         let (settings, env) = (BTreeMap::new(), Vec::new());
@@ -53,7 +53,7 @@ impl Setup {
         setup
             .set("proxy.listen", json!(["127.0.0.1:0"]))
             .set("admin.listen", "127.0.0.1:0")
-            // Shorter than the tests' patience, so that a request left over shows as what it is.
+            // Shorter than the tests' timeout, so that the log shows a request that is left over.
             .set("proxy.drain", "5s")
             .set("accounts.main.client_id", "1000.SANDBOX")
             .set("accounts.main.client_secret", CLIENT_SECRET)
@@ -69,7 +69,7 @@ impl Setup {
         self
     }
 
-    /// Leaves a key out.
+    /// Removes a key.
     pub(crate) fn without(mut self, key: &str) -> Self {
         self.settings.remove(key);
         self
@@ -80,7 +80,7 @@ impl Setup {
         self.set(&format!("routes.\"{id}\".{field}"), value)
     }
 
-    /// Gives a key the value that another one has.
+    /// Gives a key the value of another key.
     pub(crate) fn same(self, key: &str, other: &str) -> Self {
         let value = self.settings[other].clone();
         self.set(key, value)
@@ -92,19 +92,19 @@ impl Setup {
         self
     }
 
-    /// The environment variables that are set.
+    /// The environment variables of the program.
     pub(crate) fn environment(&self) -> &[(String, String)] {
         &self.env
     }
 
-    /// The program is to hear of a file that may not grow by an error, as on a full disk, and not by a signal.
+    /// Makes the program get an error for a file that may not grow, as on a full disk, and not a signal.
     pub(crate) fn ignoring_the_file_size_signal(mut self) -> Self {
         self.file_size_signal_ignored = true;
         self
     }
 
-    /// The program starts in a time namespace of its own, whose monotonic clock is ahead by so many seconds. It has to be
-    /// ended by `kill`: a signal to end is not handed on to it.
+    /// Starts the program in its own time namespace, whose monotonic clock is ahead by so many seconds. It has to be
+    /// ended by `kill`: signals are not passed on to it.
     pub(crate) fn in_time_namespace(mut self, unshare: &str, ahead: u32) -> Self {
         self.time_namespace =
             Some(format!("exec {unshare} --monotonic {ahead} --fork --kill-child=KILL \"$0\" \"$@\""));
@@ -148,14 +148,14 @@ impl Setup {
 }
 
 impl Gateway {
-    /// A gateway before this sandbox.
+    /// A gateway in front of this sandbox.
     pub(crate) fn before(zoho: &Sandbox) -> Setup {
         let mut setup = Setup::before_all(&zoho.url(), &zoho.url(), &zoho.url());
         setup.sandbox = Some(zoho.address().to_owned());
         setup
     }
 
-    /// A gateway before a server that a test scripts.
+    /// A gateway in front of a server that a test scripts.
     pub(crate) fn before_upstream(upstream: &Upstream) -> Setup {
         Setup::before_all(&upstream.url(), &upstream.url(), &upstream.url())
     }
@@ -172,12 +172,12 @@ impl Gateway {
         format!("http://{}", self.admin)
     }
 
-    /// Sends a call on a connection of its own.
+    /// Sends a call on its own connection.
     pub(crate) async fn send(&self, call: &Call) -> Answer {
         call.send(&self.proxy).await
     }
 
-    /// A connection for several calls.
+    /// Opens a connection for several calls.
     pub(crate) async fn connect(&self) -> Connection {
         Connection::open(&self.proxy).await
     }
@@ -186,84 +186,84 @@ impl Gateway {
         &self.admin
     }
 
-    /// Asks the admin listener.
+    /// Sends a GET to the admin listener.
     pub(crate) async fn admin(&self, path: &str) -> Answer {
         get(path).send(&self.admin).await
     }
 
-    /// Whether its metrics have this line.
+    /// Whether its metrics contain this line.
     pub(crate) async fn has_metric(&self, line: &str) -> bool {
         self.admin("/metrics").await.text().lines().any(|other| other == line)
     }
 
-    /// Resolves when so many callers wait for a slot.
+    /// Resolves when this many callers wait for a slot.
     pub(crate) async fn until_waiting(&self, callers: usize) {
         let line = format!("zoho_gateway_waiting {callers}");
         until(&line, async || self.has_metric(&line).await).await;
     }
 
-    /// Resolves when it says that it is ready.
+    /// Resolves when the gateway is ready.
     pub(crate) async fn until_ready(&self) {
         until("it is ready", async || self.admin("/readyz").await.status == 200).await;
     }
 
-    /// Resolves when so many slots of the route are free.
+    /// Resolves when this many slots of the route are free.
     pub(crate) async fn until_free(&self, route: &str, slots: u64) {
         until(format!("{slots} slots of {route} are free"), async || {
             let status = self.admin("/status").await.json();
             let mut buckets = status["buckets"].as_array().into_iter().flatten();
             buckets
-                .find(|bucket| bucket["route"] == route)
-                .is_some_and(|bucket| bucket["threshold"]["remaining"] == slots)
+                .find(|window| window["route"] == route)
+                .is_some_and(|window| window["threshold"]["remaining"] == slots)
         })
         .await;
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         self.process.terminate();
     }
 
-    /// Asks it to end and resolves when the drain has begun.
+    /// Sends SIGTERM and resolves when the drain has begun.
     pub(crate) async fn drain(&self) {
         self.terminate();
         until("the drain begins", async || self.admin("/readyz").await.json()["checks"]["listener"] == "draining")
             .await;
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and returns the exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         self.process.wait()
     }
 
-    /// Ends it as `kill -9` does, and leaves what it printed to be read.
+    /// Ends it as `kill -9` does; its output can still be read.
     pub(crate) fn kill_now(&mut self) {
         self.process.kill();
         self.process.wait();
         self.killed = true;
     }
 
-    /// Ends it as `kill -9` does, so that it can be started again on the same folder.
+    /// Ends it as `kill -9` does, so that it can start again in the same folder.
     pub(crate) fn kill(mut self) -> Setup {
         self.process.kill();
         self.killed = true;
         self.setup.clone()
     }
 
-    /// The same of one in a time namespace, which is the child of the process that was started.
+    /// The same for a gateway in a time namespace, which is the child of the started process.
     pub(crate) async fn kill_in_time_namespace(self) -> Setup {
         let address = self.proxy.clone();
         let setup = self.kill();
-        until("nobody listens any more", async || TcpStream::connect(&address).is_err()).await;
+        until("no process listens", async || TcpStream::connect(&address).is_err()).await;
         setup
     }
 
-    /// Ends it as a supervisor does, so that it can be started again on the same folder.
+    /// Ends it as a supervisor does, so that it can start again in the same folder.
     pub(crate) fn stop(self) -> Setup {
         self.setup.clone()
     }
 
-    /// What it was started with.
+    /// Its configuration.
     pub(crate) fn setup(&self) -> &Setup {
         &self.setup
     }
@@ -272,13 +272,13 @@ impl Gateway {
         &self.process
     }
 
-    /// A secret beside the account's own, which must not be printed either.
+    /// Adds a secret to the account's own; the output must not contain it.
     pub(crate) fn must_not_print(&mut self, secret: &str) {
         self.secrets.push(secret.to_owned());
     }
 }
 
-/// What has to hold at the end of every test.
+/// The checks at the end of every test.
 impl Drop for Gateway {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -304,7 +304,7 @@ fn address(line: &str, message: &str) -> Option<String> {
     (line["message"] == message).then(|| line["address"].as_str().map(str::to_owned)).flatten()
 }
 
-/// The access tokens that the sandbox was shown. Asked without a runtime, for `Drop` has none.
+/// The access tokens that the sandbox received. It needs no runtime, because `Drop` has none.
 fn used_tokens(sandbox: &str) -> Vec<String> {
     let mut answer = String::new();
     let asked = TcpStream::connect(sandbox).and_then(|mut stream| {

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client that sends what it is told and nothing else.
+//! A small HTTP/1.1 client that sends only what the test sets.
 
 use std::{convert::Infallible, future::Future, io, pin::pin, time::Duration};
 
@@ -19,17 +19,17 @@ use tokio::{
 
 use super::PATIENCE;
 
-/// What a connection brought before its end is there already, and only has to be picked up.
-const PICK_UP: Duration = Duration::from_secs(1);
+/// How long to read after the end of a connection: all bytes have arrived by then.
+const LAST_READ: Duration = Duration::from_secs(1);
 
-/// A call to be sent, as often as one likes.
+/// A call that can be sent any number of times.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     method: Method,
     target: String,
     headers: HeaderMap,
     body: Bytes,
-    /// Sent in pieces, without a length.
+    /// Whether the body is sent in chunks, without a length.
     chunked: bool,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Answer {
 /// A kept-alive connection.
 pub(crate) struct Connection {
     sender: SendRequest<BoxBody<Bytes, Infallible>>,
-    /// Done once the connection has ended.
+    /// Ends with the connection.
     task: JoinHandle<()>,
     host: String,
 }
@@ -66,7 +66,7 @@ pub(crate) fn delete(target: &str) -> Call {
     call("DELETE", target)
 }
 
-/// Waits for all of them, running them at the same time.
+/// Runs all of them at the same time, and waits for them.
 pub(crate) async fn all<T: Send + 'static>(
     futures: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
@@ -94,28 +94,28 @@ impl Call {
         self
     }
 
-    /// With a form as its body.
+    /// Sets a form as the body.
     pub(crate) fn form(self, form: impl Into<Bytes>) -> Self {
         self.header("content-type", "application/x-www-form-urlencoded").body(form)
     }
 
-    /// The body goes out in pieces.
+    /// Sends the body in chunks.
     pub(crate) fn chunked(mut self) -> Self {
         self.chunked = true;
         self
     }
 
-    /// Sends it on a connection of its own.
+    /// Sends it on its own connection.
     pub(crate) async fn send(&self, address: &str) -> Answer {
         Connection::open(address).await.send(self).await
     }
 
-    /// The same, when nobody may be there, or end before the answer: then `None`.
+    /// The same; `None` if no server listens, or it ends before the answer.
     pub(crate) async fn attempt(&self, address: &str) -> Option<Answer> {
         Connection::try_open(address).await.ok()?.try_send(self).await.ok()
     }
 
-    /// The same as [`send`](Self::send), to be run as a task.
+    /// The same as [`send`](Self::send), as a future for a task.
     pub(crate) fn sending(&self, address: &str) -> impl Future<Output = Answer> + Send + use<> {
         let (call, address) = (self.clone(), address.to_owned());
         async move { call.send(&address).await }
@@ -152,13 +152,13 @@ impl Connection {
         }
     }
 
-    /// Over a stream that stands already.
+    /// Uses a stream that is connected already.
     pub(crate) async fn over(
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         host: &str,
     ) -> io::Result<Self> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        // How it ends shows in the calls.
+        // The calls show how it ends.
         let task = tokio::spawn(async move { drop(connection.await) });
         Ok(Self { sender, task, host: host.to_owned() })
     }
@@ -167,7 +167,7 @@ impl Connection {
         self.try_send(call).await.unwrap_or_else(|error| panic!("{call:?}: {error}"))
     }
 
-    /// The same as [`send`](Self::send), when there may be no answer.
+    /// The same as [`send`](Self::send), where an answer may be missing.
     pub(crate) async fn try_send(&mut self, call: &Call) -> io::Result<Answer> {
         let request = call.request(&self.host);
         let (sender, task) = (&mut self.sender, &mut self.task);
@@ -178,23 +178,23 @@ impl Connection {
             Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
         };
         let mut exchange = pin!(exchange);
-        // A request that meets the very end of its connection may get lost in hyper and never be heard of again
-        // (hyperium/hyper#4122), so the end is listened for as well.
+        // A request that meets the end of its connection may be lost in hyper without an error (hyperium/hyper#4122),
+        // so this also waits for the end.
         let outcome: Result<hyper::Result<Answer>, _> = tokio::select! {
             biased;
             outcome = timeout(PATIENCE, &mut exchange) => Ok(outcome.unwrap_or_else(|_| panic!("no answer: {call:?}"))),
-            _ = task, if !task.is_finished() => timeout(PICK_UP, exchange).await,
+            _ = task, if !task.is_finished() => timeout(LAST_READ, exchange).await,
         };
         outcome.map_err(|_| io::ErrorKind::ConnectionAborted)?.map_err(io::Error::other)
     }
 }
 
 impl Answer {
-    /// The one value of a header, if it is there.
+    /// The only value of a header, if it is there.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next()?.to_str().expect("visible ASCII");
-        assert!(values.next().is_none(), "{name} stands there twice: {self:?}");
+        assert!(values.next().is_none(), "{name} is there twice: {self:?}");
         Some(value)
     }
 

@@ -1,4 +1,4 @@
-//! What the tests stand on.
+//! The code that the tests share.
 
 mod gateway;
 mod http;
@@ -27,7 +27,7 @@ pub(crate) use tls::{Authority, Issued, Terminator};
 pub(crate) use tools::{curl, libfaketime, node, prlimit, python, shell, unshare_time};
 pub(crate) use upstream::{Reply, Upstream};
 
-/// Where the sample calls of Zoho's pages go, by the gateway.
+/// The path of the pages' sample calls, by the gateway.
 pub(crate) const COURSE: &str = "/people/api/v1/courses/588882000000289003/share";
 /// The calendar of the sample calls.
 pub(crate) const CALENDAR: &str = "/calendar/api/v1/calendars/1683be4ab6c74d2ab02e6440a0b34d4a/share";
@@ -37,18 +37,18 @@ pub(crate) const SHARE: &str = "erecnosList=%5B588882000000212025%5D";
 pub(crate) const SHARE_DATA: &str =
     "?shareData=%7B%22mailid%22:%22user@domain.com%22,%22privilege%22:%22view%22,%22type%22:%22user%22%7D";
 
-/// What `[callers]` hold of the key `one`.
+/// The hash of the key `one` for `[callers]`.
 pub(crate) const HASH_OF_ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
 
-/// More than any step takes on a busy machine; who waits this long waits in vain.
+/// More time than any step takes on a busy machine; a longer wait is in vain.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A span in milliseconds, short to write.
+/// A duration in milliseconds, with a short name.
 pub(crate) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// Resolves when what is looked at again and again is so.
+/// Checks a condition again and again, and resolves when it is true.
 pub(crate) async fn until(what: impl Display, mut is_so: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !is_so().await {

@@ -1,4 +1,4 @@
-//! A server that cannot be connected to, and does not say so.
+//! A server that accepts no connection and sends no error.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use super::until;
 /// Its queue of connections is full, so the kernel answers no further ones.
 pub(crate) struct Mute {
     address: SocketAddr,
-    /// Those that fill the queue try to connect too.
+    /// The connections that fill the queue, some of them still in the handshake.
     trying: usize,
     _sockets: Vec<Socket>,
 }
@@ -29,7 +29,7 @@ impl Mute {
         for _ in 0..4 {
             let waiting = socket();
             waiting.set_nonblocking(true).expect("it can be");
-            // It is under way, which counts as an error here.
+            // It is in progress, which counts as an error here.
             let _ = waiting.connect(&bound);
             sockets.push(waiting);
         }
@@ -40,13 +40,13 @@ impl Mute {
         format!("http://{}", self.address)
     }
 
-    /// Resolves when somebody tries to connect.
+    /// Resolves when a client tries to connect.
     pub(crate) async fn until_tried(&self) {
-        until("somebody tries to connect", async || trying(self.address) > self.trying).await;
+        until("a client tries to connect", async || trying(self.address) > self.trying).await;
     }
 }
 
-/// How many connections to the address are under way, as the kernel tells.
+/// How many connections to the address are in the handshake, by the kernel's table.
 fn trying(address: SocketAddr) -> usize {
     const SYN_SENT: &str = "02";
     let remote = format!(":{:04X}", address.port());

@@ -1,11 +1,11 @@
-//! What every answer that the gateway itself made has to look like.
+//! The form of every answer that the gateway itself makes.
 
 use serde_json::Value;
 
 use super::Answer;
 
 impl Answer {
-    /// Holds the answer to everything that is promised of every problem, and returns its body.
+    /// Checks everything that is promised of every problem, and returns the body.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16, name: &str) -> Value {
         assert_eq!(self.status, status, "{self:?}");
@@ -27,7 +27,7 @@ impl Answer {
         body
     }
 
-    /// The same, of a call whose route and account were known.
+    /// The same for a call whose route and account are known.
     #[track_caller]
     pub(crate) fn problem_of(&self, status: u16, name: &str, route: &str) -> Value {
         let body = self.problem(status, name);
@@ -35,7 +35,7 @@ impl Answer {
         body
     }
 
-    /// Holds the answer to being Zoho's own.
+    /// Checks that the answer is Zoho's own.
     #[track_caller]
     pub(crate) fn is_zohos(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "{self:?}");

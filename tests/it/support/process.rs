@@ -1,4 +1,4 @@
-//! The program as a child process, with every line it printed.
+//! The program as a child process, with every line of its output.
 
 use std::{
     ffi::OsStr,
@@ -50,12 +50,12 @@ enum Stream {
 }
 
 impl Process {
-    /// Starts the program under test. Its environment is ours without what would configure it, plus `env`.
+    /// Starts the program. Its environment is ours without variables that would configure it, plus `env`.
     pub(crate) fn start<A: AsRef<OsStr>>(arguments: &[A], env: &[(&str, &str)]) -> Self {
         Self::spawn(Command::new(PROGRAM), arguments, env)
     }
 
-    /// The same, after what a shell does first.
+    /// The same, after the shell command `first`.
     pub(crate) fn start_after<A: AsRef<OsStr>>(first: &str, arguments: &[A], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", &format!(r#"{first}; exec "$0" "$@""#), PROGRAM]);
@@ -88,12 +88,12 @@ impl Process {
         process.ended()
     }
 
-    /// Waits for a line of standard output in which `find` finds something.
+    /// Waits for a line of standard output in which `find` finds a value.
     pub(crate) fn said<T>(&self, find: impl Fn(&str) -> Option<T>) -> T {
         self.wait_for(|text| text.stdout.iter().find_map(|line| find(line)))
     }
 
-    /// Waits for a line of the log in which `find` finds something.
+    /// Waits for a line of the log in which `find` finds a value.
     pub(crate) fn logged<T>(&self, find: impl Fn(&str) -> Option<T>) -> T {
         self.wait_for(|text| text.stderr.iter().find_map(|line| find(line)))
     }
@@ -112,7 +112,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         self.signal("TERM");
     }
@@ -139,14 +139,14 @@ impl Process {
         panic!("the program did not end; its log:\n{}", self.log().join("\n"));
     }
 
-    /// Ends it without asking.
+    /// Sends SIGKILL.
     pub(crate) fn kill(&mut self) {
-        // Ended already is as good.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Everything it printed.
+    /// Its whole output.
     pub(crate) fn printed(&self) -> String {
         let text = self.output.text.lock().expect("no reader panics");
         text.stdout.iter().chain(&text.stderr).fold(String::new(), |all, line| all + line + "\n")
@@ -170,7 +170,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Whoever wanted a graceful end has asked for it before.
+        // A graceful end is the test's own step before.
         self.kill();
     }
 }

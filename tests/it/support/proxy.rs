@@ -1,4 +1,4 @@
-//! A proxy that makes tunnels, as a corporate network has one.
+//! An HTTP proxy with CONNECT tunnels, like those of corporate networks.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,14 +13,14 @@ pub(crate) struct Proxy {
     asked: Arc<Mutex<Vec<String>>>,
 }
 
-/// What it does with a CONNECT.
+/// Its answer to a CONNECT.
 #[derive(Clone)]
 pub(crate) enum Tunnels {
-    /// It leads every name to the server at this address.
+    /// It connects every name to the server at this address.
     To(String),
     /// It answers with these bytes and closes.
     Answer(&'static [u8]),
-    /// It says nothing.
+    /// It never answers.
     Never,
 }
 
@@ -51,7 +51,7 @@ impl Proxy {
         self.asked.lock().expect("no reader panics").clone()
     }
 
-    /// The servers that tunnels were asked for, each once, in order.
+    /// The servers that tunnels were requested for, each once, in order.
     pub(crate) fn servers(&self) -> Vec<String> {
         let asked = self.asked();
         let mut servers: Vec<_> = asked

@@ -1,4 +1,4 @@
-//! Exact bytes over TCP, for what no HTTP client would send or show.
+//! Exact bytes over TCP, which an HTTP client would not send or show.
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -7,12 +7,12 @@ use tokio::{
 
 use super::PATIENCE;
 
-/// Sends `bytes` and returns everything up to the other side's end. The request had better say `Connection: close`.
+/// Sends `bytes` and returns everything up to the other side's end. The request should contain `Connection: close`.
 pub(crate) async fn exchange(address: &str, bytes: impl AsRef<[u8]>) -> String {
     all_that_comes(sent(address, bytes).await).await
 }
 
-/// The same, and says after `bytes` that nothing more comes.
+/// The same, but closes the sending half after `bytes`.
 pub(crate) async fn exchange_half(address: &str, bytes: impl AsRef<[u8]>) -> String {
     let mut stream = sent(address, bytes).await;
     stream.shutdown().await.expect("the connection takes it");
@@ -20,7 +20,7 @@ pub(crate) async fn exchange_half(address: &str, bytes: impl AsRef<[u8]>) -> Str
 }
 
 async fn sent(address: &str, bytes: impl AsRef<[u8]>) -> TcpStream {
-    let mut stream = TcpStream::connect(address).await.expect("somebody listens");
+    let mut stream = TcpStream::connect(address).await.expect("a server listens");
     stream.write_all(bytes.as_ref()).await.expect("the connection takes it");
     stream
 }

@@ -1,4 +1,4 @@
-//! The simulated Zoho as a process, and its control plane.
+//! The simulated Zoho as a process, and its control API.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ struct Tokens {
 }
 
 impl Sandbox {
-    /// Starts a sandbox on a free port, with these options besides.
+    /// Starts a sandbox on a free port, with these additional options.
     pub(crate) fn start(options: &[&str]) -> Self {
         let arguments = [&["sandbox", "--listen", "127.0.0.1:0"], options].concat();
         let process = Process::start(&arguments, &[]);
@@ -53,7 +53,7 @@ impl Sandbox {
         Self { process, address }
     }
 
-    /// One that is never in the way: no threshold worth the name.
+    /// A sandbox with a threshold that no test reaches.
     pub(crate) fn boundless() -> Self {
         Self::start(&["--requests", "100000", "--window", "1s"])
     }
@@ -80,7 +80,7 @@ impl Sandbox {
         tally
     }
 
-    /// How often a token was asked for.
+    /// How many tokens were requested.
     pub(crate) async fn token_calls(&self) -> u64 {
         self.stats().await.tokens.values().map(|tokens| tokens.calls).sum()
     }
@@ -91,7 +91,7 @@ impl Sandbox {
         serde_json::from_slice(&answer.body).expect("a list of requests")
     }
 
-    /// Pulls a lever of the control plane.
+    /// Sends a command to the control API.
     pub(crate) async fn pull(&self, lever: &str) {
         let lever: Call = call("POST", &format!("/__sandbox/{lever}"));
         let answer = lever.send(&self.address).await;
@@ -107,9 +107,9 @@ impl Sandbox {
         self.pull(&format!("lock?api={api}&seconds={seconds}")).await;
     }
 
-    /// Resolves when so many calls of `api` have arrived during a lock.
+    /// Resolves when this many calls of `api` have arrived during a lock.
     pub(crate) async fn until_locked_out(&self, api: &str, calls: u64) {
-        until(format!("{calls} calls have met the lock"), async || self.tally(api).await.arrivals_during_lock >= calls)
+        until(format!("{calls} calls have hit the lock"), async || self.tally(api).await.arrivals_during_lock >= calls)
             .await;
     }
 

@@ -1,4 +1,4 @@
-//! A gateway whose only slot is taken, so that whoever comes next waits.
+//! A gateway whose only slot is in use, so that the next call waits.
 
 use std::sync::Arc;
 
@@ -6,11 +6,10 @@ use tokio::sync::Notify;
 
 use super::{COURSE, Call, Gateway, Reply, Setup, Upstream, get};
 
-/// The route of [`COURSE`] when it is read.
+/// The route of a read of [`COURSE`].
 const ROUTE: &str = "people.lms.get-shared-users";
 
-/// Zoho answers the call that `sign` made its caller's when the gate opens, and all others at once. `more` is set up
-/// besides.
+/// Zoho answers the call that contains `sign` when the gate opens, and all others at once. `more` changes the setup.
 pub(crate) async fn one_slot_taken(
     more: impl FnOnce(Setup) -> Setup,
     sign: impl FnOnce(Call) -> Call,

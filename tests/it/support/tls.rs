@@ -1,4 +1,4 @@
-//! An authority made for the test, what it issues, a TLS client, and a TLS front for a plain server.
+//! A test authority, its certificates, a TLS client, and a TLS terminator in front of a plain server.
 
 use std::{fs, io, path::Path, sync::Arc};
 
@@ -13,7 +13,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use super::{Answer, Call, Connection, PATIENCE};
 
-/// Who issues certificates.
+/// Issues certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate with its key.
@@ -22,7 +22,7 @@ pub(crate) struct Issued {
     key: KeyPair,
 }
 
-/// A client that believes an authority and may show a certificate.
+/// A client that trusts an authority and may send a certificate.
 #[derive(Clone)]
 pub(crate) struct TlsClient(Arc<ClientConfig>);
 
@@ -33,7 +33,7 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority"))
     }
 
-    /// A certificate for these names, of which those with a scheme are URIs.
+    /// A certificate for these names; those with a scheme are URIs.
     pub(crate) fn issue(&self, names: &[&str]) -> Issued {
         let mut params = CertificateParams::default();
         let name = |name: &&str| match name.contains("://") {
@@ -49,17 +49,17 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A client that believes this authority alone.
+    /// A client that trusts only this authority.
     pub(crate) fn client(&self) -> TlsClient {
         self.client_of(rustls::ALL_VERSIONS, None)
     }
 
-    /// The same with a certificate to show.
+    /// The same with a client certificate.
     pub(crate) fn client_showing(&self, shown: &Issued) -> TlsClient {
         self.client_of(rustls::ALL_VERSIONS, Some(shown))
     }
 
-    /// A client that speaks these versions of TLS alone.
+    /// A client with these versions of TLS only.
     pub(crate) fn client_of(
         &self,
         versions: &[&'static SupportedProtocolVersion],
@@ -108,27 +108,27 @@ impl TlsClient {
         tokio::time::timeout(PATIENCE, shaking).await.unwrap_or_else(|_| panic!("no handshake"))
     }
 
-    /// Sends a call on a connection of its own; `None` where TLS fails, which with TLS 1.3 may show at the first answer.
+    /// Sends a call on its own connection; `None` if TLS fails, which with TLS 1.3 may show only at the first answer.
     pub(crate) async fn attempt(&self, address: &str, call: &Call) -> Option<Answer> {
         let mut connection = Connection::over(self.connect(address).await.ok()?, "localhost").await.ok()?;
         connection.try_send(call).await.ok()
     }
 
-    /// The certificate that a new connection is shown.
+    /// The server certificate of a new connection.
     pub(crate) async fn sees(&self, address: &str) -> CertificateDer<'static> {
         let stream = self.connect(address).await.expect("a handshake");
         stream.get_ref().1.peer_certificates().expect("a certificate")[0].clone().into_owned()
     }
 }
 
-/// Takes TLS off and passes on what comes.
+/// Terminates TLS and passes the bytes on.
 pub(crate) struct Terminator {
     port: u16,
     authority: Authority,
 }
 
 impl Terminator {
-    /// Before the server at `address`.
+    /// In front of the server at `address`.
     pub(crate) async fn before(address: &str) -> Self {
         Self::before_as(address, &["localhost"]).await
     }
@@ -174,7 +174,7 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, address: String) {
     while let Ok((stream, _)) = listener.accept().await {
         let (acceptor, address) = (acceptor.clone(), address.clone());
         tokio::spawn(async move {
-            // A client that does not trust us breaks off; that is its good right.
+            // A client that does not trust us ends the connection, as it should.
             let Ok(mut outside) = acceptor.accept(stream).await else { return };
             let mut inside = TcpStream::connect(address).await.expect("the plain server listens");
             let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;

@@ -1,4 +1,4 @@
-//! The clients that Zoho's pages show: curl, Python's requests, Node's fetch.
+//! The clients that Zoho's pages use: curl, Python's requests, Node's fetch.
 
 use std::{
     ffi::OsStr,
@@ -28,7 +28,7 @@ pub(crate) fn node(program: &str, arguments: &[&str]) -> String {
     run("node", &[&["--eval", program, "--"], arguments].concat())
 }
 
-/// Runs a line as a person would.
+/// Runs a line in a shell.
 pub(crate) fn shell(line: &str) -> String {
     run("sh", &["-c", line])
 }
@@ -38,14 +38,14 @@ pub(crate) fn prlimit(process: u32, limit: &str) {
     run("prlimit", &["--pid", &process.to_string(), limit]);
 }
 
-/// The library that steps a process's wall clock, where Debian puts it.
+/// The library that changes a process's wall clock, at its path in Debian.
 pub(crate) fn libfaketime() -> String {
     let found = shell("ls /usr/lib/*/faketime/libfaketime.so.1 2>/dev/null || true");
     found.lines().next().unwrap_or_else(|| panic!("{}", missing("libfaketime"))).to_owned()
 }
 
-/// The command that starts a program in a time namespace of its own. `None` where the kernel permits it to nobody like us;
-/// then the run says so, whatever is captured.
+/// The command that starts a program in its own time namespace. `None` if the kernel does not permit it to this user;
+/// then it prints that, even if the output is captured.
 pub(crate) fn unshare_time() -> Option<&'static str> {
     let mut refusals = String::new();
     for command in ["unshare --time", "unshare --user --map-root-user --time"] {

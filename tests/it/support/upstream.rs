@@ -1,4 +1,4 @@
-//! A server that records what it receives, byte for byte, and answers as a test says.
+//! A server that records every received byte, and answers as the test says.
 
 use std::{
     sync::{Arc, Mutex},
@@ -22,37 +22,37 @@ pub(crate) struct Upstream {
 #[derive(Default)]
 struct Record {
     received: Vec<Received>,
-    /// Those over which at least one request came.
+    /// The connections with at least one request.
     connections: usize,
 }
 
-/// A request as it stood on the wire, its body without chunks.
+/// A request as received, its body without chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Received {
     /// Method, target and version.
     pub(crate) line: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// The lines behind a body in chunks.
+    /// The lines after a body in chunks.
     pub(crate) trailers: Vec<String>,
 }
 
-/// What to do with a request.
+/// The answer to a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
-    /// Send these bytes and keep the connection.
+    /// Sends these bytes and keeps the connection.
     Bytes(Vec<u8>),
-    /// Send these bytes and close.
+    /// Sends these bytes and closes.
     Last(Vec<u8>),
-    /// Wait, then send these bytes.
+    /// Waits, then sends these bytes.
     Late(Duration, Vec<u8>),
-    /// Wait until the gate opens, then send these bytes. An opened gate lets one through.
+    /// Waits until the gate opens, then sends these bytes. An opened gate lets one answer through.
     Gated(Arc<Notify>, Vec<u8>),
-    /// The same, and close.
+    /// The same, and closes.
     GatedLast(Arc<Notify>, Vec<u8>),
-    /// Close without a word.
+    /// Closes without an answer.
     Close,
-    /// Say nothing for as long as the caller stays.
+    /// Sends nothing as long as the caller stays.
     Never,
 }
 
@@ -61,7 +61,7 @@ type Script = Arc<dyn Fn(&Received) -> Reply + Send + Sync>;
 const GRANT: &str = r#"{"access_token":"1000.fake.token","token_type":"Bearer","expires_in":3600}"#;
 
 impl Upstream {
-    /// Answers calls by `script` and grants every token, which is not recorded.
+    /// Answers calls with `script` and grants every token, without recording it.
     pub(crate) async fn start(script: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
         Self::bare(move |request| match request.is_token_call() {
             true => Reply::json(200, GRANT),
@@ -70,7 +70,7 @@ impl Upstream {
         .await
     }
 
-    /// Answers everything by `script`.
+    /// Answers everything with `script`.
     pub(crate) async fn bare(script: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound").to_string();
@@ -87,13 +87,13 @@ impl Upstream {
         &self.address
     }
 
-    /// The calls so far, token calls left out.
+    /// The calls so far, without token requests.
     pub(crate) fn received(&self) -> Vec<Received> {
         let record = self.record.lock().expect("no reader panics");
         record.received.iter().filter(|request| !request.is_token_call()).cloned().collect()
     }
 
-    /// Resolves when so many calls have come.
+    /// Resolves when this many calls have come.
     pub(crate) async fn until_received(&self, calls: usize) {
         until(format!("{calls} calls have come"), async || self.received().len() >= calls).await;
     }
@@ -111,7 +111,7 @@ impl Upstream {
         record.received.iter().filter(|request| request.is_token_call()).count()
     }
 
-    /// How many connections the requests took.
+    /// How many connections the requests used.
     pub(crate) fn connections(&self) -> usize {
         self.record.lock().expect("no reader panics").connections
     }
@@ -133,7 +133,7 @@ impl Reply {
     pub(crate) fn after(self, delay: Duration) -> Self {
         match self {
             Self::Bytes(bytes) => Self::Late(delay, bytes),
-            other => panic!("{other:?} has no time"),
+            other => panic!("{other:?} cannot be delayed"),
         }
     }
 
@@ -141,7 +141,7 @@ impl Reply {
     pub(crate) fn behind(self, gate: &Arc<Notify>) -> Self {
         match self {
             Self::Bytes(bytes) => Self::Gated(Arc::clone(gate), bytes),
-            other => panic!("{other:?} stands behind no gate"),
+            other => panic!("{other:?} cannot wait for a gate"),
         }
     }
 }
@@ -163,7 +163,7 @@ async fn accept(listener: TcpListener, script: Script, record: Arc<Mutex<Record>
     }
 }
 
-/// One connection. Any error ends it: the gateway may break off whenever it likes.
+/// One connection. Any error ends it: the gateway may close it at any time.
 async fn converse(mut stream: TcpStream, script: Script, record: Arc<Mutex<Record>>) -> Option<()> {
     let mut buffer = Vec::new();
     for count in 0.. {
