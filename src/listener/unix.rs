@@ -1,7 +1,7 @@
 //! A Unix socket, its file, and who may connect to it.
 //!
 //! Connecting needs write permission on the file. Mode and owner are set between bind(2), which creates the file, and
-//! listen(2), which allows connections, so other users can never connect.
+//! listen(2), which allows connections, so a user without permission can never connect.
 
 use std::{
     fs::{self, Permissions},

@@ -6,9 +6,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs::default_provider},
-    pki_types::CertificateDer,
     server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
-    sign::{CertifiedKey, SigningKey, SingleCertAndKey},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 
 use super::{ClientAuth, TlsFault, TlsFile, TlsFileError, TlsFiles, certificate, files};
@@ -74,7 +73,10 @@ impl Contents {
         });
         let verifier = verifier.transpose().map_err(|why| fault(TlsFile::ClientCa, why));
         let pair = match (chain, key) {
-            (Ok(chain), Ok(key)) => pair(chain, key).map_err(|why| fault(TlsFile::Key, why)),
+            (Ok(chain), Ok(key)) => {
+                let pair = CertifiedKey::new(chain, key);
+                pair.keys_match().map(|()| pair).map_err(|_| fault(TlsFile::Key, TlsFileError::Mismatch))
+            }
             _ => Err(()),
         };
         let (Ok(pair), Ok(verifier)) = (pair, verifier) else { return Err(faults) };
@@ -94,13 +96,6 @@ fn verifier(
         ClientAuth::Optional => builder.allow_unauthenticated(),
     };
     Ok(builder.build().map_err(|_| UnusablePem::Lacking(pem::CERTIFICATES))?)
-}
-
-/// A certificate with its key, if they belong together.
-fn pair(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> Result<CertifiedKey, TlsFileError> {
-    let pair = CertifiedKey::new(chain, key);
-    pair.keys_match().map_err(|_| TlsFileError::Mismatch)?;
-    Ok(pair)
 }
 
 /// # Panics

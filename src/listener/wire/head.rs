@@ -160,7 +160,10 @@ impl HeadParser {
         }
         match name {
             name if name.eq_ignore_ascii_case(b"host") => self.host(value),
-            name if name.eq_ignore_ascii_case(b"content-type") => self.content_type(),
+            // Of several fields, servers use different ones.
+            name if name.eq_ignore_ascii_case(b"content-type") => {
+                once(&mut self.has_content_type, "expected one Content-Type field, found several")
+            }
             name if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
             name if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
             name if name.eq_ignore_ascii_case(EXPECT) => self.expect(value),
@@ -170,9 +173,7 @@ impl HeadParser {
 
     /// Accepts one field, which holds a host and perhaps a port (RFC 9112 section 3.2).
     fn host(&mut self, value: &[u8]) -> Result<(), ProtocolFault> {
-        if std::mem::replace(&mut self.has_host, true) {
-            return Err(Malformed("expected one Host field, found several"));
-        }
+        once(&mut self.has_host, "expected one Host field, found several")?;
         if is_host(value) { Ok(()) } else { Err(Malformed("the Host field does not hold a host")) }
     }
 
@@ -197,14 +198,6 @@ impl HeadParser {
         Ok(())
     }
 
-    /// Accepts one field. Of several fields, servers use different ones.
-    fn content_type(&mut self) -> Result<(), ProtocolFault> {
-        if std::mem::replace(&mut self.has_content_type, true) {
-            return Err(Malformed("expected one Content-Type field, found several"));
-        }
-        Ok(())
-    }
-
     /// Accepts digits, in one field (RFC 9110 section 8.6). An intermediary that joined repeated values, even equal
     /// ones, may find another end of the body.
     fn content_length(&mut self, value: &[u8]) -> Result<(), ProtocolFault> {
@@ -219,9 +212,7 @@ impl HeadParser {
 
     /// Accepts `chunked`, in one field (RFC 9112 section 6.1).
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), ProtocolFault> {
-        if std::mem::replace(&mut self.chunked, true) {
-            return Err(Malformed("expected one Transfer-Encoding field, found several"));
-        }
+        once(&mut self.chunked, "expected one Transfer-Encoding field, found several")?;
         if value.eq_ignore_ascii_case(b"chunked") {
             return Ok(());
         }
@@ -244,6 +235,11 @@ impl HeadParser {
             (false, length) => Ok(Framing::Length(length.unwrap_or_default())),
         }
     }
+}
+
+/// Rejects a second field of a kind that a head may have once.
+fn once(seen: &mut bool, several: &'static str) -> Result<(), ProtocolFault> {
+    if std::mem::replace(seen, true) { Err(Malformed(several)) } else { Ok(()) }
 }
 
 const EXPECT: &[u8] = b"expect";

@@ -44,14 +44,9 @@ impl LocationRewriter {
         if headers.contains_key("proxy-status") {
             return;
         }
-        for field in &FIELDS {
-            let Ok(values) = headers.try_entry(field) else { continue };
-            let header::Entry::Occupied(mut values) = values else { continue };
-            for value in values.iter_mut() {
-                if let Some(rewritten) = self.rewritten(value.as_bytes()).and_then(|location| location.try_into().ok())
-                {
-                    *value = rewritten;
-                }
+        for (_, value) in headers.iter_mut().filter(|(name, _)| FIELDS.contains(name)) {
+            if let Some(rewritten) = self.rewritten(value.as_bytes()).and_then(|location| location.try_into().ok()) {
+                *value = rewritten;
             }
         }
     }

@@ -81,7 +81,8 @@ impl Matcher {
 impl Table {
     fn new(catalogue: &Catalogue, product: Product, ambiguities: &mut Vec<Ambiguity>) -> Self {
         let mut by_shape: HashMap<String, (&str, Vec<Arc<Route>>)> = HashMap::new();
-        for route in catalogue.routes.iter().filter(|route| route.product == product) {
+        let of_product = |route: &&Route| route.product == product;
+        for route in catalogue.routes.iter().filter(of_product) {
             let shared = Arc::new(route.clone());
             for template in route.templates() {
                 let (_, routes) = by_shape.entry(template::shape(template)).or_insert((template, Vec::new()));
@@ -98,8 +99,7 @@ impl Table {
             let inserted = templates.insert(template, routes);
             debug_assert!(inserted.is_ok(), "{template}: {inserted:?}");
         }
-        let default_route =
-            catalogue.default_routes.iter().find(|route| route.product == product).cloned().map(Arc::new);
+        let default_route = catalogue.default_routes.iter().find(of_product).cloned().map(Arc::new);
         Self { templates, default_route }
     }
 }

@@ -65,13 +65,11 @@ impl Router {
         // `Gateway-*` fields are for the gateway even if `Connection` lists them: the gateway is their recipient.
         take_connection_options(&mut head.headers, |name| name.starts_with("gateway-"));
         if head.method == Method::CONNECT {
-            let detail = "tunnels (CONNECT) are not proxied; call the gateway by its own address".to_owned();
-            return Err(Cause::UnknownRoute { detail }.into());
+            return Err(target::unknown_route("CONNECT is not proxied; call the gateway by its own address").into());
         }
         if head.method == Method::TRACE {
             // RFC 9110 section 9.3.8: the answer repeats the request as it arrived, with the access token.
-            let detail = "TRACE would show the account's access token to the caller".to_owned();
-            return Err(Cause::UnknownRoute { detail }.into());
+            return Err(target::unknown_route("TRACE would show the account's access token to the caller").into());
         }
         if let Some(fault) = overridden(&head) {
             return Err(Cause::InvalidPayload(vec![fault]).into());
@@ -130,8 +128,8 @@ impl Router {
         }
         let default = if self.deny_unknown { None } else { self.matcher.default_route(product) };
         default.ok_or_else(|| {
-            let detail = format!("the catalogue does not have {method} {} of {}", path.as_str(), product.as_str());
-            Cause::UnknownRoute { detail }.into()
+            let (path, product) = (path.as_str(), product.as_str());
+            target::unknown_route(format!("the catalogue does not have {method} {path} of {product}")).into()
         })
     }
 }

@@ -14,45 +14,43 @@ use crate::{
 /// request names the product in its first segment, which is removed.
 pub(super) fn resolve(account: &Account, uri: &Uri, host: Option<&str>) -> Result<(Product, PathAndQuery), Cause> {
     let Some(target) = uri.path_and_query() else {
-        return Err(unknown("a target without a path (CONNECT) is not proxied; call the gateway by its own address"));
+        return Err(unknown_route("a target without a path is not proxied; call the gateway by its own address"));
     };
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         // RFC 9110 section 4.2.4: a user before the host disguises the host.
-        return Err(unknown("the target names a user before its host; write the host alone"));
+        return Err(unknown_route("the target names a user before its host; write the host alone"));
     }
     let named = uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
     if let Some(product) = account.product_of(named) {
         return Ok((product, target.clone()));
     }
-    if let Some(zohos) = ZohoHost::of(&host::name(named)) {
-        return Err(unknown(&not_of(account, &host::name(named), zohos)));
+    if let Some(zoho_host) = ZohoHost::of(&host::name(named)) {
+        return Err(unknown_route(wrong_host(account, &host::name(named), zoho_host)));
     }
     // A client may write the gateway's own address in absolute form (RFC 9112 section 3.2.2).
     if let Some(authority) = uri.authority()
         && !host::is_loopback(authority.host())
     {
-        return Err(unknown(&format!(
-            "{} is not a host of account {}; other hosts are not proxied",
-            authority, account.name
-        )));
+        let name = &account.name;
+        return Err(unknown_route(format!("{authority} is not a host of account {name}; other hosts are not proxied")));
     }
     let Some((product, rest)) = of_gateway_path(target.as_str()) else {
         if target.path().starts_with("//") {
             let advice = "end the base URL without a slash, as in http://127.0.0.1:8080/people";
-            return Err(unknown(&format!("the path begins with two slashes; {advice}")));
+            return Err(unknown_route(format!("the path begins with two slashes; {advice}")));
         }
         let paths = Product::list("or", |product| format!("/{}/", product.as_str()));
-        return Err(unknown(&format!("the path must begin with {paths}, or the request must name the Zoho host")));
+        return Err(unknown_route(format!("the path must begin with {paths}, or the request must name the Zoho host")));
     };
     // The rest begins with a slash and was part of a valid target, so this never fails.
-    let rest = PathAndQuery::try_from(rest).map_err(|_| unknown("the target is not a path"))?;
+    let rest = PathAndQuery::try_from(rest).map_err(|_| unknown_route("the target is not a path"))?;
     Ok((product, rest))
 }
 
 /// Why this account does not serve a host of Zoho's, and what to do.
-fn not_of(account: &Account, host: &str, zohos: ZohoHost) -> String {
+fn wrong_host(account: &Account, host: &str, zoho_host: ZohoHost) -> String {
     let (ours, own) = (account.data_center, |product: Product| product.host(account.data_center));
-    match zohos {
+    match zoho_host {
         ZohoHost::Product(product, center) => format!(
             "{host} is in Zoho's data centre {center}, and account {} is in {ours}; use {}, or name an account in \
              {center} (Gateway-Account)",
@@ -90,8 +88,9 @@ fn strip(product: Product, target: &str) -> Option<String> {
     }
 }
 
-fn unknown(detail: &str) -> Cause {
-    Cause::UnknownRoute { detail: detail.to_owned() }
+/// A rejection of a target, with the reason.
+pub(super) fn unknown_route(detail: impl Into<String>) -> Cause {
+    Cause::UnknownRoute { detail: detail.into() }
 }
 
 #[cfg(test)]
