@@ -38,7 +38,7 @@ pub(super) fn which(config: Option<&FilePath>, as_json: bool, method: &str, targ
     let verdict = match matcher.known(product, &method, &path) {
         Some(route) => WhichResult { route: Some(route), known: true, call },
         None if unknown == UnknownRoute::Deny => WhichResult { route: None, known: false, call },
-        None => WhichResult { route: matcher.other(product), known: false, call },
+        None => WhichResult { route: matcher.default_route(product), known: false, call },
     };
     let text = if as_json { format!("{:#}\n", verdict.object()) } else { verdict.text() };
     Ok(print(&text)?)

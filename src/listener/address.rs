@@ -9,7 +9,7 @@ use std::{
 
 use crate::message::host;
 
-/// What a Unix socket's path may take: `sun_path` of Linux, less its closing zero.
+/// The longest path of a Unix socket, in bytes: `sun_path` of Linux without its closing zero.
 const LONGEST_SOCKET_PATH: usize = 107;
 
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, `localhost:0` or `unix:/run/x.sock`.
@@ -17,9 +17,9 @@ const LONGEST_SOCKET_PATH: usize = 107;
 pub enum ListenAddress {
     /// A TCP port.
     Tcp {
-        /// An address, an IPv6 one without its brackets, or a name to be resolved.
+        /// An address (IPv6 without brackets), or a name to be resolved.
         host: String,
-        /// The port; 0 lets the system choose.
+        /// The port; with 0 the system chooses one.
         port: u16,
     },
     /// A Unix socket.
@@ -36,7 +36,7 @@ impl ListenAddress {
         }
     }
 
-    /// Whether only processes of this machine can reach it.
+    /// Whether only processes on this machine can reach it.
     #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
@@ -45,8 +45,8 @@ impl ListenAddress {
         }
     }
 
-    /// Whether listening on both cannot succeed: the port is the same, and one address is the other or includes it.
-    /// Port 0 is a new port each time.
+    /// Whether listening on both addresses must fail: the port is the same, and one address equals or includes the
+    /// other. Port 0 is a new port each time.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
@@ -64,14 +64,14 @@ fn hosts_overlap(one: &str, another: &str) -> bool {
         return true;
     }
     let (ones, others) = (addresses(one), addresses(another));
-    // A name may stand for any address of this machine, and only those that mean all addresses surely include it.
+    // A name may resolve to any address of this machine; only an unspecified address certainly includes it.
     if ones.is_empty() || others.is_empty() {
         return ones.iter().chain(&others).any(IpAddr::is_unspecified);
     }
     ones.iter().any(|one| others.iter().any(|other| includes(one, other) || includes(other, one)))
 }
 
-/// What a host stands for as far as that is known without asking: nothing for names other than `localhost`.
+/// The addresses of a host, without a look-up: none for names other than `localhost`.
 fn addresses(host: &str) -> Vec<IpAddr> {
     match host.parse::<IpAddr>() {
         Ok(address) => vec![address.to_canonical()],
@@ -83,11 +83,11 @@ fn addresses(host: &str) -> Vec<IpAddr> {
 }
 
 fn includes(wide: &IpAddr, narrow: &IpAddr) -> bool {
-    wide == narrow || wide.is_unspecified() && (wide.is_ipv4() == narrow.is_ipv4() || wide.is_ipv6() && takes_ipv4())
+    wide == narrow || wide.is_unspecified() && (wide.is_ipv4() == narrow.is_ipv4() || wide.is_ipv6() && accepts_ipv4())
 }
 
-/// Whether `[::]` takes connections over IPv4 as well, as it does unless the system is told otherwise.
-fn takes_ipv4() -> bool {
+/// Whether `[::]` also accepts connections over IPv4, the default of Linux.
+fn accepts_ipv4() -> bool {
     fs::read_to_string("/proc/sys/net/ipv6/bindv6only").map_or(true, |only| only.trim() != "1")
 }
 
@@ -101,16 +101,16 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// A text that is no [`ListenAddress`].
+/// Why a text is not a [`ListenAddress`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ListenAddressError {
-    /// Neither form.
+    /// It has neither form.
     #[error("expected an address such as \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/run/zoho-gateway/proxy.sock\"")]
     Shape,
-    /// The port is no number from 0 to 65535.
+    /// The port is not a number from 0 to 65535.
     #[error("expected a port from 0 to 65535 after the last colon")]
     Port,
-    /// No socket can have this path.
+    /// A socket cannot have this path.
     #[error("expected a path of 1 to 107 bytes after \"unix:\"")]
     Path,
 }
@@ -139,7 +139,7 @@ impl FromStr for ListenAddress {
     }
 }
 
-/// Whether it can be a host's name or an IPv4 address.
+/// Whether it can be a host name or an IPv4 address.
 fn is_name(host: &str) -> bool {
     !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))
 }
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_it_shows() {
+    fn displayed_addresses_can_be_parsed() {
         for (text, local) in [
             ("127.0.0.1:8080", true),
             ("127.9.9.9:1", true),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_addresses_that_overlap() {
+    fn finds_overlapping_addresses() {
         let overlap = |one: &str, another: &str| {
             let (one, another): (ListenAddress, ListenAddress) = (one.parse().unwrap(), another.parse().unwrap());
             assert_eq!(one.overlaps(&another), another.overlaps(&one));
@@ -208,11 +208,11 @@ mod tests {
         ] {
             assert!(!overlap(one, another), "{one} {another}");
         }
-        assert_eq!(overlap("127.0.0.1:80", "[::]:80"), takes_ipv4());
+        assert_eq!(overlap("127.0.0.1:80", "[::]:80"), accepts_ipv4());
     }
 
     #[test]
-    fn refuses_everything_else() {
+    fn rejects_everything_else() {
         use ListenAddressError::{Path, Port, Shape};
         for (text, expected) in [
             ("", Shape),

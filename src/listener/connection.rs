@@ -1,8 +1,8 @@
-//! One connection's socket. hyper reads and writes it; beside that, a waiting call can watch for its end.
+//! One connection's socket. hyper reads and writes it, and a waiting call watches it for the caller's hang-up.
 //!
-//! Reading alone does not tell of a hang-up: nobody reads a second request before the first is answered, nor a large body
-//! before its call has a slot, and the peer's FIN stands behind those bytes. The kernel reports both a FIN and a RST
-//! beside them (EPOLLRDHUP, EPOLLHUP), and the sockets are registered for that already.
+//! Reading does not show a hang-up in time: a second request is not read before the first is answered, a large body is
+//! not read before its call has a slot, and the peer's FIN comes after those bytes. The kernel reports a FIN and a RST
+//! independently of them (EPOLLRDHUP, EPOLLHUP), and the sockets are already registered for these events.
 
 use std::{
     io,
@@ -34,7 +34,7 @@ enum Reader {
     Unix(unix::OwnedReadHalf),
 }
 
-/// Shared with those who watch, so it is used by reference.
+/// The watchers share it, so it is used by reference.
 #[derive(Debug)]
 enum Writer {
     Tcp(tcp::OwnedWriteHalf),
@@ -48,11 +48,11 @@ pub(super) struct Watch(Arc<Writer>);
 impl Watch {
     /// Resolves when the peer has closed the connection or its sending half, or the connection broke.
     pub(super) async fn hung_up(self) {
-        // macOS and others have no such event; there hyper notices what a read shows.
+        // macOS and other systems have no such event; there hyper sees the end only by reading.
         #[cfg(target_os = "linux")]
         {
             let outcome = match &*self.0 {
-                // PRIORITY for want of an interest in the end alone. The sockets are not registered for urgent data.
+                // No interest names only the end. PRIORITY adds urgent data, for which the sockets are not registered.
                 Writer::Tcp(half) => half.ready(Interest::PRIORITY).await,
                 Writer::Unix(half) => half.ready(Interest::PRIORITY).await,
             };
@@ -104,7 +104,7 @@ impl Writer {
 
     fn shutdown(&self) -> io::Result<()> {
         match SockRef::from(self).shutdown(Shutdown::Write) {
-            // The peer was faster.
+            // The peer has already closed the connection.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             outcome => outcome,
         }
@@ -152,7 +152,7 @@ impl AsyncWrite for Socket {
         true
     }
 
-    /// Nothing is kept back here.
+    /// The socket has no buffer.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -1,6 +1,6 @@
-//! How many callers may be connected at a time: so many that each can have a connection to Zoho too, and something is
-//! left for tokens, the state store and operators. Beyond that idle connections give way, and where there are none whoever
-//! comes waits, instead of being told that Zoho or the disk could not be reached.
+//! Limits how many callers may be connected at a time, so that each can also have a connection to Zoho and enough open
+//! files remain for tokens, the state store and operators. Beyond the limit idle connections are closed. If there are
+//! none, a new connection waits; without the limit its caller would read that Zoho or the disk cannot be reached.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::idle::IdleConnections;
 
-/// Files that belong to no caller: operators above all, listeners, the store, tokens, the runtime.
+/// Open files that belong to no caller: mainly operators, and listeners, the store, tokens, the runtime.
 const OWN_FILES: u64 = 320;
 
-/// Operators and probes.
-const ADMIN_PLACES: usize = 256;
+/// Connections of operators and probes.
+const OPERATOR_CONNECTIONS: usize = 256;
 
-/// Who comes during a drain is told so and leaves.
-const LATE_PLACES: usize = 32;
+/// Connections that are accepted during a drain, only to be rejected.
+const LATE_CONNECTIONS: usize = 32;
 
 /// Limits the number of connections; clones share the limit.
 #[derive(Debug, Clone)]
@@ -26,8 +26,8 @@ pub struct ConnectionLimit {
 }
 
 impl ConnectionLimit {
-    /// For callers, as many as the process may have, and no more than `most`; the soft limit of open files is raised to
-    /// the hard one for it.
+    /// The limit for callers: what the process may open, and at most `most`. Raises the soft limit of open files to the
+    /// hard limit first.
     #[must_use]
     pub fn for_callers(most: usize) -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -36,34 +36,33 @@ impl ConnectionLimit {
         Self::of(files.map_or(usize::MAX, connections).min(most))
     }
 
-    /// For operators, whom no crowd of callers keeps out.
+    /// The limit for operators, independent of the number of callers.
     #[must_use]
     pub fn for_operators() -> Self {
-        Self::of(ADMIN_PLACES)
+        Self::of(OPERATOR_CONNECTIONS)
     }
 
-    /// For who comes during a drain, when the places of callers may all be taken by what is in flight.
+    /// The limit for new connections during a drain, when calls in flight may use all of the callers' limit.
     pub(super) fn for_late_callers() -> Self {
-        Self::of(LATE_PLACES)
+        Self::of(LATE_CONNECTIONS)
     }
 
-    /// How many are free.
+    /// How many connections are free.
     #[must_use]
     pub fn free(&self) -> usize {
         self.free.available_permits()
     }
 
-    /// A place, as soon as there is one; given back when dropped.
-    pub(super) async fn take(&self) -> Option<OwnedSemaphorePermit> {
-        let free = Arc::clone(&self.free);
-        if let Ok(place) = Arc::clone(&free).try_acquire_owned() {
-            return Some(place);
+    /// Waits for a free connection, and closes an idle one for it. Dropping the permit frees the connection.
+    pub(super) async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+            return Some(permit);
         }
-        let _wanted = self.idle.give_way();
-        free.acquire_owned().await.ok()
+        let _waiting = self.idle.close_longest_idle();
+        Arc::clone(&self.free).acquire_owned().await.ok()
     }
 
-    /// Where connections that hold a place say that they are idle.
+    /// The idle connections within this limit.
     pub(super) fn idle(&self) -> IdleConnections {
         self.idle.clone()
     }
@@ -74,7 +73,7 @@ impl ConnectionLimit {
     }
 }
 
-/// Half of the files that are left, since a call in flight has two; at least a few, whatever the limit.
+/// Half of the remaining files, because a call in flight has two connections; at least 8, whatever the limit.
 fn connections(files: u64) -> usize {
     usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(8)
 }
@@ -84,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_what_is_left_and_never_none() {
+    fn callers_get_half_of_the_remaining_files_and_at_least_8() {
         for (files, expected) in [(1024, 352), (1_048_576, 524_128), (70, 8), (0, 8)] {
             assert_eq!(connections(files), expected, "{files}");
         }

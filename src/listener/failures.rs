@@ -1,4 +1,4 @@
-//! What is logged of accept(2) when it fails again and again: at most one line in ten seconds, with a count.
+//! Failures of accept(2): pauses after each one, and logs at most one line in ten seconds, with a count.
 
 use std::{io, time::Duration};
 
@@ -6,26 +6,26 @@ use tokio::time::Instant;
 
 use crate::os::clock;
 
-/// The first line comes at once, each further one so long after the line before.
+/// The shortest time between two log lines. The first failure is logged at once.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
-/// Trying again at once after a failure would only burn the processor. The pause doubles with each failure in a row.
+/// The pause after a failure saves processor time. It doubles with each failure in a row.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The failures of one listener.
 #[derive(Debug, Default)]
 pub(super) struct AcceptFailures {
-    /// How many came since the last line.
+    /// How many failures came since the last log line.
     unlogged: u64,
-    /// When that line was.
+    /// When that line was logged.
     logged: Option<Instant>,
-    /// The last pause, where no connection was accepted since.
+    /// The last pause, if no connection was accepted after it.
     pause: Option<Duration>,
 }
 
 impl AcceptFailures {
-    /// One more failure; how long to pause.
+    /// Notes a failure. Gives the time to pause.
     pub(super) fn failed(&mut self, error: &io::Error) -> Duration {
         // The connection failed, not the listener (accept(2), "Error handling").
         if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
@@ -40,12 +40,12 @@ impl AcceptFailures {
         pause
     }
 
-    /// A connection was accepted.
+    /// Notes that a connection was accepted.
     pub(super) fn succeeded(&mut self) {
         self.pause = None;
     }
 
-    /// How many failures a line has to tell of, if there is to be one now.
+    /// The number of failures to log, if a log line is due.
     fn due_line(&mut self) -> Option<u64> {
         let now = clock::now();
         if self.logged.is_some_and(|logged| now < logged + BETWEEN_LINES) {
@@ -61,21 +61,21 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn failures_without_end_are_logged_now_and_then_and_all_counted() {
+    async fn repeated_failures_are_counted_and_rarely_logged() {
         for number in [24, 23, 105] {
             let error = io::Error::from_raw_os_error(number);
             let (mut failures, began) = (AcceptFailures::default(), clock::now());
-            let (mut all, mut lines, mut told) = (0, 0, 0);
+            let (mut all, mut lines, mut logged) = (0, 0, 0);
             while clock::now() - began < Duration::from_secs(60) {
                 tokio::time::sleep(failures.failed(&error)).await;
                 all += 1;
                 if failures.unlogged == 0 {
                     lines += 1;
-                    told = all;
+                    logged = all;
                 }
             }
             assert!((6..=7).contains(&lines) && all < 150, "{lines} lines for {all} failures");
-            assert_eq!(failures.unlogged, all - told, "the next line counts them");
+            assert_eq!(failures.unlogged, all - logged, "the next line counts the rest");
         }
     }
 
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_was_gone_before_it_was_accepted_is_no_failure() {
+    fn a_connection_closed_before_accept_is_not_a_failure() {
         let mut failures = AcceptFailures::default();
         for kind in [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset] {
             assert_eq!(failures.failed(&kind.into()), Duration::ZERO);

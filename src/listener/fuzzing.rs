@@ -1,4 +1,4 @@
-//! Any bytes on a connection: what hyper is given reads the same in pieces and as a whole, and to another parser too.
+//! Any bytes on a connection: hyper gets the same bytes in pieces and as a whole, and another parser accepts them.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 pub use super::tls::fuzzing::certificate;
 
 use super::idle::IdleConnections;
-use super::wire::{ConnectionState, HeadLimits, Timeouts, Wire};
+use super::wire::{ConnectionState, HeadLimits, StrictHttp1, Timeouts};
 use crate::message::protocol::RequestState;
 
 const TIMEOUTS: Timeouts = Timeouts {
@@ -19,10 +19,10 @@ const TIMEOUTS: Timeouts = Timeouts {
     idle_timeout: std::time::Duration::from_secs(3600),
 };
 
-/// What hyper is given in the place of a head with a fault.
-const STANDS_FOR_A_FAULT: &[u8] = b"- / HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n";
+/// What hyper gets in place of a rejected head.
+const PLACEHOLDER_HEAD: &[u8] = b"- / HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n";
 
-/// The first byte says in which pieces the others come.
+/// Sends the bytes after the first one as a whole, and in pieces whose length is the first byte.
 pub fn wire(data: &[u8]) {
     let Some((piece, bytes)) = data.split_first() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -30,23 +30,24 @@ pub fn wire(data: &[u8]) {
     let whole = runtime.block_on(passed(bytes, bytes.len().max(1)));
     let in_pieces = runtime.block_on(passed(bytes, usize::from(*piece).max(1)));
     assert_eq!(whole.1, in_pieces.1);
-    // Of a body with a fault more comes through before it is met, and is thrown away with it.
-    let met_later = whole.1.is_some() && in_pieces.0.starts_with(&whole.0);
-    assert!(met_later || whole.0 == in_pieces.0, "{:?}", (String::from_utf8_lossy(&whole.0), &in_pieces.0));
+    // More of a malformed body is handed on in pieces, before its fault is found.
+    let found_later = whole.1.is_some() && in_pieces.0.starts_with(&whole.0);
+    assert!(found_later || whole.0 == in_pieces.0, "{:?}", (String::from_utf8_lossy(&whole.0), &in_pieces.0));
     reads_the_same(&whole.0, whole.1.is_some());
 }
 
-/// What comes through, and which fault ended it.
+/// The bytes that hyper gets, and the fault that ended them.
 async fn passed(bytes: &[u8], piece: usize) -> (Vec<u8>, Option<String>) {
     let (mut outside, inside) = tokio::io::duplex(bytes.len().max(1));
     let connection_state = Arc::<ConnectionState>::default();
-    let mut wire = Wire::new(inside, TIMEOUTS, IdleConnections::default(), Arc::clone(&connection_state));
+    let mut stream = StrictHttp1::new(inside, TIMEOUTS, IdleConnections::default(), Arc::clone(&connection_state));
     let mut through = Vec::new();
     let mut buffer = vec![0; 4096];
     for piece in bytes.chunks(piece) {
-        outside.write_all(piece).await.expect("room for all of it");
-        // Nothing comes when a head is not complete.
-        while let Ok(Ok(read)) = tokio::time::timeout(std::time::Duration::from_millis(1), wire.read(&mut buffer)).await
+        outside.write_all(piece).await.expect("a buffer for all bytes");
+        // There is nothing to read while a head is incomplete.
+        while let Ok(Ok(read)) =
+            tokio::time::timeout(std::time::Duration::from_millis(1), stream.read(&mut buffer)).await
         {
             if read == 0 {
                 break;
@@ -54,11 +55,11 @@ async fn passed(bytes: &[u8], piece: usize) -> (Vec<u8>, Option<String>) {
             through.extend_from_slice(&buffer[..read]);
         }
     }
-    let faults: Vec<RequestState> = (0..bytes.len()).map(|_| connection_state.begins()).collect();
+    let faults: Vec<RequestState> = (0..bytes.len()).map(|_| connection_state.begin_request()).collect();
     (through, faults.iter().find_map(RequestState::fault).map(|fault| format!("{fault:?}")))
 }
 
-/// What hyper is given first is a head that its own parser takes, with one Host at most and one kind of length.
+/// hyper's own parser accepts the first head, with at most one Host and one kind of length.
 fn reads_the_same(through: &[u8], faulty: bool) {
     if through.is_empty() {
         return;
@@ -73,7 +74,7 @@ fn reads_the_same(through: &[u8], faulty: bool) {
     assert!(http::Uri::try_from(target).is_ok() && !target.contains(['"', '#']), "{target}");
     let head = &through[..through.windows(4).position(|end| end == b"\r\n\r\n").expect("an end") + 4];
     assert!(head.windows(2).all(|pair| (pair[1] == b'\n') == (pair[0] == b'\r')), "{through:?}");
-    // A head with a fault stays outside. A chunked body may come through as far as it was good.
+    // hyper gets nothing of a rejected head, and a malformed chunked body up to its fault.
     let chunked = || through.to_ascii_lowercase().windows(7).any(|word| word == b"chunked");
-    assert!(!faulty || through.ends_with(STANDS_FOR_A_FAULT) || chunked(), "{through:?}");
+    assert!(!faulty || through.ends_with(PLACEHOLDER_HEAD) || chunked(), "{through:?}");
 }

@@ -1,4 +1,4 @@
-//! Connections that stand idle, and give way when somebody else needs their place: the longest idle first.
+//! The idle connections. When another connection needs one of the limited connections, the one idle longest is closed.
 
 use std::{
     collections::BTreeMap,
@@ -14,88 +14,88 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-/// A connection that stood idle for so long may give way to others. Whoever comes waits so long for a place at most, as
-/// long as somebody stands idle; busy connections are used again before that, and pay nothing for it.
+/// From when on an idle connection may be closed for another one. A new connection waits at most this long while there
+/// are idle ones. Busy connections are used again sooner, so they never enter the queue.
 pub(super) const IDLE_AFTER: Duration = Duration::from_millis(250);
 
-/// Those of all listeners that share their places.
+/// The idle connections of all listeners that share a connection limit.
 #[derive(Debug, Clone, Default)]
-pub(super) struct IdleConnections(Arc<Mutex<Standing>>);
+pub(super) struct IdleConnections(Arc<Mutex<Queue>>);
 
 #[derive(Debug, Default)]
-struct Standing {
-    /// In the order in which they fell idle.
-    connections: BTreeMap<u64, Arc<Notice>>,
+struct Queue {
+    /// In the order in which they became idle.
+    connections: BTreeMap<u64, Arc<CloseSignal>>,
     next: u64,
-    /// How many wait for a place.
-    wanted: usize,
+    /// How many new connections wait.
+    waiting: usize,
 }
 
-/// What an idle connection is told.
+/// Tells an idle connection to close.
 #[derive(Debug, Default)]
-struct Notice {
-    leave: AtomicBool,
+struct CloseSignal {
+    close: AtomicBool,
     task: AtomicWaker,
 }
 
-/// A connection while it stands idle.
+/// An idle connection's entry in the queue; dropping it removes the entry.
 #[derive(Debug)]
-pub(super) struct Idler {
+pub(super) struct IdleGuard {
     all: IdleConnections,
     number: u64,
-    notice: Arc<Notice>,
+    signal: Arc<CloseSignal>,
 }
 
 impl IdleConnections {
-    /// One more stands idle, until its [`Idler`] is dropped. Where somebody waits for a place it is to leave at once.
-    pub(super) fn enter(&self) -> Idler {
-        let notice = Arc::<Notice>::default();
-        let mut standing = self.0.lock();
-        notice.leave.store(standing.wanted > 0, Relaxed);
-        let number = standing.next;
-        standing.next += 1;
-        standing.connections.insert(number, Arc::clone(&notice));
-        Idler { all: self.clone(), number, notice }
+    /// Adds an idle connection. If a new connection waits, the idle one must close at once.
+    pub(super) fn enter(&self) -> IdleGuard {
+        let signal = Arc::<CloseSignal>::default();
+        let mut queue = self.0.lock();
+        signal.close.store(queue.waiting > 0, Relaxed);
+        let number = queue.next;
+        queue.next += 1;
+        queue.connections.insert(number, Arc::clone(&signal));
+        IdleGuard { all: self.clone(), number, signal }
     }
 
-    /// Somebody needs a place, until what this gives is dropped.
-    pub(super) fn give_way(&self) -> Wanted<'_> {
-        let mut standing = self.0.lock();
-        standing.wanted += 1;
-        if let Some((_, longest)) = standing.connections.pop_first() {
-            longest.leave.store(true, Relaxed);
+    /// Closes the connection that was idle longest. Until the result is dropped, each further one closes too.
+    pub(super) fn close_longest_idle(&self) -> Waiting<'_> {
+        let mut queue = self.0.lock();
+        queue.waiting += 1;
+        if let Some((_, longest)) = queue.connections.pop_first() {
+            longest.close.store(true, Relaxed);
             longest.task.wake();
         }
-        Wanted(self)
+        Waiting(self)
     }
 
-    /// Ends once a connection that is not ready after `timeouts` is to leave.
-    pub(super) async fn slow(&self, timeouts: Duration) {
-        tokio::time::sleep(timeouts).await;
-        let idler = self.enter();
-        poll_fn(|context| if idler.is_to_leave(context) { Poll::Ready(()) } else { Poll::Pending }).await;
+    /// Enters a connection that is not ready after `time`, and ends when it must close.
+    pub(super) async fn evicted_after(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+        let guard = self.enter();
+        poll_fn(|context| if guard.must_close(context) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 }
 
-/// A place is needed.
+/// A new connection that waits until an idle one has closed.
 #[derive(Debug)]
-pub(super) struct Wanted<'a>(&'a IdleConnections);
+pub(super) struct Waiting<'a>(&'a IdleConnections);
 
-impl Drop for Wanted<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.0.lock().wanted -= 1;
+        self.0.0.lock().waiting -= 1;
     }
 }
 
-impl Idler {
-    /// Whether it is to leave; if not, its task is woken when it is.
-    pub(super) fn is_to_leave(&self, context: &mut Context<'_>) -> bool {
-        self.notice.task.register(context.waker());
-        self.notice.leave.load(Relaxed)
+impl IdleGuard {
+    /// Whether the connection must close; if not, its task is woken when it must.
+    pub(super) fn must_close(&self, context: &mut Context<'_>) -> bool {
+        self.signal.task.register(context.waker());
+        self.signal.close.load(Relaxed)
     }
 }
 
-impl Drop for Idler {
+impl Drop for IdleGuard {
     fn drop(&mut self) {
         self.all.0.lock().connections.remove(&self.number);
     }
@@ -108,20 +108,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_idle_gives_way() {
+    fn the_longest_idle_connection_closes_first() {
         let all = IdleConnections::default();
         let [first, second, third] = [all.enter(), all.enter(), all.enter()];
         drop(first);
-        let leaving = |idler: &Idler| idler.is_to_leave(&mut Context::from_waker(Waker::noop()));
-        assert!(!leaving(&second) && !leaving(&third));
-        let wanted = all.give_way();
-        assert!(leaving(&second) && !leaving(&third));
+        let closes = |guard: &IdleGuard| guard.must_close(&mut Context::from_waker(Waker::noop()));
+        assert!(!closes(&second) && !closes(&third));
+        let waiting = all.close_longest_idle();
+        assert!(closes(&second) && !closes(&third));
         let fourth = all.enter();
-        assert!(leaving(&fourth), "a place is still wanted");
-        drop(wanted);
-        assert!(!leaving(&all.enter()));
+        assert!(closes(&fourth), "a connection still waits");
+        drop(waiting);
+        assert!(!closes(&all.enter()));
         drop((second, third, fourth));
-        drop(all.give_way());
+        drop(all.close_longest_idle());
         assert!(all.0.lock().connections.is_empty());
     }
 }

@@ -1,8 +1,8 @@
-//! The listener: sockets in, HTTP/1.1 requests to the first layer.
+//! Accepts connections and hands HTTP/1.1 requests to the first layer.
 //!
-//! [`Listener::bind`] opens a socket, over TLS if it is told so, and [`serve`] accepts until it is told to drain. During a
-//! drain it goes on accepting, so that late callers hear "shutting down" instead of nothing; the layers refuse them. What
-//! comes in passes a wire, which examines each request before hyper does.
+//! [`Listener::bind`] opens a socket, with TLS if it is configured, and [`serve`] accepts connections until the drain.
+//! During a drain it still accepts connections, so that late callers get "shutting down" instead of nothing; the layers
+//! reject them. `wire` checks each request before hyper parses it.
 
 mod address;
 mod connection;
@@ -21,7 +21,8 @@ pub use address::{ListenAddress, ListenAddressError};
 pub use connection::Socket;
 pub use connection_limit::ConnectionLimit;
 pub use serve::serve;
-pub use socket::{Arrival, BindError, Listener, Stream};
-pub use tls::{ClientAuth, ClientCertificates, Tls, TlsFault, TlsFile, TlsFiles, Unusable, follow_tls};
+use socket::Stream;
+pub use socket::{Accepted, BindError, Listener};
+pub use tls::{ClientAuth, ClientCertificates, Tls, TlsFault, TlsFile, TlsFileError, TlsFiles, follow_tls};
 pub use unix::{SocketAccess, SocketFile};
 pub use wire::{HeadLimits, Timeouts};

@@ -1,43 +1,35 @@
-//! TCP, with and without TLS, and unix sockets behind one face.
+//! One type for TCP sockets, with and without TLS, and Unix sockets.
 
-use std::{
-    fmt, io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, UnixListener},
-};
+use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 use super::{
     ListenAddress, SocketAccess, Tls,
     connection::{Socket, Watch},
     idle::IdleConnections,
-    unix::{self, NoSocket, SocketFile},
+    unix::{self, SocketError, SocketFile},
 };
 use crate::call::peer::{Exposure, SubjectName};
 
-/// How much of an answer may lie in the system unsent. Without it that grows to megabytes for a slow caller, and the socket
-/// takes nothing more before a third of them is gone: nobody could tell a caller that is slow from one that is not there.
+/// How many unsent bytes of an answer the system may hold. Without a limit they grow to megabytes for a slow caller,
+/// and the socket takes nothing more until a third of them is sent: a slow caller would look like an absent one.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 128 * 1024;
 
-/// A handshake takes two round trips; one that takes longer gives way to others.
+/// A handshake takes two round trips. One that takes longer may be closed for another connection.
 const SLOW_HANDSHAKE: Duration = Duration::from_secs(1);
 
-/// A bound socket. A unix socket's file is removed when it is dropped.
+/// A bound socket. The file of a Unix socket is removed when this is dropped.
 #[derive(Debug)]
 pub enum Listener {
-    /// TCP, in the clear or with TLS.
+    /// TCP, with TLS or without.
     Tcp(TcpListener, Option<Arc<Tls>>),
-    /// A unix domain socket behind its file, which goes first: what a successor binds there is not this one's to remove.
+    /// A Unix socket. Its file is dropped first, so a file that a successor binds is never removed.
     Unix(SocketFile, UnixListener),
 }
 
@@ -65,10 +57,10 @@ pub enum BindError {
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "; another process, or another address of this gateway, has it: end that process or choose another address"
+            "; another process or another address of this gateway uses it: end that process or choose another address"
         }
         io::ErrorKind::PermissionDenied => "; choose a port above 1023 or a folder this user may write to",
-        io::ErrorKind::NotFound => "; the socket's folder has to exist",
+        io::ErrorKind::NotFound => "; the folder of the socket must exist",
         _ => "",
     }
 }
@@ -76,8 +68,8 @@ fn hint(error: &io::Error) -> &'static str {
 fn access_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            "; only root may give a socket to another user, and others only to a group that they belong to: leave owner \
-             out, or let the gateway's user join the group"
+            "; only root may give a socket to another user, and other users only to one of their groups: leave owner out, \
+             or add the gateway's user to the group"
         }
         _ => "",
     }
@@ -97,13 +89,13 @@ impl Listener {
             }
             ListenAddress::Unix(path) => match unix::bind(path, access) {
                 Ok((listener, file)) => Ok(Self::Unix(file, listener)),
-                Err(NoSocket::Bind(source)) => Err(failed(source)),
-                Err(NoSocket::Access(source)) => Err(BindError::Access { address: address.clone(), source }),
+                Err(SocketError::Bind(source)) => Err(failed(source)),
+                Err(SocketError::Access(source)) => Err(BindError::Access { address: address.clone(), source }),
             },
         }
     }
 
-    /// Takes connections over TLS from now on. A Unix socket stays as it is: its mode says who gets in.
+    /// Accepts connections over TLS. A Unix socket stays unchanged: its mode controls access.
     #[must_use]
     pub fn over_tls(self, tls: &Arc<Tls>) -> Self {
         match self {
@@ -112,7 +104,7 @@ impl Listener {
         }
     }
 
-    /// Which way it can be reached; by other machines when the system does not say.
+    /// From where the socket can be reached; from other machines if the system does not say.
     #[must_use]
     pub fn exposure(&self) -> Exposure {
         match self {
@@ -127,21 +119,18 @@ impl Listener {
     /// Waits for a connection.
     ///
     /// # Errors
-    /// Those of accept(2); most pass by themselves.
-    pub async fn accept(&self) -> io::Result<Arrival> {
+    /// Those of accept(2); most are temporary.
+    pub async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener, tls) => {
                 let (stream, _) = listener.accept().await?;
-                // They fail only for a connection that is already gone, which its reader will notice.
+                // These fail only for a closed connection, which its reader notices.
                 let _ = stream.set_nodelay(true);
                 #[cfg(target_os = "linux")]
                 let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
-                Ok(match tls {
-                    None => Arrival::Plain(stream.into()),
-                    Some(tls) => Arrival::Tls(stream.into(), Arc::clone(tls)),
-                })
+                Ok(Accepted { socket: stream.into(), tls: tls.clone() })
             }
-            Self::Unix(_, listener) => Ok(Arrival::Plain(listener.accept().await?.0.into())),
+            Self::Unix(_, listener) => Ok(Accepted { socket: listener.accept().await?.0.into(), tls: None }),
         }
     }
 }
@@ -159,100 +148,38 @@ impl fmt::Display for Listener {
     }
 }
 
-/// A connection as it was accepted.
+/// A connection that was accepted.
 #[derive(Debug)]
-pub enum Arrival {
-    /// Nothing stands before HTTP.
-    Plain(Socket),
-    /// A TLS handshake does.
-    Tls(Socket, Arc<Tls>),
+pub struct Accepted {
+    socket: Socket,
+    /// With TLS, a handshake comes before HTTP.
+    tls: Option<Arc<Tls>>,
 }
 
-impl Arrival {
-    /// Makes the handshake, where there is one, and says by which names a certificate knows the other end.
+/// The bytes of HTTP. The TLS stream is boxed because it is many times larger than the socket.
+pub(super) type Stream = Either<Socket, Box<TlsStream<Socket>>>;
+
+impl Accepted {
+    /// Tells when the caller hangs up.
+    pub(super) fn watch(&self) -> Watch {
+        self.socket.watch()
+    }
+
+    /// Makes the TLS handshake, where there is one. Gives the names in the caller's certificate.
     ///
     /// # Errors
-    /// Those of the handshake, and of one that takes its time while others need the place.
-    pub(super) async fn greet(self, idle: &IdleConnections) -> io::Result<(Stream, Arc<[SubjectName]>)> {
-        match self {
-            Self::Plain(socket) => Ok((Stream::Plain(socket), Arc::default())),
-            Self::Tls(socket, tls) => {
-                let handshake = async {
-                    tokio::select! {
-                        biased;
-                        outcome = tls.handshake(socket) => outcome,
-                        () = idle.slow(SLOW_HANDSHAKE) => Err(io::Error::other("gave way to others")),
-                    }
-                };
-                // Boxed, or plain connections would have to make room for it.
-                let (stream, names) = Box::pin(handshake).await?;
-                Ok((Stream::Tls(stream), names))
+    /// Those of the handshake, also when it is slow and others need the connection.
+    pub(super) async fn handshake(self, idle: &IdleConnections) -> io::Result<(Stream, Arc<[SubjectName]>)> {
+        let Some(tls) = self.tls else { return Ok((Either::Left(self.socket), Arc::default())) };
+        let handshake = async {
+            tokio::select! {
+                biased;
+                outcome = tls.handshake(self.socket) => outcome,
+                () = idle.evicted_after(SLOW_HANDSHAKE) => Err(io::Error::other("closed for another connection")),
             }
-        }
-    }
-}
-
-/// A connection.
-#[derive(Debug)]
-pub enum Stream {
-    /// Without TLS.
-    Plain(Socket),
-    /// Over TLS; boxed, since it is many times larger.
-    Tls(Box<TlsStream<Socket>>),
-}
-
-impl Stream {
-    pub(super) fn watch(&self) -> Watch {
-        match self {
-            Self::Plain(socket) => socket.watch(),
-            Self::Tls(stream) => stream.get_ref().0.watch(),
-        }
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_write_vectored(context, slices),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        };
+        // Boxed, so that plain connections need no memory for it.
+        let (stream, names) = Box::pin(handshake).await?;
+        Ok((Either::Right(stream), names))
     }
 }

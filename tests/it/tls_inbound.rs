@@ -134,7 +134,7 @@ async fn changed_files_are_loaded() {
     until("the new authority is trusted", async || attempt().await.is_some_and(|answer| answer.status == 200)).await;
     assert!(client.attempt(gateway.address(), &get(COURSE)).await.is_none());
     open.send(&get(COURSE)).await.is_zohos(200);
-    let changes = gateway.process().log().iter().filter(|line| line.contains("new connections get")).count();
+    let changes = gateway.process().log().iter().filter(|line| line.contains("new connections use")).count();
     assert_eq!(changes, 2);
     // The end of the certificate in force, in the year 4096.
     let metrics = gateway.admin("/metrics").await.text();

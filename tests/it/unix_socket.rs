@@ -106,6 +106,6 @@ async fn a_file_that_is_not_a_socket_is_not_replaced() {
     let config = setup.write();
     let ended = Process::run(&["run".as_ref(), "--config".as_ref(), config.as_os_str()], &[]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("a file that is no socket lies there"), "{ended:?}");
+    assert!(ended.stderr.contains("the path has a file that is not a socket"), "{ended:?}");
     assert_eq!(fs::read_to_string(&path).expect("it is still there"), "precious");
 }

@@ -1,4 +1,4 @@
-//! What a certificate says: whose it is, and until when.
+//! What a certificate says: its names and its expiry.
 
 use std::{
     sync::Arc,
@@ -10,9 +10,9 @@ use webpki::{EndEntityCert, Error, KeyUsage};
 
 use crate::call::peer::SubjectName;
 
-/// The subject alternative names of a certificate that was verified; the first of what the other side showed.
-pub(super) fn names(shown: Option<&[CertificateDer<'_>]>) -> Arc<[SubjectName]> {
-    let Some(Ok(certificate)) = shown.and_then(<[_]>::first).map(EndEntityCert::try_from) else {
+/// The subject alternative names of the first certificate in a verified chain.
+pub(super) fn names(chain: Option<&[CertificateDer<'_>]>) -> Arc<[SubjectName]> {
+    let Some(Ok(certificate)) = chain.and_then(<[_]>::first).map(EndEntityCert::try_from) else {
         return Arc::default();
     };
     let dns = certificate.valid_dns_names().map(|name| SubjectName::Dns(name.to_ascii_lowercase()));
@@ -20,11 +20,11 @@ pub(super) fn names(shown: Option<&[CertificateDer<'_>]>) -> Arc<[SubjectName]> 
     dns.chain(uris).collect()
 }
 
-/// The end of a certificate's validity, if it can be told.
-pub(super) fn end(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+/// When a certificate expires, if that is known.
+pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     let certificate = EndEntityCert::try_from(certificate).ok()?;
-    // webpki keeps the date to itself, but for the answer that it has passed. So it is asked about the end of time,
-    // without any authority: the date is looked at first.
+    // webpki shows the date only in its error for an expired certificate. So this verifies at the end of time, and
+    // without any authority, because webpki checks the date first.
     let end_of_time = UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX));
     match certificate.verify_for_usage(&[], &[], &[], end_of_time, KeyUsage::server_auth(), None, None) {
         Err(Error::CertExpired { not_after, .. }) => {

@@ -1,4 +1,4 @@
-//! The PEM files that TLS is made of. No message repeats anything of what they hold.
+//! Reads the PEM files of TLS. Messages never repeat their contents.
 
 use std::{path::Path, sync::Arc};
 
@@ -17,30 +17,30 @@ use crate::secret::{
     pem::{self, UnusablePem},
 };
 
-/// One of the files, by the key that names it.
+/// One of the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TlsFile {
-    /// The gateway's certificate, its issuers behind it.
+    /// The gateway's certificate, followed by its issuers.
     Cert,
     /// The certificate's private key.
     Key,
-    /// The authorities whose certificates callers may show.
+    /// The authorities that verify callers' certificates.
     ClientCa,
 }
 
-/// Why a file is of no use.
+/// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
-    /// It cannot be read, or holds other things than it should.
+pub enum TlsFileError {
+    /// It cannot be read, or does not hold the expected PEM.
     #[error(transparent)]
     Pem(#[from] UnusablePem),
-    /// A key that somebody would have to type a passphrase for.
+    /// Its key has a passphrase.
     #[error("holds a key with a passphrase; expected one without: openssl pkey -in OLD -out NEW")]
     Encrypted,
-    /// A key that the provider cannot sign with.
+    /// The provider does not support its kind of key.
     #[error("holds a key of a kind that is not supported; expected RSA, ECDSA (P-256, P-384, P-521) or Ed25519")]
     KeyKind,
-    /// Key and certificate do not belong together.
+    /// It is not the key of the certificate.
     #[error("is not the key of the first certificate in the file of cert")]
     Mismatch,
 }
@@ -48,7 +48,7 @@ pub enum Unusable {
 const A_KEY: &str = "private key (BEGIN PRIVATE KEY)";
 
 impl TlsFile {
-    /// The key below `proxy.tls`.
+    /// The configuration key below `proxy.tls`.
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {
@@ -58,11 +58,11 @@ impl TlsFile {
         }
     }
 
-    /// Whether the file at `path` can be this one, as far as it tells by itself.
+    /// Checks the file at `path` without the other files.
     ///
     /// # Errors
-    /// [`Unusable`], when it cannot.
-    pub fn check(self, path: &Path) -> Result<(), Unusable> {
+    /// [`TlsFileError`], if it cannot be used.
+    pub fn check(self, path: &Path) -> Result<(), TlsFileError> {
         let pem = pem::read(path)?;
         match self {
             Self::Cert => chain(&pem).map(drop),
@@ -72,8 +72,8 @@ impl TlsFile {
     }
 }
 
-/// A certificate with its issuers behind it.
-pub(super) fn chain(pem: &SecretBytes) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+/// A certificate, followed by its issuers.
+pub(super) fn chain(pem: &SecretBytes) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
     let chain = pem::certificates(pem)?;
     if let Some(Err(error)) = chain.first().map(ParsedCertificate::try_from) {
         return Err(UnusablePem::Certificate(error).into());
@@ -82,15 +82,15 @@ pub(super) fn chain(pem: &SecretBytes) -> Result<Vec<CertificateDer<'static>>, U
 }
 
 /// The first private key.
-pub(super) fn key(pem: &SecretBytes) -> Result<Arc<dyn SigningKey>, Unusable> {
-    // In the label of PKCS #8, in a header of the older form.
+pub(super) fn key(pem: &SecretBytes) -> Result<Arc<dyn SigningKey>, TlsFileError> {
+    // PKCS #8 has it in the label, the older form in a header.
     const ENCRYPTED: &[u8] = b"ENCRYPTED";
     if pem.expose().windows(ENCRYPTED.len()).any(|bytes| bytes == ENCRYPTED) {
-        return Err(Unusable::Encrypted);
+        return Err(TlsFileError::Encrypted);
     }
     let key = PrivateKeyDer::from_pem_slice(pem.expose()).map_err(|error| match error {
         Error::NoItemsFound => UnusablePem::Lacking(A_KEY),
         _ => UnusablePem::Malformed(A_KEY),
     })?;
-    any_supported_type(&key).map_err(|_| Unusable::KeyKind)
+    any_supported_type(&key).map_err(|_| TlsFileError::KeyKind)
 }

@@ -1,5 +1,5 @@
-//! Certificates are renewed while the gateway runs, by people, cron jobs, or a link that Kubernetes swaps; or they are
-//! not, and somebody should hear.
+//! Rereads the files while the gateway runs, because people, cron jobs and Kubernetes renew certificates. Warns if a
+//! certificate is not renewed in time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,22 +13,25 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// How often it is told that a certificate ends soon. At the start it was told with the configuration.
+/// How often to warn that a certificate expires soon. At the start, the configuration warns.
 const REMINDER: Duration = Duration::from_secs(24 * 3600);
 
-/// Follows the files until the drain begins. Connections that stand keep what they began with.
+/// Follows the files until the drain begins. Open connections keep the certificate that they began with.
 pub async fn follow_tls(tls: Arc<Tls>, metrics: Arc<Metrics>, shutdown: Shutdown) {
-    metrics.certificate_ends(tls.end());
+    metrics.certificate_ends(tls.expiry());
     let reminded = Mutex::new(clock::now());
     file_watch::until_draining(shutdown, move || {
         let outcome = tls.reread();
         let replaced = matches!(outcome, Reread::Replaced);
         if replaced {
-            tracing::info!("the files of proxy.tls have changed; new connections get what they hold now");
-            metrics.certificate_ends(tls.end());
+            tracing::info!("the files of proxy.tls have changed; new connections use their new contents");
+            metrics.certificate_ends(tls.expiry());
         }
         if let Reread::Unusable(faults) = outcome {
-            tracing::warn!(faults, "the files of proxy.tls have changed and cannot be used; what they held before goes on until they are mended");
+            tracing::warn!(
+                faults,
+                "the files of proxy.tls have changed and cannot be used; their former contents stay in use"
+            );
         }
         if is_due(&mut reminded.lock(), replaced)
             && let Some(warning) = tls.warning()
@@ -39,7 +42,7 @@ pub async fn follow_tls(tls: Arc<Tls>, metrics: Arc<Metrics>, shutdown: Shutdown
     .await;
 }
 
-/// Whether the certificate's end is to be looked at: of a new one at once, otherwise once a day.
+/// Whether to check the certificate's expiry: at once for a new one, otherwise once a day.
 fn is_due(last: &mut Instant, replaced: bool) -> bool {
     let now = clock::now();
     let due = replaced || now >= *last + REMINDER;
@@ -54,7 +57,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_certificates_end_is_looked_at_daily_and_with_each_new_one() {
+    async fn expiry_is_checked_daily_and_for_each_new_certificate() {
         let mut last = clock::now();
         for (passed, replaced, due) in [
             (Duration::from_secs(5), false, false),

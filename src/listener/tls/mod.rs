@@ -1,7 +1,7 @@
-//! TLS towards callers, and certificates of theirs (mutual TLS).
+//! TLS towards callers, and their certificates (mutual TLS).
 //!
-//! [`Tls::load`] reads the files; [`follow_tls`] reads them again as long as the gateway runs. A connection gets what they
-//! held when its handshake began. The names in a caller's certificate go into its [`Peer`](crate::call::peer::Peer).
+//! [`Tls::load`] reads the files; [`follow_tls`] rereads them while the gateway runs. A connection uses the contents
+//! from the time of its handshake. The names in a caller's certificate go into its [`Peer`](crate::call::peer::Peer).
 
 mod certificate;
 mod contents;
@@ -22,10 +22,10 @@ use std::{
 use parking_lot::Mutex;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-pub use files::{TlsFile, Unusable};
+pub use files::{TlsFile, TlsFileError};
 pub use follow::follow_tls;
 
-use self::contents::{Contents, Ready};
+use self::contents::{Contents, TlsSetup};
 use super::Socket;
 use crate::{
     call::peer::SubjectName,
@@ -33,38 +33,38 @@ use crate::{
     secret::file_watch::{Reread, Trouble},
 };
 
-/// A handshake takes two round trips and a signature; what takes longer than this is no honest caller's.
+/// The longest handshake. It needs only two round trips and a signature.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A certificate that ends sooner than this should have been renewed: the usual tools do it 30 days before.
-const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+/// From when on to warn before a certificate expires. The usual tools renew it 30 days before.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// Where the files of TLS lie.
+/// The paths of the files of TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The gateway's certificate, its issuers behind it.
+    /// The gateway's certificate, followed by its issuers.
     pub cert: PathBuf,
     /// The certificate's private key.
     pub key: PathBuf,
-    /// Turns on mutual TLS.
+    /// Mutual TLS, if it is on.
     pub clients: Option<ClientCertificates>,
 }
 
-/// The certificates that callers may show.
+/// How callers' certificates are verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificates {
-    /// The file of the authorities that they are verified by.
+    /// The file of the authorities that verify them.
     pub ca: PathBuf,
-    /// Whether they have to show one.
+    /// Whether callers must show one.
     pub auth: ClientAuth,
 }
 
-/// Whether callers have to show a certificate.
+/// Whether callers must show a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// Without one there is no connection.
+    /// A connection without a certificate is rejected.
     Required,
-    /// One that is shown is verified.
+    /// A certificate is verified if a caller shows one.
     Optional,
 }
 
@@ -72,29 +72,29 @@ pub enum ClientAuth {
 #[derive(Debug, thiserror::Error)]
 #[error("proxy.tls.{}: the file {} {why}", file.key(), path.display())]
 pub struct TlsFault {
-    /// The file's role.
+    /// Which file it is.
     pub file: TlsFile,
     /// The path in the configuration.
     pub path: PathBuf,
     /// What is wrong with it.
-    pub why: Unusable,
+    pub why: TlsFileError,
 }
 
-/// TLS as the files have it.
+/// TLS with the current contents of the files.
 pub struct Tls {
     files: TlsFiles,
-    state: Mutex<State>,
+    loaded: Mutex<Loaded>,
 }
 
-struct State {
-    ready: Ready,
-    /// Of the files that it was made of.
+struct Loaded {
+    setup: TlsSetup,
+    /// The fingerprint of the files that it was built from.
     fingerprint: Vec<u8>,
     trouble: Trouble,
 }
 
 impl TlsFiles {
-    /// Where one of them lies; nowhere, if there is no such file.
+    /// The path of one of the files; empty if it is not configured.
     #[must_use]
     pub fn path(&self, file: TlsFile) -> &Path {
         match file {
@@ -106,7 +106,7 @@ impl TlsFiles {
 }
 
 impl fmt::Display for TlsFiles {
-    /// As `check` shows it.
+    /// The form that `check` prints.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.cert.display())?;
         let Some(ClientCertificates { ca, auth }) = &self.clients else { return Ok(()) };
@@ -122,45 +122,45 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All faults of the files.
     pub fn load(files: TlsFiles) -> Result<Self, Vec<TlsFault>> {
-        let contents = Contents::of(&files);
+        let contents = Contents::read(&files);
         let fingerprint = contents.fingerprint();
-        let state = State { ready: contents.ready(&files)?, fingerprint, trouble: Trouble::default() };
-        Ok(Self { files, state: Mutex::new(state) })
+        let loaded = Loaded { setup: contents.setup(&files)?, fingerprint, trouble: Trouble::default() };
+        Ok(Self { files, loaded: Mutex::new(loaded) })
     }
 
-    /// Where the files lie.
+    /// The paths of the files.
     #[must_use]
     pub fn files(&self) -> &TlsFiles {
         &self.files
     }
 
-    /// Until when the certificate is good, if it can be told.
-    pub(super) fn end(&self) -> Option<SystemTime> {
-        self.state.lock().ready.end
+    /// When the certificate expires, if that is known.
+    pub(super) fn expiry(&self) -> Option<SystemTime> {
+        self.loaded.lock().setup.expiry
     }
 
-    /// What the operator should hear of a certificate that ends soon or has ended.
+    /// A warning about a certificate that expires soon or has expired.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
-        let end = self.end()?;
-        let (file, date) = (self.files.cert.display(), httpdate::fmt_http_date(end));
-        match end.duration_since(clock::wall()) {
-            Err(_) => Some(format!("the certificate in {file} has expired on {date}; put a new one there")),
-            Ok(left) if left < ENDS_SOON => {
-                Some(format!("the certificate in {file} expires on {date}; put a new one there before"))
+        let expiry = self.expiry()?;
+        let (file, date) = (self.files.cert.display(), httpdate::fmt_http_date(expiry));
+        match expiry.duration_since(clock::wall()) {
+            Err(_) => Some(format!("the certificate in {file} expired on {date}; replace it")),
+            Ok(left) if left < EXPIRES_SOON => {
+                Some(format!("the certificate in {file} expires on {date}; replace it before then"))
             }
             Ok(_) => None,
         }
     }
 
-    /// Makes a connection out of a caller's, and says by which names its certificate knows it.
+    /// Makes the handshake on a caller's connection. Gives the names in the caller's certificate.
     ///
     /// # Errors
-    /// Those of a handshake that failed or took too long.
+    /// Those of a handshake that fails or takes too long.
     pub(super) async fn handshake(&self, socket: Socket) -> io::Result<(Box<TlsStream<Socket>>, Arc<[SubjectName]>)> {
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.state.lock().ready.config));
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.loaded.lock().setup.config));
         let Ok(outcome) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await else {
             return Err(io::Error::new(io::ErrorKind::TimedOut, format!("no handshake within {HANDSHAKE_TIMEOUT:?}")));
         };
@@ -169,28 +169,27 @@ impl Tls {
         Ok((stream, names))
     }
 
-    /// Reads the files again. What is wrong with them is told in one text.
+    /// Rereads the files. The error lists all their faults in one text.
     pub(super) fn reread(&self) -> Reread<String> {
-        let contents = Contents::of(&self.files);
+        let contents = Contents::read(&self.files);
         let fingerprint = contents.fingerprint();
-        let same = fingerprint == self.state.lock().fingerprint;
-        let ready = if same { Ok(None) } else { contents.ready(&self.files).map(Some) };
-        let mut state = self.state.lock();
-        let replaced = ready.map(|ready| match ready {
-            Some(ready) => {
-                (state.ready, state.fingerprint) = (ready, fingerprint);
-                true
+        let changed = fingerprint != self.loaded.lock().fingerprint;
+        let setup = changed.then(|| contents.setup(&self.files)).transpose();
+        let mut loaded = self.loaded.lock();
+        let replaced = setup.map(|setup| {
+            if let Some(setup) = setup {
+                (loaded.setup, loaded.fingerprint) = (setup, fingerprint);
             }
-            None => false,
+            changed
         });
-        let told = |faults: Vec<TlsFault>| faults.iter().map(TlsFault::to_string).collect::<Vec<_>>().join("; ");
-        state.trouble.judge(replaced.map_err(told))
+        let text = |faults: Vec<TlsFault>| faults.iter().map(TlsFault::to_string).collect::<Vec<_>>().join("; ");
+        loaded.trouble.judge(replaced.map_err(text))
     }
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The key is in the rest.
+        // The other fields hold the private key.
         f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
     }
 }

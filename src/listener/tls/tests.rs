@@ -44,12 +44,12 @@ fn authority() -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A certificate for these names, of which those with a scheme are URIs.
+/// A certificate for these names; names with a scheme are URIs.
 fn pair(authority: &Authority, names: &[&str]) -> Pair {
     pair_until(authority, names, clock::wall() + 100 * DAY)
 }
 
-fn pair_until(authority: &Authority, names: &[&str], end: SystemTime) -> Pair {
+fn pair_until(authority: &Authority, names: &[&str], expiry: SystemTime) -> Pair {
     let mut params = CertificateParams::default();
     params.subject_alt_names = names
         .iter()
@@ -58,12 +58,12 @@ fn pair_until(authority: &Authority, names: &[&str], end: SystemTime) -> Pair {
             false => SanType::DnsName((*name).try_into().unwrap()),
         })
         .collect();
-    params.not_after = rcgen::date_time_ymd(1970, 1, 1) + end.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    params.not_after = rcgen::date_time_ymd(1970, 1, 1) + expiry.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let key = KeyPair::generate().unwrap();
     (params.signed_by(&key, authority).unwrap(), key)
 }
 
-/// Files of a gateway in a folder, with the authority's certificate if callers are to show one.
+/// The files of a gateway in a folder, with the authority's certificate for mutual TLS.
 struct Files {
     folder: TempDir,
     files: TlsFiles,
@@ -93,7 +93,7 @@ impl Files {
     }
 }
 
-/// What a client of the gateway believes and shows.
+/// A client that trusts `authority` and shows a certificate.
 fn client(authority: &Authority, shown: Option<&Pair>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(authority.der().clone()).unwrap();
@@ -115,7 +115,7 @@ async fn connect(client: &Arc<ClientConfig>, address: &str) -> io::Result<client
     TlsConnector::from(Arc::clone(client)).connect(name, TcpStream::connect(address).await?).await
 }
 
-/// A handshake between the two: the gateway's view of it, and the client's stream if there is one.
+/// A handshake: the gateway's outcome and the client's outcome.
 async fn handshake(
     tls: &Tls,
     client: &Arc<ClientConfig>,
@@ -124,7 +124,7 @@ async fn handshake(
     let address = listener.local_addr().unwrap().to_string();
     let inside = async {
         let (mut stream, names) = tls.handshake(listener.accept().await.unwrap().0.into()).await?;
-        // With it go the session tickets, for a client that waits for them.
+        // The session tickets are sent with it, and the client waits for them.
         stream.write_all(b"!").await?;
         Ok(names)
     };
@@ -139,7 +139,7 @@ async fn handshake(
 // === Connections ===
 
 #[tokio::test]
-async fn a_request_carries_the_names_of_its_callers_certificate() {
+async fn a_request_has_the_names_of_its_callers_certificate() {
     let authority = authority();
     let names = ["Payroll.Example.ORG", "spiffe://example.org/ns/HR/sa/payroll", "other.example.org"];
     let files = Files::of(&pair(&authority, &["gateway"]), Some((&authority, ClientAuth::Optional)));
@@ -177,11 +177,11 @@ async fn a_request_carries_the_names_of_its_callers_certificate() {
 }
 
 #[tokio::test]
-async fn who_is_let_in_with_which_certificate() {
-    let (ours, strangers) = (authority(), authority());
+async fn only_valid_certificates_are_accepted() {
+    let (ours, foreign) = (authority(), authority());
     let known = pair(&ours, &["payroll"]);
     let expired = pair_until(&ours, &["payroll"], clock::wall() - HOUR);
-    let unknown = pair(&strangers, &["payroll"]);
+    let unknown = pair(&foreign, &["payroll"]);
     for (auth, nothing) in [(ClientAuth::Required, false), (ClientAuth::Optional, true)] {
         let tls = Files::of(&pair(&ours, &["gateway"]), Some((&ours, auth))).load();
         for (shown, expected) in
@@ -194,7 +194,7 @@ async fn who_is_let_in_with_which_certificate() {
 }
 
 #[tokio::test]
-async fn a_session_is_resumed_only_where_no_certificate_was_to_be_verified() {
+async fn sessions_are_resumed_only_without_mutual_tls() {
     let authority = authority();
     let shown = pair(&authority, &["payroll"]);
     for (clients, expected) in [
@@ -211,7 +211,7 @@ async fn a_session_is_resumed_only_where_no_certificate_was_to_be_verified() {
 }
 
 #[tokio::test]
-async fn nothing_but_http_1_1_is_spoken() {
+async fn only_http_1_1_is_supported() {
     let authority = authority();
     let tls = Files::of(&pair(&authority, &["gateway"]), None).load();
     for (offered, expected) in [(vec!["h2", "http/1.1"], Some(true)), (vec![], Some(false)), (vec!["h2"], None)] {
@@ -224,7 +224,7 @@ async fn nothing_but_http_1_1_is_spoken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_shake_hands_is_not_waited_for() {
+async fn a_silent_handshake_times_out() {
     let tls = Files::of(&pair(&authority(), &["gateway"]), None).load();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -236,14 +236,14 @@ async fn who_does_not_shake_hands_is_not_waited_for() {
 
 // === Files ===
 
-/// The certificate that a new connection sees.
+/// The certificate that a new connection gets.
 async fn seen(tls: &Tls, client: &Arc<ClientConfig>) -> CertificateDer<'static> {
     let stream = handshake(tls, client).await.1.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
 }
 
 #[tokio::test]
-async fn files_that_changed_are_in_force_as_soon_as_they_fit() {
+async fn changed_files_are_used_once_they_fit_together() {
     let authority = authority();
     let (first, second) = (pair(&authority, &["gateway"]), pair(&authority, &["gateway"]));
     let files = Files::of(&first, None);
@@ -252,7 +252,7 @@ async fn files_that_changed_are_in_force_as_soon_as_they_fit() {
     assert!(matches!(tls.reread(), Reread::Quiet));
     assert_eq!(&seen(&tls, &client).await, first.0.der());
 
-    // The certificate comes before its key.
+    // The new certificate is there before its key.
     files.write("cert", &second.0.pem());
     assert!(matches!(tls.reread(), Reread::Quiet));
     assert_eq!(&seen(&tls, &client).await, first.0.der());
@@ -263,15 +263,15 @@ async fn files_that_changed_are_in_force_as_soon_as_they_fit() {
 }
 
 #[tokio::test]
-async fn files_that_stay_unusable_are_told_once() {
+async fn files_that_stay_unusable_are_reported_once() {
     let authority = authority();
     let first = pair(&authority, &["gateway"]);
     let files = Files::of(&first, Some((&authority, ClientAuth::Optional)));
     let tls = files.load();
-    let told = |outcome: Reread<String>| match outcome {
+    let reported = |outcome: Reread<String>| match outcome {
         Reread::Unusable(faults) => faults.split("; ").map(str::to_owned).collect(),
         Reread::Quiet => Vec::new(),
-        Reread::Replaced => panic!("they cannot be used"),
+        Reread::Replaced => panic!("the files cannot be used"),
     };
     files.write("cert", &pair(&authority, &["gateway"]).0.pem());
     files.write("ca", "");
@@ -280,45 +280,45 @@ async fn files_that_stay_unusable_are_told_once() {
         format!("proxy.tls.client_ca: the file {} holds no certificates (BEGIN CERTIFICATE)", path("ca")),
         format!("proxy.tls.key: the file {} is not the key of the first certificate in the file of cert", path("key")),
     ];
-    assert_eq!(told(tls.reread()), [""; 0]);
-    assert_eq!(told(tls.reread()), expected);
-    assert_eq!(told(tls.reread()), [""; 0]);
+    assert_eq!(reported(tls.reread()), [""; 0]);
+    assert_eq!(reported(tls.reread()), expected);
+    assert_eq!(reported(tls.reread()), [""; 0]);
     assert_eq!(&seen(&tls, &Arc::new(client(&authority, None))).await, first.0.der());
 
-    // Another mistake is another one to be told.
+    // Another fault is reported again.
     fs::remove_file(files.folder.path().join("key")).unwrap();
-    assert_eq!(told(tls.reread()), [""; 0]);
-    let [first_of_two, _] = &told(tls.reread())[..] else { panic!("two of them") };
+    assert_eq!(reported(tls.reread()), [""; 0]);
+    let [first_of_two, _] = &reported(tls.reread())[..] else { panic!("two of them") };
     assert!(first_of_two.ends_with("cannot be read: No such file or directory (os error 2)"), "{first_of_two}");
 
-    // What was there before is no change, but what comes after it is.
+    // The original contents are not a change; a fault after them is reported again.
     files.write("cert", &first.0.pem());
     files.write("key", &first.1.serialize_pem());
     files.write("ca", &authority.pem());
-    assert_eq!(told(tls.reread()), [""; 0]);
+    assert_eq!(reported(tls.reread()), [""; 0]);
     files.write("ca", "");
-    assert_eq!(told(tls.reread()), [""; 0]);
-    assert_eq!(told(tls.reread()).len(), 1);
+    assert_eq!(reported(tls.reread()), [""; 0]);
+    assert_eq!(reported(tls.reread()).len(), 1);
 }
 
 #[test]
-fn a_certificate_that_ends_soon_is_warned_about() {
+fn warns_about_a_certificate_that_expires_soon() {
     let authority = authority();
-    for (end, expected) in [
-        (clock::wall() - HOUR, Some("has expired on ")),
+    for (expiry, expected) in [
+        (clock::wall() - HOUR, Some("expired on ")),
         (clock::wall() + 14 * DAY - HOUR, Some("expires on ")),
         (clock::wall() + 14 * DAY + HOUR, None),
     ] {
-        let tls = Files::of(&pair_until(&authority, &["gateway"], end), None).load();
+        let tls = Files::of(&pair_until(&authority, &["gateway"], expiry), None).load();
         let warning = tls.warning();
-        let date = httpdate::fmt_http_date(end);
+        let date = httpdate::fmt_http_date(expiry);
         let words = expected.map(|words| format!("the certificate in {} {words}{date}; ", tls.files().cert.display()));
         match (&warning, &words) {
             (Some(warning), Some(words)) => assert!(warning.starts_with(words), "{warning}"),
             _ => assert_eq!(warning, words),
         }
     }
-    // Whatever else it is: self-signed, an authority, for clients only.
+    // Also for a certificate that is self-signed, an authority's and for clients only.
     let mut params = CertificateParams::new(["gateway".to_owned()]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];

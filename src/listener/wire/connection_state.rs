@@ -1,5 +1,5 @@
-//! What the two ends of a connection's work tell each other: the stream, which knows what comes in, and the service,
-//! which knows what is being answered.
+//! What the stream and the service of one connection share: the stream knows what comes in, the service knows what is
+//! being answered.
 
 use std::{
     pin::Pin,
@@ -23,89 +23,92 @@ use crate::{
     os::clock,
 };
 
-/// One connection's requests, numbered in the order in which they come.
+/// One connection's requests, numbered in the order in which they arrive.
 #[derive(Debug, Default)]
 pub(in crate::listener) struct ConnectionState {
     /// How many heads were handed to hyper.
-    asked: AtomicUsize,
-    /// How many of them hyper handed on.
+    forwarded: AtomicUsize,
+    /// How many requests hyper handed to the service.
     begun: AtomicUsize,
     answered: Mutex<Answered>,
     request_states: Arc<RequestStates>,
 }
 
-/// Which of them have their answer.
+/// The requests whose answer has ended.
 #[derive(Debug, Default)]
 struct Answered {
     requests: usize,
-    /// When the last one had the end of its answer.
-    at: Option<Instant>,
+    /// When the last answer ended.
+    last: Option<Instant>,
 }
 
 impl ConnectionState {
-    /// A head was handed to hyper.
-    pub(super) fn asked(&self) {
-        self.asked.fetch_add(1, Relaxed);
+    /// Notes that a head is handed to hyper.
+    pub(super) fn head_forwarded(&self) {
+        self.forwarded.fetch_add(1, Relaxed);
     }
 
-    /// The head that comes next stands for one that has this fault.
-    pub(super) fn asked_wrongly(&self, fault: ProtocolFault) {
-        self.request_states.at_fault(self.asked.fetch_add(1, Relaxed), fault);
+    /// Notes that the placeholder of a head with this fault is handed to hyper.
+    pub(super) fn placeholder_forwarded(&self, fault: ProtocolFault) {
+        self.request_states.at_fault(self.forwarded.fetch_add(1, Relaxed), fault);
     }
 
-    /// The body of the newest request has this fault.
-    pub(super) fn broke_off(&self, fault: ProtocolFault) {
-        self.request_states.at_fault(self.asked.load(Relaxed).saturating_sub(1), fault);
+    /// Notes that the body of the newest request has this fault.
+    pub(super) fn body_failed(&self, fault: ProtocolFault) {
+        self.request_states.at_fault(self.forwarded.load(Relaxed).saturating_sub(1), fault);
     }
 
-    /// The newest request has come to its end.
-    pub(super) fn came_whole(&self) {
+    /// Notes that the newest request arrived completely.
+    pub(super) fn request_complete(&self) {
         self.request_states.whole();
     }
 
-    /// Since when nobody waits for an answer, if nobody does; `None` before the first answer.
-    pub(super) fn quiet(&self) -> Result<Option<Instant>, Busy> {
+    /// When the last answer ended; `None` before the first answer.
+    ///
+    /// # Errors
+    /// [`Busy`], while a request has no complete answer.
+    pub(super) fn last_answered(&self) -> Result<Option<Instant>, Busy> {
         let answered = self.answered.lock();
-        if answered.requests == self.asked.load(Relaxed) { Ok(answered.at) } else { Err(Busy) }
+        if answered.requests == self.forwarded.load(Relaxed) { Ok(answered.last) } else { Err(Busy) }
     }
 
-    /// A request came through to the service.
-    pub(in crate::listener) fn begins(&self) -> RequestState {
+    /// Notes that the next request reached the service, and gives its state.
+    pub(in crate::listener) fn begin_request(&self) -> RequestState {
         RequestState::new(self.begun.fetch_add(1, Relaxed), Arc::clone(&self.request_states))
     }
 }
 
-/// A request is still to be answered.
+/// A request has no complete answer yet.
 #[derive(Debug)]
 pub(super) struct Busy;
 
-/// An answer's body, which tells the connection of its end.
+/// An answer's body that notes its end in the connection's state.
 ///
-/// It pauses once before it ends in an error. hyper writes out what it has whenever a body pauses, and at an error it drops
-/// that: without a pause a caller could get the end of the connection and not even a status line.
+/// It pauses once before it ends in an error. hyper writes its buffer whenever a body pauses, and drops the buffer at
+/// an error. Without the pause a caller could see the connection end before the status line.
 #[derive(Debug)]
-pub(in crate::listener) struct Answering {
+pub(in crate::listener) struct TrackedBody {
     body: Body,
-    /// Why the body ended, until the pause is over.
+    /// The error, while the pause lasts.
     error: Option<BodyError>,
     connection_state: Arc<ConnectionState>,
 }
 
-impl Answering {
+impl TrackedBody {
     pub(in crate::listener) fn new(body: Body, connection_state: Arc<ConnectionState>) -> Self {
         Self { body, error: None, connection_state }
     }
 }
 
-impl Drop for Answering {
+impl Drop for TrackedBody {
     fn drop(&mut self) {
         let mut answered = self.connection_state.answered.lock();
         answered.requests += 1;
-        answered.at = Some(clock::now());
+        answered.last = Some(clock::now());
     }
 }
 
-impl HttpBody for Answering {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -148,8 +151,8 @@ mod tests {
 
     use super::*;
 
-    /// An answer of which the first piece has come and the next thing is its early end.
-    async fn breaking_off() -> Body {
+    /// An answer that ends early, after its first piece.
+    async fn truncated() -> Body {
         let (ours, mut theirs) = duplex(64 * 1024);
         tokio::spawn(async move {
             let mut request = Vec::new();
@@ -168,7 +171,7 @@ mod tests {
         Body::streamed(first, rest)
     }
 
-    /// What a caller gets on its connection.
+    /// What a caller receives for an answer with this body.
     async fn served<B>(body: B) -> String
     where
         B: HttpBody<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
@@ -181,18 +184,18 @@ mod tests {
         });
         caller.write_all(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n").await.unwrap();
         let end = server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service).await;
-        assert!(end.is_err(), "it broke off");
+        assert!(end.is_err(), "the answer ends early");
         let mut answer = String::new();
         caller.read_to_string(&mut answer).await.unwrap();
         answer
     }
 
-    /// The end of an answer may come in the same moment as the bytes before it.
+    /// The early end of an answer may arrive at the same moment as the bytes before it.
     #[tokio::test]
-    async fn a_caller_gets_what_came_before_an_answer_broke_off() {
-        assert_eq!(served(breaking_off().await).await, "", "so hyper does it by itself");
-        let answer = served(Answering::new(breaking_off().await, Arc::default())).await;
+    async fn a_caller_gets_the_bytes_before_an_early_end() {
+        assert_eq!(served(truncated().await).await, "", "hyper alone drops them");
+        let answer = served(TrackedBody::new(truncated().await, Arc::default())).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("first"), "{answer}");
-        assert!(!answer.ends_with("0\r\n\r\n"), "its caller sees that it is cut: {answer}");
+        assert!(!answer.ends_with("0\r\n\r\n"), "the caller sees that the answer is truncated: {answer}");
     }
 }

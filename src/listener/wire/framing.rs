@@ -1,20 +1,20 @@
-//! Where a request's body ends (RFC 9112 sections 6.3 and 7.1), followed byte by byte without keeping any.
+//! Finds the end of a request's body (RFC 9112 sections 6.3 and 7.1) byte by byte, without keeping any byte.
 
 use super::{HeadLimits, grammar::is_tchar};
 
-/// Size and extensions of a chunk together; nobody sends extensions.
-const LONGEST_SIZE_LINE: usize = 256;
+/// The longest extension of a chunk, in bytes. Clients do not send extensions.
+const LONGEST_EXTENSION: usize = 256;
 
-/// A body that is being followed.
+/// What is left of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// So many bytes are still to come.
+    /// The number of bytes that are left.
     Length(u64),
-    /// Chunks are still to come.
+    /// Chunks, up to the last one and its trailers.
     Chunked(Chunks),
 }
 
-/// What is expected next of a chunked body.
+/// What comes next in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chunks {
     /// Hexadecimal digits of a chunk's size.
@@ -22,7 +22,7 @@ pub(super) enum Chunks {
         size: u64,
         digits: u8,
     },
-    /// The rest of the line behind the size.
+    /// The rest of the line after the size.
     Extension {
         size: u64,
         length: usize,
@@ -34,16 +34,16 @@ pub(super) enum Chunks {
     Data {
         left: u64,
     },
-    /// The CR, then the LF behind the data.
+    /// The CR, then the LF after the data.
     DataEnd {
         cr: bool,
     },
-    /// The fields behind the last chunk.
+    /// The fields after the last chunk.
     Trailers {
         so_far: Trailers,
-        at: At,
+        at: LinePart,
     },
-    /// The LF of such a line.
+    /// The LF of a trailer line.
     TrailerEnd {
         so_far: Trailers,
         last: bool,
@@ -51,22 +51,22 @@ pub(super) enum Chunks {
     Done,
 }
 
-/// The trailer fields that came.
+/// The size of the trailers that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Trailers {
     bytes: usize,
     fields: usize,
 }
 
-/// Where in a field line.
+/// A part of a field line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum LinePart {
     Begin,
     Name,
     Value,
 }
 
-/// A chunked body that is none.
+/// The chunked body is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the chunked body is malformed")]
 pub(super) struct NotChunked;
@@ -76,12 +76,12 @@ impl Framing {
         Self::Chunked(Chunks::Size { size: 0, digits: 0 })
     }
 
-    /// Nothing more is to come.
+    /// Whether the body is complete.
     pub(super) fn is_done(&self) -> bool {
         matches!(self, Self::Length(0) | Self::Chunked(Chunks::Done))
     }
 
-    /// How many of these bytes, from the first on, belong to the body. Its trailer fields are held to the limits of a head.
+    /// How many of these bytes, from the first on, belong to the body. The limits of a head also apply to the trailers.
     pub(super) fn follow(&mut self, bytes: &[u8], limits: HeadLimits) -> Result<usize, NotChunked> {
         match self {
             Self::Length(left) => {
@@ -114,7 +114,7 @@ impl Chunks {
     fn then(self, byte: u8, limits: HeadLimits) -> Result<Self, NotChunked> {
         let longer = |length: usize, most| (length < most).then_some(length + 1).ok_or(NotChunked);
         match (self, byte) {
-            // No size, or a semicolon without an extension.
+            // The size is missing, or the extension after the semicolon is missing.
             (Self::Size { digits: 0, .. }, b'\r' | b';') | (Self::Extension { length: 0, .. }, b'\r') => {
                 Err(NotChunked)
             }
@@ -125,19 +125,21 @@ impl Chunks {
                 Ok(Self::Size { size: size << 4 | u64::from(digit), digits: digits + 1 })
             }
             (Self::Extension { size, length }, b'\t' | b' '..=b'~' | 0x80..) => {
-                Ok(Self::Extension { size, length: longer(length, LONGEST_SIZE_LINE)? })
+                Ok(Self::Extension { size, length: longer(length, LONGEST_EXTENSION)? })
             }
-            (Self::SizeEnd { size: 0 }, b'\n') => Ok(Self::Trailers { so_far: Trailers::default(), at: At::Begin }),
+            (Self::SizeEnd { size: 0 }, b'\n') => {
+                Ok(Self::Trailers { so_far: Trailers::default(), at: LinePart::Begin })
+            }
             (Self::SizeEnd { size }, b'\n') => Ok(Self::Data { left: size }),
             (Self::DataEnd { cr: false }, b'\r') => Ok(Self::DataEnd { cr: true }),
             (Self::DataEnd { cr: true }, b'\n') => Ok(Self::Size { size: 0, digits: 0 }),
-            (Self::Trailers { so_far, at: At::Begin }, b'\r') => Ok(Self::TrailerEnd { so_far, last: true }),
-            (Self::Trailers { so_far, at: At::Value }, b'\r') => Ok(Self::TrailerEnd { so_far, last: false }),
+            (Self::Trailers { so_far, at: LinePart::Begin }, b'\r') => Ok(Self::TrailerEnd { so_far, last: true }),
+            (Self::Trailers { so_far, at: LinePart::Value }, b'\r') => Ok(Self::TrailerEnd { so_far, last: false }),
             (Self::Trailers { so_far, at }, _) => {
                 let at = match (at, byte) {
-                    (At::Name, b':') => At::Value,
-                    (At::Begin | At::Name, _) if is_tchar(byte) => At::Name,
-                    (At::Value, b'\t' | b' '..=b'~' | 0x80..) => At::Value,
+                    (LinePart::Name, b':') => LinePart::Value,
+                    (LinePart::Begin | LinePart::Name, _) if is_tchar(byte) => LinePart::Name,
+                    (LinePart::Value, b'\t' | b' '..=b'~' | 0x80..) => LinePart::Value,
                     _ => return Err(NotChunked),
                 };
                 let bytes = longer(so_far.bytes, limits.bytes)?;
@@ -146,7 +148,7 @@ impl Chunks {
             (Self::TrailerEnd { last: true, .. }, b'\n') => Ok(Self::Done),
             (Self::TrailerEnd { so_far, last: false }, b'\n') => {
                 let fields = longer(so_far.fields, limits.fields)?;
-                Ok(Self::Trailers { so_far: Trailers { fields, ..so_far }, at: At::Begin })
+                Ok(Self::Trailers { so_far: Trailers { fields, ..so_far }, at: LinePart::Begin })
             }
             _ => Err(NotChunked),
         }
@@ -159,7 +161,8 @@ mod tests {
 
     const LIMITS: HeadLimits = HeadLimits { bytes: 1000, fields: 3 };
 
-    /// How much of a text a body takes, given whole and byte by byte; `None` for what is no body.
+    /// How many bytes of a text belong to the body, read whole and byte by byte; `None` for an incomplete or malformed
+    /// body.
     fn taken(mut framing: Framing, text: &str) -> Option<usize> {
         let mut slowly = framing;
         let whole = framing.follow(text.as_bytes(), LIMITS);
@@ -177,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_behind_its_last_chunk_and_trailers() {
+    fn ends_after_its_last_chunk_and_trailers() {
         for body in [
             "0\r\n\r\n",
             "3\r\nabc\r\n0\r\n\r\n",
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_servers_could_read_differently_is_none() {
+    fn ambiguous_and_malformed_chunks_are_rejected() {
         let long = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(300));
         let trailers = format!("0\r\nX: {}\r\n\r\n", "x".repeat(1000));
         for body in [

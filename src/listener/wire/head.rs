@@ -1,8 +1,8 @@
-//! A request's head, examined before hyper parses it.
+//! Checks a request's head before hyper parses it.
 //!
-//! hyper forgives what RFC 9112 lets a server forgive: a bare LF for CRLF, a body with both kinds of length. Whoever
-//! stands before the gateway may have read the same bytes differently, so here nothing is forgiven. What passes has one
-//! reading only, and says where the request ends.
+//! hyper tolerates what RFC 9112 lets a server tolerate: a bare LF for CRLF, a body with both kinds of length. A proxy
+//! in front of the gateway may have read the same bytes differently, so this parser tolerates nothing. An accepted head
+//! has only one meaning, and says where the request ends.
 
 use http::Uri;
 use memchr::memchr;
@@ -10,7 +10,7 @@ use memchr::memchr;
 use super::{
     HeadLimits,
     framing::Framing,
-    grammar::{is_host, is_plain, is_tchar, without_blanks},
+    grammar::{is_host, is_plain, is_tchar, trim_blanks},
 };
 use crate::message::{
     list::{Quotes, split},
@@ -20,38 +20,38 @@ use crate::message::{
 /// "A server SHOULD ignore at least one empty line received prior to the request line" (RFC 9112 section 2.2).
 const EMPTY_LINES: u8 = 2;
 
-/// Longer ones are none of Zoho's, nor of anybody's.
+/// Longer than every method of Zoho and of the IANA registry, in bytes.
 const LONGEST_METHOD: usize = 64;
 
 /// The longest target that the `http` crate can hold.
 const LONGEST_TARGET: usize = u16::MAX as usize - 1;
 
-/// A head that passed.
+/// An accepted head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// How many bytes it takes, with the empty line that ends it.
+    /// Its length in bytes, with the empty line that ends it.
     pub(super) length: usize,
     /// How its body ends.
     pub(super) framing: Framing,
-    /// What is not handed on as it came.
+    /// What changes before hyper gets it.
     pub(super) rewrite: Rewrite,
 }
 
-/// What is handed on in another form, since hyper would refuse it or pass over it.
+/// Changes to a head that hyper would otherwise reject or misread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Rewrite {
-    /// Where the request line ends, if a `"` stands in it.
+    /// Where the request line ends, if it has a `"`.
     pub(super) quoted: Option<usize>,
-    /// The Expect fields are a list, and whether `100-continue` is in it: hyper knows that one value alone.
+    /// Whether the Expect fields have `100-continue`, if they are a list: hyper knows only that single value.
     pub(super) expects: Option<bool>,
 }
 
-/// Examines one head, of which more and more may be known: what was looked at once is not looked at again.
+/// Parses one head as more of its bytes arrive, and looks at each byte once.
 #[derive(Debug, Default)]
-pub(super) struct Examiner {
-    /// Where the first line begins that is not yet complete.
+pub(super) struct HeadParser {
+    /// Where the first incomplete line begins.
     line: usize,
-    /// How far it was searched for its end.
+    /// Up to where that line was searched for its end.
     searched: usize,
     empty_lines: u8,
     stage: Stage,
@@ -72,11 +72,11 @@ enum Stage {
     Fields,
 }
 
-impl Examiner {
-    /// Looks at all that is known of the head, from its first byte on. `None`: it is not complete yet.
-    pub(super) fn examine(&mut self, bytes: &[u8], limits: HeadLimits) -> Result<Option<Head>, ProtocolFault> {
+impl HeadParser {
+    /// Parses `bytes`, all that have arrived since the head's first byte. `None` for an incomplete head.
+    pub(super) fn parse(&mut self, bytes: &[u8], limits: HeadLimits) -> Result<Option<Head>, ProtocolFault> {
         if bytes.first().is_some_and(|&first| !is_tchar(first) && first != b'\r' && first != b'\n') {
-            // What begins so may have no line at all: a TLS client's greeting, for one.
+            // Such bytes may have no line end at all, for example a TLS ClientHello.
             return Err(Malformed("this is not the beginning of an HTTP request; is the client speaking TLS?"));
         }
         while let Some(end) = memchr(b'\n', &bytes[self.searched..]).map(|end| self.searched + end) {
@@ -130,7 +130,7 @@ impl Examiner {
             _ => return Err(SHAPE),
         }
         if method.is_empty() || method.len() > LONGEST_METHOD || !method.iter().copied().all(is_tchar) {
-            return Err(Malformed("the method is no token"));
+            return Err(Malformed("the method is not a token (RFC 9110 section 5.6.2)"));
         }
         if target.len() > LONGEST_TARGET {
             return Err(TargetTooLong);
@@ -151,16 +151,19 @@ impl Examiner {
             return Err(Malformed("a header field is folded over several lines, which RFC 9112 no longer allows"));
         }
         let colon = memchr(b':', line).ok_or(Malformed("a header field has no colon"))?;
-        let (name, value) = (&line[..colon], without_blanks(&line[colon + 1..]));
+        let (name, value) = (&line[..colon], trim_blanks(&line[colon + 1..]));
         if name.is_empty() || !name.iter().copied().all(is_tchar) {
-            return Err(Malformed("a header field's name is no token, or has a space before its colon"));
+            return Err(Malformed("a header field's name is not a token, or a space is before its colon"));
         }
         if value.iter().any(|&byte| byte != b'\t' && (byte < b' ' || byte == 0x7F)) {
             return Err(Malformed("a header field's value has a control character"));
         }
         match name {
             name if name.eq_ignore_ascii_case(b"host") => self.host(value),
-            name if name.eq_ignore_ascii_case(b"content-type") => self.content_type(),
+            // Of several fields, servers use different ones.
+            name if name.eq_ignore_ascii_case(b"content-type") => {
+                once(&mut self.has_content_type, "expected one Content-Type field, found several")
+            }
             name if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
             name if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
             name if name.eq_ignore_ascii_case(EXPECT) => self.expect(value),
@@ -168,19 +171,18 @@ impl Examiner {
         }
     }
 
-    /// One only, and nothing but a host and a port (RFC 9112 section 3.2).
+    /// Accepts one field, which holds a host and perhaps a port (RFC 9112 section 3.2).
     fn host(&mut self, value: &[u8]) -> Result<(), ProtocolFault> {
-        if std::mem::replace(&mut self.has_host, true) {
-            return Err(Malformed("expected one Host field, found several"));
-        }
-        if is_host(value) { Ok(()) } else { Err(Malformed("the Host field holds no host")) }
+        once(&mut self.has_host, "expected one Host field, found several")?;
+        if is_host(value) { Ok(()) } else { Err(Malformed("the Host field does not hold a host")) }
     }
 
-    /// A list of expectations (RFC 9110 sections 10.1.1 and 5.6.1), perhaps over several lines; empty members mean nothing.
+    /// Accepts a list of expectations (RFC 9110 sections 10.1.1 and 5.6.1), perhaps in several fields, and skips empty
+    /// members.
     fn expect(&mut self, value: &[u8]) -> Result<(), ProtocolFault> {
         let is_known = |member: &[u8]| {
             let name = member.split(|&byte| byte == b';').next().unwrap_or_default();
-            without_blanks(name).eq_ignore_ascii_case(CONTINUE)
+            trim_blanks(name).eq_ignore_ascii_case(CONTINUE)
         };
         let mut members = split(value, Quotes::Tokens);
         let continues = members.clone().next().is_some();
@@ -189,37 +191,28 @@ impl Examiner {
         }
         let had_one = std::mem::replace(&mut self.has_expect, true);
         if had_one || !value.eq_ignore_ascii_case(CONTINUE) {
-            // A single plain one, which this may follow, stands in no list yet.
+            // A single `100-continue` before this field was not yet noted as a list.
             let earlier = self.rewrite.expects.unwrap_or(had_one);
             self.rewrite.expects = Some(earlier || continues);
         }
         Ok(())
     }
 
-    /// One only: of several, servers take different ones.
-    fn content_type(&mut self) -> Result<(), ProtocolFault> {
-        if std::mem::replace(&mut self.has_content_type, true) {
-            return Err(Malformed("expected one Content-Type field, found several"));
-        }
-        Ok(())
-    }
-
-    /// Digits, once (RFC 9110 section 8.6): what repeats, even alike, was joined by somebody who may cut it elsewhere.
+    /// Accepts digits, in one field (RFC 9110 section 8.6). An intermediary that joined repeated values, even equal
+    /// ones, may find another end of the body.
     fn content_length(&mut self, value: &[u8]) -> Result<(), ProtocolFault> {
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let length = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|value| value.parse().ok());
-        let length = length.ok_or(Malformed("Content-Length is no number of bytes"))?;
+        let length = length.ok_or(Malformed("Content-Length is not a number of bytes"))?;
         if self.length.replace(length).is_some() {
             return Err(Malformed("expected one Content-Length field, found several"));
         }
         Ok(())
     }
 
-    /// `chunked`, once (RFC 9112 section 6.1).
+    /// Accepts `chunked`, in one field (RFC 9112 section 6.1).
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), ProtocolFault> {
-        if std::mem::replace(&mut self.chunked, true) {
-            return Err(Malformed("expected one Transfer-Encoding field, found several"));
-        }
+        once(&mut self.chunked, "expected one Transfer-Encoding field, found several")?;
         if value.eq_ignore_ascii_case(b"chunked") {
             return Ok(());
         }
@@ -227,7 +220,7 @@ impl Examiner {
         if codings.next_back().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked")) && !value.contains(&b';') {
             return Err(TransferCoding);
         }
-        Err(Malformed("the last transfer coding of a request has to be chunked, or its end cannot be known"))
+        Err(Malformed("the last transfer coding of a request must be chunked, because otherwise its end is unknown"))
     }
 
     /// How the body ends, once all fields are known (RFC 9112 section 6.3).
@@ -237,11 +230,16 @@ impl Examiner {
         }
         match (self.chunked, self.length) {
             (true, Some(_)) => Err(Malformed("the body has both a Transfer-Encoding and a Content-Length")),
-            (true, None) if self.http_10 => Err(Malformed("HTTP/1.0 knows no Transfer-Encoding")),
+            (true, None) if self.http_10 => Err(Malformed("HTTP/1.0 has no Transfer-Encoding")),
             (true, None) => Ok(Framing::chunked()),
             (false, length) => Ok(Framing::Length(length.unwrap_or_default())),
         }
     }
+}
+
+/// Rejects a second field of a kind that a head may have once.
+fn once(seen: &mut bool, several: &'static str) -> Result<(), ProtocolFault> {
+    if std::mem::replace(seen, true) { Err(Malformed(several)) } else { Ok(()) }
 }
 
 const EXPECT: &[u8] = b"expect";
@@ -249,33 +247,33 @@ const CONTINUE: &[u8] = b"100-continue";
 
 const BARE_LF: ProtocolFault = Malformed("a line ends with a bare LF instead of CRLF");
 
-/// A target of a rare form or with rare bytes: so that hyper has nothing left to refuse without a word.
+/// Checks a target of a rare form or with rare bytes, because hyper would reject it without an answer.
 fn unusual_target(method: &[u8], target: &[u8]) -> Result<(), ProtocolFault> {
-    const NO_TARGET: ProtocolFault =
-        Malformed("the target is none that RFC 9112 knows; percent-encode what is no part of a URI");
+    const INVALID: ProtocolFault =
+        Malformed("the target has none of the forms of RFC 9112; percent-encode characters that a URI cannot have");
     if target.contains(&b'#') {
-        // Uri would drop it silently.
+        // `Uri` would silently drop it.
         return Err(Malformed("the target has a fragment (#), which is never sent; write # as %23"));
     }
-    // Uri takes UTF-8, which is no part of a URI (RFC 3986 section 2), and which servers read differently or refuse.
+    // `Uri` accepts UTF-8, but RFC 3986 section 2 does not, and servers read it differently or reject it.
     if !target.is_ascii() {
-        return Err(NO_TARGET);
+        return Err(INVALID);
     }
     // The four forms of RFC 9112 section 3.2: origin, asterisk, absolute, authority.
     let absolute = || target.windows(3).any(|bytes| bytes == b"://");
     if !(matches!(target, [b'/', ..] | b"*") || method == b"CONNECT" || absolute()) {
-        return Err(NO_TARGET);
+        return Err(INVALID);
     }
-    // `"` is no part of a URI either, but has one meaning only and is encoded before hyper sees it.
+    // RFC 3986 does not allow `"` either, but it has only one meaning and is encoded before hyper sees it.
     let encoded: Vec<u8> = target.iter().flat_map(encoded).copied().collect();
-    let uri = Uri::try_from(encoded).map_err(|_| NO_TARGET)?;
+    let uri = Uri::try_from(encoded).map_err(|_| INVALID)?;
     let known = |scheme: &str| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    if uri.scheme_str().is_none_or(known) { Ok(()) } else { Err(NO_TARGET) }
+    if uri.scheme_str().is_none_or(known) { Ok(()) } else { Err(INVALID) }
 }
 
 impl Rewrite {
-    /// A whole head as hyper gets it.
-    pub(super) fn of(self, head: &[u8]) -> Vec<u8> {
+    /// A complete head as hyper gets it.
+    pub(super) fn apply(self, head: &[u8]) -> Vec<u8> {
         let (line, fields) = head.split_at(self.quoted.unwrap_or_default());
         let line = line.iter().flat_map(encoded).copied();
         let Some(continues) = self.expects else { return line.chain(fields.iter().copied()).collect() };
@@ -305,16 +303,16 @@ mod tests {
 
     const LIMITS: HeadLimits = HeadLimits { bytes: 256, fields: 4 };
 
-    fn examined(text: &str) -> Result<Option<Head>, ProtocolFault> {
-        Examiner::default().examine(text.as_bytes(), LIMITS)
+    fn parsed(text: &str) -> Result<Option<Head>, ProtocolFault> {
+        HeadParser::default().parse(text.as_bytes(), LIMITS)
     }
 
-    fn passed(text: &str) -> Head {
-        examined(text).unwrap_or_else(|fault| panic!("{text}: {fault:?}")).unwrap_or_else(|| panic!("{text}"))
+    fn accepted(text: &str) -> Head {
+        parsed(text).unwrap_or_else(|fault| panic!("{text}: {fault:?}")).unwrap_or_else(|| panic!("{text}"))
     }
 
     #[test]
-    fn says_where_a_request_ends() {
+    fn finds_the_end_of_a_request() {
         for (fields, framing) in [
             ("Host: a", Framing::Length(0)),
             ("host:a\r\nContent-Length:  12 ", Framing::Length(12)),
@@ -324,16 +322,16 @@ mod tests {
         ] {
             let head = format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n");
             let expected = Head { length: head.len(), framing, rewrite: Rewrite::default() };
-            assert_eq!(passed(&format!("{head}body")), expected, "{head}");
+            assert_eq!(accepted(&format!("{head}body")), expected, "{head}");
         }
-        assert_eq!(passed("GET / HTTP/1.0\r\n\r\n").length, 18);
-        assert_eq!(passed("\r\n\r\nGET / HTTP/1.0\r\n\r\n").length, 22);
-        assert_eq!(passed("\r\nGET /?a={\"b\":1} HTTP/1.0\r\n\r\n").rewrite.quoted, Some(27));
-        assert_eq!(passed("GET / HTTP/1.0\r\nX: \"\r\n\r\n").rewrite.quoted, None);
+        assert_eq!(accepted("GET / HTTP/1.0\r\n\r\n").length, 18);
+        assert_eq!(accepted("\r\n\r\nGET / HTTP/1.0\r\n\r\n").length, 22);
+        assert_eq!(accepted("\r\nGET /?a={\"b\":1} HTTP/1.0\r\n\r\n").rewrite.quoted, Some(27));
+        assert_eq!(accepted("GET / HTTP/1.0\r\nX: \"\r\n\r\n").rewrite.quoted, None);
     }
 
     #[test]
-    fn expectations_are_a_list_that_hyper_gets_as_one() {
+    fn hyper_gets_a_list_of_expectations_as_one_value() {
         for (fields, continues) in [
             ("Expect:", false),
             ("Expect: ", false),
@@ -348,20 +346,20 @@ mod tests {
             ("Expect:\r\nExpect: 100-continue", true),
         ] {
             let head = format!("POST /a HTTP/1.1\r\nHost: a\r\n{fields}\r\nX-Expect: 1\r\n\r\n");
-            let rewrite = Examiner::default().examine(head.as_bytes(), HeadLimits { fields: 9, ..LIMITS });
+            let rewrite = HeadParser::default().parse(head.as_bytes(), HeadLimits { fields: 9, ..LIMITS });
             let rewrite = rewrite.unwrap().unwrap().rewrite;
             assert_eq!(rewrite, Rewrite { quoted: None, expects: Some(continues) }, "{fields}");
             let one = if continues { "Expect: 100-continue\r\n" } else { "" };
             let expected = format!("POST /a HTTP/1.1\r\nHost: a\r\nX-Expect: 1\r\n{one}\r\n");
-            assert_eq!(String::from_utf8(rewrite.of(head.as_bytes())).unwrap(), expected);
+            assert_eq!(String::from_utf8(rewrite.apply(head.as_bytes())).unwrap(), expected);
         }
         let head = "GET /\"a\" HTTP/1.1\r\nHost: \r\nExpect:\r\n\r\n";
-        let seen = passed(head).rewrite.of(head.as_bytes());
+        let seen = accepted(head).rewrite.apply(head.as_bytes());
         assert_eq!(String::from_utf8(seen).unwrap(), "GET /%22a%22 HTTP/1.1\r\nHost: \r\n\r\n");
     }
 
     #[test]
-    fn a_host_is_a_host() {
+    fn only_a_host_is_accepted_as_host() {
         for host in ["", "a", "a.b.", "a_b-c.d", "127.0.0.1", "a:80", "a:", "[::1]", "[::1]:80", "localhost:65535"] {
             assert!(is_host(host.as_bytes()), "{host}");
         }
@@ -374,18 +372,18 @@ mod tests {
     }
 
     #[test]
-    fn comes_to_the_same_end_in_pieces() {
+    fn a_head_in_pieces_has_the_same_end() {
         let whole = "POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
-        let mut examiner = Examiner::default();
+        let mut parser = HeadParser::default();
         for end in 0..whole.len() {
-            assert_eq!(examiner.examine(&whole.as_bytes()[..end], LIMITS), Ok(None), "{end}");
+            assert_eq!(parser.parse(&whole.as_bytes()[..end], LIMITS), Ok(None), "{end}");
         }
-        assert_eq!(examiner.examine(whole.as_bytes(), LIMITS), Ok(Some(passed(whole))));
+        assert_eq!(parser.parse(whole.as_bytes(), LIMITS), Ok(Some(accepted(whole))));
     }
 
     #[test]
-    fn what_two_servers_could_read_differently_has_no_end() {
-        let of_fields = |fields: &str| examined(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"));
+    fn ambiguous_and_malformed_heads_are_rejected() {
+        let of_fields = |fields: &str| parsed(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"));
         for fields in [
             "Host: a",
             "Content-Length: 1\r\nContent-Length: 1",
@@ -433,34 +431,34 @@ mod tests {
             "\u{16}\u{3}\u{1}",
         ] {
             let head = format!("{line}\r\nHost: a\r\n\r\n");
-            assert!(matches!(examined(&head), Err(Malformed(_))), "{line}: {:?}", examined(&head));
+            assert!(matches!(parsed(&head), Err(Malformed(_))), "{line}: {:?}", parsed(&head));
         }
-        assert_eq!(examined("GET / HTTP/1.1\nHost: a\n\n"), Err(BARE_LF));
-        assert!(examined("GET / HTTP/1.1\r\n\r\n").is_err(), "HTTP/1.1 wants a Host");
-        assert!(examined("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
+        assert_eq!(parsed("GET / HTTP/1.1\nHost: a\n\n"), Err(BARE_LF));
+        assert!(parsed("GET / HTTP/1.1\r\n\r\n").is_err(), "HTTP/1.1 requires a Host");
+        assert!(parsed("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
     }
 
     #[test]
-    fn what_is_merely_not_spoken_here_is_told_apart() {
-        let of_fields = |fields: &str| examined(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"));
+    fn unsupported_features_have_their_own_faults() {
+        let of_fields = |fields: &str| parsed(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"));
         assert_eq!(of_fields("Transfer-Encoding: gzip, chunked"), Err(TransferCoding));
         for expectation in ["magic", "100-continue, magic", ",magic,", "100-continue=1", "100", "100-continue x", ";"] {
             assert_eq!(of_fields(&format!("Expect: {expectation}")), Err(Expectation), "{expectation}");
         }
         assert_eq!(of_fields("Expect: 100-continue\r\nEXPECT: magic"), Err(Expectation));
-        assert_eq!(examined("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Err(Version));
-        assert_eq!(examined("GET / HTTP/1.2\r\nHost: a\r\n\r\n"), Err(Version));
+        assert_eq!(parsed("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Err(Version));
+        assert_eq!(parsed("GET / HTTP/1.2\r\nHost: a\r\n\r\n"), Err(Version));
     }
 
     #[test]
-    fn a_head_is_no_larger_than_it_may_be() {
+    fn oversized_heads_are_rejected() {
         let line = |length| format!("GET /{} HTTP/1.1\r\n", "a".repeat(length));
-        assert_eq!(examined(&line(400)), Err(TargetTooLong));
-        assert_eq!(examined(&line(400)[..300]), Err(TargetTooLong), "without waiting for its end");
-        assert_eq!(examined(&format!("{}Host: a\r\n\r\n", line(235))), Err(HeadTooLarge));
-        assert_eq!(examined(&format!("{}X: {}", line(1), "a".repeat(256))), Err(HeadTooLarge));
+        assert_eq!(parsed(&line(400)), Err(TargetTooLong));
+        assert_eq!(parsed(&line(400)[..300]), Err(TargetTooLong), "without waiting for its end");
+        assert_eq!(parsed(&format!("{}Host: a\r\n\r\n", line(235))), Err(HeadTooLarge));
+        assert_eq!(parsed(&format!("{}X: {}", line(1), "a".repeat(256))), Err(HeadTooLarge));
         let fields = |count| format!("{}Host: a\r\n{}\r\n", line(1), "X: 1\r\n".repeat(count));
-        passed(&fields(3));
-        assert_eq!(examined(&fields(4)), Err(HeadTooLarge));
+        accepted(&fields(3));
+        assert_eq!(parsed(&fields(4)), Err(HeadTooLarge));
     }
 }

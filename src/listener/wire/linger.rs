@@ -1,8 +1,8 @@
-//! The end of a connection that may still be sending.
+//! The end of a connection whose caller may still be sending.
 //!
-//! Closing a connection with bytes unread makes the kernel send a RST, which may take away the answer that is on its way
-//! (RFC 9112 section 9.6). Many clients look for an answer only when they have sent everything. So the rest of a body is
-//! read and dropped to the end that its request declared, as long as it comes steadily.
+//! When a connection is closed with unread bytes, the kernel sends a RST, which may destroy the answer on its way (RFC
+//! 9112 section 9.6). Many clients look for an answer only after they have sent everything. So the rest of a body is
+//! read and dropped up to its declared end, as long as it arrives steadily.
 
 use std::time::Duration;
 
@@ -11,67 +11,67 @@ use tokio::time::Instant;
 use super::{HeadLimits, Timeouts, framing::Framing};
 use crate::os::clock;
 
-/// Where no end is declared, so much is read, for so long.
-const BYTES: u64 = 1024 * 1024;
+/// How many bytes are read, and for how long, where no end is declared.
+const UNDECLARED_BYTES: u64 = 1024 * 1024;
 pub(super) const LINGER: Duration = Duration::from_millis(500);
 
-/// The rest of a body has to bring so much in each period.
+/// The rest of a body must bring at least `MIN_PER_PERIOD` bytes in each period.
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
-pub(super) const LEAST: u64 = 16 * 1024;
+pub(super) const MIN_PER_PERIOD: u64 = 16 * 1024;
 
-/// So much of it is read at most, or `max_body` where that is more.
-const LONGEST_REST: u64 = 64 * 1024 * 1024;
+/// How many bytes of the rest are read at most; `max_body` where that is more.
+const MAX_REST: u64 = 64 * 1024 * 1024;
 
-/// What is still read.
+/// The limits of the reading that is left.
 #[derive(Debug)]
 pub(super) struct Linger {
-    /// The rest of a body.
+    /// The rest of a body, where its end is declared.
     rest: Option<Framing>,
     limits: HeadLimits,
-    /// How many bytes more may come.
+    /// How many more bytes are read.
     left: u64,
-    /// When it is over, whatever comes.
+    /// When reading ends in any case.
     end: Instant,
-    /// When this period is over, and what it brought.
-    period: Instant,
+    /// When the current period ends, and how many bytes it brought.
+    period_end: Instant,
     brought: u64,
 }
 
 impl Linger {
-    /// With the rest of a body before it, if there is one.
+    /// Begins to read, first the rest of a body if there is one.
     pub(super) fn new(rest: Option<Framing>, timeouts: &Timeouts) -> Self {
         let now = clock::now();
         let (left, end) = match rest {
-            Some(_) => (LONGEST_REST.max(timeouts.max_body), now + timeouts.body_timeout),
-            None => (BYTES, now + LINGER),
+            Some(_) => (MAX_REST.max(timeouts.max_body), now + timeouts.body_timeout),
+            None => (UNDECLARED_BYTES, now + LINGER),
         };
-        Self { rest, limits: timeouts.head, left, end, period: now + PERIOD, brought: 0 }
+        Self { rest, limits: timeouts.head, left, end, period_end: now + PERIOD, brought: 0 }
     }
 
-    /// Takes what came; whether more is read.
+    /// Takes bytes that arrived. Whether to read more.
     pub(super) fn takes(&mut self, bytes: &[u8]) -> bool {
         let length = bytes.len() as u64;
         if let Some(rest) = &mut self.rest
             && (rest.follow(bytes, self.limits).is_err() || rest.is_done())
         {
-            // What comes behind a body has no declared end.
-            (self.rest, self.left, self.end) = (None, BYTES, clock::now() + LINGER);
+            // The bytes after a body have no declared end.
+            (self.rest, self.left, self.end) = (None, UNDECLARED_BYTES, clock::now() + LINGER);
         }
         self.brought += length;
         self.left = self.left.saturating_sub(length);
         self.left > 0 && clock::now() < self.end
     }
 
-    /// When to ask whether it goes on.
-    pub(super) fn moment(&self) -> Instant {
-        self.end.min(self.period)
+    /// When to call [`goes_on`](Self::goes_on).
+    pub(super) fn deadline(&self) -> Instant {
+        self.end.min(self.period_end)
     }
 
-    /// At that moment: whether more is read.
+    /// Whether to read more at the deadline.
     pub(super) fn goes_on(&mut self) -> bool {
         let now = clock::now();
-        let enough = self.brought >= LEAST;
-        (self.brought, self.period) = (0, now + PERIOD);
+        let enough = self.brought >= MIN_PER_PERIOD;
+        (self.brought, self.period_end) = (0, now + PERIOD);
         enough && self.rest.is_some() && now < self.end
     }
 }

@@ -1,12 +1,13 @@
-//! Between a connection and hyper: what comes in is examined, and nobody may take for ever.
+//! Strict HTTP/1.1 between a connection and hyper: checks what comes in, and limits how long each step may take.
 //!
-//! A [`Wire`] hands on one message at a time (`incoming`) and answers as fast as they are taken (`outgoing`). Each head is
-//! examined whole before hyper sees a byte of it (`head`), and each body followed to its end (`framing`), so that it is
-//! known where the next head begins. A head that is not taken is replaced by one that stands for it; the service is told
-//! its fault, refuses it like anything else, and the connection ends with the answer.
+//! [`StrictHttp1`] hands hyper one message at a time (`incoming`) and limits how slowly an answer is taken
+//! (`outgoing`). It checks each head as a whole before hyper sees a byte of it (`head`), and follows each body to its
+//! end (`framing`), so it knows where the next head begins. It replaces a rejected head by a placeholder: the service
+//! learns the fault from the request's state and answers as it answers every other request, and the connection ends
+//! with the answer.
 //!
-//! A raw `"` in a target is no URI by RFC 3986, and hyper would refuse it. Zoho's Calendar pages show it, so it is handed
-//! on as `%22`: the one place where a byte of a call is changed.
+//! RFC 3986 does not allow a raw `"` in a target, and hyper would reject it. Zoho's Calendar pages use it, so hyper
+//! gets `%22` instead: apart from Expect fields, this is the only change to a request.
 
 mod connection_state;
 mod framing;
@@ -20,26 +21,26 @@ mod timer;
 
 use std::{sync::Arc, time::Duration};
 
-use self::{framing::Framing, head::Examiner, linger::Linger, pause::Pause};
-use super::idle::{IdleConnections, Idler};
+use self::{framing::Framing, head::HeadParser, linger::Linger, pause::Pause};
+use super::idle::{IdleConnections, IdleGuard};
 
-pub(super) use connection_state::{Answering, ConnectionState};
+pub(super) use connection_state::{ConnectionState, TrackedBody};
 
-/// How large a head may be.
+/// The size limits of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {
     /// Request line and fields together, in bytes.
     pub bytes: usize,
-    /// How many fields.
+    /// The number of fields.
     pub fields: usize,
 }
 
-/// How patient the gateway is with those who call it.
+/// The limits that a connection's requests must keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// How large a head may be.
+    /// The size limits of a head.
     pub head: HeadLimits,
-    /// How large a body may be, in bytes.
+    /// The largest body, in bytes.
     pub max_body: u64,
     /// How long a head may take, from its first byte on.
     pub header_timeout: Duration,
@@ -47,50 +48,48 @@ pub struct Timeouts {
     pub body_timeout: Duration,
     /// How long the gateway waits for a caller to take a piece of an answer, all pauses together.
     pub send_timeout: Duration,
-    /// How long a connection may stand without a request.
+    /// How long a connection may stay open without a request.
     pub idle_timeout: Duration,
 }
 
-/// How much is read at a time where hyper's own buffer cannot be read into.
-const PIECE: usize = 4096;
+/// How many bytes are read, and handed to hyper, at a time. hyper doubles its buffer each time it is filled, up to
+/// 400 KiB, and a kept piece of a body keeps the whole buffer. One byte less than its first size prevents that.
+const HYPER_BUFFER: usize = 8 * 1024 - 1;
 
-/// How much hyper gets at a time. Its buffer doubles each time it is filled, up to 400 KiB, and the pieces of a body that
-/// somebody keeps hold all of it; one byte less than its first size keeps it there.
-const HYPERS_BUFFER: usize = 8 * 1024 - 1;
-
-/// A connection, one message at a time.
+/// A connection that hands hyper checked HTTP/1.1, one message at a time.
 #[derive(Debug)]
-pub(super) struct Wire<S> {
+pub(super) struct StrictHttp1<S> {
     stream: S,
     timeouts: Timeouts,
-    /// Where it says that it is idle, and while it is.
+    /// The idle connections of all listeners, and this one's entry while it is idle.
     idle: IdleConnections,
-    idler: Option<Idler>,
+    idle_guard: Option<IdleGuard>,
     connection_state: Arc<ConnectionState>,
-    at: At,
-    /// What was read and not yet handed on.
-    ahead: Vec<u8>,
-    /// How many bytes of it may be handed on.
-    examined: usize,
-    /// Waiting for the other side to send, and to take.
+    reading: Reading,
+    /// Bytes that were read and not yet handed to hyper.
+    buffered: Vec<u8>,
+    /// How many of the buffered bytes are checked and may be handed to hyper.
+    checked: usize,
+    /// Pauses in which the caller does not send, and does not take the answer.
     read_pause: Pause,
     write_pause: Pause,
-    /// How much was taken of the piece of an answer that is going out.
+    /// How many bytes the caller took of the current piece of an answer.
     taken: usize,
     lingering: Option<Linger>,
 }
 
+/// What is read next.
 #[derive(Debug)]
-enum At {
-    Head(Examiner),
+enum Reading {
+    Head(HeadParser),
     Body(Framing),
-    /// After a head that was not taken: nothing more is read.
-    End,
-    /// After a body that broke off: hyper is told that it ended, and the service why.
+    /// Nothing more, because a head was rejected.
+    Stopped,
+    /// Nothing more, because a body had a fault: hyper sees the end of the connection, the service sees the fault.
     Cut,
 }
 
-impl<S> Wire<S> {
+impl<S> StrictHttp1<S> {
     pub(super) fn new(
         stream: S,
         timeouts: Timeouts,
@@ -101,11 +100,11 @@ impl<S> Wire<S> {
             stream,
             timeouts,
             idle,
-            idler: None,
+            idle_guard: None,
             connection_state,
-            at: At::Head(Examiner::default()),
-            ahead: Vec::new(),
-            examined: 0,
+            reading: Reading::Head(HeadParser::default()),
+            buffered: Vec::new(),
+            checked: 0,
             read_pause: Pause::default(),
             write_pause: Pause::default(),
             taken: 0,

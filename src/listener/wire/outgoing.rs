@@ -1,25 +1,24 @@
-//! What a caller gets: written, and not waited for without end.
+//! What a caller receives: written with a limit on how slowly the caller takes it.
 
 use std::{
     io,
     mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{At, Wire, linger::Linger};
+use super::{Reading, StrictHttp1, linger::Linger};
 
-/// Of an answer, so much has to be taken within `send_timeout`; a write takes up to the double, since the system tells of
-/// what was taken in large steps.
-const PIECE_OF_AN_ANSWER: usize = 64 * 1024;
+/// How many bytes of an answer the caller must take within `send_timeout`. The system reports them in large steps, so a
+/// write may take twice as long.
+const ANSWER_PIECE: usize = 64 * 1024;
 
-/// How much is read at a time of what is dropped.
+/// How many bytes are read at a time to be dropped.
 const DROPPED_PIECE: usize = 16 * 1024;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictHttp1<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.sent(written, |bytes| *bytes, context)
@@ -44,20 +43,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let wire = &mut *self;
-        if wire.lingering.is_none() {
-            let shut = Pin::new(&mut wire.stream).poll_shutdown(context);
-            ready!(wire.sent(shut, |()| 0, context))?;
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            let shut = Pin::new(&mut this.stream).poll_shutdown(context);
+            ready!(this.sent(shut, |()| 0, context))?;
         }
-        if matches!(&wire.at, At::Head(_)) && wire.ahead.is_empty() {
+        if matches!(&this.reading, Reading::Head(_)) && this.buffered.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        wire.linger(context).map(Ok)
+        this.linger(context).map(Ok)
     }
 }
 
-impl<S> Wire<S> {
-    /// Passes on how a write went; one that waits for its caller for too long fails.
+impl<S> StrictHttp1<S> {
+    /// Passes on the outcome of a write. A write fails when its caller takes nothing for too long.
     fn sent<T>(
         &mut self,
         outcome: Poll<io::Result<T>>,
@@ -70,22 +69,22 @@ impl<S> Wire<S> {
         };
         self.write_pause.ends();
         self.taken += outcome.as_ref().map_or(0, bytes);
-        if self.taken >= PIECE_OF_AN_ANSWER {
+        if self.taken >= ANSWER_PIECE {
             self.taken = 0;
-            self.write_pause.before = Duration::ZERO;
+            self.write_pause.restart();
         }
         Poll::Ready(outcome)
     }
 }
 
-impl<S: AsyncRead + Unpin> Wire<S> {
-    /// Reads what still comes and drops it, until nothing more is to come or it takes too long.
+impl<S: AsyncRead + Unpin> StrictHttp1<S> {
+    /// Reads and drops what still arrives, until [`Linger`] ends it.
     fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Self { at, ahead, examined, timeouts, lingering, read_pause, stream, .. } = self;
+        let Self { reading, buffered, checked, timeouts, lingering, read_pause, stream, .. } = self;
         let linger = lingering.get_or_insert_with(|| {
-            let rest = if let At::Body(framing) = at { Some(*framing) } else { None };
+            let rest = if let Reading::Body(framing) = reading { Some(*framing) } else { None };
             let mut linger = Linger::new(rest, timeouts);
-            linger.takes(&ahead[*examined..]);
+            linger.takes(&buffered[*checked..]);
             linger
         });
         loop {
@@ -93,7 +92,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
             let mut piece = ReadBuf::uninit(&mut piece);
             match Pin::new(&mut *stream).poll_read(context, &mut piece) {
                 Poll::Pending => {
-                    ready!(read_pause.timer.poll(linger.moment(), context));
+                    ready!(read_pause.timer.poll(linger.deadline(), context));
                     if !linger.goes_on() {
                         return Poll::Ready(());
                     }

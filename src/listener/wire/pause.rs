@@ -1,4 +1,4 @@
-//! How long somebody was waited for.
+//! How long the gateway has waited for the other side.
 
 use std::{
     task::{Context, Poll, ready},
@@ -10,25 +10,25 @@ use tokio::time::Instant;
 use super::timer::Timer;
 use crate::os::clock;
 
-/// How often it is looked at how long a body was waited for.
+/// How often the length of a pause is checked.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A pause that is going on, and those before it.
+/// The current pause and the earlier ones.
 #[derive(Debug, Default)]
 pub(super) struct Pause {
-    /// Since when; `None` while there is none.
+    /// When the current pause began; `None` without one.
     pub(super) since: Option<Instant>,
-    /// How long those before were together.
-    pub(super) before: Duration,
+    /// The length of the earlier pauses together.
+    earlier: Duration,
     pub(super) timer: Timer,
 }
 
 impl Pause {
-    /// Ready once this pause and those before are longer than `timeouts`.
-    pub(super) fn exceeds(&mut self, timeouts: Duration, context: &mut Context<'_>) -> Poll<()> {
+    /// Ready when all pauses together are longer than `limit`.
+    pub(super) fn exceeds(&mut self, limit: Duration, context: &mut Context<'_>) -> Poll<()> {
         loop {
             let since = *self.since.get_or_insert_with(clock::now);
-            let left = timeouts.saturating_sub(self.before);
+            let left = limit.saturating_sub(self.earlier);
             if left.is_zero() {
                 return Poll::Ready(());
             }
@@ -37,11 +37,16 @@ impl Pause {
         }
     }
 
-    /// Something came, or it is looked at how long nothing did. Whoever did not even ask was not waiting: a body that
-    /// streams is left alone while its call queues.
+    /// Ends the current pause and adds it to the earlier ones. Time in which nothing polled is not counted: hyper does
+    /// not read a streamed body while its call is in the queue.
     pub(super) fn ends(&mut self) {
         if let Some(since) = self.since.take() {
-            self.before += clock::now().saturating_duration_since(since).min(2 * TICK);
+            self.earlier += clock::now().saturating_duration_since(since).min(2 * TICK);
         }
+    }
+
+    /// Forgets the earlier pauses.
+    pub(super) fn restart(&mut self) {
+        (self.since, self.earlier) = (None, Duration::ZERO);
     }
 }

@@ -1,4 +1,4 @@
-//! Any target: what is matched and what is sent read the same.
+//! Any target: the path that is matched and the path that is sent have the same meaning.
 
 use std::sync::LazyLock;
 
@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// Built once; arranging the catalogue for each input would be most of the time.
-static HOUSE: LazyLock<(Account, Matcher)> = LazyLock::new(|| {
+/// Built once, because building the matcher for each input would take most of the time.
+static FIXTURE: LazyLock<(Account, Matcher)> = LazyLock::new(|| {
     let mut endpoints = DataCenter::Us.endpoints();
     *endpoints.product_mut(Product::Calendar) = "http://127.0.0.1:9999".parse().expect("an endpoint");
     let account = Account {
@@ -34,19 +34,19 @@ static HOUSE: LazyLock<(Account, Matcher)> = LazyLock::new(|| {
     (account, matcher)
 });
 
-/// Reads three lines, method, `Host` and target, and follows the target to what would be sent.
+/// Reads three lines, method, `Host` and target, and checks the target that would be sent.
 pub fn target(data: &[u8]) {
     let mut lines = data.splitn(3, |byte| *byte == b'\n');
     let (Some(method), Some(host), Some(text)) = (lines.next(), lines.next(), lines.next()) else { return };
-    // What is none of these, hyper refuses.
+    // hyper rejects everything else.
     let (Ok(method), Ok(host), Ok(uri)) =
         (Method::from_bytes(method), HeaderValue::from_bytes(host), Uri::try_from(text))
     else {
         return;
     };
-    let (account, matcher) = &*HOUSE;
+    let (account, matcher) = &*FIXTURE;
     let Ok((product, target)) = target::resolve(account, &uri, host.to_str().ok()) else { return };
-    is_the_callers_own(&target, &uri);
+    is_unchanged(&target, &uri);
     let Ok(path) = Path::parse(target.path()) else { return };
     leads_to_the_endpoint(account, product, &target, &path);
     reads_the_same(target.path(), &path);
@@ -55,11 +55,11 @@ pub fn target(data: &[u8]) {
     let plain: String =
         path.as_str()[1..].split('/').map(|part| format!("/{}", utf8_percent_encode(part, NON_ALPHANUMERIC))).collect();
     let again = Path::parse(&plain).map(|path| matcher.known(product, &method, &path).map(|route| route.id.clone()));
-    assert_eq!(again, Ok(route.map(|route| route.id.clone())), "the same path, written otherwise: {plain}");
+    assert_eq!(again, Ok(route.map(|route| route.id.clone())), "the same path, spelled differently: {plain}");
 }
 
-/// Path and query are the caller's byte for byte, but for the product's segment and a second slash behind it.
-fn is_the_callers_own(target: &PathAndQuery, uri: &Uri) {
+/// Path and query are the caller's byte for byte, except for the product's segment and a second slash after it.
+fn is_unchanged(target: &PathAndQuery, uri: &Uri) {
     let own = uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default();
     let without_product = |product: Product| {
         let rest = own.strip_prefix('/')?.strip_prefix(product.as_str())?;
@@ -74,7 +74,7 @@ fn is_the_callers_own(target: &PathAndQuery, uri: &Uri) {
     );
 }
 
-/// Two readers of the URI as it is sent, of which one is the browsers', find the endpoint's host and the matched path.
+/// Two parsers of the sent URI, one of them the browsers', find the endpoint's host and the matched path.
 fn leads_to_the_endpoint(account: &Account, product: Product, target: &PathAndQuery, path: &Path) {
     let endpoint = account.endpoints.product(product);
     let sent = Uri::builder()
@@ -86,7 +86,7 @@ fn leads_to_the_endpoint(account: &Account, product: Product, target: &PathAndQu
         .to_string();
     let read: Uri = sent.parse().expect("a URI");
     assert_eq!(read.authority(), Some(endpoint.authority()), "{sent}");
-    // As text, for of `http://host?a` the path is empty in one and `/` in the other.
+    // Compared as text, because the path of `http://host?a` is empty in one and `/` in the other.
     assert_eq!(read.path_and_query().map(ToString::to_string), Some(target.to_string()), "{sent}");
 
     let url = Url::parse(&sent).expect("a URL");
@@ -95,7 +95,7 @@ fn leads_to_the_endpoint(account: &Account, product: Product, target: &PathAndQu
     reads_the_same(url.path(), path);
 }
 
-/// Another decoder, that takes the path apart before or after it decodes, comes to the matched path.
+/// Another decoder finds the matched path, whether it splits the path before or after it decodes.
 fn reads_the_same(sent: &str, path: &Path) {
     let whole = sent.strip_suffix('/').filter(|whole| !whole.is_empty()).unwrap_or(sent);
     let decoded = percent_decode_str(whole).decode_utf8().expect("UTF-8");

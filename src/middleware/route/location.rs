@@ -1,7 +1,7 @@
-//! Where Zoho redirects to, in the form in which the caller calls the gateway.
+//! Rewrites Zoho's redirects to the form in which the caller calls the gateway.
 //!
-//! A location on one of the account's hosts leads back through the gateway, because a request that goes around it has no
-//! token and is not counted. All others are none of the gateway's business and cross unchanged.
+//! A location on one of the account's hosts leads back through the gateway, because a request past the gateway has no
+//! token and is not counted. All other locations stay unchanged.
 
 use std::sync::Arc;
 
@@ -13,19 +13,19 @@ use crate::zoho::{account::Account, product::Product};
 /// The fields whose value is one location (RFC 9110 sections 10.2.2 and 8.7).
 const FIELDS: [HeaderName; 2] = [header::LOCATION, header::CONTENT_LOCATION];
 
-/// What the locations in a call's answer are rewritten by.
+/// Rewrites the locations in the answer to one call.
 #[derive(Debug)]
-pub(super) struct Locations {
+pub(super) struct LocationRewriter {
     account: Arc<Account>,
     product: Product,
-    /// As Zoho sees it: relative locations start here.
+    /// The target at Zoho, the base of relative locations.
     target: PathAndQuery,
-    /// The authority by which the caller names the product; `None`: it names the product in the path.
-    named: Option<String>,
+    /// The authority by which the caller names the product; `None` if it names the product in the path.
+    authority: Option<String>,
 }
 
-impl Locations {
-    /// For the answer to a call of `uri`, which leads to `target`.
+impl LocationRewriter {
+    /// The rewriter for the answer to a call of `uri`, which leads to `target`.
     pub(super) fn new(
         account: &Arc<Account>,
         product: Product,
@@ -34,44 +34,40 @@ impl Locations {
         host: Option<&str>,
     ) -> Self {
         let by_host = uri.path_and_query() == Some(target);
-        let named = || uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default().to_owned();
-        Self { account: Arc::clone(account), product, target: target.clone(), named: by_host.then(named) }
+        let authority = || uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default().to_owned();
+        Self { account: Arc::clone(account), product, target: target.clone(), authority: by_host.then(authority) }
     }
 
-    /// Rewrites what leads to one of the account's hosts.
+    /// Rewrites the locations that lead to one of the account's hosts.
     pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
-        // What the gateway itself says is right already, and never Zoho's.
+        // An answer of the gateway itself needs no rewriting.
         if headers.contains_key("proxy-status") {
             return;
         }
-        for field in &FIELDS {
-            let Ok(values) = headers.try_entry(field) else { continue };
-            let header::Entry::Occupied(mut values) = values else { continue };
-            for value in values.iter_mut() {
-                if let Some(mapped) = self.mapped(value.as_bytes()).and_then(|mapped| mapped.try_into().ok()) {
-                    *value = mapped;
-                }
+        for (_, value) in headers.iter_mut().filter(|(name, _)| FIELDS.contains(name)) {
+            if let Some(rewritten) = self.rewritten(value.as_bytes()).and_then(|location| location.try_into().ok()) {
+                *value = rewritten;
             }
         }
     }
 
-    /// The location as the caller can follow it; `None` of one that stays as it is.
+    /// The location as the caller can follow it; `None` for one that stays unchanged.
     ///
-    /// The path is absolute and the rest is left to the caller's own URL (RFC 3986 section 5.2), so that scheme, name and
-    /// port are right behind other proxies too.
-    fn mapped(&self, location: &[u8]) -> Option<String> {
+    /// It has an absolute path, and takes the rest from the caller's own URL (RFC 3986 section 5.2), so scheme, name
+    /// and port are also right behind other proxies.
+    fn rewritten(&self, location: &[u8]) -> Option<String> {
         if location.trim_ascii().is_empty() {
             return None;
         }
         let base = Url::parse(&format!("{}{}", self.account.endpoints.product(self.product), self.target)).ok()?;
         let url = base.join(&ascii(location)).ok()?;
         let product = self.product_at(&url, &base)?;
-        let mut reference = match &self.named {
+        let mut reference = match &self.authority {
             None => format!("/{}", product.as_str()),
-            // A path that begins with two slashes would be read as a host.
-            Some(named) if product == self.product && url.path().starts_with("//") => format!("//{named}"),
+            // Without the authority, a path that begins with two slashes would be read as a host.
+            Some(authority) if product == self.product && url.path().starts_with("//") => format!("//{authority}"),
             Some(_) if product == self.product => String::new(),
-            Some(named) => format!("//{}", self.beside(product, named)),
+            Some(authority) => format!("//{}", self.authority_of(product, authority)),
         };
         reference.push_str(url.path());
         for (mark, part) in [('?', url.query()), ('#', url.fragment())] {
@@ -83,7 +79,7 @@ impl Locations {
         Some(reference)
     }
 
-    /// The product that a location leads to. Of two products at one address it is that of the call.
+    /// The product that a location leads to. If two products have one address, it is the product of the call.
     fn product_at(&self, url: &Url, base: &Url) -> Option<Product> {
         if !matches!(url.scheme(), "http" | "https") {
             return None;
@@ -93,26 +89,26 @@ impl Locations {
         if same_server {
             return Some(self.product);
         }
-        let spelled_out = self.account.product_of(&format!("{host}:{port}"));
-        spelled_out.or_else(|| self.account.product_of(host).filter(|_| url.port().is_none()))
+        let by_port = self.account.product_of(&format!("{host}:{port}"));
+        by_port.or_else(|| self.account.product_of(host).filter(|_| url.port().is_none()))
     }
 
-    /// The authority of another product, for a caller that names its own product `named`.
-    fn beside(&self, product: Product, named: &str) -> String {
+    /// The authority of another product, for a caller that names its own product by `authority`.
+    fn authority_of(&self, product: Product, authority: &str) -> String {
         let center = self.account.data_center;
-        let (name, port) = match named.rsplit_once(':') {
+        let (name, port) = match authority.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, format!(":{port}")),
-            _ => (named, String::new()),
+            _ => (authority, String::new()),
         };
-        let is_centers = name.trim_end_matches('.').eq_ignore_ascii_case(self.product.host(center));
-        match is_centers {
+        let is_zoho = name.trim_end_matches('.').eq_ignore_ascii_case(self.product.host(center));
+        match is_zoho {
             true => format!("{}{port}", product.host(center)),
             false => self.account.endpoints.product(product).authority().to_string(),
         }
     }
 }
 
-/// A location's bytes as a URL can hold them. Beyond ASCII they are sent as they are by some servers.
+/// A location in ASCII. Some servers send other bytes unencoded; they are percent-encoded here.
 fn ascii(location: &[u8]) -> String {
     let encoded = |byte: &u8| match byte {
         byte if byte.is_ascii() => char::from(*byte).to_string(),
@@ -151,14 +147,14 @@ mod tests {
         })
     }
 
-    /// What becomes of the location in an answer to this request.
+    /// The location that the caller gets in the answer to this request.
     fn rewritten(account: &Arc<Account>, uri: &str, host: &str, location: &[u8]) -> String {
         let uri: Uri = uri.parse().unwrap();
         let (product, target) = target::resolve(account, &uri, Some(host)).unwrap();
-        let locations = Locations::new(account, product, &target, &uri, Some(host));
+        let rewriter = LocationRewriter::new(account, product, &target, &uri, Some(host));
         let mut headers = HeaderMap::new();
         headers.insert(header::LOCATION, HeaderValue::from_bytes(location).unwrap());
-        locations.rewrite(&mut headers);
+        rewriter.rewrite(&mut headers);
         let value = headers[header::LOCATION].clone();
         String::from_utf8_lossy(value.as_bytes()).into_owned()
     }
@@ -168,7 +164,7 @@ mod tests {
         for (location, expected) in cases {
             let rewritten = rewritten(account, uri, host, location.as_bytes());
             assert_eq!(rewritten, *expected, "{location} of {uri} {host}");
-            // The caller's next request leads to one of the account's hosts again.
+            // The caller's next request also leads to one of the account's hosts.
             let base = match uri.starts_with('/') {
                 true => format!("http://{host}{uri}"),
                 false => uri.to_owned(),
@@ -184,7 +180,7 @@ mod tests {
     const COURSE: &str = "/api/v1/courses/1/share?a=1";
 
     #[test]
-    fn who_names_the_product_in_the_path_is_sent_to_that_path() {
+    fn locations_keep_the_product_in_the_path() {
         let account = account(None, None);
         for host in ["gateway:8080", "127.0.0.1", "[::1]:8080"] {
             all(
@@ -197,7 +193,7 @@ mod tests {
                     ("https://people.zoho.com", "/people/"),
                     ("https://people.zoho.com?x=1", "/people/?x=1"),
                     ("https://people.zoho.com/x?", "/people/x?"),
-                    // However it is spelled.
+                    // Other spellings of the host.
                     ("HTTPS://People.Zoho.COM:443/x", "/people/x"),
                     ("http://people.zoho.com/x", "/people/x"),
                     ("http://people.zoho.com:80/x", "/people/x"),
@@ -215,11 +211,11 @@ mod tests {
                     ("../../../../../../y", "/people/y"),
                     ("?b=2", "/people/api/v1/courses/1/share?b=2"),
                     ("#part", "/people/api/v1/courses/1/share?a=1#part"),
-                    // As servers write it in spite of the grammar.
+                    // Invalid forms that servers send.
                     (" /api/v1/y ", "/people/api/v1/y"),
                     ("/api/a b", "/people/api/a%20b"),
                     ("/api/café", "/people/api/caf%C3%A9"),
-                    // What leads around the prefix is below it as well.
+                    // A second slash stays below the prefix.
                     ("https://people.zoho.com//evil.example/x", "/people//evil.example/x"),
                 ],
             );
@@ -231,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn who_names_the_host_stays_on_it() {
+    fn locations_stay_on_the_host_that_the_caller_names() {
         let account = account(None, None);
         for (uri, host) in [
             (COURSE.to_owned(), "people.zoho.com"),
@@ -252,7 +248,7 @@ mod tests {
             );
             let other = rewritten(&account, &uri, host, b"https://people.zoho.com//evil.example/x");
             let named = uri.parse::<Uri>().unwrap().authority().map_or(host.to_owned(), ToString::to_string);
-            assert_eq!(other, format!("//{named}//evil.example/x"), "no other host than the caller's");
+            assert_eq!(other, format!("//{named}//evil.example/x"), "only the caller's own host");
         }
         for (host, other) in
             [("people.zoho.com", "//calendar.zoho.com/x"), ("people.zoho.com:443", "//calendar.zoho.com:443/x")]
@@ -262,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_of_ones_own_are_the_accounts_hosts_too() {
+    fn configured_endpoints_are_hosts_of_the_account() {
         let own = account(Some("http://127.0.0.1:1234"), Some("https://zoho.test:9999"));
         all(
             &own,
@@ -271,7 +267,7 @@ mod tests {
             &[
                 ("http://127.0.0.1:1234/api/y", "/people/api/y"),
                 ("https://zoho.test:9999/y", "/calendar/y"),
-                // What stands in its place is still asked for by Zoho's name.
+                // Zoho's own name for the replaced endpoint.
                 ("https://people.zoho.com/api/y", "/people/api/y"),
             ],
         );
@@ -291,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn all_others_cross_unchanged() {
+    fn all_other_locations_stay_unchanged() {
         let account = account(None, None);
         for location in [
             "https://accounts.zoho.com/signin?serviceurl=https://people.zoho.com/x",
@@ -314,20 +310,20 @@ mod tests {
     }
 
     #[test]
-    fn the_gateways_own_answers_are_left_alone_and_every_value_is_looked_at() {
+    fn every_value_is_rewritten_but_not_in_own_answers() {
         let account = account(None, None);
         let uri: Uri = "/people/api/x".parse().unwrap();
         let (product, target) = target::resolve(&account, &uri, None).unwrap();
-        let locations = Locations::new(&account, product, &target, &uri, None);
+        let rewriter = LocationRewriter::new(&account, product, &target, &uri, None);
         let mut headers = HeaderMap::new();
         headers.insert(header::LOCATION, HeaderValue::from_static("/jobs/1"));
         headers.insert("proxy-status", HeaderValue::from_static("zoho-gateway"));
-        locations.rewrite(&mut headers);
+        rewriter.rewrite(&mut headers);
         assert_eq!(headers[header::LOCATION], "/jobs/1");
         headers.remove("proxy-status");
         headers.append(header::LOCATION, HeaderValue::from_static("/jobs/2"));
         headers.append(header::CONTENT_LOCATION, HeaderValue::from_static("y"));
-        locations.rewrite(&mut headers);
+        rewriter.rewrite(&mut headers);
         let values: Vec<_> = headers.get_all(header::LOCATION).iter().collect();
         assert_eq!(values, ["/people/jobs/1", "/people/jobs/2"]);
         assert_eq!(headers[header::CONTENT_LOCATION], "/people/api/y");

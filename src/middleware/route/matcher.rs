@@ -1,4 +1,4 @@
-//! From a path to the catalogue's row.
+//! Finds the catalogue's route of a path.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::zoho::{
     product::Product,
 };
 
-/// The catalogue, arranged for look-up.
+/// The catalogue's routes, indexed by path template.
 #[derive(Debug)]
 pub struct Matcher {
     products: HashMap<Product, Table>,
@@ -19,38 +19,38 @@ pub struct Matcher {
 #[derive(Debug)]
 struct Table {
     templates: matchit::Router<Vec<Arc<Route>>>,
-    other: Option<Arc<Route>>,
+    default_route: Option<Arc<Route>>,
 }
 
-/// Rows that would fit the same request.
+/// All pairs of routes that match the same request.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct AmbiguousRoutes(Vec<Ambiguity>);
 
 impl AmbiguousRoutes {
-    /// Each pair; at least one.
+    /// The pairs; at least one.
     pub fn iter(&self) -> impl Iterator<Item = &Ambiguity> {
         self.0.iter()
     }
 }
 
-/// Two rows that would fit the same request.
+/// Two routes that match the same request.
 #[derive(Debug, thiserror::Error)]
 #[error("{id} answers to the same method and path as {other}: {template}")]
 pub struct Ambiguity {
-    /// The later of the two.
+    /// The later route.
     pub id: RouteId,
-    /// The earlier of the two.
+    /// The earlier route.
     pub other: RouteId,
-    /// The later one's path.
+    /// The path template of the later route.
     pub template: String,
 }
 
 impl Matcher {
-    /// Arranges the catalogue.
+    /// Indexes the catalogue.
     ///
     /// # Errors
-    /// When two rows would fit the same request; all such pairs are named.
+    /// All pairs of routes that match the same request.
     pub fn new(catalogue: &Catalogue) -> Result<Self, AmbiguousRoutes> {
         let mut ambiguities = Vec::new();
         let mut table = |product| (product, Table::new(catalogue, product, &mut ambiguities));
@@ -58,30 +58,31 @@ impl Matcher {
         if ambiguities.is_empty() { Ok(Self { products }) } else { Err(AmbiguousRoutes(ambiguities)) }
     }
 
-    /// The row of a known call. Where several templates fit a path, the one goes first that has a literal where the
-    /// others have a parameter, from the left; whatever the method, so that no path belongs to two templates.
+    /// The route of a known call. If several templates match a path, the one wins that first has a literal where the
+    /// others have a parameter. The method does not matter for this, so each path belongs to one template.
     #[must_use]
     pub fn known(&self, product: Product, method: &Method, path: &Path) -> Option<Arc<Route>> {
-        // Under both roots it is one call, so it has one window.
+        // A path under both roots is the same call, so it has one window.
         let path = product.below_first_root(path.as_str());
         let routes = self.products.get(&product)?.templates.at(path).ok()?.value;
         let route = routes.iter().find(|route| answers(route, method));
-        // Zoho serves HEAD as the GET it is without a body (RFC 9110 section 9.3.2), and may well count it as one.
+        // HEAD is GET without the body (RFC 9110 section 9.3.2), and Zoho may count it as GET.
         let as_get = || routes.iter().find(|route| *method == Method::HEAD && answers(route, &Method::GET));
         route.or_else(as_get).cloned()
     }
 
-    /// The row that stands for every call the catalogue does not know.
+    /// The route that all calls of a product share that the catalogue does not know.
     #[must_use]
-    pub fn other(&self, product: Product) -> Option<Arc<Route>> {
-        self.products.get(&product)?.other.clone()
+    pub fn default_route(&self, product: Product) -> Option<Arc<Route>> {
+        self.products.get(&product)?.default_route.clone()
     }
 }
 
 impl Table {
     fn new(catalogue: &Catalogue, product: Product, ambiguities: &mut Vec<Ambiguity>) -> Self {
         let mut by_shape: HashMap<String, (&str, Vec<Arc<Route>>)> = HashMap::new();
-        for route in catalogue.routes.iter().filter(|route| route.product == product) {
+        let of_product = |route: &&Route| route.product == product;
+        for route in catalogue.routes.iter().filter(of_product) {
             let shared = Arc::new(route.clone());
             for template in route.templates() {
                 let (_, routes) = by_shape.entry(template::shape(template)).or_insert((template, Vec::new()));
@@ -94,12 +95,12 @@ impl Table {
         }
         let mut templates = matchit::Router::new();
         for (template, routes) in by_shape.into_values() {
-            // `template::parse` lets only whole segments be parameters, and such shapes never conflict.
+            // `template::parse` allows only whole segments as parameters, so different shapes never conflict.
             let inserted = templates.insert(template, routes);
             debug_assert!(inserted.is_ok(), "{template}: {inserted:?}");
         }
-        let other = catalogue.default_routes.iter().find(|route| route.product == product).cloned().map(Arc::new);
-        Self { templates, other }
+        let default_route = catalogue.default_routes.iter().find(of_product).cloned().map(Arc::new);
+        Self { templates, default_route }
     }
 }
 
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_calls_around_sharing() {
+    fn finds_the_routes_for_sharing() {
         let share = "/api/v1/courses/588882000000289003/share";
         for (product, method, path, expected) in [
             (Product::People, Method::PUT, share, Some("people.lms.share-course")),
@@ -146,7 +147,7 @@ mod tests {
         }
     }
 
-    /// What stands in braces stands for something that is none of the catalogue's words.
+    /// A path that matches the template; the parameters' value is not a literal of the catalogue.
     fn example(template: &str) -> String {
         let segment =
             |segment: &str| if segment.starts_with('{') { "588882000000289003".into() } else { segment.into() };
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn every_template_leads_to_its_own_call_and_to_no_other() {
+    fn every_template_leads_to_its_own_route() {
         let catalogue = Catalogue::published().unwrap();
         let matcher = Matcher::new(&catalogue).unwrap();
         let mut seen = 0;
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn two_rows_for_one_request_are_an_error_that_names_both() {
+    fn two_routes_for_one_request_are_an_error() {
         let mut catalogue = Catalogue::published().unwrap();
         let share = catalogue.find("people.lms.share-course").unwrap().clone();
         let twin = |id: &str, path: &str| Route { id: RouteId::new(id), path: Some(path.into()), ..share.clone() };

@@ -1,12 +1,12 @@
-//! Finds the account of a request, and which of Zoho's calls it is.
+//! Finds the account and the catalogue route of a request.
 //!
-//! In comes an [`Identified`] request, on goes a [`Matched`]. Refused is an account that is not configured, a
-//! target that is none of the account's hosts, a path that two servers could read differently, and, with
+//! Takes an [`Identified`] request and gives a [`Matched`] one. Rejects an account that is not configured, a target
+//! that is not on one of the account's hosts, a path that two servers could read differently, and, with
 //! `routing.unknown = "deny"`, a call that the catalogue does not know.
 //!
-//! On the way back it rewrites Zoho's redirects to the form in which the caller calls (`location`).
+//! In the answer it rewrites Zoho's redirects to the form in which the caller calls the gateway (`location`).
 //!
-//! Guards: no request leaves for a host that is not its account's, and none is counted as one call and served as another.
+//! Invariants: each request goes to a host of its account, and Zoho serves it as the call that the gateway counts.
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

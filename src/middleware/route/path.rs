@@ -1,19 +1,19 @@
-//! A path that every server reads in the same way.
+//! Paths that all servers read in the same way.
 
 use percent_encoding::percent_decode_str;
 
-/// A path's decoded segments, joined again: what templates are matched against.
+/// A path with decoded segments, to be matched against templates.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Path(String);
 
-/// Why a path could be matched as one call and served as another.
+/// Why Zoho could serve another call than the gateway matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathFault {
     /// `//`
     #[error("has two slashes in a row, which servers read differently")]
     EmptySegment,
     /// `.` or `..`, encoded or not.
-    #[error("has a dot segment; send the path that is meant")]
+    #[error("has a dot segment; send the path without it")]
     DotSegment,
     /// `%2F`, `\`, `%5C`
     #[error("has a slash or backslash inside a segment")]
@@ -30,13 +30,13 @@ pub enum PathFault {
     /// `%00`, `%0A`
     #[error("has a control character")]
     ControlCharacter,
-    /// Bytes that are no UTF-8 after decoding.
+    /// `%ff`
     #[error("is not UTF-8 after percent-decoding")]
     NotUtf8,
 }
 
 impl Path {
-    /// Decodes a path. A trailing slash does not make it another call, since Zoho may not tell the two apart.
+    /// Decodes a path. Ignores a trailing slash, because Zoho may ignore it too.
     ///
     /// # Errors
     /// [`PathFault`], for a path that two servers could read differently.
@@ -72,7 +72,7 @@ fn segment(raw: &str) -> Result<std::borrow::Cow<'_, str>, PathFault> {
     if decoded.contains(['/', '\\']) {
         return Err(PathFault::SlashInSegment);
     }
-    // An encoded one too: behind a proxy that decodes what it passes on, a server cuts there.
+    // Also an encoded one: a proxy may decode it, and then a server cuts the segment there.
     if decoded.contains(';') {
         return Err(PathFault::Semicolon);
     }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decodes_what_is_unambiguous() {
+    fn decodes_unambiguous_paths() {
         for (path, expected) in [
             ("/", "/"),
             ("/api/v1/courses/1/share", "/api/v1/courses/1/share"),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_two_servers_could_read_differently() {
+    fn rejects_what_two_servers_could_read_differently() {
         for (path, fault) in [
             ("/api//share", PathFault::EmptySegment),
             ("//api", PathFault::EmptySegment),

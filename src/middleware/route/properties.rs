@@ -1,5 +1,5 @@
-//! The matcher held against a naive one, which walks through all templates segment by segment: on random paths near the
-//! catalogue's, with everything that two servers could read differently.
+//! Compares the matcher with a naive one that checks all templates segment by segment, on random paths similar to the
+//! catalogue's and with everything that two servers could read differently.
 
 use http::Method;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use crate::zoho::{
     product::Product,
 };
 
-/// What the naive reading makes of a path: `None` when it is to be refused.
+/// The segments of a path in a naive reading; `None` for a path to be rejected.
 fn segments(raw: &str) -> Option<Vec<String>> {
     let raw = raw.strip_prefix('/').unwrap_or(raw);
     let raw = raw.strip_suffix('/').unwrap_or(raw);
@@ -36,21 +36,21 @@ fn segment(raw: &str) -> Option<String> {
     let hex = |text: &str| text.len() >= 2 && text.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
     let twice = decoded.contains('%') && decoded.split('%').skip(1).all(hex);
     let misread = decoded.is_empty() || decoded == "." || decoded == ".." || twice;
-    let parted = decoded.chars().any(|c| c == '/' || c == '\\' || c == ';' || c.is_control());
-    (!misread && !parted).then_some(decoded)
+    let ambiguous = decoded.chars().any(|c| c == '/' || c == '\\' || c == ';' || c.is_control());
+    (!misread && !ambiguous).then_some(decoded)
 }
 
-/// The route of a path, by looking at every template; `Err` when the path is to be refused.
+/// The route of a path, by checking every template; `Err` for a path to be rejected.
 fn naive(catalogue: &Catalogue, product: Product, method: &Method, raw: &str) -> Result<Option<String>, ()> {
-    let mut asked = segments(raw).ok_or(())?;
-    if product == Product::People && asked.len() > 2 && asked[0] == "people" && asked[1] == "api" {
-        asked.remove(0);
+    let mut path = segments(raw).ok_or(())?;
+    if product == Product::People && path.len() > 2 && path[0] == "people" && path[1] == "api" {
+        path.remove(0);
     }
     let fits = |template: &str| -> Option<Vec<bool>> {
         let wanted: Vec<&str> = template[1..].split('/').collect();
         let parameter = |wanted: &&str| wanted.starts_with('{');
-        let all = wanted.len() == asked.len()
-            && wanted.iter().zip(&asked).all(|(wanted, asked)| parameter(wanted) || wanted == asked);
+        let all = wanted.len() == path.len()
+            && wanted.iter().zip(&path).all(|(wanted, segment)| parameter(wanted) || wanted == segment);
         all.then(|| wanted.iter().map(parameter).collect())
     };
     let of_product = catalogue.routes.iter().filter(|route| route.product == product);
@@ -68,24 +68,24 @@ fn naive(catalogue: &Catalogue, product: Product, method: &Method, raw: &str) ->
     Ok(of(method).or_else(|| (method == Method::HEAD).then(|| of(&Method::GET)).flatten()))
 }
 
-/// What may become of a path on its way here.
+/// A change to a path.
 #[derive(Debug, Clone)]
-enum Mishap {
-    /// A segment is replaced, in the words of somebody who tries things.
+enum Mutation {
+    /// Replaces a segment by an unusual text.
     Replace(String),
-    /// A segment of another template stands there.
-    Foreign(usize),
-    /// A segment is put before.
+    /// Replaces a segment by one of another template.
+    FromTemplate(usize),
+    /// Inserts a segment.
     Insert(String),
     Drop,
-    /// A byte of a segment is percent-encoded.
+    /// Percent-encodes a byte of a segment.
     Encode(u8),
     Uppercase,
     TrailingSlash,
     OtherRoot,
 }
 
-fn mishap() -> impl Strategy<Value = Mishap> {
+fn mutation() -> impl Strategy<Value = Mutation> {
     let odd = prop_oneof![
         prop::sample::select(vec![
             "",
@@ -133,38 +133,38 @@ fn mishap() -> impl Strategy<Value = Mishap> {
         "[a-zA-Z0-9%./;{}é-]{0,8}",
     ];
     prop_oneof![
-        odd.clone().prop_map(Mishap::Replace),
-        any::<usize>().prop_map(Mishap::Foreign),
-        odd.prop_map(Mishap::Insert),
-        Just(Mishap::Drop),
-        any::<u8>().prop_map(Mishap::Encode),
-        Just(Mishap::Uppercase),
-        Just(Mishap::TrailingSlash),
-        Just(Mishap::OtherRoot),
+        odd.clone().prop_map(Mutation::Replace),
+        any::<usize>().prop_map(Mutation::FromTemplate),
+        odd.prop_map(Mutation::Insert),
+        Just(Mutation::Drop),
+        any::<u8>().prop_map(Mutation::Encode),
+        Just(Mutation::Uppercase),
+        Just(Mutation::TrailingSlash),
+        Just(Mutation::OtherRoot),
     ]
 }
 
-fn suffer(segments: &mut Vec<String>, mishap: &Mishap, at: usize, templates: &[&str]) {
+fn mutate(segments: &mut Vec<String>, mutation: &Mutation, at: usize, templates: &[&str]) {
     let at = at % segments.len().max(1);
-    let foreign = |number: usize| {
+    let other_segment = |number: usize| {
         let template: Vec<&str> = templates[number % templates.len()][1..].split('/').collect();
         template[at % template.len()].to_owned()
     };
-    match (mishap, segments.get_mut(at)) {
-        (Mishap::Replace(with), Some(segment)) => *segment = with.clone(),
-        (Mishap::Foreign(number), Some(segment)) => *segment = foreign(*number),
-        (Mishap::Insert(with), _) => segments.insert(at, with.clone()),
-        (Mishap::Drop, Some(_)) => drop(segments.remove(at)),
-        (Mishap::Encode(byte), Some(segment)) => {
+    match (mutation, segments.get_mut(at)) {
+        (Mutation::Replace(with), Some(segment)) => *segment = with.clone(),
+        (Mutation::FromTemplate(number), Some(segment)) => *segment = other_segment(*number),
+        (Mutation::Insert(with), _) => segments.insert(at, with.clone()),
+        (Mutation::Drop, Some(_)) => drop(segments.remove(at)),
+        (Mutation::Encode(byte), Some(segment)) => {
             let at = usize::from(*byte) % segment.len().max(1);
             if segment.is_char_boundary(at) && segment.is_char_boundary(at + 1) && at < segment.len() {
                 let encoded = format!("%{:02x}", segment.as_bytes()[at]);
                 segment.replace_range(at..=at, &encoded);
             }
         }
-        (Mishap::Uppercase, Some(segment)) => *segment = segment.to_uppercase(),
-        (Mishap::TrailingSlash, _) => segments.push(String::new()),
-        (Mishap::OtherRoot, _) => segments.insert(0, "people".to_owned()),
+        (Mutation::Uppercase, Some(segment)) => *segment = segment.to_uppercase(),
+        (Mutation::TrailingSlash, _) => segments.push(String::new()),
+        (Mutation::OtherRoot, _) => segments.insert(0, "people".to_owned()),
         (_, None) => {}
     }
 }
@@ -176,24 +176,24 @@ proptest! {
     fn finds_what_a_naive_search_finds(
         template in any::<usize>(),
         values in prop::collection::vec("[A-Za-z0-9_.-]{1,12}", 8),
-        mishaps in prop::collection::vec((mishap(), any::<usize>()), 0..4),
+        mutations in prop::collection::vec((mutation(), any::<usize>()), 0..4),
         method in prop::sample::select(vec!["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "MOVE", "BREW"]),
     ) {
-        // Built once per case would be most of the time.
-        static HOUSE: std::sync::LazyLock<(Catalogue, Matcher)> = std::sync::LazyLock::new(|| {
+        // Built once, because building it for each case would take most of the time.
+        static FIXTURE: std::sync::LazyLock<(Catalogue, Matcher)> = std::sync::LazyLock::new(|| {
             let catalogue = Catalogue::published().unwrap();
             let matcher = Matcher::new(&catalogue).unwrap();
             (catalogue, matcher)
         });
-        let (catalogue, matcher) = &*HOUSE;
+        let (catalogue, matcher) = &*FIXTURE;
         let templates: Vec<&str> = catalogue.routes.iter().flat_map(Route::templates).collect();
         let mut values = values.into_iter();
         let mut path: Vec<String> = templates[template % templates.len()][1..]
             .split('/')
             .map(|segment| if segment.starts_with('{') { values.next().unwrap() } else { segment.to_owned() })
             .collect();
-        for (mishap, at) in &mishaps {
-            suffer(&mut path, mishap, *at, &templates);
+        for (mutation, at) in &mutations {
+            mutate(&mut path, mutation, *at, &templates);
         }
         let raw = format!("/{}", path.join("/"));
         let method = Method::from_bytes(method.as_bytes()).unwrap();

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, future::ready, sync::Arc};
 
 use http::{Method, Response, header, request::Parts};
 
-use super::{Matcher, Path, PathFault, location::Locations, target};
+use super::{Matcher, Path, PathFault, location::LocationRewriter, target};
 use crate::{
     call::{Identified, Matched, permissions::Permissions},
     ledger::Caller,
@@ -18,17 +18,17 @@ use crate::{
     },
 };
 
-/// The account that serves callers who name none, where several stand side by side.
+/// The default account, if several accounts are configured.
 const DEFAULT_ACCOUNT: &str = "main";
 
-/// Decides by account and path which route a request has.
+/// Finds the account and the route of each request.
 #[derive(Debug)]
 pub struct Router {
     /// Every configured account.
     pub accounts: BTreeMap<AccountName, Arc<Account>>,
     /// The catalogue.
     pub matcher: Matcher,
-    /// Whether a call that the catalogue does not know is refused.
+    /// Whether to reject a call that the catalogue does not know.
     pub deny_unknown: bool,
 }
 
@@ -38,11 +38,11 @@ impl<S: Inner<Matched>> Middleware<Identified, S> for Router {
 
     fn handle(self: &Arc<Self>, identified: Identified, inner: &mut S) -> BoxFuture {
         match self.resolve(identified) {
-            Ok((matched, locations)) => {
+            Ok((matched, rewriter)) => {
                 let answer = inner.call(matched);
                 Box::pin(async move {
                     let mut response = answer.await?;
-                    locations.rewrite(response.headers_mut());
+                    rewriter.rewrite(response.headers_mut());
                     Ok(response)
                 })
             }
@@ -52,23 +52,21 @@ impl<S: Inner<Matched>> Middleware<Identified, S> for Router {
 }
 
 impl Router {
-    /// Routes by these accounts and this catalogue.
+    /// The layer of this router.
     pub fn layer(self) -> MiddlewareLayer<Self> {
         MiddlewareLayer::new(self)
     }
 
-    fn resolve(&self, mut identified: Identified) -> Result<(Matched, Locations), Refusal> {
-        // What the caller asks of the gateway itself is asked of whoever receives it, and that is here.
+    fn resolve(&self, mut identified: Identified) -> Result<(Matched, LocationRewriter), Refusal> {
+        // `Gateway-*` fields are for the gateway even if `Connection` lists them: the gateway is their recipient.
         take_connection_options(&mut identified.head.headers, |name| name.starts_with("gateway-"));
         let (head, permissions) = (&identified.head, identified.permissions.as_deref());
         if head.method == Method::CONNECT {
-            let detail = "tunnels (CONNECT) are not proxied; call the gateway by its own address".to_owned();
-            return Err(Cause::UnknownRoute { detail }.into());
+            return Err(target::unknown_route("CONNECT is not proxied; call the gateway by its own address").into());
         }
         if head.method == Method::TRACE {
-            // RFC 9110 section 9.3.8: its answer is the request as it arrived, and it arrives with the access token.
-            let detail = "TRACE would hand the account's access token to the caller".to_owned();
-            return Err(Cause::UnknownRoute { detail }.into());
+            // RFC 9110 section 9.3.8: the answer repeats the request as it arrived, with the access token.
+            return Err(target::unknown_route("TRACE would show the account's access token to the caller").into());
         }
         if let Some(fault) = overridden(head) {
             return Err(Cause::InvalidPayload(vec![fault]).into());
@@ -78,7 +76,7 @@ impl Router {
             refusal.account = Some(account.name.clone());
             refusal
         };
-        // The listener lets one in at most.
+        // The listener accepts at most one Host.
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let (product, target) =
             target::resolve(&account, &head.uri, host).map_err(|cause| named(Refusal::from(cause)))?;
@@ -88,11 +86,11 @@ impl Router {
             let refusal = named(Cause::CallerForbidden(what).into());
             return Err(Refusal { route: Some(route.id.clone()), ..refusal });
         }
-        let locations = Locations::new(&account, product, &target, &head.uri, host);
-        Ok((identified.matched(account, route, target), locations))
+        let rewriter = LocationRewriter::new(&account, product, &target, &head.uri, host);
+        Ok((identified.matched(account, route, target), rewriter))
     }
 
-    /// The account that the request names, or the one for callers who name none.
+    /// The account that the request names, or the default one.
     fn account(&self, head: &Parts, permissions: Option<&Permissions>) -> Result<Arc<Account>, Refusal> {
         let unknown = |detail: String| Refusal::from(Cause::UnknownAccount { detail });
         let names = || self.accounts.keys().map(AccountName::as_str).collect::<Vec<_>>().join(", ");
@@ -106,11 +104,11 @@ impl Router {
             }
             (None, _) => DEFAULT_ACCOUNT,
             (Some(name), None) => name.to_str().unwrap_or_default(),
-            (Some(_), Some(_)) => return Err(unknown("Gateway-Account is given twice".into())),
+            (Some(_), Some(_)) => return Err(unknown("expected one Gateway-Account field, found several".into())),
         };
         let name = AccountName::new(name);
         if permissions.is_some_and(|permissions| !permissions.covers(&name)) {
-            // The same for accounts that there are and that there are not.
+            // The same answer for existing and missing accounts.
             return Err(Cause::CallerForbidden(Forbidden::Account).into());
         }
         let account = self.accounts.get(&name).cloned();
@@ -121,15 +119,15 @@ impl Router {
         if let Some(route) = self.matcher.known(product, method, path) {
             return Ok(route);
         }
-        let other = if self.deny_unknown { None } else { self.matcher.other(product) };
-        other.ok_or_else(|| {
-            let detail = format!("the catalogue knows no {method} {} of {}", path.as_str(), product.as_str());
-            Cause::UnknownRoute { detail }.into()
+        let default = if self.deny_unknown { None } else { self.matcher.default_route(product) };
+        default.ok_or_else(|| {
+            let (path, product) = (path.as_str(), product.as_str());
+            target::unknown_route(format!("the catalogue does not have {method} {path} of {product}")).into()
         })
     }
 }
 
-/// What a caller may not do of what it asks for, if anything.
+/// Why the caller may not send this call, if so.
 fn forbidden(caller: &Caller, own: &Permissions, route: &Route, head: &Parts) -> Option<Forbidden> {
     if !own.allows(&route.id) {
         return Some(Forbidden::Route { caller: caller.clone(), route: route.id.clone() });
@@ -143,14 +141,14 @@ fn forbidden(caller: &Caller, own: &Permissions, route: &Route, head: &Parts) ->
     })
 }
 
-/// What could make another call of it.
+/// The part of a request that would make Zoho read another method, if there is one.
 fn overridden(head: &Parts) -> Option<Fault> {
     let field = head.headers.keys().find(|name| method_override::is_override(name.as_str()));
     let field = field.map(|name| method_override::fault(name.as_str()));
     field.or_else(|| method_override::in_parameters(head.uri.query()?.as_bytes()))
 }
 
-/// What two servers could read differently is refused.
+/// Rejects a path that two servers could read differently.
 fn ambiguous(path: &str, fault: PathFault) -> Refusal {
     let advice = match fault {
         PathFault::EmptySegment => {
@@ -163,7 +161,7 @@ fn ambiguous(path: &str, fault: PathFault) -> Refusal {
     Cause::InvalidPayload(vec![fault]).into()
 }
 
-/// The place in a path: enough to recognise it, too little to repeat a long path.
+/// The part of a path around its first two slashes, short enough for a message.
 fn around_two_slashes(path: &str) -> &str {
     const AROUND: usize = 20;
     let at = path.find("//").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! From a request's target to one of the account's hosts and the path that is asked of it.
+//! Finds the product and the path at Zoho from a request's target.
 
 use http::{Uri, uri::PathAndQuery};
 
@@ -8,48 +8,49 @@ use crate::{
     zoho::{account::Account, host::ZohoHost, product::Product},
 };
 
-/// Which product is asked, and for what: path and query byte for byte the caller's.
+/// Finds the product, and path and query, byte for byte the caller's.
 ///
-/// A request that names the Zoho host, in an absolute-form target or in `Host`, keeps its path as it stands; any other
-/// names the product in its first segment, which is taken off.
+/// A request that names the Zoho host, in an absolute-form target or in `Host`, keeps its whole path. Every other
+/// request names the product in its first segment, which is removed.
 pub(super) fn resolve(account: &Account, uri: &Uri, host: Option<&str>) -> Result<(Product, PathAndQuery), Cause> {
     let Some(target) = uri.path_and_query() else {
-        return Err(unknown("a target without a path (CONNECT) is not proxied; call the gateway by its own address"));
+        return Err(unknown_route("a target without a path is not proxied; call the gateway by its own address"));
     };
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        // RFC 9110 section 4.2.4: a user before the host hides which host is meant.
-        return Err(unknown("the target names a user before its host; write the host alone"));
+        // RFC 9110 section 4.2.4: a user before the host disguises the host.
+        return Err(unknown_route("the target names a user before its host; write the host alone"));
     }
     let named = uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
     if let Some(product) = account.product_of(named) {
         return Ok((product, target.clone()));
     }
-    if let Some(zohos) = ZohoHost::of(&host::name(named)) {
-        return Err(unknown(&not_of(account, &host::name(named), zohos)));
+    if let Some(zoho_host) = ZohoHost::of(&host::name(named)) {
+        return Err(unknown_route(wrong_host(account, &host::name(named), zoho_host)));
     }
     // A client may write the gateway's own address in absolute form (RFC 9112 section 3.2.2).
     if let Some(authority) = uri.authority()
         && !host::is_loopback(authority.host())
     {
-        return Err(unknown(&format!("{} is no host of account {}; nothing else is proxied", authority, account.name)));
+        let name = &account.name;
+        return Err(unknown_route(format!("{authority} is not a host of account {name}; other hosts are not proxied")));
     }
     let Some((product, rest)) = of_gateway_path(target.as_str()) else {
         if target.path().starts_with("//") {
             let advice = "end the base URL without a slash, as in http://127.0.0.1:8080/people";
-            return Err(unknown(&format!("the path begins with two slashes; {advice}")));
+            return Err(unknown_route(format!("the path begins with two slashes; {advice}")));
         }
         let paths = Product::list("or", |product| format!("/{}/", product.as_str()));
-        return Err(unknown(&format!("a path has to begin with {paths}, or the request has to name the Zoho host")));
+        return Err(unknown_route(format!("the path must begin with {paths}, or the request must name the Zoho host")));
     };
-    // What is left begins with a slash and was part of a valid target, so this cannot fail.
-    let rest = PathAndQuery::try_from(rest).map_err(|_| unknown("the target is not a path"))?;
+    // The rest begins with a slash and was part of a valid target, so this never fails.
+    let rest = PathAndQuery::try_from(rest).map_err(|_| unknown_route("the target is not a path"))?;
     Ok((product, rest))
 }
 
-/// Why a host of Zoho's is not served for this account, and what to do.
-fn not_of(account: &Account, host: &str, zohos: ZohoHost) -> String {
+/// Why this account does not serve a host of Zoho's, and what to do.
+fn wrong_host(account: &Account, host: &str, zoho_host: ZohoHost) -> String {
     let (ours, own) = (account.data_center, |product: Product| product.host(account.data_center));
-    match zohos {
+    match zoho_host {
         ZohoHost::Product(product, center) => format!(
             "{host} is in Zoho's data centre {center}, and account {} is in {ours}; use {}, or name an account in \
              {center} (Gateway-Account)",
@@ -67,7 +68,7 @@ fn not_of(account: &Account, host: &str, zohos: ZohoHost) -> String {
     }
 }
 
-/// The product that a path names in its first segment, and the path that is left.
+/// The product that a path names in its first segment, and the rest of the path.
 #[must_use]
 pub fn of_gateway_path(path: &str) -> Option<(Product, String)> {
     Product::ALL.into_iter().find_map(|product| Some((product, strip(product, path)?)))
@@ -75,8 +76,8 @@ pub fn of_gateway_path(path: &str) -> Option<(Product, String)> {
 
 /// `/people/api?x=1` → `/api?x=1`, `/people?x=1` → `/?x=1`.
 ///
-/// The slash behind the prefix is ours, so one more is too: it is what a base URL that ends in a slash brings along. A
-/// third is not, and stays for the path to be refused.
+/// Also removes a second slash after the prefix, because a base URL that ends in a slash adds it. A third slash stays,
+/// so the path is rejected.
 fn strip(product: Product, target: &str) -> Option<String> {
     let rest = target.strip_prefix('/')?.strip_prefix(product.as_str())?;
     let rest = if rest.starts_with("//") && !rest.starts_with("///") { &rest[1..] } else { rest };
@@ -87,8 +88,9 @@ fn strip(product: Product, target: &str) -> Option<String> {
     }
 }
 
-fn unknown(detail: &str) -> Cause {
-    Cause::UnknownRoute { detail: detail.to_owned() }
+/// A rejection of a target, with the reason.
+pub(super) fn unknown_route(detail: impl Into<String>) -> Cause {
+    Cause::UnknownRoute { detail: detail.into() }
 }
 
 #[cfg(test)]
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_base_url_or_the_zoho_host_leads_to_the_product() {
+    fn a_base_url_or_the_zoho_host_leads_to_the_product() {
         let (people, calendar) = (Product::People, Product::Calendar);
         for (uri, host, product, target) in [
             ("/people/api/v1/x?a=%5B1%5D&b", "127.0.0.1:8080", people, "/api/v1/x?a=%5B1%5D&b"),
@@ -134,7 +136,7 @@ mod tests {
             ("/people//people/api/forms", "gateway", people, "/people/api/forms"),
             ("/people//?a=1", "gateway", people, "/?a=1"),
             ("/people//", "gateway", people, "/"),
-            // What is left is refused for its path.
+            // Rejected later, for its path.
             ("/people///api", "gateway", people, "///api"),
             ("/people/api//x", "gateway", people, "/api//x"),
             ("//api", "people.zoho.com", people, "//api"),
@@ -150,7 +152,7 @@ mod tests {
             ("/api", "zoho.test:9999", people, "/api"),
             ("/api", "zoho.test", people, "/api"),
             ("/api", "Zoho.Test.", people, "/api"),
-            // The port is not the endpoint's, so the name is the gateway's own.
+            // The port is not the endpoint's, so the host is the gateway.
             ("/people/api", "zoho.test:8080", people, "/api"),
             ("/people/api", "127.0.0.1", people, "/api"),
             ("http://people.zoho.com/api/v1/x", "ignored", people, "/api/v1/x"),
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn every_data_centres_hosts_are_taken_by_any_port_and_spelling() {
+    fn zoho_hosts_are_recognised_by_any_port_and_spelling() {
         for center in DataCenter::ALL {
             let account = Account { data_center: center, ..account() };
             for product in Product::ALL {
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_proxied() {
+    fn rejects_all_other_targets() {
         for (uri, host) in [
             ("/", "gateway"),
             ("/peoples/api", "gateway"),
