@@ -132,7 +132,7 @@ fn a_lock_without_length_is_ignored() {
     window.take(now).unwrap();
     window.answered(now, now);
     assert_eq!(window.locked(now, None), None);
-    assert!(!window.take(now).unwrap().probe.is_some());
+    assert!(window.take(now).unwrap().probe.is_none());
 }
 
 /// A process was killed after an answer's head and before its body, which reported a lock under status 200. The next
@@ -150,7 +150,7 @@ fn after_a_kill_with_an_answer_half_read_a_probe_goes_first() {
     };
     assert!(restored(window.row(now)).take(now).unwrap().probe.is_some());
     window.executed(grant);
-    assert!(!restored(window.row(now)).take(now).unwrap().probe.is_some());
+    assert!(restored(window.row(now)).take(now).unwrap().probe.is_none());
 }
 
 #[test]
