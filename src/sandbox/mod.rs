@@ -19,6 +19,30 @@
 //! [`REFRESH_TOKEN`] is the login `main`. Every other refresh token that starts with `1000.sandbox.` is valid too and
 //! belongs to its own login, named after its last eight characters; counts, locks, tokens and shares are per login. A
 //! refresh token that was granted for a code has its own login too.
+//!
+//! # Example
+//!
+//! ```
+//! use tokio::{
+//!     io::{AsyncReadExt, AsyncWriteExt},
+//!     net::{TcpListener, TcpStream},
+//! };
+//! use zoho_gateway::sandbox::{Settings, serve};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let address = listener.local_addr()?;
+//! tokio::spawn(serve(listener, Settings::default(), std::future::pending()));
+//!
+//! let mut zoho = TcpStream::connect(address).await?;
+//! zoho.write_all(b"GET /people/api/v1/courses HTTP/1.1\r\nHost: people.zoho.com\r\nConnection: close\r\n\r\n").await?;
+//! let mut answer = String::new();
+//! zoho.read_to_string(&mut answer).await?;
+//! assert!(answer.starts_with("HTTP/1.1 4"), "a call without a token: {answer}");
+//! # Ok(())
+//! # }
+//! ```
 
 mod accounts;
 mod answer;

@@ -42,7 +42,7 @@ pub(in crate::cli) async fn login(options: LoginOptions) -> Result<(), Failure> 
         config.upstream.connect_timeout,
     );
     let grants = Grants::new(client, config.upstream.timeout);
-    let desk = Desk {
+    let session = Session {
         account: account(&config.accounts, &name)?,
         routes: config.routes_of(&AccountName::new(&name)),
         grants,
@@ -51,8 +51,8 @@ pub(in crate::cli) async fn login(options: LoginOptions) -> Result<(), Failure> 
         list_scopes: missing_scopes,
     };
     match code {
-        Some(code) => desk.self_client(code).await,
-        None => desk.browser(redirect_port, &scopes).await,
+        Some(code) => session.self_client(code).await,
+        None => session.browser(redirect_port, &scopes).await,
     }
 }
 
@@ -63,7 +63,7 @@ enum Place {
 }
 
 /// Everything that a login needs.
-struct Desk<'a> {
+struct Session<'a> {
     account: &'a Account,
     /// The routes that the account may use.
     routes: Vec<Route>,
@@ -93,7 +93,7 @@ impl Place {
     }
 }
 
-impl Desk<'_> {
+impl Session<'_> {
     /// Logs in with a self client's code from the API console.
     async fn self_client(&self, code: String) -> Result<(), Failure> {
         let code = if code == "-" { first_line()? } else { code };

@@ -1,7 +1,7 @@
 //! The store: what the gateway must remember across kill -9, power loss and reboots.
 //!
 //! A gateway that forgot the calls of its last window could send a second window's worth of calls. So the ledger writes
-//! the [`Row`] of each window before it uses a slot, and rows are on the disk when [`Store::write`] returns.
+//! the [`Row`](super::Row) of each window before it uses a slot, and rows are on the disk when [`Store::write`] returns.
 //!
 //! In the folder `state.dir`:
 //!

@@ -3,6 +3,16 @@
 //! The rows live in `config/catalogue/` and are compiled in. [`Catalogue::published`] parses them; the configuration's
 //! `[routes]` then overrides single fields, and its `[[extra_routes]]` add calls of their own. Which row a request
 //! belongs to is decided in [`crate::middleware::route`]; [`crate::middleware::validate`] checks each [`Parameter`].
+//!
+//! ```
+//! use zoho_gateway::zoho::catalogue::Catalogue;
+//!
+//! let catalogue = Catalogue::published()?;
+//! let route = catalogue.find("people.lms.share-course").expect("a published row");
+//! let threshold = route.threshold.expect("its page states one");
+//! assert_eq!((threshold.requests.get(), threshold.window.as_secs()), (30, 60));
+//! # Ok::<(), zoho_gateway::zoho::catalogue::CatalogueError>(())
+//! ```
 
 mod date;
 mod parameter;
