@@ -143,7 +143,7 @@ impl Findings {
             return;
         }
         let mut problems = self.problems.borrow_mut();
-        if problems.has_room_for(origin) {
+        if problems.can_show(origin) {
             let (key, message) = tell();
             problems.note(origin, key.as_ref(), message.as_ref());
         } else {
@@ -200,7 +200,7 @@ impl First {
     }
 
     /// Whether a problem there may be shown.
-    fn has_room_for(&self, origin: &Origin) -> bool {
+    fn can_show(&self, origin: &Origin) -> bool {
         self.kept.len() < MOST_SHOWN || self.kept.last().is_some_and(|last| *origin <= last.origin)
     }
 }

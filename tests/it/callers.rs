@@ -272,5 +272,5 @@ fn a_key_file_with_another_callers_key_is_an_error() {
     let config = setup.write();
     let ended = Process::run(&["check".as_ref(), "--config".as_ref(), config.as_os_str()], &[]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert!(ended.stderr.contains("holds a hash that another caller has"), "{ended:?}");
+    assert!(ended.stderr.contains("is used twice: whose key is it?"), "{ended:?}");
 }
