@@ -1,6 +1,7 @@
 //! Limits the memory for all bodies that are being read at once. The queue counts the bodies of waiting calls itself.
 
 use std::{
+    mem,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -39,21 +40,28 @@ impl ReadBudget {
 }
 
 impl ReadShare {
-    /// Records that `bytes` of the body are held now.
+    /// Records that `bytes` of the body are held now. If that is too much, the body gives back all that it held, so
+    /// that only as many bodies are rejected as must be.
     pub(super) fn grow_to(&mut self, bytes: u64) -> Result<(), Cause> {
         let more = bytes.saturating_sub(self.bytes);
-        let all = self.budget.held.fetch_add(more, Relaxed) + more;
-        self.bytes += more;
-        if all > self.budget.max && all > self.bytes {
+        let fits = |held: u64| held + more <= self.budget.max || held == self.bytes;
+        let grown = self.budget.held.fetch_update(Relaxed, Relaxed, |held| fits(held).then_some(held + more));
+        if grown.is_err() {
+            self.release();
             return Err(Cause::QueueFull { retry_after: RETRY_AFTER, limit: Limit::Bytes });
         }
+        self.bytes += more;
         Ok(())
+    }
+
+    fn release(&mut self) {
+        self.budget.held.fetch_sub(mem::take(&mut self.bytes), Relaxed);
     }
 }
 
 impl Drop for ReadShare {
     fn drop(&mut self) {
-        self.budget.held.fetch_sub(self.bytes, Relaxed);
+        self.release();
     }
 }
 
@@ -68,8 +76,9 @@ mod tests {
         first.grow_to(60).unwrap();
         second.grow_to(40).unwrap();
         assert!(matches!(second.grow_to(41), Err(Cause::QueueFull { .. })));
-        drop(second);
+        // The rejected body is still there, but it leaves its bytes to the other one.
         first.grow_to(100).unwrap();
+        drop(second);
         drop(first);
         assert_eq!(budget.held.load(Relaxed), 0);
         let mut alone = budget.share();
