@@ -2,8 +2,8 @@
 //!
 //! A process can freeze between its decision to send a call and the write to the socket. When it wakes minutes later, it
 //! writes at once, long after others have stopped to count on that call. No check of our own can prevent this, because
-//! the process can freeze after any check. So the kernel kills it where it stands: a POSIX timer sends SIGKILL unless a
-//! thread sets it again in time, which a frozen process cannot do.
+//! the process can freeze after any check. So the kernel kills it before it can run again: a POSIX timer sends SIGKILL
+//! unless a thread sets it again in time, which a frozen process cannot do.
 //!
 //! The timer follows CLOCK_BOOTTIME, so a machine that slept for too long wakes without the process. A debugger that stops
 //! the process for too long ends it too.
