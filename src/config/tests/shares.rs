@@ -25,25 +25,38 @@ requests = 2
     )
 }
 
+fn fault(limit: u32, names: &str) -> String {
+    format!(
+        "gateway.toml:7:9: accounts.main.share: leaves nothing of a limit of {limit} ({names}); expected at least \"1/{limit}\""
+    )
+}
+
 /// Calls that nobody may make have no limit in force.
 #[test]
 fn every_limit_of_which_nothing_is_left_is_told() {
     let told = |share: &str| lines(&bad(&with_share(share), &[]));
-    let fault = |limit: &str, number: u32| {
-        format!(
-            "gateway.toml:7:9: accounts.main.share: leaves nothing of {limit} = {number}; expected at least \"1/{number}\""
-        )
-    };
-    assert_eq!(told("1/3"), [fault("people.forms.merge-records", 2)]);
+    assert_eq!(told("1/3"), [fault(2, "people.forms.merge-records")]);
     let all = [
-        fault("calendar.other.any-call", 3),
-        fault("daily_calls", 8),
-        fault("people.forms.merge-records", 2),
-        fault("people.lms.get-shared-users", 30),
-        fault("token.requests", 4),
+        fault(2, "people.forms.merge-records"),
+        fault(3, "calendar.other.any-call"),
+        fault(30, "people.lms.get-shared-users"),
+        fault(4, "token.requests"),
+        fault(8, "daily_calls"),
     ];
     assert_eq!(told("1/31"), all);
     assert!(parse("gateway.toml", &with_share("1/2"), []).is_ok());
+}
+
+/// A line for each route would hide the other mistakes.
+#[test]
+fn limits_of_the_same_number_are_told_together() {
+    let errors = lines(&bad(&format!("{ACCOUNT}share = \"1/21\"\n"), &[]));
+    let [tens, _fifteen, twenties] = errors.as_slice() else { panic!("{errors:?}") };
+    assert!(tens.contains("leaves nothing of a limit of 10 (token.requests, people."), "{tens}");
+    let names = twenties.split_once("a limit of 20 (").and_then(|(_, names)| names.split_once(" and "));
+    let (named, more) = names.unwrap_or_else(|| panic!("{twenties}"));
+    assert_eq!(named.split(", ").count(), 10, "{twenties}");
+    assert!(more.ends_with(" more); expected at least \"1/20\""), "{twenties}");
 }
 
 #[test]
@@ -67,6 +80,6 @@ fn a_default_route_counts_only_if_it_is_in_use() {
 fn a_variable_may_set_it() {
     let variable = |share| [("ZOHO_GATEWAY__ACCOUNTS__MAIN__SHARE", share)];
     let errors = bad(&with_share("1/1"), &variable("1/3"));
-    let expected = "environment ZOHO_GATEWAY__ACCOUNTS__MAIN__SHARE: accounts.main.share: leaves nothing of people.forms.merge-records = 2; expected at least \"1/2\"";
+    let expected = "environment ZOHO_GATEWAY__ACCOUNTS__MAIN__SHARE: accounts.main.share: leaves nothing of a limit of 2 (people.forms.merge-records); expected at least \"1/2\"";
     assert_eq!(lines(&errors), [expected]);
 }
