@@ -28,6 +28,7 @@ use zoho_gateway::{
     zoho::account::{Account, AccountName},
     zoho::catalogue::{Catalogue, Pace, Route, RouteId, Threshold},
     zoho::data_center::DataCenter,
+    zoho::share::Share,
 };
 
 const ROUNDS: usize = 7;
@@ -202,6 +203,7 @@ fn account() -> Account {
         client_secret: Credential::awaited(None),
         refresh_token: Credential::awaited(None),
         daily_calls: None,
+        share: Share::WHOLE,
     }
 }
 

@@ -372,7 +372,7 @@ pub(crate) mod tests {
     use crate::{
         message::protocol::RequestState,
         secret::credential::Credential,
-        zoho::{catalogue::Catalogue, data_center::DataCenter},
+        zoho::{catalogue::Catalogue, data_center::DataCenter, share::Share},
     };
 
     /// The longest wait of callers without a preference.
@@ -393,6 +393,7 @@ pub(crate) mod tests {
             client_secret: Credential::awaited(None),
             refresh_token: Credential::awaited(None),
             daily_calls: None,
+            share: Share::WHOLE,
         };
         let route = Catalogue::published().unwrap().find("people.lms.share-course").unwrap().clone();
         let context = CallContext { caller: Caller::anonymous(), account: Arc::new(account), route: Arc::new(route) };

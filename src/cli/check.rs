@@ -4,16 +4,19 @@ use std::{fmt::Write, os::unix::fs::FileTypeExt, path::Path};
 
 use rustix::process::getuid;
 
-use super::{Failure, load, login::command::scopes_told, print, tell};
+use super::{Failure, load, login::command::scopes_told, print, routes::shared, tell};
 use crate::{
     config::Config,
     ledger::store::Store,
     listener::ListenAddress,
-    middleware::{route::Matcher, token::Grants},
+    middleware::{
+        route::Matcher,
+        token::{Grants, TokenLimits},
+    },
     os::writable,
     problem::respond,
     telemetry, upstream,
-    zoho::{product::Product, scope},
+    zoho::{account::Account, product::Product, scope},
 };
 
 pub(super) async fn check(path: &Path, online: bool, list_scopes: bool) -> Result<(), Failure> {
@@ -127,6 +130,9 @@ fn summary(config: &Config) -> String {
         }
         let _ = writeln!(text, "accounts {}", endpoints.accounts);
     }
+    for account in shared(&config.accounts) {
+        let _ = writeln!(text, "share    {}", share_told(account, config.token));
+    }
     let unlimited: Vec<_> = config.catalogue.iter().filter(|route| route.threshold.is_none()).collect();
     let _ = writeln!(
         text,
@@ -140,4 +146,19 @@ fn summary(config: &Config) -> String {
         let _ = writeln!(text, "scopes   {} needs {}", account.name, scope::needed(&routes).join(","));
     }
     text
+}
+
+/// What an account's share leaves of the limits. `routes` shows each threshold.
+fn share_told(account: &Account, token: TokenLimits) -> String {
+    let Account { name, share, .. } = account;
+    let daily = account.daily_calls.map(|whole| format!("{} of {whole} daily calls, ", share.of(whole)));
+    let part = token.part(*share);
+    format!(
+        "{name} uses {share} of each limit: {}{} of {} token requests ({} of {} in reserve)",
+        daily.unwrap_or_default(),
+        part.requests,
+        token.requests,
+        part.reserve,
+        token.reserve
+    )
 }

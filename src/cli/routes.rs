@@ -6,32 +6,39 @@ use serde_json::{Value, json};
 
 use super::{Failure, load, print};
 use crate::zoho::{
-    catalogue::{Catalogue, Route},
+    account::Account,
+    catalogue::{Catalogue, Route, Threshold},
     data_center::DataCenter,
 };
 
 pub(super) fn routes(config: Option<&Path>, as_json: bool) -> Result<(), Failure> {
-    let catalogue = match config {
-        Some(path) => load(path)?.catalogue,
-        None => Catalogue::published().map_err(|error| Failure::Run(error.to_string()))?,
+    let (catalogue, accounts) = match config {
+        Some(path) => {
+            let config = load(path)?;
+            (config.catalogue, config.accounts)
+        }
+        None => (Catalogue::published().map_err(|error| Failure::Run(error.to_string()))?, Vec::new()),
     };
     let text = if as_json {
-        let routes: Vec<_> = catalogue.iter().map(object).collect();
+        let routes: Vec<_> = catalogue.iter().map(|route| object(route, &accounts)).collect();
         format!("{:#}\n", Value::Array(routes))
     } else {
-        table(&catalogue)
+        table(&catalogue, &accounts)
     };
     Ok(print(&text)?)
 }
 
-const HEADINGS: [&str; 9] = ["ID", "METHOD", "HOST", "PATH", "THRESHOLD", "LOCK", "VALIDATION", "CACHE", "SCOPES"];
+/// The accounts of which this gateway uses a share.
+pub(super) fn shared(accounts: &[Account]) -> impl Iterator<Item = &Account> {
+    accounts.iter().filter(|account| !account.share.is_whole())
+}
 
-fn table(catalogue: &Catalogue) -> String {
-    let rows: Vec<[String; 9]> =
-        std::iter::once(HEADINGS.map(str::to_owned)).chain(catalogue.iter().map(row)).collect();
+fn table(catalogue: &Catalogue, accounts: &[Account]) -> String {
+    let rows: Vec<Vec<String>> =
+        std::iter::once(headings(accounts)).chain(catalogue.iter().map(|route| row(route, accounts))).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<_> = (0..HEADINGS.len()).map(width).collect();
-    let line = |row: &[String; 9]| {
+    let widths: Vec<_> = (0..rows[0].len()).map(width).collect();
+    let line = |row: &Vec<String>| {
         let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         format!("{}\n", cells.join("  ").trim_end())
     };
@@ -40,33 +47,52 @@ fn table(catalogue: &Catalogue) -> String {
 
 /// `30 per 1m, lock 5m`
 pub(super) fn limit(route: &Route) -> String {
-    route.threshold.map_or_else(
-        || "off".to_owned(),
-        |threshold| format!("{} per {}, lock {}", threshold.requests, span(threshold.window), span(threshold.lock)),
-    )
+    match route.threshold {
+        Some(threshold) => format!("{}, lock {}", rate(route.threshold), span(threshold.lock)),
+        None => rate(None),
+    }
 }
 
-fn row(route: &Route) -> [String; 9] {
-    let threshold = route.threshold.map_or_else(
-        || "off".to_owned(),
-        |threshold| format!("{} per {} ({})", threshold.requests, span(threshold.window), route.trust.as_str()),
-    );
-    [
+/// `30 per 1m`
+pub(super) fn rate(threshold: Option<Threshold>) -> String {
+    threshold
+        .map_or_else(|| "off".to_owned(), |threshold| format!("{} per {}", threshold.requests, span(threshold.window)))
+}
+
+/// The threshold of an account with a share has its own column.
+fn headings(accounts: &[Account]) -> Vec<String> {
+    let shares = shared(accounts).map(|account| format!("{} OF {}", account.share, account.name));
+    let before = ["ID", "METHOD", "HOST", "PATH", "THRESHOLD"].map(str::to_owned);
+    let after = ["LOCK", "VALIDATION", "CACHE", "SCOPES"].map(str::to_owned);
+    before.into_iter().chain(shares).chain(after).collect()
+}
+
+fn row(route: &Route, accounts: &[Account]) -> Vec<String> {
+    let trust = route.threshold.map(|_| format!(" ({})", route.trust.as_str()));
+    let before = [
         route.id.to_string(),
         methods(route),
         route.product.host(DataCenter::Us).to_owned(),
         route.path.clone().unwrap_or_else(|| "any other".to_owned()),
-        threshold,
+        rate(route.threshold) + &trust.unwrap_or_default(),
+    ];
+    let shares = shared(accounts).map(|account| rate(account.threshold(route)));
+    let after = [
         route.threshold.map_or_else(|| "-".to_owned(), |threshold| span(threshold.lock)),
         route.validation.as_str().to_owned(),
         span(route.cache),
         route.scopes.join(" or "),
-    ]
+    ];
+    before.into_iter().chain(shares).chain(after).collect()
 }
 
-pub(super) fn object(route: &Route) -> Value {
-    let threshold =
-        route.threshold.map(|threshold| json!({ "requests": threshold.requests, "window": span(threshold.window) }));
+pub(super) fn object(route: &Route, accounts: &[Account]) -> Value {
+    let threshold = |threshold: Threshold| json!({ "requests": threshold.requests, "window": span(threshold.window) });
+    let share = |account: &Account| {
+        let of_share = account.threshold(route).map(threshold);
+        (account.name.to_string(), json!({ "share": account.share.to_string(), "threshold": of_share }))
+    };
+    let shares: serde_json::Map<_, _> = shared(accounts).map(share).collect();
     json!({
         "id": route.id.as_str(),
         "method": methods(route),
@@ -75,7 +101,8 @@ pub(super) fn object(route: &Route) -> Value {
         "aliases": route.aliases,
         "reads": route.reads,
         "scopes": route.scopes,
-        "threshold": threshold,
+        "threshold": route.threshold.map(threshold),
+        "shares": shares,
         "lock": route.threshold.map(|threshold| span(threshold.lock)),
         "validation": route.validation.as_str(),
         "cache": span(route.cache),

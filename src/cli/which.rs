@@ -40,7 +40,7 @@ pub(super) fn which(config: Option<&FilePath>, as_json: bool, method: &str, targ
         None if unknown == UnknownRoute::Deny => WhichResult { route: None, known: false, call },
         None => WhichResult { route: matcher.default_route(product), known: false, call },
     };
-    let text = if as_json { format!("{:#}\n", verdict.object()) } else { verdict.text() };
+    let text = if as_json { format!("{:#}\n", verdict.object(&accounts)) } else { verdict.text(&accounts) };
     Ok(print(&text)?)
 }
 
@@ -87,13 +87,13 @@ impl WhichResult {
         }
     }
 
-    fn object(&self) -> Value {
-        let route = self.route.as_ref().map(|route| routes::object(route));
+    fn object(&self, accounts: &[Account]) -> Value {
+        let route = self.route.as_ref().map(|route| routes::object(route, accounts));
         let why = self.route.as_ref().map(|route| route.trust.in_words());
         json!({ "call": self.call, "known": self.known, "because": self.because(), "why": why, "route": route })
     }
 
-    fn text(&self) -> String {
+    fn text(&self, accounts: &[Account]) -> String {
         let mut lines = vec![("call", self.call.clone())];
         if let Some(route) = &self.route {
             let paths = route.templates().collect::<Vec<_>>().join(" or ");
@@ -104,6 +104,10 @@ impl WhichResult {
             lines.push(("route", format!("{}: {means}", route.id)));
             lines.push(("", self.because().to_owned()));
             lines.push(("limit", routes::limit(route)));
+            lines.extend(routes::shared(accounts).map(|account| {
+                let rate = routes::rate(account.threshold(route));
+                ("", format!("account {} uses {} of it: {rate}", account.name, account.share))
+            }));
             lines.push(("why", format!("{}: {}", route.trust.as_str(), route.trust.in_words())));
             lines.push(("source", route.source.clone()));
             lines.extend(route.note.iter().map(|note| ("note", note.clone())));

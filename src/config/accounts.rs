@@ -2,26 +2,29 @@
 
 use super::{
     credential::{self, REFRESH_TOKEN, RefreshTokens, Surroundings},
-    reader::Section,
+    reader::{Located, Section},
+    shares::AccountShare,
 };
 use crate::zoho::{
     account::{Account, AccountName},
     data_center::DataCenter,
     endpoint::{Endpoint, EndpointError},
     product::Product,
+    share::Share,
 };
 
 /// Names go into a header, into metrics and into logs.
 const LONGEST_NAME: usize = 64;
 
-/// Reads every account, in the order of the file.
-pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> Vec<Account> {
+/// Reads every account, in the order of the file, and each share with its position.
+pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> (Vec<Account>, Vec<AccountShare>) {
     let mut found = 0;
+    let mut shares = Vec::new();
     let mut logins: Vec<Account> = Vec::new();
     root.sections("accounts", |name, section| {
         found += 1;
         let place = section.whereabouts(REFRESH_TOKEN);
-        let Some(account) = account(name, section, around) else { return };
+        let Some(account) = account(name, section, around, &mut shares) else { return };
         if let Some(place) = place
             && around.refresh_tokens == RefreshTokens::Needed
             && let Some(twin) = logins.iter().find(|other| account.shares_its_login_with(other))
@@ -34,7 +37,7 @@ pub(super) fn read(root: &mut Section<'_>, around: &Surroundings<'_>) -> Vec<Acc
         let message = "expected at least one account: [accounts.NAME] with client_id, client_secret and refresh_token";
         root.missing("accounts", message);
     }
-    logins
+    (logins, shares)
 }
 
 /// The message shows neither the token nor its source: two sources may hold the same token.
@@ -46,7 +49,12 @@ fn one_login(account: &Account, twin: &Account) -> String {
     )
 }
 
-fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<Account> {
+fn account(
+    name: &str,
+    section: &mut Section<'_>,
+    around: &Surroundings<'_>,
+    shares: &mut Vec<AccountShare>,
+) -> Option<Account> {
     if !is_a_name(name) {
         section.refuse("expected an account's name of 1 to 64 letters, digits, _ and -");
     }
@@ -59,11 +67,17 @@ fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> 
         }
     });
     let daily_calls = section.given("daily_calls");
+    let name = AccountName::new(name);
+    let mut share = Share::WHOLE;
+    if let Some(Located { value, origin }) = section.parsed("share", str::parse::<Share>) {
+        share = value;
+        shares.push(AccountShare { account: name.clone(), share, daily_calls, origin });
+    }
     let client_id = credential::read(section, "client_id", around);
     let client_secret = credential::read(section, "client_secret", around);
     let refresh_token = credential::refresh_token(section, around);
     Some(Account {
-        name: AccountName::new(name),
+        name,
         data_center,
         endpoints,
         // Not secret: the address bar shows it to everyone who logs in.
@@ -71,6 +85,7 @@ fn account(name: &str, section: &mut Section<'_>, around: &Surroundings<'_>) -> 
         client_secret: client_secret?,
         refresh_token: refresh_token?,
         daily_calls,
+        share,
     })
 }
 

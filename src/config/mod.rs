@@ -31,6 +31,7 @@ mod route_fields;
 mod scalar;
 mod schema;
 mod sections;
+mod shares;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -346,6 +347,7 @@ fn validated(
 
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let around = Surroundings { variables: &variables, folder, refresh_tokens };
+    let mut shares = Vec::new();
     let config = reader::read_root(&name, tree, &findings, |root| {
         // A caller with mistakes counts too: the mistakes have their own messages.
         let anonymous = !root.holds_any("callers");
@@ -354,7 +356,8 @@ fn validated(
             mutual = section.holds("tls", "client_ca");
             sections::proxy(section, anonymous, &around)
         });
-        let accounts = accounts::read(root, &around);
+        let (accounts, located) = accounts::read(root, &around);
+        shares = located;
         let (issuers, issuer_names) = issuers::read(root, &around);
         let callers = callers::read(root, &accounts, &issuer_names, mutual, &around);
         let mut whereabouts = route_fields::Whereabouts::new();
@@ -378,5 +381,6 @@ fn validated(
             doubtful: Vec::new(),
         }
     });
+    shares.iter().for_each(|share| share.check(&config, &findings));
     findings.into_result().map(|doubtful| Config { doubtful, ..config })
 }

@@ -5,6 +5,7 @@ mod environment;
 mod mistakes;
 mod pages;
 mod schema;
+mod shares;
 mod tls;
 
 use std::{ffi::OsString, fs, path::Path, time::Duration};
@@ -22,6 +23,7 @@ use crate::{
         catalogue::{Pace, Provenance, Route, RouteId, Threshold, Validation},
         data_center::DataCenter,
         product::Product,
+        share::Share,
     },
 };
 
@@ -111,6 +113,7 @@ client_id = "1000.DEF"
 client_secret = "x"
 refresh_token = "y"
 daily_calls = 25000
+share = "1/2"
 endpoints = { people = "http://127.0.0.1:1" }
 "#;
 
@@ -167,7 +170,7 @@ fn an_account_is_all_it_takes() {
     assert_eq!(account.refresh_token.current().expose(), "1000.8ef2");
     assert_eq!(account.data_center, DataCenter::Us);
     assert_eq!(account.endpoints, DataCenter::Us.endpoints());
-    assert_eq!(account.daily_calls, None);
+    assert_eq!((account.daily_calls, account.share), (None, Share::WHOLE));
 }
 
 #[test]
@@ -214,6 +217,7 @@ fn every_key_is_taken() {
     });
     assert_eq!(refreshes.collect::<Vec<_>>(), [300, 600]);
     assert_eq!(config.accounts[0].daily_calls.map(std::num::NonZeroU32::get), Some(25_000));
+    assert_eq!(config.accounts[0].share.to_string(), "1/2");
     assert_eq!(config.upstream.timeout, Duration::from_secs(120));
     assert_eq!((config.routing.unknown, config.routing.scopes), (UnknownRoute::Deny, ScopeCheck::Off));
 

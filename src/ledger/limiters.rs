@@ -74,10 +74,10 @@ impl Limiters {
     fn new_limit(&self, account: &Account, route: &Route) -> RouteLimit {
         let key = Key { account: account.name.to_string(), limit: route.id.to_string() };
         let context = self.context.clone();
-        let Some(threshold) = route.threshold else {
+        let Some(threshold) = account.threshold(route) else {
             return RouteLimit::Unlimited(Unlimited::new(key, context));
         };
-        let daily = account.daily_calls.filter(|_| route.product.has_daily_limit()).map(|requests| LimitSpec {
+        let daily = account.daily_limit(route.product).map(|requests| LimitSpec {
             key: Key { account: account.name.to_string(), limit: DAILY.to_owned() },
             threshold: Threshold { requests, window: DAY, lock: Duration::ZERO, pace: Pace::Burst },
             shared: true,

@@ -23,6 +23,14 @@ pub fn wall() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }
 
+/// The time since the machine started, sleep included (CLOCK_BOOTTIME). For a lease that others count too: after a sleep
+/// it has ended, although the monotonic clock stood still. Never virtual.
+#[must_use]
+pub fn boot() -> Duration {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
+    Duration::new(u64::try_from(tv_sec).unwrap_or_default(), u32::try_from(tv_nsec).unwrap_or_default())
+}
+
 /// One moment as an [`Instant`] and as a number of CLOCK_MONOTONIC, to convert between the two.
 ///
 /// The two cannot be read at once, so the anchor knows only that the number was between `before` and `after`. It errs
@@ -198,6 +206,15 @@ mod tests {
         }
         let (one, other) = (boot_id("a", "-1 500"), BootId::of("a", "boottime 7 0\nmonotonic -1 500\n"));
         assert!(one.is_some() && one == other, "only the monotonic clock counts");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_since_the_boot_is_never_virtual() {
+        let (before, virtual_before) = (boot(), now());
+        std::thread::sleep(Duration::from_millis(20));
+        let passed = boot() - before;
+        assert!((20..10_000).contains(&passed.as_millis()), "{passed:?}");
+        assert_eq!(now(), virtual_before);
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! What the gateway needs from the operating system: time, files and the shutdown.
+//! What the gateway needs from the operating system: time, files, the shutdown, and the end of a frozen process.
 
 pub mod atomic_file;
 pub mod clock;
+pub mod freeze_guard;
 pub mod shutdown;
 pub mod writable;

@@ -14,7 +14,7 @@ impl Observer for Metrics {
         let lasts_s = hit.until.saturating_duration_since(clock::now()).as_secs();
         tracing::warn!(%account, %route, request_id, lasts_s, "Zoho has locked the call; nothing is sent until the lock ends");
         if hit.external {
-            tracing::warn!(%account, %route, request_id, "Zoho locked this call although the ledger had free slots: another client uses the same quota, most likely another gateway on this login, otherwise a script or another program; /status has the calls of the last window");
+            tracing::warn!(%account, %route, request_id, "Zoho locked this call although the ledger had free slots: another client uses the same quota, most likely another gateway on this login (the shares of all its gateways must not exceed 1 together), otherwise a script or another program; /status has the calls of the last window");
         }
     }
 }

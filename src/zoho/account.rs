@@ -5,7 +5,13 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 use crate::{
     message::host,
     secret::credential::Credential,
-    zoho::{data_center::DataCenter, endpoint::Endpoints, product::Product},
+    zoho::{
+        catalogue::{Route, Threshold},
+        data_center::DataCenter,
+        endpoint::Endpoints,
+        product::Product,
+        share::Share,
+    },
 };
 
 /// One login: its data centre, its endpoints and its credentials.
@@ -25,6 +31,8 @@ pub struct Account {
     pub refresh_token: Credential,
     /// How many calls its plan allows in a day, for the products with a daily limit; `None` if they are not counted.
     pub daily_calls: Option<NonZeroU32>,
+    /// The part of all its limits that this gateway uses, if others use the login too.
+    pub share: Share,
 }
 
 impl Account {
@@ -44,6 +52,20 @@ impl Account {
             name == product.host(self.data_center) || (name == host::name(endpoint.host()) && only_the_endpoints)
         };
         Product::ALL.into_iter().find(spelled_out).or_else(|| Product::ALL.into_iter().find(named))
+    }
+
+    /// How often this gateway may make a call with this account: its share of the route's threshold. `None` without a
+    /// threshold.
+    #[must_use]
+    pub fn threshold(&self, route: &Route) -> Option<Threshold> {
+        route.threshold.map(|whole| Threshold { requests: self.share.of(whole.requests), ..whole })
+    }
+
+    /// How many calls of a product this gateway may send in a day: its share of the plan's limit. `None` if they are not
+    /// counted.
+    #[must_use]
+    pub fn daily_limit(&self, product: Product) -> Option<NonZeroU32> {
+        self.daily_calls.filter(|_| product.has_daily_limit()).map(|whole| self.share.of(whole))
     }
 
     /// Whether it is the same login as another account: a refresh token belongs to one user of one client.

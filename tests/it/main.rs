@@ -82,6 +82,8 @@ mod sandbox_mode;
 #[cfg(test)]
 mod scopes;
 #[cfg(test)]
+mod shares;
+#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod targets;

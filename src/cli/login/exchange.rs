@@ -103,7 +103,10 @@ fn words(cause: &Cause, code: &Code) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{secret::credential::Credential, zoho::account::AccountName};
+    use crate::{
+        secret::credential::Credential,
+        zoho::{account::AccountName, share::Share},
+    };
 
     pub(in crate::cli::login) fn account() -> Account {
         Account {
@@ -114,6 +117,7 @@ pub(super) mod tests {
             client_secret: Credential::written(Secret::from("secret")).unwrap(),
             refresh_token: Credential::awaited(None),
             daily_calls: None,
+            share: Share::WHOLE,
         }
     }
 

@@ -47,6 +47,7 @@ pub(in crate::config) const RENAMED: [(&str, &str); 1] = [(
 const A_TABLE: &str = "a table";
 const A_PATH: &str = "a path such as \"/api/v1/courses/{courseId}/share\"";
 const A_URL: &str = "a URL such as \"https://people.zoho.com\"";
+const A_SHARE: &str = "a share such as \"1/3\"";
 const TRUST_ROOTS: &str = "a path";
 
 const ZERO: time::Duration = time::Duration::ZERO;
@@ -276,6 +277,10 @@ const ACCOUNT: &[Key] = keys! {
     /// The plan's limit of People calls in any 24 hours: 5000 to 25000, see Zoho's page on API limits. Not watched unless
     /// set.
     daily_calls: Integer(1..=MILLION), Example 10000;
+    /// The part of the login's limits that this gateway uses, if other gateways use the login too: of three gateways, each
+    /// sets "1/3". It applies to every threshold, to [token] requests and reserve, and to daily_calls, rounded down. The
+    /// shares of all gateways together must not exceed 1.
+    share: Text(A_SHARE), Example "1/3";
     /// Other origins than those of the data centre, for a simulated Zoho or an egress proxy; each may be set alone.
     /// These are the defaults of "us". http:// is allowed too, for tests.
     endpoints: Endpoints, Example { accounts = "https://accounts.zoho.com", people = "https://people.zoho.com", calendar = "https://calendar.zoho.com" };

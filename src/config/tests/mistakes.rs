@@ -312,7 +312,9 @@ fn every_mistake_in_an_account_is_told_with_its_place() {
         ("client_id", "data_center = \"com\"\nclient_id", ":3:15: accounts.main.data_center: expected one of \"us\", \"eu\", \"in\", \"au\", \"jp\", \"ca\", \"sa\", \"cn\", \"uk\", \"ae\", \"sg\"".to_owned()),
         ("client_id", "endpoints.people = \"people.zoho.com\"\nclient_id", ":3:20: accounts.main.endpoints.people: expected a URL such as https://people.zoho.com".to_owned()),
         ("client_id", "endpoints.crm = \"x\"\nclient_id", ":3:11: accounts.main.endpoints.crm: unknown key (known here: accounts, calendar, people)".to_owned()),
-        ("client_id", "daily_cals = 1\nclient_id", ":3:1: accounts.main.daily_cals: unknown key; did you mean daily_calls? (known here: client_id, client_secret, daily_calls, data_center, endpoints, refresh_token)".to_owned()),
+        ("client_id", "daily_cals = 1\nclient_id", ":3:1: accounts.main.daily_cals: unknown key; did you mean daily_calls? (known here: client_id, client_secret, daily_calls, data_center, endpoints, refresh_token, share)".to_owned()),
+        ("client_id", "share = 0.5\nclient_id", ":3:9: accounts.main.share: expected a share such as \"1/3\", found a number with a fraction".to_owned()),
+        ("client_id", "share = \"4/3\"\nclient_id", ":3:9: accounts.main.share: expected a share such as \"1/3\": N/M with 1 <= N <= M <= 1000".to_owned()),
         ("client_id", "daily_calls = 0\nclient_id", ":3:15: accounts.main.daily_calls: expected an integer from 1 to 1000000".to_owned()),
         ("client_id", "daily_calls = 1000001\nclient_id", ":3:15: accounts.main.daily_calls: expected an integer from 1 to 1000000".to_owned()),
     ] {

@@ -14,6 +14,7 @@ use crate::{
         catalogue::Catalogue,
         data_center::DataCenter,
         product::Product,
+        share::Share,
     },
 };
 
@@ -29,6 +30,7 @@ static FIXTURE: LazyLock<(Account, Matcher)> = LazyLock::new(|| {
         client_secret: Credential::awaited(None),
         refresh_token: Credential::awaited(None),
         daily_calls: None,
+        share: Share::WHOLE,
     };
     let matcher = Matcher::new(&Catalogue::published().expect("the catalogue")).expect("no ambiguity");
     (account, matcher)

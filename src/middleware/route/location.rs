@@ -125,7 +125,7 @@ mod tests {
     use crate::{
         middleware::route::target,
         secret::credential::Credential,
-        zoho::{account::AccountName, data_center::DataCenter},
+        zoho::{account::AccountName, data_center::DataCenter, share::Share},
     };
 
     fn account(people: Option<&str>, calendar: Option<&str>) -> Arc<Account> {
@@ -144,6 +144,7 @@ mod tests {
             client_secret: Credential::awaited(None),
             refresh_token: Credential::awaited(None),
             daily_calls: None,
+            share: Share::WHOLE,
         })
     }
 

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::{
         secret::credential::Credential,
-        zoho::{account::AccountName, data_center::DataCenter},
+        zoho::{account::AccountName, data_center::DataCenter, share::Share},
     };
 
     fn account() -> Account {
@@ -113,6 +113,7 @@ mod tests {
             client_secret: Credential::awaited(None),
             refresh_token: Credential::awaited(None),
             daily_calls: None,
+            share: Share::WHOLE,
         }
     }
 

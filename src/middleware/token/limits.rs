@@ -9,6 +9,7 @@ use crate::{
     zoho::{
         account::Account,
         catalogue::{Pace, Threshold},
+        share::Share,
     },
 };
 
@@ -24,6 +25,13 @@ pub struct TokenLimits {
 }
 
 impl TokenLimits {
+    /// The part of these limits that one of several gateways uses. At least one request is outside the reserve.
+    #[must_use]
+    pub fn part(self, share: Share) -> Self {
+        let requests = share.of(self.requests);
+        Self { requests, reserve: share.part_of(self.reserve).min(requests.get() - 1), ..self }
+    }
+
     /// The number of requests without the reserve.
     pub(super) fn usual(self) -> NonZeroU32 {
         NonZeroU32::new(self.requests.get().saturating_sub(self.reserve)).unwrap_or(NonZeroU32::MIN)
@@ -49,9 +57,10 @@ pub struct TokenLedger {
 }
 
 impl TokenLedger {
-    /// Starts with the state in the store.
+    /// Starts with the state in the store. `limits` are those of the login, of which the account has its share.
     #[must_use]
     pub fn new(limiters: &Limiters, account: &Account, limits: TokenLimits) -> Self {
+        let limits = limits.part(account.share);
         let (usual, reserve) = parts(limits);
         Self {
             limits,
@@ -108,5 +117,24 @@ fn throttled(refused: Refused) -> Cause {
         | Refused::Full { retry_after, .. } => Cause::TokenThrottled { retry_after },
         Refused::Unrecorded => Cause::StateUnavailable,
         Refused::Closing => Cause::from(Refused::Closing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_leaves_a_request_outside_the_reserve() {
+        let part = |requests, reserve, share: &str| {
+            let limits = TokenLimits { requests: NonZeroU32::new(requests).unwrap(), window: Duration::ZERO, reserve };
+            let part = limits.part(share.parse().unwrap());
+            (part.requests.get(), part.reserve, part.usual().get())
+        };
+        assert_eq!(part(10, 2, "1/1"), (10, 2, 8));
+        assert_eq!(part(10, 2, "1/2"), (5, 1, 4));
+        assert_eq!(part(10, 2, "1/3"), (3, 0, 3));
+        assert_eq!(part(10, 2, "1/10"), (1, 0, 1));
+        assert_eq!(part(3, 2, "1/2"), (1, 0, 1), "half of the reserve is a request, and the only one");
     }
 }

@@ -28,6 +28,7 @@ use crate::{
         catalogue::RouteId,
         data_center::DataCenter,
         reply::TokenRefusal,
+        share::Share,
     },
 };
 
@@ -374,6 +375,7 @@ fn account_at(accounts: crate::zoho::endpoint::Endpoint) -> Account {
         client_secret: Credential::written(Secret::new("secret".into())).unwrap(),
         refresh_token: Credential::written(Secret::new("1000.refresh".into())).unwrap(),
         daily_calls: None,
+        share: Share::WHOLE,
     }
 }
 
@@ -393,6 +395,23 @@ async fn renewals_leave_the_reserve_to_dead_tokens() {
     source.call_dead();
     assert!(matches!(token(&source).await, Err(Cause::TokenThrottled { .. })), "ten in all");
     assert_eq!(asked.load(Ordering::SeqCst), 10);
+}
+
+#[tokio::test]
+async fn an_account_with_a_share_requests_its_part() {
+    let (endpoint, asked) = counting(GRANTED).await;
+    let account = Account { share: "1/2".parse().unwrap(), ..account_at(endpoint) };
+    let source = source_of(account, &Limiters::in_memory(Limits::NOBODY), None);
+    for _ in 0..4 {
+        token(&source).await.unwrap();
+        source.expire();
+    }
+    assert!(matches!(token(&source).await, Err(Cause::TokenThrottled { .. })), "half of eight renewals");
+    source.call_dead();
+    token(&source).await.unwrap();
+    source.call_dead();
+    assert!(matches!(token(&source).await, Err(Cause::TokenThrottled { .. })), "half of ten in all");
+    assert_eq!(asked.load(Ordering::SeqCst), 5);
 }
 
 #[tokio::test]
