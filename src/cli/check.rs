@@ -6,12 +6,13 @@ use rustix::process::getuid;
 
 use super::{Failure, load, login::command::scopes_told, print, tell};
 use crate::{
-    config::Config,
+    config::{Config, SharedState},
     ledger::store::Store,
     listener::ListenAddress,
     middleware::{route::Matcher, token::Grants},
     os::writable,
     problem::respond,
+    redis::{Redis, Settings},
     telemetry, upstream,
     zoho::{product::Product, scope},
 };
@@ -29,6 +30,13 @@ pub(super) async fn check(path: &Path, online: bool, list_scopes: bool) -> Resul
     let mut faults = faults_of_paths(&config);
     if !online {
         return ended(&faults);
+    }
+    if let Some(SharedState { settings, .. }) = &config.state.redis {
+        let server = &settings.server;
+        match Redis::new(settings.clone()).probe().await {
+            Ok(()) => print(&format!("redis: {server} is fit for a shared ledger\n"))?,
+            Err(error) => faults.push(format!("state.redis: {server} {error}")),
+        }
     }
     let client = upstream::client(
         upstream::tls(&config.upstream.extra_roots),
@@ -115,6 +123,10 @@ fn summary(config: &Config) -> String {
     let _ = writeln!(text, "admin    {}", config.admin.listen);
     if let Some(dir) = &config.state.dir {
         let _ = writeln!(text, "state    {}", dir.display());
+    }
+    if let Some(SharedState { settings, .. }) = &config.state.redis {
+        let Settings { server, database, namespace, .. } = settings;
+        let _ = writeln!(text, "redis    {server}, database {database}, namespace {namespace}");
     }
     if let Some(egress) = config.upstream.egress.description() {
         let _ = writeln!(text, "upstream {egress}");
