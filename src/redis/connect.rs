@@ -1,6 +1,13 @@
 //! Opens a stream to the server: TCP, TLS or Unix socket, then AUTH and SELECT.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io::{
+        self,
+        ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof},
+    },
+    sync::Arc,
+    time::Duration,
+};
 
 use redis::Cmd;
 use rustls::pki_types::ServerName;
@@ -91,7 +98,9 @@ pub(super) fn without_arguments(error: &str) -> &str {
 
 fn unreachable(error: io::Error) -> RunError {
     let words = match error.kind() {
-        io::ErrorKind::UnexpectedEof => "the server closed the connection; does it expect TLS?".to_owned(),
+        UnexpectedEof | ConnectionReset | BrokenPipe => {
+            "the server closed the connection; does it expect TLS?".to_owned()
+        }
         _ => error.to_string(),
     };
     RunError::Unreachable(words)

@@ -54,13 +54,13 @@ fn advice(error: &str, database: u32) -> String {
         }
         () if begins("MOVED") || begins("CLUSTERDOWN") || says("not allowed in cluster mode") => CLUSTER,
         () if says("db index is out of range") => {
-            return format!("{error}: there is no database {database}; choose another one in state.redis, such as 0");
+            return format!("has no database {database}: choose another one in state.redis, such as 0");
         }
         () if says("not allowed from script") => NO_INFO,
         () if says("unknown command") => "the server has no scripts; is it a Sentinel or a proxy?",
-        () => return format!("refuses a script: {error}"),
+        () => "the server cannot be used; state.redis needs Redis or Valkey",
     };
-    format!("{error}: {advice}")
+    format!("answers \"{error}\": {advice}")
 }
 
 const CLUSTER: &str = "this is a node of a cluster, which is not supported yet: use a server with cluster-enabled no";
@@ -116,3 +116,81 @@ fn judge(info: &str, failover: Failover) -> Result<(), String> {
 
 const ACTIVE_ACTIVE: &str = "is one of several masters (active-active), whose writes may contradict each other: use a \
                              server with one master";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fields of INFO that count, of a server that is fit.
+    const FIT: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:ab12\r\n# Memory\r\nmaxmemory:0\r\n\
+        maxmemory_policy:noeviction\r\n# Replication\r\nrole:master\r\nconnected_slaves:0\r\n\
+        master_replid:cd34\r\n# Cluster\r\ncluster_enabled:0\r\n";
+
+    #[test]
+    fn what_info_says_decides() {
+        for (from, to, words) in [
+            ("", "", None),
+            ("7.0.15", "6.0.0", None),
+            ("redis_version:7.0.15", "redis_version:7.2.4\r\nvalkey_version:8.1.0", None),
+            ("7.0.15", "5.0.14", Some("version 5.0.14: use Redis 6.0 or later")),
+            ("redis_version", "other_version", Some("version unknown")),
+            ("run_id:ab12", "run_id:", Some("Azure Managed Redis: use Redis or Valkey itself")),
+            ("master_replid:cd34\r\n", "", Some("Redis Enterprise")),
+            ("cluster_enabled:0", "cluster_enabled:1", Some("not supported yet: use a server with cluster-enabled no")),
+            (
+                "role:master",
+                "role:slave\r\nmaster_host:10.0.0.2\r\nmaster_port:6379",
+                Some("is a replica: set state.redis to its master, 10.0.0.2:6379"),
+            ),
+            (
+                "role:master",
+                "role:slave\r\nmaster_host:h\r\nmaster_port:1\r\nslave_read_only:0",
+                Some("is a replica, even though it takes writes"),
+            ),
+            ("role:master", "role:sentinel", Some("role sentinel")),
+            ("role:master", "role:active-replica", Some("active-active")),
+            ("# Cluster", "crdt_config_version:1", Some("active-active")),
+            // Without a limit nothing is evicted.
+            ("noeviction", "allkeys-lru", None),
+            ("maxmemory:0\r\nmaxmemory_policy:noeviction", "maxmemory:9\r\nmaxmemory_policy:volatile-lru", None),
+            (
+                "maxmemory:0\r\nmaxmemory_policy:noeviction",
+                "maxmemory:9\r\nmaxmemory_policy:allkeys-lfu",
+                Some("set maxmemory-policy to noeviction or to one of volatile-*"),
+            ),
+            ("connected_slaves:0", "connected_slaves:2", Some("has replicas (2)")),
+        ] {
+            let outcome = judge(&FIT.replace(from, to), Failover::None);
+            match words {
+                None => assert_eq!(outcome, Ok(()), "{to}"),
+                Some(words) => assert!(outcome.as_ref().is_err_and(|error| error.contains(words)), "{to}: {outcome:?}"),
+            }
+        }
+        let replicas = FIT.replace("connected_slaves:0", "connected_slaves:2");
+        assert_eq!(judge(&replicas, Failover::Fenced), Ok(()));
+    }
+
+    #[test]
+    fn errors_say_what_to_change() {
+        for (error, words) in [
+            ("WRONGPASS invalid username-password pair or user is disabled.", "correct state.redis_user"),
+            ("ERR invalid password", "correct state.redis_user"),
+            ("NOAUTH Authentication required.", "set state.redis_password"),
+            (
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+                 configuration is correct?",
+                "remove state.redis_password",
+            ),
+            ("NOPERM this user has no permissions to run the 'evalsha' command", "allow it +@all"),
+            ("ERR The user executing the script can't run this command or subcommand", "allow it +@all"),
+            ("ERR DB index is out of range", "has no database 99"),
+            ("ERR SELECT is not allowed in cluster mode", "cluster-enabled no"),
+            ("CLUSTERDOWN Hash slot not served", "cluster-enabled no"),
+            ("ERR This Redis command is not allowed from script", "Redis Enterprise"),
+            ("ERR unknown command 'EVALSHA'", "is it a Sentinel"),
+            ("DENIED Redis is running in protected mode", "DENIED Redis is running"),
+        ] {
+            assert!(advice(error, 99).contains(words), "{error}: {}", advice(error, 99));
+        }
+    }
+}

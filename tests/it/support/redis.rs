@@ -38,6 +38,16 @@ impl RedisServer {
         server
     }
 
+    /// The URL of its TCP port.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its TCP port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Its Unix socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("redis.sock")
@@ -45,15 +55,7 @@ impl RedisServer {
 
     /// For a client without a password, over TCP.
     pub(crate) fn settings(&self) -> Settings {
-        Settings {
-            server: Server::Tcp { host: "127.0.0.1".to_owned(), port: self.port },
-            tls: Arc::new(tls(&ExtraRoots::default())),
-            user: None,
-            password: None,
-            database: 0,
-            namespace: "test".to_owned(),
-            failover: Failover::None,
-        }
+        settings(self.port)
     }
 
     /// Runs a command by redis-cli, which takes its own options first, and returns what it prints.
@@ -137,6 +139,19 @@ impl Drop for RedisServer {
     }
 }
 
+/// The settings of a client without a password, for a server on this port.
+pub(crate) fn settings(port: u16) -> Settings {
+    Settings {
+        server: Server::Tcp { host: "127.0.0.1".to_owned(), port },
+        tls: Arc::new(tls(&ExtraRoots::default())),
+        user: None,
+        password: None,
+        database: 0,
+        namespace: "test".to_owned(),
+        failover: Failover::None,
+    }
+}
+
 fn spawn(folder: &TempDir, port: u16, arguments: &[String]) -> Child {
     let data = folder.path().join("data");
     fs::create_dir_all(&data).expect("a folder for its data");
@@ -160,7 +175,7 @@ fn spawn(folder: &TempDir, port: u16, arguments: &[String]) -> Child {
 }
 
 /// A port that is free now. The bus of a cluster uses the port that is 10000 higher.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
