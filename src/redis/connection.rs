@@ -80,7 +80,7 @@ impl Connection {
     fn judge(&self, error: &RedisError) -> RunError {
         match error.kind() {
             ErrorKind::Server(kind) => {
-                // The master became a replica. A new connection may reach the new master.
+                // See `Redis::reconnect`.
                 if kind == ServerErrorKind::ReadOnly {
                     self.retire();
                 }

@@ -119,6 +119,17 @@ impl Redis {
         subscription::follow(self.0.settings.clone(), channel)
     }
 
+    /// Opens a new connection for the next script, when the server is no longer a master: its address may lead to the
+    /// new master by now, and the old connection does not.
+    pub fn reconnect(&self) {
+        // While it is locked, a new connection is being opened.
+        if let Ok(shared) = self.0.connection.try_lock()
+            && let Some(connection) = shared.as_ref()
+        {
+            connection.retire();
+        }
+    }
+
     /// How the names of all keys and channels begin.
     #[must_use]
     pub fn namespace(&self) -> &str {

@@ -6,8 +6,11 @@ use std::{
     net::TcpListener,
     os::unix::net::UnixStream,
     path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::Arc,
+    process::{self, Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use tempfile::TempDir;
@@ -174,12 +177,17 @@ fn spawn(folder: &TempDir, port: u16, arguments: &[String]) -> Child {
         .expect("redis-server starts; tests/run installs it")
 }
 
-/// A port that is free now. The bus of a cluster uses the port that is 10000 higher.
+/// A free port below those that the kernel hands out, so that nothing takes it while its server is stopped. The bus of a
+/// cluster uses the port that is 10000 higher.
 pub(crate) fn free_port() -> u16 {
+    const FIRST: u16 = 12_000;
+    const COUNT: u32 = 10_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
-        if port < u16::MAX - 10_000 {
+        // Other test processes begin elsewhere.
+        let offset = (process::id() * 97 + NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = FIRST + u16::try_from(offset).expect("less than COUNT");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
