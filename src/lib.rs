@@ -12,6 +12,7 @@ pub mod message;
 pub mod middleware;
 pub mod os;
 pub mod problem;
+pub mod redis;
 pub mod sandbox;
 pub mod secret;
 pub mod telemetry;

@@ -6,7 +6,7 @@ use rustix::process::getuid;
 
 use super::{Failure, load, login::command::scopes_told, print, routes::shared, tell};
 use crate::{
-    config::Config,
+    config::{Config, SharedState},
     ledger::store::Store,
     listener::ListenAddress,
     middleware::{
@@ -15,6 +15,7 @@ use crate::{
     },
     os::writable,
     problem::respond,
+    redis::{Redis, Settings},
     telemetry, upstream,
     zoho::{account::Account, product::Product, scope},
 };
@@ -32,6 +33,13 @@ pub(super) async fn check(path: &Path, online: bool, list_scopes: bool) -> Resul
     let mut faults = faults_of_paths(&config);
     if !online {
         return ended(&faults);
+    }
+    if let Some(SharedState { settings, .. }) = &config.state.redis {
+        let server = &settings.server;
+        match Redis::new(settings.clone()).probe().await {
+            Ok(()) => print(&format!("redis: {server} is fit for a shared ledger\n"))?,
+            Err(error) => faults.push(format!("state.redis: {server} {error}")),
+        }
     }
     let client = upstream::client(
         upstream::tls(&config.upstream.extra_roots),
@@ -118,6 +126,10 @@ fn summary(config: &Config) -> String {
     let _ = writeln!(text, "admin    {}", config.admin.listen);
     if let Some(dir) = &config.state.dir {
         let _ = writeln!(text, "state    {}", dir.display());
+    }
+    if let Some(SharedState { settings, .. }) = &config.state.redis {
+        let Settings { server, database, namespace, .. } = settings;
+        let _ = writeln!(text, "redis    {server}, database {database}, namespace {namespace}");
     }
     if let Some(egress) = config.upstream.egress.description() {
         let _ = writeln!(text, "upstream {egress}");

@@ -25,6 +25,9 @@ const OF_SYSTEMD: &str = "/run/credentials/";
 /// The one credential that the program can get itself.
 pub(super) const REFRESH_TOKEN: &str = "refresh_token";
 
+/// The credential that is a URL. Its "://" is not the sign of a placeholder.
+pub(super) const REDIS: &str = "redis";
+
 /// What references refer to.
 pub(super) struct Surroundings<'a> {
     /// The environment, for `{ env = "NAME" }`.
@@ -105,7 +108,9 @@ fn written(key: &str, text: &str) -> Result<Credential, String> {
 /// The credential, with a warning if it looks like a placeholder. `at` is the key that holds it.
 fn judged(section: &Section<'_>, key: &str, at: &str, found: Option<Located<Credential>>) -> Option<Credential> {
     let Located { value, origin } = found?;
-    if let Some(placeholder) = Placeholder::of(value.current().expose()) {
+    if key != REDIS
+        && let Some(placeholder) = Placeholder::of(value.current().expose())
+    {
         section.doubtful(at, &origin, placeholder.advice(key));
     }
     Some(value)

@@ -60,7 +60,7 @@ fn keys(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<KeySourc
             .map(|(path, keys)| KeySource::File { path, keys })
     });
     let of_url = ["ca_file", "refresh"].map(|key| (key, section.whereabouts(key)));
-    let extra_roots = sections::extra_roots(section, around);
+    let extra_roots = sections::extra_roots(section, "ca_file", around);
     let refresh = section.value("refresh");
     match places {
         [Some(_), None] => Some(KeySource::Url { url: url?.value, extra_roots, refresh }),

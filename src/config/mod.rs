@@ -5,8 +5,8 @@
 //!
 //! 1. `source` parses the file into a tree that remembers lines and columns,
 //! 2. `environment` puts the `ZOHO_GATEWAY__...` variables into it,
-//! 3. `sections`, `accounts`, `issuers`, `callers`, `overrides` and `extra_routes` take each key from a `reader` and note
-//!    what is wrong.
+//! 3. `sections`, `state`, `accounts`, `issuers`, `callers`, `overrides` and `extra_routes` take each key from a `reader`
+//!    and note what is wrong.
 //!
 //! `keys` has all keys as data. Layers do not import this module: each receives its own part.
 
@@ -33,6 +33,7 @@ mod schema;
 mod sections;
 mod shares;
 mod source;
+mod state;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -61,6 +62,7 @@ use crate::{
         caller::{Callers, IssuerSettings},
         token::TokenLimits,
     },
+    redis::Settings,
     secret::file_watch,
     upstream::{Egress, ExtraRoots},
     zoho::{
@@ -170,11 +172,22 @@ pub struct Admin {
 pub struct State {
     /// The folder of the state store; `None`: nothing is stored, as with `run --sandbox`.
     pub dir: Option<PathBuf>,
-    /// What an empty folder means.
+    /// What an empty folder means, and an empty Redis.
     pub when_empty: WhenEmpty,
+    /// The server through which gateways share one ledger.
+    pub redis: Option<SharedState>,
 }
 
-/// The meaning of an empty state folder.
+/// The keys of `[state]` for a ledger that gateways share.
+#[derive(Debug, Clone)]
+pub struct SharedState {
+    /// The server.
+    pub settings: Settings,
+    /// How long a gateway may use its slots after it last reached the server.
+    pub lease: Duration,
+}
+
+/// The meaning of an empty state folder or Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenEmpty {
     /// This is a first start: nothing was sent before.
@@ -366,7 +379,7 @@ fn validated(
         extra_routes::contradictions(root, &catalogue, &whereabouts);
         Config {
             admin: root.section("admin", |section| sections::admin(section, &proxy)),
-            state: root.section("state", |section| sections::state(section, &around)),
+            state: root.section("state", |section| state::read(section, &around)),
             token: root.section("token", sections::token),
             queue: root.section("queue", sections::queue),
             upstream: root.section("upstream", |section| sections::upstream(section, &around)),

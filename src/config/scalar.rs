@@ -5,6 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use super::{ScopeCheck, UnknownRoute, WhenEmpty, keys::Kind, quantity, source::Value};
 use crate::{
     listener::ClientAuth,
+    redis::Failover,
     zoho::{
         catalogue::{Pace, Validation},
         data_center::DataCenter,
@@ -107,6 +108,7 @@ macro_rules! words {
 words! {
     ClientAuth: [("required", Self::Required), ("optional", Self::Optional)];
     WhenEmpty: [("fresh", Self::Fresh), ("assume_lost", Self::AssumeLost)];
+    Failover: [("none", Self::None), ("fenced", Self::Fenced)];
     UnknownRoute: [("limit", Self::Limit), ("deny", Self::Deny)];
     ScopeCheck: [("check", Self::Check), ("off", Self::Off)];
     DataCenter: Self::ALL.map(|center| (center.as_str(), center));

@@ -1,14 +1,9 @@
-//! The tables with fixed keys: `[proxy]`, `[admin]`, `[state]`, `[token]`, `[queue]`, `[upstream]`, `[cache]`, `[audit]`,
-//! `[routing]`.
+//! The tables with fixed keys: `[proxy]`, `[admin]`, `[token]`, `[queue]`, `[upstream]`, `[cache]`, `[audit]`, `[routing]`.
 
-use std::{
-    num::NonZeroU32,
-    os::unix::net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{num::NonZeroU32, os::unix::net::SocketAddr, path::Path};
 
 use super::{
-    Admin, Audit, Cache, ListenAddress, Proxy, Queue, Routing, State, Upstream,
+    Admin, Audit, Cache, ListenAddress, Proxy, Queue, Routing, Upstream,
     credential::Surroundings,
     egress, path,
     reader::{Located, Section},
@@ -20,9 +15,6 @@ use crate::{
     middleware::token::TokenLimits,
     upstream::ExtraRoots,
 };
-
-/// The variable in which systemd names its StateDirectory=.
-const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
 /// Reads `[proxy]`. If callers are `anonymous`, no address may be reachable from other machines.
 pub(super) fn proxy(section: &mut Section<'_>, anonymous: bool, around: &Surroundings<'_>) -> Proxy {
@@ -128,24 +120,6 @@ pub(super) fn admin_listen(section: &mut Section<'_>) -> Located<ListenAddress> 
     listen.expect("`keys` has a valid default")
 }
 
-/// Reads `[state]`.
-pub(super) fn state(section: &mut Section<'_>, around: &Surroundings<'_>) -> State {
-    let is_set = section.whereabouts("dir").is_some();
-    let dir = section.path("dir", |path| match path {
-        "" => Err("expected the path of a folder"),
-        path => Ok(around.folder.join(path)),
-    });
-    let dir = if is_set { None } else { state_directory(around) }.or(dir.map(|found| found.value));
-    State { dir, when_empty: section.value("when_empty") }
-}
-
-/// The supervisor's folder for state: systemd's StateDirectory=, the container image. `state.dir` has priority.
-fn state_directory(around: &Surroundings<'_>) -> Option<PathBuf> {
-    let given = around.variables.value(STATE_DIRECTORY)?.to_str()?;
-    // Several folders are separated by colons.
-    given.split(':').next().map(PathBuf::from).filter(|path| path.is_absolute())
-}
-
 /// Reads `[token]`.
 pub(super) fn token(section: &mut Section<'_>) -> TokenLimits {
     let requests: NonZeroU32 = section.value("requests");
@@ -172,13 +146,13 @@ pub(super) fn upstream(section: &mut Section<'_>, around: &Surroundings<'_>) -> 
         connect_timeout: section.value("connect_timeout"),
         timeout: section.value("timeout"),
         egress: egress::read(section, around),
-        extra_roots: extra_roots(section, around),
+        extra_roots: extra_roots(section, "ca_file", around),
     }
 }
 
-/// Reads the trust roots of `ca_file`; none without it.
-pub(super) fn extra_roots(section: &mut Section<'_>, around: &Surroundings<'_>) -> ExtraRoots {
-    let roots = section.path("ca_file", |path| around.in_file(path, ExtraRoots::in_file));
+/// Reads the trust roots of a file; none without it.
+pub(super) fn extra_roots(section: &mut Section<'_>, key: &'static str, around: &Surroundings<'_>) -> ExtraRoots {
+    let roots = section.path(key, |path| around.in_file(path, ExtraRoots::in_file));
     roots.map(|found| found.value.1).unwrap_or_default()
 }
 

@@ -4,6 +4,7 @@ mod callers;
 mod environment;
 mod mistakes;
 mod pages;
+mod redis;
 mod schema;
 mod shares;
 mod tls;

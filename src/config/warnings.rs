@@ -16,10 +16,16 @@ impl Config {
             "there are issuers of tokens, and no caller: everybody on this machine may call; configure [callers.NAME]"
                 .to_owned()
         });
+        let redis = self.state.redis.as_ref().map(|shared| &shared.settings);
+        let password_in_the_clear = redis.filter(|redis| redis.password.is_some() && !redis.server.is_private());
+        let password_in_the_clear = password_in_the_clear.map(|redis| {
+            format!("the password of Redis crosses the network in the clear at {}; use rediss://", redis.server)
+        });
         let doubtful = self.doubtful.iter().cloned();
         let mut warnings: Vec<String> = doubtful
             .chain(in_the_clear)
             .chain(open)
+            .chain(password_in_the_clear)
             .chain(self.proxy.tls.as_ref().and_then(|tls| tls.warning()))
             .chain(self.of_callers())
             .take(MOST + 1)

@@ -33,7 +33,7 @@ const LEVELS: &[&[&str]] = &[
     &["problem"],
     &["call"],
     &["ledger"],
-    &["zoho"],
+    &["zoho", "redis"],
     &["message"],
     &["secret"],
     &["os"],

@@ -72,6 +72,8 @@ mod queue;
 #[cfg(test)]
 mod ratelimit;
 #[cfg(test)]
+mod redis;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod restarts;

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     listener::ClientAuth,
+    redis::Failover,
     zoho::{
         catalogue::{Pace, Validation},
         data_center::DataCenter,
@@ -53,6 +54,7 @@ const TRUST_ROOTS: &str = "a path";
 const ZERO: time::Duration = time::Duration::ZERO;
 const MILLISECOND: time::Duration = time::Duration::from_millis(1);
 const SECOND: time::Duration = time::Duration::from_secs(1);
+const MINUTE: time::Duration = time::Duration::from_secs(60);
 const HOUR: time::Duration = time::Duration::from_secs(3600);
 const DAY: time::Duration = time::Duration::from_secs(24 * 3600);
 const WEEK: time::Duration = time::Duration::from_secs(7 * 24 * 3600);
@@ -172,13 +174,36 @@ const ADMIN: &[Key] = keys! {
 const STATE: &[Key] = keys! {
     /// The folder of the state store, which survives kill -9 and power loss: what was sent, and which calls are locked.
     /// One gateway uses a folder at a time. In a container, use a volume that outlives it.
-    /// Unless set, the environment's STATE_DIRECTORY names it (systemd's StateDirectory=, the container image).
+    /// Unless set, the environment's STATE_DIRECTORY names it (systemd's StateDirectory=, the container image). With
+    /// redis, "none" keeps the state there only.
     // Next to the configuration, where the files of a gateway that was started by hand are looked for.
     dir: Text("a path"), Default "zoho-gateway-state";
     /// What an empty folder means: "fresh" is a first start, "assume_lost" waits one window, as after damage. Choose
-    /// "assume_lost" where the folder may vanish while the login is in use.
-    // An empty folder is nearly always a first start, and a newcomer should not have to wait a window.
-    when_empty: Word(WhenEmpty::names), Default "fresh";
+    /// "assume_lost" where the folder may vanish while the login is in use. It holds for an empty Redis too. Unless set,
+    /// "fresh" without redis, and "assume_lost" with it.
+    // An empty folder is nearly always a first start, and a newcomer should not have to wait a window. A Redis that lost
+    // its data is common, and other gateways may use the login.
+    when_empty: Word(WhenEmpty::names), Example "fresh";
+    /// The Redis or Valkey (version 6 or later) through which several gateways share the thresholds of their logins, a
+    /// secret like those of an account: redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE], rediss:// for TLS, or
+    /// unix:/PATH[?db=DATABASE]. Sentinel and cluster are not supported yet.
+    redis: Secret, Example "rediss://redis.example:6379/0";
+    /// The user, if the URL does not name one. Unless set, the server's default user.
+    redis_user: Text("a user's name"), Example "zoho-gateway";
+    /// The password, if the URL does not have one. Its file is read again for each connection.
+    redis_password: Secret, Example { file = "/run/secrets/redis-password" };
+    /// A PEM file with a trust root in addition to the public ones, for rediss://.
+    redis_ca_file: File(TRUST_ROOTS), Example "redis-ca.pem";
+    /// How the names of all keys and channels in Redis begin: 1 to 64 letters, digits and . _ - : are allowed. Gateways
+    /// with the same namespace share one ledger. Unless set, "zoho-gateway".
+    namespace: Text("1 to 64 letters, digits and . _ - :"), Example "zoho-gateway";
+    /// How long a gateway may send calls after it last reached Redis. Unless set, 5s.
+    // Shorter ones stop all calls whenever Redis is slow. Longer ones delay how soon all gateways know of a lock.
+    lease: Duration(SECOND..=MINUTE), Example "5s";
+    /// What happens when a replica of the server takes over. With "none" a server with replicas is refused. "fenced"
+    /// says that you make sure of this: a replica takes over only when it has all writes and the old master is stopped.
+    /// Unless set, "none".
+    failover: Word(Failover::names), Example "fenced";
 };
 
 const TOKEN: &[Key] = keys! {

@@ -6,7 +6,10 @@ use super::*;
 fn every_mistake_is_told_with_its_place() {
     check_reports(&[
         // Keys that do not exist, some of them not yet.
-        ("state.redis = \"x\"", "1:7: state.redis: unknown key (known here: dir, when_empty)"),
+        (
+            "state.replicas = 1",
+            "1:7: state.replicas: unknown key (known here: dir, failover, lease, namespace, redis, redis_ca_file, redis_password, redis_user, when_empty)",
+        ),
         (
             "[prox]",
             "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, audit, cache, callers, extra_routes, issuers, proxy, queue, routes, routing, state, token, upstream)",

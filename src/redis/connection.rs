@@ -1,0 +1,109 @@
+//! One stream, shared by all scripts that run at a time.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, aio::MultiplexedConnection,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    RunError, Script, Settings,
+    connect::{self, without_arguments},
+};
+
+/// An open connection; clones share it. The server answers in the order of the requests, and an answer that nobody
+/// waits for is dropped, so it never passes for the answer of a later request.
+#[derive(Clone)]
+pub(super) struct Connection {
+    requests: MultiplexedConnection,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Writes the requests and reads the answers. Ends when the server closes the connection.
+    driver: AbortOnDropHandle<()>,
+    is_retired: AtomicBool,
+}
+
+impl Connection {
+    /// Opens a stream.
+    pub(super) async fn open(settings: &Settings) -> Result<Self, RunError> {
+        let stream = connect::open(settings).await?;
+        // `connect` has prepared the stream, and `Redis::run` has a timeout of its own.
+        let nothing_to_prepare = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
+        let (requests, driver) = MultiplexedConnection::new_with_config(&nothing_to_prepare, stream, config)
+            .await
+            .map_err(|error| RunError::Unreachable(error.to_string()))?;
+        let driver = AbortOnDropHandle::new(tokio::spawn(driver));
+        Ok(Self { requests, shared: Arc::new(Shared { driver, is_retired: AtomicBool::new(false) }) })
+    }
+
+    /// Whether it is open as far as this side knows, and not retired.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.shared.driver.is_finished() && !self.shared.is_retired.load(Ordering::Relaxed)
+    }
+
+    /// Keeps later requests from using it: its server may have vanished. It closes when the last request has ended.
+    pub(super) fn retire(&self) {
+        self.shared.is_retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Runs a script by its name, or by its code if the server does not know the name; then it has not run yet.
+    pub(super) async fn run(&self, script: &Script, key: Option<&str>, arguments: &[&str]) -> Result<String, RunError> {
+        let command = |name: &str, text: &str| {
+            let mut command = redis::cmd(name);
+            command.arg(text).arg(usize::from(key.is_some())).arg(key).arg(arguments);
+            command
+        };
+        match self.query(&command("EVALSHA", &script.name)).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.query(&command("EVAL", &script.code)).await
+            }
+            outcome => outcome,
+        }
+        .map_err(|error| self.judge(&error))
+    }
+
+    async fn query(&self, command: &Cmd) -> Result<String, RedisError> {
+        command.query_async(&mut self.requests.clone()).await
+    }
+
+    /// Says what an error means, and retires the connection unless the server answered.
+    fn judge(&self, error: &RedisError) -> RunError {
+        match error.kind() {
+            ErrorKind::Server(kind) => {
+                // See `Redis::reconnect`.
+                if kind == ServerErrorKind::ReadOnly {
+                    self.retire();
+                }
+                RunError::Refused(words(error))
+            }
+            ErrorKind::Extension => RunError::Refused(words(error)),
+            ErrorKind::UnexpectedReturnType => RunError::Unknown(format!("expected a text: {error}")),
+            _ => {
+                self.retire();
+                RunError::Unknown(format!("the connection is lost: {error}"))
+            }
+        }
+    }
+}
+
+/// A server's error as the server wrote it.
+fn words(error: &RedisError) -> String {
+    let words = [error.code().unwrap_or_default(), error.detail().unwrap_or_default()].join(" ");
+    without_arguments(words.trim()).to_owned()
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection {{ usable: {} }}", self.is_usable())
+    }
+}
