@@ -14,8 +14,8 @@ use crate::{
     },
     config::{self, Config, Proxy, ScopeCheck, UnknownRoute, WhenEmpty},
     ledger::{
-        CallHistory, Journal, KeptToken, LimiterContext, Limiters, Limits, Observer, RecordedBackend, Recovered,
-        StartState,
+        CallHistory, FROZEN, Journal, KeptToken, LimiterContext, Limiters, Limits, Observer, RecordedBackend, Recovered,
+        SharedBackend, SharedTiming, StartState,
         store::{OpenError, Opened, Store},
     },
     listener::{self, BindError, ConnectionLimit, ListenAddress, Listener, Timeouts, Tls},
@@ -25,8 +25,9 @@ use crate::{
         route::{AmbiguousRoutes, Matcher, Router},
         token::{self, Grants, Source, TokenLedger},
     },
-    os::{clock, shutdown::Shutdown},
+    os::{clock, freeze_guard::FreezeGuard, shutdown::Shutdown},
     problem::respond,
+    redis::{ProbeError, Redis},
     telemetry::{self, KnownLabels, Metrics},
     upstream,
     zoho::account::{Account, AccountName},
@@ -47,6 +48,12 @@ pub enum StartError {
     /// The thread that writes the state store could not be started.
     #[error("cannot start the journal of the state store: {0}")]
     Journal(#[source] std::io::Error),
+    /// The server of the shared ledger cannot be used.
+    #[error("the server of state.redis {0}")]
+    Redis(String),
+    /// The timer that kills a frozen process could not be started.
+    #[error("cannot guard against a frozen process, which state.redis needs: {0}")]
+    FreezeGuard(#[source] std::io::Error),
     /// The audit file cannot be opened.
     #[error("cannot open the audit's file {}: {error}", .path.display())]
     Audit {
@@ -71,6 +78,8 @@ pub struct App {
     timeouts: Timeouts,
     max_connections: usize,
     drain: Duration,
+    /// With a shared ledger.
+    _guard: Option<FreezeGuard>,
 }
 
 impl App {
@@ -111,7 +120,8 @@ impl App {
             });
         }
         let observers = [Arc::clone(&metrics) as Arc<dyn Observer>].into();
-        let (limiters, journal, tokens) = ledger(&config.state, config.queue.limits, observers)?;
+        let guard = probed(&config.state).await?;
+        let (limiters, journal, tokens) = ledger(&config.state, config.queue.limits, config.upstream.timeout, observers)?;
         limiters.recall(&accounts, &config.catalogue);
         let source = |(name, account): (&AccountName, &Arc<Account>)| {
             let ledger = TokenLedger::new(&limiters, account, config.token);
@@ -142,7 +152,7 @@ impl App {
         // Always a TCP address, so the mode of Unix sockets does not apply.
         let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await?;
         let Proxy { drain, timeouts, max_connections, tls, .. } = config.proxy;
-        Ok(Self { proxy, admin, tls, deps, journal, timeouts, max_connections, drain })
+        Ok(Self { proxy, admin, tls, deps, journal, timeouts, max_connections, drain, _guard: guard })
     }
 
     /// The addresses of the proxy, with the ports that the system chose.
@@ -160,7 +170,7 @@ impl App {
     /// Serves until it is `asked` to stop, then drains: it rejects new work, and waits for work in flight until the
     /// configured time is over or it is asked again.
     pub async fn run(self, mut asked: impl AsyncFnMut()) {
-        let Self { proxy, admin, tls, deps, journal, timeouts, max_connections, drain } = self;
+        let Self { proxy, admin, tls, deps, journal, timeouts, max_connections, drain, _guard } = self;
         let shutdown = deps.shutdown.clone();
         let admin_service = Admin {
             metrics: Arc::clone(&deps.metrics),
@@ -221,14 +231,47 @@ impl App {
         shutdown.cut();
         while listeners.join_next().await.is_some() {}
         sources.values().for_each(|source| source.ended_on_purpose());
+        // Other gateways may use its slots as soon as they know that this one ends.
+        let _ = limiters.context().backend.close().await;
         // The last answers are written, or the next process would count their calls as unanswered.
         journal.close().await;
         tracing::info!("drained");
     }
 }
 
+/// Checks the server of a shared ledger, and guards against a freeze in which other gateways would take over the slots
+/// of this one. A server that cannot be reached yet is waited for later.
+async fn probed(state: &config::State) -> Result<Option<FreezeGuard>, StartError> {
+    let Some(shared) = &state.redis else { return Ok(None) };
+    match Redis::new(shared.settings.clone()).probe().await {
+        Ok(()) => {}
+        Err(ProbeError::Unreachable(reason)) => {
+            tracing::error!(reason, "the server of state.redis cannot be reached; calls wait until it can");
+        }
+        Err(ProbeError::Unusable(reason)) => return Err(StartError::Redis(reason)),
+    }
+    FreezeGuard::start(FROZEN, || true).map(Some).map_err(StartError::FreezeGuard)
+}
+
 /// The ledger as the last process left it, the journal of its store, and the tokens that the last process left.
 fn ledger(
+    state: &config::State,
+    limits: Limits,
+    longest: Duration,
+    observers: Arc<[Arc<dyn Observer>]>,
+) -> Result<(Limiters, Journal, BTreeMap<String, KeptToken>), StartError> {
+    let (limiters, journal, tokens) = recorded_ledger(state, limits, observers)?;
+    let Some(shared) = &state.redis else { return Ok((limiters, journal, tokens)) };
+    let timing = SharedTiming { lease: shared.lease, longest };
+    let fresh = state.when_empty == WhenEmpty::Fresh;
+    let name = uuid::Uuid::now_v7().simple().to_string();
+    let backend = SharedBackend::new(Redis::new(shared.settings.clone()), timing, fresh, name, journal.clone());
+    let context = LimiterContext { backend: Arc::new(backend), ..limiters.context().clone() };
+    Ok((Limiters::new(context), journal, tokens))
+}
+
+/// The ledger of a single gateway.
+fn recorded_ledger(
     state: &config::State,
     limits: Limits,
     observers: Arc<[Arc<dyn Observer>]>,

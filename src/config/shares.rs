@@ -25,6 +25,11 @@ impl AccountShare {
     /// dozens of them.
     pub(super) fn check(&self, config: &Config, findings: &Findings) {
         let Self { account, share, daily_calls, origin } = self;
+        let key = dotted(["accounts", account.as_str(), "share"]);
+        if config.state.redis.is_some() {
+            findings.wrong(origin, &key, "is for gateways without state.redis: with it, they share each limit as they need it");
+            return;
+        }
         let own = [("token.requests", Some(config.token.requests)), ("daily_calls", *daily_calls)];
         let routes = config.throttled_routes_of(account);
         let routes = routes.map(|route| (route.id.as_str(), route.threshold.map(|threshold| threshold.requests)));
@@ -34,7 +39,6 @@ impl AccountShare {
                 lost.entry(limit).or_default().push(name);
             }
         }
-        let key = dotted(["accounts", account.as_str(), "share"]);
         for (limit, names) in lost {
             let names = listed(&names);
             let message = format!("leaves nothing of a limit of {limit} ({names}); expected at least \"1/{limit}\"");

@@ -46,6 +46,7 @@ mod queue;
 mod queue_capacity;
 mod record;
 mod recorded;
+mod shared;
 #[cfg(test)]
 mod simulation;
 mod slot_request;
@@ -68,8 +69,11 @@ pub use self::{
     queue_capacity::{Limit, Limits, QueueCapacity},
     record::{KeptToken, Key, Row, StartState},
     recorded::{Journal, RecordedBackend, Recovered},
+    shared::{FROZEN, SharedBackend, SharedTiming},
     slot_request::{Arrival, SlotRequest},
-    slots::{AfterLoss, Allowance, Backend, DAY, Health, LimitSpec, Outlook, Recorded, Slots, Unrecorded},
+    slots::{
+        AfterLoss, Allowance, Backend, DAY, Health, LimitSpec, Outlook, Recorded, Slots, Unrecorded, WaitingCalls, Wish,
+    },
     step::{AttemptOf, LockHit, Observer, Step},
     window::{Denied, Grant, NO_ANSWER_GRACE, Quota, Window},
 };

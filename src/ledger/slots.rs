@@ -1,8 +1,16 @@
 //! The port between the upper part of the ledger (queue, fairness, forecast), which belongs to this process, and the
 //! lower part, which counts slots and records them.
 
-use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    future::{Future, ready},
+    pin::Pin,
+    sync::Weak,
+    time::Duration,
+};
 
+use serde::Serialize;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
@@ -42,7 +50,8 @@ pub enum AfterLoss {
 pub trait Backend: Debug + Send + Sync {
     /// The slots of calls that count against all these limits. `own` has the route's locks and its pace. A shared limit
     /// is one window for all routes that name it.
-    fn slots(&self, own: LimitSpec, wider: Vec<LimitSpec>) -> Box<dyn Slots>;
+    /// `calls` are those that wait for these slots.
+    fn slots(&self, own: LimitSpec, wider: Vec<LimitSpec>, calls: Weak<dyn WaitingCalls>) -> Box<dyn Slots>;
 
     /// The limits that an earlier process recorded and that are not in use yet.
     fn left(&self) -> Vec<Key>;
@@ -52,6 +61,35 @@ pub trait Backend: Debug + Send + Sync {
 
     /// Whether records can be written.
     fn health(&self) -> Health;
+
+    /// Tells other processes that this one ends. No call may be in flight any more.
+    fn close(&self) -> Recorded<'_> {
+        Box::pin(ready(Ok(())))
+    }
+}
+
+/// The calls that wait at one limiter, as other processes have to know them.
+pub trait WaitingCalls: Debug + Send + Sync {
+    /// By caller, who waits and who used slots in the last window.
+    fn waiting_calls(&self, now: Instant) -> BTreeMap<String, Wish>;
+
+    /// Wakes the first of them, because a slot may have come free.
+    fn wake(&self);
+}
+
+/// What one caller waits for and uses in one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Wish {
+    /// Its share relative to others.
+    pub weight: u32,
+    /// How many of its calls wait.
+    pub waiting: u32,
+    /// The urgency of the one that goes first, 0 to 7.
+    pub urgency: u8,
+    /// How long that one has waited, in milliseconds.
+    pub waited: u64,
+    /// How many slots it uses.
+    pub using: u32,
 }
 
 /// Counts the calls of one route against all of its limits.
@@ -82,6 +120,16 @@ pub trait Slots: Debug + Send + Sync {
 
     /// The end of a lock that came after this grant and during which it must not be used.
     fn held_back(&self, grant: Grant) -> Option<Instant>;
+
+    /// Whether other processes use slots of these limits too.
+    fn are_shared(&self) -> bool {
+        false
+    }
+
+    /// How long asking other processes for a slot takes at most: a call waits that long even if it does not want to.
+    fn asking_takes(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Whether it is certain that a record cannot be written now.
     fn is_failing(&self) -> bool;
@@ -134,11 +182,16 @@ pub struct Outlook {
     pub(super) locked_until: Option<Instant>,
     /// Whether the next slot depends on a call in flight, so that its moment is unknown.
     pub(super) unanswered: bool,
+    /// Whether no slot can be used because the state that processes share cannot be reached.
+    pub(super) unreachable: bool,
+    /// How many calls of other processes go before each one here, at most.
+    pub(super) others: usize,
 }
 
 impl Outlook {
     /// When a call with `ahead` others before it is served, and whether it waits for a shared limit.
     pub(super) fn at(&self, ahead: usize) -> (Instant, bool) {
+        let ahead = ahead + self.others.min(ahead + 1);
         let latest = |of_shared| {
             let forecasts = self.forecasts.iter().filter(|(_, shared)| *shared == of_shared);
             forecasts.map(|(forecast, _)| forecast.at(ahead)).max()

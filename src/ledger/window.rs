@@ -18,6 +18,8 @@ pub struct Window {
     threshold: Threshold,
     /// How many slots this process may use: the whole threshold, unless other processes use it too.
     slots: u32,
+    /// The number of its last restart; a grant of an earlier one has no slot any more.
+    generation: u32,
     /// How many calls hold a slot and have no answer yet.
     in_flight: u32,
     /// How many answers have arrived whose body may still report a lock.
@@ -45,6 +47,8 @@ struct Lock {
 pub struct Grant {
     /// The number of the probe, if this call is one.
     pub(super) probe: Option<u32>,
+    /// The generation of its window.
+    generation: u32,
 }
 
 /// Why no slot may be taken now.
@@ -86,6 +90,7 @@ impl Window {
         Self {
             threshold,
             slots: threshold.requests.get(),
+            generation: 0,
             in_flight: 0,
             unread: 0,
             occupancy,
@@ -128,6 +133,48 @@ impl Window {
     /// Sets how many slots this process may use. If more are in use, those stay in use until they come free.
     pub fn allow(&mut self, slots: u32) {
         self.slots = slots.min(self.threshold.requests.get());
+    }
+
+    /// Gives up all slots, also those in use: other processes count them. What is known about a lock stays, and steps of
+    /// grants of other generations have no effect any more.
+    pub fn restart(&mut self, generation: u32, now: Instant) {
+        let lock = self.lock.map(|lock| Lock { probe: None, ..lock });
+        let (probes, round_trip) = (self.probes, self.round_trip);
+        *self = Self { slots: 0, generation, probes, lock, round_trip, ..Self::new(self.threshold, now) };
+    }
+
+    /// Whether the slot of this grant was given up by [`restart`](Self::restart).
+    #[must_use]
+    pub fn has_given_up(&self, grant: Grant) -> bool {
+        grant.generation != self.generation
+    }
+
+    /// How many of the slots that this process may use are not in use.
+    pub fn idle(&mut self, now: Instant) -> u32 {
+        self.occupancy.expire(now);
+        self.slots.saturating_sub(self.in_use())
+    }
+
+    /// When slots in use come free, earliest first. Those of calls without an answer count as if the answer came now.
+    pub(super) fn ends(&mut self, now: Instant) -> impl Iterator<Item = (Instant, u32)> {
+        self.occupancy.expire(now);
+        let unanswered = (now + self.threshold.window + NO_ANSWER_GRACE, self.in_flight);
+        self.occupancy.iter().chain((self.in_flight > 0).then_some(unanswered))
+    }
+
+    /// When a lock ends or has ended, until a probe has shown that it is over.
+    pub(super) fn lock_end(&self) -> Option<Instant> {
+        self.lock.map(|lock| lock.until)
+    }
+
+    /// Whether the probe after a lock was sent and has no result yet.
+    pub(super) fn is_probing(&self) -> bool {
+        self.lock.is_some_and(|lock| lock.probe.is_some())
+    }
+
+    /// Makes the window at least this long, from the next answer on.
+    pub(super) fn widen(&mut self, window: Duration) {
+        self.threshold.window = self.threshold.window.max(window);
     }
 
     /// The state that has to be stored.
@@ -174,14 +221,18 @@ impl Window {
             pacer.take(now).map_err(Denied::Until)?;
         }
         self.in_flight += 1;
-        let Some(lock) = &mut self.lock else { return Ok(Grant { probe: None }) };
+        let generation = self.generation;
+        let Some(lock) = &mut self.lock else { return Ok(Grant { probe: None, generation }) };
         lock.probe = Some(self.probes);
         self.probes = self.probes.wrapping_add(1);
-        Ok(Grant { probe: lock.probe })
+        Ok(Grant { probe: lock.probe, generation })
     }
 
     /// Applies a step of the attempt that has this grant.
     pub fn apply(&mut self, grant: Grant, step: &Step, now: Instant) {
+        if self.has_given_up(grant) {
+            return;
+        }
         match *step {
             Step::Unused => self.unused(grant),
             Step::Answered { sent_at, .. } => self.answered(now, sent_at),
@@ -233,6 +284,12 @@ impl Window {
         let until = self.lock.map_or(now + length, |lock| lock.until.max(now + length));
         self.lock = Some(Lock { until, probe: None });
         Some(until)
+    }
+
+    /// Locks the window until this moment, or for longer if it is locked already. A probe follows.
+    pub fn lock_until(&mut self, until: Instant) {
+        let until = self.lock.map_or(until, |lock| lock.until.max(until));
+        self.lock = Some(Lock { until, probe: None });
     }
 
     /// Whether a lock that is reported now must come from another client: none was known, and fewer of our own calls

@@ -84,6 +84,7 @@ mod sandbox_mode;
 #[cfg(test)]
 mod scopes;
 #[cfg(test)]
+mod shared;
 mod shares;
 #[cfg(test)]
 mod streaming;

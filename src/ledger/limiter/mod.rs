@@ -7,7 +7,12 @@ mod attempt;
 mod queue_guard;
 mod state;
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -17,7 +22,7 @@ use super::{
     Allowance, Caller, Key, LimitSpec, LimiterContext, LockHit, Quota, SlotRequest, Slots, Step, Urgency,
     call_history::{Incident, rfc3339},
     queue_capacity::Limit,
-    slots::Unrecorded,
+    slots::{Unrecorded, WaitingCalls, Wish},
     sync::{Mutex, sleep_until},
     waiter_signal::WaiterSignal,
     window::Grant,
@@ -81,9 +86,11 @@ pub struct LimiterStatus {
 impl RouteLimiter {
     /// A limiter with an empty queue. Each call counts against `own` and against all of `wider`.
     pub(super) fn new(own: LimitSpec, wider: Vec<LimitSpec>, context: LimiterContext) -> Arc<Self> {
-        let key = Arc::new(own.key.clone());
-        let slots: Arc<dyn Slots> = context.backend.slots(own, wider).into();
-        Arc::new(Self { key, state: Mutex::new(LimiterState::new(Arc::clone(&slots))), slots, context })
+        Arc::new_cyclic(|limiter: &Weak<Self>| {
+            let (key, window) = (Arc::new(own.key.clone()), own.threshold.window);
+            let slots: Arc<dyn Slots> = context.backend.slots(own, wider, Weak::clone(limiter) as _).into();
+            Self { key, state: Mutex::new(LimiterState::new(Arc::clone(&slots), window)), slots, context }
+        })
     }
 
     /// Waits for a slot until the request's deadline.
@@ -92,7 +99,8 @@ impl RouteLimiter {
     ///
     /// # Errors
     /// [`Refused`], at once when no slot can come free in time, at the latest at the deadline.
-    pub async fn attempt(self: &Arc<Self>, request: SlotRequest) -> Result<Attempt, Refused> {
+    pub async fn attempt(self: &Arc<Self>, mut request: SlotRequest) -> Result<Attempt, Refused> {
+        request.deadline = request.deadline.max(clock::now() + self.slots.asking_takes());
         let attempt = self.take_slot(request).await?;
         // If the slot cannot be recorded, dropping the attempt gives it back.
         self.slots.recorded().await.map_err(|Unrecorded| Refused::Unrecorded)?;
@@ -185,6 +193,7 @@ impl RouteLimiter {
         if state.queue.is_empty()
             && let Ok(grant) = self.slots.take(now)
         {
+            state.used(&request.caller, now);
             return Ok(ControlFlow::Break(Attempt::with_slot(self, grant, request)));
         }
         state.admits(&request, now)?;
@@ -194,6 +203,18 @@ impl RouteLimiter {
         let ticket = state.join(&request, Arc::clone(&signal), now);
         let limiter = Arc::clone(self);
         Ok(ControlFlow::Continue(QueueGuard { limiter, ticket, signal, request, _admission: admission }))
+    }
+}
+
+impl WaitingCalls for RouteLimiter {
+    fn waiting_calls(&self, now: Instant) -> BTreeMap<String, Wish> {
+        self.state.lock().wishes(now)
+    }
+
+    fn wake(&self) {
+        let mut state = self.state.lock();
+        state.review(clock::now());
+        state.wake_head();
     }
 }
 

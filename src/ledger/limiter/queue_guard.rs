@@ -48,6 +48,7 @@ impl QueueGuard {
             match self.limiter.slots.take(now) {
                 Ok(grant) => {
                     state.queue.serve(self.ticket);
+                    state.used(&self.request.caller, now);
                     let request = self.request.clone();
                     return Ok(ControlFlow::Break(Attempt::with_slot(&self.limiter, grant, request)));
                 }

@@ -1,6 +1,10 @@
 //! What a limiter decides under its mutex: which calls may wait, which is next, and which can no longer be served.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -9,7 +13,7 @@ use super::{
         Arrival, Caller, SlotRequest, Urgency,
         queue::{Joined, Queue, Ticket},
         queue_capacity::Limit,
-        slots::{Allowance, Outlook, Slots},
+        slots::{Allowance, Outlook, Slots, Wish},
         waiter_signal::WaiterSignal,
     },
     Refused,
@@ -17,6 +21,9 @@ use super::{
 
 /// Added to a `Retry-After` that depends on a call without an answer.
 const UNANSWERED_DELAY: Duration = Duration::from_secs(1);
+
+/// How many calls of one caller other processes hear of: no record grants more at a time.
+const MAX_WISHES: usize = 256;
 
 /// The least time between two reviews of the queue, per waiter. A review takes about a tenth of this, so reviews cost
 /// a few percent of one core.
@@ -32,6 +39,10 @@ pub(super) struct LimiterState {
     /// When the gateway stops, once that is known.
     pub(super) closes: Option<Instant>,
     review: Review,
+    /// The length of the route's window.
+    window: Duration,
+    /// Who was served in the last window, if other processes have to know it.
+    served: VecDeque<(Instant, Caller)>,
 }
 
 #[derive(Debug)]
@@ -58,6 +69,9 @@ fn admits(outlook: &Outlook, closes: Option<Instant>, ahead: usize, deadline: In
 
 /// The refusal of a call that has `ahead` others before it and cannot wait for its turn.
 pub(super) fn refused(outlook: &Outlook, ahead: usize) -> Refused {
+    if outlook.unreachable {
+        return Refused::Unrecorded;
+    }
     let (expected, daily) = outlook.at(ahead);
     if let (Some(until), false) = (outlook.locked_until, daily) {
         return Refused::Locked { retry_after: until.saturating_duration_since(outlook.now) };
@@ -67,7 +81,7 @@ pub(super) fn refused(outlook: &Outlook, ahead: usize) -> Refused {
 }
 
 impl LimiterState {
-    pub(super) fn new(slots: Arc<dyn Slots>) -> Self {
+    pub(super) fn new(slots: Arc<dyn Slots>, window: Duration) -> Self {
         Self {
             slots,
             queue: Queue::new(),
@@ -75,7 +89,41 @@ impl LimiterState {
             external_locks: 0,
             closes: None,
             review: Review::default(),
+            window,
+            served: VecDeque::new(),
         }
+    }
+
+    /// A call of this caller got a slot.
+    pub(super) fn used(&mut self, caller: &Caller, now: Instant) {
+        if self.slots.are_shared() {
+            self.served.push_back((now, caller.clone()));
+        }
+    }
+
+    /// By caller, who waits and who used slots in the last window.
+    pub(super) fn wishes(&mut self, now: Instant) -> BTreeMap<String, Wish> {
+        while self.served.front().is_some_and(|(at, _)| *at + self.window <= now) {
+            self.served.pop_front();
+        }
+        let mut wishes: BTreeMap<String, Wish> = BTreeMap::new();
+        let wish = |caller: &Caller| Wish { weight: caller.weight().get(), waiting: 0, urgency: 7, waited: 0, using: 0 };
+        for flow in self.queue.by_caller(now) {
+            let waiting = flow.waiting.min(MAX_WISHES) as u32;
+            let waited = u64::try_from(flow.waited.as_millis()).unwrap_or(u64::MAX);
+            let found = Wish { waiting, urgency: flow.urgency.get(), waited, ..wish(&flow.caller) };
+            wishes.insert(flow.caller.name().to_owned(), found);
+        }
+        for (_, caller) in &self.served {
+            wishes.entry(caller.name().to_owned()).or_insert_with(|| wish(caller)).using += 1;
+        }
+        let requeued = self.queue.requeued();
+        if requeued > 0 {
+            // They had a slot before, so no caller uses more because of them. No caller has an empty name.
+            let first = Wish { weight: 1, waiting: requeued.min(MAX_WISHES) as u32, urgency: 0, waited: 0, using: 0 };
+            wishes.insert(String::new(), first);
+        }
+        wishes
     }
 
     /// Whether a new request can be served in time.

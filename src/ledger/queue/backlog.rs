@@ -9,7 +9,7 @@ use std::{cmp::Reverse, collections::BinaryHeap, iter};
 use tokio::time::Instant;
 
 use super::{
-    Joined, Lane, Ticket, Urgency,
+    Joined, Lane, Ticket, Urgency, WaitingFlow,
     enqueued_at::EnqueuedAt,
     flow::Flow,
     level::Level,
@@ -57,6 +57,11 @@ impl<W> Backlog<W> {
 
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    pub(super) fn summaries(&self, now: Instant) -> Vec<WaitingFlow> {
+        let now = self.arrival(now);
+        self.flows.iter().filter_map(|flow| flow.summary(now)).collect()
     }
 
     pub(super) fn position_at_front(&self) -> usize {

@@ -25,6 +25,11 @@ impl EnqueuedAt {
         Self(nanoseconds(now.saturating_duration_since(epoch)))
     }
 
+    /// How long it has waited, if it is `now` this time since the queue was last empty.
+    pub(super) fn waited(self, now: Self) -> Duration {
+        Duration::from_nanos(now.0.saturating_sub(self.0))
+    }
+
     /// The key does not change with time, so a sorted list stays sorted.
     pub(super) fn due(self, urgency: Urgency) -> Due {
         let handicap = nanoseconds(AGEING * u32::from(urgency.get()));

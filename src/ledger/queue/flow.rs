@@ -5,7 +5,7 @@
 //! for each urgency is enough, and the head is the least of eight.
 
 use super::{
-    Lane, Ticket, Urgency,
+    Lane, Ticket, Urgency, WaitingFlow,
     enqueued_at::{Due, EnqueuedAt},
     level::Level,
     turns::{Tag, Turns},
@@ -81,11 +81,22 @@ impl<W> Flow<W> {
     }
 
     pub(super) fn head(&self) -> Option<Ticket> {
+        self.next().map(|(number, urgency, _)| self.ticket(number, urgency))
+    }
+
+    /// Who waits here.
+    pub(super) fn summary(&self, now: EnqueuedAt) -> Option<WaitingFlow> {
+        let (_, urgency, arrival) = self.next()?;
+        Some(WaitingFlow { caller: self.caller.clone(), waiting: self.len, urgency, waited: arrival.waited(now) })
+    }
+
+    /// The number, urgency and arrival of the waiter that goes first.
+    fn next(&self) -> Option<(u64, Urgency, EnqueuedAt)> {
         let heads = self.levels().filter_map(|(urgency, level)| {
             let (number, arrival) = level.head()?;
-            Some((arrival.due(urgency), self.ticket(number, urgency)))
+            Some((number, urgency, arrival))
         });
-        heads.min_by_key(|(due, _)| *due).map(|(_, ticket)| ticket)
+        heads.min_by_key(|(_, urgency, arrival)| arrival.due(*urgency))
     }
 
     pub(super) fn in_order(&self) -> impl Iterator<Item = (Ticket, &W)> {

@@ -22,6 +22,8 @@ mod ticket;
 mod turns;
 mod urgency;
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 pub use self::urgency::Urgency;
@@ -39,6 +41,17 @@ pub(super) struct Queue<W> {
     backlog: Option<Box<Backlog<W>>>,
     /// How many have ever joined, so that each has its own number.
     joined: u64,
+}
+
+/// The waiters of one caller.
+#[derive(Debug, Clone)]
+pub(super) struct WaitingFlow {
+    pub(super) caller: Caller,
+    pub(super) waiting: usize,
+    /// The urgency of the one that goes first.
+    pub(super) urgency: Urgency,
+    /// How long that one has waited.
+    pub(super) waited: Duration,
 }
 
 /// The result of a join.
@@ -100,6 +113,16 @@ impl<W> Queue<W> {
     pub(super) fn ahead_of(&self, ticket: Ticket) -> usize {
         let ahead = self.backlog.as_ref().and_then(|backlog| backlog.ahead_of(ticket));
         ahead.unwrap_or_else(|| self.len())
+    }
+
+    /// The waiters by caller, without those that were requeued.
+    pub(super) fn by_caller(&self, now: Instant) -> Vec<WaitingFlow> {
+        self.backlog.as_ref().map_or_else(Vec::new, |backlog| backlog.summaries(now))
+    }
+
+    /// How many were requeued; they go first.
+    pub(super) fn requeued(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.position_at_front())
     }
 
     /// The next waiter to be served.

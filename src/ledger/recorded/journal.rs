@@ -168,7 +168,7 @@ impl Journal {
     }
 
     /// Keeps a report for a post-mortem.
-    pub(super) fn keep_incident(&self, report: String) {
+    pub(in crate::ledger) fn keep_incident(&self, report: String) {
         if let Some(inner) = &self.0 {
             inner.work.lock().batch.incidents.push(report);
             inner.woken.notify_one();

@@ -6,7 +6,11 @@ mod journal;
 mod recorded_window;
 mod recovered;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
@@ -15,7 +19,7 @@ use self::recorded_window::{RecordedWindow, WindowState};
 pub use self::{journal::Journal, recovered::Recovered};
 use super::{
     Backend, Health, Key, LimitSpec, LockHit, Slots, Step,
-    slots::{Allowance, Outlook, Recorded},
+    slots::{Allowance, Outlook, Recorded, WaitingCalls},
     window::{Denied, Grant},
 };
 use crate::os::clock;
@@ -60,7 +64,7 @@ impl RecordedBackend {
 }
 
 impl Backend for RecordedBackend {
-    fn slots(&self, own: LimitSpec, wider: Vec<LimitSpec>) -> Box<dyn Slots> {
+    fn slots(&self, own: LimitSpec, wider: Vec<LimitSpec>, _calls: Weak<dyn WaitingCalls>) -> Box<dyn Slots> {
         let window = |limit: &LimitSpec| {
             if limit.shared {
                 let mut shared = self.shared.lock();
@@ -198,7 +202,7 @@ impl Slots for RecordedSlots {
         let mut state = self.own.lock();
         wider.insert(0, (state.window.forecast(now), false));
         let (locked_until, unanswered) = (state.window.locked_until(now), state.window.is_unanswered());
-        Outlook { now, forecasts: wider, locked_until, unanswered }
+        Outlook { now, forecasts: wider, locked_until, unanswered, unreachable: false, others: 0 }
     }
 }
 

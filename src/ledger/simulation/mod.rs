@@ -11,7 +11,7 @@ mod flaw;
 mod gateway;
 mod known;
 mod plan;
-mod random;
+pub(super) mod random;
 mod world;
 mod zoho;
 

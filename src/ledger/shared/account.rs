@@ -1,0 +1,122 @@
+//! One account's part of the shared ledger in this process: the member, and the routes whose calls wait for its slots.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    member::Member,
+    message::{Demand, Reply, Request},
+    timing::{Now, Timing},
+};
+use crate::{
+    ledger::{Wish, slots::WaitingCalls},
+    os::clock,
+};
+
+/// An account, shared by its routes and the task that speaks with the server.
+#[derive(Debug)]
+pub(super) struct SharedAccount {
+    pub(super) state: Mutex<AccountState>,
+    /// There may be news for the server.
+    pub(super) news: Notify,
+}
+
+#[derive(Debug)]
+pub(super) struct AccountState {
+    pub(super) member: Member,
+    /// By route.
+    routes: BTreeMap<String, Route>,
+    /// Why the server cannot be used, since the lease has ended.
+    pub(super) failure: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Route {
+    limits: Arc<[String]>,
+    calls: Weak<dyn WaitingCalls>,
+    locks: Arc<Notify>,
+}
+
+/// The present moment on both clocks.
+pub(super) fn now() -> Now {
+    Now { monotonic: clock::now(), boot: clock::boot() }
+}
+
+impl SharedAccount {
+    pub(super) fn new(name: String, timing: Timing, fresh: bool) -> Arc<Self> {
+        let member = Member::new(name, timing, fresh);
+        let state = AccountState { member, routes: BTreeMap::new(), failure: None };
+        Arc::new(Self { state: Mutex::new(state), news: Notify::new() })
+    }
+
+    pub(super) fn add_route(&self, limits: Arc<[String]>, calls: Weak<dyn WaitingCalls>, locks: Arc<Notify>) {
+        if let Some(route) = limits.first().cloned() {
+            self.state.lock().routes.insert(route, Route { limits, calls, locks });
+        }
+    }
+
+    /// Who waits for what. The limiters lock their own state for this, so the account must not be locked.
+    pub(super) fn demand(&self) -> BTreeMap<String, Demand> {
+        let now = clock::now();
+        let routes = self.state.lock().routes.clone();
+        let demand = |(route, Route { limits, calls, .. }): (String, Route)| {
+            let callers = calls.upgrade()?.waiting_calls(now);
+            let demand = Demand { limits: limits.to_vec(), callers };
+            demand.callers.values().any(|wish: &Wish| wish.waiting > 0 || wish.using > 0).then_some((route, demand))
+        };
+        routes.into_iter().filter_map(demand).collect()
+    }
+
+    /// When the next request is due.
+    pub(super) fn due(&self, demand: &BTreeMap<String, Demand>) -> Option<Instant> {
+        self.state.lock().member.due(demand, clock::now())
+    }
+
+    pub(super) fn request(&self, demand: BTreeMap<String, Demand>, candidate: String) -> Request {
+        self.state.lock().member.request(demand, candidate, now())
+    }
+
+    /// Applies an answer, and wakes the calls that it may serve or hold back.
+    pub(super) fn receive(&self, reply: Reply) {
+        let outcome = self.state.lock().member.receive(reply, now());
+        match outcome {
+            Ok(()) => self.succeeded(),
+            Err(unusable) => self.failed(&unusable.to_string()),
+        }
+        self.wake();
+    }
+
+    /// The last request has no answer.
+    pub(super) fn failed(&self, reason: &str) {
+        let mut state = self.state.lock();
+        state.member.fail();
+        if state.failure.is_none() && !state.member.in_touch(now()) {
+            tracing::error!(reason, "the shared ledger cannot be used; calls wait");
+            state.failure = Some(reason.to_owned());
+        }
+    }
+
+    fn succeeded(&self) {
+        let mut state = self.state.lock();
+        if state.failure.is_some() && state.member.in_touch(now()) {
+            state.failure = None;
+            tracing::info!("the shared ledger can be used again");
+        }
+    }
+
+    /// Wakes the call at the head of each queue, and those that wait for a connection.
+    pub(super) fn wake(&self) {
+        let routes: Vec<_> = self.state.lock().routes.values().cloned().collect();
+        for Route { calls, locks, .. } in routes {
+            locks.notify_waiters();
+            if let Some(calls) = calls.upgrade() {
+                calls.wake();
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What a member holds of one limit, and what it knows of a route's lock.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use tokio::time::Instant;
+
+use super::message::{Granted, Held, millis_up};
+use crate::{
+    ledger::{Quota, forecast::Forecast, window::Window},
+    zoho::catalogue::Threshold,
+};
+
+/// How many moments at which slots come free are reported; the others come later.
+const MOMENTS: usize = 32;
+
+/// A limit as the configuration has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LimitSettings {
+    pub(super) threshold: Threshold,
+    /// How many slots are free at once after a loss.
+    pub(super) spare: u32,
+    /// Whether one call goes alone after a loss.
+    pub(super) alone: bool,
+}
+
+/// The slots of one limit that this member holds.
+#[derive(Debug)]
+pub(super) struct Limit {
+    settings: LimitSettings,
+    /// Counts the slots in use. It may use as many as are held.
+    pub(super) window: Window,
+    pub(super) held: u32,
+    /// Held too, but they must be opened by a request before they are used.
+    pub(super) sealed: u32,
+    /// Other members wait for slots.
+    pub(super) wanted: bool,
+    /// The others know that this member waits.
+    pub(super) asked: bool,
+    /// How many slots nobody may use, because unknown members may.
+    pub(super) shut: u32,
+    /// How many calls wait on other members.
+    pub(super) waiting: u32,
+    /// When slots in use on other members come free.
+    pub(super) ends: Vec<(Instant, u32)>,
+    /// The smallest number of slots that any member says.
+    pub(super) requests: u32,
+}
+
+/// A lock of a route.
+#[derive(Debug, Clone)]
+pub(super) struct RouteLock {
+    pub(super) name: String,
+    /// Whether this member may send the call that goes alone after the lock.
+    pub(super) probe: bool,
+    /// Whether it has asked for that.
+    pub(super) asked: bool,
+}
+
+impl Limit {
+    pub(super) fn new(settings: LimitSettings, generation: u32, now: Instant) -> Self {
+        let mut window = Window::new(settings.threshold, now);
+        window.restart(generation, now);
+        Self {
+            settings,
+            window,
+            held: 0,
+            sealed: 0,
+            wanted: false,
+            asked: false,
+            shut: 0,
+            waiting: 0,
+            ends: Vec::new(),
+            requests: settings.threshold.requests.get(),
+        }
+    }
+
+    /// How many held slots are not in use.
+    pub(super) fn idle(&mut self, now: Instant) -> u32 {
+        self.window.idle(now)
+    }
+
+    /// Other members count all slots of this one as free.
+    pub(super) fn give_up(&mut self, generation: u32, now: Instant) {
+        self.window.restart(generation, now);
+        (self.held, self.sealed, self.wanted, self.asked) = (0, 0, false, false);
+        self.ends.clear();
+    }
+
+    /// Gives up the slots that are not in use, because other members wait. They are given up here first.
+    fn give_idle(&mut self, now: Instant) {
+        self.held -= self.idle(now);
+        self.sealed = 0;
+        self.window.allow(self.held);
+    }
+
+    /// What the next request says.
+    pub(super) fn report(&mut self, now: Instant, leaves: bool) -> Held {
+        if self.wanted || leaves {
+            self.give_idle(now);
+        }
+        let ends = self.window.ends(now).map(|(at, slots)| (millis_up(at.saturating_duration_since(now)), slots));
+        let (ends, rest) = if leaves { (Vec::new(), ends.map(|(rest, _)| rest).max()) } else { (ends.take(MOMENTS).collect(), None) };
+        Held {
+            requests: self.settings.threshold.requests.get(),
+            window: millis_up(self.settings.threshold.window),
+            held: self.held,
+            sealed: self.sealed,
+            idle: self.idle(now),
+            spare: self.settings.spare,
+            alone: self.settings.alone,
+            rest: rest.unwrap_or_default(),
+            ends,
+        }
+    }
+
+    /// What is left for this member.
+    pub(super) fn quota(&mut self, now: Instant) -> Quota {
+        let requests = NonZeroU32::new(self.requests).unwrap_or(NonZeroU32::MIN);
+        Quota { requests, ..self.window.quota(now) }
+    }
+
+    /// How much later than a member is gone its slots may still be in use, in milliseconds.
+    pub(super) fn settles_after(&self) -> u64 {
+        let window = self.settings.threshold.window;
+        millis_up(window + window / 100)
+    }
+
+    /// When calls could be served, if slots that no other member is known to use can be had at once.
+    pub(super) fn forecast(&mut self, shut_until: Instant, now: Instant) -> Forecast {
+        let forecast = self.window.forecast(now);
+        let own = self.window.ends(now).collect::<Vec<_>>();
+        let shut = (self.shut > 0).then_some((shut_until, self.shut));
+        let mut ends: Vec<_> = own.into_iter().chain(self.ends.iter().copied()).chain(shut).collect();
+        ends.sort_unstable();
+        let in_use: u32 = ends.iter().map(|(_, slots)| slots).sum();
+        let surplus = in_use.saturating_sub(self.requests);
+        let mut passed = 0u32;
+        let moments = ends.into_iter().map(|(at, slots)| {
+            passed = passed.saturating_add(slots);
+            (passed.saturating_sub(surplus), at)
+        });
+        Forecast {
+            requests: self.requests.max(1),
+            free: self.requests.saturating_sub(in_use),
+            moments: moments.filter(|(count, _)| *count > 0).collect(),
+            ..forecast
+        }
+    }
+
+    /// Applies what the record grants.
+    pub(super) fn granted(&mut self, granted: &Granted, now: Instant) {
+        (self.held, self.sealed, self.shut) = (granted.held, granted.sealed, granted.shut);
+        (self.waiting, self.requests) = (granted.waiting, granted.requests);
+        self.window.allow(self.held);
+        self.window.widen(Duration::from_millis(granted.window));
+        self.ends = granted.ends.iter().map(|&(rest, slots)| (now + Duration::from_millis(rest), slots)).collect();
+        self.ends.sort_unstable();
+        self.asked &= self.idle(now) == 0;
+    }
+}

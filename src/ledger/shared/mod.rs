@@ -1,0 +1,18 @@
+//! The lower part of the ledger for several processes: each slot is held by exactly one of them, or free in a record on
+//! Redis or Valkey that all share.
+//!
+//! [`member`] decides what this process may use and asks for; `exchange.lua` is the one script that changes a record;
+//! [`link`] carries requests and answers; [`backend`] is the adapter of the port. docs/shared-ledger.md has the design
+//! and why it is right.
+
+mod account;
+mod backend;
+mod limit;
+mod link;
+mod member;
+mod message;
+#[cfg(test)]
+mod simulation;
+mod timing;
+
+pub use self::backend::{FROZEN, SharedBackend, SharedTiming};

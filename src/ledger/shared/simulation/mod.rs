@@ -1,0 +1,65 @@
+//! Tests the shared ledger against a network, a server and machines that do what the design says they may do.
+//!
+//! Each run has one seed: members run the real code, the server runs the real script, Zoho counts by itself. Each rule
+//! of the design is broken once, in the script by another line, in the member by a [`Flaw`], and a run must notice.
+//!
+//! `SCENE="…" SEED=… cargo test --lib shared::simulation` runs one seed and prints its history if it breaks the promise.
+
+mod flaw;
+mod scene;
+mod server;
+mod world;
+mod zoho;
+
+use std::time::Duration;
+
+pub(super) use self::flaw::Flaw;
+use self::{
+    scene::{Plan, SCENES, Scene},
+    server::Server,
+    world::{Tally, World},
+};
+use crate::ledger::simulation::random;
+
+const SCRIPT: &str = include_str!("../exchange.lua");
+
+/// How many calls one seed makes.
+const CALLS: u64 = 600;
+
+/// How many of the last events before a breach are printed.
+const REPORTED: usize = 120;
+
+fn run(scene: Scene, seed: u64, flaw: Option<Flaw>, script: &str) -> Result<Tally, String> {
+    let plan = Plan::random(scene, seed, CALLS);
+    let mut world = World::new(plan.clone(), flaw, Server::new(script));
+    let Err(breach) = world.run() else { return Ok(world.tally) };
+    let mut again = World::new(plan.clone(), flaw, Server::new(script)).recording();
+    assert!(again.run().is_err(), "the same seed gives the same run");
+    let history = again.history();
+    let last = history[history.len().saturating_sub(REPORTED)..].join("\n");
+    Err(format!("SCENE={:?} SEED={seed}: {breach}\n{plan:?}\n{last}", scene.name))
+}
+
+#[test]
+fn no_scene_breaks_the_promise() {
+    let total: u64 = std::env::var("CALLS").ok().and_then(|calls| calls.parse().ok()).unwrap_or(20_000);
+    let only = std::env::var("SCENE").ok();
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    for scene in SCENES.iter().filter(|scene| only.as_deref().is_none_or(|only| scene.name == only)) {
+        let mut sum = Tally::default();
+        let mut seeds = 0;
+        for seed in seed.map_or(0..u64::MAX, |seed| seed..seed + 1) {
+            let tally = run(*scene, seed, None, SCRIPT).unwrap_or_else(|report| panic!("{report}"));
+            sum.sent += tally.sent;
+            sum.executed += tally.executed;
+            sum.locks += tally.locks;
+            sum.kills += tally.kills;
+            sum.lost_data += tally.lost_data;
+            seeds += 1;
+            if sum.sent >= total {
+                break;
+            }
+        }
+        println!("{:40} {seeds} seeds {sum:?}", scene.name);
+    }
+}
