@@ -353,8 +353,8 @@ async fn replicas_are_refused_unless_their_failover_is_fenced() {
 #[tokio::test]
 async fn a_node_of_a_cluster_is_refused() {
     let server = RedisServer::start(&["--cluster-enabled", "yes"]);
-    unusable(&Redis::new(server.settings()), "a cluster, which is not supported yet").await;
-    unusable(&Redis::new(Settings { database: 1, ..server.settings() }), "a cluster, which is not supported yet").await;
+    unusable(&Redis::new(server.settings()), "a cluster is not supported yet").await;
+    unusable(&Redis::new(Settings { database: 1, ..server.settings() }), "a cluster is not supported yet").await;
 }
 
 #[tokio::test]
