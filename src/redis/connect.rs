@@ -15,6 +15,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UnixStream},
+    time::timeout,
 };
 use tokio_rustls::TlsConnector;
 
@@ -26,6 +27,9 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 /// How long the kernel waits for an acknowledgement before it closes the connection. A frozen process does not matter,
 /// because its kernel acknowledges.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+
+/// How long a TLS handshake may take. Less than the probe's timeout, which says nothing about TLS.
+const HANDSHAKE: Duration = Duration::from_secs(3);
 
 /// The longest answer to AUTH and SELECT; those of Redis have less than 200 bytes.
 const LONGEST_ANSWER: usize = 4096;
@@ -57,7 +61,11 @@ async fn stream(settings: &Settings) -> io::Result<Stream> {
         Server::Tls { host, port } => {
             let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
             let tls = TlsConnector::from(Arc::clone(&settings.tls));
-            Ok(Box::new(tls.connect(name, tcp(host, *port).await?).await?))
+            // A server without TLS waits for more.
+            match timeout(HANDSHAKE, tls.connect(name, tcp(host, *port).await?)).await {
+                Ok(stream) => Ok(Box::new(stream?)),
+                Err(_) => Err(io::Error::other("the TLS handshake takes too long; does the server speak TLS?")),
+            }
         }
         Server::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
     }

@@ -10,11 +10,38 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The shared ledger reads INFO in its script, so the probe does too.
 const SCRIPT: &str = "return redis.call('INFO')";
 
-/// The first version whose scripts replicate what they wrote, and not themselves.
+/// Older versions get no security fixes, and the shared ledger is not tested with them.
 const OLDEST_MAJOR: u32 = 6;
 
 /// Errors that pass by themselves: the server starts, or another script runs.
 const PASSING: [&str; 3] = ["LOADING", "BUSY", "MASTERDOWN"];
+
+const NO_DATABASE: &str = "DB index is out of range";
+
+/// Signs in errors, and what to change.
+const ADVICE: &[(&[&str], &str)] = &[
+    (&["WRONGPASS", "invalid password"], "correct state.redis_user and state.redis_password"),
+    (&["NOAUTH"], "the server expects a password: set state.redis_password"),
+    (
+        &["without any password", "no password is set"],
+        "the server has no password: remove state.redis_password, or set one in the server",
+    ),
+    (
+        &["NOPERM", "can't run this command"],
+        "the user may do too little: allow it +@all on the keys and channels of state.namespace",
+    ),
+    (&["MOVED", "CLUSTERDOWN", "not allowed in cluster mode"], CLUSTER),
+    (&["not allowed from script"], NO_INFO),
+    (&["unknown command"], "the server has no scripts; is it a Sentinel or a proxy?"),
+];
+
+const CLUSTER: &str = "a cluster is not supported yet; use a server with cluster-enabled no";
+
+const NO_INFO: &str = "scripts may not use INFO here, as in Redis Enterprise, Redis Cloud and Azure Managed Redis: use \
+                       Redis or Valkey itself";
+
+const ACTIVE_ACTIVE: &str = "is one of several masters (active-active), whose writes may contradict each other: use a \
+                             server with one master";
 
 /// Why a server cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,83 +66,90 @@ pub(super) async fn probe(redis: &Redis) -> Result<(), ProbeError> {
     }
 }
 
-/// What an error of the server means, and what to change.
+/// What to change after an error of the server.
 fn advice(error: &str, database: u32) -> String {
-    let says = |words: &str| error.to_lowercase().contains(words);
-    let begins = |code: &str| error.starts_with(code);
-    let advice = match () {
-        () if begins("WRONGPASS") || says("invalid password") => "correct state.redis_user and state.redis_password",
-        () if begins("NOAUTH") => "the server expects a password: set state.redis_password",
-        () if says("without any password") || says("no password is set") => {
-            "the server has no password: remove state.redis_password, or set one in the server"
-        }
-        () if begins("NOPERM") || says("can't run this command") => {
-            "the user may do too little: allow it +@all on the keys and channels of state.namespace"
-        }
-        () if begins("MOVED") || begins("CLUSTERDOWN") || says("not allowed in cluster mode") => CLUSTER,
-        () if says("db index is out of range") => {
-            return format!("has no database {database}: choose another one in state.redis, such as 0");
-        }
-        () if says("not allowed from script") => NO_INFO,
-        () if says("unknown command") => "the server has no scripts; is it a Sentinel or a proxy?",
-        () => "the server cannot be used; state.redis needs Redis or Valkey",
-    };
+    if error.contains(NO_DATABASE) {
+        return format!("has no database {database}: choose another one in state.redis, such as 0");
+    }
+    let known = ADVICE.iter().find(|(signs, _)| signs.iter().any(|sign| error.contains(sign)));
+    let advice = known.map_or("the server cannot be used; state.redis needs Redis or Valkey", |(_, advice)| advice);
     format!("answers \"{error}\": {advice}")
 }
 
-const CLUSTER: &str = "this is a node of a cluster, which is not supported yet: use a server with cluster-enabled no";
-
-const NO_INFO: &str = "scripts may not use INFO here, as in Redis Enterprise, Redis Cloud and Azure Managed Redis: use \
-                       Redis or Valkey itself";
-
 /// What makes a server unfit, and what to change.
 fn judge(info: &str, failover: Failover) -> Result<(), String> {
-    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
-    let is = |name: &str, value: &str| field(name) == Some(value);
-    let version = field("valkey_version").or(field("redis_version")).unwrap_or("unknown");
+    let info = Info(info);
+    check_version(&info)?;
+    if ["run_id", "master_replid"].iter().any(|name| info.field(name).is_empty()) {
+        return Err(format!("does not state run_id and master_replid in INFO: {NO_INFO}"));
+    }
+    if info.field("cluster_enabled") == "1" {
+        return Err(format!("has cluster-enabled yes: {CLUSTER}"));
+    }
+    check_role(&info)?;
+    check_eviction(&info)?;
+    check_replicas(&info, failover)
+}
+
+/// The text of INFO.
+struct Info<'a>(&'a str);
+
+impl<'a> Info<'a> {
+    /// A field's value; empty if it is missing.
+    fn field(&self, name: &str) -> &'a str {
+        let mut lines = self.0.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim()
+    }
+}
+
+fn check_version(info: &Info<'_>) -> Result<(), String> {
+    // Valkey states a version of Redis too, which never changes.
+    let mut versions = [info.field("valkey_version"), info.field("redis_version"), "unknown"].into_iter();
+    let version = versions.find(|version| !version.is_empty()).unwrap_or_default();
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < OLDEST_MAJOR) {
         return Err(format!("has version {version}: use Redis {OLDEST_MAJOR}.0 or later, or Valkey"));
     }
-    if ["run_id", "master_replid"].iter().any(|name| field(name).is_none_or(str::is_empty)) {
-        return Err(format!("does not state run_id and master_replid in INFO: {NO_INFO}"));
-    }
-    if is("cluster_enabled", "1") {
-        return Err(CLUSTER.to_owned());
-    }
-    let role = field("role").unwrap_or("unknown");
-    match (role, field("master_host"), field("master_port")) {
-        ("master", ..) => {}
-        ("slave", Some(host), Some(port)) => {
-            let writable = if is("slave_read_only", "0") { ", even though it takes writes" } else { "" };
-            return Err(format!("is a replica{writable}: set state.redis to its master, {host}:{port}"));
-        }
-        ("active-replica", ..) => return Err(ACTIVE_ACTIVE.to_owned()),
-        _ => return Err(format!("has the role {role}: set state.redis to a master")),
-    }
-    if info.lines().any(|line| line.starts_with("crdt_")) {
-        return Err(ACTIVE_ACTIVE.to_owned());
-    }
-    let policy = field("maxmemory_policy").unwrap_or_default();
-    if policy.starts_with("allkeys-") && !is("maxmemory", "0") {
-        return Err(format!(
-            "may evict the ledger's keys (maxmemory-policy {policy}): set maxmemory-policy to noeviction or to one of \
-             volatile-*"
-        ));
-    }
-    let replicas = field("connected_slaves").unwrap_or("0");
-    if failover == Failover::None && replicas != "0" {
-        return Err(format!(
-            "has replicas ({replicas}): one that takes over may lack the last writes, so calls would exceed the \
-             threshold. Use a server without replicas. If a replica takes over only when it has all writes and the old \
-             master is stopped, set state.failover to \"fenced\""
-        ));
-    }
     Ok(())
 }
 
-const ACTIVE_ACTIVE: &str = "is one of several masters (active-active), whose writes may contradict each other: use a \
-                             server with one master";
+fn check_role(info: &Info<'_>) -> Result<(), String> {
+    let is_active_active = info.0.lines().any(|line| line.starts_with("crdt_"));
+    match info.field("role") {
+        "active-replica" => Err(ACTIVE_ACTIVE.to_owned()),
+        "master" if is_active_active => Err(ACTIVE_ACTIVE.to_owned()),
+        "master" => Ok(()),
+        "slave" => {
+            let (host, port) = (info.field("master_host"), info.field("master_port"));
+            let writable = if info.field("slave_read_only") == "0" { ", even though it takes writes" } else { "" };
+            Err(format!("is a replica{writable}: set state.redis to its master, {host}:{port}"))
+        }
+        role => Err(format!("has the role \"{role}\": set state.redis to a master")),
+    }
+}
+
+fn check_eviction(info: &Info<'_>) -> Result<(), String> {
+    let policy = info.field("maxmemory_policy");
+    if !policy.starts_with("allkeys-") || info.field("maxmemory") == "0" {
+        return Ok(());
+    }
+    Err(format!(
+        "may evict the ledger's keys (maxmemory-policy {policy}): set maxmemory-policy to noeviction or to one of \
+         volatile-*"
+    ))
+}
+
+fn check_replicas(info: &Info<'_>, failover: Failover) -> Result<(), String> {
+    let replicas = info.field("connected_slaves");
+    if failover == Failover::Fenced || matches!(replicas, "" | "0") {
+        return Ok(());
+    }
+    Err(format!(
+        "has replicas ({replicas}): one that takes over may lack the last writes, so calls would exceed the threshold. \
+         Use a server without replicas. If a replica takes over only when it has all writes and the old master is \
+         stopped, set state.failover to \"fenced\""
+    ))
+}
 
 #[cfg(test)]
 mod tests {
@@ -136,7 +170,7 @@ mod tests {
             ("redis_version", "other_version", Some("version unknown")),
             ("run_id:ab12", "run_id:", Some("Azure Managed Redis: use Redis or Valkey itself")),
             ("master_replid:cd34\r\n", "", Some("Redis Enterprise")),
-            ("cluster_enabled:0", "cluster_enabled:1", Some("not supported yet: use a server with cluster-enabled no")),
+            ("cluster_enabled:0", "cluster_enabled:1", Some("has cluster-enabled yes: a cluster is not supported yet")),
             (
                 "role:master",
                 "role:slave\r\nmaster_host:10.0.0.2\r\nmaster_port:6379",
@@ -147,7 +181,7 @@ mod tests {
                 "role:slave\r\nmaster_host:h\r\nmaster_port:1\r\nslave_read_only:0",
                 Some("is a replica, even though it takes writes"),
             ),
-            ("role:master", "role:sentinel", Some("role sentinel")),
+            ("role:master", "role:sentinel", Some("has the role \"sentinel\"")),
             ("role:master", "role:active-replica", Some("active-active")),
             ("# Cluster", "crdt_config_version:1", Some("active-active")),
             // Without a limit nothing is evicted.

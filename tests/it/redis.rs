@@ -300,6 +300,11 @@ async fn tls_trusts_an_authority_of_its_own() {
         let answer = Redis::new(wrong).run(&Script::new(COUNT), "key", &[], ms(5000)).await;
         assert!(matches!(&answer, Err(RunError::Unreachable(error)) if error.contains("certificate")), "{answer:?}");
     }
+    let without_tls =
+        Settings { server: Server::Tls { host: "localhost".to_owned(), port: server.port() }, ..server.settings() };
+    let outcome = Redis::new(without_tls).probe().await;
+    let asks = |error: &str| error.contains("does the server speak TLS?");
+    assert!(matches!(&outcome, Err(ProbeError::Unreachable(error)) if asks(error)), "{outcome:?}");
     let in_the_clear = Settings { password: Some(password("s3cret")), ..redis_settings(port) };
     let answer = Redis::new(in_the_clear).run(&Script::new(COUNT), "key", &[], ms(5000)).await;
     assert!(matches!(&answer, Err(RunError::Unreachable(error)) if error.contains("TLS")), "{answer:?}");
@@ -348,8 +353,8 @@ async fn replicas_are_refused_unless_their_failover_is_fenced() {
 #[tokio::test]
 async fn a_node_of_a_cluster_is_refused() {
     let server = RedisServer::start(&["--cluster-enabled", "yes"]);
-    unusable(&Redis::new(server.settings()), "a cluster, which is not supported yet").await;
-    unusable(&Redis::new(Settings { database: 1, ..server.settings() }), "a cluster, which is not supported yet").await;
+    unusable(&Redis::new(server.settings()), "a cluster is not supported yet").await;
+    unusable(&Redis::new(Settings { database: 1, ..server.settings() }), "a cluster is not supported yet").await;
 }
 
 #[tokio::test]
