@@ -14,8 +14,8 @@ use crate::{
     },
     config::{self, Config, Proxy, ScopeCheck, UnknownRoute, WhenEmpty},
     ledger::{
-        CallHistory, FROZEN, Journal, KeptToken, LimiterContext, Limiters, Limits, Observer, RecordedBackend, Recovered,
-        SharedBackend, SharedTiming, StartState,
+        CallHistory, FROZEN, Journal, KeptToken, LimiterContext, Limiters, Limits, Observer, RecordedBackend,
+        Recovered, SharedBackend, SharedTiming, StartState,
         store::{OpenError, Opened, Store},
     },
     listener::{self, BindError, ConnectionLimit, ListenAddress, Listener, Timeouts, Tls},
@@ -121,7 +121,8 @@ impl App {
         }
         let observers = [Arc::clone(&metrics) as Arc<dyn Observer>].into();
         let guard = probed(&config.state).await?;
-        let (limiters, journal, tokens) = ledger(&config.state, config.queue.limits, config.upstream.timeout, observers)?;
+        let (limiters, journal, tokens) =
+            ledger(&config.state, config.queue.limits, config.upstream.timeout, observers)?;
         limiters.recall(&accounts, &config.catalogue);
         let source = |(name, account): (&AccountName, &Arc<Account>)| {
             let ledger = TokenLedger::new(&limiters, account, config.token);

@@ -27,7 +27,11 @@ impl AccountShare {
         let Self { account, share, daily_calls, origin } = self;
         let key = dotted(["accounts", account.as_str(), "share"]);
         if config.state.redis.is_some() {
-            findings.wrong(origin, &key, "is for gateways without state.redis: with it, they share each limit as they need it");
+            findings.wrong(
+                origin,
+                &key,
+                "is for gateways without state.redis: with it, they share each limit as they need it",
+            );
             return;
         }
         let own = [("token.requests", Some(config.token.requests)), ("daily_calls", *daily_calls)];

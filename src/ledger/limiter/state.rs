@@ -107,7 +107,8 @@ impl LimiterState {
             self.served.pop_front();
         }
         let mut wishes: BTreeMap<String, Wish> = BTreeMap::new();
-        let wish = |caller: &Caller| Wish { weight: caller.weight().get(), waiting: 0, urgency: 7, waited: 0, using: 0 };
+        let wish =
+            |caller: &Caller| Wish { weight: caller.weight().get(), waiting: 0, urgency: 7, waited: 0, using: 0 };
         for flow in self.queue.by_caller(now) {
             let waiting = flow.waiting.min(MAX_WISHES) as u32;
             let waited = u64::try_from(flow.waited.as_millis()).unwrap_or(u64::MAX);

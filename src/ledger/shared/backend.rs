@@ -220,9 +220,10 @@ impl Slots for SharedSlots {
     fn can_take(&self, now: Instant) -> bool {
         let mut state = self.account.state.lock();
         state.member.in_touch(super::account::now())
-            && self.limits.iter().all(|name| {
-                state.member.limits.get_mut(name).is_some_and(|limit| limit.window.check(now).is_ok())
-            })
+            && self
+                .limits
+                .iter()
+                .all(|name| state.member.limits.get_mut(name).is_some_and(|limit| limit.window.check(now).is_ok()))
     }
 
     fn allowance(&self, now: Instant) -> Allowance {

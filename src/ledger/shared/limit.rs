@@ -99,7 +99,8 @@ impl Limit {
             self.give_idle(now);
         }
         let ends = self.window.ends(now).map(|(at, slots)| (millis_up(at.saturating_duration_since(now)), slots));
-        let (ends, rest) = if leaves { (Vec::new(), ends.map(|(rest, _)| rest).max()) } else { (ends.take(MOMENTS).collect(), None) };
+        let (ends, rest) =
+            if leaves { (Vec::new(), ends.map(|(rest, _)| rest).max()) } else { (ends.take(MOMENTS).collect(), None) };
         Held {
             requests: self.settings.threshold.requests.get(),
             window: millis_up(self.settings.threshold.window),

@@ -12,13 +12,13 @@ use std::{
 
 use tokio::time::Instant;
 
+#[cfg(test)]
+use super::simulation::Flaw;
 use super::{
     limit::{Limit, LimitSettings, RouteLock},
     message::{Demand, LockReport, LockView, Message, Operation, Reply, Request, Silence, Status, millis, millis_up},
     timing::{LONG, Now, Timing},
 };
-#[cfg(test)]
-use super::simulation::Flaw;
 use crate::ledger::{
     LockHit, Step,
     window::{Denied, Grant},
@@ -157,6 +157,10 @@ impl Member {
 
     /// Gives up everything after so long without touch that other members may count it as free.
     pub(super) fn give_up_if_due(&mut self, now: Now) -> bool {
+        #[cfg(test)]
+        if self.flaw == Some(Flaw::NeverGone) {
+            return false;
+        }
         let due = self.touch.is_some_and(|touch| now.boot.saturating_sub(touch) >= self.timing.gone_after());
         if due {
             self.give_up(now.monotonic);
@@ -278,7 +282,8 @@ impl Member {
         if self.news || self.stage != Stage::Entered {
             return Some(now);
         }
-        let uses = self.limits.values_mut().filter(|limit| limit.wanted).filter_map(|limit| limit.window.ends(now).next());
+        let uses =
+            self.limits.values_mut().filter(|limit| limit.wanted).filter_map(|limit| limit.window.ends(now).next());
         let uses = uses.map(|(at, _)| at).min();
         let locks = demand.keys().filter_map(|route| {
             self.locks.get(route).filter(|lock| !lock.asked)?;
@@ -338,7 +343,9 @@ impl Member {
             deal: beat,
             age: self.age.map_or(0, |(age, at)| age + since(at)),
             silences: (self.watched.iter())
-                .map(|(id, seen)| (id.clone(), Silence { silent: seen.silence.silent + since(seen.since), ..seen.silence }))
+                .map(|(id, seen)| {
+                    (id.clone(), Silence { silent: seen.silence.silent + since(seen.since), ..seen.silence })
+                })
                 .collect(),
             limits,
             locks,
@@ -355,12 +362,16 @@ impl Member {
             let waits = demand.get(route).is_some_and(|demand| demand.callers.values().any(|wish| wish.waiting > 0));
             let probe = waits || window.is_some_and(|window| window.is_probing());
             lock.asked = probe && rest == 0;
-            (route.clone(), LockReport { name: lock.name.clone(), rest, probe, over: window.is_some() && end.is_none() })
+            (
+                route.clone(),
+                LockReport { name: lock.name.clone(), rest, probe, over: window.is_some() && end.is_none() },
+            )
         };
         self.locks.iter_mut().map(report).collect()
     }
 
     /// Whether the request of this number has no answer yet.
+    #[cfg(test)]
     pub(super) fn awaits(&self, number: u64) -> bool {
         self.pending.as_ref().is_some_and(|pending| pending.number == number)
     }
@@ -386,7 +397,8 @@ impl Member {
             return Ok(());
         }
         match (reply.status, pending.op) {
-            (Status::Ok, Operation::Look | Operation::Begin) | (Status::OtherLife | Status::NoEpoch | Status::OtherEpoch, _) => {
+            (Status::Ok, Operation::Look | Operation::Begin)
+            | (Status::OtherLife | Status::NoEpoch | Status::OtherEpoch, _) => {
                 self.goes_to(reply.life, reply.epoch);
             }
             (Status::Ok, Operation::Leave) | (_, Operation::Leave) => {}
@@ -394,6 +406,10 @@ impl Member {
                 self.stage = Stage::Entered;
                 self.was_member = true;
                 self.touch = Some(pending.sent.boot);
+                #[cfg(test)]
+                if self.flaw == Some(Flaw::LeaseFromAnswer) {
+                    self.touch = Some(now.boot);
+                }
                 self.apply(reply, &pending, now.monotonic);
             }
             (Status::Gone, _) => self.give_up(now.monotonic),
@@ -425,7 +441,10 @@ impl Member {
 
     fn apply(&mut self, reply: Reply, pending: &Pending, now: Instant) {
         self.age = Some((reply.age, now));
-        let watched = |(id, silence)| (id, Watched { silence, since: now });
+        let since = now;
+        #[cfg(test)]
+        let since = if self.flaw == Some(Flaw::SilenceFromRequest) { pending.sent.monotonic } else { since };
+        let watched = |(id, silence)| (id, Watched { silence, since });
         self.watched = reply.silences.into_iter().map(watched).collect();
         let got = |name: &String| reply.limits.get(name).map_or(0, |granted| granted.held + granted.sealed);
         if pending.op == Operation::Enter && pending.claims.iter().any(|(name, claimed)| got(name) < *claimed) {
@@ -452,6 +471,8 @@ impl Member {
                 }
             }
         }
+        #[cfg(test)]
+        let now = if self.flaw == Some(Flaw::LockFromRequest) { pending.sent.monotonic } else { now };
         for (route, view) in views {
             // A limit that is added later learns of it from a later reply, before it has any slot.
             if !self.limits.contains_key(&route) {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 pub(super) use self::flaw::Flaw;
 use self::{
+    flaw::{MEMBER_FLAWS, SCRIPT_FLAWS},
     scene::{Plan, SCENES, Scene},
     server::Server,
     world::{Tally, World},
@@ -33,6 +34,9 @@ fn run(scene: Scene, seed: u64, flaw: Option<Flaw>, script: &str) -> Result<Tall
     let plan = Plan::random(scene, seed, CALLS);
     let mut world = World::new(plan.clone(), flaw, Server::new(script));
     let Err(breach) = world.run() else { return Ok(world.tally) };
+    if flaw.is_some() || script != SCRIPT {
+        return Err(breach);
+    }
     let mut again = World::new(plan.clone(), flaw, Server::new(script)).recording();
     assert!(again.run().is_err(), "the same seed gives the same run");
     let history = again.history();
@@ -62,4 +66,40 @@ fn no_scene_breaks_the_promise() {
         }
         println!("{:40} {seeds} seeds {sum:?}", scene.name);
     }
+}
+
+/// How many calls are made to see that a broken rule breaks the promise.
+const CALLS_PER_FLAW: u64 = 100_000;
+
+/// Whether some seed of these scenes breaks the promise.
+fn is_noticed(scenes: &[&str], flaw: Option<Flaw>, script: &str) -> bool {
+    scenes.iter().any(|name| {
+        let scene = SCENES.iter().find(|scene| scene.name == *name).expect("a scene of this name");
+        let mut sent = 0;
+        for seed in 0.. {
+            match run(*scene, seed, flaw, script) {
+                Ok(_) if sent >= CALLS_PER_FLAW => break,
+                Ok(tally) => sent += tally.sent.max(1),
+                Err(_) => return true,
+            }
+        }
+        false
+    })
+}
+
+#[test]
+fn each_broken_rule_breaks_the_promise() {
+    let mut unnoticed = Vec::new();
+    for (flaw, scenes) in MEMBER_FLAWS {
+        if !is_noticed(scenes, Some(*flaw), SCRIPT) {
+            unnoticed.push(format!("{flaw:?}"));
+        }
+    }
+    for (flaw, scenes) in SCRIPT_FLAWS {
+        assert_eq!(SCRIPT.matches(flaw.line).count(), 1, "{}", flaw.line);
+        if !is_noticed(scenes, None, &SCRIPT.replace(flaw.line, flaw.broken)) {
+            unnoticed.push(flaw.line.to_owned());
+        }
+    }
+    assert_eq!(unnoticed, [""; 0]);
 }

@@ -40,8 +40,8 @@ pub(super) enum Fault {
 }
 
 use Fault::{
-    Cold, Crash, Cut, Deleted, Emptied, FailedOver, Freeze, Late, Leave, Locks, Lost, Rates, Repeated, RolledBack, Sleep,
-    Stall,
+    Cold, Crash, Cut, Deleted, Emptied, FailedOver, Freeze, Late, Leave, Locks, Lost, Rates, Repeated, RolledBack,
+    Sleep, Stall,
 };
 
 /// Faults that occur together.
@@ -74,8 +74,8 @@ pub(super) const SCENES: &[Scene] = &[
     scene(
         "everything",
         &[
-            Late, Repeated, Lost, Stall, Cut, Crash, Leave, Freeze, Sleep, Emptied, RolledBack, FailedOver, Deleted, Cold,
-            Locks, Rates,
+            Late, Repeated, Lost, Stall, Cut, Crash, Leave, Freeze, Sleep, Emptied, RolledBack, FailedOver, Deleted,
+            Cold, Locks, Rates,
         ],
     ),
 ];
@@ -123,13 +123,13 @@ impl Plan {
         let mut range = |from: u64, to: u64| from + random.below(to - from + 1);
         let window = range(100, 2000);
         let longest = if scene.tight { range(20, window) } else { range(20, 2 * window) };
-        let lease = range(40, window);
+        let lease = range(window / 4, window);
         let grace = range(10, window / 2 + 10);
         let frozen = range(10, window / 2 + 10);
         let loses_data =
             scene.faults.iter().any(|fault| matches!(fault, Emptied | RolledBack | FailedOver | Deleted | Cold));
         let gone_after = lease + longest + frozen + grace;
-        let beat = (lease / range(3, 6)).max(5);
+        let beat = (lease / range(2, 4)).max(5);
         Self {
             seed,
             scene,

@@ -66,6 +66,8 @@ struct Gateway {
     rate: f64,
     cut_until: u64,
     next_act: u64,
+    /// How many calls wait.
+    waiting: u32,
 }
 
 #[derive(Debug)]
@@ -151,6 +153,7 @@ impl World {
                 rate,
                 cut_until: 0,
                 next_act: 0,
+                waiting: 0,
             });
             let at = world.random.below(world.plan.lease);
             world.at(at, Event::Start { gateway });
@@ -235,7 +238,9 @@ impl World {
     fn clocks(&self, gateway: usize) -> Now {
         let gateway = &self.gateways[gateway];
         let boot = |ms: u64| Duration::from_nanos((ms as f64 * gateway.rate * 1e6) as u64);
-        Now { monotonic: self.origin + boot(self.now) - boot(gateway.slept), boot: boot(self.now) }
+        let monotonic = boot(self.now) - boot(gateway.slept);
+        let lease = if self.flaw == Some(Flaw::LeaseSleeps) { monotonic } else { boot(self.now) };
+        Now { monotonic: self.origin + monotonic, boot: lease }
     }
 
     fn step(&mut self, event: Event) -> Result<(), String> {
@@ -366,23 +371,32 @@ impl World {
 
     // === What a gateway does ===
 
-    fn demand(&mut self) -> BTreeMap<String, Demand> {
-        let wish = Wish { weight: 1, waiting: self.random.below(4) as u32, urgency: 3, waited: self.random.below(1000), using: 0 };
+    fn demand(&mut self, gateway: usize) -> BTreeMap<String, Demand> {
+        let waiting = self.gateways[gateway].waiting;
+        let wish = Wish { weight: 1, waiting, urgency: 3, waited: self.random.below(1000), using: 0 };
         let demand = Demand { limits: self.limits(), callers: BTreeMap::from([("caller".to_owned(), wish)]) };
         BTreeMap::from([(ROUTE.to_owned(), demand)])
     }
 
     fn act(&mut self, gateway: usize) -> Result<(), String> {
         let now = self.clocks(gateway);
-        let demand = self.demand();
+        if self.now >= self.gateways[gateway].next_act && self.gateways[gateway].waiting < 4 {
+            self.gateways[gateway].waiting += self.random.below(4) as u32;
+        }
+        let demand = self.demand(gateway);
         let due = self.gateways[gateway].member.due(&demand, now.monotonic);
         if due.is_some_and(|due| due <= now.monotonic) {
             self.send(gateway);
         }
         let limits = self.limits();
-        for _ in 0..self.random.below(4) {
+        while self.gateways[gateway].waiting > 0 {
             let Ok(grant) = self.gateways[gateway].member.take(&limits, now) else { break };
+            self.gateways[gateway].waiting -= 1;
             self.call(gateway, grant);
+        }
+        // A caller may leave.
+        if self.random.in_a_thousand(20) {
+            self.gateways[gateway].waiting = 0;
         }
         if self.now >= self.gateways[gateway].next_act {
             let incarnation = self.gateways[gateway].incarnation;
@@ -395,7 +409,7 @@ impl World {
     }
 
     fn send(&mut self, gateway: usize) {
-        let (now, demand) = (self.clocks(gateway), self.demand());
+        let (now, demand) = (self.clocks(gateway), self.demand(gateway));
         let candidate = self.random.below(1 << 30).to_string();
         let request = self.gateways[gateway].member.request(demand, candidate, now);
         let text = serde_json::to_string(&request).expect("it is JSON");
@@ -649,7 +663,11 @@ impl World {
             Emptied | Deleted | Cold => {
                 self.lose(None, fault != Deleted);
                 if fault == Cold {
-                    (0..self.gateways.len()).filter(|gateway| self.gateways[*gateway].alive).collect::<Vec<_>>().into_iter().for_each(|gateway| self.crash(gateway));
+                    (0..self.gateways.len())
+                        .filter(|gateway| self.gateways[*gateway].alive)
+                        .collect::<Vec<_>>()
+                        .into_iter()
+                        .for_each(|gateway| self.crash(gateway));
                 }
             }
             RolledBack | FailedOver if !self.snapshots.is_empty() => {

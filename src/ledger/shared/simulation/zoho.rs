@@ -23,7 +23,12 @@ impl Zoho {
         }
         self.arrivals.push_back(now);
         if self.arrivals.len() > self.requests {
-            return Err(format!("{} calls of {} arrived within {} ms", self.arrivals.len(), self.requests, self.window));
+            return Err(format!(
+                "{} calls of {} arrived within {} ms",
+                self.arrivals.len(),
+                self.requests,
+                self.window
+            ));
         }
         Ok((now < self.locked_until).then(|| self.locked_until - now))
     }
