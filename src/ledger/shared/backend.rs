@@ -8,13 +8,17 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     account::{AccountState, SharedAccount, now},
     limit::LimitSettings,
     link::Link,
+    message::Message,
     timing::Timing,
 };
 use crate::{
@@ -24,7 +28,8 @@ use crate::{
         slots::{Allowance, Outlook, Recorded, WaitingCalls},
         window::{Denied, Grant},
     },
-    redis::{Redis, Script},
+    os::clock,
+    redis::{self, Redis, Script},
 };
 
 /// The one script of the shared ledger.
@@ -45,6 +50,26 @@ pub struct SharedTiming {
     pub longest: Duration,
 }
 
+/// By the key of its record.
+type Accounts = Mutex<BTreeMap<String, Arc<SharedAccount>>>;
+
+/// The channel on which members hear that something has changed.
+fn channel(redis: &Redis) -> String {
+    format!("{}:ledger", redis.namespace())
+}
+
+/// Passes messages on to the accounts that they are about. A lost one costs no more than a beat.
+async fn listen(mut messages: mpsc::Receiver<redis::Message>, accounts: Arc<Accounts>) {
+    while let Some(message) = messages.recv().await {
+        let redis::Message::Text(text) = message else { continue };
+        let Ok(message) = serde_json::from_str::<Message>(&text) else { continue };
+        if let Some(account) = accounts.lock().get(&message.record) {
+            account.state.lock().member.hear(&message, clock::now());
+            account.news.notify_one();
+        }
+    }
+}
+
 /// The backend for several processes, which share a record on Redis for each account.
 #[derive(Debug)]
 pub struct SharedBackend {
@@ -56,7 +81,7 @@ pub struct SharedBackend {
     /// The first part of this process's names in records.
     name: String,
     journal: Journal,
-    accounts: Mutex<BTreeMap<String, Arc<SharedAccount>>>,
+    accounts: Arc<Accounts>,
     tasks: TaskTracker,
     stopped: CancellationToken,
     runtime: tokio::runtime::Handle,
@@ -68,6 +93,10 @@ impl SharedBackend {
     pub fn new(redis: Redis, timing: SharedTiming, fresh: bool, name: String, journal: Journal) -> Self {
         let SharedTiming { lease, longest } = timing;
         let timing = Timing { lease, longest, frozen: FROZEN, grace: NO_ANSWER_GRACE, beat: BEAT.min(lease / 4) };
+        let accounts = Arc::new(Accounts::default());
+        let (tasks, stopped) = (TaskTracker::new(), CancellationToken::new());
+        let messages = redis.subscribe(channel(&redis));
+        tasks.spawn(stopped.clone().run_until_cancelled_owned(listen(messages, Arc::clone(&accounts))));
         Self {
             redis,
             script: Arc::new(Script::new(EXCHANGE)),
@@ -75,16 +104,18 @@ impl SharedBackend {
             fresh,
             name,
             journal,
-            accounts: Mutex::default(),
-            tasks: TaskTracker::new(),
-            stopped: CancellationToken::new(),
+            accounts,
+            tasks,
+            stopped,
             runtime: tokio::runtime::Handle::current(),
         }
     }
 
     fn account(&self, name: &str) -> Arc<SharedAccount> {
         let mut accounts = self.accounts.lock();
-        if let Some(account) = accounts.get(name) {
+        // In a cluster the part in braces decides where the key is.
+        let key = format!("{}:{{{name}}}:ledger", self.redis.namespace());
+        if let Some(account) = accounts.get(&key) {
             return Arc::clone(account);
         }
         let account = SharedAccount::new(self.name.clone(), self.timing, self.fresh);
@@ -92,12 +123,12 @@ impl SharedBackend {
             account: Arc::clone(&account),
             redis: self.redis.clone(),
             script: Arc::clone(&self.script),
-            // In a cluster the part in braces decides where the key is.
-            key: format!("{}:{{{name}}}:ledger", self.redis.namespace()),
+            key: key.clone(),
+            channel: channel(&self.redis),
             timeout: self.timing.lease / 2,
         };
         self.tasks.spawn_on(link.run(self.stopped.clone()), &self.runtime);
-        accounts.insert(name.to_owned(), Arc::clone(&account));
+        accounts.insert(key, Arc::clone(&account));
         account
     }
 }

@@ -1,6 +1,7 @@
 -- The shared ledger: one request of one gateway (a "member") on the record of one account.
 --
--- KEYS[1] is the record, ARGV[1] the request as JSON; the result is the reply as JSON (`message.rs` has both shapes).
+-- KEYS[1] is the record, ARGV[1] the request as JSON, ARGV[2] the channel of the namespace; the result is the reply as
+-- JSON (`message.rs` has all shapes).
 -- All times are spans in milliseconds. Nothing changes unless every check passes, and the only write is the last
 -- command, because a script that fails half-way undoes nothing. docs/shared-ledger.md says why each rule is there.
 
@@ -21,6 +22,11 @@ local function answer(status, reply)
   reply.status, reply.life, reply.number = status, life, request.number
   reply.epoch = record and record.epoch or nil
   return cjson.encode(reply)
+end
+
+local function publish(message)
+  message.record = KEYS[1]
+  redis.call('PUBLISH', ARGV[2], cjson.encode(message))
 end
 
 local function save()
@@ -150,13 +156,13 @@ for route, says in pairs(request.locks) do
     if not says.over then
       lock = { name = says.name, rest = says.rest }
       record.locks[route] = lock
-      redis.call('PUBLISH', KEYS[1], cjson.encode({ lock = route }))
+      publish({ lock = route })
     end
   elseif lock and lock.name == says.name then
     lock.rest = math.min(lock.rest, says.rest)
     if says.over and lock.probe == request.member then
       record.locks[route] = nil
-      redis.call('PUBLISH', KEYS[1], cjson.encode({ lock = route }))
+      publish({ lock = route })
     end
   end
 end
@@ -367,6 +373,6 @@ for name in pairs(lacks) do
     end
   end
 end
-if next(message) then redis.call('PUBLISH', KEYS[1], cjson.encode(message)) end
+if next(message) then publish(message) end
 save()
 return answer('ok', reply)

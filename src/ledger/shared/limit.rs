@@ -32,8 +32,11 @@ pub(super) struct Limit {
     pub(super) held: u32,
     /// Held too, but they must be opened by a request before they are used.
     pub(super) sealed: u32,
-    /// Other members wait for slots.
+    /// Other members wait for slots: what comes free here goes through the record, so that it is given to the one whose
+    /// turn it is.
     pub(super) wanted: bool,
+    /// How many idle slots were granted to calls that wait here, and are not given back.
+    pub(super) reserved: u32,
     /// The others know that this member waits.
     pub(super) asked: bool,
     /// How many slots nobody may use, because unknown members may.
@@ -66,6 +69,7 @@ impl Limit {
             held: 0,
             sealed: 0,
             wanted: false,
+            reserved: 0,
             asked: false,
             shut: 0,
             waiting: 0,
@@ -82,19 +86,33 @@ impl Limit {
     /// Other members count all slots of this one as free.
     pub(super) fn give_up(&mut self, generation: u32, now: Instant) {
         self.window.restart(generation, now);
-        (self.held, self.sealed, self.wanted, self.asked) = (0, 0, false, false);
+        (self.held, self.sealed, self.reserved) = (0, 0, 0);
+        (self.wanted, self.asked) = (false, false);
         self.ends.clear();
     }
 
-    /// Gives up the slots that are not in use, because other members wait. They are given up here first.
+    /// Whether it has slots that must go back to the record.
+    pub(super) fn has_to_give(&mut self, now: Instant) -> bool {
+        self.wanted && (self.sealed > 0 || self.idle(now) > self.reserved)
+    }
+
+    /// Whether a call may take a slot that is free here.
+    pub(super) fn may_take(&self) -> bool {
+        !self.wanted || self.reserved > 0
+    }
+
+    /// Gives up the slots that are not in use and not reserved. They are given up here first.
     fn give_idle(&mut self, now: Instant) {
-        self.held -= self.idle(now);
+        self.held -= self.idle(now).saturating_sub(self.reserved);
         self.sealed = 0;
         self.window.allow(self.held);
     }
 
-    /// What the next request says.
-    pub(super) fn report(&mut self, now: Instant, leaves: bool) -> Held {
+    /// What the next request says. `waits`: calls wait here.
+    pub(super) fn report(&mut self, waits: bool, leaves: bool, now: Instant) -> Held {
+        if !waits {
+            self.reserved = 0;
+        }
         if self.wanted || leaves {
             self.give_idle(now);
         }
@@ -148,14 +166,16 @@ impl Limit {
         }
     }
 
-    /// Applies what the record grants.
-    pub(super) fn granted(&mut self, granted: &Granted, now: Instant) {
+    /// Applies what the record grants. `waits`: the request said that calls wait here.
+    pub(super) fn granted(&mut self, granted: &Granted, waits: bool, now: Instant) {
         (self.held, self.sealed, self.shut) = (granted.held, granted.sealed, granted.shut);
         (self.waiting, self.requests) = (granted.waiting, granted.requests);
         self.window.allow(self.held);
         self.window.widen(Duration::from_millis(granted.window));
         self.ends = granted.ends.iter().map(|&(rest, slots)| (now + Duration::from_millis(rest), slots)).collect();
         self.ends.sort_unstable();
-        self.asked &= self.idle(now) == 0;
+        let idle = self.idle(now);
+        self.reserved = if waits { idle } else { 0 };
+        self.asked &= idle == 0;
     }
 }

@@ -2,16 +2,13 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::mpsc,
-    time::{sleep, sleep_until},
-};
+use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::account::{SharedAccount, now};
 use crate::{
     os::clock,
-    redis::{Message, Redis, RunError, Script},
+    redis::{Redis, RunError, Script},
 };
 
 /// The account's record on the server.
@@ -21,23 +18,22 @@ pub(super) struct Link {
     pub(super) redis: Redis,
     pub(super) script: Arc<Script>,
     pub(super) key: String,
+    /// Where the script publishes what other members must hear.
+    pub(super) channel: String,
     pub(super) timeout: Duration,
 }
 
 impl Link {
     /// Speaks with the server until the gateway stops, and then leaves the record.
     pub(super) async fn run(self, stopped: CancellationToken) {
-        let mut messages = self.redis.subscribe(self.key.clone());
         loop {
             let demand = self.account.demand();
             let due = self.account.due(&demand).unwrap_or_else(clock::now);
             let lease = self.account.state.lock().member.lease_left(now());
-            let news = pin!(self.account.news.notified());
             tokio::select! {
                 () = stopped.cancelled() => break,
                 () = sleep_until(due) => self.exchange().await,
-                () = news => {}
-                message = messages.recv() => self.hear(message, &mut messages),
+                () = self.account.news.notified() => {}
                 // Calls that wait for a connection are held back when the lease ends.
                 () = sleep_until(clock::now() + lease), if !lease.is_zero() => self.account.wake(),
             }
@@ -62,7 +58,7 @@ impl Link {
 
     /// The server's answer to a request. Calls that wait for a connection are held back when the lease ends meanwhile.
     async fn answer(&self, text: &str) -> Result<String, RunError> {
-        let arguments = [text];
+        let arguments = [text, self.channel.as_str()];
         let mut answer = pin!(self.redis.run(&self.script, &self.key, &arguments, self.timeout));
         let lease = self.account.state.lock().member.lease_left(now());
         let mut lease_over = pin!(sleep(lease));
@@ -72,15 +68,5 @@ impl Link {
             () = &mut lease_over => self.account.wake(),
         }
         answer.await
-    }
-
-    fn hear(&self, message: Option<Message>, messages: &mut mpsc::Receiver<Message>) {
-        let mut state = self.account.state.lock();
-        match message {
-            Some(Message::Text(text)) => state.member.hear(&text, clock::now()),
-            // Messages may have been lost meanwhile; the next beat makes up for them.
-            Some(Message::Subscribed) => {}
-            None => *messages = self.redis.subscribe(self.key.clone()),
-        }
     }
 }

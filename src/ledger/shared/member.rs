@@ -85,6 +85,8 @@ struct Pending {
     locks: BTreeMap<String, String>,
     /// How many slots it claimed, by limit.
     claims: BTreeMap<String, u32>,
+    /// The limits for which it said that calls wait.
+    demanded: BTreeSet<String>,
 }
 
 /// How long another member was silent at a moment.
@@ -190,6 +192,10 @@ impl Member {
                 self.news |= !mem::replace(&mut limit.asked, true);
                 return Err(denied);
             }
+            if !limit.may_take() {
+                self.news = true;
+                return Err(Denied::Unanswered);
+            }
         }
         let Some((route, wider)) = limits.split_first() else { return Err(Denied::Unanswered) };
         if let Some(lock) = self.locks.get_mut(route)
@@ -202,7 +208,10 @@ impl Member {
             return Err(Denied::Unanswered);
         }
         let mut taken = |name: &String| {
-            self.limits.get_mut(name).map_or(Err(Denied::Unanswered), |limit| limit.window.take(now.monotonic))
+            let limit = self.limits.get_mut(name).ok_or(Denied::Unanswered)?;
+            let grant = limit.window.take(now.monotonic)?;
+            limit.reserved = limit.reserved.saturating_sub(1);
+            Ok(grant)
         };
         // Only the route's own window has a pace, so it alone can still deny.
         let grant = taken(route)?;
@@ -222,7 +231,7 @@ impl Member {
         for name in limits {
             if let Some(limit) = self.limits.get_mut(name) {
                 limit.window.apply(grant, step, now);
-                self.news |= limit.wanted && limit.idle(now) > 0;
+                self.news |= limit.has_to_give(now);
             }
         }
         if let Step::Judged { .. } | Step::Unused | Step::Lost | Step::Unread = step {
@@ -256,14 +265,13 @@ impl Member {
         self.news && self.pending.is_none()
     }
 
-    /// Handles what the script published. A message that cannot be read says nothing.
-    pub(super) fn hear(&mut self, text: &str, now: Instant) {
-        let Ok(message) = serde_json::from_str::<Message>(text) else { return };
+    /// Handles what the script published about its record.
+    pub(super) fn hear(&mut self, message: &Message, now: Instant) {
         self.news |= message.lock.is_some() || message.called.contains_key(&self.id());
         for name in message.wanted.keys() {
             if let Some(limit) = self.limits.get_mut(name) {
                 limit.wanted = true;
-                self.news |= limit.idle(now) > 0 || limit.sealed > 0;
+                self.news |= limit.has_to_give(now);
             }
         }
     }
@@ -306,14 +314,16 @@ impl Member {
         self.number += 1;
         self.news = false;
         self.asked_at = Some(now.monotonic);
-        let demanded: BTreeSet<_> = demand.values().flat_map(|demand| &demand.limits).collect();
+        let waits = |demand: &&Demand| demand.callers.values().any(|wish| wish.waiting > 0);
+        let demanded: BTreeSet<_> = demand.values().filter(waits).flat_map(|demand| &demand.limits).cloned().collect();
         let all = self.failed || beat || op != Operation::Exchange;
         let claims = op != Operation::Enter || self.was_member;
         let mut limits = BTreeMap::new();
         for (name, limit) in &mut self.limits {
-            limit.asked &= demanded.contains(name);
-            if all || limit.wanted || demanded.contains(name) {
-                let mut held = limit.report(now.monotonic, op == Operation::Leave);
+            let waits = demanded.contains(name);
+            limit.asked &= waits;
+            if all || limit.wanted || waits {
+                let mut held = limit.report(waits, op == Operation::Leave, now.monotonic);
                 if !claims {
                     (held.held, held.sealed, held.idle) = (0, 0, 0);
                 }
@@ -327,6 +337,7 @@ impl Member {
             sent: now,
             locks: locks.iter().map(|(route, lock)| (route.clone(), lock.name.clone())).collect(),
             claims: limits.iter().map(|(name, held)| (name.clone(), held.held + held.sealed)).collect(),
+            demanded,
         });
         let since = |at: Instant| millis(now.monotonic.saturating_duration_since(at));
         Request {
@@ -454,9 +465,8 @@ impl Member {
         for (name, limit) in &mut self.limits {
             limit.wanted = reply.wanted.contains_key(name);
             let Some(granted) = reply.limits.get(name) else { continue };
-            limit.granted(granted, now);
-            // Slots that come free at once are given back at once.
-            self.news |= limit.wanted && (limit.idle(now) > 0 || limit.sealed > 0);
+            limit.granted(granted, pending.demanded.contains(name), now);
+            self.news |= limit.has_to_give(now);
         }
         self.apply_locks(reply.locks, pending, now);
     }

@@ -168,6 +168,8 @@ pub(super) struct LockView {
 /// What the script publishes for all members.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Message {
+    /// The key of the record.
+    pub(super) record: String,
     /// A route whose lock has changed.
     pub(super) lock: Option<String>,
     /// The members whose turn it is.

@@ -63,9 +63,11 @@ impl Server {
 
     /// Runs the script once.
     pub(super) fn run(&self, request: &str) -> String {
-        let list = |text: &str| self.lua.create_sequence_from([text]).expect("memory");
-        self.lua.globals().set("KEYS", list("account")).expect("memory");
-        self.lua.globals().set("ARGV", list(request)).expect("memory");
+        let lists = [("KEYS", vec!["record"]), ("ARGV", vec![request, "channel"])];
+        for (name, values) in lists {
+            let list = self.lua.create_sequence_from(values).expect("memory");
+            self.lua.globals().set(name, list).expect("memory");
+        }
         self.data.borrow_mut().commands += 1;
         self.script.call(()).unwrap_or_else(|error| panic!("{error}\n{request}\n{:?}", self.data.borrow().record))
     }

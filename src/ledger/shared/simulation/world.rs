@@ -283,7 +283,7 @@ impl World {
             }
             Event::Message { gateway, text, .. } => {
                 let now = self.clocks(gateway).monotonic;
-                self.gateways[gateway].member.hear(&text, now);
+                self.gateways[gateway].member.hear(&serde_json::from_str(&text).expect("a message"), now);
                 self.act(gateway)?;
             }
             Event::Write { call } => self.write(call)?,
