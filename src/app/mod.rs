@@ -28,6 +28,7 @@ use crate::{
     os::{clock, freeze_guard::FreezeGuard, shutdown::Shutdown},
     problem::respond,
     redis::{ProbeError, Redis},
+    secret::random::{self, NoRandomness},
     telemetry::{self, KnownLabels, Metrics},
     upstream,
     zoho::account::{Account, AccountName},
@@ -51,6 +52,9 @@ pub enum StartError {
     /// The server of the shared ledger cannot be used.
     #[error("the server of state.redis {0}")]
     Redis(String),
+    /// The gateway has no name among the others.
+    #[error(transparent)]
+    Random(NoRandomness),
     /// The timer that kills a frozen process could not be started.
     #[error("cannot guard against a frozen process, which state.redis needs: {0}")]
     FreezeGuard(#[source] std::io::Error),
@@ -265,7 +269,7 @@ fn ledger(
     let Some(shared) = &state.redis else { return Ok((limiters, journal, tokens)) };
     let timing = SharedTiming { lease: shared.lease, longest };
     let fresh = state.when_empty == WhenEmpty::Fresh;
-    let name = uuid::Uuid::now_v7().simple().to_string();
+    let name = random::hex().map_err(StartError::Random)?.expose().to_owned();
     let backend = SharedBackend::new(Redis::new(shared.settings.clone()), timing, fresh, name, journal.clone());
     let context = LimiterContext { backend: Arc::new(backend), ..limiters.context().clone() };
     Ok((Limiters::new(context), journal, tokens))

@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    member::Member,
+    member::{Member, Unusable},
     message::{Demand, Reply, Request},
     timing::{Now, Timing},
 };
@@ -24,6 +25,8 @@ pub(super) struct SharedAccount {
     pub(super) state: Mutex<AccountState>,
     /// There may be news for the server.
     pub(super) news: Notify,
+    /// The account's name.
+    name: String,
 }
 
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub(super) struct AccountState {
     routes: BTreeMap<String, Route>,
     /// Why the server cannot be used, since the lease has ended.
     pub(super) failure: Option<String>,
+    /// The last epoch that was logged.
+    epoch: String,
 }
 
 #[derive(Debug, Clone)]
@@ -42,16 +47,34 @@ struct Route {
     locks: Arc<Notify>,
 }
 
+impl AccountState {
+    /// Logs the epoch that the member has entered, once.
+    fn tell_epoch(&mut self, account: &str) {
+        let Some(epoch) = self.member.epoch().filter(|epoch| *epoch != self.epoch) else { return };
+        self.epoch = epoch.to_owned();
+        match self.member.shut_for(clock::now()) {
+            Duration::ZERO => tracing::info!(account, epoch, "entered the shared ledger"),
+            shut => tracing::warn!(
+                account,
+                epoch,
+                longest_s = shut.as_secs(),
+                "entered a new shared ledger: the record was lost or this is the first start, so slots that no gateway \
+                 claims are shut for a while"
+            ),
+        }
+    }
+}
+
 /// The present moment on both clocks.
 pub(super) fn now() -> Now {
     Now { monotonic: clock::now(), boot: clock::boot() }
 }
 
 impl SharedAccount {
-    pub(super) fn new(name: String, timing: Timing, fresh: bool) -> Arc<Self> {
-        let member = Member::new(name, timing, fresh);
-        let state = AccountState { member, routes: BTreeMap::new(), failure: None };
-        Arc::new(Self { state: Mutex::new(state), news: Notify::new() })
+    pub(super) fn new(name: &str, process: String, timing: Timing, fresh: bool) -> Arc<Self> {
+        let member = Member::new(process, timing, fresh);
+        let state = AccountState { member, routes: BTreeMap::new(), failure: None, epoch: String::new() };
+        Arc::new(Self { state: Mutex::new(state), news: Notify::new(), name: name.to_owned() })
     }
 
     pub(super) fn add_route(&self, limits: Arc<[String]>, calls: Weak<dyn WaitingCalls>, locks: Arc<Notify>) {
@@ -82,13 +105,19 @@ impl SharedAccount {
     }
 
     /// Applies an answer, and wakes the calls that it may serve or hold back.
-    pub(super) fn receive(&self, reply: Reply) {
-        let outcome = self.state.lock().member.receive(reply, now());
+    pub(super) fn receive(&self, reply: Reply) -> Result<(), Unusable> {
+        let outcome = {
+            let mut state = self.state.lock();
+            let outcome = state.member.receive(reply, now());
+            state.tell_epoch(&self.name);
+            outcome
+        };
         match outcome {
             Ok(()) => self.succeeded(),
             Err(unusable) => self.failed(&unusable.to_string()),
         }
         self.wake();
+        outcome
     }
 
     /// The last request has no answer.
@@ -96,7 +125,7 @@ impl SharedAccount {
         let mut state = self.state.lock();
         state.member.fail();
         if state.failure.is_none() && !state.member.in_touch(now()) {
-            tracing::error!(reason, "the shared ledger cannot be used; calls wait");
+            tracing::error!(account = self.name, reason, "the shared ledger cannot be used; calls wait");
             state.failure = Some(reason.to_owned());
         }
     }
@@ -105,7 +134,7 @@ impl SharedAccount {
         let mut state = self.state.lock();
         if state.failure.is_some() && state.member.in_touch(now()) {
             state.failure = None;
-            tracing::info!("the shared ledger can be used again");
+            tracing::info!(account = self.name, "the shared ledger can be used again");
         }
     }
 

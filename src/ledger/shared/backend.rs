@@ -118,7 +118,7 @@ impl SharedBackend {
         if let Some(account) = accounts.get(&key) {
             return Arc::clone(account);
         }
-        let account = SharedAccount::new(self.name.clone(), self.timing, self.fresh);
+        let account = SharedAccount::new(name, self.name.clone(), self.timing, self.fresh);
         let link = Link {
             account: Arc::clone(&account),
             redis: self.redis.clone(),

@@ -85,9 +85,23 @@ for id, seen in pairs(request.silences) do
 end
 me.number, me.silent, me.at = request.number, 0, now
 
--- How long slots of a limit may still be in use after their member was in touch for the last time.
-local function settle(entry)
-  return gone_after + math.ceil(entry.window * 1.01)
+-- How long slots of a limit may still be in use after their member was in touch for the last time. The longest window
+-- that any member says holds for all.
+local function settle(name, window)
+  for _, other in pairs(record.members) do
+    local entry = other.limits[name]
+    window = math.max(window, entry and entry.window or 0)
+  end
+  return gone_after + math.ceil(window * 1.01)
+end
+
+-- How many slots of a member that left are still in use.
+local function in_use(ends, silent)
+  local slots = 0
+  for _, one in ipairs(ends) do
+    if silent < one[1] * 1.01 then slots = slots + one[2] end
+  end
+  return slots
 end
 
 for id, other in pairs(record.members) do
@@ -105,10 +119,15 @@ for id, other in pairs(record.members) do
     for name, entry in pairs(other.limits) do
       -- Sealed slots cannot be used without this script.
       entry.sealed = 0
-      if other.silent >= (entry.rest or settle(entry)) then
-        other.limits[name] = nil
-      else
+      if entry.left then
+        entry.held = in_use(entry.left, other.silent)
+      elseif other.silent >= settle(name, entry.window) then
+        entry.held = 0
+      end
+      if entry.held > 0 then
         left = true
+      else
+        other.limits[name] = nil
       end
     end
     -- While members may still enter with claims, an id must not come again.
@@ -125,13 +144,13 @@ for name, says in pairs(request.limits) do
   entry.requests, entry.window, entry.alone = says.requests, says.window, says.alone
   if not limit then
     -- In a young epoch unknown members may use what nobody has claimed.
-    local young = not record.fresh and record.age < settle(entry)
+    local young = not record.fresh and record.age < settle(name, entry.window)
     limit = { shut = young and math.max(0, says.requests - says.spare) or 0 }
     record.limits[name] = limit
     if young and says.alone and not record.locks[name] then
       record.locks[name] = { name = 'epoch-' .. record.epoch, rest = 0 }
     end
-  elseif limit.shut > 0 and record.age >= settle(entry) then
+  elseif limit.shut > 0 and record.age >= settle(name, entry.window) then
     limit.shut = 0
   end
   if me.entering then
@@ -152,12 +171,9 @@ me.demand = request.demand
 
 for route, says in pairs(request.locks) do
   local lock = record.locks[route]
-  if says.name and (not lock or (lock.name ~= says.name and says.rest > lock.rest)) then
-    if not says.over then
-      lock = { name = says.name, rest = says.rest }
-      record.locks[route] = lock
-      publish({ lock = route })
-    end
+  if says.met and not says.over and (not lock or (lock.name ~= says.name and says.rest > lock.rest)) then
+    record.locks[route] = { name = says.name, rest = says.rest }
+    publish({ lock = route })
   elseif lock and lock.name == says.name then
     lock.rest = math.min(lock.rest, says.rest)
     if says.over and lock.probe == request.member then
@@ -179,7 +195,7 @@ end
 if request.op == 'leave' then
   me.gone, me.demand = true, {}
   for name, entry in pairs(me.limits) do
-    entry.rest = math.ceil((request.limits[name] and request.limits[name].rest or 0) * 1.01)
+    entry.left = request.limits[name] and request.limits[name].ends or {}
   end
   save()
 

@@ -57,6 +57,8 @@ pub(super) struct RouteLock {
     pub(super) probe: bool,
     /// Whether it has asked for that.
     pub(super) asked: bool,
+    /// An answer here reported it, and the record does not know it yet.
+    pub(super) met: bool,
 }
 
 impl Limit {
@@ -117,8 +119,7 @@ impl Limit {
             self.give_idle(now);
         }
         let ends = self.window.ends(now).map(|(at, slots)| (millis_up(at.saturating_duration_since(now)), slots));
-        let (ends, rest) =
-            if leaves { (Vec::new(), ends.map(|(rest, _)| rest).max()) } else { (ends.take(MOMENTS).collect(), None) };
+        let ends = ends.take(if leaves { usize::MAX } else { MOMENTS }).collect();
         Held {
             requests: self.settings.threshold.requests.get(),
             window: millis_up(self.settings.threshold.window),
@@ -127,7 +128,6 @@ impl Limit {
             idle: self.idle(now),
             spare: self.settings.spare,
             alone: self.settings.alone,
-            rest: rest.unwrap_or_default(),
             ends,
         }
     }

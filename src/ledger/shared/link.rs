@@ -5,10 +5,14 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::account::{SharedAccount, now};
+use super::{
+    account::{SharedAccount, now},
+    member::Unusable,
+};
 use crate::{
     os::clock,
     redis::{Redis, RunError, Script},
+    secret::random,
 };
 
 /// The account's record on the server.
@@ -44,12 +48,17 @@ impl Link {
 
     async fn exchange(&self) {
         let demand = self.account.demand();
-        let candidate = uuid::Uuid::now_v7().to_string();
+        // Without random numbers, the server's part of the name still differs.
+        let candidate = random::hex().map_or_else(|_| String::new(), |hex| hex.expose().to_owned());
         let request = self.account.request(demand, candidate);
         let Ok(text) = serde_json::to_string(&request) else { return self.account.failed("cannot write a request") };
         match self.answer(&text).await {
             Ok(reply) => match serde_json::from_str(&reply) {
-                Ok(reply) => self.account.receive(reply),
+                Ok(reply) => {
+                    if self.account.receive(reply) == Err(Unusable::Replica) {
+                        self.redis.reconnect();
+                    }
+                }
                 Err(error) => self.account.failed(&format!("answers something else: {error}")),
             },
             Err(error) => self.account.failed(&error.to_string()),

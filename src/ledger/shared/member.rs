@@ -99,9 +99,12 @@ struct Watched {
 /// Why the record cannot be used, although the server answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unusable {
-    #[error("the server is a replica now, not the master")]
+    #[error("is a replica now, not the master")]
     Replica,
-    #[error("other gateways of this namespace have another lease, upstream.timeout or upstream.connect_timeout")]
+    #[error(
+        "has records of gateways with another state.lease or upstream.timeout: all gateways of a namespace need the same; \
+         after a change, stop them all and delete the keys NAMESPACE:{{ACCOUNT}}:ledger"
+    )]
     OtherTiming,
 }
 
@@ -248,7 +251,7 @@ impl Member {
         let until = limit.window.locked(now, retry_after)?;
         self.locks_named += 1;
         let name = format!("{}-{}", self.id(), self.locks_named);
-        self.locks.insert(route.to_owned(), RouteLock { name, probe: false, asked: false });
+        self.locks.insert(route.to_owned(), RouteLock { name, probe: false, asked: false, met: true });
         self.news = true;
         Some(LockHit { until, external })
     }
@@ -258,6 +261,17 @@ impl Member {
         let age = self.age.map_or(0, |(age, at)| age + millis(now.saturating_duration_since(at)));
         let settled = self.timing.gone_after_with_margin() + limit.settles_after();
         now + Duration::from_millis(settled.saturating_sub(age))
+    }
+
+    /// The epoch, once it is a member.
+    pub(super) fn epoch(&self) -> Option<&str> {
+        (self.stage == Stage::Entered).then_some(self.epoch.as_str())
+    }
+
+    /// How long the slots of some limit are shut.
+    pub(super) fn shut_for(&self, now: Instant) -> Duration {
+        let shut = self.limits.values().filter(|limit| limit.shut > 0).map(|limit| self.shut_until(limit, now) - now);
+        shut.max().unwrap_or_default()
     }
 
     /// Whether a request is due before the next beat.
@@ -293,7 +307,8 @@ impl Member {
         let uses =
             self.limits.values_mut().filter(|limit| limit.wanted).filter_map(|limit| limit.window.ends(now).next());
         let uses = uses.map(|(at, _)| at).min();
-        let locks = demand.keys().filter_map(|route| {
+        let waits = demand.iter().filter(|(_, demand)| demand.waits());
+        let locks = waits.filter_map(|(route, _)| {
             self.locks.get(route).filter(|lock| !lock.asked)?;
             self.limits.get(route)?.window.lock_end()
         });
@@ -314,8 +329,8 @@ impl Member {
         self.number += 1;
         self.news = false;
         self.asked_at = Some(now.monotonic);
-        let waits = |demand: &&Demand| demand.callers.values().any(|wish| wish.waiting > 0);
-        let demanded: BTreeSet<_> = demand.values().filter(waits).flat_map(|demand| &demand.limits).cloned().collect();
+        let waits = demand.values().filter(|demand| demand.waits());
+        let demanded: BTreeSet<_> = waits.flat_map(|demand| &demand.limits).cloned().collect();
         let all = self.failed || beat || op != Operation::Exchange;
         let claims = op != Operation::Enter || self.was_member;
         let mut limits = BTreeMap::new();
@@ -330,7 +345,7 @@ impl Member {
                 limits.insert(name.clone(), held);
             }
         }
-        let locks = self.report_locks(&demand, now.monotonic);
+        let locks = self.report_locks(&demand, op == Operation::Enter, now.monotonic);
         self.pending = Some(Pending {
             number: self.number,
             op,
@@ -364,18 +379,29 @@ impl Member {
         }
     }
 
-    fn report_locks(&mut self, demand: &BTreeMap<String, Demand>, now: Instant) -> BTreeMap<String, LockReport> {
+    fn report_locks(
+        &mut self,
+        demand: &BTreeMap<String, Demand>,
+        enters: bool,
+        now: Instant,
+    ) -> BTreeMap<String, LockReport> {
         let limits = &self.limits;
         let report = |(route, lock): (&String, &mut RouteLock)| {
             let window = limits.get(route).map(|limit| &limit.window);
             let end = window.and_then(|window| window.lock_end());
             let rest = end.map_or(0, |end| millis_up(end.saturating_duration_since(now)));
-            let waits = demand.get(route).is_some_and(|demand| demand.callers.values().any(|wish| wish.waiting > 0));
+            let waits = demand.get(route).is_some_and(Demand::waits);
             let probe = waits || window.is_some_and(|window| window.is_probing());
             lock.asked = probe && rest == 0;
             (
                 route.clone(),
-                LockReport { name: lock.name.clone(), rest, probe, over: window.is_some() && end.is_none() },
+                LockReport {
+                    name: lock.name.clone(),
+                    rest,
+                    probe,
+                    over: window.is_some() && end.is_none(),
+                    met: lock.met || enters,
+                },
             )
         };
         self.locks.iter_mut().map(report).collect()
@@ -451,12 +477,12 @@ impl Member {
     }
 
     fn apply(&mut self, reply: Reply, pending: &Pending, now: Instant) {
-        self.age = Some((reply.age, now));
-        let since = now;
-        #[cfg(test)]
-        let since = if self.flaw == Some(Flaw::SilenceFromRequest) { pending.sent.monotonic } else { since };
-        let watched = |(id, silence)| (id, Watched { silence, since });
-        self.watched = reply.silences.into_iter().map(watched).collect();
+        // What was counted since an earlier answer goes on, if it is more: the time of a trip is lost only once.
+        let age = self.age.map_or(0, |(age, at)| age + millis(now.saturating_duration_since(at)));
+        if age <= reply.age {
+            self.age = Some((reply.age, now));
+        }
+        self.watch(reply.silences, now, pending);
         let got = |name: &String| reply.limits.get(name).map_or(0, |granted| granted.held + granted.sealed);
         if pending.op == Operation::Enter && pending.claims.iter().any(|(name, claimed)| got(name) < *claimed) {
             // The claims came too late, so others count these slots as free.
@@ -469,6 +495,21 @@ impl Member {
             self.news |= limit.has_to_give(now);
         }
         self.apply_locks(reply.locks, pending, now);
+    }
+
+    fn watch(&mut self, silences: BTreeMap<String, Silence>, now: Instant, _pending: &Pending) {
+        #[cfg(test)]
+        let now = if self.flaw == Some(Flaw::SilenceFromRequest) { _pending.sent.monotonic } else { now };
+        let watched = mem::take(&mut self.watched);
+        let watch = |(id, silence): (String, Silence)| {
+            let seen = watched.get(&id).filter(|seen| {
+                let silent = seen.silence.silent + millis(now.saturating_duration_since(seen.since));
+                seen.silence.number == silence.number && silent >= silence.silent
+            });
+            let seen = seen.copied().unwrap_or(Watched { silence, since: now });
+            (id, seen)
+        };
+        self.watched = silences.into_iter().map(watch).collect();
     }
 
     fn apply_locks(&mut self, views: BTreeMap<String, LockView>, pending: &Pending, now: Instant) {
@@ -498,7 +539,7 @@ impl Member {
             if let Some(limit) = self.limits.get_mut(&route).filter(|_| is_new) {
                 limit.window.lock_until(now + Duration::from_millis(view.rest));
             }
-            self.locks.insert(route, RouteLock { name: view.name, probe: view.probe, asked });
+            self.locks.insert(route, RouteLock { name: view.name, probe: view.probe, asked, met: false });
         }
     }
 }

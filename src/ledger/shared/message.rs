@@ -78,9 +78,8 @@ pub(super) struct Held {
     pub(super) spare: u32,
     /// Whether one call goes alone after a loss.
     pub(super) alone: bool,
-    /// When the member leaves: how long its slots stay in use.
-    pub(super) rest: u64,
-    /// When slots in use come free: after which time how many. Only for forecasts.
+    /// When slots in use come free: after which time how many. Of a member that leaves, all of them; otherwise the
+    /// first ones, for forecasts.
     pub(super) ends: Vec<(u64, u32)>,
 }
 
@@ -93,6 +92,8 @@ pub(super) struct LockReport {
     pub(super) probe: bool,
     /// That call was executed.
     pub(super) over: bool,
+    /// The record may not know it yet.
+    pub(super) met: bool,
 }
 
 /// Who waits for slots of these limits.
@@ -100,6 +101,13 @@ pub(super) struct LockReport {
 pub(super) struct Demand {
     pub(super) limits: Vec<String>,
     pub(super) callers: BTreeMap<String, Wish>,
+}
+
+impl Demand {
+    /// Whether any call waits.
+    pub(super) fn waits(&self) -> bool {
+        self.callers.values().any(|wish| wish.waiting > 0)
+    }
 }
 
 /// Whether the checks passed.

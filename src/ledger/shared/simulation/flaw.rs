@@ -78,12 +78,15 @@ pub(super) const SCRIPT_FLAWS: &[(ScriptFlaw, &[&str])] = &[
     ),
     (
         // The slots of a member that left are free at once.
-        ScriptFlaw { line: "math.ceil((request.limits[name] and request.limits[name].rest or 0) * 1.01)", broken: "0" },
+        ScriptFlaw {
+            line: "entry.left = request.limits[name] and request.limits[name].ends or {}",
+            broken: "entry.left = {}",
+        },
         &["kill -9 and clean stops"],
     ),
     (
         // A member's slots are free when it is gone, without its window.
-        ScriptFlaw { line: "return gone_after + math.ceil(entry.window * 1.01)", broken: "return gone_after" },
+        ScriptFlaw { line: "return gone_after + math.ceil(window * 1.01)", broken: "return gone_after" },
         &["tight: partitions"],
     ),
     (

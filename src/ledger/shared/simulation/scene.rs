@@ -134,7 +134,7 @@ impl Plan {
             seed,
             scene,
             gateways: if scene.tight { 2 } else { range(2, 5) as usize },
-            requests: if scene.tight { range(1, 2) } else { range(1, 6) } as u32,
+            requests: if scene.tight { range(1, 2) } else { range(2, 9) } as u32,
             window,
             // After a loss, what nobody claims is shut for a day, and a run is shorter.
             long: (!loses_data && range(0, 3) == 0).then(|| range(50, 300) as u32),
