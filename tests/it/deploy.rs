@@ -235,7 +235,7 @@ async fn several_pods_share_one_redis() {
         server.command(&[&["--no-auth-warning", "--user", "admin", "--pass", "admin"], command].concat())
     };
     let zoho = Sandbox::boundless();
-    // The slot of one gateway is called to the other by a message.
+    // A message calls the second gateway when the only slot comes free.
     let route = "people.lms.get-shared-users";
     let setup = Gateway::before(&zoho).set("state.when_empty", "fresh").set("upstream.timeout", "1s");
     let mut setup = setup.route(route, "requests", 1).route(route, "window", "500ms");
