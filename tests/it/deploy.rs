@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::support::{CLIENT_SECRET, COURSE, Ended, Process, REFRESH_TOKEN, Sandbox, call, get, shell, until};
+use crate::support::{
+    CLIENT_SECRET, COURSE, Ended, Gateway, Process, REFRESH_TOKEN, RedisServer, Sandbox, call, get, shell, until,
+};
 
 const CONFIG: &str = "/etc/zoho-gateway/gateway.toml";
 
@@ -209,6 +211,50 @@ fn image_and_manifest_agree() {
     let ended = Process::run(&["check", "--config", &config], &[("STATE_DIRECTORY", "/nowhere/else")]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
     assert!(ended.stdout.contains(&format!("state    {root}/lib/zoho-gateway/state")), "{ended:?}");
+}
+
+/// The variables of the patches start a gateway, and the server's user may do all that the gateway does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_pods_share_one_redis() {
+    let (patches, redis) = (deploy("kustomization.yaml"), deploy("redis.yaml"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let moved = |text: &str| text.replace("/run/secrets/redis", &folder.path().display().to_string());
+    let user = redis.split("user.conf=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("the user");
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md")).expect("a page");
+    assert!(page.contains(&format!("\n{}\n", user.replace("$password", "PASSWORD"))), "{user}");
+    let settings: Vec<_> = redis.split("redis.conf: |\n").nth(1).expect("the settings").lines().collect();
+    let settings = settings.into_iter().map_while(|line| line.strip_prefix("    ")).collect::<Vec<_>>().join("\n");
+    for (name, text) in
+        [("password", "pa55"), ("user.conf", &user.replace("$password", "pa55")), ("redis.conf", &moved(&settings))]
+    {
+        fs::write(folder.path().join(name), format!("{text}\n")).expect("written");
+    }
+    let settings = folder.path().join("redis.conf").display().to_string();
+    let server = RedisServer::start(&["--include", &settings, "--user", "admin", "on", ">admin", "~*", "&*", "+@all"]);
+    let admin = |command: &[&str]| {
+        server.command(&[&["--no-auth-warning", "--user", "admin", "--pass", "admin"], command].concat())
+    };
+    let zoho = Sandbox::boundless();
+    // A message calls the second gateway when the only slot comes free.
+    let route = "people.lms.get-shared-users";
+    let setup = Gateway::before(&zoho).set("state.when_empty", "fresh").set("upstream.timeout", "1s");
+    let mut setup = setup.route(route, "requests", 1).route(route, "window", "500ms");
+    let variables = values(&patches, "- name: ZOHO_GATEWAY__").into_iter().zip(values(&patches, "value: "));
+    for (name, value) in variables {
+        // The Service of redis.yaml.
+        let value = value.replace("redis://zoho-redis:6379", &server.url());
+        setup = setup.env(&format!("ZOHO_GATEWAY__{name}"), &moved(&value));
+    }
+    let gateways = [setup.start(), setup.start()];
+    for gateway in &gateways {
+        gateway.send(&get(COURSE)).await.is_zohos(200);
+    }
+    until("the gateways listen for messages", async || {
+        admin(&["PUBSUB", "NUMSUB", "zoho-gateway:{main}:ledger"]).ends_with('2')
+    })
+    .await;
+    assert_eq!(admin(&["ACL", "LOG"]), "", "nothing was denied");
+    assert!(server.command(&["PING"]).contains("NOAUTH"), "the server lets nobody else in");
 }
 
 #[test]
