@@ -11,7 +11,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     member::Member,
     message::{Demand, Reply, Request},
-    timing::{Now, Timing},
+    timing::Now,
 };
 use crate::{
     ledger::{Wish, slots::WaitingCalls},
@@ -21,6 +21,8 @@ use crate::{
 /// An account, shared by its routes and the task that speaks with the server.
 #[derive(Debug)]
 pub(super) struct SharedAccount {
+    /// The account's name.
+    name: String,
     pub(super) state: Mutex<AccountState>,
     /// There may be news for the server.
     pub(super) news: Notify,
@@ -48,10 +50,9 @@ pub(super) fn now() -> Now {
 }
 
 impl SharedAccount {
-    pub(super) fn new(name: String, timing: Timing, fresh: bool) -> Arc<Self> {
-        let member = Member::new(name, timing, fresh);
+    pub(super) fn new(name: String, member: Member) -> Arc<Self> {
         let state = AccountState { member, routes: BTreeMap::new(), failure: None };
-        Arc::new(Self { state: Mutex::new(state), news: Notify::new() })
+        Arc::new(Self { name, state: Mutex::new(state), news: Notify::new() })
     }
 
     pub(super) fn add_route(&self, limits: Arc<[String]>, calls: Weak<dyn WaitingCalls>, locks: Arc<Notify>) {
@@ -96,7 +97,7 @@ impl SharedAccount {
         let mut state = self.state.lock();
         state.member.fail();
         if state.failure.is_none() && !state.member.in_touch(now()) {
-            tracing::error!(reason, "the shared ledger cannot be used; calls wait");
+            tracing::error!(account = self.name, reason, "the shared ledger cannot be used; calls wait");
             state.failure = Some(reason.to_owned());
         }
     }
@@ -105,7 +106,7 @@ impl SharedAccount {
         let mut state = self.state.lock();
         if state.failure.is_some() && state.member.in_touch(now()) {
             state.failure = None;
-            tracing::info!("the shared ledger can be used again");
+            tracing::info!(account = self.name, "the shared ledger can be used again");
         }
     }
 

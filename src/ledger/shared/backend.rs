@@ -15,6 +15,7 @@ use super::{
     account::{AccountState, SharedAccount, now},
     limit::LimitSettings,
     link::Link,
+    member::Member,
     timing::Timing,
 };
 use crate::{
@@ -87,7 +88,7 @@ impl SharedBackend {
         if let Some(account) = accounts.get(name) {
             return Arc::clone(account);
         }
-        let account = SharedAccount::new(self.name.clone(), self.timing, self.fresh);
+        let account = SharedAccount::new(name.to_owned(), Member::new(self.name.clone(), self.timing, self.fresh));
         let link = Link {
             account: Arc::clone(&account),
             redis: self.redis.clone(),
