@@ -4,7 +4,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc,
-    time::{sleep, sleep_until},
+    time::{sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +13,9 @@ use crate::{
     os::clock,
     redis::{Message, Redis, RunError, Script},
 };
+
+/// How long leaving may take: a server that does not answer must not keep the gateway from ending.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// The account's record on the server.
 #[derive(Debug)]
@@ -35,15 +38,20 @@ impl Link {
             let news = pin!(self.account.news.notified());
             tokio::select! {
                 () = stopped.cancelled() => break,
-                () = sleep_until(due) => self.exchange().await,
+                () = sleep_until(due) => tokio::select! {
+                    () = stopped.cancelled() => break,
+                    () = self.exchange() => {}
+                },
                 () = news => {}
                 message = messages.recv() => self.hear(message, &mut messages),
                 // Calls that wait for a connection are held back when the lease ends.
                 () = sleep_until(clock::now() + lease), if !lease.is_zero() => self.account.wake(),
             }
         }
-        self.account.state.lock().member.leave();
-        self.exchange().await;
+        if self.account.state.lock().member.leave() {
+            // If it is lost, the others find out later.
+            let _ = timeout(LEAVING, self.exchange()).await;
+        }
     }
 
     async fn exchange(&self) {

@@ -382,11 +382,14 @@ impl Member {
         self.failed = true;
     }
 
-    /// Leaves the record with the next request, and for good. No call may be in flight.
-    pub(super) fn leave(&mut self) {
-        if self.stage == Stage::Entered {
+    /// Leaves the record with the next request, and for good. No call may be in flight. Returns whether it was in the
+    /// record; if not, it must not enter any more.
+    pub(super) fn leave(&mut self) -> bool {
+        let entered = self.stage == Stage::Entered;
+        if entered {
             self.stage = Stage::Left;
         }
+        entered
     }
 
     /// Applies the answer to the last request.
