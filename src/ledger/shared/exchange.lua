@@ -146,7 +146,9 @@ me.demand = request.demand
 
 for route, says in pairs(request.locks) do
   local lock = record.locks[route]
-  if says.name and (not lock or (lock.name ~= says.name and says.rest > lock.rest)) then
+  -- A lock that is neither here nor new is over: another member's call went alone.
+  local unknown = not lock and (says.new or request.op == 'enter')
+  if unknown or (lock and lock.name ~= says.name and says.rest > lock.rest) then
     if not says.over then
       lock = { name = says.name, rest = says.rest }
       record.locks[route] = lock

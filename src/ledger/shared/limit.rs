@@ -50,6 +50,8 @@ pub(super) struct Limit {
 #[derive(Debug, Clone)]
 pub(super) struct RouteLock {
     pub(super) name: String,
+    /// Whether the record had it.
+    pub(super) recorded: bool,
     /// Whether this member may send the call that goes alone after the lock.
     pub(super) probe: bool,
     /// Whether it has asked for that.

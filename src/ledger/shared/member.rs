@@ -239,7 +239,7 @@ impl Member {
         let until = limit.window.locked(now, retry_after)?;
         self.locks_named += 1;
         let name = format!("{}-{}", self.id(), self.locks_named);
-        self.locks.insert(route.to_owned(), RouteLock { name, probe: false, asked: false });
+        self.locks.insert(route.to_owned(), RouteLock { name, recorded: false, probe: false, asked: false });
         self.news = true;
         Some(LockHit { until, external })
     }
@@ -364,7 +364,13 @@ impl Member {
             lock.asked = probe && rest == 0;
             (
                 route.clone(),
-                LockReport { name: lock.name.clone(), rest, probe, over: window.is_some() && end.is_none() },
+                LockReport {
+                    name: lock.name.clone(),
+                    rest,
+                    new: !lock.recorded,
+                    probe,
+                    over: window.is_some() && end.is_none(),
+                },
             )
         };
         self.locks.iter_mut().map(report).collect()
@@ -491,7 +497,7 @@ impl Member {
             if let Some(limit) = self.limits.get_mut(&route).filter(|_| is_new) {
                 limit.window.lock_until(now + Duration::from_millis(view.rest));
             }
-            self.locks.insert(route, RouteLock { name: view.name, probe: view.probe, asked });
+            self.locks.insert(route, RouteLock { name: view.name, recorded: true, probe: view.probe, asked });
         }
     }
 }

@@ -89,6 +89,8 @@ pub(super) struct Held {
 pub(super) struct LockReport {
     pub(super) name: String,
     pub(super) rest: u64,
+    /// The record may not have it yet. A known lock that the record does not have any more is over.
+    pub(super) new: bool,
     /// Whether it wants to send, or is sending, the call that goes alone after the lock.
     pub(super) probe: bool,
     /// That call was executed.
