@@ -285,7 +285,8 @@ impl Member {
         let uses =
             self.limits.values_mut().filter(|limit| limit.wanted).filter_map(|limit| limit.window.ends(now).next());
         let uses = uses.map(|(at, _)| at).min();
-        let locks = demand.keys().filter_map(|route| {
+        let waiting = demand.iter().filter(|(_, demand)| demand.waits());
+        let locks = waiting.filter_map(|(route, _)| {
             self.locks.get(route).filter(|lock| !lock.asked)?;
             self.limits.get(route)?.window.lock_end()
         });
@@ -359,7 +360,7 @@ impl Member {
             let window = limits.get(route).map(|limit| &limit.window);
             let end = window.and_then(|window| window.lock_end());
             let rest = end.map_or(0, |end| millis_up(end.saturating_duration_since(now)));
-            let waits = demand.get(route).is_some_and(|demand| demand.callers.values().any(|wish| wish.waiting > 0));
+            let waits = demand.get(route).is_some_and(Demand::waits);
             let probe = waits || window.is_some_and(|window| window.is_probing());
             lock.asked = probe && rest == 0;
             (

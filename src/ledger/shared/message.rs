@@ -104,6 +104,13 @@ pub(super) struct Demand {
     pub(super) callers: BTreeMap<String, Wish>,
 }
 
+impl Demand {
+    /// Whether a call waits.
+    pub(super) fn waits(&self) -> bool {
+        self.callers.values().any(|wish| wish.waiting > 0)
+    }
+}
+
 /// Whether the checks passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
