@@ -94,6 +94,13 @@ struct Watched {
     since: Instant,
 }
 
+impl Watched {
+    /// How long it has been silent, in milliseconds.
+    fn silent(self, now: Instant) -> u64 {
+        self.silence.silent + millis(now.saturating_duration_since(self.since))
+    }
+}
+
 /// Why the record cannot be used, although the server answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unusable {
@@ -344,9 +351,7 @@ impl Member {
             deal: beat,
             age: self.age.map_or(0, |(age, at)| age + since(at)),
             silences: (self.watched.iter())
-                .map(|(id, seen)| {
-                    (id.clone(), Silence { silent: seen.silence.silent + since(seen.since), ..seen.silence })
-                })
+                .map(|(id, seen)| (id.clone(), Silence { silent: seen.silent(now.monotonic), ..seen.silence }))
                 .collect(),
             limits,
             locks,
@@ -450,11 +455,21 @@ impl Member {
     }
 
     fn apply(&mut self, reply: Reply, pending: &Pending, now: Instant) {
-        self.age = Some((reply.age, now));
+        let counted = |(age, at): &(u64, Instant)| age + millis(now.saturating_duration_since(*at)) >= reply.age;
+        self.age = self.age.filter(counted).or(Some((reply.age, now)));
         let since = now;
         #[cfg(test)]
         let since = if self.flaw == Some(Flaw::SilenceFromRequest) { pending.sent.monotonic } else { since };
-        let watched = |(id, silence)| (id, Watched { silence, since });
+        // A count goes on as long as it is the longest. If each answer began it again, the time on the way to the server
+        // would never count, and a member that asks often would count next to nothing.
+        let counted = mem::take(&mut self.watched);
+        let watched = |(id, silence): (String, Silence)| {
+            let known = counted
+                .get(&id)
+                .filter(|known| known.silence.number == silence.number && known.silent(now) >= silence.silent);
+            let watched = known.copied().unwrap_or(Watched { silence, since });
+            (id, watched)
+        };
         self.watched = reply.silences.into_iter().map(watched).collect();
         let got = |name: &String| reply.limits.get(name).map_or(0, |granted| granted.held + granted.sealed);
         if pending.op == Operation::Enter && pending.claims.iter().any(|(name, claimed)| got(name) < *claimed) {
