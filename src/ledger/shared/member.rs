@@ -392,6 +392,13 @@ impl Member {
     pub(super) fn fail(&mut self) {
         self.pending = None;
         self.failed = true;
+        self.keep_slots();
+    }
+
+    /// Gives nothing until the record says again that others wait. What is given to a server that loses it is lost to
+    /// all, because nobody claims it.
+    fn keep_slots(&mut self) {
+        self.limits.values_mut().for_each(|limit| limit.wanted = false);
     }
 
     /// Leaves the record with the next request, and for good. No call may be in flight. Returns whether it was in the
@@ -452,6 +459,7 @@ impl Member {
         self.incarnation += 1;
         self.watched.clear();
         self.age = None;
+        self.keep_slots();
     }
 
     fn apply(&mut self, reply: Reply, pending: &Pending, now: Instant) {
