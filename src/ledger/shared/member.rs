@@ -24,6 +24,9 @@ use crate::ledger::{
     window::{Denied, Grant},
 };
 
+/// How many beats after the begin of an epoch its members have claimed their slots.
+const CLAIM_BEATS: u32 = 3;
+
 /// One account's part of this process.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -254,6 +257,11 @@ impl Member {
     /// Until when the slots of this limit that nobody has claimed are shut.
     pub(super) fn shut_until(&self, limit: &Limit, now: Instant) -> Instant {
         let age = self.age.map_or(0, |(age, at)| age + millis(now.saturating_duration_since(at)));
+        // The other members claim theirs a moment after an epoch has begun.
+        let claimed = millis(CLAIM_BEATS * self.timing.beat);
+        if age < claimed {
+            return now + Duration::from_millis(claimed - age);
+        }
         let settled = self.timing.gone_after_with_margin() + limit.settles_after();
         now + Duration::from_millis(settled.saturating_sub(age))
     }
