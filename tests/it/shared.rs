@@ -1,54 +1,151 @@
-//! Several gateways on one login, which share its limits through Redis.
+//! Several gateways on one login, which share its limits through Redis. The sandbox counts what arrives from all of them.
 
-use serde_json::json;
+mod deaths;
+mod limits;
+mod locks;
+mod losses;
+mod outages;
+mod starts;
 
-use crate::support::{COURSE, Gateway, RedisServer, SHARE, Sandbox, Setup, all, ms, put};
+mod usage;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::task::JoinHandle;
+
+use crate::support::{Answer, COURSE, Call, Gateway, RedisServer, SHARE, Sandbox, Setup, put, until};
 
 const ROUTE: &str = "people.lms.share-course";
 const API: &str = "PUT /api/v1/courses/{id}/share";
+const REQUESTS: u64 = 9;
 const WINDOW: &str = "1s";
+
+/// A sandbox whose lock would outlast each test.
+fn sandbox() -> Sandbox {
+    Sandbox::start(&[
+        "--requests",
+        "9",
+        "--window",
+        WINDOW,
+        "--lock",
+        "60s",
+        "--delay",
+        "50ms",
+        "--token-requests",
+        "99",
+    ])
+}
 
 /// One of several gateways, whose record is empty because nothing was ever sent.
 fn shared(zoho: &Sandbox, redis: &RedisServer) -> Setup {
-    Gateway::before(zoho)
-        .route(ROUTE, "requests", 9)
+    sharing(Gateway::before(zoho), redis)
+}
+
+/// Its times are as short as possible: a gateway without touch is gone after twelve seconds.
+fn sharing(setup: Setup, redis: &RedisServer) -> Setup {
+    setup
+        .route(ROUTE, "requests", REQUESTS)
         .route(ROUTE, "window", WINDOW)
         .set("upstream.timeout", "1s")
         .set("state.redis", redis.url())
+        .set("state.lease", "1s")
         .set("state.when_empty", "fresh")
 }
 
-fn sandbox() -> Sandbox {
-    Sandbox::start(&["--requests", "9", "--window", WINDOW, "--lock", "60s", "--delay", "50ms"])
+fn share() -> Call {
+    put(COURSE).form(SHARE).header("prefer", "wait=20")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_gateways_keep_one_threshold() {
-    let (zoho, redis) = (sandbox(), RedisServer::start(&[]));
-    let gateways: Vec<_> = (0..3).map(|_| shared(&zoho, &redis).start()).collect();
-    let share = put(COURSE).form(SHARE);
-    let calls = (0..60).map(|call| share.sending(gateways[call % 3].address()));
-    for answer in all(calls).await {
-        answer.is_zohos(200);
-    }
+/// The same for a caller that does not wait.
+fn share_now() -> Call {
+    put(COURSE).form(SHARE).header("prefer", "wait=0")
+}
+
+/// How many calls Zoho has accepted.
+async fn accepted(zoho: &Sandbox) -> u64 {
+    zoho.tally(API).await.accepted
+}
+
+/// Resolves when Zoho has accepted so many calls more.
+async fn until_accepted(zoho: &Sandbox, more: u64) {
+    let before = accepted(zoho).await;
+    until(format!("{more} more calls are accepted"), async || accepted(zoho).await >= before + more).await;
+}
+
+/// Checks that Zoho saw the threshold kept, by all gateways together.
+async fn was_kept(zoho: &Sandbox) {
     let tally = zoho.tally(API).await;
-    assert_eq!((tally.arrivals, tally.accepted, tally.locks, tally.arrivals_during_lock), (60, 60, 0, 0));
-    assert!(tally.most_in_any_window <= 9, "{tally:?}");
+    assert_eq!((tally.locks, tally.arrivals_during_lock), (0, 0), "{tally:?}");
+    assert!(tally.most_in_any_window <= REQUESTS as usize, "{tally:?}");
 }
 
-/// All slots go to the gateway that needs them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_busy_gateway_gets_the_whole_threshold() {
-    let (zoho, redis) = (sandbox(), RedisServer::start(&[]));
-    let gateways: Vec<_> = (0..3).map(|_| shared(&zoho, &redis).route(ROUTE, "window", "60s").start()).collect();
-    let share = put(COURSE).form(SHARE).header("prefer", "wait=10");
-    for gateway in &gateways {
-        gateway.send(&share).await.is_zohos(200);
+/// How many slots a gateway holds that are not in use.
+async fn idle(gateway: &Gateway) -> u64 {
+    let status = gateway.admin("/status").await.json();
+    let mut buckets = status["buckets"].as_array().into_iter().flatten();
+    let bucket = buckets.find(|bucket| bucket["route"] == ROUTE);
+    bucket.and_then(|bucket| bucket["threshold"]["remaining"].as_u64()).unwrap_or_default()
+}
+
+/// Resolves when the gateways hold so many slots that are not in use.
+async fn until_idle(gateways: &[Gateway], slots: u64) {
+    until(format!("{slots} slots are idle"), async || {
+        let mut sum = 0;
+        for gateway in gateways {
+            sum += idle(gateway).await;
+        }
+        sum == slots
+    })
+    .await;
+}
+
+/// Callers of one gateway that send one call after another.
+struct Load {
+    ends: Arc<AtomicBool>,
+    callers: Vec<JoinHandle<Vec<Option<Answer>>>>,
+}
+
+impl Load {
+    fn on(gateway: &Gateway, callers: usize) -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let caller = |_| tokio::spawn(Self::calls(gateway.address().to_owned(), Arc::clone(&ends)));
+        Self { callers: (0..callers).map(caller).collect(), ends }
     }
-    for _ in 0..6 {
-        gateways[0].send(&share).await.is_zohos(200);
+
+    /// The same for each of these gateways.
+    fn on_each(gateways: &[Gateway], callers: usize) -> Vec<Self> {
+        gateways.iter().map(|gateway| Self::on(gateway, callers)).collect()
     }
-    let now = put(COURSE).form(SHARE).header("prefer", "wait=2");
-    gateways[1].send(&now).await.problem_of(429, "threshold-saturated", ROUTE);
-    let _ = (json!(0), ms(1));
+
+    /// A call of a gateway that ends may have no answer, and is the last one.
+    async fn calls(address: String, ends: Arc<AtomicBool>) -> Vec<Option<Answer>> {
+        let (mut answers, share) = (Vec::new(), share());
+        while !ends.load(Ordering::Relaxed) && !answers.last().is_some_and(Option::is_none) {
+            answers.push(share.attempt(&address).await);
+        }
+        answers
+    }
+
+    /// Resolves when each caller has its last answer.
+    async fn end(self) -> Vec<Option<Answer>> {
+        self.ends.store(true, Ordering::Relaxed);
+        let mut answers = Vec::new();
+        for caller in self.callers {
+            answers.extend(caller.await.expect("no caller panics"));
+        }
+        answers
+    }
+}
+
+/// Ends the load, in which every call must have succeeded.
+async fn all_succeed(loads: Vec<Load>) {
+    loads.iter().for_each(|load| load.ends.store(true, Ordering::Relaxed));
+    for load in loads {
+        for answer in load.end().await {
+            answer.expect("an answer").is_zohos(200);
+        }
+    }
 }

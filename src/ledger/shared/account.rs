@@ -12,7 +12,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     member::{Member, Unusable},
     message::{Demand, Reply, Request},
-    timing::{Now, Timing},
+    timing::Now,
 };
 use crate::{
     ledger::{Wish, slots::WaitingCalls},
@@ -71,10 +71,9 @@ pub(super) fn now() -> Now {
 }
 
 impl SharedAccount {
-    pub(super) fn new(name: &str, process: String, timing: Timing, fresh: bool) -> Arc<Self> {
-        let member = Member::new(process, timing, fresh);
+    pub(super) fn new(name: String, member: Member) -> Arc<Self> {
         let state = AccountState { member, routes: BTreeMap::new(), failure: None, epoch: String::new() };
-        Arc::new(Self { state: Mutex::new(state), news: Notify::new(), name: name.to_owned() })
+        Arc::new(Self { name, state: Mutex::new(state), news: Notify::new() })
     }
 
     pub(super) fn add_route(&self, limits: Arc<[String]>, calls: Weak<dyn WaitingCalls>, locks: Arc<Notify>) {

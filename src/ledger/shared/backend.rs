@@ -18,6 +18,7 @@ use super::{
     account::{AccountState, SharedAccount, now},
     limit::LimitSettings,
     link::Link,
+    member::Member,
     message::Message,
     timing::Timing,
 };
@@ -118,7 +119,7 @@ impl SharedBackend {
         if let Some(account) = accounts.get(&key) {
             return Arc::clone(account);
         }
-        let account = SharedAccount::new(name, self.name.clone(), self.timing, self.fresh);
+        let account = SharedAccount::new(name.to_owned(), Member::new(self.name.clone(), self.timing, self.fresh));
         let link = Link {
             account: Arc::clone(&account),
             redis: self.redis.clone(),

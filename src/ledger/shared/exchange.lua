@@ -262,16 +262,18 @@ local function take(id, name)
   entry.held, entry.idle = entry.held + sealed + fresh, entry.idle + sealed + fresh - 1
 end
 
--- All that wait for a route, and how many slots each caller uses on all members.
+-- All that wait for a route, and how many slots each caller uses on all members. While a route is locked, only the
+-- member whose call goes alone can use a slot; if others kept theirs for calls that may not go, it might never get one.
 local routes = {}
 for id, other in pairs(record.members) do
   if is_live(other) then
     for route, demand in pairs(other.demand) do
       routes[route] = routes[route] or { waiting = {}, using = {} }
-      local of = routes[route]
+      local of, lock = routes[route], record.locks[route]
+      local may_go = not lock or lock.probe == id
       for caller, wish in pairs(demand.callers) do
         of.using[caller] = (of.using[caller] or 0) + wish.using
-        if wish.waiting > 0 then
+        if wish.waiting > 0 and may_go then
           of.waiting[#of.waiting + 1] = { id = id, caller = caller, wish = wish, limits = demand.limits }
         end
       end

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -14,6 +14,9 @@ use crate::{
     redis::{Redis, RunError, Script},
     secret::random,
 };
+
+/// How long leaving may take: a server that does not answer must not keep the gateway from ending.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// The account's record on the server.
 #[derive(Debug)]
@@ -36,14 +39,19 @@ impl Link {
             let lease = self.account.state.lock().member.lease_left(now());
             tokio::select! {
                 () = stopped.cancelled() => break,
-                () = sleep_until(due) => self.exchange().await,
+                () = sleep_until(due) => tokio::select! {
+                    () = stopped.cancelled() => break,
+                    () = self.exchange() => {}
+                },
                 () = self.account.news.notified() => {}
                 // Calls that wait for a connection are held back when the lease ends.
                 () = sleep_until(clock::now() + lease), if !lease.is_zero() => self.account.wake(),
             }
         }
-        self.account.state.lock().member.leave();
-        self.exchange().await;
+        if self.account.state.lock().member.leave() {
+            // If it is lost, the others find out later.
+            let _ = timeout(LEAVING, self.exchange()).await;
+        }
     }
 
     async fn exchange(&self) {

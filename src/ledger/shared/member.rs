@@ -24,6 +24,9 @@ use crate::ledger::{
     window::{Denied, Grant},
 };
 
+/// How many beats after the begin of an epoch its members have claimed their slots.
+const CLAIM_BEATS: u32 = 3;
+
 /// One account's part of this process.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -94,6 +97,13 @@ struct Pending {
 struct Watched {
     silence: Silence,
     since: Instant,
+}
+
+impl Watched {
+    /// How long it has been silent, in milliseconds.
+    fn silent(self, now: Instant) -> u64 {
+        self.silence.silent + millis(now.saturating_duration_since(self.since))
+    }
 }
 
 /// Why the record cannot be used, although the server answers.
@@ -259,6 +269,11 @@ impl Member {
     /// Until when the slots of this limit that nobody has claimed are shut.
     pub(super) fn shut_until(&self, limit: &Limit, now: Instant) -> Instant {
         let age = self.age.map_or(0, |(age, at)| age + millis(now.saturating_duration_since(at)));
+        // The other members claim theirs a moment after an epoch has begun.
+        let claimed = millis(CLAIM_BEATS * self.timing.beat);
+        if age < claimed {
+            return now + Duration::from_millis(claimed - age);
+        }
         let settled = self.timing.gone_after_with_margin() + limit.settles_after();
         now + Duration::from_millis(settled.saturating_sub(age))
     }
@@ -369,9 +384,7 @@ impl Member {
             deal: beat,
             age: self.age.map_or(0, |(age, at)| age + since(at)),
             silences: (self.watched.iter())
-                .map(|(id, seen)| {
-                    (id.clone(), Silence { silent: seen.silence.silent + since(seen.since), ..seen.silence })
-                })
+                .map(|(id, seen)| (id.clone(), Silence { silent: seen.silent(now.monotonic), ..seen.silence }))
                 .collect(),
             limits,
             locks,
@@ -417,13 +430,23 @@ impl Member {
     pub(super) fn fail(&mut self) {
         self.pending = None;
         self.failed = true;
+        self.keep_slots();
     }
 
-    /// Leaves the record with the next request, and for good. No call may be in flight.
-    pub(super) fn leave(&mut self) {
-        if self.stage == Stage::Entered {
+    /// Gives nothing until the record says again that others wait. What is given to a server that loses it is lost to
+    /// all, because nobody claims it.
+    fn keep_slots(&mut self) {
+        self.limits.values_mut().for_each(|limit| limit.wanted = false);
+    }
+
+    /// Leaves the record with the next request, and for good. No call may be in flight. Returns whether it was in the
+    /// record; if not, it must not enter any more.
+    pub(super) fn leave(&mut self) -> bool {
+        let entered = self.stage == Stage::Entered;
+        if entered {
             self.stage = Stage::Left;
         }
+        entered
     }
 
     /// Applies the answer to the last request.
@@ -474,6 +497,7 @@ impl Member {
         self.incarnation += 1;
         self.watched.clear();
         self.age = None;
+        self.keep_slots();
     }
 
     fn apply(&mut self, reply: Reply, pending: &Pending, now: Instant) {
@@ -502,10 +526,9 @@ impl Member {
         let now = if self.flaw == Some(Flaw::SilenceFromRequest) { _pending.sent.monotonic } else { now };
         let watched = mem::take(&mut self.watched);
         let watch = |(id, silence): (String, Silence)| {
-            let seen = watched.get(&id).filter(|seen| {
-                let silent = seen.silence.silent + millis(now.saturating_duration_since(seen.since));
-                seen.silence.number == silence.number && silent >= silence.silent
-            });
+            let seen = watched
+                .get(&id)
+                .filter(|seen| seen.silence.number == silence.number && seen.silent(now) >= silence.silent);
             let seen = seen.copied().unwrap_or(Watched { silence, since: now });
             (id, seen)
         };
