@@ -284,7 +284,9 @@ fn recorded_ledger(
     let context = LimiterContext { observers, ..LimiterContext::in_memory(limits) };
     let Some(dir) = &state.dir else { return Ok((Limiters::new(context), Journal::in_memory(), BTreeMap::new())) };
     let Opened { mut store, mut start_state, incidents, tokens } = Store::open(dir)?;
-    if start_state == StartState::Fresh && state.when_empty == WhenEmpty::AssumeLost {
+    // With a shared ledger, the folder does not hold what was sent.
+    let may_be_lost = state.when_empty == WhenEmpty::AssumeLost && state.redis.is_none();
+    if start_state == StartState::Fresh && may_be_lost {
         let reason = "the folder holds no state, and state.when_empty says that this means it was lost".to_owned();
         start_state = StartState::Lost { reason, set_aside: None, locks: BTreeMap::new() };
     } else if start_state == StartState::Fresh {

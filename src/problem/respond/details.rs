@@ -49,8 +49,8 @@ pub(super) fn detail(cause: &Cause) -> String {
         }
         Cause::QueueFull { limit, .. } => full(*limit).to_owned(),
         Cause::StateUnavailable => {
-            "the gateway cannot write to its state store (state.dir), and a call that is not recorded could break the \
-             threshold after a restart; the call was not sent"
+            "the gateway cannot reach its state (state.dir or state.redis), and a call that is not recorded there could \
+             break the threshold; the call was not sent; /readyz of the gateway says why"
                 .to_owned()
         }
         Cause::AuditUnavailable => {

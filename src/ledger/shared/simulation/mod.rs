@@ -70,7 +70,7 @@ fn no_scene_breaks_the_promise() {
 }
 
 /// How many calls are made to see that a broken rule breaks the promise.
-const CALLS_PER_FLAW: u64 = 4000;
+const CALLS_PER_FLAW: u64 = 1500;
 
 /// Whether some seed of these scenes breaks the promise.
 fn is_noticed(scenes: &[&str], flaw: Option<Flaw>, script: &str) -> bool {
@@ -94,15 +94,16 @@ fn is_noticed(scenes: &[&str], flaw: Option<Flaw>, script: &str) -> bool {
 #[test]
 fn each_broken_rule_breaks_the_promise() {
     let mut unnoticed = Vec::new();
+    for (flaw, scenes) in SCRIPT_FLAWS {
+        assert_eq!(SCRIPT.matches(flaw.line).count(), 1, "{}", flaw.line);
+        println!("--- {}", flaw.line);
+        if !is_noticed(scenes, None, &SCRIPT.replace(flaw.line, flaw.broken)) {
+            unnoticed.push(flaw.line.to_owned());
+        }
+    }
     for (flaw, scenes) in MEMBER_FLAWS {
         if !is_noticed(scenes, Some(*flaw), SCRIPT) {
             unnoticed.push(format!("{flaw:?}"));
-        }
-    }
-    for (flaw, scenes) in SCRIPT_FLAWS {
-        assert_eq!(SCRIPT.matches(flaw.line).count(), 1, "{}", flaw.line);
-        if !is_noticed(scenes, None, &SCRIPT.replace(flaw.line, flaw.broken)) {
-            unnoticed.push(flaw.line.to_owned());
         }
     }
     assert_eq!(unnoticed, [""; 0]);

@@ -633,7 +633,9 @@ impl World {
         let record = self.server.data.borrow().clone();
         if self.random.in_a_thousand(500) {
             self.snapshots.push(record);
-            self.snapshots.truncate(8);
+            if self.snapshots.len() > 3 {
+                self.snapshots.remove(0);
+            }
         }
         let faults: Vec<Fault> = self.plan.scene.faults.to_vec();
         if faults.is_empty() {
