@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    member::Member,
+    member::{Member, Unusable},
     message::{Demand, Reply, Request},
     timing::Now,
 };
@@ -83,13 +83,14 @@ impl SharedAccount {
     }
 
     /// Applies an answer, and wakes the calls that it may serve or hold back.
-    pub(super) fn receive(&self, reply: Reply) {
+    pub(super) fn receive(&self, reply: Reply) -> Result<(), Unusable> {
         let outcome = self.state.lock().member.receive(reply, now());
         match outcome {
             Ok(()) => self.succeeded(),
             Err(unusable) => self.failed(&unusable.to_string()),
         }
         self.wake();
+        outcome
     }
 
     /// The last request has no answer.

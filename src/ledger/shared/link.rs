@@ -8,7 +8,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::account::{SharedAccount, now};
+use super::{
+    account::{SharedAccount, now},
+    member::Unusable,
+};
 use crate::{
     os::clock,
     redis::{Message, Redis, RunError, Script},
@@ -61,7 +64,11 @@ impl Link {
         let Ok(text) = serde_json::to_string(&request) else { return self.account.failed("cannot write a request") };
         match self.answer(&text).await {
             Ok(reply) => match serde_json::from_str(&reply) {
-                Ok(reply) => self.account.receive(reply),
+                Ok(reply) => {
+                    if self.account.receive(reply) == Err(Unusable::Replica) {
+                        self.redis.reconnect();
+                    }
+                }
                 Err(error) => self.account.failed(&format!("answers something else: {error}")),
             },
             Err(error) => self.account.failed(&error.to_string()),
