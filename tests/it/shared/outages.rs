@@ -3,7 +3,7 @@
 use super::{
     API, Load, REQUESTS, ROUTE, all_succeed, sandbox, share_now, shared, until_accepted, until_idle, was_kept,
 };
-use crate::support::{Gateway, RedisServer, all, ms, until};
+use crate::support::{Gateway, RedisServer, all, free_port, ms, until};
 
 /// Resolves when the gateway says that it is not ready, and why.
 async fn until_unavailable(gateway: &Gateway) -> String {
@@ -71,6 +71,28 @@ async fn nothing_is_sent_during_a_long_outage() {
             assert!(lines.len() == 1 && lines[0].contains("\"account\":\"main\""), "{words}: {lines:?}");
         }
     }
+    was_kept(&zoho).await;
+}
+
+/// Somebody makes the server a replica, and takes it back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_sent_while_the_server_is_a_replica() {
+    let (zoho, redis) = (sandbox(), RedisServer::start(&[]));
+    let gateways: Vec<_> = (0..2).map(|_| shared(&zoho, &redis).start()).collect();
+    for gateway in &gateways {
+        gateway.send(&super::share()).await.is_zohos(200);
+    }
+    redis.command(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
+    for gateway in &gateways {
+        let state = until_unavailable(gateway).await;
+        assert_eq!(state, "state-unavailable: Redis is a replica now, not the master");
+        gateway.send(&share_now()).await.problem_of(503, "state-unavailable", ROUTE);
+    }
+    assert_eq!(zoho.tally(API).await.arrivals, 2);
+    redis.command(&["REPLICAOF", "NO", "ONE"]);
+    let loads = Load::on_each(&gateways, 6);
+    until_accepted(&zoho, 2 * REQUESTS).await;
+    all_succeed(loads).await;
     was_kept(&zoho).await;
 }
 
