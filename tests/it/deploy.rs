@@ -250,7 +250,7 @@ async fn several_pods_share_one_redis() {
         gateway.send(&get(COURSE)).await.is_zohos(200);
     }
     until("the gateways listen for messages", async || {
-        admin(&["PUBSUB", "NUMSUB", "zoho-gateway:{main}:ledger"]).ends_with('2')
+        admin(&["PUBSUB", "NUMSUB", "zoho-gateway:ledger"]).ends_with('2')
     })
     .await;
     assert_eq!(admin(&["ACL", "LOG"]), "", "nothing was denied");
