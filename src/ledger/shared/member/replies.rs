@@ -4,8 +4,6 @@ use std::{collections::BTreeMap, mem, time::Duration};
 
 use tokio::time::Instant;
 
-#[cfg(test)]
-use super::super::simulation::Flaw;
 use super::{
     super::{
         limit::RouteLock,
@@ -33,10 +31,6 @@ impl Member {
                 self.stage = Stage::Entered;
                 self.was_member = true;
                 self.touch = Some(pending.sent.boot);
-                #[cfg(test)]
-                if self.flaw == Some(Flaw::LeaseFromAnswer) {
-                    self.touch = Some(now.boot);
-                }
                 self.apply(reply, &pending, now.monotonic);
             }
             (Status::Gone, _) => self.give_up(now.monotonic),
@@ -73,7 +67,7 @@ impl Member {
         if age <= reply.age {
             self.age = Some((reply.age, now));
         }
-        self.watch(reply.silences, now, pending);
+        self.watch(reply.silences, now);
         let got = |name: &String| reply.limits.get(name).map_or(0, |granted| granted.held + granted.sealed);
         if pending.op == Operation::Enter && pending.claims.iter().any(|(name, claimed)| got(name) < *claimed) {
             // The claims came too late, so others count these slots as free.
@@ -88,9 +82,7 @@ impl Member {
         self.apply_locks(reply.locks, pending, now);
     }
 
-    fn watch(&mut self, silences: BTreeMap<String, Silence>, now: Instant, _pending: &Pending) {
-        #[cfg(test)]
-        let now = if self.flaw == Some(Flaw::SilenceFromRequest) { _pending.sent.monotonic } else { now };
+    fn watch(&mut self, silences: BTreeMap<String, Silence>, now: Instant) {
         let watched = mem::take(&mut self.watched);
         let watch = |(id, silence): (String, Silence)| {
             let seen = watched
@@ -112,8 +104,6 @@ impl Member {
                 }
             }
         }
-        #[cfg(test)]
-        let now = if self.flaw == Some(Flaw::LockFromRequest) { pending.sent.monotonic } else { now };
         for (route, view) in views {
             // A limit that is added later learns of it from a later reply, before it has any slot.
             if !self.limits.contains_key(&route) {

@@ -3,26 +3,10 @@
 /// A rule that members break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ledger::shared) enum Flaw {
-    /// The longest call is not part of the time after which a member is gone.
-    NoLongest,
-    /// Neither is the time for which a process may be frozen.
-    NoFrozen,
-    /// Nor the grace of bytes that are under way.
-    NoGrace,
     /// Frozen processes are not killed.
     NoFreezeGuard,
-    /// Nothing is checked just before a call is sent.
-    NoCheckBeforeSending,
-    /// The lease begins when an answer arrives.
-    LeaseFromAnswer,
-    /// The lease stops while the machine sleeps.
-    LeaseSleeps,
-    /// Others are counted as silent from when the request was sent.
-    SilenceFromRequest,
     /// Nobody is gone by its own clock.
     NeverGone,
-    /// The rest of a lock is counted from when the request was sent.
-    LockFromRequest,
 }
 
 /// A rule that the script breaks: this line of it, in another form.
@@ -31,18 +15,8 @@ pub(super) struct ScriptFlaw {
     pub(super) broken: &'static str,
 }
 
-pub(super) const MEMBER_FLAWS: &[(Flaw, &[&str])] = &[
-    (Flaw::NoLongest, &["tight: partitions"]),
-    (Flaw::NoFrozen, &["tight: freezes"]),
-    (Flaw::NoGrace, &["tight: partitions"]),
-    (Flaw::NoFreezeGuard, &["frozen processes", "tight: freezes"]),
-    (Flaw::NoCheckBeforeSending, &["tight: partitions", "tight: freezes"]),
-    (Flaw::LeaseFromAnswer, &["tight: partitions", "tight: data lost"]),
-    (Flaw::LeaseSleeps, &["suspended machines"]),
-    (Flaw::SilenceFromRequest, &["tight: partitions", "tight: data lost"]),
-    (Flaw::NeverGone, &["tight: data lost", "tight: partitions"]),
-    (Flaw::LockFromRequest, &["tight: locks", "locks"]),
-];
+pub(super) const MEMBER_FLAWS: &[(Flaw, &[&str])] =
+    &[(Flaw::NoFreezeGuard, &["frozen processes", "tight: freezes"]), (Flaw::NeverGone, &["tight: data lost"])];
 
 pub(super) const SCRIPT_FLAWS: &[(ScriptFlaw, &[&str])] = &[
     (
@@ -54,22 +28,6 @@ pub(super) const SCRIPT_FLAWS: &[(ScriptFlaw, &[&str])] = &[
         // What nobody has claimed is given out at once.
         ScriptFlaw { line: "math.max(0, says.requests - says.spare)", broken: "0" },
         &["emptied", "tight: data lost"],
-    ),
-    (
-        // The data is believed after a restart.
-        ScriptFlaw {
-            line: "if record and record.life ~= life then record = nil end",
-            broken: "life = record and record.life or life",
-        },
-        &["rolled back"],
-    ),
-    (
-        // A life is the run id alone.
-        ScriptFlaw {
-            line: "field('server', 'run_id') .. '/' .. field('replication', 'master_replid')",
-            broken: "field('server', 'run_id')",
-        },
-        &["failed over and back"],
     ),
     (
         // What several members saw of a silence is added up.
@@ -88,18 +46,5 @@ pub(super) const SCRIPT_FLAWS: &[(ScriptFlaw, &[&str])] = &[
         // A member's slots are free when it is gone, without its window.
         ScriptFlaw { line: "return gone_after + math.ceil(window * 1.01)", broken: "return gone_after" },
         &["tight: partitions"],
-    ),
-    (
-        // What a member says more than the record has is believed.
-        ScriptFlaw {
-            line: "math.min(entry.held, says.held), math.min(entry.sealed, says.sealed)",
-            broken: "says.held, says.sealed",
-        },
-        &["network", "tight: partitions", "emptied"],
-    ),
-    (
-        // Claims are accepted at any time.
-        ScriptFlaw { line: "if record.age < gone_after then", broken: "if true then" },
-        &["tight: data lost", "deleted", "everything"],
     ),
 ];

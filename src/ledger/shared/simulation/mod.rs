@@ -1,7 +1,7 @@
 //! Tests the shared ledger against a network, a server and machines that do what the design says they may do.
 //!
-//! Each run has one seed: members run the real code, the server runs the real script, Zoho counts by itself. Each rule
-//! of the design is broken once, in the script by another line, in the member by a [`Flaw`], and a run must notice.
+//! Each run has one seed: members run the real code, the server runs the real script, Zoho counts by itself. The rules
+//! whose break a short run shows are broken once, in the script by another line, in the member by a [`Flaw`].
 //!
 //! `SCENE="…" SEED=… cargo test --lib shared::simulation` runs one seed and prints its history if it breaks the promise;
 //! `CALLS=1000000` makes so many calls in each scene.
@@ -96,7 +96,6 @@ fn each_broken_rule_breaks_the_promise() {
     let mut unnoticed = Vec::new();
     for (flaw, scenes) in SCRIPT_FLAWS {
         assert_eq!(SCRIPT.matches(flaw.line).count(), 1, "{}", flaw.line);
-        println!("--- {}", flaw.line);
         if !is_noticed(scenes, None, &SCRIPT.replace(flaw.line, flaw.broken)) {
             unnoticed.push(flaw.line.to_owned());
         }

@@ -186,19 +186,13 @@ impl World {
     fn member(&self, gateway: usize, incarnation: u32) -> Member {
         let ms = Duration::from_millis;
         let plan = &self.plan;
-        let mut timing = Timing {
+        let timing = Timing {
             lease: ms(plan.lease),
             longest: ms(plan.longest),
             frozen: ms(plan.frozen),
             grace: ms(plan.grace),
             beat: ms(plan.beat),
         };
-        match self.flaw {
-            Some(Flaw::NoLongest) => timing.longest = Duration::ZERO,
-            Some(Flaw::NoFrozen) => timing.frozen = Duration::ZERO,
-            Some(Flaw::NoGrace) => timing.grace = Duration::ZERO,
-            _ => {}
-        }
         let fresh = self.tally.lost_data == 0;
         let mut member = Member::new(format!("g{gateway}i{incarnation}"), timing, fresh);
         member.flaw = self.flaw;
@@ -239,8 +233,7 @@ impl World {
         let gateway = &self.gateways[gateway];
         let boot = |ms: u64| Duration::from_nanos((ms as f64 * gateway.rate * 1e6) as u64);
         let monotonic = boot(self.now) - boot(gateway.slept);
-        let lease = if self.flaw == Some(Flaw::LeaseSleeps) { monotonic } else { boot(self.now) };
-        Now { monotonic: self.origin + monotonic, boot: lease }
+        Now { monotonic: self.origin + monotonic, boot: boot(self.now) }
     }
 
     fn step(&mut self, event: Event) -> Result<(), String> {
@@ -504,9 +497,7 @@ impl World {
         if self.calls[call].sent.is_none() {
             let now = self.clocks(gateway);
             let grant = self.calls[call].grant;
-            if self.flaw != Some(Flaw::NoCheckBeforeSending)
-                && self.gateways[gateway].member.held_back(ROUTE, grant, now).is_some()
-            {
+            if self.gateways[gateway].member.held_back(ROUTE, grant, now).is_some() {
                 self.end(call, &Step::Unused);
                 return Ok(());
             }
