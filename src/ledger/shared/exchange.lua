@@ -281,12 +281,14 @@ for id, other in pairs(record.members) do
   end
 end
 
--- The caller with the fewest slots for its weight goes first; among equals, the most urgent call, then the longest wait.
+-- The caller with the fewest slots for its weight goes first; among its calls the most urgent one, then one of the member
+-- that was given the fewest just now, then the one that waits longest.
 local function goes_before(one, other, using)
   local left = using[one.caller] / one.wish.weight
   local right = using[other.caller] / other.wish.weight
   if left ~= right then return left < right end
   if one.wish.urgency ~= other.wish.urgency then return one.wish.urgency < other.wish.urgency end
+  if one.given ~= other.given then return one.given < other.given end
   if one.wish.waited ~= other.wish.waited then return one.wish.waited > other.wish.waited end
   return one.id .. one.caller < other.id .. other.caller
 end
@@ -294,7 +296,7 @@ end
 local called, lacks = {}, {}
 for _, of in pairs(routes) do
   local blocked = {}
-  for _, one in ipairs(of.waiting) do one.left = one.wish.waiting end
+  for _, one in ipairs(of.waiting) do one.left, one.given = one.wish.waiting, 0 end
   while true do
     local best
     for _, one in ipairs(of.waiting) do
@@ -305,7 +307,8 @@ for _, of in pairs(routes) do
     for _, name in ipairs(best.limits) do can = can and can_take(best.id, name) end
     if can then
       for _, name in ipairs(best.limits) do take(best.id, name) end
-      best.left, of.using[best.caller] = best.left - 1, of.using[best.caller] + 1
+      best.left, best.given = best.left - 1, best.given + 1
+      of.using[best.caller] = of.using[best.caller] + 1
       if best.id ~= request.member then
         called[best.id] = true
       else
