@@ -23,7 +23,7 @@ use crate::{
         browser_guard::KnownHosts,
         caller::{self, Issuers, KeySource},
         route::{AmbiguousRoutes, Matcher, Router},
-        token::{self, Grants, Source, TokenLedger},
+        token::{self, Grants, Source, TokenLedger, Turns},
     },
     os::{clock, freeze_guard::FreezeGuard, shutdown::Shutdown},
     problem::respond,
@@ -124,14 +124,17 @@ impl App {
             });
         }
         let observers = [Arc::clone(&metrics) as Arc<dyn Observer>].into();
-        let guard = probed(&config.state).await?;
+        let redis = config.state.redis.as_ref().map(|shared| Redis::new(shared.settings.clone()));
+        let guard = probed(redis.as_ref()).await?;
         let (limiters, journal, tokens) =
-            ledger(&config.state, config.queue.limits, config.upstream.timeout, observers)?;
+            ledger(&config.state, redis.as_ref(), config.queue.limits, config.upstream.timeout, observers)?;
         limiters.recall(&accounts, &config.catalogue);
         let source = |(name, account): (&AccountName, &Arc<Account>)| {
             let ledger = TokenLedger::new(&limiters, account, config.token);
             let (journal, kept) = (journal.clone(), tokens.get(name.as_str()));
-            let source = Source::new(Arc::clone(account), grants.clone(), ledger, journal, kept, Arc::clone(&metrics));
+            let turns = redis.clone().map(|redis| Turns::new(redis, name.as_str()));
+            let (account, metrics) = (Arc::clone(account), Arc::clone(&metrics));
+            let source = Source::new(account, grants.clone(), ledger, journal, kept, turns, metrics);
             (name.clone(), source)
         };
         let sources = Arc::new(accounts.iter().map(source).collect());
@@ -246,9 +249,9 @@ impl App {
 
 /// Checks the server of a shared ledger, and guards against a freeze in which other gateways would take over the slots
 /// of this one. A server that cannot be reached yet is waited for later.
-async fn probed(state: &config::State) -> Result<Option<FreezeGuard>, StartError> {
-    let Some(shared) = &state.redis else { return Ok(None) };
-    match Redis::new(shared.settings.clone()).probe().await {
+async fn probed(redis: Option<&Redis>) -> Result<Option<FreezeGuard>, StartError> {
+    let Some(redis) = redis else { return Ok(None) };
+    match redis.probe().await {
         Ok(()) => {}
         Err(ProbeError::Unreachable(reason)) => {
             tracing::error!(reason, "the server of state.redis cannot be reached; calls wait until it can");
@@ -261,16 +264,17 @@ async fn probed(state: &config::State) -> Result<Option<FreezeGuard>, StartError
 /// The ledger as the last process left it, the journal of its store, and the tokens that the last process left.
 fn ledger(
     state: &config::State,
+    redis: Option<&Redis>,
     limits: Limits,
     longest: Duration,
     observers: Arc<[Arc<dyn Observer>]>,
 ) -> Result<(Limiters, Journal, BTreeMap<String, KeptToken>), StartError> {
     let (limiters, journal, tokens) = recorded_ledger(state, limits, observers)?;
-    let Some(shared) = &state.redis else { return Ok((limiters, journal, tokens)) };
+    let (Some(shared), Some(redis)) = (&state.redis, redis) else { return Ok((limiters, journal, tokens)) };
     let timing = SharedTiming { lease: shared.lease, longest };
     let fresh = state.when_empty == WhenEmpty::Fresh;
     let name = random::hex().map_err(StartError::Random)?.expose().to_owned();
-    let backend = SharedBackend::new(Redis::new(shared.settings.clone()), timing, fresh, name, journal.clone());
+    let backend = SharedBackend::new(redis.clone(), timing, fresh, name, journal.clone());
     let context = LimiterContext { backend: Arc::new(backend), ..limiters.context().clone() };
     Ok((Limiters::new(context), journal, tokens))
 }

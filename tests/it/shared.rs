@@ -6,6 +6,7 @@ mod locks;
 mod losses;
 mod outages;
 mod starts;
+mod tokens;
 
 mod usage;
 

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use super::message::millis_up;
 
 /// Slots of windows longer than this are sealed when they are dealt out: a member that dies would keep them for long.
-pub(super) const LONG: Duration = Duration::from_secs(60 * 60);
+/// Token requests are among them: a gateway that dies must not take those of all others with it for ten minutes.
+pub(super) const LONG: Duration = Duration::from_secs(5 * 60);
 
 /// The present moment, on two clocks.
 #[derive(Debug, Clone, Copy)]

@@ -18,11 +18,13 @@ mod scope;
 mod scope_status;
 mod seal;
 mod service;
+mod shared;
 mod source;
 mod state;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use files::follow_files;
 pub use grant::{Admission, Code, Grants};
@@ -31,6 +33,7 @@ pub use scope::CheckScope;
 pub use service::Sign;
 pub use source::Source;
 pub use state::TokenHealth;
+pub use turns::Turns;
 
 #[cfg(doc)]
 use crate::call::{Call, Permitted, Signed};

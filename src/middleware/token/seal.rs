@@ -7,18 +7,24 @@ use std::time::Duration;
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    hkdf::{HKDF_SHA256, Salt},
+    hkdf::{HKDF_SHA256, Prk, Salt},
     rand,
 };
 
 use super::grant::Granted;
-use crate::{secret::Secret, zoho::account::Account};
+use crate::{
+    secret::{Secret, hex},
+    zoho::account::Account,
+};
 
 /// Changes with the format of the sealed text, so that an old text is never misread.
 const PURPOSE: &[u8] = b"zoho-gateway access token 2";
 
 /// Seals and opens tokens with an account's present credentials.
 pub(super) struct Seal(LessSafeKey);
+
+/// Changes with [`PURPOSE`], so that the two keys have nothing in common.
+const NAMING: &[u8] = b"zoho-gateway credentials 1";
 
 /// The lifetime that marks rejected credentials; no token lives that long.
 const REJECTED: u64 = u64::MAX;
@@ -41,15 +47,8 @@ pub(super) enum Unsealed {
 impl Seal {
     /// `None` only if the cryptographic library fails, which no input causes.
     pub(super) fn of(account: &Account) -> Option<Self> {
-        let (client_secret, refresh_token) = (account.client_secret.current(), account.refresh_token.current());
-        // Neither holds a line break, so different pairs give different texts.
-        let secret = Secret::new(format!("{}\n{}", client_secret.expose(), refresh_token.expose()));
-        let server = account.endpoints.accounts.authority().as_str();
-        let info = [account.name.as_str(), &account.client_id, server].join("\n");
-        let key = Salt::new(HKDF_SHA256, PURPOSE).extract(secret.expose().as_bytes());
-        let info = [info.as_bytes()];
-        let key = key.expand(&info, &AES_256_GCM).ok()?;
-        Some(Self(LessSafeKey::new(UnboundKey::from(key))))
+        let key = derive(account, PURPOSE, |key, info| Some(UnboundKey::from(key.expand(info, &AES_256_GCM).ok()?)))?;
+        Some(Self(LessSafeKey::new(key)))
     }
 
     /// Seals the lifetime, the token, and on a second line the scopes.
@@ -96,6 +95,23 @@ impl Seal {
     }
 }
 
+/// A name for an account's present credentials that reveals nothing about them.
+pub(super) fn credentials_name(account: &Account) -> Option<String> {
+    let mut name = [0; 32];
+    derive(account, NAMING, |key, info| key.expand(info, HKDF_SHA256).ok()?.fill(&mut name).ok())?;
+    Some(hex::lower(&name[..16]))
+}
+
+/// Derives something from an account's present credentials.
+fn derive<T>(account: &Account, purpose: &[u8], expand: impl FnOnce(&Prk, &[&[u8]]) -> Option<T>) -> Option<T> {
+    let (client_secret, refresh_token) = (account.client_secret.current(), account.refresh_token.current());
+    // Neither holds a line break, so different pairs give different texts.
+    let secret = Secret::new(format!("{}\n{}", client_secret.expose(), refresh_token.expose()));
+    let server = account.endpoints.accounts.authority().as_str();
+    let info = [account.name.as_str(), &account.client_id, server].join("\n");
+    expand(&Salt::new(HKDF_SHA256, purpose).extract(secret.expose().as_bytes()), &[info.as_bytes()])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +153,13 @@ mod tests {
             assert!(Seal::of(&account("a", "b")).unwrap().open(&altered).is_none(), "byte {at}");
             assert!(Seal::of(&account("a", "b")).unwrap().open(&sealed[..at]).is_none(), "{at} bytes");
         }
+    }
+
+    #[test]
+    fn each_pair_of_credentials_has_a_name() {
+        let name = |client_secret, refresh_token| credentials_name(&account(client_secret, refresh_token)).unwrap();
+        assert_eq!(name("a", "b"), name("a", "b"));
+        assert!(name("a", "b").len() == 32 && name("a", "b") != name("a", "x") && name("a", "b") != name("x", "b"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::{
     seal::Unsealed,
     state::{BadCredentials, State, TokenHealth},
     storage::TokenStorage,
+    turns::Turns,
 };
 use crate::{
     call::Token,
@@ -46,9 +47,11 @@ const REJECTION_KEPT: Duration = Duration::from_secs(10 * 60);
 pub struct Source {
     account: Arc<Account>,
     grants: Grants,
-    ledger: TokenLedger,
-    storage: TokenStorage,
-    state: Mutex<State>,
+    pub(super) ledger: TokenLedger,
+    pub(super) storage: TokenStorage,
+    /// With a shared ledger.
+    turns: Option<Turns>,
+    pub(super) state: Mutex<State>,
     /// The token request in progress.
     requests: SingleFlight<(), Progress>,
     /// Whether the newest token was used. An unused token is not renewed.
@@ -80,30 +83,39 @@ impl Source {
         ledger: TokenLedger,
         journal: Journal,
         kept: Option<&KeptToken>,
+        turns: Option<Turns>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let state = Mutex::new(State::new(&account.name, ledger.limits()));
         let storage = TokenStorage::new(Arc::clone(&account), journal);
         let (requests, used) = (SingleFlight::default(), AtomicBool::new(false));
-        let source = Arc::new(Self { account, grants, ledger, storage, state, requests, used, metrics });
+        let source = Arc::new(Self { account, grants, ledger, storage, turns, state, requests, used, metrics });
         if let Some(kept) = kept
-            && let Some(unsealed) = source.storage.open(kept)
+            && source.take_over(kept).is_some()
         {
-            let (mut state, expires_at) = (source.state.lock(), kept.expires_at);
-            match unsealed {
-                Unsealed::Token { access_token, lifetime, scope } => {
-                    // A kept token always fits into a header.
-                    let _ = source.adopt(&mut state, &Granted { access_token, expires_at, lifetime, scope });
-                }
-                // Earlier versions kept every error of the accounts server.
-                Unsealed::Rejected(reason) if !accounts_server::is_unauthorised(&reason) => {}
-                Unsealed::Rejected(reason) => {
-                    let cause = Cause::AccountUnauthorised { reason };
-                    state.bad_credentials = Some(BadCredentials { cause, until: Some(expires_at) });
-                }
-            }
+            source.storage.take_over(kept.clone());
         }
         source
+    }
+
+    /// Uses the outcome that an earlier process or another gateway kept. `None` if it is of no use: its credentials are
+    /// others, or it ends too soon.
+    pub(super) fn take_over(self: &Arc<Self>, kept: &KeptToken) -> Option<Result<Token, Cause>> {
+        let unsealed = self.storage.open(kept)?;
+        let (mut state, expires_at) = (self.state.lock(), kept.expires_at);
+        match unsealed {
+            Unsealed::Token { access_token, lifetime, scope } => {
+                let granted = Granted { access_token, expires_at, lifetime, scope };
+                state.is_better(&granted, clock::now()).then(|| self.adopt(&mut state, &granted))
+            }
+            // Earlier versions kept every error of the accounts server.
+            Unsealed::Rejected(reason) if !accounts_server::is_unauthorised(&reason) => None,
+            Unsealed::Rejected(reason) => {
+                let cause = Cause::AccountUnauthorised { reason };
+                state.bad_credentials = Some(BadCredentials { cause: cause.clone(), until: Some(expires_at) });
+                Some(Err(cause))
+            }
+        }
     }
 
     /// A valid token. Waits for a request if necessary: for its first attempt, and until `deadline` for further ones if
@@ -258,13 +270,16 @@ impl Source {
     }
 
     async fn attempt(self: Arc<Self>) -> AttemptOutcome {
-        let outcome = self.fetch().await;
+        let outcome = match &self.turns {
+            Some(turns) => self.fetch_in_turn(turns).await,
+            None => self.fetch().await,
+        };
         let pause_end = self.state.lock().pause.as_ref().map_or_else(clock::now, |pause| pause.until);
         AttemptOutcome { outcome, pause_end }
     }
 
     /// Makes one request, and applies its outcome.
-    async fn fetch(self: &Arc<Self>) -> Result<Token, Cause> {
+    pub(super) async fn fetch(self: &Arc<Self>) -> Result<Token, Cause> {
         let (asked, granted) = self.ask().await;
         let adopted = {
             let mut state = self.state.lock();
@@ -346,7 +361,7 @@ impl Source {
         }
     }
 
-    fn server(&self) -> &str {
+    pub(super) fn server(&self) -> &str {
         self.account.endpoints.accounts.authority().as_str()
     }
 }

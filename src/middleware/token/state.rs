@@ -58,7 +58,7 @@ pub(super) struct State {
     /// What rejected calls say about the token.
     pub(super) rejections: Rejections,
     /// The number of failed requests in a row.
-    failures: u32,
+    pub(super) failures: u32,
     pub(super) pause: Option<Pause>,
     pub(super) bad_credentials: Option<BadCredentials>,
     /// Why the last request failed.
@@ -78,9 +78,9 @@ pub(super) struct Current {
 #[derive(Debug)]
 pub(super) struct Pause {
     pub(super) until: Instant,
-    cause: Cause,
+    pub(super) cause: Cause,
     /// Whether a token was valid when the pause began. Once that token has expired, the pause ends.
-    had_token: bool,
+    pub(super) had_token: bool,
 }
 
 /// Zoho rejects the credentials, so no request is made until they change.
@@ -166,6 +166,12 @@ impl State {
         Some((token, renew_at))
     }
 
+    /// Whether a kept token lasts for a while, and longer than the present one.
+    pub(super) fn is_better(&self, granted: &Granted, now: Instant) -> bool {
+        let present = self.serving(now).map_or(now, |current| current.expires_at);
+        granted.expires_at > present + LAST_MOMENTS.min(granted.lifetime / 20)
+    }
+
     /// Forgets what belongs to the old credentials. Their token stays in use.
     pub(super) fn credentials_changed(&mut self, account: &AccountName, limits: TokenLimits) {
         (self.bad_credentials, self.pause, self.last_error) = (None, None, None);
@@ -218,6 +224,12 @@ impl State {
             }
             _ => cause,
         }
+    }
+
+    /// Another gateway's request failed, so no gateway makes one now.
+    pub(super) fn waits(&mut self, span: Duration, cause: Cause, now: Instant) {
+        let had_token = self.serving(now).is_some();
+        self.pause = Some(Pause { until: now + span, cause, had_token });
     }
 
     fn pause_for(&mut self, span: Duration, cause: &Cause, had_token: bool, now: Instant) -> Instant {

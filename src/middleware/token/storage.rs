@@ -1,12 +1,14 @@
-//! Keeps an account's token for the next process, so that a restart costs no token request.
+//! Keeps the outcome of an account's last token request for the next process and for other gateways, so that neither a
+//! restart nor another gateway costs a token request.
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
     grant::Granted,
-    seal::{Seal, Unsealed},
+    seal::{Seal, Unsealed, credentials_name},
 };
 use crate::{
     ledger::{Journal, KeptToken},
@@ -18,11 +20,17 @@ use crate::{
 pub(super) struct TokenStorage {
     account: Arc<Account>,
     journal: Journal,
+    last: Mutex<Option<KeptToken>>,
 }
 
 impl TokenStorage {
     pub(super) fn new(account: Arc<Account>, journal: Journal) -> Self {
-        Self { account, journal }
+        Self { account, journal, last: Mutex::new(None) }
+    }
+
+    /// A name for the account's present credentials.
+    pub(super) fn credentials(&self) -> Option<String> {
+        credentials_name(&self.account)
     }
 
     /// The kept outcome, unless the credentials have changed since.
@@ -42,8 +50,19 @@ impl TokenStorage {
 
     fn write(&self, sealed: Option<Vec<u8>>, expires_at: Instant) {
         if let Some(sealed) = sealed {
-            self.journal.keep_token(self.account.name.as_str(), KeptToken { sealed, expires_at });
+            self.take_over(KeptToken { sealed, expires_at });
         }
+    }
+
+    /// Keeps an outcome that an earlier process or another gateway has sealed.
+    pub(super) fn take_over(&self, kept: KeptToken) {
+        *self.last.lock() = Some(kept.clone());
+        self.journal.keep_token(self.account.name.as_str(), kept);
+    }
+
+    /// What was kept last.
+    pub(super) fn last(&self) -> Option<KeptToken> {
+        self.last.lock().clone()
     }
 
     /// Waits until everything is on disk. If the store fails, calls go out all the same: the loss costs one request.

@@ -81,7 +81,7 @@ fn source_with(
     kept: Option<&KeptToken>,
 ) -> Arc<Source> {
     let ledger = TokenLedger::new(limiters, &account, limits);
-    Source::new(Arc::new(account), grants(), ledger, journal, kept, Arc::new(Metrics::new()))
+    Source::new(Arc::new(account), grants(), ledger, journal, kept, None, Arc::new(Metrics::new()))
 }
 
 fn grants() -> Grants {

@@ -96,7 +96,7 @@ pub(super) struct Plan {
     pub(super) gateways: usize,
     pub(super) requests: u32,
     pub(super) window: u64,
-    /// The second limit of each call: one that is longer than an hour, so that its slots are sealed.
+    /// The second limit of each call: one that is so long that its slots are sealed.
     pub(super) long: Option<u32>,
     pub(super) lock: u64,
     pub(super) lease: u64,
