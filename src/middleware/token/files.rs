@@ -5,8 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use super::Source;
 use crate::{
     os::shutdown::Shutdown,
-    secret::{Secret, file_watch},
-    zoho::account::AccountName,
+    secret::{
+        Secret,
+        file_watch::{self, Reread},
+    },
+    zoho::account::{Account, AccountName},
 };
 
 /// Follows the files of all accounts until the drain begins.
@@ -25,4 +28,31 @@ fn owner(sources: &HashMap<AccountName, Arc<Source>>, name: &AccountName, token:
     let mut others = sources.iter().filter(|(other, _)| *other != name);
     let has_token = |source: &Source| source.account().refresh_token.newest().expose() == token.expose();
     others.find(|(_, source)| has_token(source)).map(|(other, _)| other.to_string())
+}
+
+impl Source {
+    /// Reads the credentials' files again and tries changed credentials at once. The present token is used until the new
+    /// credentials have brought one. `owner` returns the other account that has a refresh token.
+    pub(super) fn reread(self: &Arc<Self>, owner: impl Fn(&Secret) -> Option<String>) {
+        let Account { client_secret, refresh_token, .. } = self.account();
+        let mut changed = false;
+        for (key, credential, outcome) in [
+            ("client_secret", client_secret, client_secret.reread(|_| None)),
+            ("refresh_token", refresh_token, refresh_token.reread(owner)),
+        ] {
+            match outcome {
+                Reread::Quiet => {}
+                Reread::Replaced => changed = true,
+                Reread::Unusable(error) => {
+                    let file = credential.file().map(|path| path.display().to_string());
+                    tracing::warn!(account = %self.account().name, key, file, %error, "a credential's file cannot be used; the previous credential stays in use until it is fixed");
+                }
+            }
+        }
+        if changed {
+            tracing::info!(account = %self.account().name, "the credentials have changed");
+            self.state.lock().credentials_changed(&self.account().name, self.ledger.limits());
+            self.request();
+        }
+    }
 }

@@ -29,7 +29,6 @@ use crate::{
     middleware::single_flight::SingleFlight,
     os::clock,
     problem::{Cause, respond},
-    secret::{Secret, file_watch::Reread},
     telemetry::Metrics,
     upstream::Failure,
     zoho::{
@@ -207,31 +206,6 @@ impl Source {
         &self.account
     }
 
-    /// Reads the credentials' files again and tries changed credentials at once. The present token is used until the new
-    /// credentials have brought one. `owner` returns the other account that has a refresh token.
-    pub(super) fn reread(self: &Arc<Self>, owner: impl Fn(&Secret) -> Option<String>) {
-        let Account { client_secret, refresh_token, .. } = &*self.account;
-        let mut changed = false;
-        for (key, credential, outcome) in [
-            ("client_secret", client_secret, client_secret.reread(|_| None)),
-            ("refresh_token", refresh_token, refresh_token.reread(owner)),
-        ] {
-            match outcome {
-                Reread::Quiet => {}
-                Reread::Replaced => changed = true,
-                Reread::Unusable(error) => {
-                    let file = credential.file().map(|path| path.display().to_string());
-                    tracing::warn!(account = %self.account.name, key, file, %error, "a credential's file cannot be used; the previous credential stays in use until it is fixed");
-                }
-            }
-        }
-        if changed {
-            tracing::info!(account = %self.account.name, "the credentials have changed");
-            self.state.lock().credentials_changed(&self.account.name, self.ledger.limits());
-            self.request();
-        }
-    }
-
     fn lookup(self: &Arc<Self>) -> Result<Lookup, Cause> {
         let now = clock::now();
         let state = self.state.lock();
@@ -255,7 +229,7 @@ impl Source {
     }
 
     /// The request in progress, or a new one. The request does not own the source, so that dropping the source ends it.
-    fn request(self: &Arc<Self>) -> watch::Receiver<Progress> {
+    pub(super) fn request(self: &Arc<Self>) -> watch::Receiver<Progress> {
         let source = Arc::downgrade(self);
         let attempt = move || {
             let source = source.upgrade();
