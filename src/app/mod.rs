@@ -138,6 +138,7 @@ impl App {
             (name.clone(), source)
         };
         let sources = Arc::new(accounts.iter().map(source).collect());
+        let has_cache = config.catalogue.iter().any(|route| !route.cache.is_zero());
         let deps = StackDeps {
             hosts: known_hosts(&config.proxy, &accounts),
             callers: config.callers,
@@ -153,6 +154,7 @@ impl App {
             max_form: config.proxy.max_form,
             max_held: config.queue.limits.bytes as u64 / READING_PART,
             cache_bytes: config.cache.max_bytes,
+            redis: redis.filter(|_| has_cache),
             audit_required,
             shutdown: Shutdown::default(),
             metrics,

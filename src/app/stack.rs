@@ -24,6 +24,7 @@ use crate::{
         validate::Validate,
     },
     os::shutdown::Shutdown,
+    redis::Redis,
     telemetry::Metrics,
     upstream::Client,
     zoho::account::AccountName,
@@ -60,6 +61,8 @@ pub struct StackDeps {
     pub max_held: u64,
     /// How many bytes all cached answers may hold together.
     pub cache_bytes: u64,
+    /// The server of a shared ledger, if any route is cached.
+    pub redis: Option<Redis>,
     /// Whether a write that cannot be recorded in the audit is not sent.
     pub audit_required: bool,
     /// The state of the shutdown.
@@ -90,7 +93,7 @@ pub fn stack(
         // A dry run ends here: it is never cached, queued or sent.
         .layer(DryRun::layer(Arc::clone(&deps.limiters)))
         // Before the throttle: an answer from the cache uses no slot.
-        .layer(Cache::layer(deps.cache_bytes, deps.timeout, Arc::clone(&deps.metrics)))
+        .layer(Cache::layer(deps.cache_bytes, deps.timeout, deps.redis.as_ref(), Arc::clone(&deps.metrics)))
         // Below the cache, since cached answers change nothing; above the retries: a call has one outcome.
         .layer(Audit::layer(deps.audit_required))
         // Above the throttle: a second attempt asks for a second slot.

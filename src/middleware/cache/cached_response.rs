@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{
     conditions,
     directives::Lifetime,
-    epochs::EpochIndex,
+    epochs::Resource,
     key::{Key, NEGOTIATED, joined},
 };
 use crate::{
@@ -50,7 +50,7 @@ pub(super) struct CachedResponse {
 #[derive(Debug)]
 pub(super) struct StoreContext {
     pub(super) key: Key,
-    pub(super) epoch_index: EpochIndex,
+    pub(super) resource: Resource,
     /// The read's header fields.
     pub(super) request: HeaderMap,
     /// The epoch in which the call began.

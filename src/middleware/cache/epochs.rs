@@ -6,16 +6,14 @@
 //! number of epochs by hash, which bounds the memory; if two paths share an epoch, a write to one also discards the answers
 //! of the other.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
+use super::invalidations::{Invalidation, Invalidations};
 use crate::{
     call::{Call, attempt_log::AttemptLog},
     os::clock,
@@ -27,15 +25,12 @@ const EPOCHS: usize = 4096;
 /// For how long Zoho may still execute a write without an answer. Zoho's slowest calls take tens of seconds.
 const UNCERTAIN: Duration = Duration::from_secs(60);
 
-#[derive(Debug)]
-pub(super) struct Epochs {
-    epochs: Arc<[Mutex<Epoch>]>,
-    hasher: RandomState,
-}
+#[derive(Debug, Clone)]
+pub(super) struct Epochs(Arc<[Mutex<Epoch>]>);
 
-/// The index of a path's epoch.
+/// What a call reads or writes, as a hash that is the same in all gateways.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct EpochIndex(usize);
+pub(super) struct Resource(pub(super) u64);
 
 #[derive(Debug, Default)]
 struct Epoch {
@@ -52,68 +47,104 @@ impl Epoch {
         }
         self.number
     }
+
+    fn written(&mut self, uncertain: bool) {
+        self.number += 1;
+        if uncertain {
+            self.ends = Some(clock::now() + UNCERTAIN);
+        }
+    }
 }
 
 impl Epochs {
     pub(super) fn new() -> Self {
-        Self { epochs: (0..EPOCHS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+        Self((0..EPOCHS).map(|_| Mutex::default()).collect())
     }
 
     /// The present epoch.
-    pub(super) fn now(&self, index: EpochIndex) -> u64 {
-        self.epochs[index.0].lock().now()
+    pub(super) fn now(&self, resource: Resource) -> u64 {
+        self.epoch(resource).lock().now()
     }
 
     /// Whether an answer of this epoch may be stored: no write has ended since, and none of unknown outcome may still run.
-    pub(super) fn may_store(&self, index: EpochIndex, number: u64) -> bool {
-        let mut epoch = self.epochs[index.0].lock();
+    pub(super) fn may_store(&self, resource: Resource, number: u64) -> bool {
+        let mut epoch = self.epoch(resource).lock();
         epoch.now() == number && epoch.ends.is_none()
     }
 
-    /// Starts a write. Its attempt log says at the end whether Zoho may have executed it.
-    pub(super) fn write(&self, call: &Call) -> Write {
-        let (epochs, index) = (Arc::clone(&self.epochs), self.index(call));
-        Write { epochs, index, attempt_log: call.attempt_log.clone(), done: false }
+    /// A write ended. `uncertain`: Zoho may still execute it.
+    pub(super) fn written(&self, Invalidation { resource, uncertain }: Invalidation) {
+        self.epoch(resource).lock().written(uncertain);
     }
 
-    /// The epoch of the call's resource: its server and decoded path. Query, login, spelling and the choice of a product's
-    /// root do not matter.
-    pub(super) fn index(&self, call: &Call) -> EpochIndex {
+    /// Any resource may have been written.
+    pub(super) fn all_written(&self, uncertain: bool) {
+        self.0.iter().for_each(|epoch| epoch.lock().written(uncertain));
+    }
+
+    /// Starts a write. Its attempt log says at the end whether Zoho may have executed it. `others` are the gateways that
+    /// have to learn of it.
+    pub(super) fn write(&self, call: &Call, others: Option<Invalidations>) -> Write {
+        let (epochs, attempt_log) = (self.clone(), call.attempt_log.clone());
+        Write { epochs, resource: Resource::of(call), attempt_log, others, ended: false }
+    }
+
+    fn epoch(&self, Resource(hash): Resource) -> &Mutex<Epoch> {
+        // The remainder is below the number of epochs.
+        &self.0[(hash % EPOCHS as u64) as usize]
+    }
+}
+
+impl Resource {
+    /// The call's server and decoded path. Query, login, spelling and the choice of a product's root do not matter.
+    pub(super) fn of(call: &Call) -> Self {
         let context = &call.context;
         let server = context.account.endpoints.product(context.route.product).authority().as_str();
         // The route layer rejects paths that are not UTF-8.
         let path = percent_decode_str(call.target.path().trim_end_matches('/')).decode_utf8_lossy();
-        let hash = self.hasher.hash_one((server, context.route.product.below_first_root(&path)));
-        // The remainder is below the number of epochs.
-        EpochIndex((hash % EPOCHS as u64) as usize)
+        let name = [server, context.route.product.below_first_root(&path)].join("\n");
+        let first = digest(&SHA256, name.as_bytes()).as_ref().first_chunk().copied();
+        Self(u64::from_be_bytes(first.unwrap_or_default()))
     }
 }
 
 /// A write in progress. Dropping it ends the write, also when its caller leaves.
 #[derive(Debug)]
 pub(super) struct Write {
-    epochs: Arc<[Mutex<Epoch>]>,
-    index: EpochIndex,
+    epochs: Epochs,
+    resource: Resource,
     attempt_log: AttemptLog,
-    done: bool,
+    others: Option<Invalidations>,
+    ended: bool,
 }
 
 impl Write {
-    /// Zoho has answered, so the write is done.
-    pub(super) fn done(mut self) {
-        self.done = true;
+    /// Ends the write, and resolves when other gateways know it, or soon. `done`: Zoho has answered, so it executes nothing
+    /// any more.
+    pub(super) fn end(mut self, done: bool) -> impl Future<Output = ()> + Send + use<> {
+        let told = self.finish(done);
+        async {
+            if let Some(told) = told {
+                told.await;
+            }
+        }
+    }
+
+    fn finish(&mut self, done: bool) -> Option<impl Future<Output = ()> + Send + use<>> {
+        self.ended = true;
+        if !self.attempt_log.steps().may_be_executed {
+            return None;
+        }
+        let invalidation = Invalidation { resource: self.resource, uncertain: !done };
+        self.epochs.written(invalidation);
+        self.others.as_ref().map(|others| others.tell(invalidation))
     }
 }
 
 impl Drop for Write {
     fn drop(&mut self) {
-        if !self.attempt_log.steps().may_be_executed {
-            return;
-        }
-        let mut epoch = self.epochs[self.index.0].lock();
-        epoch.number += 1;
-        if !self.done {
-            epoch.ends = Some(clock::now() + UNCERTAIN);
+        if !self.ended {
+            let _ = self.finish(false);
         }
     }
 }

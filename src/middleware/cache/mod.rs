@@ -6,15 +6,15 @@
 //! Only complete, successful answers to GET are stored; a 200 may contain an error ([`reply`](crate::zoho::reply)).
 //!
 //! A write through the gateway makes all earlier answers of the same path stale (RFC 9111 section 4.4), even those that are
-//! still on the way (`epochs`). Identical reads share one call (`collapse`). It continues when the caller that started it
+//! still on the way (`epochs`), and those of other gateways (`invalidations`). Identical reads share one call (`collapse`). It continues when the caller that started it
 //! leaves. If it fails, only that caller gets the failure, and one of the others makes the next call.
 //!
 //! When Zoho cannot answer, a stale answer may be served for `stale_if_error` longer (RFC 5861 section 4), and says so.
 //!
 //! Stored answers are not revalidated, because that would cost a slot, as reading again does.
 //!
-//! Guarantees: no answer goes to another account, no token is part of a key, and no answer from before a write is served
-//! after it.
+//! Guarantees: no answer goes to another account, no token is part of a key, and no answer from before a write through this
+//! gateway is served after it.
 
 mod answers;
 mod cached_response;
@@ -22,6 +22,7 @@ mod collapse;
 mod conditions;
 mod directives;
 mod epochs;
+mod invalidations;
 mod key;
 mod read;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, Response, header};
 use super::{
     cached_response::CachedResponse,
     directives::{Directives, Lifetime},
-    epochs::EpochIndex,
+    epochs::Resource,
     key::Key,
 };
 use crate::{
@@ -23,7 +23,7 @@ pub(super) struct Read {
     pub(super) call: Call,
     pub(super) directives: Directives,
     pub(super) key: Key,
-    pub(super) epoch_index: EpochIndex,
+    pub(super) resource: Resource,
     pub(super) lifetime: Lifetime,
 }
 
@@ -44,11 +44,11 @@ pub(super) enum Fetched {
 
 impl Read {
     /// Takes the call, and the index of the epoch that writes to the same path raise.
-    pub(super) fn new(call: Call, epoch_index: EpochIndex) -> Self {
+    pub(super) fn new(call: Call, resource: Resource) -> Self {
         let route = &call.context.route;
         let lifetime = Lifetime { fresh: route.cache, grace: route.stale_if_error };
         let (directives, key) = (Directives::of(&call.headers), Key::of(&call));
-        Self { call, directives, key, epoch_index, lifetime }
+        Self { call, directives, key, resource, lifetime }
     }
 
     /// Whether the cache can answer: not a partial read, not a read with a body, which may change the answer, and not one

@@ -12,6 +12,8 @@ use super::{
     answers::{Answers, CallResult, StaleReason},
     cached_response::StoreContext,
     collapse::{FollowResult, Joined, SharedCalls},
+    epochs::Resource,
+    invalidations::Invalidations,
     key::Key,
     read::{Fetched, Read, marked},
 };
@@ -21,6 +23,7 @@ use crate::{
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     os::clock,
     problem::{Cause, Refusal, ratelimit},
+    redis::Redis,
     telemetry::Metrics,
 };
 
@@ -31,14 +34,23 @@ pub struct Cache {
     /// By key and epoch.
     calls: SharedCalls<(Key, u64), CallResult>,
     timeout: Duration,
+    /// With a shared ledger.
+    others: Option<Invalidations>,
 }
 
 impl Cache {
     /// Stores up to `max_bytes`. A read that shares a call waits as long as for its own: until its deadline for a slot, and
-    /// then at most `timeout` for the answer.
-    pub fn layer(max_bytes: u64, timeout: Duration, metrics: Arc<Metrics>) -> MiddlewareLayer<Self> {
+    /// then at most `timeout` for the answer. Writes reach the other gateways through `redis`. Must be called inside a
+    /// runtime.
+    pub fn layer(
+        max_bytes: u64,
+        timeout: Duration,
+        redis: Option<&Redis>,
+        metrics: Arc<Metrics>,
+    ) -> MiddlewareLayer<Self> {
         let answers = Arc::new(Answers::new(max_bytes, metrics));
-        MiddlewareLayer::new(Self { answers, calls: SharedCalls::new(), timeout })
+        let others = redis.map(|redis| Invalidations::exchange(redis, &answers.epochs));
+        MiddlewareLayer::new(Self { answers, calls: SharedCalls::new(), timeout, others })
     }
 }
 
@@ -48,15 +60,13 @@ impl<S: Inner<Call>> Middleware<Call, S> for Cache {
 
     fn handle(self: &Arc<Self>, call: Call, inner: &mut S) -> BoxFuture {
         if !call.changes_nothing() {
-            let write = self.answers.epochs.write(&call);
+            let write = self.answers.epochs.write(&call, self.others.clone());
             let executed = inner.call(call);
             return Box::pin(async move {
                 let outcome = executed.await;
-                match &outcome {
-                    // Also after a reported failure: a part may be executed. After a server error, Zoho may continue.
-                    Ok(response) if !response.status().is_server_error() => write.done(),
-                    Ok(_) | Err(_) => drop(write),
-                }
+                // Also after a reported failure: a part may be executed. After a server error, Zoho may continue.
+                let done = outcome.as_ref().is_ok_and(|response| !response.status().is_server_error());
+                write.end(done).await;
                 outcome
             });
         }
@@ -79,8 +89,8 @@ impl<S: Inner<Call>> Middleware<Call, S> for Cache {
 
 impl Cache {
     async fn read(&self, call: Call, mut inner: impl Inner<Call>) -> Result<Response<Body>, Refusal> {
-        let epoch_index = self.answers.epochs.index(&call);
-        let read = Read::new(call, epoch_index);
+        let resource = Resource::of(&call);
+        let read = Read::new(call, resource);
         let directives = read.directives;
         let bypass = directives.no_store || !read.is_cacheable();
         let (stored, why) = if bypass { (None, None) } else { self.answers.lookup(&read).await };
@@ -172,9 +182,9 @@ impl Cache {
     fn store_context(&self, read: &Read) -> StoreContext {
         StoreContext {
             key: read.key.clone(),
-            epoch_index: read.epoch_index,
+            resource: read.resource,
             request: read.call.headers.clone(),
-            epoch: self.answers.epochs.now(read.epoch_index),
+            epoch: self.answers.epochs.now(read.resource),
             lifetime: read.lifetime,
             read_timeout: self.timeout,
         }
