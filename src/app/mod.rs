@@ -14,8 +14,8 @@ use crate::{
     },
     config::{self, Config, Proxy, ScopeCheck, UnknownRoute, WhenEmpty},
     ledger::{
-        CallHistory, FROZEN, Journal, KeptToken, LimiterContext, Limiters, Limits, Observer, RecordedBackend,
-        Recovered, SharedBackend, SharedTiming, StartState,
+        CallHistory, FROZEN, Journal, KeptToken, LimiterContext, Limiters, Limits, Observer, ProcessName,
+        RecordedBackend, Recovered, SharedBackend, SharedTiming, StartState,
         store::{OpenError, Opened, Store},
     },
     listener::{self, BindError, ConnectionLimit, ListenAddress, Listener, Timeouts, Tls},
@@ -271,24 +271,38 @@ fn ledger(
     longest: Duration,
     observers: Arc<[Arc<dyn Observer>]>,
 ) -> Result<(Limiters, Journal, BTreeMap<String, KeptToken>), StartError> {
-    let (limiters, journal, tokens) = recorded_ledger(state, limits, observers)?;
+    let own = random::hex().map_err(StartError::Random)?.expose().to_owned();
+    let Recorded { limiters, journal, tokens, dead } = recorded_ledger(state, limits, observers, &own)?;
     let (Some(shared), Some(redis)) = (&state.redis, redis) else { return Ok((limiters, journal, tokens)) };
     let timing = SharedTiming { lease: shared.lease, longest };
     let fresh = state.when_empty == WhenEmpty::Fresh;
-    let name = random::hex().map_err(StartError::Random)?.expose().to_owned();
+    let name = ProcessName { own, dead };
     let backend = SharedBackend::new(redis.clone(), timing, fresh, name, journal.clone());
     let context = LimiterContext { backend: Arc::new(backend), ..limiters.context().clone() };
     Ok((Limiters::new(context), journal, tokens))
 }
 
-/// The ledger of a single gateway.
+/// The ledger of a single gateway, and what its folder says about earlier processes.
+struct Recorded {
+    limiters: Limiters,
+    journal: Journal,
+    tokens: BTreeMap<String, KeptToken>,
+    /// The names of processes that are certainly dead.
+    dead: Vec<String>,
+}
+
+/// Opens the folder, in which the next process finds this one's `name`.
 fn recorded_ledger(
     state: &config::State,
     limits: Limits,
     observers: Arc<[Arc<dyn Observer>]>,
-) -> Result<(Limiters, Journal, BTreeMap<String, KeptToken>), StartError> {
+    name: &str,
+) -> Result<Recorded, StartError> {
     let context = LimiterContext { observers, ..LimiterContext::in_memory(limits) };
-    let Some(dir) = &state.dir else { return Ok((Limiters::new(context), Journal::in_memory(), BTreeMap::new())) };
+    let Some(dir) = &state.dir else {
+        let (limiters, journal) = (Limiters::new(context), Journal::in_memory());
+        return Ok(Recorded { limiters, journal, tokens: BTreeMap::new(), dead: Vec::new() });
+    };
     let Opened { mut store, mut start_state, incidents, tokens } = Store::open(dir)?;
     // With a shared ledger, the folder does not hold what was sent.
     let may_be_lost = state.when_empty == WhenEmpty::AssumeLost && state.redis.is_none();
@@ -303,13 +317,23 @@ fn recorded_ledger(
         let locks = locks.len();
         tracing::error!(dir = %dir.display(), reason, set_aside, locks, "the state store is lost: every threshold counts as used up for one window from now on");
     }
+    let dead = if state.redis.is_some() { predecessors(&store, name) } else { Vec::new() };
     let recovered = Arc::new(Recovered::new(start_state, clock::now()));
     // So that unanswered calls are given up once, not again at each start.
     store.write(&recovered.left()).map_err(OpenError::from)?;
     let journal = Journal::keep(store, Arc::clone(&recovered)).map_err(StartError::Journal)?;
     let backend = Arc::new(RecordedBackend::new(recovered, journal.clone()));
     let history = Arc::new(CallHistory::with(&incidents));
-    Ok((Limiters::new(LimiterContext { backend, history, ..context }), journal, tokens))
+    let limiters = Limiters::new(LimiterContext { backend, history, ..context });
+    Ok(Recorded { limiters, journal, tokens, dead })
+}
+
+/// The names of the processes that used the folder before.
+fn predecessors(store: &Store, name: &str) -> Vec<String> {
+    store.name_process(name).unwrap_or_else(|error| {
+        tracing::warn!(%error, "state.dir cannot keep this process's name: after a crash, its slots of the shared ledger wait longer");
+        Vec::new()
+    })
 }
 
 /// The labels that the metrics can have.

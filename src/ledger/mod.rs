@@ -69,7 +69,7 @@ pub use self::{
     queue_capacity::{Limit, Limits, QueueCapacity},
     record::{KeptToken, Key, Row, StartState},
     recorded::{Journal, RecordedBackend, Recovered},
-    shared::{FROZEN, SharedBackend, SharedTiming},
+    shared::{FROZEN, ProcessName, SharedBackend, SharedTiming},
     slot_request::{Arrival, SlotRequest},
     slots::{
         AfterLoss, Allowance, Backend, DAY, Health, LimitSpec, Outlook, Recorded, Slots, Unrecorded, WaitingCalls, Wish,

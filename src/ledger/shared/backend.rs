@@ -51,6 +51,15 @@ pub struct SharedTiming {
     pub longest: Duration,
 }
 
+/// How records call this process.
+#[derive(Debug)]
+pub struct ProcessName {
+    /// The first part of its names, which no process had before.
+    pub own: String,
+    /// The same of earlier processes that are certainly dead.
+    pub dead: Vec<String>,
+}
+
 /// By the key of its record.
 type Accounts = Mutex<BTreeMap<String, Arc<SharedAccount>>>;
 
@@ -79,8 +88,7 @@ pub struct SharedBackend {
     timing: Timing,
     /// Whether an empty record is a first start.
     fresh: bool,
-    /// The first part of this process's names in records.
-    name: String,
+    name: ProcessName,
     journal: Journal,
     accounts: Arc<Accounts>,
     tasks: TaskTracker,
@@ -89,9 +97,9 @@ pub struct SharedBackend {
 }
 
 impl SharedBackend {
-    /// A process that no record knows yet. `name` must never have been used before. Must be called inside a runtime.
+    /// A process that no record knows yet. Must be called inside a runtime.
     #[must_use]
-    pub fn new(redis: Redis, timing: SharedTiming, fresh: bool, name: String, journal: Journal) -> Self {
+    pub fn new(redis: Redis, timing: SharedTiming, fresh: bool, name: ProcessName, journal: Journal) -> Self {
         let SharedTiming { lease, longest } = timing;
         let timing = Timing { lease, longest, frozen: FROZEN, grace: NO_ANSWER_GRACE, beat: BEAT.min(lease / 4) };
         let accounts = Arc::new(Accounts::default());
@@ -119,7 +127,9 @@ impl SharedBackend {
         if let Some(account) = accounts.get(&key) {
             return Arc::clone(account);
         }
-        let account = SharedAccount::new(name.to_owned(), Member::new(self.name.clone(), self.timing, self.fresh));
+        let mut member = Member::new(self.name.own.clone(), self.timing, self.fresh);
+        member.dead.clone_from(&self.name.dead);
+        let account = SharedAccount::new(name.to_owned(), member);
         let link = Link {
             account: Arc::clone(&account),
             redis: self.redis.clone(),

@@ -75,6 +75,17 @@ if request.number <= me.number then return answer('stale') end
 
 local gone_after = record.gone_after
 
+-- Nobody serves its calls any more.
+local function mark_gone(id, other)
+  other.gone, other.demand = true, {}
+  -- An answer that it never reported may have told it of a lock, so one call goes alone first.
+  for name, entry in pairs(other.limits) do
+    if entry.alone and entry.held > 0 and not record.locks[name] then
+      record.locks[name] = { name = 'gone-' .. id, rest = 0 }
+    end
+  end
+end
+
 -- The age of the epoch and the silence of the others, as far as the member has watched them.
 record.age = math.max(record.age, request.age)
 for id, seen in pairs(request.silences) do
@@ -85,14 +96,18 @@ for id, seen in pairs(request.silences) do
 end
 me.number, me.silent, me.at = request.number, 0, now
 
--- How long slots of a limit may still be in use after their member was in touch for the last time. The longest window
--- that any member says holds for all.
-local function settle(name, window)
+-- The longest window that any member says holds for all.
+local function longest_window(name, window)
   for _, other in pairs(record.members) do
     local entry = other.limits[name]
     window = math.max(window, entry and entry.window or 0)
   end
-  return gone_after + math.ceil(window * 1.01)
+  return window
+end
+
+-- How long slots of a limit may still be in use after their member was in touch for the last time.
+local function settle(name, window)
+  return gone_after + math.ceil(longest_window(name, window) * 1.01)
 end
 
 -- How many slots of a member that left are still in use.
@@ -104,16 +119,22 @@ local function in_use(ends, silent)
   return slots
 end
 
-for id, other in pairs(record.members) do
-  if not other.gone and other.silent >= gone_after then
-    other.gone, other.demand = true, {}
-    -- An answer that it never reported may have told it of a lock, so one call goes alone first.
-    for name, entry in pairs(other.limits) do
-      if entry.alone and entry.held > 0 and not record.locks[name] then
-        record.locks[name] = { name = 'gone-' .. id, rest = 0 }
+-- A process that died leaves its slots as one that ends in good order, except that nobody knows when their uses end. Its
+-- silence begins anew, because only now it is certain that it is dead.
+for _, process in ipairs(request.dead) do
+  for id, other in pairs(record.members) do
+    if not other.gone and string.sub(id, 1, #process + 1) == process .. '.' then
+      mark_gone(id, other)
+      other.number, other.silent = other.number + 1, 0
+      for name, entry in pairs(other.limits) do
+        entry.left = { { request.grace + longest_window(name, entry.window), entry.held } }
       end
     end
   end
+end
+
+for id, other in pairs(record.members) do
+  if not other.gone and other.silent >= gone_after then mark_gone(id, other) end
   if other.gone then
     local left = false
     for name, entry in pairs(other.limits) do

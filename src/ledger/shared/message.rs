@@ -40,6 +40,10 @@ pub(super) struct Request {
     /// How long a silent member keeps its place.
     pub(super) gone_after: u64,
     pub(super) beat: u64,
+    /// How much later bytes of a closed connection may still arrive.
+    pub(super) grace: u64,
+    /// The processes that are certainly dead, by the first part of their names. Only when it enters.
+    pub(super) dead: Vec<String>,
     /// Slots of windows that are longer than this are sealed when they are dealt out.
     pub(super) long: u64,
     /// Whether free slots that nobody waits for may be dealt out to this member.

@@ -15,4 +15,4 @@ mod message;
 mod simulation;
 mod timing;
 
-pub use self::backend::{FROZEN, SharedBackend, SharedTiming};
+pub use self::backend::{FROZEN, ProcessName, SharedBackend, SharedTiming};

@@ -54,9 +54,14 @@ impl DirLock {
         Ok(lock)
     }
 
+    /// Which file is locked.
+    pub(super) fn file_id(&self) -> io::Result<FileId> {
+        Ok(FileId::of(&self.file.metadata()?))
+    }
+
     /// Fails when the path no longer leads to the locked file: another process can then lock the folder.
     pub(super) fn check_path(&self, dir: &Path) -> io::Result<()> {
-        FileId::of(&self.file.metadata()?).is_at(&dir.join("holder"))
+        self.file_id()?.is_at(&dir.join("holder"))
     }
 
     /// Whether the folder was used before.

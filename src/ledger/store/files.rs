@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::os::{atomic_file, clock};
 
 pub(super) use crate::os::atomic_file::sync_folder_of;
@@ -32,7 +34,7 @@ pub(super) fn private() -> OpenOptions {
 }
 
 /// Identifies a file independently of its path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileId {
     device: u64,
     inode: u64,

@@ -30,6 +30,7 @@ mod files;
 mod opening;
 #[cfg(test)]
 mod path_tests;
+mod predecessors;
 mod row;
 mod service;
 #[cfg(test)]

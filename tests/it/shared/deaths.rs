@@ -40,6 +40,26 @@ async fn the_others_get_the_slots_of_a_stopped_gateway_soon() {
     was_kept(&zoho).await;
 }
 
+/// The next process on its folder knows that it is dead. Otherwise its slots would wait for longer than this test.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_slots_of_a_killed_gateway_are_free_soon_after_its_restart() {
+    let (zoho, redis) = (sandbox(), RedisServer::start(&[]));
+    let setup = || shared(&zoho, &redis).set("upstream.timeout", "60s");
+    let mut gateways: Vec<_> = (0..3).map(|_| setup().start()).collect();
+    for _ in 0..3 {
+        let mut loads = Load::on_each(&gateways, 6);
+        until_accepted(&zoho, 2 * REQUESTS).await;
+        let killed = gateways.pop().expect("three").kill();
+        loads.pop().expect("three").end().await;
+        gateways.push(killed.start());
+        until_accepted(&zoho, REQUESTS).await;
+        all_succeed(loads).await;
+        gateways[2].send(&share()).await.is_zohos(200);
+        until_idle(&gateways, REQUESTS).await;
+    }
+    was_kept(&zoho).await;
+}
+
 /// When it woke, it would send what it was about to send, although the others have its slots.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_is_frozen_for_long_never_runs_again() {

@@ -38,6 +38,8 @@ pub(in crate::ledger::shared) struct Member {
     pub(in crate::ledger::shared) fresh: bool,
     /// The first part of each of its ids. No other process has it.
     name: String,
+    /// The names of earlier processes that are certainly dead.
+    pub(in crate::ledger::shared) dead: Vec<String>,
     /// The second part: an id is used in one epoch only, and never again after its slots were given up.
     incarnation: u64,
     stage: Stage,
@@ -128,6 +130,7 @@ impl Member {
             timing,
             fresh,
             name,
+            dead: Vec::new(),
             incarnation: 0,
             stage: Stage::Look,
             life: String::new(),

@@ -96,6 +96,8 @@ impl Member {
             fresh: self.fresh && !self.was_member,
             gone_after: self.timing.gone_after_with_margin(),
             beat: millis(self.timing.beat),
+            grace: millis_up(self.timing.grace),
+            dead: if op == Operation::Enter { self.dead.clone() } else { Vec::new() },
             long: millis(LONG),
             deal: beat,
             age: self.age.map_or(0, |(age, at)| age + since(at)),
