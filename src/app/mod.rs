@@ -251,7 +251,7 @@ async fn probed(state: &config::State) -> Result<Option<FreezeGuard>, StartError
     match Redis::new(shared.settings.clone()).probe().await {
         Ok(()) => {}
         Err(ProbeError::Unreachable(reason)) => {
-            tracing::error!(reason, "the server of state.redis cannot be reached; calls wait until it can");
+            tracing::error!(reason, "the server of state.redis cannot be used yet; calls wait until it can");
         }
         Err(ProbeError::Unusable(reason)) => return Err(StartError::Redis(reason)),
     }

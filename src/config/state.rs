@@ -24,7 +24,8 @@ const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 const NO_FOLDER: &str = "none";
 
 /// Every key that has no effect without a server.
-const OF_REDIS: [&str; 6] = ["redis_user", "redis_password", "redis_ca_file", "namespace", "lease", "failover"];
+const OF_REDIS: [&str; 7] =
+    ["redis_user", "redis_password", "redis_ca_file", "namespace", "lease", "replicas", "failover"];
 
 /// Gateways of one organisation share a ledger unless they are told otherwise.
 const NAMESPACE: &str = "zoho-gateway";
@@ -76,7 +77,16 @@ fn redis(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<SharedS
     let roots = sections::extra_roots(section, "redis_ca_file", around);
     let namespace = section.parsed("namespace", namespace).map(|found| found.value);
     let lease = section.given("lease").unwrap_or(LEASE);
+    let replicas = section.given("replicas").unwrap_or(0);
+    let fenced = section.whereabouts("failover");
     let failover = section.given("failover").unwrap_or(Failover::None);
+    if let Some(origin) = fenced.filter(|_| failover == Failover::Fenced && replicas > 0) {
+        section.wrong(
+            "failover",
+            &origin,
+            "\"fenced\" makes a majority of state.replicas needless; leave one of the two out",
+        );
+    }
     let ServerUrl { server, user: user_of_url, password: password_of_url, database } = url?;
     let settings = Settings {
         server,
@@ -86,6 +96,7 @@ fn redis(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<SharedS
         database,
         namespace: namespace.unwrap_or_else(|| NAMESPACE.to_owned()),
         failover,
+        replicas,
     };
     Some(SharedState { settings, lease })
 }

@@ -6,16 +6,20 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisConnectionInfo, RedisError, ServerErrorKind,
+    aio::MultiplexedConnection,
 };
+use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    RunError, Script, Settings,
+    RunError, Settings,
     connect::{self, without_arguments},
+    script::Run,
 };
 
 /// An open connection; clones share it. The server answers in the order of the requests, and an answer that nobody
@@ -36,7 +40,7 @@ impl Connection {
     /// Opens a stream.
     pub(super) async fn open(settings: &Settings) -> Result<Self, RunError> {
         let stream = connect::open(settings).await?;
-        // `connect` has prepared the stream, and `Redis::run` has a timeout of its own.
+        // `connect` has prepared the stream, and each run has a deadline of its own.
         let nothing_to_prepare = RedisConnectionInfo::default().set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
         let (requests, driver) = MultiplexedConnection::new_with_config(&nothing_to_prepare, stream, config)
@@ -57,22 +61,34 @@ impl Connection {
     }
 
     /// Runs a script by its name, or by its code if the server does not know the name; then it has not run yet.
-    pub(super) async fn run(&self, script: &Script, key: Option<&str>, arguments: &[&str]) -> Result<String, RunError> {
-        let command = |name: &str, text: &str| {
-            let mut command = redis::cmd(name);
-            command.arg(text).arg(usize::from(key.is_some())).arg(key).arg(arguments);
-            command
-        };
-        match self.query(&command("EVALSHA", &script.name)).await {
+    pub(super) async fn run(&self, run: &Run<'_>) -> Result<String, RunError> {
+        match timeout_at(run.deadline, self.evaluate(run)).await {
+            Ok(answer) => answer.map_err(|error| self.judge(&error)),
+            Err(_) => {
+                self.retire();
+                Err(RunError::Unknown(format!("no answer within {:?}", run.timeout)))
+            }
+        }
+    }
+
+    async fn evaluate(&self, run: &Run<'_>) -> Result<String, RedisError> {
+        match self.query(&run.by_name()).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.query(&command("EVAL", &script.code)).await
+                self.query(&run.by_code()).await
             }
             outcome => outcome,
         }
-        .map_err(|error| self.judge(&error))
     }
 
-    async fn query(&self, command: &Cmd) -> Result<String, RedisError> {
+    /// Waits until `needed` replicas have what this connection has written, and returns how many have it after at most
+    /// `timeout`. Nobody else may use the connection meanwhile, because the server answers nothing else on it.
+    pub(super) async fn wait_for_replicas(&self, needed: u32, timeout: Duration) -> Result<u32, RunError> {
+        // The server would wait forever for 0.
+        let most = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
+        self.query(redis::cmd("WAIT").arg(needed).arg(most)).await.map_err(|error| self.judge(&error))
+    }
+
+    async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
         command.query_async(&mut self.requests.clone()).await
     }
 
@@ -87,7 +103,7 @@ impl Connection {
                 RunError::Refused(words(error))
             }
             ErrorKind::Extension => RunError::Refused(words(error)),
-            ErrorKind::UnexpectedReturnType => RunError::Unknown(format!("expected a text: {error}")),
+            ErrorKind::UnexpectedReturnType => RunError::Unknown(format!("expected something else: {error}")),
             _ => {
                 self.retire();
                 RunError::Unknown(format!("the connection is lost: {error}"))

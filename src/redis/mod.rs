@@ -4,31 +4,30 @@
 //!
 //! - `server` is the address, as a URL states it,
 //! - `connect` opens a stream: TCP, TLS or Unix socket, then AUTH and SELECT,
-//! - `connection` shares one stream among all scripts that run at a time,
+//! - `connection` runs scripts on one stream,
+//! - `node` has the connections to one server: one that scripts share, and some for one script at a time,
 //! - `subscription` follows a channel on a stream of its own,
 //! - `probe` judges whether a server is fit for the shared ledger.
 
 mod connect;
 mod connection;
+mod node;
 mod probe;
 mod script;
 mod server;
 mod subscription;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use rustls::ClientConfig;
-use tokio::{
-    sync::{Mutex, mpsc},
-    time::sleep,
-};
+use tokio::sync::mpsc;
 
 pub use probe::ProbeError;
 pub use script::Script;
 pub use server::{NoServerUrl, Server, ServerUrl};
 pub use subscription::Message;
 
-use self::connection::Connection;
+use self::{node::Node, script::Run};
 use crate::secret::credential::Credential;
 
 /// Where the server is, and how to use it.
@@ -48,6 +47,15 @@ pub struct Settings {
     pub namespace: String,
     /// What happens when the server's replicas take over.
     pub failover: Failover,
+    /// How many replicas each master has.
+    pub replicas: u32,
+}
+
+impl Settings {
+    /// How many replicas form a majority of all nodes together with their master.
+    fn majority(&self) -> u32 {
+        self.replicas.div_ceil(2)
+    }
 }
 
 /// What happens when a server's replicas take over.
@@ -65,9 +73,8 @@ pub struct Redis(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    settings: Settings,
-    /// Locked while connecting, so that a burst of scripts opens one connection.
-    connection: Mutex<Option<Connection>>,
+    settings: Arc<Settings>,
+    node: Node,
 }
 
 /// Why a script has no answer.
@@ -88,7 +95,8 @@ impl Redis {
     /// Connects when it is used for the first time, inside a runtime of tokio.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(Inner { settings, connection: Mutex::default() }))
+        let settings = Arc::new(settings);
+        Self(Arc::new(Inner { node: Node::new(Arc::clone(&settings)), settings }))
     }
 
     /// Checks that the server is fit for the shared ledger.
@@ -110,24 +118,43 @@ impl Redis {
         arguments: &[&str],
         timeout: Duration,
     ) -> Result<String, RunError> {
-        self.evaluate(script, Some(key), arguments, timeout).await
+        self.0.node.run(&Run::new(script, key, arguments, timeout)).await
+    }
+
+    /// Runs a script like [`run`](Self::run), and says whether a majority of the nodes has what it wrote. Without
+    /// replicas the master is all of them.
+    ///
+    /// # Errors
+    /// [`RunError`]. A script that was not confirmed has an answer.
+    pub async fn run_confirmed(
+        &self,
+        script: &Script,
+        key: &str,
+        arguments: &[&str],
+        timeout: Duration,
+    ) -> Result<(String, bool), RunError> {
+        let Settings { replicas: most, .. } = *self.0.settings;
+        let needed = self.0.settings.majority();
+        let run = Run::new(script, key, arguments, timeout);
+        if needed == 0 {
+            return Ok((self.0.node.run(&run).await?, true));
+        }
+        match self.0.node.run_replicated(&run, needed).await? {
+            (_, Ok(replicas)) if replicas > most => Err(RunError::Refused(too_many(replicas, most))),
+            (answer, replicas) => Ok((answer, replicas.is_ok_and(|replicas| replicas >= needed))),
+        }
     }
 
     /// Follows a channel in a task of its own, until the receiver is dropped.
     #[must_use]
     pub fn subscribe(&self, channel: String) -> mpsc::Receiver<Message> {
-        subscription::follow(self.0.settings.clone(), channel)
+        subscription::follow(Arc::clone(&self.0.settings), channel)
     }
 
     /// Opens a new connection for the next script, when the server is no longer a master: its address may lead to the
     /// new master by now, and the old connection does not.
     pub fn reconnect(&self) {
-        // While it is locked, a new connection is being opened.
-        if let Ok(shared) = self.0.connection.try_lock()
-            && let Some(connection) = shared.as_ref()
-        {
-            connection.retire();
-        }
+        self.0.node.reconnect();
     }
 
     /// How the names of all keys and channels begin.
@@ -135,42 +162,9 @@ impl Redis {
     pub fn namespace(&self) -> &str {
         &self.0.settings.namespace
     }
+}
 
-    /// Runs a script with one key, or without keys.
-    async fn evaluate(
-        &self,
-        script: &Script,
-        key: Option<&str>,
-        arguments: &[&str],
-        timeout: Duration,
-    ) -> Result<String, RunError> {
-        let mut timeout_over = std::pin::pin!(sleep(timeout));
-        let connection = tokio::select! {
-            biased;
-            connection = self.connection() => connection?,
-            () = &mut timeout_over => {
-                return Err(RunError::Unreachable(format!("there is no connection after {timeout:?}")));
-            }
-        };
-        tokio::select! {
-            biased;
-            outcome = connection.run(script, key, arguments) => outcome,
-            () = &mut timeout_over => {
-                connection.retire();
-                Err(RunError::Unknown(format!("no answer within {timeout:?}")))
-            }
-        }
-    }
-
-    /// The shared connection, or a new one if it is not usable.
-    async fn connection(&self) -> Result<Connection, RunError> {
-        let mut shared = self.0.connection.lock().await;
-        if let Some(connection) = shared.as_ref().filter(|connection| connection.is_usable()) {
-            return Ok(connection.clone());
-        }
-        // The old connection is closed even if the new one fails.
-        *shared = None;
-        let connection = Connection::open(&self.0.settings).await?;
-        Ok(shared.insert(connection).clone())
-    }
+/// With more replicas than it says, `state.replicas` counts a minority as the majority.
+fn too_many(replicas: impl fmt::Display, most: u32) -> String {
+    format!("the master has {replicas} replicas, and state.replicas is {most}: set it to {replicas} for all gateways")
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Failover, Redis, RunError, Script};
+use super::{Failover, Redis, RunError, Script, Settings, script::Run, too_many};
 
 /// How long the probe may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,14 +55,35 @@ pub enum ProbeError {
 }
 
 pub(super) async fn probe(redis: &Redis) -> Result<(), ProbeError> {
-    let settings = &redis.0.settings;
-    match redis.evaluate(&Script::new(SCRIPT), None, &[], TIMEOUT).await {
-        Ok(info) => judge(&info, settings.failover).map_err(ProbeError::Unusable),
-        Err(RunError::Refused(error)) if PASSING.iter().any(|code| error.starts_with(code)) => {
-            Err(ProbeError::Unreachable(format!("is not ready: {error}")))
+    let settings = &*redis.0.settings;
+    let key = format!("{}:probe", settings.namespace);
+    let script = Script::new(SCRIPT);
+    let run = Run::new(&script, &key, &[], TIMEOUT);
+    let asked = match settings.majority() {
+        0 => redis.0.node.run(&run).await.map(|info| (info, Ok(0))),
+        needed => redis.0.node.run_replicated(&run, needed).await,
+    };
+    let (info, replicas) = asked.map_err(|error| cause(error, settings))?;
+    judge(&info, settings.failover, settings.replicas).map_err(ProbeError::Unusable)?;
+    match replicas {
+        Ok(replicas) if replicas < settings.majority() => Err(ProbeError::Unreachable(format!(
+            "has {replicas} replicas that are ready, and with state.replicas = {} it needs {} of them",
+            settings.replicas,
+            settings.majority()
+        ))),
+        Ok(_) => Ok(()),
+        Err(error) => Err(cause(error, settings)),
+    }
+}
+
+/// Whether trying again may help after an error, or what to change.
+fn cause(error: RunError, settings: &Settings) -> ProbeError {
+    match error {
+        RunError::Refused(error) if PASSING.iter().any(|code| error.starts_with(code)) => {
+            ProbeError::Unreachable(format!("is not ready: {error}"))
         }
-        Err(RunError::Refused(error)) => Err(ProbeError::Unusable(advice(&error, settings.database))),
-        Err(error) => Err(ProbeError::Unreachable(error.to_string())),
+        RunError::Refused(error) => ProbeError::Unusable(advice(&error, settings.database)),
+        error => ProbeError::Unreachable(error.to_string()),
     }
 }
 
@@ -77,7 +98,7 @@ fn advice(error: &str, database: u32) -> String {
 }
 
 /// What makes a server unfit, and what to change.
-fn judge(info: &str, failover: Failover) -> Result<(), String> {
+fn judge(info: &str, failover: Failover, replicas: u32) -> Result<(), String> {
     let info = Info(info);
     check_version(&info)?;
     if ["run_id", "master_replid"].iter().any(|name| info.field(name).is_empty()) {
@@ -88,7 +109,7 @@ fn judge(info: &str, failover: Failover) -> Result<(), String> {
     }
     check_role(&info)?;
     check_eviction(&info)?;
-    check_replicas(&info, failover)
+    check_replicas(&info, failover, replicas)
 }
 
 /// The text of INFO.
@@ -139,15 +160,18 @@ fn check_eviction(info: &Info<'_>) -> Result<(), String> {
     ))
 }
 
-fn check_replicas(info: &Info<'_>, failover: Failover) -> Result<(), String> {
-    let replicas = info.field("connected_slaves");
-    if failover == Failover::Fenced || matches!(replicas, "" | "0") {
+fn check_replicas(info: &Info<'_>, failover: Failover, replicas: u32) -> Result<(), String> {
+    let connected = info.field("connected_slaves").parse::<u32>().unwrap_or_default();
+    if failover == Failover::Fenced || connected <= replicas {
         return Ok(());
     }
+    if replicas > 0 {
+        return Err(too_many(connected, replicas));
+    }
     Err(format!(
-        "has replicas ({replicas}): one that takes over may lack the last writes, so calls would exceed the threshold. \
-         Use a server without replicas. If a replica takes over only when it has all writes and the old master is \
-         stopped, set state.failover to \"fenced\""
+        "has replicas ({connected}): one that takes over may lack the last writes, so calls would exceed the threshold. \
+         Set state.replicas to {connected}, so that nothing counts before a majority of the nodes has it. If a replica \
+         takes over only when it has all writes and the old master is stopped, set state.failover to \"fenced\" instead"
     ))
 }
 
@@ -194,14 +218,32 @@ mod tests {
             ),
             ("connected_slaves:0", "connected_slaves:2", Some("has replicas (2)")),
         ] {
-            let outcome = judge(&FIT.replace(from, to), Failover::None);
+            let outcome = judge(&FIT.replace(from, to), Failover::None, 0);
             match words {
                 None => assert_eq!(outcome, Ok(()), "{to}"),
                 Some(words) => assert!(outcome.as_ref().is_err_and(|error| error.contains(words)), "{to}: {outcome:?}"),
             }
         }
-        let replicas = FIT.replace("connected_slaves:0", "connected_slaves:2");
-        assert_eq!(judge(&replicas, Failover::Fenced), Ok(()));
+    }
+
+    #[test]
+    fn the_replicas_have_to_be_known() {
+        for (connected, failover, replicas, words) in [
+            ("2", Failover::Fenced, 0, None),
+            ("2", Failover::None, 0, Some("has replicas (2): one that takes over")),
+            ("2", Failover::None, 1, Some("the master has 2 replicas, and state.replicas is 1: set it to 2")),
+            ("2", Failover::None, 2, None),
+            // One is away, or takes over just now.
+            ("1", Failover::None, 2, None),
+            ("0", Failover::None, 2, None),
+        ] {
+            let info = FIT.replace("connected_slaves:0", &format!("connected_slaves:{connected}"));
+            let outcome = judge(&info, failover, replicas);
+            match words {
+                None => assert_eq!(outcome, Ok(()), "{connected} {replicas}"),
+                Some(words) => assert!(outcome.as_ref().is_err_and(|error| error.contains(words)), "{outcome:?}"),
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Follows a channel, and connects again when its connection is lost.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use redis::{RedisConnectionInfo, RedisError, aio::PubSub};
@@ -31,7 +31,7 @@ pub enum Message {
 }
 
 /// Follows a channel in a task of its own, until the receiver is dropped.
-pub(super) fn follow(settings: Settings, channel: String) -> mpsc::Receiver<Message> {
+pub(super) fn follow(settings: Arc<Settings>, channel: String) -> mpsc::Receiver<Message> {
     let (sender, receiver) = mpsc::channel(WAITING);
     tokio::spawn(async move {
         tokio::select! {

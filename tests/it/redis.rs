@@ -1,5 +1,7 @@
 //! The connection to Redis, with a real redis-server.
 
+mod replicas;
+
 use std::{fs, sync::Arc};
 
 use futures_util::future::join_all;
@@ -344,7 +346,7 @@ async fn replicas_are_refused_unless_their_failover_is_fenced() {
     unusable(&Redis::new(replica.settings()), &of_master).await;
     replica.command(&["CONFIG", "SET", "replica-read-only", "no"]);
     unusable(&Redis::new(replica.settings()), "is a replica, even though it takes writes").await;
-    unusable(&Redis::new(master.settings()), "set state.failover to \"fenced\"").await;
+    unusable(&Redis::new(master.settings()), "set state.failover to \"fenced\" instead").await;
     let fenced = Settings { failover: Failover::Fenced, ..master.settings() };
     assert_eq!(Redis::new(fenced).probe().await, Ok(()));
     drop(replica);

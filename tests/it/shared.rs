@@ -5,8 +5,8 @@ mod limits;
 mod locks;
 mod losses;
 mod outages;
+mod replicas;
 mod starts;
-
 mod usage;
 
 use std::sync::{

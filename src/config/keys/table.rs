@@ -200,9 +200,13 @@ const STATE: &[Key] = keys! {
     /// How long a gateway may send calls after it last reached Redis. Unless set, 5s.
     // Shorter ones stop all calls whenever Redis is slow. Longer ones delay how soon all gateways know of a lock.
     lease: Duration(SECOND..=MINUTE), Example "5s";
-    /// What happens when a replica of the server takes over. With "none" a server with replicas is refused. "fenced"
-    /// says that you make sure of this: a replica takes over only when it has all writes and the old master is stopped.
-    /// Unless set, "none".
+    /// How many replicas the master has. With 1 or more, an answer counts only when a majority of all nodes has what it
+    /// wrote, so that a failover loses nothing that counts. All gateways need the same number. Unless set, 0.
+    // Replicas that cannot take over need not be many, and few servers have more than two.
+    replicas: Integer(0..=8), Example 2;
+    /// What happens when a replica takes over although replicas is 0. With "none" a server with replicas is refused.
+    /// "fenced" says that you make sure of this: a replica takes over only when it has all writes and the old master is
+    /// stopped. Unless set, "none".
     failover: Word(Failover::names), Example "fenced";
 };
 

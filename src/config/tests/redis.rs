@@ -12,10 +12,10 @@ fn a_server_has_defaults() {
     let config = good(&with_account("state.redis = \"redis://localhost\"\n"), &[]);
     let shared = config.state.redis.as_ref().unwrap();
     assert_eq!(shared.lease, Duration::from_secs(5));
-    let Settings { server, user, password, database, namespace, failover, .. } = &shared.settings;
+    let Settings { server, user, password, database, namespace, failover, replicas, .. } = &shared.settings;
     assert_eq!((server.to_string().as_str(), namespace.as_str()), ("redis://localhost:6379", "zoho-gateway"));
     assert!(user.is_none() && password.is_none());
-    assert_eq!((*database, *failover), (0, Failover::None));
+    assert_eq!((*database, *failover, *replicas), (0, Failover::None, 0));
     // Another gateway may use the login, so an empty Redis is no first start.
     assert_eq!(config.state.when_empty, WhenEmpty::AssumeLost);
     assert_eq!(config.warnings(), [""; 0]);
@@ -45,6 +45,14 @@ fn every_key_of_a_server_is_taken() {
     assert_eq!((shared.lease, config.state.when_empty), (Duration::from_secs(1), WhenEmpty::Fresh));
     assert_eq!(config.state.dir, None, "not even STATE_DIRECTORY");
     assert!(!format!("{config:?}").contains("\"pass\""));
+}
+
+#[test]
+fn replicas_are_counted() {
+    let settings = |line: &str| settings(&format!("[state]\nredis = \"redis://h\"\n{line}\n"));
+    assert_eq!(settings("replicas = 2").replicas, 2);
+    assert_eq!(settings("replicas = 8\nfailover = \"none\"").replicas, 8);
+    assert_eq!(settings("replicas = 0\nfailover = \"fenced\"").failover, Failover::Fenced);
 }
 
 #[test]
@@ -94,6 +102,13 @@ fn mistakes_are_told_without_the_url() {
         ("redis = \"redis://h\"\nnamespace = \"a{b}\"", name),
         ("redis = \"redis://h\"\nnamespace = \"a b\"", name),
         (&long, name),
+        ("redis = \"redis://h\"\nreplicas = 9", "state.replicas: expected an integer from 0 to 8"),
+        ("redis = \"redis://h\"\nreplicas = -1", "state.replicas: expected an integer from 0 to 8"),
+        (
+            "redis = \"redis://h\"\nreplicas = 1\nfailover = \"fenced\"",
+            "state.failover: \"fenced\" makes a majority of state.replicas needless",
+        ),
+        ("replicas = 0", "state.replicas: has no effect without state.redis"),
         ("redis = \"redis://h\"\nfailover = \"yes\"", "state.failover: expected one of \"none\", \"fenced\""),
         ("redis_user = \"u\"", "state.redis_user: has no effect without state.redis"),
         ("redis_password = \"p\"", "state.redis_password: has no effect without state.redis"),

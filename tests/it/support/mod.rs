@@ -22,7 +22,7 @@ pub(crate) use mute::Mute;
 pub(crate) use process::{Ended, Process};
 pub(crate) use proxy::{Proxy, Tunnels};
 pub(crate) use raw::{all_that_comes, exchange, exchange_half};
-pub(crate) use redis::{RedisServer, free_port, settings as redis_settings};
+pub(crate) use redis::{RedisServer, free_port, replicas_of, settings as redis_settings};
 pub(crate) use sandbox::{Sandbox, Seen};
 pub(crate) use slot::one_slot_taken;
 pub(crate) use tls::{Authority, Issued, Terminator};
