@@ -124,7 +124,7 @@ impl App {
             });
         }
         let observers = [Arc::clone(&metrics) as Arc<dyn Observer>].into();
-        let guard = probed(&config.state).await?;
+        let guard = probed(&config.state, &accounts).await?;
         let (limiters, journal, tokens) =
             ledger(&config.state, config.queue.limits, config.upstream.timeout, observers)?;
         limiters.recall(&accounts, &config.catalogue);
@@ -246,9 +246,13 @@ impl App {
 
 /// Checks the server of a shared ledger, and guards against a freeze in which other gateways would take over the slots
 /// of this one. A server that cannot be reached yet is waited for later.
-async fn probed(state: &config::State) -> Result<Option<FreezeGuard>, StartError> {
+async fn probed(
+    state: &config::State,
+    accounts: &BTreeMap<AccountName, Arc<Account>>,
+) -> Result<Option<FreezeGuard>, StartError> {
     let Some(shared) = &state.redis else { return Ok(None) };
-    match Redis::new(shared.settings.clone()).probe().await {
+    let accounts: Vec<_> = accounts.keys().map(AccountName::as_str).collect();
+    match Redis::new(shared.settings.clone()).probe(&accounts).await {
         Ok(()) => {}
         Err(ProbeError::Unreachable(reason)) => {
             tracing::error!(reason, "the server of state.redis cannot be used yet; calls wait until it can");

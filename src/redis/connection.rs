@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use redis::{
@@ -17,8 +16,8 @@ use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    RunError, Settings,
-    connect::{self, without_arguments},
+    RunError,
+    connect::{Stream, without_arguments},
     script::Run,
 };
 
@@ -37,9 +36,8 @@ struct Shared {
 }
 
 impl Connection {
-    /// Opens a stream.
-    pub(super) async fn open(settings: &Settings) -> Result<Self, RunError> {
-        let stream = connect::open(settings).await?;
+    /// Takes over a stream.
+    pub(super) async fn on(stream: Stream) -> Result<Self, RunError> {
         // `connect` has prepared the stream, and each run has a deadline of its own.
         let nothing_to_prepare = RedisConnectionInfo::default().set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
@@ -72,20 +70,41 @@ impl Connection {
     }
 
     async fn evaluate(&self, run: &Run<'_>) -> Result<String, RedisError> {
-        match self.query(&run.by_name()).await {
+        match self.redirected(run, &run.by_name()).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.query(&run.by_code()).await
+                self.redirected(run, &run.by_code()).await
             }
             outcome => outcome,
         }
     }
 
-    /// Waits until `needed` replicas have what this connection has written, and returns how many have it after at most
-    /// `timeout`. Nobody else may use the connection meanwhile, because the server answers nothing else on it.
-    pub(super) async fn wait_for_replicas(&self, needed: u32, timeout: Duration) -> Result<u32, RunError> {
-        // The server would wait forever for 0.
-        let most = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
-        self.query(redis::cmd("WAIT").arg(needed).arg(most)).await.map_err(|error| self.judge(&error))
+    /// Sends a command. ASKING holds for the next command only, and a script that asks has its connection alone.
+    async fn redirected(&self, run: &Run<'_>, command: &Cmd) -> Result<String, RedisError> {
+        if run.asking {
+            self.query::<()>(&redis::cmd("ASKING")).await?;
+        }
+        self.query(command).await
+    }
+
+    /// Waits until enough replicas have what this connection has written, and returns how many have it, or fewer. Nobody
+    /// else may use the connection meanwhile, because the server answers nothing else on it.
+    pub(super) async fn wait_for_replicas(&self, run: &Run<'_>) -> Result<u32, RunError> {
+        if run.replicas == 0 {
+            return Ok(0);
+        }
+        // The server stops waiting when half of the time is left, so that its answer arrives before the deadline. It
+        // would wait forever for 0.
+        let most = u64::try_from(run.time_left().as_millis() / 2).unwrap_or(u64::MAX).max(1);
+        match timeout_at(run.deadline, self.query(redis::cmd("WAIT").arg(run.replicas).arg(most))).await {
+            Ok(replicas) => replicas.map_err(|error| self.judge(&error)),
+            Err(_) => Err(RunError::Unknown("no answer to WAIT".to_owned())),
+        }
+    }
+
+    /// The host and port of a master that a Sentinel watches.
+    pub(super) async fn ask_sentinel(&self, master: &str) -> Result<Option<(String, u16)>, RunError> {
+        let command = redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master).take();
+        self.query(&command).await.map_err(|error| self.judge(&error))
     }
 
     async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {

@@ -1,21 +1,27 @@
-//! Redis or Valkey: scripts on one shared connection, and messages of channels.
+//! Redis or Valkey: scripts, and messages of channels.
 //!
-//! Connecting is lazy, and a request is never repeated if the server may have run it. The parts:
+//! Connecting is lazy, and a request is never repeated if the server may have run it. The parts, from below:
 //!
-//! - `server` is the address, as a URL states it,
+//! - `server` has addresses: of one server, of Sentinels that know the master, or of nodes of a cluster,
+//! - `url` reads them from a URL,
 //! - `connect` opens a stream: TCP, TLS or Unix socket, then AUTH and SELECT,
 //! - `connection` runs scripts on one stream,
+//! - `discovery` finds the server to connect to,
 //! - `node` has the connections to one server: one that scripts share, and some for one script at a time,
+//! - `cluster` knows which node has which key,
 //! - `subscription` follows a channel on a stream of its own,
 //! - `probe` judges whether a server is fit for the shared ledger.
 
+mod cluster;
 mod connect;
 mod connection;
+mod discovery;
 mod node;
 mod probe;
 mod script;
 mod server;
 mod subscription;
+mod url;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -24,23 +30,26 @@ use tokio::sync::mpsc;
 
 pub use probe::ProbeError;
 pub use script::Script;
-pub use server::{NoServerUrl, Server, ServerUrl};
+pub use server::{Server, Topology};
 pub use subscription::Message;
+pub use url::{NoServerUrl, ServerUrl};
 
-use self::{node::Node, script::Run};
+use self::{cluster::Nodes, node::Answer, script::Run};
 use crate::secret::credential::Credential;
 
-/// Where the server is, and how to use it.
+/// Where the servers are, and how to use them.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Its address.
-    pub server: Server,
+    /// Their addresses.
+    pub topology: Topology,
     /// TLS, for [`Server::Tls`].
     pub tls: Arc<ClientConfig>,
     /// The user of the access list; `None`: the server's default user.
     pub user: Option<String>,
     /// That user's password. Its file is read at each connection, so it may change.
     pub password: Option<Credential>,
+    /// The password of the Sentinels.
+    pub sentinel_password: Option<Credential>,
     /// The number of the database.
     pub database: u32,
     /// How the names of all keys and channels begin.
@@ -67,14 +76,14 @@ pub enum Failover {
     Fenced,
 }
 
-/// A server of Redis or Valkey; clones share its connection.
+/// A server of Redis or Valkey, or several; clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Redis(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     settings: Arc<Settings>,
-    node: Node,
+    nodes: Nodes,
 }
 
 /// Why a script has no answer.
@@ -96,15 +105,15 @@ impl Redis {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let settings = Arc::new(settings);
-        Self(Arc::new(Inner { node: Node::new(Arc::clone(&settings)), settings }))
+        Self(Arc::new(Inner { nodes: Nodes::new(Arc::clone(&settings)), settings }))
     }
 
-    /// Checks that the server is fit for the shared ledger.
+    /// Checks that the server is fit for the shared ledger of these accounts.
     ///
     /// # Errors
     /// [`ProbeError`]: whether to try again, or what to change.
-    pub async fn probe(&self) -> Result<(), ProbeError> {
-        probe::probe(self).await
+    pub async fn probe(&self, accounts: &[&str]) -> Result<(), ProbeError> {
+        probe::probe(self, accounts).await
     }
 
     /// Runs a script once, on one key, and returns its text. Both connecting and running count towards `timeout`.
@@ -118,7 +127,7 @@ impl Redis {
         arguments: &[&str],
         timeout: Duration,
     ) -> Result<String, RunError> {
-        self.0.node.run(&Run::new(script, key, arguments, timeout)).await
+        Ok(self.0.nodes.run(&Run::new(script, key, arguments, timeout)).await?.text)
     }
 
     /// Runs a script like [`run`](Self::run), and says whether a majority of the nodes has what it wrote. Without
@@ -135,13 +144,11 @@ impl Redis {
     ) -> Result<(String, bool), RunError> {
         let Settings { replicas: most, .. } = *self.0.settings;
         let needed = self.0.settings.majority();
-        let run = Run::new(script, key, arguments, timeout);
-        if needed == 0 {
-            return Ok((self.0.node.run(&run).await?, true));
-        }
-        match self.0.node.run_replicated(&run, needed).await? {
-            (_, Ok(replicas)) if replicas > most => Err(RunError::Refused(too_many(replicas, most))),
-            (answer, replicas) => Ok((answer, replicas.is_ok_and(|replicas| replicas >= needed))),
+        let run = Run::new(script, key, arguments, timeout).replicated(needed);
+        let Answer { text, replicas } = self.0.nodes.run(&run).await?;
+        match replicas {
+            Ok(replicas) if replicas > most => Err(RunError::Refused(too_many(replicas, most))),
+            replicas => Ok((text, replicas.is_ok_and(|replicas| replicas >= needed))),
         }
     }
 
@@ -154,7 +161,7 @@ impl Redis {
     /// Opens a new connection for the next script, when the server is no longer a master: its address may lead to the
     /// new master by now, and the old connection does not.
     pub fn reconnect(&self) {
-        self.0.node.reconnect();
+        self.0.nodes.reconnect();
     }
 
     /// How the names of all keys and channels begin.

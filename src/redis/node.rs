@@ -8,7 +8,7 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{RunError, Settings, connection::Connection, script::Run};
+use super::{RunError, Server, Settings, connect, connection::Connection, discovery, script::Run};
 
 /// How many scripts have a connection alone at a time. While replicas answer within ten milliseconds, these carry about
 /// as many scripts as the server can run.
@@ -18,6 +18,8 @@ const MOST_ALONE: usize = 32;
 #[derive(Debug)]
 pub(super) struct Node {
     settings: Arc<Settings>,
+    /// `None`: the one to which the settings lead.
+    server: Option<Server>,
     /// Locked while connecting, so that a burst of scripts opens one connection.
     shared: AsyncMutex<Option<Connection>>,
     /// Those for one script at a time that nobody uses now.
@@ -25,38 +27,48 @@ pub(super) struct Node {
     alone: Semaphore,
 }
 
+/// What a script has answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) text: String,
+    /// How many replicas have what it wrote: as many as it needs, or fewer if they take too long.
+    pub(super) replicas: Result<u32, RunError>,
+}
+
 impl Node {
-    pub(super) fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, shared: AsyncMutex::default(), idle: Mutex::default(), alone: Semaphore::new(MOST_ALONE) }
+    /// This server, or the one to which the settings lead.
+    pub(super) fn new(settings: Arc<Settings>, server: Option<Server>) -> Self {
+        Self {
+            settings,
+            server,
+            shared: AsyncMutex::default(),
+            idle: Mutex::default(),
+            alone: Semaphore::new(MOST_ALONE),
+        }
     }
 
-    /// Runs a script on the shared connection.
-    pub(super) async fn run(&self, run: &Run<'_>) -> Result<String, RunError> {
-        in_time(run, self.shared()).await??.run(run).await
+    /// Runs a script.
+    pub(super) async fn run(&self, run: &Run<'_>) -> Result<Answer, RunError> {
+        if run.replicas > 0 || run.asking {
+            return self.run_alone(run).await;
+        }
+        let text = in_time(run, self.shared()).await??.run(run).await?;
+        Ok(Answer { text, replicas: Ok(0) })
     }
 
-    /// Runs a script on a connection that carries nothing else, and says how many replicas have what it wrote: `needed`,
-    /// or fewer if they take too long.
-    pub(super) async fn run_replicated(
-        &self,
-        run: &Run<'_>,
-        needed: u32,
-    ) -> Result<(String, Result<u32, RunError>), RunError> {
+    /// Runs a script on a connection that carries nothing else.
+    async fn run_alone(&self, run: &Run<'_>) -> Result<Answer, RunError> {
         let _place = in_time(run, self.alone.acquire()).await?;
         let connection = in_time(run, self.alone()).await??;
-        let answer = connection.run(run).await?;
-        // The server stops waiting when half of the time is left, so that its answer arrives before the deadline.
-        let waiting = connection.wait_for_replicas(needed, run.time_left() / 2);
-        let replicas = match timeout_at(run.deadline, waiting).await {
-            Ok(replicas) => replicas,
-            Err(_) => Err(RunError::Unknown("no answer to WAIT".to_owned())),
-        };
-        match &replicas {
-            Ok(replicas) if *replicas >= needed => self.idle.lock().push(connection),
-            // Its replicas may follow another master by now. A new connection may lead there.
-            _ => self.idle.lock().clear(),
+        let text = connection.run(run).await?;
+        let replicas = connection.wait_for_replicas(run).await;
+        if replicas.as_ref().is_ok_and(|replicas| *replicas >= run.replicas) {
+            self.idle.lock().push(connection);
+        } else {
+            // They may follow another master by now. A new connection may lead there.
+            self.reconnect();
         }
-        Ok((answer, replicas))
+        Ok(Answer { text, replicas })
     }
 
     /// Opens new connections from now on.
@@ -78,7 +90,7 @@ impl Node {
         }
         // The old connection is closed even if the new one fails.
         *shared = None;
-        let connection = Connection::open(&self.settings).await?;
+        let connection = self.open().await?;
         Ok(shared.insert(connection).clone())
     }
 
@@ -91,8 +103,16 @@ impl Node {
         };
         match idle {
             Some(connection) => Ok(connection),
-            None => Connection::open(&self.settings).await,
+            None => self.open().await,
         }
+    }
+
+    async fn open(&self) -> Result<Connection, RunError> {
+        let stream = match &self.server {
+            Some(server) => connect::open(&self.settings, server).await?,
+            None => discovery::open(&self.settings).await?,
+        };
+        Connection::on(stream).await
     }
 }
 

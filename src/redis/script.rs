@@ -29,8 +29,12 @@ impl Script {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run<'a> {
     script: &'a Script,
-    key: &'a str,
+    pub(super) key: &'a str,
     arguments: &'a [&'a str],
+    /// How many replicas have to have what it writes.
+    pub(super) replicas: u32,
+    /// Whether it runs on a node of a cluster to which its key is just moving.
+    pub(super) asking: bool,
     /// How long it may take, connecting included.
     pub(super) timeout: Duration,
     pub(super) deadline: Instant,
@@ -39,11 +43,15 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     /// A run that begins now.
     pub(super) fn new(script: &'a Script, key: &'a str, arguments: &'a [&'a str], timeout: Duration) -> Self {
-        Self { script, key, arguments, timeout, deadline: clock::now() + timeout }
+        Self { script, key, arguments, replicas: 0, asking: false, timeout, deadline: clock::now() + timeout }
     }
 
     pub(super) fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(clock::now())
+    }
+
+    pub(super) fn replicated(self, replicas: u32) -> Self {
+        Self { replicas, ..self }
     }
 
     pub(super) fn by_name(&self) -> Cmd {

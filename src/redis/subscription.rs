@@ -9,7 +9,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{RunError, Settings, connect};
+use super::{RunError, Settings, discovery};
 
 /// How many messages may wait for the receiver.
 const WAITING: usize = 256;
@@ -61,7 +61,7 @@ async fn follow_forever(settings: &Settings, channel: &str, sender: &Sender<Mess
 }
 
 async fn subscribe(settings: &Settings, channel: &str) -> Result<PubSub, RunError> {
-    let stream = connect::open(settings).await?;
+    let stream = discovery::open(settings).await?;
     let failed = |error: RedisError| RunError::Unreachable(error.to_string());
     let nothing_to_prepare = RedisConnectionInfo::default().set_skip_set_lib_name();
     let mut subscription = PubSub::new(&nothing_to_prepare, stream).await.map_err(failed)?;

@@ -1,6 +1,7 @@
 //! Several gateways on one login, which share its limits through Redis. The sandbox counts what arrives from all of them.
 
 mod deaths;
+mod failovers;
 mod limits;
 mod locks;
 mod losses;

@@ -8,7 +8,7 @@ fn every_mistake_is_told_with_its_place() {
         // Keys that do not exist, some of them not yet.
         (
             "state.keep = 1",
-            "1:7: state.keep: unknown key (known here: dir, failover, lease, namespace, redis, redis_ca_file, redis_password, redis_user, replicas, when_empty)",
+            "1:7: state.keep: unknown key (known here: dir, failover, lease, namespace, redis, redis_ca_file, redis_password, redis_sentinel_password, redis_user, replicas, when_empty)",
         ),
         (
             "[prox]",

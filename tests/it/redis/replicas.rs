@@ -96,9 +96,9 @@ async fn the_probe_counts_replicas() {
     let replicas = replicas_of(&master, 2).await;
     unusable(&Redis::new(settings(&master, 0)), "Set state.replicas to 2").await;
     unusable(&Redis::new(settings(&master, 1)), "the master has 2 replicas, and state.replicas is 1").await;
-    assert_eq!(Redis::new(settings(&master, 2)).probe().await, Ok(()));
+    assert_eq!(Redis::new(settings(&master, 2)).probe(&["main"]).await, Ok(()));
     // Two of its replicas are away, for example after a failover.
-    assert_eq!(Redis::new(settings(&master, 4)).probe().await, Ok(()));
+    assert_eq!(Redis::new(settings(&master, 4)).probe(&["main"]).await, Ok(()));
 
     master.command(&["ACL", "SETUSER", "joe", "on", ">s3cret", "~*", "&*", "+@all", "-wait"]);
     let joe = Settings {
@@ -111,7 +111,7 @@ async fn the_probe_counts_replicas() {
 
     drop(replicas);
     until("the master has noticed", async || {
-        let outcome = Redis::new(settings(&master, 2)).probe().await;
+        let outcome = Redis::new(settings(&master, 2)).probe(&["main"]).await;
         matches!(&outcome, Err(ProbeError::Unreachable(error)) if error.contains("has 0 replicas that are ready"))
     })
     .await;

@@ -15,7 +15,7 @@ use std::{
 
 use tempfile::TempDir;
 use zoho_gateway::{
-    redis::{Failover, Server, Settings},
+    redis::{Failover, Server, Settings, Topology},
     upstream::{ExtraRoots, tls},
 };
 
@@ -145,10 +145,11 @@ impl Drop for RedisServer {
 /// The settings of a client without a password, for a server on this port.
 pub(crate) fn settings(port: u16) -> Settings {
     Settings {
-        server: Server::Tcp { host: "127.0.0.1".to_owned(), port },
+        topology: Topology::Single(Server::network("127.0.0.1".to_owned(), port, false)),
         tls: Arc::new(tls(&ExtraRoots::default())),
         user: None,
         password: None,
+        sentinel_password: None,
         database: 0,
         namespace: "test".to_owned(),
         failover: Failover::None,
