@@ -1,5 +1,6 @@
 //! The connection to Redis, with a real redis-server.
 
+mod cluster;
 mod replicas;
 mod sentinels;
 

@@ -1,5 +1,6 @@
 //! Several gateways on one login, which share its limits through Redis. The sandbox counts what arrives from all of them.
 
+mod clusters;
 mod deaths;
 mod failovers;
 mod limits;
