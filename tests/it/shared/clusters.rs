@@ -3,7 +3,7 @@
 use super::{API, Load, REQUESTS, ROUTE, WINDOW, all_succeed, sandbox, share, until_accepted, was_kept};
 use crate::{
     accounts::with_second,
-    support::{Cluster, Setup},
+    support::{Cluster, Gateway, Setup},
 };
 
 fn record(account: &str) -> String {
@@ -38,7 +38,7 @@ async fn two_accounts_have_their_records_on_two_nodes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_moves_to_another_node() {
     let (zoho, cluster) = (sandbox(), Cluster::start().await);
-    let setup = || on(&cluster, crate::support::Gateway::before(&zoho)).set("upstream.timeout", "60s");
+    let setup = || on(&cluster, Gateway::before(&zoho)).set("upstream.timeout", "60s");
     let gateways: Vec<_> = (0..2).map(|_| setup().start()).collect();
     let loads = Load::on_each(&gateways, 6);
     until_accepted(&zoho, 2 * REQUESTS).await;
@@ -50,6 +50,22 @@ async fn a_record_moves_to_another_node() {
         until_accepted(&zoho, 2 * REQUESTS).await;
         assert_eq!(cluster.node_of(&key), to);
     }
+    all_succeed(loads).await;
+    was_kept(&zoho).await;
+}
+
+/// The other two masters elect one of the replicas.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_dies_and_its_replica_takes_over() {
+    let (zoho, mut cluster) = (sandbox(), Cluster::start().await);
+    let node = cluster.owner_of(&record("main"));
+    cluster.add_replicas(node, 2).await;
+    let setup = || on(&cluster, Gateway::before(&zoho)).set("upstream.timeout", "60s").set("state.replicas", 2);
+    let gateways: Vec<_> = (0..2).map(|_| setup().start()).collect();
+    let loads = Load::on_each(&gateways, 6);
+    until_accepted(&zoho, 2 * REQUESTS).await;
+    tokio::task::block_in_place(|| cluster.nodes()[node].kill());
+    until_accepted(&zoho, 4 * REQUESTS).await;
     all_succeed(loads).await;
     was_kept(&zoho).await;
 }

@@ -10,9 +10,7 @@ pub(crate) struct Cluster(Vec<RedisServer>);
 impl Cluster {
     /// Starts it, and waits until every node accepts commands.
     pub(crate) async fn start() -> Self {
-        let nodes: Vec<_> = (0..3)
-            .map(|_| RedisServer::start(&["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]))
-            .collect();
+        let nodes: Vec<_> = (0..3).map(|_| start_node()).collect();
         for (index, node) in nodes.iter().enumerate() {
             node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
             let [first, last] = [index * SLOTS / 3, (index + 1) * SLOTS / 3 - 1];
@@ -22,6 +20,22 @@ impl Cluster {
         let cluster = Self(nodes);
         cluster.until_ok().await;
         cluster
+    }
+
+    /// Adds replicas of one of its nodes, and waits until they are in step.
+    pub(crate) async fn add_replicas(&mut self, node: usize, count: usize) {
+        let master = self.0[node].port().to_string();
+        let id = self.0[node].command(&["CLUSTER", "MYID"]);
+        for _ in 0..count {
+            let replica = start_node();
+            replica.command(&["CLUSTER", "MEET", "127.0.0.1", &master]);
+            let replicate = async || replica.command(&["CLUSTER", "REPLICATE", &id]) == "OK";
+            until("the replica knows its master", replicate).await;
+            self.0.push(replica);
+        }
+        let online = || self.0[node].command(&["INFO", "replication"]).matches("state=online").count();
+        until("the replicas are connected", async || online() == count).await;
+        self.until_ok().await;
     }
 
     /// The URL of two of its nodes.
@@ -41,11 +55,17 @@ impl Cluster {
         self.0.iter().position(has).unwrap_or_else(|| panic!("no node has {key}"))
     }
 
+    /// The number of the node that gets a key, until its slot moves.
+    pub(crate) fn owner_of(&self, key: &str) -> usize {
+        let slot: usize = self.slot(key).parse().expect("a number");
+        (0..3).find(|node| slot < (node + 1) * SLOTS / 3).expect("each slot has a node")
+    }
+
     /// Resolves when every node says that all slots are served.
     pub(crate) async fn until_ok(&self) {
         let is_ok = |node: &RedisServer| {
             let info = node.command(&["CLUSTER", "INFO"]);
-            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+            info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{}", self.0.len()))
         };
         until("the cluster is complete", async || self.0.iter().all(is_ok)).await;
     }
@@ -75,4 +95,8 @@ impl Cluster {
     fn slot(&self, key: &str) -> String {
         self.0[0].command(&["CLUSTER", "KEYSLOT", key])
     }
+}
+
+fn start_node() -> RedisServer {
+    RedisServer::start(&["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"])
 }
