@@ -35,10 +35,7 @@ const ADVICE: &[(&[&str], &str)] = &[
         &["NOPERM", "can't run this command"],
         "the user may do too little: allow it +@all on the keys and channels of state.namespace",
     ),
-    (
-        &["MOVED", "CLUSTERDOWN", "not allowed in cluster mode"],
-        "the server is a node of a cluster: write redis-cluster:// or rediss-cluster:// in state.redis",
-    ),
+    (&["MOVED", "CLUSTERDOWN", "not allowed in cluster mode"], CLUSTER),
     (&["not allowed from script"], NO_INFO),
     (&["unknown command"], "the server has no scripts; is it a Sentinel or a proxy?"),
 ];
@@ -56,9 +53,7 @@ const ADVICE_ON_SENTINELS: &[(&[&str], &str)] = &[
     (&[UNKNOWN_MASTER], "correct the name in state.redis, or let the Sentinels watch that master"),
 ];
 
-const CLUSTER: &str = "is a node of a cluster: write redis-cluster:// or rediss-cluster:// in state.redis";
-
-const NO_CLUSTER: &str = "is not a cluster: write redis:// or rediss:// in state.redis";
+const CLUSTER: &str = "for a cluster write redis-cluster:// or rediss-cluster:// in state.redis";
 
 const NO_INFO: &str = "scripts may not use INFO here, as in Redis Enterprise, Redis Cloud and Azure Managed Redis: use \
                        Redis or Valkey itself";
@@ -77,12 +72,25 @@ pub enum ProbeError {
     Unusable(String),
 }
 
+impl ProbeError {
+    /// The same, with the node of the cluster that it is about.
+    fn of_account(self, account: &str) -> Self {
+        let named = |words| format!("{words} (the node of account {account})");
+        match self {
+            Self::Unreachable(words) => Self::Unreachable(named(words)),
+            Self::Unusable(words) => Self::Unusable(named(words)),
+        }
+    }
+}
+
 /// Probes the master; of a cluster, each one that has keys of these accounts.
 pub(super) async fn probe(redis: &Redis, accounts: &[&str]) -> Result<(), ProbeError> {
     let settings = &*redis.0.settings;
-    let masters = if matches!(settings.topology, Topology::Cluster(_)) { accounts } else { &[""] };
-    for account in masters {
-        probe_master(redis, settings, account).await?;
+    if !matches!(settings.topology, Topology::Cluster(_)) {
+        return probe_master(redis, settings, "").await;
+    }
+    for account in accounts {
+        probe_master(redis, settings, account).await.map_err(|error| error.of_account(account))?;
     }
     Ok(())
 }
@@ -177,8 +185,8 @@ fn check_ids(info: &Info<'_>) -> Result<(), String> {
 
 fn check_topology(info: &Info<'_>, topology: &Topology) -> Result<(), String> {
     match (info.field("cluster_enabled") == "1", topology) {
-        (true, Topology::Single(_) | Topology::Sentinel { .. }) => Err(CLUSTER.to_owned()),
-        (false, Topology::Cluster(_)) => Err(NO_CLUSTER.to_owned()),
+        (true, Topology::Single(_) | Topology::Sentinel { .. }) => Err(format!("has cluster-enabled yes: {CLUSTER}")),
+        (false, Topology::Cluster(_)) => Err("is not a cluster: write redis:// or rediss:// in state.redis".to_owned()),
         _ => Ok(()),
     }
 }
@@ -244,7 +252,11 @@ mod tests {
             ("redis_version", "other_version", Some("version unknown")),
             ("run_id:ab12", "run_id:", Some("Azure Managed Redis: use Redis or Valkey itself")),
             ("master_replid:cd34\r\n", "", Some("Redis Enterprise")),
-            ("cluster_enabled:0", "cluster_enabled:1", Some("is a node of a cluster: write redis-cluster://")),
+            (
+                "cluster_enabled:0",
+                "cluster_enabled:1",
+                Some("has cluster-enabled yes: for a cluster write redis-cluster://"),
+            ),
             (
                 "role:master",
                 "role:slave\r\nmaster_host:10.0.0.2\r\nmaster_port:6379",
@@ -306,7 +318,7 @@ mod tests {
         let sentinel = Topology::Sentinel { sentinels: Vec::new(), master: "main".to_owned() };
         assert_eq!(judge(FIT, Failover::None, 2, &sentinel), Ok(()));
         let outcome = judge(&is_cluster, Failover::None, 2, &sentinel);
-        assert!(is_unusable(&outcome, "is a node of a cluster"), "{outcome:?}");
+        assert!(is_unusable(&outcome, "has cluster-enabled yes"), "{outcome:?}");
         let outcome = judge(&replica, Failover::None, 2, &sentinel);
         assert!(matches!(&outcome, Err(ProbeError::Unreachable(error)) if error.contains("failover")), "{outcome:?}");
     }

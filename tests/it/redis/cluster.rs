@@ -80,7 +80,11 @@ async fn the_url_has_to_fit_the_server() {
     let (cluster, single) = (Cluster::start().await, RedisServer::start(&[]));
     let as_single = cluster.url().replace("redis-cluster", "redis");
     let (one, _) = as_single.split_once(',').expect("several nodes");
-    unusable(&client(one), "is a node of a cluster: write redis-cluster://").await;
-    unusable(&client(&format!("{one}/1")), "is a node of a cluster: write redis-cluster://").await;
-    unusable(&client(&single.url().replace("redis", "redis-cluster")), "is not a cluster: write redis://").await;
+    unusable(&client(one), "for a cluster write redis-cluster://").await;
+    unusable(&client(&format!("{one}/1")), "for a cluster write redis-cluster://").await;
+    unusable(
+        &client(&single.url().replace("redis", "redis-cluster")),
+        "is not a cluster: write redis:// or rediss:// in state.redis (the node of account main)",
+    )
+    .await;
 }

@@ -15,7 +15,7 @@ async fn a_majority_has_what_is_confirmed() {
     let master = RedisServer::start(&[]);
     let replicas = replicas_of(&master, 2).await;
     let (redis, script) = (Redis::new(settings(&master, 2)), Script::new(COUNT));
-    let run = async || redis.run_confirmed(&script, "key", &[], ms(2000)).await;
+    let run = async || redis.run_confirmed(&script, "key", &[], ms(5000)).await;
     let answer = |text: &str, confirmed| Ok((text.to_owned(), confirmed));
     assert_eq!(run().await, answer("1:", true));
     master.command(&["SCRIPT", "FLUSH"]);
