@@ -125,7 +125,7 @@ impl App {
         }
         let observers = [Arc::clone(&metrics) as Arc<dyn Observer>].into();
         let redis = config.state.redis.as_ref().map(|shared| Redis::new(shared.settings.clone()));
-        let guard = probed(redis.as_ref()).await?;
+        let guard = probed(redis.as_ref(), &accounts).await?;
         let (limiters, journal, tokens) =
             ledger(&config.state, redis.as_ref(), config.queue.limits, config.upstream.timeout, observers)?;
         limiters.recall(&accounts, &config.catalogue);
@@ -251,12 +251,16 @@ impl App {
 
 /// Checks the server of a shared ledger, and guards against a freeze in which other gateways would take over the slots
 /// of this one. A server that cannot be reached yet is waited for later.
-async fn probed(redis: Option<&Redis>) -> Result<Option<FreezeGuard>, StartError> {
+async fn probed(
+    redis: Option<&Redis>,
+    accounts: &BTreeMap<AccountName, Arc<Account>>,
+) -> Result<Option<FreezeGuard>, StartError> {
     let Some(redis) = redis else { return Ok(None) };
-    match redis.probe().await {
+    let accounts: Vec<_> = accounts.keys().map(AccountName::as_str).collect();
+    match redis.probe(&accounts).await {
         Ok(()) => {}
         Err(ProbeError::Unreachable(reason)) => {
-            tracing::error!(reason, "the server of state.redis cannot be reached; calls wait until it can");
+            tracing::error!(reason, "the server of state.redis cannot be used yet; calls wait until it can");
         }
         Err(ProbeError::Unusable(reason)) => return Err(StartError::Redis(reason)),
     }

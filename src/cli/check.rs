@@ -35,10 +35,11 @@ pub(super) async fn check(path: &Path, online: bool, list_scopes: bool) -> Resul
         return ended(&faults);
     }
     if let Some(SharedState { settings, .. }) = &config.state.redis {
-        let server = &settings.server;
-        match Redis::new(settings.clone()).probe().await {
-            Ok(()) => print(&format!("redis: {server} is fit for a shared ledger\n"))?,
-            Err(error) => faults.push(format!("state.redis: {server} {error}")),
+        let topology = &settings.topology;
+        let accounts: Vec<_> = config.accounts.iter().map(|account| account.name.as_str()).collect();
+        match Redis::new(settings.clone()).probe(&accounts).await {
+            Ok(()) => print(&format!("redis: {topology} is fit for a shared ledger\n"))?,
+            Err(error) => faults.push(format!("state.redis: {topology} {error}")),
         }
     }
     let client = upstream::client(
@@ -128,8 +129,8 @@ fn summary(config: &Config) -> String {
         let _ = writeln!(text, "state    {}", dir.display());
     }
     if let Some(SharedState { settings, .. }) = &config.state.redis {
-        let Settings { server, database, namespace, .. } = settings;
-        let _ = writeln!(text, "redis    {server}, database {database}, namespace {namespace}");
+        let Settings { topology, database, namespace, .. } = settings;
+        let _ = writeln!(text, "redis    {topology}, database {database}, namespace {namespace}");
     }
     if let Some(egress) = config.upstream.egress.description() {
         let _ = writeln!(text, "upstream {egress}");

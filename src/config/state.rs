@@ -12,7 +12,7 @@ use super::{
     sections,
 };
 use crate::{
-    redis::{Failover, Server, ServerUrl, Settings},
+    redis::{Failover, ServerUrl, Settings, Topology},
     secret::{Secret, credential::Credential},
     upstream,
 };
@@ -24,7 +24,16 @@ const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 const NO_FOLDER: &str = "none";
 
 /// Every key that has no effect without a server.
-const OF_REDIS: [&str; 6] = ["redis_user", "redis_password", "redis_ca_file", "namespace", "lease", "failover"];
+const OF_REDIS: [&str; 8] = [
+    "redis_user",
+    "redis_password",
+    "redis_sentinel_password",
+    "redis_ca_file",
+    "namespace",
+    "lease",
+    "replicas",
+    "failover",
+];
 
 /// Gateways of one organisation share a ledger unless they are told otherwise.
 const NAMESPACE: &str = "zoho-gateway";
@@ -66,28 +75,58 @@ fn redis(section: &mut Section<'_>, around: &Surroundings<'_>) -> Option<SharedS
     let url = credential::read(section, REDIS, around).and_then(|text| url(section, &origin, &text));
     not_twice(section, "redis_user", url.as_ref().is_some_and(|url| url.user.is_some()));
     not_twice(section, "redis_password", url.as_ref().is_some_and(|url| url.password.is_some()));
-    let is_tls = url.as_ref().is_none_or(|url| matches!(url.server, Server::Tls { .. }));
+    let is_tls = url.as_ref().is_none_or(|url| url.topology.is_tls());
     if let Some(origin) = section.whereabouts("redis_ca_file").filter(|_| !is_tls) {
         section.wrong("redis_ca_file", &origin, "is for TLS: write rediss:// in state.redis");
     }
     let user = section.parsed("redis_user", some_text).map(|found| found.value);
-    let has_password = section.whereabouts("redis_password").is_some();
-    let password = if has_password { credential::read(section, "redis_password", around) } else { None };
+    let password = optional(section, "redis_password", around);
+    let is_sentinel = url.as_ref().is_none_or(|url| matches!(url.topology, Topology::Sentinel { .. }));
+    if let Some(origin) = section.whereabouts("redis_sentinel_password").filter(|_| !is_sentinel) {
+        section.wrong("redis_sentinel_password", &origin, "is for Sentinels: write redis-sentinel:// in state.redis");
+    }
+    let sentinel_password = optional(section, "redis_sentinel_password", around);
     let roots = sections::extra_roots(section, "redis_ca_file", around);
     let namespace = section.parsed("namespace", namespace).map(|found| found.value);
     let lease = section.given("lease").unwrap_or(LEASE);
+    let replicas = section.given("replicas").unwrap_or(0);
+    let fenced = section.whereabouts("failover");
     let failover = section.given("failover").unwrap_or(Failover::None);
-    let ServerUrl { server, user: user_of_url, password: password_of_url, database } = url?;
+    if let Some(origin) = fenced.filter(|_| failover == Failover::Fenced && replicas > 0) {
+        section.wrong(
+            "failover",
+            &origin,
+            "\"fenced\" makes a majority of state.replicas needless; leave one of the two out",
+        );
+    }
+    if matches!(url, Some(ServerUrl { topology: Topology::Sentinel { .. }, .. }))
+        && (replicas, failover) == (0, Failover::None)
+    {
+        section.wrong(
+            REDIS,
+            &origin,
+            "with Sentinel a replica takes over that may lack the last writes: set state.replicas to the number of the \
+             master's replicas; or set state.failover to \"fenced\" if they lack none",
+        );
+    }
+    let ServerUrl { topology, user: user_of_url, password: password_of_url, database } = url?;
     let settings = Settings {
-        server,
+        topology,
         tls: Arc::new(upstream::tls(&roots)),
         user: user.or(user_of_url),
         password: password.or_else(|| of_url(section, &origin, password_of_url)),
+        sentinel_password,
         database,
         namespace: namespace.unwrap_or_else(|| NAMESPACE.to_owned()),
         failover,
+        replicas,
     };
     Some(SharedState { settings, lease })
+}
+
+/// The credential in this key, if it is set.
+fn optional(section: &mut Section<'_>, key: &'static str, around: &Surroundings<'_>) -> Option<Credential> {
+    if section.whereabouts(key).is_some() { credential::read(section, key, around) } else { None }
 }
 
 fn refuse_the_rest(section: &mut Section<'_>) {

@@ -17,9 +17,11 @@ impl Config {
                 .to_owned()
         });
         let redis = self.state.redis.as_ref().map(|shared| &shared.settings);
-        let password_in_the_clear = redis.filter(|redis| redis.password.is_some() && !redis.server.is_private());
+        let password_in_the_clear = redis.filter(|redis| {
+            (redis.password.is_some() || redis.sentinel_password.is_some()) && !redis.topology.is_private()
+        });
         let password_in_the_clear = password_in_the_clear.map(|redis| {
-            format!("the password of Redis crosses the network in the clear at {}; use rediss://", redis.server)
+            format!("the password of Redis crosses the network in the clear at {}; use rediss://", redis.topology)
         });
         let doubtful = self.doubtful.iter().cloned();
         let mut warnings: Vec<String> = doubtful

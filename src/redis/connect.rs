@@ -20,6 +20,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{RunError, Server, Settings};
+use crate::secret::credential::Credential;
 
 /// How often TCP checks a silent connection: a server that vanished must not keep a subscription waiting.
 const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -40,23 +41,25 @@ pub(super) type Stream = Box<dyn Duplex>;
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// Opens a stream and prepares it for commands.
-pub(super) async fn open(settings: &Settings) -> Result<Stream, RunError> {
-    let mut stream = stream(settings).await.map_err(unreachable)?;
-    if settings.user.is_some() || settings.password.is_some() {
-        let password = settings.password.as_ref().map(|password| password.newest());
-        let mut auth = redis::cmd("AUTH");
-        auth.arg(&settings.user).arg(password.as_ref().map_or("", |password| password.expose()));
-        prepare(&mut stream, &auth).await?;
-    }
+/// Opens a stream to a server that has data, and prepares it for commands.
+pub(super) async fn open(settings: &Settings, server: &Server) -> Result<Stream, RunError> {
+    let mut stream = stream(settings, server).await.map_err(unreachable)?;
+    authenticate(&mut stream, settings.user.as_deref(), settings.password.as_ref()).await?;
     if settings.database != 0 {
         prepare(&mut stream, redis::cmd("SELECT").arg(settings.database)).await?;
     }
     Ok(stream)
 }
 
-async fn stream(settings: &Settings) -> io::Result<Stream> {
-    match &settings.server {
+/// The same for a Sentinel.
+pub(super) async fn open_sentinel(settings: &Settings, sentinel: &Server) -> Result<Stream, RunError> {
+    let mut stream = stream(settings, sentinel).await.map_err(unreachable)?;
+    authenticate(&mut stream, None, settings.sentinel_password.as_ref()).await?;
+    Ok(stream)
+}
+
+async fn stream(settings: &Settings, server: &Server) -> io::Result<Stream> {
+    match server {
         Server::Tcp { host, port } => Ok(Box::new(tcp(host, *port).await?)),
         Server::Tls { host, port } => {
             let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
@@ -69,6 +72,17 @@ async fn stream(settings: &Settings) -> io::Result<Stream> {
         }
         Server::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
     }
+}
+
+/// Signs in, unless there is neither a user nor a password.
+async fn authenticate(stream: &mut Stream, user: Option<&str>, password: Option<&Credential>) -> Result<(), RunError> {
+    if user.is_none() && password.is_none() {
+        return Ok(());
+    }
+    let password = password.map(Credential::newest);
+    let mut auth = redis::cmd("AUTH");
+    auth.arg(user).arg(password.as_ref().map_or("", |password| password.expose()));
+    prepare(stream, &auth).await
 }
 
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {

@@ -9,13 +9,16 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisConnectionInfo, RedisError, ServerErrorKind,
+    aio::MultiplexedConnection,
 };
+use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    RunError, Script, Settings,
-    connect::{self, without_arguments},
+    RunError,
+    connect::{Stream, without_arguments},
+    script::Run,
 };
 
 /// An open connection; clones share it. The server answers in the order of the requests, and an answer that nobody
@@ -33,10 +36,9 @@ struct Shared {
 }
 
 impl Connection {
-    /// Opens a stream.
-    pub(super) async fn open(settings: &Settings) -> Result<Self, RunError> {
-        let stream = connect::open(settings).await?;
-        // `connect` has prepared the stream, and `Redis::run` has a timeout of its own.
+    /// Takes over a stream.
+    pub(super) async fn on(stream: Stream) -> Result<Self, RunError> {
+        // `connect` has prepared the stream, and each run has a deadline of its own.
         let nothing_to_prepare = RedisConnectionInfo::default().set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
         let (requests, driver) = MultiplexedConnection::new_with_config(&nothing_to_prepare, stream, config)
@@ -57,22 +59,55 @@ impl Connection {
     }
 
     /// Runs a script by its name, or by its code if the server does not know the name; then it has not run yet.
-    pub(super) async fn run(&self, script: &Script, key: Option<&str>, arguments: &[&str]) -> Result<String, RunError> {
-        let command = |name: &str, text: &str| {
-            let mut command = redis::cmd(name);
-            command.arg(text).arg(usize::from(key.is_some())).arg(key).arg(arguments);
-            command
-        };
-        match self.query(&command("EVALSHA", &script.name)).await {
+    pub(super) async fn run(&self, run: &Run<'_>) -> Result<String, RunError> {
+        match timeout_at(run.deadline, self.evaluate(run)).await {
+            Ok(answer) => answer.map_err(|error| self.judge(&error)),
+            Err(_) => {
+                self.retire();
+                Err(RunError::Unknown(format!("no answer within {:?}", run.timeout)))
+            }
+        }
+    }
+
+    async fn evaluate(&self, run: &Run<'_>) -> Result<String, RedisError> {
+        match self.redirected(run, &run.by_name()).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.query(&command("EVAL", &script.code)).await
+                self.redirected(run, &run.by_code()).await
             }
             outcome => outcome,
         }
-        .map_err(|error| self.judge(&error))
     }
 
-    async fn query(&self, command: &Cmd) -> Result<String, RedisError> {
+    /// Sends a command. ASKING holds for the next command only, and a script that asks has its connection alone.
+    async fn redirected(&self, run: &Run<'_>, command: &Cmd) -> Result<String, RedisError> {
+        if run.asking {
+            self.query::<()>(&redis::cmd("ASKING")).await?;
+        }
+        self.query(command).await
+    }
+
+    /// Waits until enough replicas have what this connection has written, and returns how many have it, or fewer. Nobody
+    /// else may use the connection meanwhile, because the server answers nothing else on it.
+    pub(super) async fn wait_for_replicas(&self, run: &Run<'_>) -> Result<u32, RunError> {
+        if run.replicas == 0 {
+            return Ok(0);
+        }
+        // The server stops waiting when half of the time is left, so that its answer arrives before the deadline. It
+        // would wait forever for 0.
+        let most = u64::try_from(run.time_left().as_millis() / 2).unwrap_or(u64::MAX).max(1);
+        match timeout_at(run.deadline, self.query(redis::cmd("WAIT").arg(run.replicas).arg(most))).await {
+            Ok(replicas) => replicas.map_err(|error| self.judge(&error)),
+            Err(_) => Err(RunError::Unknown("no answer to WAIT".to_owned())),
+        }
+    }
+
+    /// The host and port of a master that a Sentinel watches.
+    pub(super) async fn ask_sentinel(&self, master: &str) -> Result<Option<(String, u16)>, RunError> {
+        let command = redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master).take();
+        self.query(&command).await.map_err(|error| self.judge(&error))
+    }
+
+    async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
         command.query_async(&mut self.requests.clone()).await
     }
 
@@ -87,7 +122,7 @@ impl Connection {
                 RunError::Refused(words(error))
             }
             ErrorKind::Extension => RunError::Refused(words(error)),
-            ErrorKind::UnexpectedReturnType => RunError::Unknown(format!("expected a text: {error}")),
+            ErrorKind::UnexpectedReturnType => RunError::Unknown(format!("expected something else: {error}")),
             _ => {
                 self.retire();
                 RunError::Unknown(format!("the connection is lost: {error}"))

@@ -1,53 +1,70 @@
-//! Redis or Valkey: scripts on one shared connection, and messages of channels.
+//! Redis or Valkey: scripts, and messages of channels.
 //!
-//! Connecting is lazy, and a request is never repeated if the server may have run it. The parts:
+//! Connecting is lazy, and a request is never repeated if the server may have run it. The parts, from below:
 //!
-//! - `server` is the address, as a URL states it,
+//! - `server` has addresses: of one server, of Sentinels that know the master, or of nodes of a cluster,
+//! - `url` reads them from a URL,
 //! - `connect` opens a stream: TCP, TLS or Unix socket, then AUTH and SELECT,
-//! - `connection` shares one stream among all scripts that run at a time,
+//! - `connection` runs scripts on one stream,
+//! - `discovery` finds the server to connect to,
+//! - `node` has the connections to one server: one that scripts share, and some for one script at a time,
+//! - `cluster` knows which node has which key,
 //! - `subscription` follows a channel on a stream of its own,
 //! - `probe` judges whether a server is fit for the shared ledger.
 
+mod cluster;
 mod connect;
 mod connection;
+mod discovery;
+mod node;
 mod probe;
 mod script;
 mod server;
 mod subscription;
+mod url;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use rustls::ClientConfig;
-use tokio::{
-    sync::{Mutex, mpsc},
-    time::sleep,
-};
+use tokio::sync::mpsc;
 
 pub use probe::ProbeError;
 pub use script::Script;
-pub use server::{NoServerUrl, Server, ServerUrl};
+pub use server::{Server, Topology};
 pub use subscription::Message;
+pub use url::{NoServerUrl, ServerUrl};
 
-use self::connection::Connection;
+use self::{cluster::Nodes, node::Answer, script::Run};
 use crate::secret::credential::Credential;
 
-/// Where the server is, and how to use it.
+/// Where the servers are, and how to use them.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Its address.
-    pub server: Server,
+    /// Their addresses.
+    pub topology: Topology,
     /// TLS, for [`Server::Tls`].
     pub tls: Arc<ClientConfig>,
     /// The user of the access list; `None`: the server's default user.
     pub user: Option<String>,
     /// That user's password. Its file is read at each connection, so it may change.
     pub password: Option<Credential>,
+    /// The password of the Sentinels.
+    pub sentinel_password: Option<Credential>,
     /// The number of the database.
     pub database: u32,
     /// How the names of all keys and channels begin.
     pub namespace: String,
     /// What happens when the server's replicas take over.
     pub failover: Failover,
+    /// How many replicas each master has.
+    pub replicas: u32,
+}
+
+impl Settings {
+    /// How many replicas form a majority of all nodes together with their master.
+    fn majority(&self) -> u32 {
+        self.replicas.div_ceil(2)
+    }
 }
 
 /// What happens when a server's replicas take over.
@@ -59,15 +76,14 @@ pub enum Failover {
     Fenced,
 }
 
-/// A server of Redis or Valkey; clones share its connection.
+/// A server of Redis or Valkey, or several; clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Redis(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    settings: Settings,
-    /// Locked while connecting, so that a burst of scripts opens one connection.
-    connection: Mutex<Option<Connection>>,
+    settings: Arc<Settings>,
+    nodes: Nodes,
 }
 
 /// Why a script has no answer.
@@ -88,15 +104,16 @@ impl Redis {
     /// Connects when it is used for the first time, inside a runtime of tokio.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(Inner { settings, connection: Mutex::default() }))
+        let settings = Arc::new(settings);
+        Self(Arc::new(Inner { nodes: Nodes::new(Arc::clone(&settings)), settings }))
     }
 
-    /// Checks that the server is fit for the shared ledger.
+    /// Checks that the server is fit for the shared ledger of these accounts.
     ///
     /// # Errors
     /// [`ProbeError`]: whether to try again, or what to change.
-    pub async fn probe(&self) -> Result<(), ProbeError> {
-        probe::probe(self).await
+    pub async fn probe(&self, accounts: &[&str]) -> Result<(), ProbeError> {
+        probe::probe(self, accounts).await
     }
 
     /// Runs a script once, on one key, and returns its text. Both connecting and running count towards `timeout`.
@@ -110,24 +127,41 @@ impl Redis {
         arguments: &[&str],
         timeout: Duration,
     ) -> Result<String, RunError> {
-        self.evaluate(script, Some(key), arguments, timeout).await
+        Ok(self.0.nodes.run(&Run::new(script, key, arguments, timeout)).await?.text)
+    }
+
+    /// Runs a script like [`run`](Self::run), and says whether a majority of the nodes has what it wrote. Without
+    /// replicas the master is all of them.
+    ///
+    /// # Errors
+    /// [`RunError`]. A script that was not confirmed has an answer.
+    pub async fn run_confirmed(
+        &self,
+        script: &Script,
+        key: &str,
+        arguments: &[&str],
+        timeout: Duration,
+    ) -> Result<(String, bool), RunError> {
+        let Settings { replicas: most, .. } = *self.0.settings;
+        let needed = self.0.settings.majority();
+        let run = Run::new(script, key, arguments, timeout).replicated(needed);
+        let Answer { text, replicas } = self.0.nodes.run(&run).await?;
+        match replicas {
+            Ok(replicas) if replicas > most => Err(RunError::Refused(too_many(replicas, most))),
+            replicas => Ok((text, replicas.is_ok_and(|replicas| replicas >= needed))),
+        }
     }
 
     /// Follows a channel in a task of its own, until the receiver is dropped.
     #[must_use]
     pub fn subscribe(&self, channel: String) -> mpsc::Receiver<Message> {
-        subscription::follow(self.0.settings.clone(), channel)
+        subscription::follow(Arc::clone(&self.0.settings), channel)
     }
 
     /// Opens a new connection for the next script, when the server is no longer a master: its address may lead to the
     /// new master by now, and the old connection does not.
     pub fn reconnect(&self) {
-        // While it is locked, a new connection is being opened.
-        if let Ok(shared) = self.0.connection.try_lock()
-            && let Some(connection) = shared.as_ref()
-        {
-            connection.retire();
-        }
+        self.0.nodes.reconnect();
     }
 
     /// How the names of all keys and channels begin.
@@ -135,42 +169,9 @@ impl Redis {
     pub fn namespace(&self) -> &str {
         &self.0.settings.namespace
     }
+}
 
-    /// Runs a script with one key, or without keys.
-    async fn evaluate(
-        &self,
-        script: &Script,
-        key: Option<&str>,
-        arguments: &[&str],
-        timeout: Duration,
-    ) -> Result<String, RunError> {
-        let mut timeout_over = std::pin::pin!(sleep(timeout));
-        let connection = tokio::select! {
-            biased;
-            connection = self.connection() => connection?,
-            () = &mut timeout_over => {
-                return Err(RunError::Unreachable(format!("there is no connection after {timeout:?}")));
-            }
-        };
-        tokio::select! {
-            biased;
-            outcome = connection.run(script, key, arguments) => outcome,
-            () = &mut timeout_over => {
-                connection.retire();
-                Err(RunError::Unknown(format!("no answer within {timeout:?}")))
-            }
-        }
-    }
-
-    /// The shared connection, or a new one if it is not usable.
-    async fn connection(&self) -> Result<Connection, RunError> {
-        let mut shared = self.0.connection.lock().await;
-        if let Some(connection) = shared.as_ref().filter(|connection| connection.is_usable()) {
-            return Ok(connection.clone());
-        }
-        // The old connection is closed even if the new one fails.
-        *shared = None;
-        let connection = Connection::open(&self.0.settings).await?;
-        Ok(shared.insert(connection).clone())
-    }
+/// With more replicas than it says, `state.replicas` counts a minority as the majority.
+fn too_many(replicas: impl fmt::Display, most: u32) -> String {
+    format!("the master has {replicas} replicas, and state.replicas is {most}: set it to {replicas} for all gateways")
 }

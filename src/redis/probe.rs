@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Failover, Redis, RunError, Script};
+use super::{
+    Failover, Redis, RunError, Script, Settings, Topology,
+    discovery::{OF_SENTINEL, UNKNOWN_MASTER},
+    script::Run,
+    too_many,
+};
 
 /// How long the probe may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,7 +40,20 @@ const ADVICE: &[(&[&str], &str)] = &[
     (&["unknown command"], "the server has no scripts; is it a Sentinel or a proxy?"),
 ];
 
-const CLUSTER: &str = "a cluster is not supported yet; use a server with cluster-enabled no";
+/// The same in errors of Sentinels.
+const ADVICE_ON_SENTINELS: &[(&[&str], &str)] = &[
+    (&["WRONGPASS", "invalid password"], "correct state.redis_sentinel_password"),
+    (&["NOAUTH"], "set state.redis_sentinel_password"),
+    (
+        &["without any password", "no password is set"],
+        "the Sentinels have no password: remove state.redis_sentinel_password",
+    ),
+    (&["NOPERM"], "allow the default user there +sentinel|get-master-addr-by-name"),
+    (&["unknown command"], "it is no Sentinel; state.redis needs their addresses, usually with the port 26379"),
+    (&[UNKNOWN_MASTER], "correct the name in state.redis, or let the Sentinels watch that master"),
+];
+
+const CLUSTER: &str = "for a cluster write redis-cluster:// or rediss-cluster:// in state.redis";
 
 const NO_INFO: &str = "scripts may not use INFO here, as in Redis Enterprise, Redis Cloud and Azure Managed Redis: use \
                        Redis or Valkey itself";
@@ -54,15 +72,53 @@ pub enum ProbeError {
     Unusable(String),
 }
 
-pub(super) async fn probe(redis: &Redis) -> Result<(), ProbeError> {
-    let settings = &redis.0.settings;
-    match redis.evaluate(&Script::new(SCRIPT), None, &[], TIMEOUT).await {
-        Ok(info) => judge(&info, settings.failover).map_err(ProbeError::Unusable),
-        Err(RunError::Refused(error)) if PASSING.iter().any(|code| error.starts_with(code)) => {
-            Err(ProbeError::Unreachable(format!("is not ready: {error}")))
+impl ProbeError {
+    /// The same, with the node of the cluster that it is about.
+    fn of_account(self, account: &str) -> Self {
+        let named = |words| format!("{words} (the node of account {account})");
+        match self {
+            Self::Unreachable(words) => Self::Unreachable(named(words)),
+            Self::Unusable(words) => Self::Unusable(named(words)),
         }
-        Err(RunError::Refused(error)) => Err(ProbeError::Unusable(advice(&error, settings.database))),
-        Err(error) => Err(ProbeError::Unreachable(error.to_string())),
+    }
+}
+
+/// Probes the master; of a cluster, each one that has keys of these accounts.
+pub(super) async fn probe(redis: &Redis, accounts: &[&str]) -> Result<(), ProbeError> {
+    let settings = &*redis.0.settings;
+    if !matches!(settings.topology, Topology::Cluster(_)) {
+        return probe_master(redis, settings, "").await;
+    }
+    for account in accounts {
+        probe_master(redis, settings, account).await.map_err(|error| error.of_account(account))?;
+    }
+    Ok(())
+}
+
+async fn probe_master(redis: &Redis, settings: &Settings, account: &str) -> Result<(), ProbeError> {
+    let (script, key) = (Script::new(SCRIPT), format!("{}:{{{account}}}:probe", settings.namespace));
+    let run = Run::new(&script, &key, &[], TIMEOUT).replicated(settings.majority());
+    let answer = redis.0.nodes.run(&run).await.map_err(|error| cause(error, settings))?;
+    judge(&answer.text, settings.failover, settings.replicas, &settings.topology)?;
+    match answer.replicas {
+        Ok(replicas) if replicas < settings.majority() => Err(ProbeError::Unreachable(format!(
+            "has {replicas} replicas that are ready, and with state.replicas = {} it needs {} of them",
+            settings.replicas,
+            settings.majority()
+        ))),
+        Ok(_) => Ok(()),
+        Err(error) => Err(cause(error, settings)),
+    }
+}
+
+/// Whether trying again may help after an error, or what to change.
+fn cause(error: RunError, settings: &Settings) -> ProbeError {
+    match error {
+        RunError::Refused(error) if PASSING.iter().any(|code| error.starts_with(code)) => {
+            ProbeError::Unreachable(format!("is not ready: {error}"))
+        }
+        RunError::Refused(error) => ProbeError::Unusable(advice(&error, settings.database)),
+        error => ProbeError::Unreachable(error.to_string()),
     }
 }
 
@@ -71,24 +127,31 @@ fn advice(error: &str, database: u32) -> String {
     if error.contains(NO_DATABASE) {
         return format!("has no database {database}: choose another one in state.redis, such as 0");
     }
-    let known = ADVICE.iter().find(|(signs, _)| signs.iter().any(|sign| error.contains(sign)));
-    let advice = known.map_or("the server cannot be used; state.redis needs Redis or Valkey", |(_, advice)| advice);
+    let known = |advice: &[(&[&str], &'static str)]| {
+        advice.iter().find(|(signs, _)| signs.iter().any(|sign| error.contains(sign))).map(|(_, advice)| *advice)
+    };
+    if error.starts_with(OF_SENTINEL) {
+        let advice = known(ADVICE_ON_SENTINELS).unwrap_or("the Sentinels cannot be used");
+        return format!("cannot be found, {error}: {advice}");
+    }
+    let advice = known(ADVICE).unwrap_or("the server cannot be used; state.redis needs Redis or Valkey");
     format!("answers \"{error}\": {advice}")
 }
 
 /// What makes a server unfit, and what to change.
-fn judge(info: &str, failover: Failover) -> Result<(), String> {
+fn judge(info: &str, failover: Failover, replicas: u32, topology: &Topology) -> Result<(), ProbeError> {
     let info = Info(info);
-    check_version(&info)?;
-    if ["run_id", "master_replid"].iter().any(|name| info.field(name).is_empty()) {
-        return Err(format!("does not state run_id and master_replid in INFO: {NO_INFO}"));
+    if matches!(topology, Topology::Sentinel { .. }) && info.field("role") == "slave" {
+        let words = "is a replica, although the Sentinels name it as the master; a failover may be under way";
+        return Err(ProbeError::Unreachable(words.to_owned()));
     }
-    if info.field("cluster_enabled") == "1" {
-        return Err(format!("has cluster-enabled yes: {CLUSTER}"));
-    }
-    check_role(&info)?;
-    check_eviction(&info)?;
-    check_replicas(&info, failover)
+    check_version(&info)
+        .and_then(|()| check_ids(&info))
+        .and_then(|()| check_topology(&info, topology))
+        .and_then(|()| check_role(&info))
+        .and_then(|()| check_eviction(&info))
+        .and_then(|()| check_replicas(&info, failover, replicas))
+        .map_err(ProbeError::Unusable)
 }
 
 /// The text of INFO.
@@ -111,6 +174,21 @@ fn check_version(info: &Info<'_>) -> Result<(), String> {
         return Err(format!("has version {version}: use Redis {OLDEST_MAJOR}.0 or later, or Valkey"));
     }
     Ok(())
+}
+
+fn check_ids(info: &Info<'_>) -> Result<(), String> {
+    if ["run_id", "master_replid"].iter().any(|name| info.field(name).is_empty()) {
+        return Err(format!("does not state run_id and master_replid in INFO: {NO_INFO}"));
+    }
+    Ok(())
+}
+
+fn check_topology(info: &Info<'_>, topology: &Topology) -> Result<(), String> {
+    match (info.field("cluster_enabled") == "1", topology) {
+        (true, Topology::Single(_) | Topology::Sentinel { .. }) => Err(format!("has cluster-enabled yes: {CLUSTER}")),
+        (false, Topology::Cluster(_)) => Err("is not a cluster: write redis:// or rediss:// in state.redis".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 fn check_role(info: &Info<'_>) -> Result<(), String> {
@@ -139,21 +217,25 @@ fn check_eviction(info: &Info<'_>) -> Result<(), String> {
     ))
 }
 
-fn check_replicas(info: &Info<'_>, failover: Failover) -> Result<(), String> {
-    let replicas = info.field("connected_slaves");
-    if failover == Failover::Fenced || matches!(replicas, "" | "0") {
+fn check_replicas(info: &Info<'_>, failover: Failover, replicas: u32) -> Result<(), String> {
+    let connected = info.field("connected_slaves").parse::<u32>().unwrap_or_default();
+    if failover == Failover::Fenced || connected <= replicas {
         return Ok(());
     }
+    if replicas > 0 {
+        return Err(too_many(connected, replicas));
+    }
     Err(format!(
-        "has replicas ({replicas}): one that takes over may lack the last writes, so calls would exceed the threshold. \
-         Use a server without replicas. If a replica takes over only when it has all writes and the old master is \
-         stopped, set state.failover to \"fenced\""
+        "has replicas ({connected}): one that takes over may lack the last writes, so calls would exceed the threshold. \
+         Set state.replicas to {connected}, so that nothing counts before a majority of the nodes has it. If a replica \
+         takes over only when it has all writes and the old master is stopped, set state.failover to \"fenced\" instead"
     ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redis::Server;
 
     /// The fields of INFO that count, of a server that is fit.
     const FIT: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:ab12\r\n# Memory\r\nmaxmemory:0\r\n\
@@ -170,7 +252,11 @@ mod tests {
             ("redis_version", "other_version", Some("version unknown")),
             ("run_id:ab12", "run_id:", Some("Azure Managed Redis: use Redis or Valkey itself")),
             ("master_replid:cd34\r\n", "", Some("Redis Enterprise")),
-            ("cluster_enabled:0", "cluster_enabled:1", Some("has cluster-enabled yes: a cluster is not supported yet")),
+            (
+                "cluster_enabled:0",
+                "cluster_enabled:1",
+                Some("has cluster-enabled yes: for a cluster write redis-cluster://"),
+            ),
             (
                 "role:master",
                 "role:slave\r\nmaster_host:10.0.0.2\r\nmaster_port:6379",
@@ -194,14 +280,55 @@ mod tests {
             ),
             ("connected_slaves:0", "connected_slaves:2", Some("has replicas (2)")),
         ] {
-            let outcome = judge(&FIT.replace(from, to), Failover::None);
+            let outcome = judge(&FIT.replace(from, to), Failover::None, 0, &single());
             match words {
                 None => assert_eq!(outcome, Ok(()), "{to}"),
-                Some(words) => assert!(outcome.as_ref().is_err_and(|error| error.contains(words)), "{to}: {outcome:?}"),
+                Some(words) => assert!(is_unusable(&outcome, words), "{to}: {outcome:?}"),
             }
         }
-        let replicas = FIT.replace("connected_slaves:0", "connected_slaves:2");
-        assert_eq!(judge(&replicas, Failover::Fenced), Ok(()));
+    }
+
+    #[test]
+    fn the_replicas_have_to_be_known() {
+        for (connected, failover, replicas, words) in [
+            ("2", Failover::Fenced, 0, None),
+            ("2", Failover::None, 0, Some("has replicas (2): one that takes over")),
+            ("2", Failover::None, 1, Some("the master has 2 replicas, and state.replicas is 1: set it to 2")),
+            ("2", Failover::None, 2, None),
+            // One is away, or takes over just now.
+            ("1", Failover::None, 2, None),
+            ("0", Failover::None, 2, None),
+        ] {
+            let info = FIT.replace("connected_slaves:0", &format!("connected_slaves:{connected}"));
+            let outcome = judge(&info, failover, replicas, &single());
+            match words {
+                None => assert_eq!(outcome, Ok(()), "{connected} {replicas}"),
+                Some(words) => assert!(is_unusable(&outcome, words), "{outcome:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_url_has_to_fit_the_topology() {
+        let (cluster, replica) = (Topology::Cluster(Vec::new()), FIT.replace("role:master", "role:slave"));
+        let is_cluster = FIT.replace("cluster_enabled:0", "cluster_enabled:1");
+        assert_eq!(judge(&is_cluster, Failover::None, 0, &cluster), Ok(()));
+        let outcome = judge(FIT, Failover::None, 0, &cluster);
+        assert!(is_unusable(&outcome, "is not a cluster: write redis://"), "{outcome:?}");
+        let sentinel = Topology::Sentinel { sentinels: Vec::new(), master: "main".to_owned() };
+        assert_eq!(judge(FIT, Failover::None, 2, &sentinel), Ok(()));
+        let outcome = judge(&is_cluster, Failover::None, 2, &sentinel);
+        assert!(is_unusable(&outcome, "has cluster-enabled yes"), "{outcome:?}");
+        let outcome = judge(&replica, Failover::None, 2, &sentinel);
+        assert!(matches!(&outcome, Err(ProbeError::Unreachable(error)) if error.contains("failover")), "{outcome:?}");
+    }
+
+    fn single() -> Topology {
+        Topology::Single(Server::Unix("/none".into()))
+    }
+
+    fn is_unusable(outcome: &Result<(), ProbeError>, words: &str) -> bool {
+        matches!(outcome, Err(ProbeError::Unusable(error)) if error.contains(words))
     }
 
     #[test]
@@ -218,11 +345,18 @@ mod tests {
             ("NOPERM this user has no permissions to run the 'evalsha' command", "allow it +@all"),
             ("ERR The user executing the script can't run this command or subcommand", "allow it +@all"),
             ("ERR DB index is out of range", "has no database 99"),
-            ("ERR SELECT is not allowed in cluster mode", "cluster-enabled no"),
-            ("CLUSTERDOWN Hash slot not served", "cluster-enabled no"),
+            ("ERR SELECT is not allowed in cluster mode", "write redis-cluster://"),
+            ("CLUSTERDOWN Hash slot not served", "write redis-cluster://"),
             ("ERR This Redis command is not allowed from script", "Redis Enterprise"),
             ("ERR unknown command 'EVALSHA'", "is it a Sentinel"),
             ("DENIED Redis is running in protected mode", "DENIED Redis is running"),
+            (
+                "the Sentinel redis://h:1 answers \"NOAUTH Authentication required.\"",
+                "set state.redis_sentinel_password",
+            ),
+            ("the Sentinel redis://h:1 answers \"WRONGPASS invalid\"", "correct state.redis_sentinel_password"),
+            ("the Sentinel redis://h:1 answers \"ERR unknown command 'SENTINEL'\"", "it is no Sentinel"),
+            ("the Sentinel redis://h:1 answers \"it knows no master main\"", "correct the name in state.redis"),
         ] {
             assert!(advice(error, 99).contains(words), "{error}: {}", advice(error, 99));
         }

@@ -1,8 +1,12 @@
-//! A Lua script and the name by which a server remembers it.
+//! A Lua script, the name by which a server remembers it, and one run of it.
+
+use std::time::Duration;
 
 use aws_lc_rs::digest;
+use redis::Cmd;
+use tokio::time::Instant;
 
-use crate::secret::hex;
+use crate::{os::clock, secret::hex};
 
 /// A Lua script. It must not change anything before its last command, because a server undoes nothing.
 #[derive(Debug, Clone)]
@@ -18,6 +22,50 @@ impl Script {
     pub fn new(code: &str) -> Self {
         let name = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, code.as_bytes());
         Self { code: code.to_owned(), name: hex::lower(name.as_ref()) }
+    }
+}
+
+/// One run of a script.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run<'a> {
+    script: &'a Script,
+    pub(super) key: &'a str,
+    arguments: &'a [&'a str],
+    /// How many replicas have to have what it writes.
+    pub(super) replicas: u32,
+    /// Whether it runs on a node of a cluster to which its key is just moving.
+    pub(super) asking: bool,
+    /// How long it may take, connecting included.
+    pub(super) timeout: Duration,
+    pub(super) deadline: Instant,
+}
+
+impl<'a> Run<'a> {
+    /// A run that begins now.
+    pub(super) fn new(script: &'a Script, key: &'a str, arguments: &'a [&'a str], timeout: Duration) -> Self {
+        Self { script, key, arguments, replicas: 0, asking: false, timeout, deadline: clock::now() + timeout }
+    }
+
+    pub(super) fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(clock::now())
+    }
+
+    pub(super) fn replicated(self, replicas: u32) -> Self {
+        Self { replicas, ..self }
+    }
+
+    pub(super) fn by_name(&self) -> Cmd {
+        self.command("EVALSHA", &self.script.name)
+    }
+
+    pub(super) fn by_code(&self) -> Cmd {
+        self.command("EVAL", &self.script.code)
+    }
+
+    fn command(&self, command: &str, text: &str) -> Cmd {
+        let mut command = redis::cmd(command);
+        command.arg(text).arg(1).arg(self.key).arg(self.arguments);
+        command
     }
 }
 

@@ -1,6 +1,6 @@
 //! Follows a channel, and connects again when its connection is lost.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use redis::{RedisConnectionInfo, RedisError, aio::PubSub};
@@ -9,7 +9,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{RunError, Settings, connect};
+use super::{RunError, Settings, discovery};
 
 /// How many messages may wait for the receiver.
 const WAITING: usize = 256;
@@ -31,7 +31,7 @@ pub enum Message {
 }
 
 /// Follows a channel in a task of its own, until the receiver is dropped.
-pub(super) fn follow(settings: Settings, channel: String) -> mpsc::Receiver<Message> {
+pub(super) fn follow(settings: Arc<Settings>, channel: String) -> mpsc::Receiver<Message> {
     let (sender, receiver) = mpsc::channel(WAITING);
     tokio::spawn(async move {
         tokio::select! {
@@ -61,7 +61,7 @@ async fn follow_forever(settings: &Settings, channel: &str, sender: &Sender<Mess
 }
 
 async fn subscribe(settings: &Settings, channel: &str) -> Result<PubSub, RunError> {
-    let stream = connect::open(settings).await?;
+    let stream = discovery::open(settings).await?;
     let failed = |error: RedisError| RunError::Unreachable(error.to_string());
     let nothing_to_prepare = RedisConnectionInfo::default().set_skip_set_lib_name();
     let mut subscription = PubSub::new(&nothing_to_prepare, stream).await.map_err(failed)?;

@@ -7,7 +7,7 @@ use crate::support::{COURSE, Gateway, Sandbox, Setup, get, until};
 const ROUTE: &str = "people.lms.get-shared-users";
 
 /// Adds a second account with this refresh token.
-fn with_second(zoho: &Sandbox, refresh_token: &str) -> Setup {
+pub(crate) fn with_second(zoho: &Sandbox, refresh_token: &str) -> Setup {
     let url = zoho.url();
     Gateway::before(zoho)
         .set("accounts.second.client_id", "1000.SANDBOX")

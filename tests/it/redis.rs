@@ -1,5 +1,9 @@
 //! The connection to Redis, with a real redis-server.
 
+mod cluster;
+mod replicas;
+mod sentinels;
+
 use std::{fs, sync::Arc};
 
 use futures_util::future::join_all;
@@ -9,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use zoho_gateway::{
-    redis::{Failover, Message, ProbeError, Redis, RunError, Script, Server, Settings},
+    redis::{Failover, Message, ProbeError, Redis, RunError, Script, Server, Settings, Topology},
     secret::{Secret, credential::Credential},
     upstream::{ExtraRoots, tls},
 };
@@ -100,7 +104,11 @@ async fn a_subscription_survives_a_restart() {
 #[tokio::test]
 async fn a_database_behind_a_unix_socket_is_used() {
     let server = RedisServer::start(&[]);
-    let redis = Redis::new(Settings { server: Server::Unix(server.socket()), database: 3, ..server.settings() });
+    let redis = Redis::new(Settings {
+        topology: Topology::Single(Server::Unix(server.socket())),
+        database: 3,
+        ..server.settings()
+    });
     assert_eq!(redis.run(&Script::new(COUNT), "key", &[], ms(5000)).await.as_deref(), Ok("1:"));
     assert_eq!(server.command(&["-n", "3", "GET", "key"]), "1");
 }
@@ -287,22 +295,21 @@ async fn tls_trusts_an_authority_of_its_own() {
     assert_eq!(server.command(&[&["CONFIG", "SET"], &set[..]].concat()), "OK", "a redis-server with TLS");
 
     let roots = ExtraRoots::in_file(&path("ca")).expect("an authority");
-    let settings = |host: &str, roots: &ExtraRoots| Settings {
-        server: Server::Tls { host: host.to_owned(), port },
+    let settings = |host: &str, port, roots: &ExtraRoots| Settings {
+        topology: Topology::Single(Server::Tls { host: host.to_owned(), port }),
         tls: Arc::new(tls(roots)),
         ..server.settings()
     };
-    let redis = Redis::new(settings("localhost", &roots));
+    let redis = Redis::new(settings("localhost", port, &roots));
     assert_eq!(redis.run(&Script::new(COUNT), "key", &[], ms(5000)).await.as_deref(), Ok("1:"));
     let mut messages = redis.subscribe("news".to_owned());
     assert_eq!(messages.recv().await, Some(Message::Subscribed));
-    for wrong in [settings("localhost", &ExtraRoots::default()), settings("127.0.0.1", &roots)] {
+    for wrong in [settings("localhost", port, &ExtraRoots::default()), settings("127.0.0.1", port, &roots)] {
         let answer = Redis::new(wrong).run(&Script::new(COUNT), "key", &[], ms(5000)).await;
         assert!(matches!(&answer, Err(RunError::Unreachable(error)) if error.contains("certificate")), "{answer:?}");
     }
-    let without_tls =
-        Settings { server: Server::Tls { host: "localhost".to_owned(), port: server.port() }, ..server.settings() };
-    let outcome = Redis::new(without_tls).probe().await;
+    let without_tls = settings("localhost", server.port(), &roots);
+    let outcome = Redis::new(without_tls).probe(&["main"]).await;
     let asks = |error: &str| error.contains("does the server speak TLS?");
     assert!(matches!(&outcome, Err(ProbeError::Unreachable(error)) if asks(error)), "{outcome:?}");
     let in_the_clear = Settings { password: Some(password("s3cret")), ..redis_settings(port) };
@@ -316,7 +323,7 @@ async fn tls_trusts_an_authority_of_its_own() {
 async fn the_probe_tells_what_to_change() {
     let server = RedisServer::start(&[]);
     let redis = Redis::new(server.settings());
-    assert_eq!(redis.probe().await, Ok(()));
+    assert_eq!(redis.probe(&["main"]).await, Ok(()));
 
     unusable(&Redis::new(Settings { database: 99, ..server.settings() }), "has no database 99").await;
     let with_password = Settings { password: Some(password("s3cret")), ..server.settings() };
@@ -327,11 +334,11 @@ async fn the_probe_tells_what_to_change() {
     unusable(&Redis::new(without_info), "allow it +@all").await;
 
     server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
-    assert_eq!(redis.probe().await, Ok(()), "without maxmemory nothing is evicted");
+    assert_eq!(redis.probe(&["main"]).await, Ok(()), "without maxmemory nothing is evicted");
     server.command(&["CONFIG", "SET", "maxmemory", "100mb"]);
     unusable(&redis, "set maxmemory-policy to noeviction").await;
     server.command(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
-    assert_eq!(redis.probe().await, Ok(()));
+    assert_eq!(redis.probe(&["main"]).await, Ok(()));
 }
 
 #[tokio::test]
@@ -344,17 +351,10 @@ async fn replicas_are_refused_unless_their_failover_is_fenced() {
     unusable(&Redis::new(replica.settings()), &of_master).await;
     replica.command(&["CONFIG", "SET", "replica-read-only", "no"]);
     unusable(&Redis::new(replica.settings()), "is a replica, even though it takes writes").await;
-    unusable(&Redis::new(master.settings()), "set state.failover to \"fenced\"").await;
+    unusable(&Redis::new(master.settings()), "set state.failover to \"fenced\" instead").await;
     let fenced = Settings { failover: Failover::Fenced, ..master.settings() };
-    assert_eq!(Redis::new(fenced).probe().await, Ok(()));
+    assert_eq!(Redis::new(fenced).probe(&["main"]).await, Ok(()));
     drop(replica);
-}
-
-#[tokio::test]
-async fn a_node_of_a_cluster_is_refused() {
-    let server = RedisServer::start(&["--cluster-enabled", "yes"]);
-    unusable(&Redis::new(server.settings()), "a cluster is not supported yet").await;
-    unusable(&Redis::new(Settings { database: 1, ..server.settings() }), "a cluster is not supported yet").await;
 }
 
 #[tokio::test]
@@ -362,18 +362,18 @@ async fn a_server_that_is_away_may_come_back() {
     let mut server = RedisServer::start(&[]);
     let redis = Redis::new(server.settings());
     server.stop();
-    let outcome = redis.probe().await;
+    let outcome = redis.probe(&["main"]).await;
     assert!(matches!(outcome, Err(ProbeError::Unreachable(_))), "{outcome:?}");
     server.restart();
-    assert_eq!(redis.probe().await, Ok(()));
+    assert_eq!(redis.probe(&["main"]).await, Ok(()));
     let endless = Script::new("while true do end");
     server.command(&["CONFIG", "SET", "busy-reply-threshold", "1"]);
     let answer = redis.run(&endless, "key", &[], ms(200)).await;
     assert!(matches!(answer, Err(RunError::Unknown(_))), "{answer:?}");
-    let outcome = redis.probe().await;
+    let outcome = redis.probe(&["main"]).await;
     assert!(matches!(&outcome, Err(ProbeError::Unreachable(error)) if error.contains("BUSY")), "{outcome:?}");
     assert_eq!(server.command(&["SCRIPT", "KILL"]), "OK");
-    until("the script has ended", async || redis.probe().await == Ok(())).await;
+    until("the script has ended", async || redis.probe(&["main"]).await == Ok(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -406,7 +406,7 @@ fn password(text: &str) -> Credential {
 
 /// Checks that the probe refuses the server with one of these texts, which "|" separates.
 async fn unusable(redis: &Redis, words: &str) {
-    match redis.probe().await {
+    match redis.probe(&["main"]).await {
         Err(ProbeError::Unusable(error)) if words.split('|').any(|words| error.contains(words)) => {}
         other => panic!("{words}: {other:?}"),
     }

@@ -1,14 +1,16 @@
 //! Several gateways on one login, which share its limits through Redis. The sandbox counts what arrives from all of them.
 
 mod caches;
+mod clusters;
 mod deaths;
+mod failovers;
 mod limits;
 mod locks;
 mod losses;
 mod outages;
+mod replicas;
 mod starts;
 mod tokens;
-
 mod usage;
 
 use std::sync::{

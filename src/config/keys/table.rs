@@ -186,13 +186,16 @@ const STATE: &[Key] = keys! {
     when_empty: Word(WhenEmpty::names), Example "fresh";
     /// The Redis or Valkey (version 6 or later) through which several gateways share the thresholds of their logins, a
     /// secret like those of an account: redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE], rediss:// for TLS, or
-    /// unix:/PATH[?db=DATABASE]. Sentinel and cluster are not supported yet.
+    /// unix:/PATH[?db=DATABASE]; redis-sentinel://HOST:26379,HOST:26379,HOST:26379/MASTER[/DATABASE] for a master that
+    /// Sentinels watch; redis-cluster://HOST:6379,HOST:6379 for a cluster; the same with rediss for TLS.
     redis: Secret, Example "rediss://redis.example:6379/0";
     /// The user, if the URL does not name one. Unless set, the server's default user.
     redis_user: Text("a user's name"), Example "zoho-gateway";
     /// The password, if the URL does not have one. Its file is read again for each connection.
     redis_password: Secret, Example { file = "/run/secrets/redis-password" };
-    /// A PEM file with a trust root in addition to the public ones, for rediss://.
+    /// The password of the Sentinels, if they have one.
+    redis_sentinel_password: Secret, Example { file = "/run/secrets/sentinel-password" };
+    /// A PEM file with a trust root in addition to the public ones, for TLS to the servers of redis.
     redis_ca_file: File(TRUST_ROOTS), Example "redis-ca.pem";
     /// How the names of all keys and channels in Redis begin: 1 to 64 letters, digits and . _ - : are allowed. Gateways
     /// with the same namespace share one ledger. Unless set, "zoho-gateway".
@@ -200,9 +203,13 @@ const STATE: &[Key] = keys! {
     /// How long a gateway may send calls after it last reached Redis. Unless set, 5s.
     // Shorter ones stop all calls whenever Redis is slow. Longer ones delay how soon all gateways know of a lock.
     lease: Duration(SECOND..=MINUTE), Example "5s";
-    /// What happens when a replica of the server takes over. With "none" a server with replicas is refused. "fenced"
-    /// says that you make sure of this: a replica takes over only when it has all writes and the old master is stopped.
-    /// Unless set, "none".
+    /// How many replicas the master has. With 1 or more, an answer counts only when a majority of all nodes has what it
+    /// wrote, so that a failover loses nothing that counts. All gateways need the same number. Unless set, 0.
+    // Replicas that cannot take over need not be many, and few servers have more than two.
+    replicas: Integer(0..=8), Example 2;
+    /// What happens when a replica takes over although replicas is 0. With "none" a server with replicas is refused.
+    /// "fenced" says that you make sure of this: a replica takes over only when it has all writes and the old master is
+    /// stopped. Unless set, "none".
     failover: Word(Failover::names), Example "fenced";
 };
 

@@ -7,8 +7,8 @@ fn every_mistake_is_told_with_its_place() {
     check_reports(&[
         // Keys that do not exist, some of them not yet.
         (
-            "state.replicas = 1",
-            "1:7: state.replicas: unknown key (known here: dir, failover, lease, namespace, redis, redis_ca_file, redis_password, redis_user, when_empty)",
+            "state.keep = 1",
+            "1:7: state.keep: unknown key (known here: dir, failover, lease, namespace, redis, redis_ca_file, redis_password, redis_sentinel_password, redis_user, replicas, when_empty)",
         ),
         (
             "[prox]",

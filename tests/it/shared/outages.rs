@@ -6,7 +6,7 @@ use super::{
 use crate::support::{Gateway, RedisServer, all, free_port, ms, until};
 
 /// Resolves when the gateway says that it is not ready, and why.
-async fn until_unavailable(gateway: &Gateway) -> String {
+pub(super) async fn until_unavailable(gateway: &Gateway) -> String {
     let mut state = String::new();
     until("it is not ready", async || {
         let answer = gateway.admin("/readyz").await;

@@ -20,6 +20,9 @@ async fn an_unusable_server_ends_the_start() {
     set("maxmemory-policy", "allkeys-lru");
     refuses("set maxmemory-policy to noeviction");
     set("maxmemory-policy", "noeviction");
+    let cluster = shared(&zoho, &redis).set("state.redis", redis.url().replace("redis", "redis-cluster"));
+    let ended = run(&cluster);
+    assert!(ended.code == Some(1) && ended.stderr.contains("is not a cluster: write redis://"), "{ended:?}");
     let master = RedisServer::start(&[]);
     redis.command(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
     refuses(&format!("is a replica: set state.redis to its master, 127.0.0.1:{}", master.port()));
@@ -67,6 +70,15 @@ async fn gateways_with_other_times_are_told_so() {
     let state = other.admin("/readyz").await.json()["checks"]["state"].as_str().unwrap_or_default().to_owned();
     assert!(state.contains("upstream.timeout"), "{state}");
     one.send(&share()).await.is_zohos(200);
+}
+
+#[test]
+fn sentinel_needs_replicas_or_a_fenced_failover() {
+    let nowhere = "http://127.0.0.1:1";
+    let setup = Setup::before_all(nowhere, nowhere, nowhere);
+    let ended = run(&setup.set("state.redis", "redis-sentinel://127.0.0.1:1/main"));
+    let words = "set state.replicas to the number of the master's replicas";
+    assert!(ended.code == Some(2) && ended.stderr.contains(words), "{ended:?}");
 }
 
 #[test]

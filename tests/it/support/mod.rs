@@ -1,5 +1,6 @@
 //! The code that the tests share.
 
+mod cluster;
 mod gateway;
 mod http;
 mod mute;
@@ -9,6 +10,7 @@ mod proxy;
 mod raw;
 mod redis;
 mod sandbox;
+mod sentinels;
 mod slot;
 mod tls;
 mod tools;
@@ -16,14 +18,16 @@ mod upstream;
 
 use std::{fmt::Display, time::Duration};
 
+pub(crate) use cluster::Cluster;
 pub(crate) use gateway::{CLIENT_SECRET, Gateway, REFRESH_TOKEN, Setup};
 pub(crate) use http::{Answer, Call, Connection, all, call, delete, get, put};
 pub(crate) use mute::Mute;
 pub(crate) use process::{Ended, Process};
 pub(crate) use proxy::{Proxy, Tunnels};
 pub(crate) use raw::{all_that_comes, exchange, exchange_half};
-pub(crate) use redis::{RedisServer, free_port, settings as redis_settings};
+pub(crate) use redis::{RedisServer, free_port, replicas_of, settings as redis_settings};
 pub(crate) use sandbox::{Sandbox, Seen};
+pub(crate) use sentinels::Sentinels;
 pub(crate) use slot::one_slot_taken;
 pub(crate) use tls::{Authority, Issued, Terminator};
 pub(crate) use tools::{curl, libfaketime, node, prlimit, python, shell, unshare_time};

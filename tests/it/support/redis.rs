@@ -15,11 +15,11 @@ use std::{
 
 use tempfile::TempDir;
 use zoho_gateway::{
-    redis::{Failover, Server, Settings},
+    redis::{Failover, Server, Settings, Topology},
     upstream::{ExtraRoots, tls},
 };
 
-use super::{PATIENCE, ms};
+use super::{PATIENCE, ms, until};
 
 /// A running or stopped server on a TCP port and a Unix socket. Each write is on the disk before it is answered.
 pub(crate) struct RedisServer {
@@ -145,14 +145,25 @@ impl Drop for RedisServer {
 /// The settings of a client without a password, for a server on this port.
 pub(crate) fn settings(port: u16) -> Settings {
     Settings {
-        server: Server::Tcp { host: "127.0.0.1".to_owned(), port },
+        topology: Topology::Single(Server::network("127.0.0.1".to_owned(), port, false)),
         tls: Arc::new(tls(&ExtraRoots::default())),
         user: None,
         password: None,
+        sentinel_password: None,
         database: 0,
         namespace: "test".to_owned(),
         failover: Failover::None,
+        replicas: 0,
     }
+}
+
+/// Servers that replicate this one, in step with it.
+pub(crate) async fn replicas_of(master: &RedisServer, count: usize) -> Vec<RedisServer> {
+    let of_master = format!("127.0.0.1 {}", master.port);
+    let replicas: Vec<_> = (0..count).map(|_| RedisServer::start(&["--replicaof", &of_master])).collect();
+    let online = || master.command(&["INFO", "replication"]).matches("state=online").count();
+    until("the replicas are connected", async || online() == count).await;
+    replicas
 }
 
 fn spawn(folder: &TempDir, port: u16, arguments: &[String]) -> Child {
@@ -162,7 +173,7 @@ fn spawn(folder: &TempDir, port: u16, arguments: &[String]) -> Child {
     let _ = fs::remove_file(folder.path().join("redis.sock"));
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no", "--save", ""])
-        .args(["--appendonly", "yes", "--appendfsync", "always"])
+        .args(["--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0"])
         .arg("--dir")
         .arg(data)
         .arg("--unixsocket")
