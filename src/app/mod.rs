@@ -25,7 +25,7 @@ use crate::{
         route::{AmbiguousRoutes, Matcher, Router},
         token::{self, Grants, Source, TokenLedger},
     },
-    os::{clock, freeze_guard::FreezeGuard, shutdown::Shutdown},
+    os::{clock, freeze_guard::FreezeGuard, process_name, shutdown::Shutdown},
     problem::respond,
     redis::{ProbeError, Redis},
     secret::random::{self, NoRandomness},
@@ -270,7 +270,8 @@ fn ledger(
     let timing = SharedTiming { lease: shared.lease, longest };
     let fresh = state.when_empty == WhenEmpty::Fresh;
     let name = random::hex().map_err(StartError::Random)?.expose().to_owned();
-    let backend = SharedBackend::new(Redis::new(shared.settings.clone()), timing, fresh, name, journal.clone());
+    let gateway = process_name::of_this_process();
+    let backend = SharedBackend::new(shared.settings.clone(), timing, fresh, name, gateway, journal.clone());
     let context = LimiterContext { backend: Arc::new(backend), ..limiters.context().clone() };
     Ok((Limiters::new(context), journal, tokens))
 }

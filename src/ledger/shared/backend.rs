@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, mpsc},
@@ -20,13 +21,15 @@ use super::{
     link::Link,
     member::Member,
     message::Message,
+    status::SharedStatus,
     timing::Timing,
+    view::Reader,
 };
 use crate::{
     ledger::{
         AfterLoss, Backend, Health, Journal, Key, LimitSpec, LockHit, NO_ANSWER_GRACE, Slots, Step,
         forecast::Forecast,
-        slots::{Allowance, Outlook, Recorded, WaitingCalls},
+        slots::{Allowance, Outlook, Recorded, SharedRecords, WaitingCalls},
         window::{Denied, Grant},
     },
     os::clock,
@@ -81,6 +84,9 @@ pub struct SharedBackend {
     fresh: bool,
     /// The first part of this process's names in records.
     name: String,
+    /// Its name for operators.
+    gateway: String,
+    reader: Reader,
     journal: Journal,
     accounts: Arc<Accounts>,
     tasks: TaskTracker,
@@ -89,9 +95,18 @@ pub struct SharedBackend {
 }
 
 impl SharedBackend {
-    /// A process that no record knows yet. `name` must never have been used before. Must be called inside a runtime.
+    /// A process that no record knows yet. `name` must never have been used before; `gateway` is its name for operators.
+    /// Must be called inside a runtime.
     #[must_use]
-    pub fn new(redis: Redis, timing: SharedTiming, fresh: bool, name: String, journal: Journal) -> Self {
+    pub fn new(
+        settings: redis::Settings,
+        timing: SharedTiming,
+        fresh: bool,
+        name: String,
+        gateway: String,
+        journal: Journal,
+    ) -> Self {
+        let (redis, reader) = (Redis::new(settings.clone()), Reader::new(Redis::new(settings)));
         let SharedTiming { lease, longest } = timing;
         let timing = Timing { lease, longest, frozen: FROZEN, grace: NO_ANSWER_GRACE, beat: BEAT.min(lease / 4) };
         let accounts = Arc::new(Accounts::default());
@@ -104,6 +119,8 @@ impl SharedBackend {
             timing,
             fresh,
             name,
+            gateway,
+            reader,
             journal,
             accounts,
             tasks,
@@ -119,7 +136,8 @@ impl SharedBackend {
         if let Some(account) = accounts.get(&key) {
             return Arc::clone(account);
         }
-        let account = SharedAccount::new(name.to_owned(), Member::new(self.name.clone(), self.timing, self.fresh));
+        let member = Member::new(self.name.clone(), self.gateway.clone(), self.timing, self.fresh);
+        let account = SharedAccount::new(name.to_owned(), member);
         let link = Link {
             account: Arc::clone(&account),
             redis: self.redis.clone(),
@@ -170,6 +188,18 @@ impl Backend for SharedBackend {
         let accounts = self.accounts.lock();
         let failure = accounts.values().find_map(|account| account.state.lock().failure.clone());
         failure.map_or_else(|| self.journal.health(), |reason| Health::Failing(format!("Redis {reason}")))
+    }
+
+    fn shared_status(&self, deadline: Instant) -> SharedRecords<'_> {
+        let accounts = self.accounts.lock().clone();
+        let read = move |(key, account): (String, Arc<SharedAccount>)| async move {
+            let own = account.status();
+            let record = self.reader.read(&key, &own.member, self.timing.beat, deadline).await;
+            let (record, record_missing) =
+                record.map_or_else(|reason| (None, Some(reason)), |found| (Some(found), None));
+            SharedStatus { account: account.name.clone(), own, record, record_missing }
+        };
+        Box::pin(join_all(accounts.into_iter().map(read)))
     }
 
     fn close(&self) -> Recorded<'_> {
