@@ -19,7 +19,7 @@ impl Ended {
     }
 
     #[track_caller]
-    fn succeeded(self) -> String {
+    pub(crate) fn succeeded(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         for unwanted in ["panicked", CLIENT_SECRET, REFRESH_TOKEN, "WARN", "ERROR"] {
             assert!(!format!("{}{}", self.stdout, self.stderr).contains(unwanted), "{self:?}");

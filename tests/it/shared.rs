@@ -6,7 +6,7 @@ mod locks;
 mod losses;
 mod outages;
 mod starts;
-
+mod status;
 mod usage;
 
 use std::sync::{
