@@ -3,6 +3,8 @@
 mod ledger;
 mod moment;
 mod sentences;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io::{self, IsTerminal, stdout},

@@ -200,3 +200,103 @@ fn with_margin(span: u64) -> u64 {
 fn seconds(span: u64) -> f64 {
     Duration::from_millis(span).as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn entry(held: u32, window: u64) -> Value {
+        json!({ "held": held, "sealed": 0, "idle": 1, "window": window })
+    }
+
+    fn member(name: &str, gone: bool, silent: u64, limits: &Value) -> Value {
+        json!({ "gateway": name, "gone": gone, "silent": silent, "heard": silent, "limits": limits, "waiting": {} })
+    }
+
+    /// A record as `view.lua` returns it, for the member `a`. Its beat is a second.
+    fn seen(members: &Value, locks: &Value) -> RecordStatus {
+        let view = json!({
+            "status": "ok", "epoch": "e", "age": 50_000, "gone_after": 75_000, "members": members,
+            "shut": { "people.a": 7 }, "locks": locks,
+        });
+        match serde_json::from_value(view).expect("a view") {
+            View::Ok(record) => record.status("a", Duration::from_secs(3)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn states(record: &RecordStatus) -> Vec<(&str, MemberState)> {
+        record.members.iter().map(|member| (member.gateway.as_str(), member.state)).collect()
+    }
+
+    #[test]
+    fn members_are_live_silent_gone_or_left() {
+        let left = json!({ "people.a": { "held": 2, "sealed": 0, "idle": 0, "window": 60_000, "left": 30_000 } });
+        let record = seen(
+            &json!({
+                "a": member("one", false, 3_000, &json!({ "people.a": entry(2, 60_000) })),
+                "b": member("two", false, 3_001, &json!({ "people.a": entry(2, 60_000) })),
+                "c": member("three", true, 75_000, &json!({ "people.a": entry(2, 60_000) })),
+                "d": member("four", true, 10_000, &left),
+                "e": member("five", true, 80_000, &left),
+                "f": member("six", true, 10_000, &json!({})),
+            }),
+            &json!({}),
+        );
+        let expected = [
+            ("one", MemberState::Live),
+            ("two", MemberState::Silent),
+            ("three", MemberState::Gone),
+            ("five", MemberState::Left),
+            ("four", MemberState::Left),
+            ("six", MemberState::Left),
+        ];
+        assert_eq!(states(&record), expected);
+        assert!(record.members[0].this && record.members[1..].iter().all(|member| !member.this));
+        let free = |member: usize| record.members[member].holds[0].free_in_seconds;
+        // The window of a minute and one percent comes after the silence.
+        assert_eq!((free(0), free(1), free(2)), (None, Some(132.599), Some(60.6)));
+        assert_eq!((free(4), free(3)), (Some(20.3), Some(0.0)));
+        assert_eq!(record.members[1].gone_in_seconds, Some(71.999));
+        assert_eq!(record.members[2].gone_in_seconds, None);
+    }
+
+    #[test]
+    fn the_longest_window_of_any_member_decides() {
+        let record = seen(
+            &json!({
+                "a": member("one", false, 0, &json!({ "people.a": entry(2, 60_000) })),
+                "b": member("two", false, 5_000, &json!({ "people.a": entry(0, 600_000) })),
+                "c": member("three", false, 5_000, &json!({ "people.a": entry(3, 60_000) })),
+            }),
+            &json!({}),
+        );
+        let shut = Shut { limit: "people.a".to_owned(), slots: 7, for_seconds: 75.0 + 606.0 - 50.0 };
+        assert_eq!(record.shut, [shut]);
+        assert_eq!(record.members[1].holds[0].free_in_seconds, Some(75.0 + 606.0 - 5.0));
+        assert_eq!((record.members[1].holds[0].held, record.members[1].holds[0].in_use), (3, 2));
+        assert_eq!(record.members[2].holds, [], "it holds nothing");
+    }
+
+    #[test]
+    fn a_lock_says_how_it_came_about_and_who_goes_first() {
+        let record = seen(
+            &json!({ "a": member("one", false, 0, &json!({})) }),
+            &json!({
+                "people.a": { "name": "a-1", "rest": 4_000 },
+                "people.b": { "name": "epoch-e", "rest": 0, "probe": "a" },
+                "people.c": { "name": "gone-b", "rest": 0, "probe": "b" },
+            }),
+        );
+        let locks: Vec<_> =
+            record.locks.iter().map(|lock| (lock.reason, lock.for_seconds, lock.probe.as_deref())).collect();
+        let expected = [
+            (LockReason::Zoho, 4.0, None),
+            (LockReason::NewEpoch, 0.0, Some("one")),
+            (LockReason::MemberGone, 0.0, Some("b")),
+        ];
+        assert_eq!(locks, expected);
+    }
+}
