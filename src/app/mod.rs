@@ -25,7 +25,7 @@ use crate::{
         route::{AmbiguousRoutes, Matcher, Router},
         token::{self, Grants, Source, TokenLedger, Turns},
     },
-    os::{clock, freeze_guard::FreezeGuard, shutdown::Shutdown},
+    os::{clock, freeze_guard::FreezeGuard, process_name, shutdown::Shutdown},
     problem::respond,
     redis::{ProbeError, Redis},
     secret::random::{self, NoRandomness},
@@ -280,7 +280,7 @@ fn ledger(
     let (Some(shared), Some(redis)) = (&state.redis, redis) else { return Ok((limiters, journal, tokens)) };
     let timing = SharedTiming { lease: shared.lease, longest };
     let fresh = state.when_empty == WhenEmpty::Fresh;
-    let name = ProcessName { own, dead };
+    let name = ProcessName { own, dead, shown: process_name::of_this_process() };
     let backend = SharedBackend::new(redis.clone(), timing, fresh, name, journal.clone());
     let context = LimiterContext { backend: Arc::new(backend), ..limiters.context().clone() };
     Ok((Limiters::new(context), journal, tokens))

@@ -1,5 +1,6 @@
 //! The command line: commands, options and exit codes.
 
+mod admin;
 mod check;
 mod healthcheck;
 mod key;
@@ -8,6 +9,7 @@ mod logout;
 mod routes;
 mod run;
 mod sandbox;
+mod status;
 mod stop;
 mod which;
 
@@ -88,14 +90,29 @@ enum Command {
     Sandbox(SandboxOptions),
     /// Exit with 0 if the gateway is ready: a probe for images without a shell. It asks the admin listener that the
     /// configuration or the environment (ZOHO_GATEWAY__ADMIN__LISTEN) names, by default http://127.0.0.1:9090.
-    Healthcheck {
-        /// The configuration file that names the admin listener.
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// The admin listener, instead of the configuration's: a URL, or HOST:PORT.
-        #[arg(long, value_name = "URL")]
-        admin: Option<String>,
+    Healthcheck(RunningGateway),
+    /// Print what waits, why, until when and for whom, which routes are locked, and what gateways with the same Redis hold.
+    /// It asks the admin listener, as healthcheck does.
+    Status {
+        #[command(flatten)]
+        gateway: RunningGateway,
+        /// Repeat it every two seconds.
+        #[arg(long)]
+        watch: bool,
+        /// Print /status as it is, in JSON.
+        #[arg(long)]
+        json: bool,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct RunningGateway {
+    /// The configuration file that names the admin listener.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The admin listener, instead of the configuration's: a URL, or HOST:PORT.
+    #[arg(long, value_name = "URL")]
+    admin: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -226,7 +243,13 @@ impl Cli {
             Command::Key { hash: true } => key::hash(),
             Command::Schema => Ok(print(&format!("{:#}\n", config::schema()))?),
             Command::Sandbox(options) => sandbox::sandbox(options).await,
-            Command::Healthcheck { config, admin } => healthcheck::healthcheck(config.as_deref(), admin).await,
+            Command::Healthcheck(RunningGateway { config, admin }) => {
+                healthcheck::healthcheck(config.as_deref(), admin.as_deref()).await
+            }
+            Command::Status { gateway: RunningGateway { config, admin }, watch, json } => {
+                let form = if json { status::Form::Json } else { status::Form::Sentences };
+                status::status(config.as_deref(), admin.as_deref(), watch, form).await
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    Key, LockHit, Quota, Step,
+    Key, LockHit, Quota, SharedStatus, Step,
     forecast::Forecast,
     window::{Denied, Grant},
 };
@@ -61,6 +61,12 @@ pub trait Backend: Debug + Send + Sync {
 
     /// Whether records can be written.
     fn health(&self) -> Health;
+
+    /// What processes share, for operators: for each account in use what is known at the deadline. None if nothing is
+    /// shared.
+    fn shared_status(&self, _deadline: Instant) -> SharedRecords<'_> {
+        Box::pin(ready(Vec::new()))
+    }
 
     /// Tells other processes that this one ends. No call may be in flight any more.
     fn close(&self) -> Recorded<'_> {
@@ -146,6 +152,9 @@ pub trait Slots: Debug + Send + Sync {
 
 /// The future of [`Slots::recorded`].
 pub type Recorded<'a> = Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + 'a>>;
+
+/// The future of [`Backend::shared_status`].
+pub type SharedRecords<'a> = Pin<Box<dyn Future<Output = Vec<SharedStatus>> + Send + 'a>>;
 
 /// The state store cannot be written to, so no call may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -104,8 +104,17 @@ impl Redis {
     /// Connects when it is used for the first time, inside a runtime of tokio.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let settings = Arc::new(settings);
+        Self::with(Arc::new(settings))
+    }
+
+    fn with(settings: Arc<Settings>) -> Self {
         Self(Arc::new(Inner { nodes: Nodes::new(Arc::clone(&settings)), settings }))
+    }
+
+    /// The same server, over another connection.
+    #[must_use]
+    pub fn with_own_connection(&self) -> Self {
+        Self::with(Arc::clone(&self.0.settings))
     }
 
     /// Checks that the server is fit for the shared ledger of these accounts.

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{CLIENT_SECRET, COURSE, Ended, Gateway, Process, REFRESH_TOKEN, Sandbox, Setup, get};
+use crate::support::{
+    CLIENT_SECRET, COURSE, Ended, Gateway, Process, REFRESH_TOKEN, Sandbox, Setup, free_port, get, until,
+};
 
 impl Ended {
     /// Checks what every failed run promises, and returns what the operator reads.
@@ -19,7 +21,7 @@ impl Ended {
     }
 
     #[track_caller]
-    fn succeeded(self) -> String {
+    pub(crate) fn succeeded(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         for unwanted in ["panicked", CLIENT_SECRET, REFRESH_TOKEN, "WARN", "ERROR"] {
             assert!(!format!("{}{}", self.stdout, self.stderr).contains(unwanted), "{self:?}");
@@ -309,4 +311,52 @@ async fn healthcheck_reports_ready_not_ready_and_unreachable() {
     }
     let bare = Process::run(&["healthcheck", "--admin", "127.0.0.1:1"], &[]).failed(1);
     assert!(bare.contains("http://127.0.0.1:1"), "{bare}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_prints_sentences_or_json_of_a_running_gateway() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    let asked = |option: &str| {
+        let admin = gateway.admin_url();
+        let arguments = ["status", "--admin", &admin, option].map(str::to_owned);
+        Process::run(&arguments[..if option.is_empty() { 3 } else { 4 }], &[])
+    };
+    let text = asked("").succeeded();
+    let lines: Vec<_> = text.lines().skip(1).collect();
+    assert_eq!(lines, ["State: ok.", "No call waits.", "No route is locked."], "{text}");
+    let mut page: Value = serde_json::from_str(&asked("--json").succeeded()).expect("JSON");
+    let mut same = gateway.admin("/status").await.json();
+    // Spans and the moment go on.
+    for page in [&mut page, &mut same] {
+        assert!(page["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{page}");
+        page["at"] = Value::Null;
+        page["buckets"][0]["threshold"]["next_slot_in_seconds"] = Value::Null;
+    }
+    assert_eq!(page, same);
+    for arguments in [vec![], vec!["--json"], vec!["--watch"]] {
+        let message = Process::run(&[vec!["status", "--admin", "127.0.0.1:1"], arguments].concat(), &[]).failed(1);
+        assert!(message.contains("http://127.0.0.1:1") && message.contains("no gateway answers"), "{message}");
+    }
+    let message = Process::run(&["status", "--admin", "foo"], &[]).failed(2);
+    assert!(message.contains("http://127.0.0.1:9090"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_is_watched_while_the_gateway_restarts() {
+    let zoho = Sandbox::boundless();
+    let port = free_port();
+    let setup = Gateway::before(&zoho).set("admin.listen", format!("127.0.0.1:{port}"));
+    let gateway = setup.start();
+    let mut watching = Process::start(&["status", "--watch", "--admin", &gateway.admin_url()], &[]);
+    watching.said(|line| line.contains("Status at").then_some(()));
+    let setup = gateway.stop();
+    watching.logs("no gateway answers");
+    let _gateway = setup.start();
+    let printed = watching.printed().matches("Status at").count();
+    until("it is watched again", async || watching.printed().matches("Status at").count() > printed).await;
+    // Escape sequences are for terminals.
+    assert!(!watching.printed().contains('\x1b'), "{}", watching.printed());
+    watching.kill();
 }

@@ -10,6 +10,7 @@ mod losses;
 mod outages;
 mod replicas;
 mod starts;
+mod status;
 mod tokens;
 mod usage;
 

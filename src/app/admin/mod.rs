@@ -1,18 +1,19 @@
 //! The admin listener: `/livez`, `/readyz`, `/metrics`, `/status`. Never on the proxy's sockets.
 
 mod accept;
-mod status;
+pub mod status;
 
 use std::{
     collections::{BTreeMap, HashMap},
     convert::Infallible,
-    future::{Ready, ready},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
+use serde::Serialize;
 use serde_json::json;
 use tower::Service;
 
@@ -51,29 +52,35 @@ pub struct Admin {
 }
 
 impl Admin {
-    fn answer(&self, Arrived { request, peer, state }: &Arrived) -> Response<Body> {
+    /// The answer to a request that gets no page.
+    fn reject(&self, Arrived { request, peer, state }: &Arrived) -> Option<Response<Body>> {
         if let Some(fault) = state.fault() {
             let (status, detail) = respond::protocol(fault);
-            return text(status, &format!("{detail}\n"));
+            return Some(text(status, &format!("{detail}\n")));
         }
         let foreign = !is_followed_link(request) && browser_guard::check_origin(request.headers()).is_err();
         if foreign || self.hosts.check_host(request, peer).is_err() {
-            return text(StatusCode::FORBIDDEN, "web pages of other origins and other names are not answered here\n");
+            let words = "web pages of other origins and other names are not answered here\n";
+            return Some(text(StatusCode::FORBIDDEN, words));
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+            return Some(response);
         }
-        match request.uri().path() {
+        None
+    }
+
+    async fn page(&self, request: &Parts) -> Response<Body> {
+        match request.uri.path() {
             "/livez" => json_answer(StatusCode::OK, &json!({ "status": "live" })),
             "/readyz" => self.readiness(),
             "/metrics" => {
-                let openmetrics = accept::wants_openmetrics(request.headers());
+                let openmetrics = accept::wants_openmetrics(&request.headers);
                 let page = self.metrics.expose(self.limiters.waiting(), self.can_record(), openmetrics);
                 answer(StatusCode::OK, page.content_type, page.text)
             }
-            "/status" => json_answer(StatusCode::OK, &status::status(&self.limiters)),
+            "/status" => json_answer(StatusCode::OK, &status::status(&self.limiters).await),
             _ => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /metrics /status\n"),
         }
     }
@@ -119,14 +126,21 @@ impl Admin {
 impl Service<Arrived> for Admin {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, arrived: Arrived) -> Self::Future {
-        ready(Ok(self.answer(&arrived)))
+        let rejection = self.reject(&arrived);
+        let (admin, (request, _)) = (self.clone(), arrived.request.into_parts());
+        Box::pin(async move {
+            Ok(match rejection {
+                Some(rejection) => rejection,
+                None => admin.page(&request).await,
+            })
+        })
     }
 }
 
@@ -136,8 +150,11 @@ fn is_followed_link(request: &Request<Incoming>) -> bool {
     says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document")
 }
 
-fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
-    answer(status, "application/json", format!("{body}\n"))
+fn json_answer(status: StatusCode, body: &impl Serialize) -> Response<Body> {
+    match serde_json::to_string(body) {
+        Ok(body) => answer(status, "application/json", format!("{body}\n")),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("cannot write the page: {error}\n")),
+    }
 }
 
 fn text(status: StatusCode, body: &str) -> Response<Body> {

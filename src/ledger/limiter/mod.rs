@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 pub use self::attempt::{Attempt, Unlimited};
@@ -77,10 +78,30 @@ pub struct LimiterStatus {
     pub locked: Option<Duration>,
     /// How many calls wait.
     pub waiting: usize,
+    /// By caller, how many of its calls wait, and how long the first of them has waited.
+    pub callers: Vec<(String, usize, Duration)>,
+    /// When the first of them goes, and what it waits for.
+    pub next_call: Option<(Duration, WaitReason)>,
     /// How long a new anonymous call of default urgency would wait.
     pub expected: Duration,
     /// How many locks came while the ledger had free slots.
     pub external_locks: u64,
+}
+
+/// What the first waiting call waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitReason {
+    /// The state cannot be recorded or reached.
+    State,
+    /// The account's daily limit.
+    DailyLimit,
+    /// The end of a lock.
+    Lock,
+    /// The answer to a call, so the moment is not known.
+    Answer,
+    /// A slot of the route.
+    Slot,
 }
 
 impl RouteLimiter {
@@ -172,6 +193,8 @@ impl RouteLimiter {
             allowance: state.allowance(now),
             locked: self.locked(now),
             waiting: state.queue.len(),
+            callers: state.waiting_callers(now),
+            next_call: state.next_call(now),
             expected: state.expected(&Caller::anonymous(), Urgency::default(), now),
             external_locks: state.external_locks,
         }

@@ -16,7 +16,7 @@ use super::{
         slots::{Allowance, Outlook, Slots, Wish},
         waiter_signal::WaiterSignal,
     },
-    Refused,
+    Refused, WaitReason,
 };
 
 /// Added to a `Retry-After` that depends on a call without an answer.
@@ -155,6 +155,34 @@ impl LimiterState {
     pub(super) fn expected(&mut self, caller: &Caller, urgency: Urgency, now: Instant) -> Duration {
         let ahead = self.queue.position(caller, Arrival::New, urgency, now);
         self.slots.outlook(now).at(ahead).0.saturating_duration_since(now)
+    }
+
+    /// By caller, how many calls wait, and how long the first of them has waited. Calls that had a slot before are not
+    /// among them.
+    pub(super) fn waiting_callers(&self, now: Instant) -> Vec<(String, usize, Duration)> {
+        let flows = self.queue.by_caller(now).into_iter();
+        flows.map(|flow| (flow.caller.name().to_owned(), flow.waiting, flow.waited)).collect()
+    }
+
+    /// When the first waiting call goes, and what it waits for.
+    pub(super) fn next_call(&self, now: Instant) -> Option<(Duration, WaitReason)> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        let outlook = self.slots.outlook(now);
+        let (at, daily) = outlook.at(0);
+        let reason = if outlook.unreachable || self.slots.is_failing() {
+            WaitReason::State
+        } else if daily {
+            WaitReason::DailyLimit
+        } else if outlook.locked_until.is_some() {
+            WaitReason::Lock
+        } else if outlook.unanswered {
+            WaitReason::Answer
+        } else {
+            WaitReason::Slot
+        };
+        Some((at.saturating_duration_since(now), reason))
     }
 
     pub(super) fn allowance(&self, now: Instant) -> Allowance {

@@ -12,6 +12,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     member::{Member, Unusable},
     message::{Demand, Reply, Request},
+    status::OwnStatus,
     timing::Now,
 };
 use crate::{
@@ -26,7 +27,7 @@ pub(super) struct SharedAccount {
     /// There may be news for the server.
     pub(super) news: Notify,
     /// The account's name.
-    name: String,
+    pub(super) name: String,
 }
 
 #[derive(Debug)]
@@ -92,6 +93,13 @@ impl SharedAccount {
             demand.callers.values().any(|wish: &Wish| wish.waiting > 0 || wish.using > 0).then_some((route, demand))
         };
         routes.into_iter().filter_map(demand).collect()
+    }
+
+    /// What this process knows of its member.
+    pub(super) fn status(&self) -> OwnStatus {
+        let now = now();
+        let mut state = self.state.lock();
+        OwnStatus { failure: state.failure.clone(), ..state.member.status(now) }
     }
 
     /// When the next request is due.

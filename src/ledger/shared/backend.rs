@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, mpsc},
@@ -20,13 +21,15 @@ use super::{
     link::Link,
     member::Member,
     message::Message,
+    status::SharedStatus,
     timing::Timing,
+    view::Reader,
 };
 use crate::{
     ledger::{
         AfterLoss, Backend, Health, Journal, Key, LimitSpec, LockHit, NO_ANSWER_GRACE, Slots, Step,
         forecast::Forecast,
-        slots::{Allowance, Outlook, Recorded, WaitingCalls},
+        slots::{Allowance, Outlook, Recorded, SharedRecords, WaitingCalls},
         window::{Denied, Grant},
     },
     os::clock,
@@ -58,6 +61,8 @@ pub struct ProcessName {
     pub own: String,
     /// The same of earlier processes that are certainly dead.
     pub dead: Vec<String>,
+    /// Its name for operators.
+    pub shown: String,
 }
 
 /// By the key of its record.
@@ -89,6 +94,7 @@ pub struct SharedBackend {
     /// Whether an empty record is a first start.
     fresh: bool,
     name: ProcessName,
+    reader: Reader,
     journal: Journal,
     accounts: Arc<Accounts>,
     tasks: TaskTracker,
@@ -100,6 +106,7 @@ impl SharedBackend {
     /// A process that no record knows yet. Must be called inside a runtime.
     #[must_use]
     pub fn new(redis: Redis, timing: SharedTiming, fresh: bool, name: ProcessName, journal: Journal) -> Self {
+        let reader = Reader::new(redis.with_own_connection());
         let SharedTiming { lease, longest } = timing;
         let timing = Timing { lease, longest, frozen: FROZEN, grace: NO_ANSWER_GRACE, beat: BEAT.min(lease / 4) };
         let accounts = Arc::new(Accounts::default());
@@ -112,6 +119,7 @@ impl SharedBackend {
             timing,
             fresh,
             name,
+            reader,
             journal,
             accounts,
             tasks,
@@ -127,8 +135,9 @@ impl SharedBackend {
         if let Some(account) = accounts.get(&key) {
             return Arc::clone(account);
         }
-        let mut member = Member::new(self.name.own.clone(), self.timing, self.fresh);
-        member.dead.clone_from(&self.name.dead);
+        let ProcessName { own, dead, shown } = &self.name;
+        let mut member = Member::new(own.clone(), shown.clone(), self.timing, self.fresh);
+        member.dead.clone_from(dead);
         let account = SharedAccount::new(name.to_owned(), member);
         let link = Link {
             account: Arc::clone(&account),
@@ -180,6 +189,18 @@ impl Backend for SharedBackend {
         let accounts = self.accounts.lock();
         let failure = accounts.values().find_map(|account| account.state.lock().failure.clone());
         failure.map_or_else(|| self.journal.health(), |reason| Health::Failing(format!("Redis {reason}")))
+    }
+
+    fn shared_status(&self, deadline: Instant) -> SharedRecords<'_> {
+        let accounts = self.accounts.lock().clone();
+        let read = move |(key, account): (String, Arc<SharedAccount>)| async move {
+            let own = account.status();
+            let record = self.reader.read(&key, &own.member, self.timing.beat, deadline).await;
+            let (record, record_missing) =
+                record.map_or_else(|reason| (None, Some(reason)), |found| (Some(found), None));
+            SharedStatus { account: account.name.clone(), own, record, record_missing }
+        };
+        Box::pin(join_all(accounts.into_iter().map(read)))
     }
 
     fn close(&self) -> Recorded<'_> {

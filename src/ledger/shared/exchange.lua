@@ -61,7 +61,7 @@ if request.gone_after ~= record.gone_after then return answer('other-timing') en
 local me = record.members[request.member]
 if request.op == 'enter' then
   if not me then
-    me = { number = 0, silent = 0, limits = {}, demand = {} }
+    me = { gateway = request.gateway, number = 0, silent = 0, limits = {}, demand = {} }
     record.members[request.member] = me
     me.entering = true
   end

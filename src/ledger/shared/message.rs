@@ -31,6 +31,9 @@ pub(super) struct Request {
     pub(super) life: String,
     pub(super) epoch: String,
     pub(super) member: String,
+    /// The gateway's name for operators, said once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gateway: Option<String>,
     /// Greater than that of each request before.
     pub(super) number: u64,
     /// A random part for the name of a new epoch.

@@ -2,7 +2,8 @@
 //! Redis or Valkey that all share.
 //!
 //! [`member`] decides what this process may use and asks for; `exchange.lua` is the one script that changes a record;
-//! [`link`] carries requests and answers; [`backend`] is the adapter of the port. docs/shared-ledger.md has the design
+//! [`link`] carries requests and answers; [`backend`] is the adapter of the port; [`view`] reads records for operators, in
+//! the form of [`status`]. docs/shared-ledger.md has the design
 //! and why it is right.
 
 mod account;
@@ -13,6 +14,14 @@ mod member;
 mod message;
 #[cfg(test)]
 mod simulation;
+mod status;
 mod timing;
+mod view;
 
-pub use self::backend::{FROZEN, ProcessName, SharedBackend, SharedTiming};
+pub use self::{
+    backend::{FROZEN, ProcessName, SharedBackend, SharedTiming},
+    status::{
+        Holding, LockReason, LockStatus, MemberState, MemberStatus, OwnStatus, RecordStatus, SharedStatus, Shut,
+        WaitingStatus,
+    },
+};

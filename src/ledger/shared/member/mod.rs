@@ -20,6 +20,7 @@ use super::simulation::Flaw;
 use super::{
     limit::{Limit, LimitSettings, RouteLock},
     message::{Message, Operation, Silence, millis},
+    status::{Holding, OwnStatus, Shut},
     timing::{Now, Timing},
 };
 use crate::ledger::{
@@ -40,6 +41,8 @@ pub(in crate::ledger::shared) struct Member {
     name: String,
     /// The names of earlier processes that are certainly dead.
     pub(in crate::ledger::shared) dead: Vec<String>,
+    /// Its name for operators.
+    gateway: String,
     /// The second part: an id is used in one epoch only, and never again after its slots were given up.
     incarnation: u64,
     stage: Stage,
@@ -125,12 +128,13 @@ pub(in crate::ledger::shared) enum Unusable {
 
 impl Member {
     /// A process that has not asked yet.
-    pub(in crate::ledger::shared) fn new(name: String, timing: Timing, fresh: bool) -> Self {
+    pub(in crate::ledger::shared) fn new(name: String, gateway: String, timing: Timing, fresh: bool) -> Self {
         Self {
             timing,
             fresh,
             name,
             dead: Vec::new(),
+            gateway,
             incarnation: 0,
             stage: Stage::Look,
             life: String::new(),
@@ -298,6 +302,33 @@ impl Member {
     pub(in crate::ledger::shared) fn shut_for(&self, now: Instant) -> Duration {
         let shut = self.limits.values().filter(|limit| limit.shut > 0).map(|limit| self.shut_until(limit, now) - now);
         shut.max().unwrap_or_default()
+    }
+
+    /// What it knows, for operators.
+    pub(in crate::ledger::shared) fn status(&mut self, now: Now) -> OwnStatus {
+        let shut = |(name, limit): (&String, &Limit)| Shut {
+            limit: name.clone(),
+            slots: limit.shut,
+            for_seconds: (self.shut_until(limit, now.monotonic) - now.monotonic).as_secs_f64(),
+        };
+        let shut = self.limits.iter().filter(|(_, limit)| limit.shut > 0).map(shut).collect();
+        let holding = |(name, limit): (&String, &mut Limit)| Holding {
+            limit: name.clone(),
+            held: limit.held,
+            in_use: limit.held.saturating_sub(limit.idle(now.monotonic)),
+            sealed: limit.sealed,
+            free_in_seconds: None,
+        };
+        let holds = self.limits.iter_mut().filter(|(_, limit)| limit.held + limit.sealed > 0).map(holding).collect();
+        OwnStatus {
+            gateway: self.gateway.clone(),
+            member: self.id(),
+            epoch: self.epoch().map(str::to_owned),
+            lease_left_seconds: self.lease_left(now).as_secs_f64(),
+            failure: None,
+            holds,
+            shut,
+        }
     }
 
     /// Whether a request is due before the next beat.

@@ -91,6 +91,7 @@ impl Member {
             life: self.life.clone(),
             epoch: self.epoch.clone(),
             member: self.id(),
+            gateway: (op == Operation::Enter).then(|| self.gateway.clone()),
             number: self.number,
             candidate,
             fresh: self.fresh && !self.was_member,

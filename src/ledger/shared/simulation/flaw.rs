@@ -44,7 +44,10 @@ pub(super) const SCRIPT_FLAWS: &[(ScriptFlaw, &[&str])] = &[
     ),
     (
         // A member's slots are free when it is gone, without its window.
-        ScriptFlaw { line: "return gone_after + math.ceil(longest_window(name, window) * 1.01)", broken: "return gone_after" },
+        ScriptFlaw {
+            line: "return gone_after + math.ceil(longest_window(name, window) * 1.01)",
+            broken: "return gone_after",
+        },
         &["tight: partitions"],
     ),
 ];

@@ -194,7 +194,7 @@ impl World {
             beat: ms(plan.beat),
         };
         let fresh = self.tally.lost_data == 0;
-        let mut member = Member::new(format!("g{gateway}i{incarnation}"), timing, fresh);
+        let mut member = Member::new(format!("g{gateway}i{incarnation}"), format!("g{gateway}"), timing, fresh);
         member.flaw = self.flaw;
         let threshold = |requests: u32, window| Threshold {
             requests: requests.try_into().expect("not zero"),
