@@ -1,7 +1,7 @@
 //! A redis-server of a test, in a temporary folder.
 
 use std::{
-    fs,
+    env, fs,
     io::{Read, Write},
     net::TcpListener,
     os::unix::net::UnixStream,
@@ -171,7 +171,7 @@ fn spawn(folder: &TempDir, port: u16, arguments: &[String]) -> Child {
     fs::create_dir_all(&data).expect("a folder for its data");
     // The socket of a killed server would refuse connections.
     let _ = fs::remove_file(folder.path().join("redis.sock"));
-    Command::new("redis-server")
+    Command::new(server_program())
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no", "--save", ""])
         .args(["--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0"])
         .arg("--dir")
@@ -185,7 +185,12 @@ fn spawn(folder: &TempDir, port: u16, arguments: &[String]) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect("redis-server starts; tests/run installs it")
+        .expect("the server starts; tests/run installs it")
+}
+
+/// The server that is tested: redis-server, or another one that takes the same arguments, such as valkey-server.
+pub(crate) fn server_program() -> String {
+    env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
 /// A free port below those that the kernel hands out, so that nothing takes it while its server is stopped. The bus of a

@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{RedisServer, free_port, until};
+use super::{RedisServer, free_port, redis::server_program, until};
 
 /// Three Sentinels that watch a master and its replicas. They notice within about a second that it is away.
 pub(crate) struct Sentinels {
@@ -89,7 +89,7 @@ fn spawn(folder: &TempDir, port: u16, master: &RedisServer) -> Child {
         writeln!(config, "{line}").expect("a String takes everything");
     }
     fs::write(&file, config).expect("its configuration");
-    Command::new("redis-server")
+    Command::new(server_program())
         .arg(file)
         .arg("--sentinel")
         .stdin(Stdio::null())
