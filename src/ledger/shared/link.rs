@@ -2,6 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use futures_util::TryFutureExt;
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -61,9 +62,9 @@ impl Link {
         let request = self.account.request(demand, candidate);
         let Ok(text) = serde_json::to_string(&request) else { return self.account.failed("cannot write a request") };
         match self.answer(&text).await {
-            Ok(reply) => match serde_json::from_str(&reply) {
+            Ok((reply, confirmed)) => match serde_json::from_str(&reply) {
                 Ok(reply) => {
-                    if self.account.receive(reply) == Err(Unusable::Replica) {
+                    if self.account.receive(reply, confirmed) == Err(Unusable::Replica) {
                         self.redis.reconnect();
                     }
                 }
@@ -73,10 +74,13 @@ impl Link {
         }
     }
 
-    /// The server's answer to a request. Calls that wait for a connection are held back when the lease ends meanwhile.
-    async fn answer(&self, text: &str) -> Result<String, RunError> {
+    /// The server's answer to a request, and whether a majority of its nodes has the change. Calls that wait for a
+    /// connection are held back when the lease ends meanwhile.
+    async fn answer(&self, text: &str) -> Result<(String, bool), RunError> {
         let arguments = [text, self.channel.as_str()];
-        let mut answer = pin!(self.redis.run(&self.script, &self.key, &arguments, self.timeout));
+        let answer = self.redis.run(&self.script, &self.key, &arguments, self.timeout);
+        // A server without replicas is its own majority.
+        let mut answer = pin!(answer.map_ok(|reply| (reply, true)));
         let lease = self.account.state.lock().member.lease_left(now());
         let mut lease_over = pin!(sleep(lease));
         tokio::select! {
