@@ -37,7 +37,7 @@ impl Member {
                 self.was_member = true;
                 if !confirmed {
                     #[cfg(test)]
-                    self.count_unconfirmed(reply, &pending, now);
+                    self.count_unconfirmed(&pending);
                     // A failover may undo it, so it counts as lost.
                     self.fail();
                     return Err(Unusable::Unconfirmed);
@@ -95,7 +95,7 @@ impl Member {
         self.apply_locks(reply.locks, pending, now);
     }
 
-    pub(super) fn watch(&mut self, silences: BTreeMap<String, Silence>, now: Instant) {
+    fn watch(&mut self, silences: BTreeMap<String, Silence>, now: Instant) {
         let watched = mem::take(&mut self.watched);
         let watch = |(id, silence): (String, Silence)| {
             let seen = watched

@@ -15,8 +15,6 @@ pub(in crate::ledger::shared) enum Flaw {
     SameId,
     /// A request counts as touch although no majority has confirmed it.
     TouchUnconfirmed,
-    /// Silences and the age of the epoch count although no majority has confirmed them.
-    SilenceUnconfirmed,
 }
 
 /// A rule that the script breaks: this line of it, in another form.
@@ -33,7 +31,6 @@ pub(super) const MEMBER_FLAWS: &[(Flaw, &[&str])] = &[
     (Flaw::NoLongest, &["tight: partitions"]),
     (Flaw::SameId, &["fast: three nodes"]),
     (Flaw::TouchUnconfirmed, &["tight: three nodes"]),
-    (Flaw::SilenceUnconfirmed, &["tight: three nodes"]),
 ];
 
 pub(super) const SCRIPT_FLAWS: &[(ScriptFlaw, &[&str])] = &[
