@@ -32,7 +32,7 @@ const ADVICE: &[(&[&str], &str)] = &[
         "the server has no password: remove state.redis_password, or set one in the server",
     ),
     (
-        &["NOPERM", "can't run this command"],
+        &["NOPERM", "can't run this command", "ACL failure in script"],
         "the user may do too little: allow it +@all on the keys and channels of state.namespace",
     ),
     (&["MOVED", "CLUSTERDOWN", "not allowed in cluster mode"], CLUSTER),
@@ -343,6 +343,7 @@ mod tests {
                 "remove state.redis_password",
             ),
             ("NOPERM this user has no permissions to run the 'evalsha' command", "allow it +@all"),
+            ("ERR ACL failure in script: User joe has no permissions to run the 'info' command", "allow it +@all"),
             ("ERR The user executing the script can't run this command or subcommand", "allow it +@all"),
             ("ERR DB index is out of range", "has no database 99"),
             ("ERR SELECT is not allowed in cluster mode", "write redis-cluster://"),

@@ -111,11 +111,12 @@ impl SharedAccount {
         self.state.lock().member.request(demand, candidate, now())
     }
 
-    /// Applies an answer, and wakes the calls that it may serve or hold back.
-    pub(super) fn receive(&self, reply: Reply) -> Result<(), Unusable> {
+    /// Applies an answer, and wakes the calls that it may serve or hold back. `confirmed`: a majority of the server's
+    /// nodes has what the request changed; always so without replicas.
+    pub(super) fn receive(&self, reply: Reply, confirmed: bool) -> Result<(), Unusable> {
         let outcome = {
             let mut state = self.state.lock();
-            let outcome = state.member.receive(reply, now());
+            let outcome = state.member.receive(reply, confirmed, now());
             state.tell_epoch(&self.name);
             outcome
         };

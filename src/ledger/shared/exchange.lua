@@ -180,7 +180,9 @@ for name, says in pairs(request.limits) do
       entry.held, entry.sealed = says.held, says.sealed
       limit.shut = math.max(0, limit.shut - says.held - says.sealed)
     end
-  else
+  elseif request.op ~= 'enter' then
+    -- A member that enters again has had no answer that counts in this epoch. It may go on in an epoch of another master,
+    -- and be granted there again what it gives back here.
     entry.held, entry.sealed = math.min(entry.held, says.held), math.min(entry.sealed, says.sealed)
   end
   entry.idle, entry.ends = math.min(says.idle, entry.held), says.ends

@@ -61,11 +61,9 @@ impl Link {
         let request = self.account.request(demand, candidate);
         let Ok(text) = serde_json::to_string(&request) else { return self.account.failed("cannot write a request") };
         match self.answer(&text).await {
-            // What a majority does not have may be lost, so it counts as little as a lost answer.
-            Ok((_, false)) => self.account.failed("has not copied what it wrote to a majority of its nodes"),
-            Ok((reply, true)) => match serde_json::from_str(&reply) {
+            Ok((reply, confirmed)) => match serde_json::from_str(&reply) {
                 Ok(reply) => {
-                    if self.account.receive(reply) == Err(Unusable::Replica) {
+                    if self.account.receive(reply, confirmed) == Err(Unusable::Replica) {
                         self.redis.reconnect();
                     }
                 }
@@ -75,7 +73,8 @@ impl Link {
         }
     }
 
-    /// The server's answer to a request, and whether a majority of its nodes has what was written. Calls that wait for a connection are held back when the lease ends meanwhile.
+    /// The server's answer to a request, and whether a majority of its nodes has the change. Calls that wait for a
+    /// connection are held back when the lease ends meanwhile.
     async fn answer(&self, text: &str) -> Result<(String, bool), RunError> {
         let arguments = [text, self.channel.as_str()];
         let mut answer = pin!(self.redis.run_confirmed(&self.script, &self.key, &arguments, self.timeout));

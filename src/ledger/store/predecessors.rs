@@ -1,6 +1,6 @@
 //! Which earlier processes used the folder and are dead, for gateways that share a ledger.
 //!
-//! Whoever holds the lock of a folder knows that the processes before it are dead: the system releases the lock when the
+//! A process that holds the lock of a folder knows that the processes before it are dead: the system releases the lock when the
 //! last thread of a process has ended. That is true only for the same file on the same running system. So a copied folder,
 //! or one that another machine has mounted, names nobody.
 

@@ -36,7 +36,7 @@ if request.op == 'next' then
     return cjson.encode({ status = 'kept', sealed = outcome.sealed, left = left(outcome) })
   end
   if left(record.turn) > 0 and not is_mine then return cjson.encode({ status = 'busy' }) end
-  -- Whoever has no token does not wait for a pause that was meant for gateways with one.
+  -- A gateway without a token does not wait for a pause that was meant for gateways with one.
   if left(pause) > 0 and (request.has_token or not pause.had_token) then
     return cjson.encode({ status = 'paused', left = left(pause), throttled = pause.throttled, reason = pause.reason })
   end

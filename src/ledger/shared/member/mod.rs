@@ -4,6 +4,8 @@
 //! passes the answer to [`Member::receive`]. There is one request at a time. After a failure the next request states
 //! only what is certain, and a late answer has an old number, so lost, repeated and late requests change nothing.
 
+#[cfg(test)]
+mod flawed;
 mod replies;
 mod requests;
 
@@ -119,6 +121,8 @@ impl Watched {
 pub(in crate::ledger::shared) enum Unusable {
     #[error("is a replica now, not the master")]
     Replica,
+    #[error("has no confirmation by a majority of its nodes: some of them are away or late")]
+    Unconfirmed,
     #[error(
         "has records of gateways with another state.lease or upstream.timeout: all gateways of a namespace need the same; \
          after a change, stop them all and delete the keys NAMESPACE:{{ACCOUNT}}:ledger"
@@ -338,6 +342,10 @@ impl Member {
 
     /// Handles what the script published about its record.
     pub(in crate::ledger::shared) fn hear(&mut self, message: &Message, now: Instant) {
+        // Before that it asks anyway, and it gives nothing back.
+        if self.stage != Stage::Entered {
+            return;
+        }
         self.news |= message.lock.is_some() || message.called.contains_key(&self.id());
         for name in message.wanted.keys() {
             if let Some(limit) = self.limits.get_mut(name) {

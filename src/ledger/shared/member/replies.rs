@@ -14,8 +14,14 @@ use super::{
 };
 
 impl Member {
-    /// Applies the answer to the last request.
-    pub(in crate::ledger::shared) fn receive(&mut self, reply: Reply, now: Now) -> Result<(), Unusable> {
+    /// Applies the answer to the last request. `confirmed`: a majority of the server's nodes has what the request
+    /// changed; always so without replicas.
+    pub(in crate::ledger::shared) fn receive(
+        &mut self,
+        reply: Reply,
+        confirmed: bool,
+        now: Now,
+    ) -> Result<(), Unusable> {
         let Some(pending) = self.pending.take_if(|pending| pending.number == reply.number) else { return Ok(()) };
         // After so long without touch nothing that it grants may be used.
         if self.give_up_if_due(now) {
@@ -28,8 +34,15 @@ impl Member {
             }
             (Status::Ok, Operation::Leave) | (_, Operation::Leave) => {}
             (Status::Ok, Operation::Enter | Operation::Exchange) => {
-                self.stage = Stage::Entered;
                 self.was_member = true;
+                if !confirmed {
+                    #[cfg(test)]
+                    self.count_unconfirmed(&pending);
+                    // A failover may undo it, so it counts as lost.
+                    self.fail();
+                    return Err(Unusable::Unconfirmed);
+                }
+                self.stage = Stage::Entered;
                 self.touch = Some(pending.sent.boot);
                 self.apply(reply, &pending, now.monotonic);
             }

@@ -1,12 +1,20 @@
 //! The rules of the design, each of which can be broken to see that the simulation notices.
 
-/// A rule that members break.
+/// A rule that members, or the machines that they run on, break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ledger::shared) enum Flaw {
     /// Frozen processes are not killed.
     NoFreezeGuard,
     /// Nobody is gone by its own clock.
     NeverGone,
+    /// The lease follows a clock that stops while the machine sleeps.
+    LeaseSleeps,
+    /// How long a member keeps its place has no part for calls in flight.
+    NoLongest,
+    /// An id goes on in the next epoch.
+    SameId,
+    /// A request counts as touch although no majority has confirmed it.
+    TouchUnconfirmed,
 }
 
 /// A rule that the script breaks: this line of it, in another form.
@@ -15,8 +23,15 @@ pub(super) struct ScriptFlaw {
     pub(super) broken: &'static str,
 }
 
-pub(super) const MEMBER_FLAWS: &[(Flaw, &[&str])] =
-    &[(Flaw::NoFreezeGuard, &["frozen processes", "tight: freezes"]), (Flaw::NeverGone, &["tight: data lost"])];
+/// Each with the scenes that must notice it.
+pub(super) const MEMBER_FLAWS: &[(Flaw, &[&str])] = &[
+    (Flaw::NoFreezeGuard, &["frozen processes", "tight: freezes"]),
+    (Flaw::NeverGone, &["tight: data lost"]),
+    (Flaw::LeaseSleeps, &["tight: suspended machines", "suspended machines"]),
+    (Flaw::NoLongest, &["tight: partitions"]),
+    (Flaw::SameId, &["fast: three nodes"]),
+    (Flaw::TouchUnconfirmed, &["tight: three nodes"]),
+];
 
 pub(super) const SCRIPT_FLAWS: &[(ScriptFlaw, &[&str])] = &[
     (
@@ -49,5 +64,23 @@ pub(super) const SCRIPT_FLAWS: &[(ScriptFlaw, &[&str])] = &[
             broken: "return gone_after",
         },
         &["tight: partitions"],
+    ),
+    (
+        // Data of an earlier run of the server is believed.
+        ScriptFlaw { line: "field('server', 'run_id') .. '/' ..", broken: "'life/' .." },
+        &["tight: rolled back", "rolled back"],
+    ),
+    (
+        // Older data under the same run id is believed.
+        ScriptFlaw { line: " .. '/' .. field('replication', 'master_replid')", broken: "" },
+        &["tight: failed over and back", "failed over and back"],
+    ),
+    (
+        // Gateways with different timings share a record.
+        ScriptFlaw {
+            line: "if request.gone_after ~= record.gone_after then return answer('other-timing') end",
+            broken: "",
+        },
+        &["tight: timings differ", "timings differ"],
     ),
 ];

@@ -37,11 +37,15 @@ pub(super) enum Fault {
     Locks,
     /// Clock rates differ.
     Rates,
+    /// The longest call differs between gateways.
+    Timings,
+    /// Three nodes are promoted, demoted and restarted; gateways speak with any of them.
+    Roles,
 }
 
 use Fault::{
-    Cold, Crash, Cut, Deleted, Emptied, FailedOver, Freeze, Late, Leave, Locks, Lost, Rates, Repeated, RolledBack,
-    Sleep, Stall,
+    Cold, Crash, Cut, Deleted, Emptied, FailedOver, Freeze, Late, Leave, Locks, Lost, Rates, Repeated, Roles,
+    RolledBack, Sleep, Stall, Timings,
 };
 
 /// Faults that occur together.
@@ -51,6 +55,8 @@ pub(super) struct Scene {
     pub(super) faults: &'static [Fault],
     /// Two gateways with one or two slots: each mistake is a breach.
     pub(super) tight: bool,
+    /// Faults follow each other quickly.
+    pub(super) fast: bool,
 }
 
 pub(super) const SCENES: &[Scene] = &[
@@ -67,25 +73,41 @@ pub(super) const SCENES: &[Scene] = &[
     scene("everything restarted", &[Late, Repeated, Lost, Cold]),
     scene("locks", &[Late, Repeated, Lost, Locks, Crash, Cut]),
     scene("locks, data lost", &[Late, Repeated, Lost, Locks, Emptied, RolledBack, Stall, Crash, Leave]),
+    scene("timings differ", &[Late, Repeated, Lost, Timings, Crash, Cut, Freeze]),
+    scene("three nodes", &[Late, Repeated, Lost, Roles, Cut, Crash]),
     tight("tight: partitions", &[Late, Repeated, Lost, Cut]),
     tight("tight: freezes", &[Late, Repeated, Lost, Cut, Freeze]),
+    tight("tight: suspended machines", &[Late, Repeated, Lost, Cut, Sleep]),
     tight("tight: data lost", &[Late, Repeated, Lost, Stall, Cut, Deleted, Emptied]),
+    tight("tight: rolled back", &[Late, Repeated, Lost, Cut, RolledBack]),
+    tight("tight: failed over and back", &[Late, Repeated, Lost, Cut, FailedOver]),
+    tight("tight: timings differ", &[Late, Repeated, Lost, Cut, Timings]),
     tight("tight: locks", &[Late, Repeated, Lost, Locks, Cut, Stall]),
+    tight("tight: three nodes", &[Late, Repeated, Lost, Roles]),
+    Scene { fast: true, ..scene("fast: three nodes", &[Late, Repeated, Lost, Roles, Crash, Leave, Deleted]) },
+    Scene { fast: true, ..tight("tight, fast: three nodes", &[Late, Repeated, Lost, Roles, Cut]) },
     scene(
         "everything",
         &[
             Late, Repeated, Lost, Stall, Cut, Crash, Leave, Freeze, Sleep, Emptied, RolledBack, FailedOver, Deleted,
-            Cold, Locks, Rates,
+            Cold, Locks, Rates, Timings,
+        ],
+    ),
+    scene(
+        "everything, three nodes",
+        &[
+            Late, Repeated, Lost, Stall, Cut, Crash, Leave, Freeze, Sleep, Emptied, RolledBack, FailedOver, Deleted,
+            Locks, Rates, Roles,
         ],
     ),
 ];
 
 const fn scene(name: &'static str, faults: &'static [Fault]) -> Scene {
-    Scene { name, faults, tight: false }
+    Scene { name, faults, tight: false, fast: false }
 }
 
 const fn tight(name: &'static str, faults: &'static [Fault]) -> Scene {
-    Scene { name, faults, tight: true }
+    Scene { name, faults, tight: true, fast: false }
 }
 
 /// The circumstances of one run. Times are in milliseconds.
@@ -94,13 +116,15 @@ pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) scene: Scene,
     pub(super) gateways: usize,
+    pub(super) nodes: usize,
     pub(super) requests: u32,
     pub(super) window: u64,
     /// The second limit of each call: one that is so long that its slots are sealed.
     pub(super) long: Option<u32>,
     pub(super) lock: u64,
     pub(super) lease: u64,
-    pub(super) longest: u64,
+    /// Of each gateway.
+    pub(super) longest: Vec<u64>,
     pub(super) frozen: u64,
     pub(super) grace: u64,
     pub(super) beat: u64,
@@ -108,6 +132,10 @@ pub(super) struct Plan {
     pub(super) way: u64,
     /// The longest way of a request to the server.
     pub(super) trip: u64,
+    /// The longest time after which a replica copies its master.
+    pub(super) lag: u64,
+    /// How many calls wait at a gateway at most.
+    pub(super) waiting: u32,
     /// The mean time between faults.
     pub(super) gap: u64,
     /// How many of a thousand calls get no answer.
@@ -122,19 +150,31 @@ impl Plan {
         let mut random = Random::new(seed ^ 0x00ab_cdef);
         let mut range = |from: u64, to: u64| from + random.below(to - from + 1);
         let window = range(100, 2000);
-        let longest = if scene.tight { range(20, window) } else { range(20, 2 * window) };
-        let lease = range(window / 4, window);
-        let grace = range(10, window / 2 + 10);
-        let frozen = range(10, window / 2 + 10);
-        let loses_data =
-            scene.faults.iter().any(|fault| matches!(fault, Emptied | RolledBack | FailedOver | Deleted | Cold));
-        let gone_after = lease + longest + frozen + grace;
-        let beat = (lease / range(2, 4)).max(5);
+        let most = if range(0, 3) == 0 { 8 } else { 4 };
+        let gateways = if scene.tight { 2 } else { range(2, most) };
+        // A few slots show mistakes; many show what happens when there are some for all.
+        let most = if range(0, 2) == 0 { 9 } else { 150 };
+        let requests = if scene.tight { range(1, 2) } else { range(2, most) };
+        let most = if range(0, 1) == 0 { window / 4 } else { 2 * window };
+        let longest = range(20, if scene.tight { window } else { most });
+        let other = range(20, if scene.tight { 4 * window } else { 2 * window });
+        let has = |fault| scene.faults.contains(&fault);
+        let choose = |odd: bool| if has(Timings) && odd { other } else { longest };
+        let longest: Vec<_> = (0..gateways).map(|gateway| choose(gateway % 2 == 1)).collect();
+        let most = longest.iter().copied().max().unwrap_or_default();
+        let lease = range(window / 4, 2 * window);
+        let grace = range(10, window);
+        // Where nothing stops, this part would only hide mistakes in the others.
+        let frozen = if scene.tight && !has(Freeze) && !has(Sleep) { 1 } else { range(10, window) };
+        let loses_data = [Emptied, RolledBack, FailedOver, Deleted, Cold, Roles].into_iter().any(has);
+        let gone_after = lease + most + frozen + grace;
+        let beat = (lease / range(2, if scene.tight { 8 } else { 4 })).max(5);
         Self {
             seed,
             scene,
-            gateways: if scene.tight { 2 } else { range(2, 5) as usize },
-            requests: if scene.tight { range(1, 2) } else { range(2, 9) } as u32,
+            gateways: gateways as usize,
+            nodes: if has(Roles) { 3 } else { 1 },
+            requests: requests as u32,
             window,
             // After a loss, what nobody claims is shut for a day, and a run is shorter.
             long: (!loses_data && range(0, 3) == 0).then(|| range(50, 300) as u32),
@@ -144,12 +184,20 @@ impl Plan {
             frozen,
             grace,
             beat,
-            way: range(1, longest),
-            trip: range(0, lease / 8 + 1),
-            gap: range(gone_after / 6, gone_after * 2),
+            way: range(1, most),
+            trip: range(0, lease / if scene.tight { 40 } else { 8 } + 1),
+            lag: range(1, lease / 4),
+            waiting: 4 + (requests / gateways) as u32,
+            gap: match () {
+                () if scene.fast => range(gone_after / 30, gone_after / 4),
+                // A cut-off master is used for longer than others need to take its slots.
+                () if scene.tight && has(Roles) => range(gone_after / 2, gone_after * 3),
+                () => range(gone_after / 6, gone_after * 2),
+            },
             unanswered: if scene.tight { 600 } else { range(0, 300) },
-            locks: if scene.faults.contains(&Locks) { range(5, 60) } else { 0 },
-            calls,
+            locks: if has(Locks) { range(5, 60) } else { 0 },
+            // Slots are used several times.
+            calls: calls.max(4 * requests),
         }
     }
 
