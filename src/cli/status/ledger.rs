@@ -1,8 +1,8 @@
 //! A shared ledger: its members, what each holds, what is shut, and until when.
 
 use super::{
+    lists::{count, shortened},
     moment::{Clock, span},
-    sentences::{count, shortened},
 };
 use crate::ledger::{
     Holding, LockReason, LockStatus, MemberState, MemberStatus, OwnStatus, RecordStatus, SharedStatus, Shut,

@@ -1,6 +1,7 @@
 //! `status`: what a running gateway does, in sentences.
 
 mod ledger;
+mod lists;
 mod moment;
 mod sentences;
 #[cfg(test)]

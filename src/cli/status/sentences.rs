@@ -2,15 +2,13 @@
 
 use super::{
     ledger,
+    lists::{count, shortened},
     moment::{Clock, span},
 };
 use crate::{
     app::admin::status::{Bucket, NextCall, Remaining, StatusPage},
     ledger::WaitReason,
 };
-
-/// How many lines a list has at most: a person reads it.
-const LONGEST_LIST: usize = 20;
 
 /// The sentences for the JSON of `/status`.
 pub(super) fn of(json: &str) -> Result<String, serde_json::Error> {
@@ -22,24 +20,6 @@ pub(super) fn of(json: &str) -> Result<String, serde_json::Error> {
     lines.extend(incidents(&page));
     lines.extend(page.shared.iter().flat_map(|shared| ledger::lines(shared, clock)));
     Ok(lines.join("\n") + "\n")
-}
-
-/// The list with so many lines that a person reads it.
-pub(super) fn shortened(mut lines: Vec<String>) -> Vec<String> {
-    let more = lines.len().saturating_sub(LONGEST_LIST);
-    if more > 0 {
-        lines.truncate(LONGEST_LIST);
-        lines.push(format!("    and {more} more; --json has all"));
-    }
-    lines
-}
-
-/// A number with its noun.
-pub(super) fn count(number: impl Into<u64>, noun: &str) -> String {
-    match number.into() {
-        1 => format!("1 {noun}"),
-        number => format!("{number} {noun}s"),
-    }
 }
 
 fn state(state: &str) -> String {

@@ -13,11 +13,7 @@ use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
-use super::invalidations::{Invalidation, Invalidations};
-use crate::{
-    call::{Call, attempt_log::AttemptLog},
-    os::clock,
-};
+use crate::{call::Call, os::clock};
 
 /// So many that two paths rarely share an epoch; 128 KiB.
 const EPOCHS: usize = 4096;
@@ -31,6 +27,14 @@ pub(super) struct Epochs(Arc<[Mutex<Epoch>]>);
 /// What a call reads or writes, as a hash that is the same in all gateways.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Resource(pub(super) u64);
+
+/// A write has made the answers of a resource stale.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Invalidation {
+    pub(super) resource: Resource,
+    /// Zoho may still execute the write.
+    pub(super) uncertain: bool,
+}
 
 #[derive(Debug, Default)]
 struct Epoch {
@@ -82,13 +86,6 @@ impl Epochs {
         self.0.iter().for_each(|epoch| epoch.lock().written(uncertain));
     }
 
-    /// Starts a write. Its attempt log says at the end whether Zoho may have executed it. `others` are the gateways that
-    /// have to learn of it.
-    pub(super) fn write(&self, call: &Call, others: Option<Invalidations>) -> Write {
-        let (epochs, attempt_log) = (self.clone(), call.attempt_log.clone());
-        Write { epochs, resource: Resource::of(call), attempt_log, others, ended: false }
-    }
-
     fn epoch(&self, Resource(hash): Resource) -> &Mutex<Epoch> {
         // The remainder is below the number of epochs.
         &self.0[(hash % EPOCHS as u64) as usize]
@@ -105,46 +102,5 @@ impl Resource {
         let name = [server, context.route.product.below_first_root(&path)].join("\n");
         let first = digest(&SHA256, name.as_bytes()).as_ref().first_chunk().copied();
         Self(u64::from_be_bytes(first.unwrap_or_default()))
-    }
-}
-
-/// A write in progress. Dropping it ends the write, also when its caller leaves.
-#[derive(Debug)]
-pub(super) struct Write {
-    epochs: Epochs,
-    resource: Resource,
-    attempt_log: AttemptLog,
-    others: Option<Invalidations>,
-    ended: bool,
-}
-
-impl Write {
-    /// Ends the write, and resolves when other gateways know it, or soon. `done`: Zoho has answered, so it executes nothing
-    /// any more.
-    pub(super) fn end(mut self, done: bool) -> impl Future<Output = ()> + Send + use<> {
-        let told = self.finish(done);
-        async {
-            if let Some(told) = told {
-                told.await;
-            }
-        }
-    }
-
-    fn finish(&mut self, done: bool) -> Option<impl Future<Output = ()> + Send + use<>> {
-        self.ended = true;
-        if !self.attempt_log.steps().may_be_executed {
-            return None;
-        }
-        let invalidation = Invalidation { resource: self.resource, uncertain: !done };
-        self.epochs.written(invalidation);
-        self.others.as_ref().map(|others| others.tell(invalidation))
-    }
-}
-
-impl Drop for Write {
-    fn drop(&mut self) {
-        if !self.ended {
-            let _ = self.finish(false);
-        }
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::epochs::{Epochs, Resource};
+use super::epochs::{Epochs, Invalidation, Resource};
 use crate::{
     redis::{self, Redis, Script},
     secret::random,
@@ -36,14 +36,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long the answer to a write waits for the server, so that the next read finds the write, whichever gateway it asks.
 const PATIENCE: Duration = Duration::from_millis(250);
-
-/// A write has made the answers of a resource stale.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Invalidation {
-    pub(super) resource: Resource,
-    /// Zoho may still execute the write.
-    pub(super) uncertain: bool,
-}
 
 /// The exchange of invalidations with the other gateways of a namespace.
 #[derive(Debug, Clone)]

@@ -30,6 +30,7 @@ mod rfc_tests;
 mod service;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use service::Cache;
 

@@ -16,6 +16,7 @@ use super::{
     invalidations::Invalidations,
     key::Key,
     read::{Fetched, Read, marked},
+    write::Write,
 };
 use crate::{
     call::{CacheOutcome, Call},
@@ -60,7 +61,7 @@ impl<S: Inner<Call>> Middleware<Call, S> for Cache {
 
     fn handle(self: &Arc<Self>, call: Call, inner: &mut S) -> BoxFuture {
         if !call.changes_nothing() {
-            let write = self.answers.epochs.write(&call, self.others.clone());
+            let write = Write::start(&call, &self.answers.epochs, self.others.clone());
             let executed = inner.call(call);
             return Box::pin(async move {
                 let outcome = executed.await;

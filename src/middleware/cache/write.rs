@@ -1,0 +1,55 @@
+//! A write on its way through the cache.
+
+use super::{
+    epochs::{Epochs, Invalidation, Resource},
+    invalidations::Invalidations,
+};
+use crate::call::{Call, attempt_log::AttemptLog};
+
+/// A write in progress. Dropping it ends the write, also when its caller leaves.
+#[derive(Debug)]
+pub(super) struct Write {
+    epochs: Epochs,
+    resource: Resource,
+    attempt_log: AttemptLog,
+    others: Option<Invalidations>,
+    ended: bool,
+}
+
+impl Write {
+    /// Starts a write. Its attempt log says at the end whether Zoho may have executed it. `others` are the gateways that
+    /// have to learn of it.
+    pub(super) fn start(call: &Call, epochs: &Epochs, others: Option<Invalidations>) -> Self {
+        let (epochs, attempt_log) = (epochs.clone(), call.attempt_log.clone());
+        Self { epochs, resource: Resource::of(call), attempt_log, others, ended: false }
+    }
+
+    /// Ends the write, and resolves when other gateways know it, or soon. `done`: Zoho has answered, so it executes nothing
+    /// any more.
+    pub(super) fn end(mut self, done: bool) -> impl Future<Output = ()> + Send + use<> {
+        let told = self.finish(done);
+        async {
+            if let Some(told) = told {
+                told.await;
+            }
+        }
+    }
+
+    fn finish(&mut self, done: bool) -> Option<impl Future<Output = ()> + Send + use<>> {
+        self.ended = true;
+        if !self.attempt_log.steps().may_be_executed {
+            return None;
+        }
+        let invalidation = Invalidation { resource: self.resource, uncertain: !done };
+        self.epochs.written(invalidation);
+        self.others.as_ref().map(|others| others.tell(invalidation))
+    }
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = self.finish(false);
+        }
+    }
+}
