@@ -31,7 +31,7 @@ impl World {
         let name = |incarnation: u32| format!("g{gateway}i{incarnation}");
         let mut member = Member::new(name(incarnation), String::new(), timing, fresh);
         // Every second gateway finds the names of its dead processes in its folder.
-        member.dead = if gateway % 2 == 0 { (0..incarnation).map(name).collect() } else { Vec::new() };
+        member.dead = if gateway.is_multiple_of(2) { (0..incarnation).map(name).collect() } else { Vec::new() };
         member.flaw = self.flaw;
         let threshold = |requests: u32, window| Threshold {
             requests: requests.try_into().expect("not zero"),
