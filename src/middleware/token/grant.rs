@@ -180,7 +180,12 @@ impl Exchange<'_> {
             }
             failure.cause
         })?;
-        match accounts_server::read(head.status, &body) {
+        let answer = accounts_server::read(head.status, &body);
+        if !matches!(answer, TokenAnswer::Throttled) {
+            // A call that goes alone after a loss has shown that the accounts server does not block.
+            self.attempt(|attempt| attempt.judged(true));
+        }
+        match answer {
             TokenAnswer::Granted(clean) => {
                 let mut response = Response::new(clean);
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

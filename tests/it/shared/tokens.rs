@@ -45,6 +45,12 @@ async fn gateways_after_a_loss_share_the_one_request_that_is_left() {
         answer.is_zohos(200);
     }
     assert_eq!(zoho.token_calls().await, 1);
+    until("no further token request goes alone", async || {
+        let status = gateways[0].admin("/status").await.json();
+        let locks = status["shared"][0]["record"]["locks"].as_array().cloned();
+        locks.is_some_and(|locks| locks.iter().all(|lock| lock["route"] != "token-requests"))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
