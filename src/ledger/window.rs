@@ -155,11 +155,31 @@ impl Window {
         self.slots.saturating_sub(self.in_use())
     }
 
-    /// When slots in use come free, earliest first. Those of calls without an answer count as if the answer came now.
-    pub(super) fn ends(&mut self, now: Instant) -> impl Iterator<Item = (Instant, u32)> {
+    /// When the next slot comes free, apart from those of calls in flight.
+    pub(super) fn next_end(&mut self, now: Instant) -> Option<Instant> {
         self.occupancy.expire(now);
-        let unanswered = (now + self.threshold.window + NO_ANSWER_GRACE, self.in_flight);
-        self.occupancy.iter().chain((self.in_flight > 0).then_some(unanswered))
+        self.occupancy.nth(0)
+    }
+
+    /// When slots in use come free, earliest first, as a forecast: calls in flight are answered when they usually are.
+    pub(super) fn expected_ends(&mut self, now: Instant) -> Vec<(Instant, u32)> {
+        let answered = now + self.round_trip;
+        self.ends(now, answered + self.threshold.window)
+    }
+
+    /// When slots in use come free at the latest, earliest first, if no call in flight is served any more.
+    pub(super) fn latest_ends(&mut self, now: Instant) -> Vec<(Instant, u32)> {
+        self.ends(now, now + self.threshold.window + NO_ANSWER_GRACE)
+    }
+
+    fn ends(&mut self, now: Instant, of_unanswered: Instant) -> Vec<(Instant, u32)> {
+        self.occupancy.expire(now);
+        let mut ends: Vec<_> = self.occupancy.iter().collect();
+        if self.in_flight > 0 {
+            ends.push((of_unanswered, self.in_flight));
+            ends.sort_unstable();
+        }
+        ends
     }
 
     /// When a lock ends or has ended, until a probe has shown that it is over.

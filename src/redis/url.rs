@@ -40,6 +40,11 @@ pub enum NoServerUrl {
     /// Several hosts of a single server.
     #[error("expected one host; several are for redis-sentinel:// and redis-cluster://")]
     Several,
+    /// A user at more than one host.
+    #[error(
+        "expected one user and password, before the first host; in a password, write %40 for @ and %2C for a comma"
+    )]
+    Users,
     /// Sentinels without a master.
     #[error(
         "expected the Sentinels and the name of the master that they watch, such as \
@@ -141,6 +146,10 @@ impl<'a> Network<'a> {
             Some(at) => (&rest[..at], &rest[at + 1..]),
             None => ("", rest),
         };
+        // Otherwise the hosts up to the last user would be part of a password.
+        if userinfo.split_once('@').is_some_and(|(_, more)| more.contains(',')) {
+            return Err(NoServerUrl::Users);
+        }
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         Ok(Self { user: decoded(user)?, password: decoded(password)?.map(Secret::new), place, tls })
     }
@@ -257,6 +266,8 @@ mod tests {
             ("redis-cluster://h,", NoServerUrl::Malformed),
             ("redis-cluster://h/x", NoServerUrl::Database),
             ("redis-cluster://h,i/1", NoServerUrl::ClusterDatabase),
+            ("redis-cluster://u:p@h,u:p@i", NoServerUrl::Users),
+            ("redis-sentinel://:p@h,:p@i/main", NoServerUrl::Users),
         ] {
             assert_eq!(ServerUrl::parse(text).map(|url| url.topology), Err(expected), "{text}");
         }

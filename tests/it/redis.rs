@@ -331,7 +331,7 @@ async fn the_probe_tells_what_to_change() {
     server.command(&["ACL", "SETUSER", "joe", "on", ">s3cret", "~*", "&*", "+@all", "-info"]);
     let without_info =
         Settings { user: Some("joe".to_owned()), password: Some(password("s3cret")), ..server.settings() };
-    unusable(&Redis::new(without_info), "allow it +@all").await;
+    unusable(&Redis::new(without_info), "allow it on the keys").await;
 
     server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     assert_eq!(redis.probe(&["main"]).await, Ok(()), "without maxmemory nothing is evicted");

@@ -188,7 +188,12 @@ impl Backend for SharedBackend {
     fn health(&self) -> Health {
         let accounts = self.accounts.lock();
         let failure = accounts.values().find_map(|account| account.state.lock().failure.clone());
-        failure.map_or_else(|| self.journal.health(), |reason| Health::Failing(format!("Redis {reason}")))
+        match (failure, self.journal.health()) {
+            (Some(reason), _) => Health::Failing(format!("Redis {reason}")),
+            // Without a folder, what counts is on the server.
+            (None, Health::InMemory) => Health::Good,
+            (None, of_the_folder) => of_the_folder,
+        }
     }
 
     fn shared_status(&self, deadline: Instant) -> SharedRecords<'_> {

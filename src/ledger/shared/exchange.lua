@@ -43,7 +43,8 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 if request.op == 'begin' then
-  if not record then
+  -- A member that has been with another server since makes an end of the epoch that it left there.
+  if not record or request.replaces == record.epoch then
     -- A name that never comes again, whatever the member's random number is.
     local commands = field('stats', 'total_commands_processed')
     local epoch = request.candidate .. '-' .. time[1] .. '.' .. time[2] .. '-' .. commands

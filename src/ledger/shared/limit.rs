@@ -118,7 +118,8 @@ impl Limit {
         if self.wanted || leaves {
             self.give_idle(now);
         }
-        let ends = self.window.ends(now).map(|(at, slots)| (millis_up(at.saturating_duration_since(now)), slots));
+        let ends = if leaves { self.window.latest_ends(now) } else { self.window.expected_ends(now) };
+        let ends = ends.into_iter().map(|(at, slots)| (millis_up(at.saturating_duration_since(now)), slots));
         let ends = ends.take(if leaves { usize::MAX } else { MOMENTS }).collect();
         Held {
             requests: self.settings.threshold.requests.get(),
@@ -147,7 +148,7 @@ impl Limit {
     /// When calls could be served, if slots that no other member is known to use can be had at once.
     pub(super) fn forecast(&mut self, shut_until: Instant, now: Instant) -> Forecast {
         let forecast = self.window.forecast(now);
-        let own = self.window.ends(now).collect::<Vec<_>>();
+        let own = self.window.expected_ends(now);
         let shut = (self.shut > 0).then_some((shut_until, self.shut));
         let mut ends: Vec<_> = own.into_iter().chain(self.ends.iter().copied()).chain(shut).collect();
         ends.sort_unstable();

@@ -36,6 +36,8 @@ pub(super) struct Request {
     pub(super) gateway: Option<String>,
     /// Greater than that of each request before.
     pub(super) number: u64,
+    /// An epoch that a new one replaces, when it begins one.
+    pub(super) replaces: String,
     /// A random part for the name of a new epoch.
     pub(super) candidate: String,
     /// Whether an empty record is a first start.

@@ -1,6 +1,9 @@
 //! One token request for all gateways of a namespace.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use super::{
     grant,
@@ -10,7 +13,7 @@ use super::{
 use crate::{
     call::Token,
     os::clock,
-    problem::{Cause, respond},
+    problem::{Cause, UpstreamFault, respond},
 };
 
 /// After such a part of the window another gateway tries rejected credentials again: an operator may have corrected
@@ -24,7 +27,10 @@ impl Source {
         let mut seen = self.storage.last().map(|kept| kept.sealed);
         loop {
             let has_token = self.state.lock().serving(clock::now()).is_some();
-            match turns.next(&credentials, seen.as_deref(), has_token).await {
+            self.waits_for_others.store(true, Ordering::Relaxed);
+            let next = turns.next(&credentials, seen.as_deref(), has_token).await;
+            self.waits_for_others.store(false, Ordering::Relaxed);
+            match next {
                 Ok(Next::Ours(turn)) => {
                     self.state.lock().failures = turn.failures;
                     let outcome = turn.during(self.fetch()).await;
@@ -78,6 +84,17 @@ impl Source {
                 let own = state.pause.as_ref().filter(|pause| now < pause.until)?;
                 pause(own.until - now, &own.cause)
             }
+        }
+    }
+
+    /// Why a caller has no token when it can wait no longer: perhaps this gateway has not asked at all.
+    pub(super) fn timed_out(&self, cause: Cause) -> Cause {
+        match cause {
+            Cause::UpstreamTimeout(fault) if self.waits_for_others.load(Ordering::Relaxed) => {
+                let log = "another gateway makes the token request and has not ended it yet".to_owned();
+                Cause::UpstreamTimeout(UpstreamFault { log, ..fault })
+            }
+            cause => cause,
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Source {
     pub(super) storage: TokenStorage,
     /// With a shared ledger.
     turns: Option<Turns>,
+    /// Another gateway makes the request, as far as this one knows.
+    pub(super) waits_for_others: AtomicBool,
     pub(super) state: Mutex<State>,
     /// The token request in progress.
     requests: SingleFlight<(), Progress>,
@@ -88,7 +90,19 @@ impl Source {
         let state = Mutex::new(State::new(&account.name, ledger.limits()));
         let storage = TokenStorage::new(Arc::clone(&account), journal);
         let (requests, used) = (SingleFlight::default(), AtomicBool::new(false));
-        let source = Arc::new(Self { account, grants, ledger, storage, turns, state, requests, used, metrics });
+        let waits_for_others = AtomicBool::new(false);
+        let source = Arc::new(Self {
+            account,
+            grants,
+            ledger,
+            storage,
+            turns,
+            waits_for_others,
+            state,
+            requests,
+            used,
+            metrics,
+        });
         if let Some(kept) = kept
             && source.take_over(kept).is_some()
         {
@@ -128,7 +142,7 @@ impl Source {
             Lookup::Token(token) => Ok(token),
             Lookup::Requested(request) => {
                 let outcome = request::outcome(request, deadline, self.server()).await;
-                outcome.unwrap_or_else(|| Err(aborted(self.server())))
+                outcome.unwrap_or_else(|| Err(aborted(self.server()))).map_err(|cause| self.timed_out(cause))
             }
         }
     }

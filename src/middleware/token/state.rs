@@ -188,7 +188,10 @@ impl State {
 
     /// A request failed. `asked`: whether the accounts server was asked.
     pub(super) fn failed(&mut self, cause: &Cause, asked: bool, limits: TokenLimits, now: Instant) {
-        self.last_error = Some(cause.clone());
+        // The state has a check of its own, which also knows when it can be used again.
+        if !matches!(cause, Cause::StateUnavailable) {
+            self.last_error = Some(cause.clone());
+        }
         let had_token = self.serving(now).is_some();
         let renew_at = match cause {
             // The present token, if there is one, stays in use until it expires.

@@ -2,8 +2,8 @@
 
 use zoho_gateway::os::clock;
 
-use super::{Load, ROUTE, accepted, all_succeed, sandbox, share, share_now, shared, until_accepted, was_kept};
-use crate::support::{Gateway, RedisServer, Sandbox, all, ms};
+use super::{API, Load, REQUESTS, ROUTE, accepted, all_succeed, sandbox, share, share_now, shared, until_accepted, was_kept};
+use crate::support::{COURSE, Gateway, RedisServer, SHARE, Sandbox, all, ms, put};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_gateways_keep_one_threshold() {
@@ -43,7 +43,7 @@ async fn the_whole_threshold_is_used(busy: usize) {
     tokio::time::sleep(ms(8000)).await;
     let (calls, took) = (accepted(&zoho).await - before, began.elapsed());
     all_succeed(loads).await;
-    let tally = zoho.tally(super::API).await;
+    let tally = zoho.tally(API).await;
     assert_eq!((tally.locks, tally.arrivals_during_lock), (0, 0), "{tally:?}");
     assert!(tally.most_in_any_window <= REQUESTS as usize, "{tally:?}");
     let used = calls as f64 / (f64::from(REQUESTS) * took.as_secs_f64() / 2.0);
@@ -63,4 +63,18 @@ async fn one_gateway_takes_all_slots() {
         gateways[0].send(&share()).await.is_zohos(200);
     }
     gateways[1].send(&share_now()).await.problem_of(429, "threshold-saturated", ROUTE);
+}
+
+/// The forecast expects calls in flight to be answered as usual, not at the last moment: otherwise a burst would be refused
+/// although all of it can be served in time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_waits_for_the_slots_of_calls_in_flight() {
+    let redis = RedisServer::start(&[]);
+    let zoho = Sandbox::start(&["--requests", "9", "--window", "2s", "--lock", "60s"]);
+    let gateway = shared(&zoho, &redis).route(ROUTE, "window", "2s").start();
+    // Three windows' calls: they take four seconds.
+    let burst = put(COURSE).form(SHARE).header("prefer", "wait=8");
+    for answer in all((0..3 * REQUESTS).map(|_| burst.sending(gateway.address()))).await {
+        answer.is_zohos(200);
+    }
 }

@@ -60,6 +60,9 @@ pub(in crate::ledger::shared) struct Member {
     failed: bool,
     /// Whether it was ever in a record. A process that never was claims nothing.
     was_member: bool,
+    /// The last epoch in which it was a member, and those that it left before.
+    entered_epoch: String,
+    left_epochs: BTreeSet<String>,
     /// There is news that others should hear at once.
     news: bool,
     /// How often it gave up all slots.
@@ -149,6 +152,8 @@ impl Member {
             asked_at: None,
             failed: false,
             was_member: false,
+            entered_epoch: String::new(),
+            left_epochs: BTreeSet::new(),
             news: false,
             generation: 0,
             watched: BTreeMap::new(),

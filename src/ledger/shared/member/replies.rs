@@ -35,6 +35,7 @@ impl Member {
             (Status::Ok, Operation::Leave) | (_, Operation::Leave) => {}
             (Status::Ok, Operation::Enter | Operation::Exchange) => {
                 self.was_member = true;
+                self.note_epoch();
                 if !confirmed {
                     #[cfg(test)]
                     self.count_unconfirmed(&pending);
@@ -58,6 +59,14 @@ impl Member {
         Ok(())
     }
 
+    /// Remembers the epochs that it has left for another one.
+    fn note_epoch(&mut self) {
+        if self.entered_epoch != self.epoch {
+            let left = mem::replace(&mut self.entered_epoch, self.epoch.clone());
+            self.left_epochs.insert(left);
+        }
+    }
+
     fn is_unusable(&mut self, why: Unusable) -> Result<(), Unusable> {
         self.failed = true;
         Err(why)
@@ -66,8 +75,11 @@ impl Member {
     /// There is another life or epoch, and this process enters it with what it holds.
     fn goes_to(&mut self, life: String, epoch: Option<String>) {
         self.life = life;
-        self.stage = if epoch.is_some() { Stage::Enter } else { Stage::Begin };
-        self.epoch = epoch.unwrap_or_default();
+        let epoch = epoch.unwrap_or_default();
+        // The record of an epoch that it left does not know what it did since, and would count its slots as free.
+        let is_usable = !epoch.is_empty() && !self.left_epochs.contains(&epoch);
+        self.stage = if is_usable { Stage::Enter } else { Stage::Begin };
+        self.epoch = epoch;
         self.incarnation += 1;
         self.watched.clear();
         self.age = None;

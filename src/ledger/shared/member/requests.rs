@@ -30,9 +30,8 @@ impl Member {
         if self.news || self.stage != Stage::Entered {
             return Some(now);
         }
-        let uses =
-            self.limits.values_mut().filter(|limit| limit.wanted).filter_map(|limit| limit.window.ends(now).next());
-        let uses = uses.map(|(at, _)| at).min();
+        let wanted = self.limits.values_mut().filter(|limit| limit.wanted);
+        let uses = wanted.filter_map(|limit| limit.window.next_end(now)).min();
         let waits = demand.iter().filter(|(_, demand)| demand.waits());
         let locks = waits.filter_map(|(route, _)| {
             self.locks.get(route).filter(|lock| !lock.asked)?;
@@ -93,6 +92,7 @@ impl Member {
             member: self.id(),
             gateway: (op == Operation::Enter).then(|| self.gateway.clone()),
             number: self.number,
+            replaces: if op == Operation::Begin { self.epoch.clone() } else { String::new() },
             candidate,
             fresh: self.fresh && !self.was_member,
             gone_after: self.timing.gone_after_with_margin(),
