@@ -1,6 +1,6 @@
 """How much of a threshold eight gateways use, how long their callers wait, and what that costs on Redis.
 
-    python3 benches/several/allowance.py [SECONDS_OF_A_WINDOW [WINDOWS]]
+    python3 benches/several/allowance.py [SECONDS_OF_A_WINDOW [WINDOWS [BUSY]]]
 
 30 calls per window, 64 callers that always want more, up to 20 ms of delay each way, first on all eight gateways and then
 on one. The whole allowance is 30 calls in each window. A slot is in use for a window after the answer, so a round trip of
@@ -15,6 +15,7 @@ from processes import Gateway, Load, Redis, Sandbox, until
 
 WINDOW = int(sys.argv[1]) if len(sys.argv) > 1 else 2
 WINDOWS = int(sys.argv[2]) if len(sys.argv) > 2 else 15
+BUSY = [int(sys.argv[3])] if len(sys.argv) > 3 else [8, 1]
 CALLERS, REQUESTS = 64, 30
 # The sandbox's mean delay, both ways together.
 ROUND_TRIP = 0.02
@@ -60,5 +61,5 @@ def measure(busy):
         gateway.kill()
 
 
-for number in (8, 1):
+for number in BUSY:
     measure(number)
