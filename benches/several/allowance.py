@@ -2,10 +2,10 @@
 
     python3 benches/several/allowance.py [SECONDS_OF_A_WINDOW [WINDOWS [BUSY]]]
 
-30 calls per window, 64 callers that always want more, up to 20 ms of delay each way, first on all eight gateways and then
-on one. The whole allowance is 30 calls in each window. A slot is in use for a window after the answer, so a round trip of
-each window is lost; the third figure counts it as used. Shares are means over all arrivals of the time until the call 30
-further on, so it does not matter when a run begins and ends.
+30 calls per window, 64 callers that always want more, up to 20 ms of delay each way, first on all eight gateways and
+then on one. The whole allowance is 30 calls in each window. A slot is in use for a window after the answer, so a
+round trip of each window is lost; the third figure counts it as used. Shares are means over all arrivals of the time
+until the call 30 further on, so it does not matter when a run begins and ends.
 """
 
 import sys

@@ -2,8 +2,8 @@
 
     python3 benches/several/latency.py [ROUNDS]
 
-One caller sends 300 calls to each gateway in turn. Beside each gateway with Redis an idle one holds half of the slots. The
-second table has a call whose only slot is held by the other gateway, idle.
+One caller sends 300 calls to each gateway in turn. Beside each gateway with Redis an idle one holds half of the
+slots. The second table has a call whose only slot is held by the other gateway, idle.
 """
 
 import http.client

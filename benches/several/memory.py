@@ -2,8 +2,8 @@
 
     python3 benches/several/memory.py [ACCOUNTS]
 
-Each of 50 routes is called once on each account, through a gateway without Redis and through two with it, one after the
-other. Then nobody calls any more.
+Each of 50 routes is called once on each account, through a gateway without Redis and through two with it, one after
+the other. Then nobody calls any more.
 """
 
 import http.client

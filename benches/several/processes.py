@@ -1,7 +1,7 @@
 """The processes of a measurement: redis-server, the sandbox, gateways, and callers.
 
-They listen on free ports, keep their files in one temporary folder, and end with the measurement.
-`ZOHO_GATEWAY` names the program; the default is `target/release/zoho-gateway`.
+They listen on free ports, keep their files in one temporary folder, and end with the measurement. `ZOHO_GATEWAY`
+names the program; the default is `target/release/zoho-gateway`.
 """
 
 import atexit

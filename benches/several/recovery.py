@@ -2,9 +2,9 @@
 
     python3 benches/several/recovery.py [NAME ...]
 
-30 calls in 2 s, 24 callers on each gateway, lease and timeout as they are by default. For each event it prints the longest
-time without any arrival, how many slots no live gateway could use after 10 s (`/status` shows them), when that was over, and what
-share of the allowance was used until then and afterwards.
+30 calls in 2 s, 24 callers on each gateway, lease and timeout as they are by default. For each event it prints the
+longest time without any arrival, how many slots no live gateway could use after 10 s (`/status` shows them), when
+that was over, and what share of the allowance was used until then and afterwards.
 """
 
 import json

@@ -2,9 +2,9 @@
 
     python3 benches/several/script.py
 
-Real gateways write the record. Then the last request of each, as MONITOR shows it, is repeated with growing numbers on a
-copy of that record. The rate is per second of the server's CPU time, so other programs on the machine change it little.
-The server stores nothing on disk.
+Real gateways write the record. Then the last request of each, as MONITOR shows it, is repeated with growing numbers
+on a copy of that record. The rate is per second of the server's CPU time, so other programs on the machine change it
+little. The server stores nothing on disk.
 """
 
 import json
