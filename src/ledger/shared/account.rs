@@ -136,6 +136,9 @@ impl SharedAccount {
             tracing::error!(account = self.name, reason, "the shared ledger cannot be used; calls wait");
             state.failure = Some(reason.to_owned());
         }
+        drop(state);
+        // Slots that were to be given back may be used here again.
+        self.wake();
     }
 
     fn succeeded(&self) {

@@ -41,6 +41,22 @@ async fn nobody_notices_a_short_outage() {
     was_kept(&zoho).await;
 }
 
+/// While calls wait, slots go back to the record. If it does not answer, they are used where they are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn busy_gateways_go_on_during_a_short_outage() {
+    let (zoho, redis) = (sandbox(), RedisServer::start(&[]));
+    let gateways: Vec<_> = (0..3).map(|_| shared(&zoho, &redis).set("state.lease", "8s").start()).collect();
+    let loads = Load::on_each(&gateways, 6);
+    until_accepted(&zoho, 2 * REQUESTS).await;
+    redis.freeze();
+    // What was sent before has arrived.
+    tokio::time::sleep(ms(300)).await;
+    until_accepted(&zoho, 3).await;
+    redis.thaw();
+    all_succeed(loads).await;
+    was_kept(&zoho).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_sent_during_a_long_outage() {
     let (zoho, redis) = (sandbox(), RedisServer::start(&[]));

@@ -2,7 +2,9 @@
 
 use zoho_gateway::os::clock;
 
-use super::{API, Load, REQUESTS, ROUTE, accepted, all_succeed, sandbox, share, share_now, shared, until_accepted, was_kept};
+use super::{
+    API, Load, REQUESTS, ROUTE, accepted, all_succeed, sandbox, share, share_now, shared, until_accepted, was_kept,
+};
 use crate::support::{COURSE, Gateway, RedisServer, SHARE, Sandbox, all, ms, put};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
