@@ -1,4 +1,5 @@
-//! Judges whether a server is fit for the shared ledger, by what INFO says inside a script.
+//! Judges whether a server is fit for the shared ledger, by what INFO says inside a script, and whether the user may do
+//! what the gateway's scripts do.
 
 use std::time::Duration;
 
@@ -12,14 +13,22 @@ use super::{
 /// How long the probe may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The shared ledger reads INFO in its script, so the probe does too.
-const SCRIPT: &str = "return redis.call('INFO')";
+/// What the scripts of the gateway do, on a key and a channel of the namespace. Only a master takes writes.
+const SCRIPT: &str = r"
+    local info = redis.call('INFO')
+    if string.find(info, '\nrole:master', 1, true) then
+      redis.call('TIME')
+      redis.call('GET', KEYS[1])
+      redis.call('SET', KEYS[1], '', 'PX', 1000)
+      redis.call('PUBLISH', ARGV[1], '')
+    end
+    return info";
 
 /// Older versions get no security fixes, and the shared ledger is not tested with them.
 const OLDEST_MAJOR: u32 = 6;
 
 /// Errors that pass by themselves: the server starts, or another script runs.
-const PASSING: [&str; 3] = ["LOADING", "BUSY", "MASTERDOWN"];
+const PASSING: [&str; 5] = ["LOADING", "BUSY", "MASTERDOWN", "OOM", "NOREPLICAS"];
 
 const NO_DATABASE: &str = "DB index is out of range";
 
@@ -32,7 +41,7 @@ const ADVICE: &[(&[&str], &str)] = &[
         "the server has no password: remove state.redis_password, or set one in the server",
     ),
     (
-        &["NOPERM", "can't run this command", "ACL failure in script"],
+        &["NOPERM", "The user executing the script can't", "ACL failure in script"],
         "the user may do too little: allow it on the keys and channels of state.namespace what docs/operating.md lists",
     ),
     (&["MOVED", "CLUSTERDOWN", "not allowed in cluster mode"], CLUSTER),
@@ -97,7 +106,9 @@ pub(super) async fn probe(redis: &Redis, accounts: &[&str]) -> Result<(), ProbeE
 
 async fn probe_master(redis: &Redis, settings: &Settings, account: &str) -> Result<(), ProbeError> {
     let (script, key) = (Script::new(SCRIPT), format!("{}:{{{account}}}:probe", settings.namespace));
-    let run = Run::new(&script, &key, &[], TIMEOUT).replicated(settings.majority());
+    let channel = format!("{}:ledger", settings.namespace);
+    let arguments = [channel.as_str()];
+    let run = Run::new(&script, &key, &arguments, TIMEOUT).replicated(settings.majority());
     let answer = redis.0.nodes.run(&run).await.map_err(|error| cause(error, settings))?;
     judge(&answer.text, settings.failover, settings.replicas, &settings.topology)?;
     match answer.replicas {

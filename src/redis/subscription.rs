@@ -1,6 +1,6 @@
 //! Follows a channel, and connects again when its connection is lost.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use redis::{RedisConnectionInfo, RedisError, aio::PubSub};
@@ -44,15 +44,19 @@ pub(super) fn follow(settings: Arc<Settings>, channel: String) -> mpsc::Receiver
 
 async fn follow_forever(settings: &Settings, channel: &str, sender: &Sender<Message>) {
     let mut pause = FIRST_PAUSE;
+    let mut told = false;
     // A slow receiver first has to catch up. This fails only if it is gone.
     while let Ok(place) = sender.reserve().await {
         match timeout(SUBSCRIBING, subscribe(settings, channel)).await {
             Ok(Ok(subscription)) => {
-                pause = FIRST_PAUSE;
+                (pause, told) = (FIRST_PAUSE, false);
                 place.send(Message::Subscribed);
                 pass_on(subscription, sender).await;
             }
-            Ok(Err(error)) => tracing::debug!(%error, "cannot subscribe to a channel of Redis"),
+            Ok(Err(error)) if !mem::replace(&mut told, true) => {
+                tracing::warn!(channel, %error, "cannot follow a channel of Redis, so what other gateways say comes up to a second later");
+            }
+            Ok(Err(error)) => tracing::debug!(channel, %error, "cannot follow a channel of Redis"),
             Err(_) => tracing::debug!("subscribing to a channel of Redis takes too long"),
         }
         sleep(pause).await;

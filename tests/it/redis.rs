@@ -332,6 +332,12 @@ async fn the_probe_tells_what_to_change() {
     let without_info =
         Settings { user: Some("joe".to_owned()), password: Some(password("s3cret")), ..server.settings() };
     unusable(&Redis::new(without_info), "allow it on the keys").await;
+    for right in ["-time", "-get", "-set", "-publish", "resetchannels", "resetkeys"] {
+        server.command(&["ACL", "SETUSER", "joe", "reset", "on", ">s3cret", "~*", "&*", "+@all"]);
+        server.command(&["ACL", "SETUSER", "joe", right]);
+        let user = Settings { user: Some("joe".to_owned()), password: Some(password("s3cret")), ..server.settings() };
+        unusable(&Redis::new(user), "allow it on the keys").await;
+    }
 
     server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     assert_eq!(redis.probe(&["main"]).await, Ok(()), "without maxmemory nothing is evicted");

@@ -25,7 +25,7 @@ local function answer(status, reply)
 end
 
 local function publish(message)
-  message.record = KEYS[1]
+  message.record, message.epoch = KEYS[1], record.epoch
   redis.call('PUBLISH', ARGV[2], cjson.encode(message))
 end
 

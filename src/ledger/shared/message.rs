@@ -187,6 +187,8 @@ pub(super) struct LockView {
 pub(super) struct Message {
     /// The key of the record.
     pub(super) record: String,
+    /// Its epoch.
+    pub(super) epoch: String,
     /// A route whose lock has changed.
     pub(super) lock: Option<String>,
     /// The members whose turn it is.

@@ -351,6 +351,11 @@ impl Member {
         if self.stage != Stage::Entered {
             return;
         }
+        // Slots that it gave to a record which is lost by now would be lost to all, because nobody claims them.
+        if message.epoch != self.epoch {
+            self.news = true;
+            return;
+        }
         self.news |= message.lock.is_some() || message.called.contains_key(&self.id());
         for name in message.wanted.keys() {
             if let Some(limit) = self.limits.get_mut(name) {
