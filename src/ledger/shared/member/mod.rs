@@ -8,6 +8,8 @@
 mod flawed;
 mod replies;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

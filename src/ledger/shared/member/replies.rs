@@ -45,6 +45,8 @@ impl Member {
                 }
                 self.stage = Stage::Entered;
                 self.touch = Some(pending.sent.boot);
+                #[cfg(test)]
+                self.count_from_another_moment(&pending, now);
                 self.apply(reply, &pending, now.monotonic);
             }
             (Status::Gone, _) => self.give_up(now.monotonic),

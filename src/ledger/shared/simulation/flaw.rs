@@ -13,6 +13,12 @@ pub(in crate::ledger::shared) enum Flaw {
     NoLongest,
     /// An id goes on in the next epoch.
     SameId,
+    /// It has no part for frozen processes.
+    NoFrozen,
+    /// It has no part for bytes that arrive after their connection was closed.
+    NoGrace,
+    /// The lease begins with the answer, not with the request.
+    LeaseFromAnswer,
     /// A request counts as touch although no majority has confirmed it.
     TouchUnconfirmed,
 }
@@ -28,7 +34,10 @@ pub(super) const MEMBER_FLAWS: &[(Flaw, &[&str])] = &[
     (Flaw::NoFreezeGuard, &["frozen processes", "tight: freezes"]),
     (Flaw::NeverGone, &["tight: data lost"]),
     (Flaw::LeaseSleeps, &["tight: suspended machines", "suspended machines"]),
-    (Flaw::NoLongest, &["tight: partitions"]),
+    (Flaw::NoLongest, &["tight: long calls"]),
+    (Flaw::NoFrozen, &["tight: long freezes"]),
+    (Flaw::NoGrace, &["tight: long grace"]),
+    (Flaw::LeaseFromAnswer, &["tight: long lease, rare calls"]),
     (Flaw::SameId, &["fast: three nodes"]),
     (Flaw::TouchUnconfirmed, &["tight: three nodes"]),
 ];

@@ -99,12 +99,10 @@ fn for_each<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
 fn no_scene_breaks_the_promise() {
     let only = std::env::var("SCENE").ok();
     let scenes: Vec<_> = SCENES.iter().filter(|scene| only.as_deref().is_none_or(|only| scene.name == only)).collect();
-    // A call of a tight scene costs ten times as many scripts.
-    let parts = |scene: &Scene| if scene.tight { 1 } else { 10 };
-    let all: u64 = scenes.iter().map(|scene| parts(scene)).sum();
+    let all: u64 = scenes.iter().map(|scene| scene.parts()).sum();
     let calls = setting("CALLS").unwrap_or(CALLS);
     for_each(&scenes, |scene| {
-        let tally = run_scene(**scene, calls * parts(scene) / all, setting("SEED"));
+        let tally = run_scene(**scene, calls * scene.parts() / all, setting("SEED"));
         println!("{:40} {tally:?}", scene.name);
     });
 }

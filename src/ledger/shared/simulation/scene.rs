@@ -39,27 +39,59 @@ pub(super) enum Fault {
     Rates,
     /// The longest call differs between gateways.
     Timings,
+    /// Calls come rarely, and only every second gateway is late.
+    Rare,
     /// Three nodes are promoted, demoted and restarted; gateways speak with any of them.
     Roles,
 }
 
 use Fault::{
-    Cold, Crash, Cut, Deleted, Emptied, FailedOver, Freeze, Late, Leave, Locks, Lost, Rates, Repeated, Roles,
+    Cold, Crash, Cut, Deleted, Emptied, FailedOver, Freeze, Late, Leave, Locks, Lost, Rare, Rates, Repeated, Roles,
     RolledBack, Sleep, Stall, Timings,
 };
+
+/// How many of a thousand requests and answers are usually late.
+pub(super) const LATE: u64 = 50;
 
 /// Faults that occur together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scene {
     pub(super) name: &'static str,
     pub(super) faults: &'static [Fault],
-    /// Two gateways with one or two slots: each mistake is a breach.
-    pub(super) tight: bool,
+    pub(super) size: Size,
+    /// The part of the time after which a member is gone that is long. The others are short, so nothing makes up for a
+    /// mistake in it.
+    pub(super) long_part: Option<Part>,
     /// Faults follow each other quickly.
     pub(super) fast: bool,
 }
 
+/// A part of the time after which a member is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Lease,
+    Longest,
+    Frozen,
+    Grace,
+}
+
+/// How many gateways and slots a scene has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size {
+    /// Two gateways with one or two slots: each mistake is a breach.
+    Tight,
+    /// Up to eight gateways with a few slots or with many.
+    Usual,
+    /// Many slots, and always callers for them: most calls for the time.
+    Busy,
+}
+
 pub(super) const SCENES: &[Scene] = &[
+    busy("busy: network", &[Late, Repeated, Lost]),
+    busy("busy: kill -9 and clean stops", &[Late, Repeated, Lost, Crash, Leave]),
+    busy("busy: rolled back, failed over", &[Late, Repeated, Lost, RolledBack, FailedOver, Cut, Stall]),
+    busy("busy: everything", EVERYTHING),
+    busy("busy: everything, three nodes", EVERYTHING_WITH_THREE_NODES),
     scene("calm", &[]),
     scene("network", &[Late, Repeated, Lost]),
     scene("kill -9 and clean stops", &[Late, Repeated, Lost, Crash, Leave]),
@@ -84,30 +116,57 @@ pub(super) const SCENES: &[Scene] = &[
     tight("tight: timings differ", &[Late, Repeated, Lost, Cut, Timings]),
     tight("tight: locks", &[Late, Repeated, Lost, Locks, Cut, Stall]),
     tight("tight: three nodes", &[Late, Repeated, Lost, Roles]),
+    long("tight: long lease", Part::Lease, &[Late, Repeated, Lost, Cut]),
+    long("tight: long lease, rare calls", Part::Lease, &[Late, Repeated, Lost, Cut, Rare]),
+    long("tight: long calls", Part::Longest, &[Late, Repeated, Lost, Cut]),
+    long("tight: long freezes", Part::Frozen, &[Late, Repeated, Lost, Cut, Freeze]),
+    long("tight: long grace", Part::Grace, &[Late, Repeated, Lost, Cut]),
     Scene { fast: true, ..scene("fast: three nodes", &[Late, Repeated, Lost, Roles, Crash, Leave, Deleted]) },
     Scene { fast: true, ..tight("tight, fast: three nodes", &[Late, Repeated, Lost, Roles, Cut]) },
-    scene(
-        "everything",
-        &[
-            Late, Repeated, Lost, Stall, Cut, Crash, Leave, Freeze, Sleep, Emptied, RolledBack, FailedOver, Deleted,
-            Cold, Locks, Rates, Timings,
-        ],
-    ),
-    scene(
-        "everything, three nodes",
-        &[
-            Late, Repeated, Lost, Stall, Cut, Crash, Leave, Freeze, Sleep, Emptied, RolledBack, FailedOver, Deleted,
-            Locks, Rates, Roles,
-        ],
-    ),
+    scene("everything", EVERYTHING),
+    scene("everything, three nodes", EVERYTHING_WITH_THREE_NODES),
+];
+
+const EVERYTHING: &[Fault] = &[
+    Late, Repeated, Lost, Stall, Cut, Crash, Leave, Freeze, Sleep, Emptied, RolledBack, FailedOver, Deleted, Cold,
+    Locks, Rates, Timings,
+];
+
+const EVERYTHING_WITH_THREE_NODES: &[Fault] = &[
+    Late, Repeated, Lost, Stall, Cut, Crash, Leave, Freeze, Sleep, Emptied, RolledBack, FailedOver, Deleted, Locks,
+    Rates, Roles,
 ];
 
 const fn scene(name: &'static str, faults: &'static [Fault]) -> Scene {
-    Scene { name, faults, tight: false, fast: false }
+    Scene { name, faults, size: Size::Usual, long_part: None, fast: false }
 }
 
 const fn tight(name: &'static str, faults: &'static [Fault]) -> Scene {
-    Scene { name, faults, tight: true, fast: false }
+    Scene { size: Size::Tight, ..scene(name, faults) }
+}
+
+const fn busy(name: &'static str, faults: &'static [Fault]) -> Scene {
+    Scene { size: Size::Busy, ..scene(name, faults) }
+}
+
+const fn long(name: &'static str, part: Part, faults: &'static [Fault]) -> Scene {
+    Scene { long_part: Some(part), ..tight(name, faults) }
+}
+
+impl Scene {
+    pub(super) fn is_tight(&self) -> bool {
+        self.size == Size::Tight
+    }
+
+    /// How many of all calls a run makes in this scene, relative to others. A call costs the fewest requests in a busy
+    /// scene, and the most in a tight one.
+    pub(super) fn parts(&self) -> u64 {
+        match self.size {
+            Size::Tight => 1,
+            Size::Usual => 10,
+            Size::Busy => 150,
+        }
+    }
 }
 
 /// The circumstances of one run. Times are in milliseconds.
@@ -130,12 +189,16 @@ pub(super) struct Plan {
     pub(super) beat: u64,
     /// The longest way of a call to Zoho.
     pub(super) way: u64,
+    /// How many of a thousand requests and answers are late.
+    pub(super) late: u64,
     /// The longest way of a request to the server.
     pub(super) trip: u64,
     /// The longest time after which a replica copies its master.
     pub(super) lag: u64,
     /// How many calls wait at a gateway at most.
     pub(super) waiting: u32,
+    /// In how many of a thousand moments calls come to a gateway.
+    pub(super) comes: u64,
     /// The mean time between faults.
     pub(super) gap: u64,
     /// How many of a thousand calls get no answer.
@@ -151,24 +214,36 @@ impl Plan {
         let mut range = |from: u64, to: u64| from + random.below(to - from + 1);
         let window = range(100, 2000);
         let most = if range(0, 3) == 0 { 8 } else { 4 };
-        let gateways = if scene.tight { 2 } else { range(2, most) };
+        let gateways = if scene.is_tight() { 2 } else { range(2, most) };
         // A few slots show mistakes; many show what happens when there are some for all.
         let most = if range(0, 2) == 0 { 9 } else { 150 };
-        let requests = if scene.tight { range(1, 2) } else { range(2, most) };
+        let requests = match scene.size {
+            Size::Tight => range(1, 2),
+            Size::Usual => range(2, most),
+            Size::Busy => range(60, 300),
+        };
         let most = if range(0, 1) == 0 { window / 4 } else { 2 * window };
-        let longest = range(20, if scene.tight { window } else { most });
-        let other = range(20, if scene.tight { 4 * window } else { 2 * window });
+        let part = |part, usual: u64| match scene.long_part {
+            None => usual,
+            Some(long) if long == part => 2 * window + usual,
+            Some(_) => 5 + usual / 10,
+        };
+        let longest = part(Part::Longest, range(20, if scene.is_tight() { window } else { most }));
+        let other = range(20, if scene.is_tight() { 4 * window } else { 2 * window });
         let has = |fault| scene.faults.contains(&fault);
         let choose = |odd: bool| if has(Timings) && odd { other } else { longest };
         let longest: Vec<_> = (0..gateways).map(|gateway| choose(gateway % 2 == 1)).collect();
         let most = longest.iter().copied().max().unwrap_or_default();
         let lease = range(window / 4, 2 * window);
-        let grace = range(10, window);
+        // A shorter one would only cost requests.
+        let lease = if scene.long_part.is_some() { part(Part::Lease, lease).max(lease / 2) } else { lease };
+        let grace = part(Part::Grace, range(10, window));
         // Where nothing stops, this part would only hide mistakes in the others.
-        let frozen = if scene.tight && !has(Freeze) && !has(Sleep) { 1 } else { range(10, window) };
+        let frozen =
+            if scene.is_tight() && !has(Freeze) && !has(Sleep) { 1 } else { part(Part::Frozen, range(10, window)) };
         let loses_data = [Emptied, RolledBack, FailedOver, Deleted, Cold, Roles].into_iter().any(has);
         let gone_after = lease + most + frozen + grace;
-        let beat = (lease / range(2, if scene.tight { 8 } else { 4 })).max(5);
+        let beat = (lease / range(2, if scene.is_tight() { 8 } else { 4 })).max(5);
         Self {
             seed,
             scene,
@@ -176,8 +251,9 @@ impl Plan {
             nodes: if has(Roles) { 3 } else { 1 },
             requests: requests as u32,
             window,
-            // After a loss, what nobody claims is shut for a day, and a run is shorter.
-            long: (!loses_data && range(0, 3) == 0).then(|| range(50, 300) as u32),
+            // After a loss, what nobody claims is shut for a day, and a run is shorter. In a busy scene it would be full
+            // soon.
+            long: (!loses_data && range(0, 3) == 0 && scene.size != Size::Busy).then(|| range(50, 300) as u32),
             lock: range(window / 2, 4 * window),
             lease,
             longest,
@@ -185,19 +261,22 @@ impl Plan {
             grace,
             beat,
             way: range(1, most),
-            trip: range(0, lease / if scene.tight { 40 } else { 8 } + 1),
+            late: if scene.long_part == Some(Part::Lease) { 400 } else { LATE },
+            trip: range(0, lease / if scene.is_tight() { 40 } else { 8 } + 1),
             lag: range(1, lease / 4),
             waiting: 4 + (requests / gateways) as u32,
+            // A member keeps slots until its lease ends only if no other one has asked for them.
+            comes: if has(Rare) { 200 } else { 1000 },
             gap: match () {
                 () if scene.fast => range(gone_after / 30, gone_after / 4),
                 // A cut-off master is used for longer than others need to take its slots.
-                () if scene.tight && has(Roles) => range(gone_after / 2, gone_after * 3),
+                () if scene.is_tight() && has(Roles) => range(gone_after / 2, gone_after * 3),
                 () => range(gone_after / 6, gone_after * 2),
             },
-            unanswered: if scene.tight { 600 } else { range(0, 300) },
+            unanswered: if scene.is_tight() { 600 } else { range(0, 300) },
             locks: if has(Locks) { range(5, 60) } else { 0 },
             // Slots are used several times.
-            calls: calls.max(4 * requests),
+            calls: calls.max(if scene.size == Size::Busy { 8 } else { 4 } * requests),
         }
     }
 

@@ -23,7 +23,7 @@ impl World {
             lock: None,
         });
         self.tell(|| format!("g{gateway} takes a slot for call {call}"));
-        let at_once = if self.plan.scene.tight { 300 } else { 700 };
+        let at_once = if self.plan.scene.is_tight() { 300 } else { 700 };
         let waits = if self.random.in_a_thousand(at_once) { 0 } else { self.random.below(self.plan.longest[gateway]) };
         self.at(self.now + waits, Event::Write { call });
     }
@@ -46,7 +46,7 @@ impl World {
             self.check_known_lock(call)?;
             let longest = (self.plan.longest[gateway] as f64 / self.gateways[gateway].rate) as u64;
             self.at(self.now + longest, Event::TimeOut { call });
-            let freezes = if self.plan.scene.tight { 200 } else { 20 };
+            let freezes = if self.plan.scene.is_tight() { 200 } else { 20 };
             if self.plan.has(Freeze) && self.random.in_a_thousand(freezes) {
                 // The process is frozen between the check and the write.
                 self.freeze(gateway);

@@ -16,7 +16,7 @@ impl World {
     }
 
     pub(super) fn freeze(&mut self, gateway: usize) {
-        let most = match self.random.below(if self.plan.scene.tight { 6 } else { 2 }) {
+        let most = match self.random.below(if self.plan.scene.is_tight() { 6 } else { 2 }) {
             0 => 2 * self.gone_after(),
             1 => 3 * self.plan.frozen,
             _ => self.plan.frozen,
@@ -48,12 +48,12 @@ impl World {
         let running = self.gateways[gateway].alive && self.now >= self.gateways[gateway].stopped_until;
         let gone_after = self.gone_after();
         // In a tight scene, so long that others get the slots.
-        let least = if self.plan.scene.tight { gone_after } else { 0 };
+        let least = if self.plan.scene.is_tight() { gone_after } else { 0 };
         let long = least + self.random.below(2 * gone_after);
         let short = self.random.below(2 * self.plan.lease);
         let length = if self.random.in_a_thousand(500) { long } else { short };
         match fault {
-            Late | Repeated | Lost | Rates | Locks | Timings => {}
+            Late | Repeated | Lost | Rare | Rates | Locks | Timings => {}
             Roles => self.change_roles(node, gateway),
             Stall => self.nodes[node].stalled_until = self.now + length,
             Cut => self.gateways[gateway].cut_until = self.now + length,

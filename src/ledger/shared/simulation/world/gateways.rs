@@ -19,12 +19,12 @@ impl World {
     pub(super) fn member(&self, gateway: usize, incarnation: u32) -> Member {
         let ms = Duration::from_millis;
         let plan = &self.plan;
-        let longest = if self.flaw == Some(Flaw::NoLongest) { 0 } else { plan.longest[gateway] };
+        let unless = |flaw, part: u64| if self.flaw == Some(flaw) { 0 } else { part };
         let timing = Timing {
             lease: ms(plan.lease),
-            longest: ms(longest),
-            frozen: ms(plan.frozen),
-            grace: ms(plan.grace),
+            longest: ms(unless(Flaw::NoLongest, plan.longest[gateway])),
+            frozen: ms(unless(Flaw::NoFrozen, plan.frozen)),
+            grace: ms(unless(Flaw::NoGrace, plan.grace)),
             beat: ms(plan.beat),
         };
         let fresh = self.tally.lost_data == 0;
@@ -102,7 +102,9 @@ impl World {
 
     pub(super) fn act(&mut self, gateway: usize) -> Result<(), String> {
         let now = self.clocks(gateway);
-        if self.now >= self.gateways[gateway].next_act && self.gateways[gateway].waiting < self.plan.waiting {
+        let waiting = self.gateways[gateway].waiting;
+        let comes = self.plan.comes == 1000 || self.random.in_a_thousand(self.plan.comes);
+        if comes && self.now >= self.gateways[gateway].next_act && waiting < self.plan.waiting {
             self.gateways[gateway].waiting += self.random.below(u64::from(self.plan.waiting)) as u32;
         }
         let demand = self.demand(gateway);
@@ -122,7 +124,7 @@ impl World {
         }
         if self.now >= self.gateways[gateway].next_act {
             let incarnation = self.gateways[gateway].incarnation;
-            let most = if self.plan.scene.tight { self.plan.beat / 3 } else { self.plan.beat };
+            let most = if self.plan.scene.is_tight() { self.plan.beat / 3 } else { self.plan.beat };
             let pause = 1 + self.random.below(most);
             self.gateways[gateway].next_act = self.now + pause;
             self.at(self.now + pause, Event::Act { gateway, incarnation });
@@ -145,10 +147,10 @@ impl World {
             return;
         }
         let sent = Sent { gateway, incarnation, node, request: Rc::new(request) };
-        let at = self.trip();
+        let at = self.trip(gateway);
         self.at(at, Event::Execute { request: sent.clone() });
         if self.plan.has(Repeated) && self.random.in_a_thousand(30) {
-            let again = self.trip();
+            let again = self.trip(gateway);
             self.at(again, Event::Execute { request: sent });
         }
     }

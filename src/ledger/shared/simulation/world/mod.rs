@@ -300,6 +300,10 @@ impl World {
         if self.gateways[gateway].member.receive(reply, confirmed, now) == Err(Unusable::Replica) {
             self.gateways[gateway].node = self.newest_master(node).unwrap_or(node);
         }
+        if self.plan.scene.long_part.is_some() && self.random.in_a_thousand(100) {
+            // Now its lease is longest.
+            self.gateways[gateway].cut_until = self.now + 2 * self.gone_after();
+        }
         self.act(gateway)
     }
 }

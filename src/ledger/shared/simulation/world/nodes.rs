@@ -3,7 +3,7 @@
 use super::{
     super::{
         super::message::{Message, Reply, Status},
-        scene::Fault::*,
+        scene::{Fault::*, LATE},
         server::Data,
     },
     Event, Sent, World,
@@ -31,8 +31,9 @@ pub(super) struct Unconfirmed {
 }
 
 impl World {
-    pub(super) fn trip(&mut self) -> u64 {
-        let late = self.plan.has(Late) && self.random.in_a_thousand(50);
+    pub(super) fn trip(&mut self, gateway: usize) -> u64 {
+        let late = if self.plan.has(Rare) && gateway.is_multiple_of(2) { LATE } else { self.plan.late };
+        let late = self.plan.has(Late) && self.random.in_a_thousand(late);
         let most = match late {
             // So late that the sender still waits for the answer.
             true if self.random.in_a_thousand(500) => self.plan.lease / 2,
@@ -74,7 +75,7 @@ impl World {
         for gateway in 0..self.gateways.len() {
             if self.now >= self.gateways[gateway].cut_until && !self.random.in_a_thousand(100) {
                 let incarnation = self.gateways[gateway].incarnation;
-                let at = self.trip();
+                let at = self.trip(gateway);
                 self.at(at, Event::Message { gateway, incarnation, message: message.clone() });
             }
         }
@@ -83,7 +84,7 @@ impl World {
     fn answer(&mut self, gateway: usize, incarnation: u32, reply: Reply, confirmed: bool) {
         let lost = self.plan.has(Lost) && self.random.in_a_thousand(30);
         if self.now >= self.gateways[gateway].cut_until && !lost {
-            let at = self.trip();
+            let at = self.trip(gateway);
             self.at(at, Event::Answer { gateway, incarnation, reply: Box::new(reply), confirmed });
         }
     }
