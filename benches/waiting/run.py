@@ -37,7 +37,8 @@ def main():
             _, what, aim, _ = SCENARIOS[name]
             print_row(what, aim, *earlier, result["found"], result["most"], result["in_lock"])
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        lines = [f"{json.dumps(name)}: {json.dumps(result)}" for name, result in found.items()]
+        options.json.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def arguments():

@@ -134,8 +134,8 @@ def batch_and_portal(run, portal_before):
     necessary = (len(answers) + used - 1) // REQUESTS * WINDOW
     calls = [(run.since(begin, call.asked), run.since(begin, call.answered)) for call in portal.served()]
     run.picture = {
-        "batch": [at for at, portals in arrivals if not portals],
-        "portal": [call for call in calls if call[0] >= 0],
+        "batch": [round(at, 1) for at, portals in arrivals if not portals],
+        "portal": [(round(first, 1), round(last, 1)) for first, last in calls if first >= 0],
     }
     during = lambda begins, ends: [last - first for first, last in calls if begins <= first < ends]
     text = f"portal waits {percentiles(during(WINDOW, end))}"
