@@ -224,6 +224,7 @@ impl RouteLimiter {
         let admission =
             self.context.capacity.enter(&request, &signal, now).map_err(|limit| state.full(&request, now, limit))?;
         let ticket = state.join(&request, Arc::clone(&signal), now);
+        request.waited.set();
         let limiter = Arc::clone(self);
         Ok(ControlFlow::Continue(QueueGuard { limiter, ticket, signal, request, _admission: admission }))
     }
