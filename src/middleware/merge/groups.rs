@@ -1,0 +1,230 @@
+//! The calls that wait, grouped by similarity, and the choice of those that merge.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use http::HeaderMap;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use tower::util::BoxCloneService;
+
+use super::{
+    merged::{Member, MergedCall, Part},
+    similar::Key,
+};
+use crate::{
+    call::{Answer, Call},
+    ledger::Waited,
+    problem::Refusal,
+    telemetry::Metrics,
+    zoho::catalogue::RouteId,
+};
+
+/// The layers below [`Gather`](super::Gather), through which a part of a merged call is sent again.
+pub(super) type Service = BoxCloneService<Call, Answer, Refusal>;
+
+/// All calls that wait and may merge. Both layers share it.
+#[derive(Debug)]
+pub struct Groups {
+    for_zoho: fn(&mut HeaderMap),
+    metrics: Arc<Metrics>,
+    /// Each in the order of arrival.
+    waiting: Mutex<HashMap<Key, Vec<Waiting>>>,
+    /// The numbers in a call that Zoho still accepts, of routes where it rejected more.
+    reduced: Mutex<HashMap<RouteId, usize>>,
+}
+
+/// One call that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) call: Call,
+    pub(super) numbers: Vec<String>,
+    pub(super) service: Service,
+    waited: Waited,
+    /// Whether it has a place in the queue.
+    is_queued: bool,
+    place_freed: Arc<Notify>,
+    merged: oneshot::Sender<Part>,
+}
+
+/// A call's membership in its group. Dropping it leaves the group.
+#[derive(Debug)]
+pub(super) struct Membership {
+    groups: Arc<Groups>,
+    key: Key,
+    waited: Waited,
+    place_freed: Arc<Notify>,
+}
+
+/// What a call does that has a slot.
+pub(super) enum Lead {
+    /// It is sent as it is.
+    Alone,
+    /// It gives its slot back, because it is part of another call already.
+    Merged,
+    /// It is sent with others.
+    Others(Box<MergedCall>),
+}
+
+impl Groups {
+    /// `for_zoho` removes the header fields that do not reach Zoho.
+    #[must_use]
+    pub fn new(for_zoho: fn(&mut HeaderMap), metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { for_zoho, metrics, waiting: Mutex::default(), reduced: Mutex::default() })
+    }
+
+    /// Key and numbers of a call that may merge.
+    pub(super) fn similar(&self, call: &Call) -> Option<(Key, Vec<String>)> {
+        let (key, numbers) = Key::of(call, self.for_zoho)?;
+        (numbers.len() < self.max(call)).then_some((key, numbers))
+    }
+
+    /// Adds a call to its group.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        key: Key,
+        call: Call,
+        numbers: Vec<String>,
+        service: Service,
+    ) -> (Membership, Waited, oneshot::Receiver<Part>) {
+        let (account, route) = call.context.names();
+        self.metrics.merged(&account, &route, 0);
+        let (waited, place_freed, (merged, part)) = (Waited::observed(), Arc::default(), oneshot::channel());
+        let membership = Membership {
+            groups: Arc::clone(self),
+            key: key.clone(),
+            waited: waited.clone(),
+            place_freed: Arc::clone(&place_freed),
+        };
+        let waiting = Waiting { call, numbers, service, waited: waited.clone(), is_queued: true, place_freed, merged };
+        self.waiting.lock().entry(key).or_default().push(waiting);
+        (membership, waited, part)
+    }
+
+    /// Takes a call with a slot out of its group, and with it those that are sent in it.
+    pub(super) fn lead(self: &Arc<Self>, call: &Call) -> Lead {
+        if !call.waited.is_observed() {
+            return Lead::Alone;
+        }
+        let Some((key, _)) = Key::of(call, self.for_zoho) else { return Lead::Alone };
+        let mut waiting = self.waiting.lock();
+        let Some(leader) = remove(&mut waiting, &key, &call.waited) else { return Lead::Merged };
+        let Some(group) = waiting.get_mut(&key).filter(|_| leader.waited.is_set()) else { return Lead::Alone };
+        let others = take(group, &leader, self.max(call));
+        if others.is_empty() {
+            return Lead::Alone;
+        }
+        let places = others.iter().filter(|other| other.is_queued).count();
+        wake(group, places);
+        if group.is_empty() {
+            waiting.remove(&key);
+        }
+        let (account, route) = call.context.names();
+        self.metrics.merged(&account, &route, others.len());
+        let (members, parts) = [leader].into_iter().chain(others).map(Waiting::into_member).unzip();
+        // Still under the lock: a caller that leaves now finds that its call may be sent.
+        Lead::Others(Box::new(MergedCall::new(Arc::clone(self), key, members, parts)))
+    }
+
+    /// Zoho rejected so many numbers of a call as too many.
+    pub(super) fn too_many(&self, route: &RouteId, numbers: usize) {
+        let mut reduced = self.reduced.lock();
+        let max = reduced.entry(route.clone()).or_insert(usize::MAX);
+        *max = (*max).min(numbers / 2).max(1);
+        tracing::warn!(route = route.as_str(), numbers, max = *max, "too many record numbers in a merged call");
+    }
+
+    /// How many numbers a call may have.
+    fn max(&self, call: &Call) -> usize {
+        let route = &call.context.route;
+        let reduced = self.reduced.lock().get(&route.id).copied().unwrap_or(usize::MAX);
+        route.merge.as_ref().map_or(1, |merge| merge.max).min(reduced)
+    }
+}
+
+/// Removes a call from its group. Its place in the queue is free.
+fn remove(waiting: &mut HashMap<Key, Vec<Waiting>>, key: &Key, waited: &Waited) -> Option<Waiting> {
+    let group = waiting.get_mut(key)?;
+    let at = group.iter().position(|other| other.waited.is(waited))?;
+    let removed = group.remove(at);
+    wake(group, usize::from(removed.is_queued));
+    if group.is_empty() {
+        waiting.remove(key);
+    }
+    Some(removed)
+}
+
+/// Lets as many calls without a place ask for one as there are places free, the oldest first.
+fn wake(group: &[Waiting], places: usize) {
+    group.iter().filter(|other| !other.is_queued).take(places).for_each(|other| other.place_freed.notify_one());
+}
+
+/// Takes the calls that fit: callers in turn, the oldest call of each first.
+fn take(group: &mut Vec<Waiting>, leader: &Waiting, max: usize) -> Vec<Waiting> {
+    let mut numbers: HashSet<String> = leader.numbers.iter().cloned().collect();
+    let mut turns = HashMap::from([(leader.call.context.caller.name().to_owned(), 1)]);
+    let mut order: Vec<(usize, usize)> = Vec::new();
+    for (index, other) in group.iter().enumerate().filter(|(_, other)| other.waited.is_set()) {
+        let turn = turns.entry(other.call.context.caller.name().to_owned()).or_default();
+        order.push((*turn, index));
+        *turn += 1;
+    }
+    order.sort_unstable();
+    let mut chosen = Vec::new();
+    for (_, index) in order {
+        let new: Vec<&String> = group[index].numbers.iter().filter(|number| !numbers.contains(*number)).collect();
+        if numbers.len() + new.len() <= max {
+            numbers.extend(new.into_iter().cloned());
+            chosen.push(index);
+        }
+    }
+    chosen.sort_unstable();
+    chosen.into_iter().rev().map(|index| group.remove(index)).collect()
+}
+
+impl Waiting {
+    fn into_member(self) -> (Member, (oneshot::Sender<Part>, oneshot::Receiver<Result<Answer, Refusal>>)) {
+        let (outcome, received) = oneshot::channel();
+        let Self { call, numbers, service, merged, .. } = self;
+        (Member { call, numbers, service, outcome }, (merged, received))
+    }
+}
+
+impl Membership {
+    /// Gives up the place in the queue and waits for the slot of another. Returns whether the call may: while others of
+    /// its group are in the queue, and not more than they can take with them.
+    pub(super) fn leave_queue(&self) -> bool {
+        let mut waiting = self.groups.waiting.lock();
+        let Some(group) = waiting.get_mut(&self.key) else { return false };
+        let queued = group.iter().filter(|other| other.is_queued && other.waited.is_set()).count();
+        let without = group.iter().filter(|other| !other.is_queued).count();
+        let Some(own) = group.iter_mut().find(|own| own.waited.is(&self.waited)) else { return false };
+        own.is_queued = false;
+        let may_wait = without < queued.saturating_mul(self.groups.max(&own.call));
+        if may_wait {
+            own.waited.set();
+        }
+        may_wait
+    }
+
+    /// The call again, which asks for a place once more; `None` if it is part of a merged call.
+    pub(super) fn rejoin_queue(&self) -> Option<Call> {
+        let mut waiting = self.groups.waiting.lock();
+        let own = waiting.get_mut(&self.key)?.iter_mut().find(|own| own.waited.is(&self.waited))?;
+        own.is_queued = true;
+        own.call.again()
+    }
+
+    /// Resolves when another call of the group gives up its place.
+    pub(super) async fn place_freed(&self) {
+        self.place_freed.notified().await;
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        remove(&mut self.groups.waiting.lock(), &self.key, &self.waited);
+    }
+}
