@@ -63,7 +63,7 @@ pub use self::{
     call_history::CallHistory,
     caller::Caller,
     context::LimiterContext,
-    limiter::{Attempt, LimiterStatus, Refused, RouteLimiter, Unlimited, WaitReason},
+    limiter::{Attempt, LimiterStatus, Refused, RouteLimiter, Unlimited, WaitReason, WaitingWithoutPlace},
     limiters::{Limiters, RouteLimit},
     queue::Urgency,
     queue_capacity::{Limit, Limits, QueueCapacity},

@@ -108,6 +108,17 @@ async fn fifteen_hundred_shares_of_three_callers_take_two_windows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_with_a_free_slot_do_not_merge() {
+    let zoho = zoho("30", "60s");
+    let gateway = merging(&zoho, 30, "60s").start();
+    for (of, answer) in (0..).zip(all((0..30).map(|of| share(&number(of)).sending(gateway.address()))).await) {
+        is_shared_with(&answer, &[&number(of)]);
+        assert!(!is_merged(&answer));
+    }
+    assert!(lists(&zoho).await.iter().all(|list| list.len() == 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_alone_is_the_same_as_without_merge() {
     let zoho = zoho("1", "1s");
     let plain = Gateway::before(&zoho).route(ROUTE, "requests", 1).route(ROUTE, "window", "1s").start();

@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tower::util::BoxCloneService;
 
-use super::{groups::Groups, similar::Key};
+use super::{
+    groups::{Groups, Membership},
+    merged::Part,
+    similar::Key,
+};
 use crate::{
-    call::{Answer, Call, RequestSummary},
-    ledger::{Limiters, RouteLimit},
+    call::{Answer, Call, CallContext, RequestSummary},
+    ledger::{Limiters, WaitingWithoutPlace},
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     os::clock,
     problem::{Cause, Refusal, ratelimit},
@@ -35,8 +40,22 @@ impl<S: Inner<Call, Answer>> Middleware<Call, S> for Gather {
         let similar = self.groups.similar(&call).and_then(|similar| Some((similar, call.again()?)));
         let Some(((key, numbers), copy)) = similar else { return inner.call(call) };
         let (gather, inner) = (Arc::clone(self), inner.clone());
-        Box::pin(async move { gather.wait(call, copy, key, numbers, inner).await })
+        Box::pin(async move {
+            let (context, ready_at) = (call.context.clone(), call.ready_at);
+            match gather.wait(call, copy, key, numbers, inner).await {
+                Turn::Own(outcome) => outcome,
+                Turn::Merged(part) => gather.part(part, &context, ready_at).await,
+            }
+        })
     }
+}
+
+/// How a call's wait ends.
+enum Turn {
+    /// It got a slot of its own, perhaps for others too, or none.
+    Own(Result<Answer, Refusal>),
+    /// It is sent in the call of another.
+    Merged(Part),
 }
 
 impl Gather {
@@ -47,44 +66,51 @@ impl Gather {
         key: Key,
         numbers: Vec<String>,
         mut inner: S,
-    ) -> Result<Answer, Refusal> {
-        let (context, ready_at, deadline) = (call.context.clone(), call.ready_at, call.deadline);
+    ) -> Turn {
+        let (context, deadline) = (call.context.clone(), call.deadline);
         call.attempt_log.sent_alone();
         let service = BoxCloneService::new(inner.clone());
         let (membership, waited, mut merged) = self.groups.join(key, copy, numbers, service);
-        let part = loop {
+        loop {
             call.waited = waited.clone();
             let refusal = tokio::select! {
                 biased;
                 // Dropping the future of its own call leaves the queue. The channel closes when the call has its slot.
-                Ok(part) = &mut merged => break part,
+                Ok(part) = &mut merged => return Turn::Merged(part),
                 outcome = inner.call(call) => match outcome {
                     Err(refusal) if is_saturated(&refusal) && clock::now() < deadline => refusal,
-                    outcome => return outcome,
+                    outcome => return Turn::Own(outcome),
                 },
             };
-            if !membership.leave_queue() {
-                return Err(refusal);
-            }
+            let Some(waiting) = self.leave_queue(&membership, &context) else { return Turn::Own(Err(refusal)) };
             tokio::select! {
                 biased;
-                Ok(part) = &mut merged => break part,
+                Ok(part) = &mut merged => return Turn::Merged(part),
+                () = waiting.evicted() => return Turn::Own(Err(refusal)),
                 () = membership.place_freed() => {}
                 // The throttle refuses it then, and says when it could come again.
                 () = tokio::time::sleep_until(deadline) => {}
             }
-            match membership.rejoin_queue() {
-                Some(again) => call = again,
-                None => match merged.await {
-                    Ok(part) => break part,
-                    Err(_) => return Err(refusal),
-                },
-            }
-        };
+            call = match membership.rejoin_queue() {
+                Some(again) => again,
+                None => return merged.await.map_or(Turn::Own(Err(refusal)), Turn::Merged),
+            };
+        }
+    }
+
+    /// Lets the call wait for the slot of another, if it may. It counts as waiting all the same.
+    fn leave_queue(&self, membership: &Membership, context: &CallContext) -> Option<WaitingWithoutPlace> {
+        let request = membership.leave_queue()?;
+        let limit = self.limiters.limit(&context.account, &context.route);
+        limit.limiter()?.wait_without_place(&request).ok()
+    }
+
+    /// The answer of a call that did not come through the throttle, with what the throttle adds to others.
+    async fn part(&self, part: Part, context: &CallContext, ready_at: Instant) -> Result<Answer, Refusal> {
         let waited = Some(clock::now().saturating_duration_since(ready_at));
-        let mut answer = part.answer().await.map_err(|refusal| refusal.of(&context))?;
+        let mut answer = part.answer().await.map_err(|refusal| refusal.of(context))?;
         let (account, route) = context.names();
-        if let RouteLimit::Limited(limiter) = self.limiters.limit(&context.account, &context.route) {
+        if let Some(limiter) = self.limiters.limit(&context.account, &context.route).limiter() {
             ratelimit::write(answer.response.headers_mut(), &route, &limiter.allowance());
         }
         answer.response.extensions_mut().insert(RequestSummary { account, route, waited });

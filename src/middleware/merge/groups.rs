@@ -11,12 +11,12 @@ use tokio::sync::{Notify, oneshot};
 use tower::util::BoxCloneService;
 
 use super::{
-    merged::{Member, MergedCall, Part},
+    merged::{Member, MergedCall, Part, PartChannel},
     similar::Key,
 };
 use crate::{
     call::{Answer, Call},
-    ledger::Waited,
+    ledger::{SlotRequest, Waited},
     problem::Refusal,
     telemetry::Metrics,
     zoho::catalogue::RouteId,
@@ -156,9 +156,13 @@ fn remove(waiting: &mut HashMap<Key, Vec<Waiting>>, key: &Key, waited: &Waited) 
     Some(removed)
 }
 
-/// Lets as many calls without a place ask for one as there are places free, the oldest first.
-fn wake(group: &[Waiting], places: usize) {
-    group.iter().filter(|other| !other.is_queued).take(places).for_each(|other| other.place_freed.notify_one());
+/// Lets as many calls without a place ask for one as there are places free, the oldest first. From then on such a call
+/// counts as queued: if it merges or leaves before it asks, the next one asks.
+fn wake(group: &mut [Waiting], places: usize) {
+    for next in group.iter_mut().filter(|other| !other.is_queued).take(places) {
+        next.is_queued = true;
+        next.place_freed.notify_one();
+    }
 }
 
 /// Takes the calls that fit: callers in turn, the oldest call of each first.
@@ -185,31 +189,34 @@ fn take(group: &mut Vec<Waiting>, leader: &Waiting, max: usize) -> Vec<Waiting> 
 }
 
 impl Waiting {
-    fn into_member(self) -> (Member, (oneshot::Sender<Part>, oneshot::Receiver<Result<Answer, Refusal>>)) {
+    fn into_member(self) -> (Member, PartChannel) {
         let (outcome, received) = oneshot::channel();
         let Self { call, numbers, service, merged, .. } = self;
-        (Member { call, numbers, service, outcome }, (merged, received))
+        // It does not come past the throttle, which says so of other calls.
+        call.queue_status.leaves();
+        (Member { call, numbers, service, outcome }, PartChannel { to: merged, outcome: received })
     }
 }
 
 impl Membership {
-    /// Gives up the place in the queue and waits for the slot of another. Returns whether the call may: while others of
-    /// its group are in the queue, and not more than they can take with them.
-    pub(super) fn leave_queue(&self) -> bool {
+    /// Gives up the place in the queue and waits for the slot of another. `None` if the call may not: it may while others
+    /// of its group are in the queue, and not more than they can take with them.
+    pub(super) fn leave_queue(&self) -> Option<SlotRequest> {
         let mut waiting = self.groups.waiting.lock();
-        let Some(group) = waiting.get_mut(&self.key) else { return false };
-        let queued = group.iter().filter(|other| other.is_queued && other.waited.is_set()).count();
-        let without = group.iter().filter(|other| !other.is_queued).count();
-        let Some(own) = group.iter_mut().find(|own| own.waited.is(&self.waited)) else { return false };
-        own.is_queued = false;
-        let may_wait = without < queued.saturating_mul(self.groups.max(&own.call));
-        if may_wait {
-            own.waited.set();
+        let group = waiting.get_mut(&self.key)?;
+        let own = group.iter().position(|own| own.waited.is(&self.waited))?;
+        let others = group.iter().enumerate().filter(|(index, _)| *index != own).map(|(_, other)| other);
+        let queued = others.clone().filter(|other| other.is_queued && other.waited.is_set()).count();
+        let without_place = others.filter(|other| !other.is_queued).count();
+        if without_place >= queued.saturating_mul(self.groups.max(&group[own].call)) {
+            return None;
         }
-        may_wait
+        group[own].is_queued = false;
+        group[own].waited.set();
+        Some(group[own].call.slot_request())
     }
 
-    /// The call again, which asks for a place once more; `None` if it is part of a merged call.
+    /// The call again, which asks for a place once more; `None` if it has merged.
     pub(super) fn rejoin_queue(&self) -> Option<Call> {
         let mut waiting = self.groups.waiting.lock();
         let own = waiting.get_mut(&self.key)?.iter_mut().find(|own| own.waited.is(&self.waited))?;

@@ -42,8 +42,7 @@ pub(super) struct MergedCall {
     key: Key,
     members: Vec<Member>,
     logs: MergedLogs,
-    /// The channels to the members' callers.
-    parts: Vec<(oneshot::Sender<Part>, oneshot::Receiver<Outcome>)>,
+    parts: Vec<PartChannel>,
 }
 
 /// One of its calls.
@@ -52,6 +51,12 @@ pub(super) struct Member {
     pub(super) numbers: Vec<String>,
     pub(super) service: Service,
     pub(super) outcome: oneshot::Sender<Outcome>,
+}
+
+/// The way to a member's caller.
+pub(super) struct PartChannel {
+    pub(super) to: oneshot::Sender<Part>,
+    pub(super) outcome: oneshot::Receiver<Outcome>,
 }
 
 /// What a member's caller waits for. The task of the merged call ends when all callers have left.
@@ -69,12 +74,7 @@ impl Part {
 }
 
 impl MergedCall {
-    pub(super) fn new(
-        groups: Arc<Groups>,
-        key: Key,
-        members: Vec<Member>,
-        parts: Vec<(oneshot::Sender<Part>, oneshot::Receiver<Outcome>)>,
-    ) -> Self {
+    pub(super) fn new(groups: Arc<Groups>, key: Key, members: Vec<Member>, parts: Vec<PartChannel>) -> Self {
         let logs = merge_logs(&members);
         Self { groups, key, members, logs, parts }
     }
@@ -93,7 +93,8 @@ impl MergedCall {
             settle(groups, key, members, outcome).await;
         });
         let task = Arc::new(AbortOnDropHandle::new(task));
-        let mut parts = parts.into_iter().map(|(to, outcome)| (to, Part { outcome, _task: Arc::clone(&task) }));
+        let part = |PartChannel { to, outcome }| (to, Part { outcome, _task: Arc::clone(&task) });
+        let mut parts = parts.into_iter().map(part);
         let (_, leader) = parts.next().expect("a merged call has a leader");
         for (to, part) in parts {
             // A caller that has just left does not take its part.

@@ -288,6 +288,8 @@ async fn a_call_that_would_wait_too_long_alone_is_sent_with_another() {
     read(stack.share(&[1], 0)).await;
     // The queue has a turn for the first only; the others' turns would come minutes after their wait.
     let waiting: Vec<_> = (2..40).map(|number| stack.share(&[number], 70)).collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(stack.limiters.waiting(), 38, "they count as waiting");
     for (answer, number) in waiting.into_iter().zip(2..40) {
         assert_eq!(read(answer).await, (StatusCode::OK, shared(&[number]), true));
     }
@@ -313,4 +315,63 @@ async fn a_call_without_a_place_is_refused_at_the_end_of_its_wait() {
     }
     assert_eq!((refused, stack.lists().len()), (2, 2));
     assert_eq!(stack.limiters.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn halves_go_before_new_calls() {
+    let stack = Stack::new(people);
+    read(stack.share(&[1], 0)).await;
+    let waiting: Vec<_> = [2, 3, 104, 5].iter().map(|number| stack.share(&[*number], 6000)).collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let new = stack.send(call("main", "/b", &[6], 6000, 50, stack.window));
+    for answer in waiting {
+        read(answer).await;
+    }
+    read(new).await;
+    let targets: Vec<_> = stack.sent.lock().iter().map(|(target, ..)| target.clone()).collect();
+    assert_eq!(targets, ["/a", "/a", "/a", "/a", "/a", "/a", "/b"]);
+}
+
+#[tokio::test]
+async fn a_call_that_is_part_of_another_uses_no_slot_even_if_it_has_one() {
+    let groups = Groups::new(|_| {}, Arc::new(Metrics::new()));
+    let service = service_fn(|_: Call| async { Err::<Answer, _>(Refusal::from(Cause::Internal)) });
+    let join = |number| {
+        let mut own = call("main", "/a", &[number], 600, 50, Duration::from_secs(60));
+        let (key, numbers) = groups.similar(&own).unwrap();
+        let service = tower::util::BoxCloneService::new(service);
+        let (membership, waited, part) = groups.join(key, own.again().unwrap(), numbers, service);
+        own.waited = waited;
+        (own, membership, part)
+    };
+    let (one, _one, _) = join(1);
+    let (two, _two, _) = join(2);
+    let (three, _three, _) = join(3);
+    // The third has its slot at once and is about to be sent.
+    one.waited.set();
+    two.waited.set();
+    assert!(matches!(groups.lead(&one), groups::Lead::Others(_)));
+    assert!(matches!(groups.lead(&two), groups::Lead::Merged));
+    assert!(matches!(groups.lead(&three), groups::Lead::Alone));
+}
+
+/// A call that was woken to ask for a place, and merged before it asked, once left the place to nobody: the slots of the
+/// window stayed unused until the others' wait was over.
+#[tokio::test(start_paused = true)]
+async fn a_place_that_comes_free_is_never_lost() {
+    let stack = Stack::new(people);
+    let share = |numbers: &[u32], wait: u64| {
+        let mut call = call("main", "/a", numbers, wait, 3, stack.window);
+        let threshold = Arc::make_mut(&mut call.context.route).threshold.as_mut().unwrap();
+        threshold.requests = std::num::NonZeroU32::new(4).unwrap();
+        stack.send(call)
+    };
+    for answer in [1, 2, 3, 4].map(|number| share(&[number], 0)) {
+        read(answer).await;
+    }
+    let mut served = 0;
+    for answer in (10..24).map(|number| share(&[number], 70)).collect::<Vec<_>>() {
+        served += usize::from(answer.await.unwrap().is_ok());
+    }
+    assert_eq!((served, stack.lists().len()), (12, 8), "three numbers in each of four calls");
 }
