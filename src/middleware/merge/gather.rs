@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tower::util::BoxCloneService;
 
 use super::{
-    groups::{Groups, Membership},
+    groups::{Groups, Registration},
     merged::Part,
     similar::Key,
 };
@@ -70,7 +70,7 @@ impl Gather {
         let (context, deadline) = (call.context.clone(), call.deadline);
         call.attempt_log.sent_alone();
         let service = BoxCloneService::new(inner.clone());
-        let (membership, waited, mut merged) = self.groups.join(key, copy, numbers, service);
+        let (registration, waited, mut merged) = self.groups.join(key, copy, numbers, service);
         loop {
             call.waited = waited.clone();
             let refusal = tokio::select! {
@@ -82,16 +82,16 @@ impl Gather {
                     outcome => return Turn::Own(outcome),
                 },
             };
-            let Some(waiting) = self.leave_queue(&membership, &context) else { return Turn::Own(Err(refusal)) };
+            let Some(waiting) = self.leave_queue(&registration, &context) else { return Turn::Own(Err(refusal)) };
             tokio::select! {
                 biased;
                 Ok(part) = &mut merged => return Turn::Merged(part),
                 () = waiting.evicted() => return Turn::Own(Err(refusal)),
-                () = membership.place_freed() => {}
+                () = registration.place_freed() => {}
                 // The throttle refuses it then, and says when it could come again.
                 () = tokio::time::sleep_until(deadline) => {}
             }
-            call = match membership.rejoin_queue() {
+            call = match registration.rejoin_queue() {
                 Some(again) => again,
                 None => return merged.await.map_or(Turn::Own(Err(refusal)), Turn::Merged),
             };
@@ -99,8 +99,8 @@ impl Gather {
     }
 
     /// Lets the call wait for the slot of another, if it may. It counts as waiting all the same.
-    fn leave_queue(&self, membership: &Membership, context: &CallContext) -> Option<WaitingWithoutPlace> {
-        let request = membership.leave_queue()?;
+    fn leave_queue(&self, registration: &Registration, context: &CallContext) -> Option<WaitingWithoutPlace> {
+        let request = registration.leave_queue()?;
         let limit = self.limiters.limit(&context.account, &context.route);
         limit.limiter()?.wait_without_place(&request).ok()
     }

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use tower::util::BoxCloneService;
 
 use super::{
-    merged::{Member, MergedCall, Part, PartChannel},
+    merged::{MergedCall, OneCall, Part, PartChannel},
     similar::Key,
 };
 use crate::{
@@ -49,9 +49,9 @@ pub(super) struct Waiting {
     merged: oneshot::Sender<Part>,
 }
 
-/// A call's membership in its group. Dropping it leaves the group.
+/// A call's registration in its group. Dropping it leaves the group.
 #[derive(Debug)]
-pub(super) struct Membership {
+pub(super) struct Registration {
     groups: Arc<Groups>,
     key: Key,
     waited: Waited,
@@ -88,11 +88,11 @@ impl Groups {
         call: Call,
         numbers: Vec<String>,
         service: Service,
-    ) -> (Membership, Waited, oneshot::Receiver<Part>) {
+    ) -> (Registration, Waited, oneshot::Receiver<Part>) {
         let (account, route) = call.context.names();
         self.metrics.merged(&account, &route, 0);
         let (waited, place_freed, (merged, part)) = (Waited::observed(), Arc::default(), oneshot::channel());
-        let membership = Membership {
+        let registration = Registration {
             groups: Arc::clone(self),
             key: key.clone(),
             waited: waited.clone(),
@@ -100,7 +100,7 @@ impl Groups {
         };
         let waiting = Waiting { call, numbers, service, waited: waited.clone(), is_queued: true, place_freed, merged };
         self.waiting.lock().entry(key).or_default().push(waiting);
-        (membership, waited, part)
+        (registration, waited, part)
     }
 
     /// Takes a call with a slot out of its group, and with it those that are sent in it.
@@ -123,9 +123,9 @@ impl Groups {
         }
         let (account, route) = call.context.names();
         self.metrics.merged(&account, &route, others.len());
-        let (members, parts) = [leader].into_iter().chain(others).map(Waiting::into_member).unzip();
+        let (calls, parts) = [leader].into_iter().chain(others).map(Waiting::into_one).unzip();
         // Still under the lock: a caller that leaves now finds that its call may be sent.
-        Lead::Others(Box::new(MergedCall::new(Arc::clone(self), key, members, parts)))
+        Lead::Others(Box::new(MergedCall::new(Arc::clone(self), key, calls, parts)))
     }
 
     /// Zoho rejected so many numbers of a call as too many.
@@ -189,16 +189,16 @@ fn take(group: &mut Vec<Waiting>, leader: &Waiting, max: usize) -> Vec<Waiting> 
 }
 
 impl Waiting {
-    fn into_member(self) -> (Member, PartChannel) {
+    fn into_one(self) -> (OneCall, PartChannel) {
         let (outcome, received) = oneshot::channel();
         let Self { call, numbers, service, merged, .. } = self;
         // It does not come past the throttle, which says so of other calls.
         call.queue_status.leaves();
-        (Member { call, numbers, service, outcome }, PartChannel { to: merged, outcome: received })
+        (OneCall { call, numbers, service, outcome }, PartChannel { to: merged, outcome: received })
     }
 }
 
-impl Membership {
+impl Registration {
     /// Gives up the place in the queue and waits for the slot of another. `None` if the call may not: it may while others
     /// of its group are in the queue, and not more than they can take with them.
     pub(super) fn leave_queue(&self) -> Option<SlotRequest> {
@@ -230,7 +230,7 @@ impl Membership {
     }
 }
 
-impl Drop for Membership {
+impl Drop for Registration {
     fn drop(&mut self) {
         remove(&mut self.groups.waiting.lock(), &self.key, &self.waited);
     }

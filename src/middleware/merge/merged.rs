@@ -3,7 +3,7 @@
 use std::{collections::HashSet, future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use http::{Response, response::Parts};
 use http_body_util::{BodyExt, Limited};
 use tokio::sync::oneshot;
@@ -40,26 +40,26 @@ type Outcome = Result<Answer, Refusal>;
 pub(super) struct MergedCall {
     groups: Arc<Groups>,
     key: Key,
-    members: Vec<Member>,
+    calls: Vec<OneCall>,
     logs: MergedLogs,
     parts: Vec<PartChannel>,
 }
 
 /// One of its calls.
-pub(super) struct Member {
+pub(super) struct OneCall {
     pub(super) call: Call,
     pub(super) numbers: Vec<String>,
     pub(super) service: Service,
     pub(super) outcome: oneshot::Sender<Outcome>,
 }
 
-/// The way to a member's caller.
+/// The way to a call's caller.
 pub(super) struct PartChannel {
     pub(super) to: oneshot::Sender<Part>,
     pub(super) outcome: oneshot::Receiver<Outcome>,
 }
 
-/// What a member's caller waits for. The task of the merged call ends when all callers have left.
+/// What a call's caller waits for. The task of the merged call ends when all callers have left.
 #[derive(Debug)]
 pub(super) struct Part {
     outcome: oneshot::Receiver<Outcome>,
@@ -74,23 +74,23 @@ impl Part {
 }
 
 impl MergedCall {
-    pub(super) fn new(groups: Arc<Groups>, key: Key, members: Vec<Member>, parts: Vec<PartChannel>) -> Self {
-        let logs = merge_logs(&members);
-        Self { groups, key, members, logs, parts }
+    pub(super) fn new(groups: Arc<Groups>, key: Key, calls: Vec<OneCall>, parts: Vec<PartChannel>) -> Self {
+        let logs = merge_logs(&calls);
+        Self { groups, key, calls, logs, parts }
     }
 
     /// Sends it with the leader's slot. Returns the leader's part; the others get theirs.
     pub(super) fn send<S: Inner<Permitted, Answer>>(self, permitted: Permitted, mut inner: S) -> Part {
-        let Self { groups, key, members, logs, parts } = self;
+        let Self { groups, key, calls, logs, parts } = self;
         let task = tokio::spawn(async move {
-            let outcome = match compose(&key, &members) {
+            let outcome = match compose(&key, &calls) {
                 Some(composed) => {
                     inner.call(permitted.composed(composed.target, composed.headers, composed.payload)).await
                 }
                 None => Err(Cause::Internal.into()),
             };
             drop(logs);
-            settle(groups, key, members, outcome).await;
+            settle(groups, key, calls, outcome).await;
         });
         let task = Arc::new(AbortOnDropHandle::new(task));
         let part = |PartChannel { to, outcome }| (to, Part { outcome, _task: Arc::clone(&task) });
@@ -104,100 +104,108 @@ impl MergedCall {
     }
 }
 
-fn merge_logs(members: &[Member]) -> MergedLogs {
-    let logs = members[1..].iter().map(|member| member.call.attempt_log.clone()).collect();
-    members[0].call.attempt_log.merge(&members[0].call.request_id, logs)
+fn merge_logs(calls: &[OneCall]) -> MergedLogs {
+    let logs = calls[1..].iter().map(|one| one.call.attempt_log.clone()).collect();
+    calls[0].call.attempt_log.merge(&calls[0].call.request_id, logs)
 }
 
-/// Gives each member its part of the outcome, or sends the halves if Zoho rejects the payload.
-async fn settle(groups: Arc<Groups>, key: Key, members: Vec<Member>, outcome: Outcome) {
-    let id = members[0].call.request_id.clone();
+/// Gives each call its part of the outcome, or sends the halves if Zoho rejects the payload.
+async fn settle(groups: Arc<Groups>, key: Key, calls: Vec<OneCall>, outcome: Outcome) {
+    let id = calls[0].call.request_id.clone();
     let whole = match outcome {
         // A single call gets its answer as it is.
-        outcome if members.len() == 1 => {
-            members.into_iter().zip([outcome]).for_each(|(member, outcome)| member.gets(outcome));
+        outcome if calls.len() == 1 => {
+            calls.into_iter().zip([outcome]).for_each(|(one, outcome)| one.gets(outcome));
             return;
         }
-        Ok(answer) => Whole::read(answer, &members[0].call.context).await,
+        Ok(answer) => Whole::read(answer, &calls[0].call.context).await,
         Err(refusal) => Err(refusal),
     };
     let whole = match whole {
         Ok(whole) => whole,
-        Err(refusal) => return members.into_iter().for_each(|member| member.gets(Err(refusal.clone()))),
+        Err(refusal) => return calls.into_iter().for_each(|one| one.gets(Err(refusal.clone()))),
     };
     if whole.is_rejected() {
         let status = whole.parts.status;
-        tracing::info!(
-            request_id = id.as_str(),
-            calls = members.len(),
-            status = status.as_u16(),
-            "splits a merged call"
-        );
+        tracing::info!(request_id = id.as_str(), calls = calls.len(), status = status.as_u16(), "splits a merged call");
         if reply::is_too_long(status) {
-            groups.too_many(key.route(), distinct(&members).len());
+            groups.too_many(key.route(), distinct(&calls).len());
         }
-        let mut members = members;
-        let others = members.split_off(members.len().div_ceil(2));
-        join(resend(Arc::clone(&groups), key.clone(), members), resend(groups, key, others)).await;
+        let mut calls = calls;
+        let others = calls.split_off(calls.len().div_ceil(2));
+        join(resend(Arc::clone(&groups), key.clone(), calls), resend(groups, key, others)).await;
         return;
     }
-    let numbers: HashSet<String> = distinct(&members).into_iter().map(str::to_owned).collect();
+    let numbers: HashSet<String> = distinct(&calls).into_iter().map(str::to_owned).collect();
     let all = numbers.iter().map(String::as_str).collect();
-    for member in members {
-        let own = member.numbers.iter().map(String::as_str).collect();
+    for one in calls {
+        let own = one.numbers.iter().map(String::as_str).collect();
         let part = whole.part(Numbers { all: &all, own: &own }, &id);
-        member.gets(Ok(part));
+        one.gets(Ok(part));
     }
 }
 
 /// Sends a part of a rejected call again, before new calls. Its callers gave their places up, so it waits a window longer
 /// than they would.
-fn resend(groups: Arc<Groups>, key: Key, mut members: Vec<Member>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+fn resend(groups: Arc<Groups>, key: Key, mut calls: Vec<OneCall>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
-        members.retain(|member| !member.has_left());
-        if members.is_empty() {
+        calls.retain(|one| !one.has_left());
+        if calls.is_empty() {
             return;
         }
-        let logs = match &*members {
+        let logs = match &*calls {
             [single] => {
                 single.call.attempt_log.sent_alone();
                 None
             }
-            _ => Some(merge_logs(&members)),
+            _ => Some(merge_logs(&calls)),
         };
-        let outcome = match call_of(&key, &members) {
-            Some(call) => members[0].service.call(call).await,
+        let outcome = match call_of(&key, &calls) {
+            Some(call) => {
+                let sent = calls[0].service.call(call);
+                tokio::select! {
+                    biased;
+                    // Without a caller it leaves the queue.
+                    () = all_left(&mut calls) => return,
+                    outcome = sent => outcome,
+                }
+            }
             None => Err(Cause::Internal.into()),
         };
         drop(logs);
-        settle(groups, key, members, outcome).await;
+        settle(groups, key, calls, outcome).await;
     })
 }
 
-/// The call for these members, as its leader's second.
-fn call_of(key: &Key, members: &[Member]) -> Option<Call> {
-    let mut call = members[0].call.again()?.requeued();
+/// Resolves when no caller waits any more.
+async fn all_left(calls: &mut [OneCall]) {
+    join_all(calls.iter_mut().map(|one| one.outcome.closed())).await;
+}
+
+/// The second attempt of these calls together.
+fn call_of(key: &Key, calls: &[OneCall]) -> Option<Call> {
+    let mut call = calls[0].call.again()?.requeued();
     let window = call.context.route.threshold.map(|threshold| threshold.window).unwrap_or_default();
-    let deadlines = members.iter().map(|member| member.call.deadline);
+    let deadlines = calls.iter().map(|one| one.call.deadline);
     call.deadline = deadlines.max()?.max(clock::now() + 2 * window);
-    match members {
+    match calls {
         [_] => Some(call),
-        _ => compose(key, members).map(|composed| call.composed(composed.target, composed.headers, composed.payload)),
+        _ => compose(key, calls).map(|composed| call.composed(composed.target, composed.headers, composed.payload)),
     }
 }
 
-fn compose(key: &Key, members: &[Member]) -> Option<Composed> {
-    key.compose(&members[0].call, distinct(members).into_iter())
+fn compose(key: &Key, calls: &[OneCall]) -> Option<Composed> {
+    key.compose(&calls[0].call, distinct(calls).into_iter())
 }
 
 /// Each number once, in the order of the calls.
-fn distinct(members: &[Member]) -> Vec<&str> {
+fn distinct(calls: &[OneCall]) -> Vec<&str> {
     let mut seen = HashSet::new();
-    let numbers = members.iter().flat_map(|member| &member.numbers).map(String::as_str);
+    let numbers = calls.iter().flat_map(|one| &one.numbers).map(String::as_str);
     numbers.filter(|number| seen.insert(*number)).collect()
 }
 
-impl Member {
+impl OneCall {
     fn has_left(&self) -> bool {
         self.outcome.is_closed()
     }
@@ -240,7 +248,7 @@ impl Whole {
         let mut response = Response::new(Body::full(body));
         *response.status_mut() = self.parts.status;
         *response.headers_mut() = self.parts.headers.clone();
-        respond::proxy_status(response.headers_mut(), "", "merged");
+        respond::mark_as_merged(response.headers_mut());
         response.extensions_mut().insert(MergedInto(id.clone()));
         Answer { response, retry: self.retry.clone() }
     }

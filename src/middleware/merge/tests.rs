@@ -3,11 +3,15 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
-use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower::{
+    Layer, ServiceExt, service_fn,
+    util::{BoxCloneService, BoxCloneSyncService},
+};
 
 use super::*;
 use crate::{
@@ -235,7 +239,7 @@ async fn a_lock_and_a_loss_reach_every_caller() {
     let locked: Zoho = |numbers| {
         let hit = LockHit { until: clock::now(), external: false };
         let retry = (numbers.len() > 1).then_some(RetryReason::Locked(hit));
-        Ok((StatusCode::TOO_MANY_REQUESTS, String::new(), retry))
+        Ok((StatusCode::BAD_REQUEST, String::new(), retry))
     };
     let lost: Zoho = |numbers| if numbers.len() > 1 { Err(Cause::Internal) } else { people(numbers) };
     for (zoho, is_lock) in [(locked, true), (lost, false)] {
@@ -318,6 +322,20 @@ async fn a_call_without_a_place_is_refused_at_the_end_of_its_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_half_without_callers_is_not_sent() {
+    let stack = Stack::new(people);
+    read(stack.share(&[1], 0)).await;
+    let [one, two] = [2, 103].map(|number| stack.share(&[number], 6000));
+    while stack.lists().len() < 2 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    two.abort();
+    assert_eq!(read(one).await.1, shared(&[2]));
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!((stack.lists().len(), stack.limiters.waiting()), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn halves_go_before_new_calls() {
     let stack = Stack::new(people);
     read(stack.share(&[1], 0)).await;
@@ -332,46 +350,41 @@ async fn halves_go_before_new_calls() {
     assert_eq!(targets, ["/a", "/a", "/a", "/a", "/a", "/a", "/b"]);
 }
 
-#[tokio::test]
-async fn a_call_that_is_part_of_another_uses_no_slot_even_if_it_has_one() {
-    let groups = Groups::new(|_| {}, Arc::new(Metrics::new()));
+/// A call as [`Gather`] notes it, and its registration.
+fn joined(groups: &Arc<Groups>, number: u32, max: usize) -> (Call, groups::Registration) {
     let service = service_fn(|_: Call| async { Err::<Answer, _>(Refusal::from(Cause::Internal)) });
-    let join = |number| {
-        let mut own = call("main", "/a", &[number], 600, 50, Duration::from_secs(60));
-        let (key, numbers) = groups.similar(&own).unwrap();
-        let service = tower::util::BoxCloneService::new(service);
-        let (membership, waited, part) = groups.join(key, own.again().unwrap(), numbers, service);
-        own.waited = waited;
-        (own, membership, part)
-    };
-    let (one, _one, _) = join(1);
-    let (two, _two, _) = join(2);
-    let (three, _three, _) = join(3);
-    // The third has its slot at once and is about to be sent.
+    let mut own = call("main", "/a", &[number], 600, max, Duration::from_secs(60));
+    let (key, numbers) = groups.similar(&own).unwrap();
+    let (registration, waited, _) = groups.join(key, own.again().unwrap(), numbers, BoxCloneService::new(service));
+    own.waited = waited;
+    (own, registration)
+}
+
+#[tokio::test]
+async fn only_calls_that_waited_merge_and_each_is_sent_once() {
+    let groups = Groups::new(|_| {}, Arc::new(Metrics::new()));
+    let [(one, _one), (two, _two), (new, _new), (next, _next)] = [1, 2, 3, 4].map(|of| joined(&groups, of, 50));
     one.waited.set();
     two.waited.set();
+    assert!(matches!(groups.lead(&new), groups::Lead::Alone), "it has its slot at once");
     assert!(matches!(groups.lead(&one), groups::Lead::Others(_)));
-    assert!(matches!(groups.lead(&two), groups::Lead::Merged));
-    assert!(matches!(groups.lead(&three), groups::Lead::Alone));
+    assert!(matches!(groups.lead(&two), groups::Lead::Merged), "it had its slot too");
+    assert!(matches!(groups.lead(&next), groups::Lead::Alone), "nobody took it");
 }
 
 /// A call that was woken to ask for a place, and merged before it asked, once left the place to nobody: the slots of the
 /// window stayed unused until the others' wait was over.
-#[tokio::test(start_paused = true)]
-async fn a_place_that_comes_free_is_never_lost() {
-    let stack = Stack::new(people);
-    let share = |numbers: &[u32], wait: u64| {
-        let mut call = call("main", "/a", numbers, wait, 3, stack.window);
-        let threshold = Arc::make_mut(&mut call.context.route).threshold.as_mut().unwrap();
-        threshold.requests = std::num::NonZeroU32::new(4).unwrap();
-        stack.send(call)
-    };
-    for answer in [1, 2, 3, 4].map(|number| share(&[number], 0)) {
-        read(answer).await;
+#[tokio::test]
+async fn each_place_that_comes_free_wakes_another_call() {
+    let groups = Groups::new(|_| {}, Arc::new(Metrics::new()));
+    let [(one, _one), (two, _two), (_, third), (_, fourth), (_, fifth)] =
+        [1, 2, 3, 4, 5].map(|of| joined(&groups, of, 2));
+    one.waited.set();
+    two.waited.set();
+    for without_place in [&third, &fourth, &fifth] {
+        assert!(without_place.leave_queue().is_some());
     }
-    let mut served = 0;
-    for answer in (10..24).map(|number| share(&[number], 70)).collect::<Vec<_>>() {
-        served += usize::from(answer.await.unwrap().is_ok());
-    }
-    assert_eq!((served, stack.lists().len()), (12, 8), "three numbers in each of four calls");
+    assert!(matches!(groups.lead(&one), groups::Lead::Others(_)), "it takes the second");
+    let woken = [&third, &fourth, &fifth].map(|call| call.place_freed().now_or_never().is_some());
+    assert_eq!(woken, [true, true, false]);
 }
