@@ -185,7 +185,10 @@ fn take(group: &mut Vec<Waiting>, leader: &Waiting, max: usize) -> Vec<Waiting> 
         }
     }
     chosen.sort_unstable();
-    chosen.into_iter().rev().map(|index| group.remove(index)).collect()
+    // From the end, so that the indices before it stay; then in the order of arrival again.
+    let mut taken: Vec<Waiting> = chosen.into_iter().rev().map(|index| group.remove(index)).collect();
+    taken.reverse();
+    taken
 }
 
 impl Waiting {
