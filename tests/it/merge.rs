@@ -44,7 +44,7 @@ fn is_shared_with(answer: &Answer, erecnos: &[&str]) {
     assert_eq!(answer.status, 200, "{answer:?}");
     let body = answer.json();
     let users = body["sharedUsers"].as_array().expect("users").iter();
-    assert_eq!(users.map(|user| user["erecno"].as_str().unwrap()).collect::<Vec<_>>(), erecnos, "{body}");
+    assert_eq!(users.map(|user| &user["erecno"]).collect::<Vec<_>>(), erecnos, "{body}");
     assert_eq!((&body["code"], &body["message"]), (&json!("200"), &json!("success")));
 }
 
@@ -59,8 +59,9 @@ async fn lists(zoho: &Sandbox) -> Vec<Vec<u64>> {
 }
 
 fn list(body: &str) -> Vec<u64> {
-    let value = percent_encoding::percent_decode_str(body).decode_utf8().unwrap();
-    serde_json::from_str(value.strip_prefix("erecnosList=").unwrap()).unwrap()
+    let value = percent_encoding::percent_decode_str(body).decode_utf8().expect("UTF-8");
+    let list = value.strip_prefix("erecnosList=").expect("a list alone");
+    serde_json::from_str(list).expect("an array of numbers")
 }
 
 /// Thirty calls at once are single shares, because none of them waits. The next thirty carry fifty persons each, and the
@@ -247,7 +248,7 @@ fn audited(path: &std::path::Path) -> BTreeMap<String, Vec<Value>> {
     let mut lines: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for line in fs::read_to_string(path).expect("the audit").lines() {
         let line: Value = serde_json::from_str(line).expect("a line");
-        lines.entry(line["request_id"].as_str().unwrap().to_owned()).or_default().push(line);
+        lines.entry(line["request_id"].as_str().expect("an id").to_owned()).or_default().push(line);
     }
     lines
 }

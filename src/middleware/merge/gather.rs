@@ -1,6 +1,6 @@
 //! The layer above the throttle: it notes the calls that wait.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use tokio::time::Instant;
 use tower::util::BoxCloneService;
@@ -43,22 +43,15 @@ impl<S: Inner<Call, Answer>> Middleware<Call, S> for Gather {
         Box::pin(async move {
             let (context, ready_at) = (call.context.clone(), call.ready_at);
             match gather.wait(call, copy, key, numbers, inner).await {
-                Turn::Own(outcome) => outcome,
-                Turn::Merged(part) => gather.part(part, &context, ready_at).await,
+                ControlFlow::Break(outcome) => outcome,
+                ControlFlow::Continue(part) => gather.part(part, &context, ready_at).await,
             }
         })
     }
 }
 
-/// How a call's wait ends.
-enum Turn {
-    /// It got a slot of its own, perhaps for others too, or none.
-    Own(Result<Answer, Refusal>),
-    /// It is sent in the call of another.
-    Merged(Part),
-}
-
 impl Gather {
+    /// Waits for a slot of its own, with which the call ends, or for its part of the call of another.
     async fn wait<S: Inner<Call, Answer>>(
         &self,
         mut call: Call,
@@ -66,7 +59,7 @@ impl Gather {
         key: Key,
         numbers: Vec<String>,
         mut inner: S,
-    ) -> Turn {
+    ) -> ControlFlow<Result<Answer, Refusal>, Part> {
         let (context, deadline) = (call.context.clone(), call.deadline);
         call.attempt_log.sent_alone();
         let service = BoxCloneService::new(inner.clone());
@@ -76,24 +69,26 @@ impl Gather {
             let refusal = tokio::select! {
                 biased;
                 // Dropping the future of its own call leaves the queue. The channel closes when the call has its slot.
-                Ok(part) = &mut merged => return Turn::Merged(part),
+                Ok(part) = &mut merged => return ControlFlow::Continue(part),
                 outcome = inner.call(call) => match outcome {
                     Err(refusal) if is_saturated(&refusal) && clock::now() < deadline => refusal,
-                    outcome => return Turn::Own(outcome),
+                    outcome => return ControlFlow::Break(outcome),
                 },
             };
-            let Some(waiting) = self.leave_queue(&registration, &context) else { return Turn::Own(Err(refusal)) };
+            let Some(waiting) = self.leave_queue(&registration, &context) else {
+                return ControlFlow::Break(Err(refusal));
+            };
             tokio::select! {
                 biased;
-                Ok(part) = &mut merged => return Turn::Merged(part),
-                () = waiting.evicted() => return Turn::Own(Err(refusal)),
+                Ok(part) = &mut merged => return ControlFlow::Continue(part),
+                () = waiting.evicted() => return ControlFlow::Break(Err(refusal)),
                 () = registration.place_freed() => {}
                 // The throttle refuses it then, and says when it could come again.
                 () = tokio::time::sleep_until(deadline) => {}
             }
             call = match registration.rejoin_queue() {
                 Some(again) => again,
-                None => return merged.await.map_or(Turn::Own(Err(refusal)), Turn::Merged),
+                None => return merged.await.map_or(ControlFlow::Break(Err(refusal)), ControlFlow::Continue),
             };
         }
     }
