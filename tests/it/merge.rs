@@ -284,18 +284,31 @@ async fn audit_log_and_metrics_name_the_merged_call() {
         .await;
 }
 
-/// A lock and a dead token are each caller's own: every call is sent again, merged again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_lock_the_calls_merge_again() {
     let zoho = zoho("1", "2s");
     let gateway = merging(&zoho, 1, "2s").route(ROUTE, "lock", "3s").start();
     gateway.send(&share(&number(0))).await.is_zohos(200);
     zoho.lock(API, 3.0).await;
+    three_are_sent_again(&zoho, &gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_dead_token_the_calls_merge_again() {
+    let zoho = zoho("1", "2s");
+    let gateway = merging(&zoho, 1, "2s").start();
+    gateway.send(&share(&number(0))).await.is_zohos(200);
+    zoho.pull("revoke-access-tokens").await;
+    three_are_sent_again(&zoho, &gateway).await;
+}
+
+/// Three calls merge, and Zoho executes none of them at first.
+async fn three_are_sent_again(zoho: &Sandbox, gateway: &Gateway) {
     let calls = (1..=3).map(|of| share(&number(of)).sending(gateway.address()));
     for (of, answer) in (1..).zip(all(calls).await) {
         is_shared_with(&answer, &[&number(of)]);
         assert!(is_merged(&answer));
     }
-    let lengths: Vec<usize> = lists(&zoho).await.iter().map(Vec::len).collect();
+    let lengths: Vec<usize> = lists(zoho).await.iter().map(Vec::len).collect();
     assert_eq!(lengths, [1, 3, 3]);
 }
