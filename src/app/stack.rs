@@ -16,7 +16,8 @@ use crate::{
         caller::{Authenticator, Callers, Issuers},
         dry_run::DryRun,
         edge::Edge,
-        forward::Forward,
+        forward::{Forward, hygiene},
+        merge::{Compose, Gather, Groups},
         retry::Retry,
         route::Router,
         throttle::Throttle,
@@ -75,6 +76,7 @@ pub struct StackDeps {
 pub fn stack(
     deps: StackDeps,
 ) -> impl Service<Arrived, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static {
+    let groups = Groups::new(hygiene::outbound, Arc::clone(&deps.metrics));
     ServiceBuilder::new()
         // Before anything can log a request: marks the sensitive fields.
         .map_request(with_sensitive_fields)
@@ -98,8 +100,12 @@ pub fn stack(
         .layer(Audit::layer(deps.audit_required))
         // Above the throttle: a second attempt asks for a second slot.
         .layer(Retry::layer())
+        // Above the throttle: notes which calls wait, and lets those leave the queue that are sent in the call of another.
+        .layer(Gather::layer(Arc::clone(&groups), Arc::clone(&deps.limiters)))
         // Before the token: no token is fetched for a waiting call, and none expires in the queue.
         .layer(Throttle::layer(deps.limiters, deps.max_body, deps.metrics))
+        // Below the throttle: a call with a slot takes the similar calls that still wait with it.
+        .layer(Compose::layer(groups))
         // One token for all callers of an account.
         .layer(Sign::layer(deps.sources, deps.check_scopes, deps.shutdown))
         // Sends the call to Zoho.

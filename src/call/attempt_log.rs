@@ -8,9 +8,11 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use futures_util::future::try_join_all;
 use http::StatusCode;
 use parking_lot::Mutex;
 
+use super::request_id::RequestId;
 use crate::ledger::{AttemptOf, Observer, Step};
 
 /// The record of a call's attempts. The edge creates one for each request.
@@ -21,12 +23,27 @@ pub struct AttemptLog(Arc<Shared>);
 struct Shared {
     steps: Mutex<Steps>,
     recorder: OnceLock<Arc<dyn AttemptRecorder>>,
+    /// The logs of the calls that are sent in this one, so that its steps are theirs too.
+    merged: Mutex<Vec<AttemptLog>>,
+    /// The id of the merged call in which this one is or was sent.
+    merged_into: Mutex<Option<RequestId>>,
+}
+
+/// The logs of a merged call. When it is dropped, its calls are calls of their own again.
+#[derive(Debug)]
+pub struct MergedLogs {
+    leader: AttemptLog,
 }
 
 /// Records each attempt before it is sent.
 pub trait AttemptRecorder: Debug + Send + Sync {
-    /// Resolves when attempt number `attempt` is recorded as about to be sent.
-    fn sending(&self, attempt: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>>;
+    /// Resolves when attempt number `attempt` is recorded as about to be sent, in the merged call with the id
+    /// `merged_into` if it is part of one.
+    fn sending(
+        &self,
+        attempt: u32,
+        merged_into: Option<RequestId>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>>;
 }
 
 /// The attempt could not be recorded, so it must not be sent.
@@ -40,6 +57,8 @@ pub struct Steps {
     pub announced: bool,
     /// How often it was sent.
     pub attempts: u32,
+    /// It is part of a merged call, which may be sent at any moment.
+    pub merged: bool,
     /// The newest attempt has no answer yet.
     pub under_way: bool,
     /// The status of the newest answer, whatever happened to its body.
@@ -89,6 +108,7 @@ impl Steps {
     #[must_use]
     pub fn fate(&self) -> Fate {
         match self {
+            Self { merged: true, .. } => Fate::Unknown,
             Self { attempts: 0, .. } => Fate::NotSent,
             Self { may_be_executed: false, .. } => Fate::NotExecuted,
             // A server error does not tell how much Zoho executed.
@@ -121,13 +141,41 @@ impl AttemptLog {
     /// # Errors
     /// [`Unrecorded`], when the attempt must not be sent.
     pub async fn announced(&self) -> Result<(), Unrecorded> {
+        let merged = self.0.merged.lock().clone();
+        self.own_announced().await?;
+        try_join_all(merged.iter().map(Self::own_announced)).await.map(drop)
+    }
+
+    async fn own_announced(&self) -> Result<(), Unrecorded> {
         let Some(recorder) = self.0.recorder.get() else { return Ok(()) };
         let attempt = {
             let mut steps = self.0.steps.lock();
             steps.announced = true;
             steps.attempts.saturating_add(1)
         };
-        recorder.sending(attempt).await
+        recorder.sending(attempt, self.merged_into()).await
+    }
+
+    /// Merges the calls of `others` into the call of this log, which has this id: what happens to it happens to them.
+    #[must_use]
+    pub fn merge(&self, id: &RequestId, others: Vec<Self>) -> MergedLogs {
+        for log in others.iter().chain([self]) {
+            log.0.steps.lock().merged = true;
+            *log.0.merged_into.lock() = Some(id.clone());
+        }
+        *self.0.merged.lock() = others;
+        MergedLogs { leader: self.clone() }
+    }
+
+    /// The next attempt is for this call alone.
+    pub fn sent_alone(&self) {
+        *self.0.merged_into.lock() = None;
+    }
+
+    /// The id of the merged call in which it is or was sent.
+    #[must_use]
+    pub fn merged_into(&self) -> Option<RequestId> {
+        self.0.merged_into.lock().clone()
     }
 
     /// This log as the observer of an attempt.
@@ -140,6 +188,14 @@ impl AttemptLog {
 impl Observer for Shared {
     fn step(&self, _: &AttemptOf<'_>, step: &Step) {
         self.steps.lock().apply(step);
+        self.merged.lock().iter().for_each(|log| log.0.steps.lock().apply(step));
+    }
+}
+
+impl Drop for MergedLogs {
+    fn drop(&mut self) {
+        let others = std::mem::take(&mut *self.leader.0.merged.lock());
+        others.iter().chain([&self.leader]).for_each(|log| log.0.steps.lock().merged = false);
     }
 }
 
@@ -156,7 +212,11 @@ mod tests {
     struct Attempts(Mutex<Vec<u32>>);
 
     impl AttemptRecorder for Attempts {
-        fn sending(&self, attempt: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>> {
+        fn sending(
+            &self,
+            attempt: u32,
+            _: Option<RequestId>,
+        ) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>> {
             self.0.lock().push(attempt);
             Box::pin(async { Ok(()) })
         }
@@ -265,5 +325,32 @@ mod tests {
         assert!(attempt_log.steps().may_be_executed, "a part may be executed");
         attempt_log.refused();
         assert!(!attempt_log.steps().may_be_executed);
+    }
+
+    #[tokio::test]
+    async fn the_steps_of_a_merged_call_are_those_of_all_its_calls() {
+        let ((leader, _), (other, announced)) = (recorded(), recorded());
+        let id = RequestId::generate();
+        let merged = leader.merge(&id, vec![other.clone()]);
+        assert_eq!((other.fate(), leader.fate()), (Fate::Unknown, Fate::Unknown), "it may be sent at any moment");
+        leader.announced().await.unwrap();
+        leader.sends();
+        leader.answered(StatusCode::OK);
+        leader.step(Step::Judged { executed: true });
+        drop(merged);
+        let steps = other.steps();
+        assert!(steps.announced && !steps.merged);
+        assert_eq!((steps.attempts, steps.status, steps.executed), (1, Some(StatusCode::OK), Some(true)));
+        assert_eq!(*announced.0.lock(), [1]);
+        assert_eq!(other.merged_into().unwrap().as_str(), id.as_str());
+        leader.sends();
+        assert_eq!(other.steps().attempts, 1, "the next attempt is the leader's own");
+    }
+
+    #[test]
+    fn the_calls_of_a_merged_call_that_is_not_sent_were_not_sent() {
+        let (leader, other) = (AttemptLog::default(), AttemptLog::default());
+        drop(leader.merge(&RequestId::generate(), vec![other.clone()]));
+        assert_eq!((leader.fate(), other.fate()), (Fate::NotSent, Fate::NotSent));
     }
 }

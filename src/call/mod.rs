@@ -21,7 +21,7 @@ use tokio::{sync::watch, time::Instant};
 pub use self::stages::{Accepted, Arrived, Exchange, Identified, Matched, Unread};
 use crate::{
     call::{attempt_log::AttemptLog, request_id::RequestId},
-    ledger::{Arrival, Attempt, Caller, LockHit, SlotRequest, Urgency},
+    ledger::{Arrival, Attempt, Caller, LockHit, SlotRequest, Urgency, Waited},
     message::body::{self, Body},
     zoho::{
         account::{Account, AccountName},
@@ -73,6 +73,8 @@ pub struct Call {
     arrival: Arrival,
     /// Shows callers that share this call whether it has left the queue.
     pub queue_status: QueueStatus,
+    /// Whether it had to wait for a slot, if others may merge with it.
+    pub waited: Waited,
     /// What happened to it at Zoho, for the audit.
     pub attempt_log: AttemptLog,
     token_refused: bool,
@@ -115,6 +117,7 @@ impl Call {
             deadline: self.deadline,
             bytes: self.held_bytes(),
             request_id: self.request_id.as_str().into(),
+            waited: self.waited.clone(),
             observer: Some(self.attempt_log.observer()),
         }
     }
@@ -162,6 +165,12 @@ impl Call {
         (given, Self { payload, ..self })
     }
 
+    /// The same call, composed with the payloads of others.
+    #[must_use]
+    pub fn composed(self, target: PathAndQuery, headers: HeaderMap, payload: Payload) -> Self {
+        Self { target, headers, payload, ..self }
+    }
+
     /// The same call, whose leaving the queue is observed.
     #[must_use]
     pub fn observed(self, queue_status: QueueStatus) -> Self {
@@ -187,6 +196,7 @@ impl Call {
             urgency: self.urgency,
             arrival: self.arrival,
             queue_status: self.queue_status.clone(),
+            waited: self.waited.clone(),
             attempt_log: self.attempt_log.clone(),
             token_refused: self.token_refused,
         }
@@ -266,6 +276,12 @@ impl Permitted {
         &self.call
     }
 
+    /// The same permission for the same call, composed with the payloads of others.
+    #[must_use]
+    pub fn composed(self, target: PathAndQuery, headers: HeaderMap, payload: Payload) -> Self {
+        Self { call: self.call.composed(target, headers, payload), ..self }
+    }
+
     /// Adds a token that Zoho accepts.
     #[must_use]
     pub fn signed(self, token: Token) -> Signed {
@@ -328,6 +344,10 @@ pub struct RequestSummary {
     /// How long it waited in the queue, if it left the queue.
     pub waited: Option<Duration>,
 }
+
+/// The id of the merged call that an answer is from, for the log; in the answer's extensions.
+#[derive(Debug, Clone)]
+pub struct MergedInto(pub RequestId);
 
 /// The part of the cache in an answer, for log and metrics; in the answer's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use super::{
     priority, request_id::RequestId,
 };
 use crate::{
-    ledger::{Arrival, Caller},
+    ledger::{Arrival, Caller, Waited},
     message::protocol::RequestState,
     os::clock,
     zoho::{account::Account, catalogue::Route},
@@ -135,6 +135,7 @@ impl Unread {
             headers,
             arrival: Arrival::New,
             queue_status: QueueStatus::default(),
+            waited: Waited::default(),
             attempt_log: self.exchange.attempt_log,
             token_refused: false,
         }

@@ -106,6 +106,7 @@ pub(super) fn object(route: &Route, accounts: &[Account]) -> Value {
         "lock": route.threshold.map(|threshold| span(threshold.lock)),
         "validation": route.validation.as_str(),
         "cache": span(route.cache),
+        "merge": route.merge.as_ref().map(|merge| json!({ "parameter": merge.parameter, "max": merge.max })),
         "stale_if_error": span(route.stale_if_error),
         "trust": route.trust.as_str(),
         "source": route.source,

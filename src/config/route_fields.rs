@@ -4,8 +4,12 @@ use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use http::Method;
 
-use super::{problem::Origin, reader::Section, scalar::Off};
-use crate::zoho::catalogue::{Provenance, Route, RouteId, Validation, template};
+use super::{
+    problem::Origin,
+    reader::{Section, some_text},
+    scalar::Off,
+};
+use crate::zoho::catalogue::{Merge, NotMergeable, Provenance, Route, RouteId, Validation, template};
 
 /// Every method, where a list of methods is expected.
 const ANY: &str = "any";
@@ -51,6 +55,24 @@ pub(super) fn override_fields(section: &mut Section<'_>, route: &mut Route) {
     if let Some(stale) = period(section, "stale_if_error", uncached) {
         route.stale_if_error = stale;
     }
+    if let Some(merge) = section.optional("merge", |section| merge(section, route)) {
+        route.merge = Some(merge);
+    }
+}
+
+/// Reads how calls merge, and checks it against the rules of the route's page.
+fn merge(section: &mut Section<'_>, route: &Route) -> Option<Merge> {
+    let place = |key| section.whereabouts(key).unwrap_or_else(|| section.origin().clone());
+    let (of_parameter, of_max) = (place("parameter"), place("max"));
+    let parameter = section.parsed("parameter", some_text).map(|found| found.value);
+    let max: Option<usize> = section.given("max");
+    let merge = Merge { parameter: parameter?, max: max? };
+    match merge.check(&route.parameters) {
+        Ok(()) => return Some(merge),
+        Err(NotMergeable::Parameter(message)) => section.wrong("parameter", &of_parameter, message),
+        Err(NotMergeable::Max(message)) => section.wrong("max", &of_max, message),
+    }
+    None
 }
 
 /// A duration that has to be zero where there is a reason.

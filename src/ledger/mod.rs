@@ -63,7 +63,7 @@ pub use self::{
     call_history::CallHistory,
     caller::Caller,
     context::LimiterContext,
-    limiter::{Attempt, LimiterStatus, Refused, RouteLimiter, Unlimited, WaitReason},
+    limiter::{Attempt, LimiterStatus, Refused, RouteLimiter, Unlimited, WaitReason, WaitingWithoutPlace},
     limiters::{Limiters, RouteLimit},
     queue::Urgency,
     queue_capacity::{Limit, Limits, QueueCapacity},
@@ -73,7 +73,7 @@ pub use self::{
         FROZEN, Holding, LockReason, LockStatus, MemberState, MemberStatus, OwnStatus, ProcessName, RecordStatus,
         SharedBackend, SharedStatus, SharedTiming, Shut, WaitingStatus,
     },
-    slot_request::{Arrival, SlotRequest},
+    slot_request::{Arrival, SlotRequest, Waited},
     slots::{
         AfterLoss, Allowance, Backend, DAY, Health, LimitSpec, Outlook, Recorded, SharedRecords, Slots, Unrecorded,
         WaitingCalls, Wish,

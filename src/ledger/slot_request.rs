@@ -1,6 +1,9 @@
 //! A call's request for a slot.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::time::Instant;
 
@@ -21,8 +24,48 @@ pub struct SlotRequest {
     pub bytes: usize,
     /// Its id in logs and answers.
     pub request_id: Box<str>,
+    /// Learns whether the call joined the queue.
+    pub waited: Waited,
     /// Receives the steps of this call's attempts, in addition to the observers of all calls.
     pub observer: Option<Arc<dyn Observer>>,
+}
+
+/// Whether a call had to wait for a slot. Clones share the answer, and are one call. Only calls that may merge are
+/// observed; for all others this is `None`.
+#[derive(Debug, Clone, Default)]
+pub struct Waited(Option<Arc<AtomicBool>>);
+
+impl Waited {
+    /// An observed call that has not waited.
+    #[must_use]
+    pub fn observed() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// The call waits.
+    pub fn set(&self) {
+        if let Some(waited) = &self.0 {
+            waited.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether the call has waited.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.as_ref().is_some_and(|waited| waited.load(Ordering::Acquire))
+    }
+
+    /// Whether the call is observed.
+    #[must_use]
+    pub fn is_observed(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether both belong to one call.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.as_ref().zip(other.0.as_ref()).is_some_and(|(own, other)| Arc::ptr_eq(own, other))
+    }
 }
 
 /// Whether a call is new or requeued after a lock.
@@ -45,6 +88,7 @@ impl SlotRequest {
             deadline,
             bytes: 0,
             request_id: Box::default(),
+            waited: Waited::default(),
             observer: None,
         }
     }

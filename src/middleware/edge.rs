@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Response, header};
 
 use crate::{
     call::{
-        Accepted, Arrived, CacheOutcome, Exchange, RequestSummary,
+        Accepted, Arrived, CacheOutcome, Exchange, MergedInto, RequestSummary,
         attempt_log::AttemptLog,
         request_id::{RequestId, X_REQUEST_ID},
     },
@@ -70,6 +70,7 @@ impl<S: Inner<Accepted>> Middleware<Arrived, S> for Edge {
             let took = clock::now().saturating_duration_since(began);
             let summary = response.extensions_mut().remove::<RequestSummary>();
             let cache = response.extensions_mut().remove::<CacheOutcome>();
+            let merged_into = response.extensions_mut().remove::<MergedInto>();
             edge.metrics.answered(summary.as_ref(), response.status(), took);
             tracing::info!(
                 request_id = id.as_str(),
@@ -78,6 +79,7 @@ impl<S: Inner<Accepted>> Middleware<Arrived, S> for Edge {
                 route = summary.as_ref().map(|summary| summary.route.as_str()),
                 status = response.status().as_u16(),
                 cache = cache.map(CacheOutcome::as_str),
+                merged_into = merged_into.as_ref().map(|MergedInto(id)| id.as_str()),
                 waited_ms = summary.as_ref().and_then(|summary| summary.waited.map(milliseconds)),
                 took_ms = milliseconds(took),
                 "answered"

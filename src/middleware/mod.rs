@@ -8,6 +8,7 @@ pub mod dry_run;
 pub mod edge;
 pub mod forward;
 pub mod layer;
+pub mod merge;
 pub mod retry;
 pub mod route;
 pub mod single_flight;

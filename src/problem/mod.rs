@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A call that is not answered by Zoho.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Refusal {
     /// The reason; boxed, so that a layer's `Result` stays small.
     pub cause: Box<Cause>,

@@ -81,7 +81,7 @@ fn execute(world: &mut World, login: &Login, api: Api, arrival: &Arrival, segmen
     // The known APIs have their id as the fourth segment: /api/v1/courses/{id}/share.
     let id = segments.get(3).copied().unwrap_or_default();
     match api {
-        Api::ShareCourse => people::share(world.courses.of(login, id), arrival),
+        Api::ShareCourse => people::share(&world.employees, world.courses.of(login, id), arrival),
         Api::SharedUsers => people::shared_users(world.courses.of(login, id), arrival),
         Api::RemoveShare => people::remove_share(world.courses.of(login, id), arrival),
         Api::PeopleOther => people::other(&arrival.path),

@@ -8,6 +8,8 @@
 //! | `POST revoke-refresh-tokens` | revokes every refresh token used so far, and `main`'s |
 //! | `POST self-client-code?scope=<scopes>` | makes a code as the API console does for a self client |
 //! | `POST lock?api=<name>&seconds=<n>` | locks an API for every login from now on; 0 ends its locks |
+//! | `POST unknown-employee?erecno=<n>` | nobody has that record number from now on |
+//! | `POST most-employees?number=<n>` | a share of more employees is refused from now on |
 //! | `POST reset` | deletes counts, locks, requests and token calls; keeps tokens and shares |
 
 use std::time::Duration;
@@ -42,6 +44,17 @@ pub(super) fn answer(sandbox: &Sandbox, arrival: &Arrival) -> Answer {
         }
         (&Method::POST, "self-client-code") => self_client_code(&mut world, arrival),
         (&Method::POST, "lock") => lock(&mut world, arrival),
+        (&Method::POST, "unknown-employee") => {
+            let Some(erecno) = arrival.parameter("erecno") else { return mistake("erecno is missing") };
+            world.employees.unknown.push(erecno);
+            done()
+        }
+        (&Method::POST, "most-employees") => {
+            let number = arrival.parameter("number").and_then(|number| number.parse().ok());
+            let Some(most) = number else { return mistake("number must be a number") };
+            world.employees.most = Some(most);
+            done()
+        }
         (&Method::POST, "reset") => {
             world.meters.forget();
             world.records.forget();
@@ -90,6 +103,6 @@ fn mistake(message: &str) -> Answer {
 fn unknown() -> Answer {
     Answer::new(
         StatusCode::NOT_FOUND,
-        json!({"message": "commands: GET stats, requests; POST revoke-access-tokens, revoke-refresh-tokens, self-client-code, lock, reset"}),
+        json!({"message": "commands: GET stats, requests; POST revoke-access-tokens, revoke-refresh-tokens, self-client-code, lock, unknown-employee, most-employees, reset"}),
     )
 }

@@ -11,14 +11,30 @@ const PAGE: usize = 25;
 /// The description that the page gives for HTTP 400.
 const INVALID: &str = "Invalid parameter value/input parameter missing";
 
-/// `PUT .../share`: shares the course with the employees in `erecnosList`, and answers with these.
-pub(super) fn share(shared: &mut Vec<String>, arrival: &Arrival) -> Answer {
+/// The employees that a course can be shared with.
+#[derive(Default)]
+pub(super) struct Employees {
+    /// The record numbers that nobody has.
+    pub(super) unknown: Vec<String>,
+    /// How many one call may name; no page states a number.
+    pub(super) most: Option<usize>,
+}
+
+/// `PUT .../share`: shares the course with the employees in `erecnosList`, and answers with these. If one of them is
+/// unknown, it shares with nobody.
+pub(super) fn share(employees: &Employees, shared: &mut Vec<String>, arrival: &Arrival) -> Answer {
     let Some(list) = arrival.parameter("erecnosList") else {
         return missing_parameter();
     };
     let Some(named) = record_numbers(&list) else {
         return invalid_parameter();
     };
+    if employees.most.is_some_and(|most| named.len() > most) {
+        return refusal::people(StatusCode::UNPROCESSABLE_ENTITY, 7205, "Maximum limit exceeded");
+    }
+    if named.iter().any(|number| employees.unknown.contains(number)) {
+        return invalid_parameter();
+    }
     for number in &named {
         if !shared.contains(number) {
             shared.push(number.clone());

@@ -9,8 +9,8 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    calendar::Share, codes::Codes, login::Login, meters::Meters, random::Random, records::Records, settings::Settings,
-    tokens::Tokens,
+    calendar::Share, codes::Codes, login::Login, meters::Meters, people::Employees, random::Random, records::Records,
+    settings::Settings, tokens::Tokens,
 };
 use crate::os::clock;
 
@@ -28,6 +28,7 @@ pub(super) struct World {
     pub(super) codes: Codes,
     pub(super) meters: Meters,
     pub(super) records: Records,
+    pub(super) employees: Employees,
     /// The record numbers that each course is shared with, in the order of sharing.
     pub(super) courses: Lists<String>,
     /// The shares of each calendar.
@@ -45,6 +46,7 @@ impl Sandbox {
             codes: Codes::default(),
             meters: Meters::new(settings.rule()),
             records: Records::default(),
+            employees: Employees::default(),
             courses: Lists(HashMap::new()),
             calendars: Lists(HashMap::new()),
             random: Random::seeded(),

@@ -36,6 +36,7 @@ pub struct Metrics {
     issuers: Family<IssuerLabels, Counter>,
     locks: Family<RouteLabels, Counter>,
     external_use: Family<RouteLabels, Counter>,
+    merged: Family<RouteLabels, Counter>,
     cache: Family<CacheLabels, Counter>,
     cache_bytes: Gauge,
     state_available: Gauge,
@@ -137,6 +138,7 @@ impl Metrics {
             issuers: Family::default(),
             locks: Family::default(),
             external_use: Family::default(),
+            merged: Family::default(),
             cache: Family::default(),
             cache_bytes: Gauge::default(),
             state_available: Gauge::default(),
@@ -161,6 +163,7 @@ impl Metrics {
         registry.register("locks", "Locks that Zoho reported", self.locks.clone());
         let help = "Locks although the ledger had free slots; most likely another gateway uses the login";
         registry.register("external_use", help, self.external_use.clone());
+        registry.register("merged_calls", "Calls that were sent in the call of another", self.merged.clone());
         registry.register("cache", "Reads of cacheable routes, by outcome", self.cache.clone());
         registry.register_with_unit("cache", "Memory of all cached answers", Unit::Bytes, self.cache_bytes.clone());
         registry.register("state_available", "Whether calls can be recorded", self.state_available.clone());
@@ -202,6 +205,12 @@ impl Metrics {
         let labels = RouteLabels { account: account.to_string(), route: route.to_string() };
         self.locks.get_or_create(&labels).inc_by(0);
         self.external_use.get_or_create(&labels).inc_by(0);
+    }
+
+    /// So many calls are sent in the call of another; zero creates the series.
+    pub fn merged(&self, account: &AccountName, route: &RouteId, calls: usize) {
+        let labels = RouteLabels { account: account.to_string(), route: route.to_string() };
+        self.merged.get_or_create(&labels).inc_by(calls as u64);
     }
 
     /// A request was answered.

@@ -23,6 +23,7 @@ const LEVELS: &[&[&str]] = &[
         "middleware::cache",
         "middleware::audit",
         "middleware::retry",
+        "middleware::merge",
         "middleware::throttle",
         "middleware::token",
         "middleware::forward",

@@ -61,6 +61,7 @@ mod locks;
 #[cfg(test)]
 mod login;
 mod memory;
+mod merge;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]

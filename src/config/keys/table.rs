@@ -20,7 +20,7 @@ use crate::{
     listener::ClientAuth,
     redis::Failover,
     zoho::{
-        catalogue::{Pace, Validation},
+        catalogue::{Merge, Pace, Validation},
         data_center::DataCenter,
         product::Product,
     },
@@ -429,9 +429,20 @@ const ROUTE: &[Key] = keys! {
     /// How much longer the last answer is served if Zoho cannot be asked: during a lock or an outage, or without a free
     /// slot. The answer says how old it is. Only together with cache.
     stale_if_error: Duration(ZERO..=DAY), Example "0s";
+    /// Lets calls that wait at the same time, and differ in one list of record numbers only, go to Zoho as one call. Each
+    /// caller gets its part of the answer; docs/merge.md says what it costs if Zoho refuses.
+    merge: Table("a table: { parameter = \"NAME\", max = NUMBER }", &[MERGE]), Example { parameter = "erecnosList", max = 50 };
     /// No threshold at all, for a private test upstream or a benchmark; with Zoho it leads to a lock.
     /// It contradicts requests, window, lock and pace.
     throttle: Word(Off::names), Example "off";
+};
+
+const MERGE: &[Key] = keys! {
+    /// The parameter with the list: a JSON array of record numbers.
+    parameter: Text("a parameter's name"), Required "erecnosList", missing "the name of the parameter with the list";
+    /// How many record numbers one call has at most; halved if Zoho says that they are too many.
+    // A list of one is not merged. Zoho documents no list of more than a thousand ids.
+    max: Integer(Merge::BOUNDS), Required 50, missing "how many record numbers a call may have";
 };
 
 const EXTRA_ROUTE: &[Key] = keys! {

@@ -253,6 +253,22 @@ fn every_mistake_is_told_with_its_place() {
         ),
         ("extra_routes = [3]", "1:17: extra_routes: expected a table, found an integer"),
         (
+            "[routes.\"people.lms.share-course\"]\nmerge = { parameter = \"erecnos\", max = 50 }",
+            "2:11: routes.\"people.lms.share-course\".merge.parameter: expected a list of record numbers: erecnosList",
+        ),
+        (
+            "[routes.\"people.lms.share-course\"]\nmerge = { parameter = \"erecnosList\", max = 1001 }",
+            "2:44: routes.\"people.lms.share-course\".merge.max: expected an integer from 2 to 1000",
+        ),
+        (
+            "[routes.\"people.lms.share-course\"]\nmerge = { max = 50 }",
+            "2:1: routes.\"people.lms.share-course\".merge.parameter: is missing; expected the name of the parameter with the list",
+        ),
+        (
+            "[routes.\"people.lms.remove-shared-user\"]\nmerge = { parameter = \"sharedUserErecno\", max = 50 }",
+            "2:11: routes.\"people.lms.remove-shared-user\".merge.parameter: the call's page has no list of record numbers, so its calls cannot merge",
+        ),
+        (
             "[[extra_routes]]\npath = \"/api/x\"\nrequests = 1",
             "1:1: extra_routes.id: is missing; expected an id such as \"people.forms.merge-records\"",
         ),
@@ -278,7 +294,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[[extra_routes]]\nid = \"people.x.a-b\"\npath = \"/api/x\"\nrequests = 1\nrequest = 2",
-            "5:1: extra_routes.request: unknown key; did you mean requests? (known here: aliases, cache, id, lock, methods, note, pace, path, reads, requests, scopes, source, stale_if_error, throttle, validate, window)",
+            "5:1: extra_routes.request: unknown key; did you mean requests? (known here: aliases, cache, id, lock, merge, methods, note, pace, path, reads, requests, scopes, source, stale_if_error, throttle, validate, window)",
         ),
     ]);
 }

@@ -123,6 +123,7 @@ fn the_example_loads_and_states_the_defaults() {
     let (settings, rest) = example.split_once("#[callers.payroll]").unwrap();
     let routes = rest.split_once("#[routes.").unwrap().1;
     let routes = routes.replace("#throttle", "# throttle").replace("#aliases", "# aliases");
+    let routes = routes.replace("#merge", "# merge");
     let set = |text: &str| {
         let line = |line: &str| match line.strip_prefix('#') {
             Some(key) if !key.starts_with(' ') => format!("{key}\n"),

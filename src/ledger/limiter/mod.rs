@@ -6,6 +6,7 @@
 mod attempt;
 mod queue_guard;
 mod state;
+mod without_place;
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +18,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-pub use self::attempt::{Attempt, Unlimited};
+pub use self::{
+    attempt::{Attempt, Unlimited},
+    without_place::WaitingWithoutPlace,
+};
 use self::{queue_guard::QueueGuard, state::LimiterState};
 use super::{
     Allowance, Caller, Key, LimitSpec, LimiterContext, LockHit, Quota, SlotRequest, Slots, Step, Urgency,
@@ -224,6 +228,7 @@ impl RouteLimiter {
         let admission =
             self.context.capacity.enter(&request, &signal, now).map_err(|limit| state.full(&request, now, limit))?;
         let ticket = state.join(&request, Arc::clone(&signal), now);
+        request.waited.set();
         let limiter = Arc::clone(self);
         Ok(ControlFlow::Continue(QueueGuard { limiter, ticket, signal, request, _admission: admission }))
     }

@@ -16,6 +16,7 @@ use crate::{
     call::{
         Call, CallContext,
         attempt_log::{AttemptLog, AttemptRecorder, Steps, Unrecorded},
+        request_id::RequestId,
     },
     os::clock,
     telemetry::{self, AUDIT, milliseconds},
@@ -109,6 +110,7 @@ impl Entry {
             verdict = outcome.as_str(),
             status = status.map(|status| status.as_u16()),
             attempts = steps.attempts,
+            merged_into = self.attempt_log.merged_into().as_ref().map(RequestId::as_str),
             took_ms = milliseconds(clock::now().saturating_duration_since(self.began)),
             "audit"
         );
@@ -127,7 +129,7 @@ impl Facts {
     }
 
     /// Writes the line of an attempt.
-    fn tell(&self, attempt: u32) {
+    fn tell(&self, attempt: u32, merged_into: Option<&RequestId>) {
         tracing::info!(
             target: AUDIT,
             audit_id = %self.audit_id,
@@ -140,15 +142,20 @@ impl Facts {
             query_sha256 = self.query_hash(),
             body_sha256 = self.body.hash(),
             attempt,
+            merged_into = merged_into.map(RequestId::as_str),
             "sending"
         );
     }
 }
 
 impl AttemptRecorder for Facts {
-    fn sending(&self, attempt: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>> {
+    fn sending(
+        &self,
+        attempt: u32,
+        merged_into: Option<RequestId>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>> {
         Box::pin(async move {
-            match telemetry::audited(|| self.tell(attempt)).await {
+            match telemetry::audited(|| self.tell(attempt, merged_into.as_ref())).await {
                 Err(telemetry::Unwritten) if self.required => Err(Unrecorded),
                 Ok(()) | Err(telemetry::Unwritten) => Ok(()),
             }
@@ -165,6 +172,7 @@ impl Outcome {
     /// `None` if no attempt was announced.
     fn of(steps: Steps) -> Option<Self> {
         match steps {
+            Steps { merged: true, .. } => Some(Self::Unknown),
             Steps { attempts: 0, announced, .. } => announced.then_some(Self::NotSent),
             Steps { under_way: true, .. } | Steps { executed: None, .. } => Some(Self::Unknown),
             Steps { executed: Some(true), .. } => Some(Self::Executed),
@@ -195,6 +203,8 @@ mod tests {
         for (steps, expected) in [
             (Steps::default(), None),
             (Steps { announced: true, ..Steps::default() }, Some(Outcome::NotSent)),
+            // Its caller left, and the merged call with its payload may be sent.
+            (Steps { merged: true, ..Steps::default() }, Some(Outcome::Unknown)),
             (steps, Some(Outcome::Executed)),
             (Steps { executed: Some(false), ..steps }, Some(Outcome::Failed)),
             (Steps { executed: None, ..steps }, Some(Outcome::Unknown)),

@@ -4,7 +4,10 @@ use super::{
     epochs::{Epochs, Invalidation, Resource},
     invalidations::Invalidations,
 };
-use crate::call::{Call, attempt_log::AttemptLog};
+use crate::call::{
+    Call,
+    attempt_log::{AttemptLog, Fate},
+};
 
 /// A write in progress. Dropping it ends the write, also when its caller leaves.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ impl Write {
 
     fn finish(&mut self, done: bool) -> Option<impl Future<Output = ()> + Send + use<>> {
         self.ended = true;
-        if !self.attempt_log.steps().may_be_executed {
+        if self.attempt_log.fate() != Fate::Unknown {
             return None;
         }
         let invalidation = Invalidation { resource: self.resource, uncertain: !done };

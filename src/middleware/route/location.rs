@@ -8,7 +8,10 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, Uri, header, uri::PathAndQuery};
 use oauth2::url::Url;
 
-use crate::zoho::{account::Account, product::Product};
+use crate::{
+    problem::respond,
+    zoho::{account::Account, product::Product},
+};
 
 /// The fields whose value is one location (RFC 9110 sections 10.2.2 and 8.7).
 const FIELDS: [HeaderName; 2] = [header::LOCATION, header::CONTENT_LOCATION];
@@ -41,7 +44,7 @@ impl LocationRewriter {
     /// Rewrites the locations that lead to one of the account's hosts.
     pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
         // An answer of the gateway itself needs no rewriting.
-        if headers.contains_key("proxy-status") {
+        if respond::is_own(headers) {
             return;
         }
         for (_, value) in headers.iter_mut().filter(|(name, _)| FIELDS.contains(name)) {
@@ -324,6 +327,7 @@ mod tests {
         headers.remove("proxy-status");
         headers.append(header::LOCATION, HeaderValue::from_static("/jobs/2"));
         headers.append(header::CONTENT_LOCATION, HeaderValue::from_static("y"));
+        respond::mark_as_merged(&mut headers);
         rewriter.rewrite(&mut headers);
         let values: Vec<_> = headers.get_all(header::LOCATION).iter().collect();
         assert_eq!(values, ["/people/jobs/1", "/people/jobs/2"]);

@@ -108,6 +108,21 @@ pub fn respond(refusal: &Refusal, request_id: &str) -> Response<Body> {
     response
 }
 
+/// The details of an answer that is a part of Zoho's, composed by the gateway.
+const MERGED: &str = "merged";
+
+/// Marks a part of Zoho's answer to several calls.
+pub fn mark_as_merged(headers: &mut HeaderMap) {
+    proxy_status(headers, "", MERGED);
+}
+
+/// Whether the gateway itself made an answer. A part of Zoho's answer is Zoho's.
+#[must_use]
+pub fn is_own(headers: &HeaderMap) -> bool {
+    let is_merged = |value: &HeaderValue| value.as_bytes().ends_with(format!("details=\"{MERGED}\"").as_bytes());
+    headers.get("proxy-status").is_some_and(|value| !is_merged(value))
+}
+
 /// Marks an answer as the gateway's own.
 pub fn proxy_status(headers: &mut HeaderMap, error: &str, details: &str) {
     let error = if error.is_empty() { String::new() } else { format!("; error={error}") };

@@ -15,6 +15,7 @@
 //! ```
 
 mod date;
+mod merge;
 mod parameter;
 mod reads;
 mod row;
@@ -30,6 +31,7 @@ use std::{
 };
 
 pub use date::DateFormat;
+pub use merge::{Merge, NotMergeable};
 pub use parameter::{Kind, Parameter, Parameters, Place};
 pub use row::CatalogueError;
 pub use shape::{Array, Condition, Except, Field, Required, Scalar, ScalarKind, Shape, Terms};
@@ -148,6 +150,8 @@ pub struct Route {
     pub cache: Duration,
     /// How much longer it may be served when Zoho cannot be asked; zero means never.
     pub stale_if_error: Duration,
+    /// Whether calls that wait may go as one, and how; never unless configured.
+    pub merge: Option<Merge>,
     /// The parameters its page documents.
     pub parameters: Parameters,
     /// The page of Zoho's documentation with these facts.
@@ -173,6 +177,7 @@ impl Route {
             validation: Validation::Documented,
             cache: Duration::ZERO,
             stale_if_error: Duration::ZERO,
+            merge: None,
             parameters: Parameters::default(),
             source,
             note: None,

@@ -7,7 +7,7 @@ use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 use http::Method;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{Catalogue, Pace, Parameters, Provenance, Route, RouteId, Threshold, template};
+use super::{Catalogue, Merge, Pace, Parameters, Provenance, Route, RouteId, Threshold, template};
 use crate::zoho::product::Product;
 
 /// A file of `config/catalogue/`.
@@ -82,6 +82,9 @@ fn parse_into(
         if !ids.insert(id.clone()) {
             return Err(format!("the id {id} appears twice"));
         }
+        if let Some(Err(error)) = route.merge.as_ref().map(|merge| merge.check(&route.parameters)) {
+            return Err(format!("the calls of {id} cannot merge: {error}"));
+        }
         match route.path {
             Some(_) => catalogue.routes.push(route),
             None => catalogue.default_routes.push(route),
@@ -122,6 +125,7 @@ struct Row {
     #[serde(deserialize_with = "source")]
     source: String,
     note: Option<String>,
+    merge: Option<Merge>,
     #[serde(default)]
     parameters: Parameters,
 }
@@ -143,12 +147,13 @@ struct Other {
 
 impl Row {
     fn into_route(self, product: Product) -> Route {
-        let Self { id, methods, path, aliases, scopes, requests, window, lock, trust, source, note, parameters } = self;
+        let Self { id, methods, path, aliases, scopes, requests, window, lock, trust, source, note, merge, parameters } =
+            self;
         let reads = Route::reads_by_its_name(&id, &methods);
         let threshold = Threshold { requests, window, lock, pace: Pace::Burst };
         let path = Some(path);
         let numbers = Route::new(product, id, threshold, source);
-        Route { methods, path, aliases, reads, scopes, trust, parameters, note, ..numbers }
+        Route { methods, path, aliases, reads, scopes, trust, merge, parameters, note, ..numbers }
     }
 }
 
@@ -278,6 +283,25 @@ mod tests {
             let error = error(&LMS.replacen(from, to, 1));
             assert!(error.contains(expected) && error.contains("line "), "{to}: {error}");
         }
+    }
+
+    #[test]
+    fn a_row_merges_only_by_a_list_of_its_own() {
+        let row = |merge: &str| {
+            LMS.replacen(
+                "trust = \"page\"\nsource = \"https://www.zoho.com/people/api/LMS/share_course_actions.html\"",
+                &format!("trust = \"page\"\nmerge = {merge}\nsource = \"https://www.zoho.com/\""),
+                1,
+            )
+        };
+        let mut catalogue = Catalogue { routes: Vec::new(), default_routes: Vec::new() };
+        let good = row("{ parameter = \"erecnosList\", max = 50 }");
+        parse_into(&mut catalogue, &mut HashSet::new(), Product::People, &good).unwrap();
+        let merge = catalogue.find("people.lms.share-course").unwrap().merge.clone();
+        assert_eq!(merge, Some(Merge { parameter: "erecnosList".to_owned(), max: 50 }));
+        assert!(error(&row("{ parameter = \"erecnos\", max = 50 }")).contains("people.lms.share-course cannot merge"));
+        assert!(error(&row("{ parameter = \"erecnosList\", most = 50 }")).contains("unknown field `most`"));
+        assert!(parse_all().unwrap().iter().all(|route| route.merge.is_none()), "off by default");
     }
 
     #[test]

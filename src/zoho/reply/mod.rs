@@ -90,6 +90,30 @@ pub fn read(status: StatusCode, body: &[u8]) -> ReplyKind {
     }
 }
 
+/// Whether an answer rejects the payload of its call, and none of it was executed: so a part of it may be accepted.
+#[must_use]
+pub fn rejects_payload(status: StatusCode, body: &[u8]) -> bool {
+    let json = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+            report::all_codes(&json).iter().all(|code| Code::of(code) != Code::Request)
+        }
+        status if is_too_long(status) => true,
+        status if status.as_u16() < 400 => {
+            let codes = report::error_codes(&json);
+            let of_payload = |code: &String| matches!(Code::of(code), Code::Application | Code::Payload);
+            !codes.is_empty() && codes.iter().all(of_payload)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a status says that a payload is too long: 422 is "Maximum limit exceeded" on the pages of LMS.
+#[must_use]
+pub fn is_too_long(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::URI_TOO_LONG)
+}
+
 /// The value of `Retry-After`, limited to a day.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
@@ -104,6 +128,10 @@ enum Code {
     ScopeMissing,
     /// A code of People's forms, leave or timesheets, which check a call after its token was accepted.
     Application,
+    /// One of People's codes for a parameter or its value.
+    Payload,
+    /// A code that says that nothing of the payload was read: no token, no such URL, another method.
+    Request,
     Unknown,
 }
 
@@ -115,6 +143,8 @@ impl Code {
             "7209" => Self::Locked,
             "7213" | "INVALID_OAUTHTOKEN" | "INVALID_TOKEN" => Self::DeadToken,
             "7218" | "OAUTH_SCOPE_MISMATCH" => Self::ScopeMissing,
+            "7203" | "7204" | "7205" => Self::Payload,
+            "7201" | "7202" | "7207" | "7216" | "INVALID_TICKET" => Self::Request,
             _ => match code.parse::<u32>() {
                 Ok(7010..=7199 | 8000..=8099 | 9000..=9099) => Self::Application,
                 _ => Self::Unknown,
@@ -227,6 +257,38 @@ mod tests {
         }
         assert_eq!(kind(200, people), ReplyKind::Failed);
         assert_eq!(kind(400, crm), ReplyKind::Failed);
+    }
+
+    #[test]
+    fn only_a_rejected_payload_may_be_accepted_in_parts() {
+        let invalid = r#"{"response":{"message":"x","errors":{"code":7204,"message":"x"},"status":1}}"#;
+        let partly = r#"{"response":{"result":[{"id":1}],"errors":{"code":7204,"message":"x"},"status":2}}"#;
+        let no_token = r#"{"response":{"errors":{"code":7202,"message":"x"},"status":1}}"#;
+        let denied = r#"{"error":{"code":7200,"message":"x"}}"#;
+        for (status, body, expected) in [
+            (400, invalid, true),
+            (400, "", true),
+            (422, "<html>", true),
+            (413, "", true),
+            (414, "", true),
+            (200, invalid, true),
+            (200, r#"{"error":{"code":7049,"message":"x"}}"#, true),
+            (400, no_token, false),
+            (200, partly, false),
+            (200, denied, false),
+            (200, r#"{"sharedUsers":[],"code":"200","message":"success"}"#, false),
+            (200, "", false),
+            (401, invalid, false),
+            (403, invalid, false),
+            (404, invalid, false),
+            (500, invalid, false),
+        ] {
+            assert_eq!(
+                rejects_payload(StatusCode::from_u16(status).unwrap(), body.as_bytes()),
+                expected,
+                "{status} {body}"
+            );
+        }
     }
 
     #[test]
