@@ -149,7 +149,7 @@ impl AttemptRecorder for Facts {
     fn sending(&self, attempt: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>> {
         Box::pin(async move {
             match telemetry::audited(|| self.tell(attempt)).await {
-                Err(telemetry::Unwritten) if self.required => Err(Unrecorded),
+                Err(telemetry::Unwritten) if self.required => Err(Unrecorded::Audit),
                 Ok(()) | Err(telemetry::Unwritten) => Ok(()),
             }
         })
