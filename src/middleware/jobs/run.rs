@@ -1,0 +1,379 @@
+//! Runs jobs: each is sent as an ordinary call, in a task of its own, and its answer is kept.
+
+use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use http::StatusCode;
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::{
+    Jobs,
+    job::{self, Answer, Ending, Job, Stage, State},
+    kept::{KeptAnswer, Reading},
+    seal::{self, Kind, Record},
+    store::{Change, Part, Put},
+};
+use crate::{
+    call::{
+        Call, RequestSummary,
+        attempt_log::{AttemptRecorder, Fate, Unrecorded},
+    },
+    middleware::layer::Inner,
+    os::clock,
+    problem::{Cause, Refusal, UpstreamFault, respond},
+};
+
+/// How often jobs that were kept long enough are removed.
+const EXPIRY: Duration = Duration::from_secs(1);
+
+/// The time between attempts to store the end of a job.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How soon and how late a job tries again that the gateway itself refused. A caller would come back at `Retry-After`; a
+/// job is nearer, and an earlier end of the trouble should not be missed.
+const SOONEST: Duration = Duration::from_secs(1);
+const LATEST: Duration = Duration::from_secs(30);
+
+/// How often a call that may be repeated is sent when no answer comes: each time uses a slot.
+const REPEATS: u32 = 3;
+
+/// What follows an attempt to get an answer.
+enum Next {
+    /// The job has ended.
+    Ends(End),
+    /// Nothing happened at Zoho, and nobody asked for a job: the refusal goes to those who wait.
+    Removed(Refusal),
+    /// The job is queued again after this span.
+    Again(Duration),
+}
+
+/// The end of a job.
+struct End {
+    state: State,
+    /// Of Zoho's answer.
+    status: Option<StatusCode>,
+    kept: Kept,
+    /// Whether a later request with the same key gets the same answer.
+    is_remembered: bool,
+}
+
+enum Kept {
+    Answer(KeptAnswer),
+    TooLarge,
+    Problem(Refusal),
+}
+
+/// Runs each job that comes, and removes those that were kept long enough, until the process stops.
+pub(super) async fn run_all(jobs: Arc<Jobs>, mut starts: mpsc::UnboundedReceiver<Arc<Job>>, inner: impl Inner<Call>) {
+    let mut running = JoinSet::new();
+    let mut expiry = tokio::time::interval(EXPIRY);
+    loop {
+        tokio::select! {
+            Some(job) = starts.recv() => drop(running.spawn(Arc::clone(&jobs).run(job, inner.clone()))),
+            Some(_) = running.join_next() => {}
+            _ = expiry.tick() => jobs.expire(),
+            () = jobs.deps.shutdown.cut_off() => return,
+        }
+    }
+}
+
+impl Jobs {
+    async fn run(self: Arc<Self>, job: Arc<Job>, mut inner: impl Inner<Call>) {
+        if !self.is_stored(&job).await {
+            return;
+        }
+        for sent in 1.. {
+            let next = tokio::select! {
+                biased;
+                () = self.stops(&job) => return,
+                next = self.attempt(&job, &mut inner, sent >= REPEATS) => next,
+            };
+            match next {
+                Next::Ends(end) => return self.end(&job, end).await,
+                Next::Removed(refusal) => return self.remove(&job, refusal),
+                Next::Again(after) => {
+                    self.returns_to_queue(&job);
+                    tokio::select! {
+                        () = self.stops(&job) => return,
+                        () = tokio::time::sleep(after) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stores a new job. Returns whether it is to run.
+    async fn is_stored(&self, job: &Arc<Job>) -> bool {
+        if !matches!(job.stage(), Stage::New) {
+            return true;
+        }
+        let written = {
+            let parts = job.parts.lock();
+            let request = parts.request.as_ref().map_or(Part::Unchanged, |request| self.sealed_request(job, request));
+            self.store.write(self.change(job, false, None, request, Part::Unchanged))
+        };
+        if written.in_time().await.is_err() {
+            // It may be stored all the same, and must not be sent after a restart.
+            self.store.write_later(Change { id: job.id, put: None });
+            self.remove(job, Cause::StateUnavailable.into());
+            return false;
+        }
+        job.is_now_kept();
+        let _parts = job.parts.lock();
+        job.enters(Stage::Queued);
+        true
+    }
+
+    /// Resolves when the job is not to be sent by this process: it was removed, nobody waits for it any more, or the
+    /// process stops. A job that waits for its slot stays in the store, and the next process sends it.
+    async fn stops(&self, job: &Arc<Job>) {
+        let (shutdown, mut stage) = (&self.deps.shutdown, job.watch());
+        loop {
+            let is_queued = match &*stage.borrow_and_update() {
+                Stage::Removed(_) => return,
+                stage => matches!(stage, Stage::Queued),
+            };
+            let asked = job.is_asked();
+            tokio::select! {
+                _ = stage.changed() => {}
+                () = shutdown.cut_off() => return,
+                () = shutdown.draining(), if is_queued && asked => return,
+                () = job.attended.closed(), if is_queued && !asked => {
+                    return self.remove(job, Cause::CutOff(Fate::NotSent).into());
+                }
+            }
+        }
+    }
+
+    /// Sends the job's call, and decides what its outcome means. `last`: it is not repeated once more.
+    async fn attempt(self: &Arc<Self>, job: &Arc<Job>, inner: &mut impl Inner<Call>, last: bool) -> Next {
+        let Some(call) = self.call(job) else {
+            let detail = format!("the catalogue no longer has {}", job.facts.route);
+            return ends(State::Failed, None, Kept::Problem(Cause::UnknownRoute { detail }.into()));
+        };
+        let (attempt_log, context) = (call.attempt_log.clone(), call.context.clone());
+        attempt_log.record(Arc::new(Recorder { jobs: Arc::clone(self), job: Arc::clone(job) }));
+        job.parts.lock().attempt_log = attempt_log.clone();
+        let exchange = AssertUnwindSafe(async {
+            let mut response = inner.call(call).await?;
+            job.parts.lock().summary = response.extensions_mut().remove::<RequestSummary>();
+            Ok(KeptAnswer::read(response, self.settings.max_answer).await)
+        });
+        let outcome = exchange.catch_unwind().await.unwrap_or_else(|_| Err(Cause::Internal.into()));
+        let refusal = match outcome {
+            Ok(Reading::Whole(answer)) => {
+                // A call that Zoho refused unexecuted, such as one with a dead token, may be tried with the same key.
+                let is_remembered = job.is_asked() || attempt_log.fate() != Fate::NotExecuted;
+                let (status, kept) = (Some(answer.status), Kept::Answer(answer));
+                return Next::Ends(End { state: State::Done, status, kept, is_remembered });
+            }
+            Ok(Reading::TooLarge(status)) => return ends(State::Done, Some(status), Kept::TooLarge),
+            Ok(Reading::Broken) => {
+                let server = job.account.endpoints.product(context.route.product).authority().to_string();
+                let log = "the answer ended early".to_owned();
+                let error = "http_response_incomplete";
+                let fault = UpstreamFault { error, server, log, before_the_call: false, proxy: None };
+                Refusal::from(Cause::UpstreamInvalidResponse(fault)).of(&context)
+            }
+            Err(refusal) => refusal,
+        };
+        after(job, refusal, attempt_log.fate(), context.route.changes_nothing(&self.method(job)), last)
+    }
+
+    /// Whether the job is about to be sent: durable before the first byte may leave.
+    async fn is_sending(&self, job: &Arc<Job>) -> Result<(), Unrecorded> {
+        // A removal that fails leaves it in the queue.
+        let _ = job.watch().wait_for(|stage| !matches!(stage, Stage::Removing)).await;
+        let written = {
+            let mut parts = job.parts.lock();
+            if !matches!(job.stage(), Stage::Queued | Stage::Sending) {
+                return Err(Unrecorded::State);
+            }
+            parts.in_flight = Some(self.deps.shutdown.in_flight());
+            job.enters(Stage::Sending);
+            self.store.write(self.change(job, true, None, Part::Unchanged, Part::Unchanged))
+        };
+        if written.in_time().await.is_err() {
+            self.returns_to_queue(job);
+            return Err(Unrecorded::State);
+        }
+        Ok(())
+    }
+
+    /// Zoho certainly has not executed it, or it may be repeated.
+    fn returns_to_queue(&self, job: &Arc<Job>) {
+        let mut parts = job.parts.lock();
+        if !matches!(job.stage(), Stage::Sending) {
+            return;
+        }
+        parts.in_flight = None;
+        job.enters(Stage::Queued);
+        self.store.write_later(match job.is_asked() {
+            true => self.change(job, false, None, Part::Unchanged, Part::Unchanged),
+            false => Change { id: job.id, put: None },
+        });
+    }
+
+    /// Stores the end of a job. While that fails, those who wait for the answer get it, and its state stays `sending`.
+    async fn end(&self, job: &Arc<Job>, End { state, status, kept, is_remembered }: End) {
+        let (answer, refusal) = match kept {
+            Kept::Answer(answer) => (Some(answer), None),
+            Kept::TooLarge => (None, None),
+            Kept::Problem(refusal) => {
+                let problem = respond::respond(&refusal, &job.facts.request_id);
+                let Reading::Whole(answer) = KeptAnswer::read(problem, u64::MAX).await else { return };
+                (Some(answer), Some(refusal))
+            }
+        };
+        let size = answer.as_ref().map_or(0, KeptAnswer::size);
+        let kept = if answer.is_some() { Answer::Kept } else { Answer::TooLarge };
+        let status = status.map(|status| status.as_u16());
+        let ending = Ending { state, status, answer: kept, at: job::now(), size, refusal };
+        let sealed = answer.as_ref().map(|answer| seal::seal(&job.account, job.id, Kind::Answer, answer.to_bytes()));
+        job.parts.lock().unsaved = answer.map(Arc::new);
+        loop {
+            let part = sealed.clone().map_or(Part::Unchanged, Part::Set);
+            let written = {
+                let _parts = job.parts.lock();
+                self.store.write(self.change(job, true, Some(ending.clone()), Part::Removed, part))
+            };
+            if written.in_time().await.is_ok() {
+                break;
+            }
+            let first = !matches!(job.stage(), Stage::Answered(_));
+            if first {
+                let _parts = job.parts.lock();
+                job.enters(Stage::Answered(ending.clone()));
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+        let mut parts = job.parts.lock();
+        parts.held.set(size);
+        (parts.request, parts.unsaved, parts.in_flight) = (None, None, None);
+        job.enters(Stage::Ended(ending));
+        drop(parts);
+        let keep = if is_remembered { self.settings.keep } else { EXPIRY };
+        self.index.lock().ends(job.id, clock::now() + keep);
+    }
+
+    /// The job no longer exists for anybody.
+    pub(super) fn remove(&self, job: &Arc<Job>, refusal: Refusal) {
+        {
+            let mut parts = job.parts.lock();
+            if matches!(job.stage(), Stage::Sending) && !job.is_asked() {
+                self.store.write_later(Change { id: job.id, put: None });
+            }
+            parts.held.set(0);
+            (parts.request, parts.in_flight) = (None, None);
+            job.enters(Stage::Removed(refusal));
+        }
+        self.index.lock().remove(job);
+    }
+
+    /// Removes a job for its caller, or for an operator.
+    ///
+    /// # Errors
+    /// It was sent already, or the store cannot be written.
+    pub(super) async fn cancel(self: &Arc<Self>, job: &Arc<Job>) -> Result<(), Cause> {
+        let (jobs, job) = (Arc::clone(self), Arc::clone(job));
+        // In a task, so that a caller that leaves does not leave the job in between.
+        let cancelled = tokio::spawn(async move {
+            let written = {
+                let _parts = job.parts.lock();
+                if !matches!(job.stage(), Stage::Queued) {
+                    return Err(Cause::JobSent);
+                }
+                job.enters(Stage::Removing);
+                jobs.store.write(Change { id: job.id, put: None })
+            };
+            if written.in_time().await.is_ok() {
+                jobs.remove(&job, Cause::UnknownJob.into());
+                return Ok(());
+            }
+            let parts = job.parts.lock();
+            let request = parts.request.as_ref().map_or(Part::Unchanged, |request| jobs.sealed_request(&job, request));
+            jobs.store.write_later(jobs.change(&job, false, None, request, Part::Unchanged));
+            job.enters(Stage::Queued);
+            Err(Cause::StateUnavailable)
+        });
+        cancelled.await.unwrap_or(Err(Cause::Internal))
+    }
+
+    fn expire(&self) {
+        let expired = self.index.lock().expired(clock::now());
+        for job in expired {
+            self.store.write_later(Change { id: job.id, put: None });
+            self.remove(&job, Cause::UnknownJob.into());
+        }
+    }
+
+    /// The job's call, once more.
+    fn call(&self, job: &Arc<Job>) -> Option<Call> {
+        let request = job.parts.lock().request.clone()?;
+        let head = (request.method.clone(), request.target.clone(), request.headers.clone());
+        let (context, deadline) = (job.context()?, job.deadline);
+        Some(Call::kept(context, head, request.payload(), job.request_id(), job.urgency(), deadline))
+    }
+
+    fn method(&self, job: &Arc<Job>) -> http::Method {
+        job.facts.method.parse().unwrap_or(http::Method::POST)
+    }
+
+    /// What the store has of the job from now on. Must be called with `parts` locked.
+    pub(super) fn change(
+        &self,
+        job: &Job,
+        sending: bool,
+        ending: Option<Ending>,
+        request: Part,
+        answer: Part,
+    ) -> Change {
+        let record = Record { facts: job.facts.clone(), asked: job.is_asked(), sending, ending };
+        // Texts and numbers always have a JSON form.
+        let record = serde_json::to_vec(&record).unwrap_or_default();
+        let until = job.facts.created / 1000 + self.settings.max_wait.as_secs() + self.settings.keep.as_secs();
+        let account = job.account.name.to_string();
+        let record = seal::seal(&job.account, job.id, Kind::Record, record);
+        Change { id: job.id, put: Some(Put { account, until, record, request, answer }) }
+    }
+
+    pub(super) fn sealed_request(&self, job: &Job, request: &super::kept::KeptRequest) -> Part {
+        Part::Set(seal::seal(&job.account, job.id, Kind::Request, request.to_bytes()))
+    }
+}
+
+/// What follows a refusal of the gateway itself.
+fn after(job: &Job, refusal: Refusal, fate: Fate, changes_nothing: bool, last: bool) -> Next {
+    let is_unknown = fate == Fate::Unknown;
+    if !is_unknown && !job.is_asked() {
+        return Next::Removed(refusal);
+    }
+    let may_be_sent = !is_unknown || (job.facts.repeatable && !last);
+    if may_be_sent && refusal.cause.is_passing() && clock::now() < job.deadline {
+        let after = refusal.cause.problem_type().retry_after.unwrap_or_default();
+        return Next::Again(after.clamp(SOONEST, LATEST).min(job.deadline - clock::now()));
+    }
+    let state = if is_unknown && !changes_nothing { State::Unknown } else { State::Failed };
+    ends(state, None, Kept::Problem(refusal))
+}
+
+fn ends(state: State, status: Option<StatusCode>, kept: Kept) -> Next {
+    Next::Ends(End { state, status, kept, is_remembered: true })
+}
+
+/// Records that a job is being sent.
+#[derive(Debug)]
+struct Recorder {
+    jobs: Arc<Jobs>,
+    job: Arc<Job>,
+}
+
+impl AttemptRecorder for Recorder {
+    fn sending(&self, _: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>> {
+        Box::pin(self.jobs.is_sending(&self.job))
+    }
+
+    fn not_executed(&self) {
+        self.jobs.returns_to_queue(&self.job);
+    }
+}
