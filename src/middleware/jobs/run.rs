@@ -69,7 +69,13 @@ pub(super) async fn run_all(jobs: Arc<Jobs>, mut starts: mpsc::UnboundedReceiver
     let mut expiry = tokio::time::interval(EXPIRY);
     loop {
         tokio::select! {
-            Some(job) = starts.recv() => drop(running.spawn(Arc::clone(&jobs).run(job, inner.clone()))),
+            Some(job) = starts.recv() => {
+                let mut run = Box::pin(Arc::clone(&jobs).run(job, inner.clone()));
+                // The first poll joins the queue, so jobs of an earlier process wait in their order.
+                if (&mut run).now_or_never().is_none() {
+                    running.spawn(run);
+                }
+            }
             Some(_) = running.join_next() => {}
             _ = expiry.tick() => jobs.expire(),
             () = jobs.deps.shutdown.cut_off() => return,

@@ -154,7 +154,7 @@ impl Jobs {
             };
             let written = self.store.write(self.change(job, sending, ending, request, Part::Unchanged));
             if !asked_before {
-                // Whoever watches it learns that it is a job now.
+                // The task that runs it learns that it is a job now.
                 job.enters(stage);
             }
             written

@@ -167,7 +167,7 @@ impl Jobs {
         counts(&jobs)
     }
 
-    /// One job, whoever asked for it.
+    /// One job of any caller.
     #[must_use]
     pub fn show(&self, id: JobId) -> Option<JobView> {
         let job = self.index.lock().get(id)?;

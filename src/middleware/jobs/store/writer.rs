@@ -77,7 +77,7 @@ impl Writer {
         let _ = thread.map(thread::JoinHandle::join);
     }
 
-    /// After the end, dropping the request tells whoever waits.
+    /// After the end, dropping the request ends all waiting.
     fn send(&self, request: Request) {
         if let Some(database) = &self.in_memory {
             let written = database.commit(&[request.change]).map_err(|_| Unavailable);
@@ -122,7 +122,7 @@ fn write_all(database: &Database, received: &mpsc::Receiver<Request>, failure: &
             let written = opened.and_then(|()| database.commit(&changes));
             tell(failure, written.as_ref().err());
             if written.is_err() {
-                // Whoever waits for a change decides what to do without it.
+                // A caller that waits for its change decides what to do without it.
                 changes.truncate(changes.len() - batch.len());
                 let left = batch.iter().filter(|request| request.done.is_none());
                 changes.extend(left.map(|request| request.change.clone()));
