@@ -132,10 +132,9 @@ impl Admin {
         } else if self.audit_required {
             checks.insert("audit".to_owned(), "ok".to_owned());
         }
-        if let Some(jobs) = &self.jobs {
-            // Only shown: calls that are no jobs are still served.
-            let words = jobs.failure().map_or("ok".to_owned(), |failure| format!("state-unavailable: {failure}"));
-            checks.insert("jobs".to_owned(), words);
+        // Only shown: calls that are no jobs are still served.
+        if let Some(failure) = self.jobs.as_ref().and_then(|jobs| jobs.failure()) {
+            checks.insert("jobs".to_owned(), format!("state-unavailable: {failure}"));
         }
         let ready = served && !draining && self.can_record() && audited;
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -253,13 +253,13 @@ const JOBS: &[Key] = keys! {
     /// How long a job and its answer are kept after its end, and how long an Idempotency-Key is remembered.
     // A batch of the night is looked at in the morning, and a client repeats within hours.
     keep: Duration(SECOND..=WEEK), Default "24h";
-    /// How many jobs are kept, waiting and ended ones together; beyond it new ones get 429.
-    // Days of work at 30 calls a minute, and few megabytes of memory.
-    max_jobs: Integer(0..=MILLION), Default 10000;
+    /// How many jobs are kept, waiting and ended ones and calls with an Idempotency-Key together; beyond it new ones get 429.
+    // More than a day's calls of a route at 30 a minute, and about a kibibyte of memory each.
+    max_jobs: Integer(0..=MILLION), Default 50000;
     /// How many bytes the requests and answers of all jobs may have; beyond it new ones get 429. The requests that wait are
     /// in memory too.
-    // Ten thousand usual calls with a few uploads among them.
-    max_bytes: Size(KIB..=16 * GIB), Default "64MiB";
+    // As many usual calls, with a few uploads among them.
+    max_bytes: Size(KIB..=16 * GIB), Default "128MiB";
     /// The longest answer that is kept. Of a longer one only the status is kept.
     // Zoho's answers to writes have some hundred bytes, and lists of 200 records some hundred kilobytes.
     max_answer: Size(KIB..=GIB), Default "1MiB";

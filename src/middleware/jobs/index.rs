@@ -65,7 +65,11 @@ impl Index {
             }
         }
         if let Some(key) = &job.facts.key {
-            self.by_key.remove(&(caller, key.clone()));
+            let key = (caller, key.clone());
+            // A later call may have taken the key.
+            if self.by_key.get(&key) == Some(&job.id) {
+                self.by_key.remove(&key);
+            }
         }
     }
 

@@ -36,8 +36,6 @@ pub(super) struct Job {
     pub(super) account: Arc<Account>,
     /// `None` if the catalogue no longer has it.
     pub(super) route: Option<Arc<Route>>,
-    /// When its wait for a slot ends.
-    pub(super) deadline: Instant,
     /// Its caller asked for a job. Otherwise the call lasts as long as somebody waits for it.
     asked: AtomicBool,
     /// The store has it as a job.
@@ -52,6 +50,8 @@ pub(super) struct Job {
 /// What a job holds.
 #[derive(Debug)]
 pub(super) struct Parts {
+    /// When its wait for a slot ends.
+    pub(super) deadline: Instant,
     /// Until the job has ended.
     pub(super) request: Option<Arc<KeptRequest>>,
     /// The answer, until it is stored.
@@ -174,14 +174,13 @@ impl Job {
         (request, held): (Option<Arc<KeptRequest>>, Held),
     ) -> Arc<Self> {
         let attempt_log = AttemptLog::default();
-        let parts = Parts { request, unsaved: None, held, attempt_log, summary: None, in_flight: None };
+        let parts = Parts { deadline, request, unsaved: None, held, attempt_log, summary: None, in_flight: None };
         Arc::new(Self {
             id,
             caller: Caller::new(&facts.caller, facts.weight),
             facts,
             account,
             route,
-            deadline,
             asked: AtomicBool::new(asked),
             kept: AtomicBool::new(false),
             stage: watch::Sender::new(stage),

@@ -112,7 +112,7 @@ impl Jobs {
         self.wait(job, head).await;
         // It may have been removed meanwhile.
         job.state().ok_or(Cause::UnknownJob)?;
-        let view = self.view(job);
+        let view = self.view_with_place(job);
         let mut response = view::json(StatusCode::OK, &view);
         if view.answer.is_none() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(expected(&view))));
@@ -128,7 +128,7 @@ impl Jobs {
                 Ok(answer.response(head.method == Method::HEAD))
             }
             Stage::Removed(_) => Err(Cause::UnknownJob),
-            _ => Err(Cause::JobNotEnded { retry_after: expected(&self.view(job)) }),
+            _ => Err(Cause::JobNotEnded { retry_after: expected(&self.view_with_place(job)) }),
         }
     }
 

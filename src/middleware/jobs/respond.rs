@@ -10,7 +10,7 @@ use super::{
     job::{Answer, Ending, Job, Stage},
     kept::KeptAnswer,
     seal::{self, Kind},
-    submit::Submitted,
+    submit::{Submitted, slot_request},
     view,
     wish::Wish,
 };
@@ -32,6 +32,13 @@ impl Jobs {
         let Submitted { job, is_first, deadline, .. } = &submitted;
         // The task that stores it always ends in another stage.
         let _ = job.watch().wait_for(|stage| !matches!(stage, Stage::New)).await;
+        if wish.asynchronous && *is_first && wish.wait.unwrap_or_default().is_zero() {
+            // 202 also when the job has ended in this moment, so that callers can rely on it.
+            return match job.stage() {
+                Stage::Removed(refusal) => Err(refusal),
+                _ => Ok(self.accepted(job)),
+            };
+        }
         if wish.asynchronous {
             let until = clock::now() + wish.wait.unwrap_or_default();
             return tokio::select! {
@@ -87,7 +94,7 @@ impl Jobs {
 
     /// 202: the call is a job.
     fn accepted(&self, job: &Arc<Job>) -> Response<Body> {
-        let mut response = view::json(StatusCode::ACCEPTED, &self.view(job));
+        let mut response = view::json(StatusCode::ACCEPTED, &self.view_with_place(job));
         let headers = response.headers_mut();
         if let Ok(location) = HeaderValue::try_from(view::location(job.id)) {
             headers.insert(header::LOCATION, location);
@@ -103,11 +110,14 @@ impl Jobs {
         let Some(context) = job.context() else { return (None, Duration::ZERO) };
         let limit = self.deps.limiters.limit(&context.account, &context.route);
         let Some(limiter) = limit.limiter() else { return (None, Duration::ZERO) };
-        let observer = job.parts.lock().attempt_log.observer();
+        let (observer, deadline) = {
+            let parts = job.parts.lock();
+            (parts.attempt_log.observer(), parts.deadline)
+        };
         match (limiter.place(&observer), job.stage()) {
             (Some((ahead, wait)), _) => (Some(ahead), wait),
             (None, Stage::New | Stage::Queued) => {
-                (None, limiter.verdict(&super::submit::slot_request(&context, &job.facts, job.deadline)).0)
+                (None, limiter.verdict(&slot_request(&context, &job.facts, deadline)).0)
             }
             (None, _) => (None, Duration::ZERO),
         }

@@ -1,15 +1,22 @@
 //! Runs jobs: each is sent as an ordinary call, in a task of its own, and its answer is kept.
 
-use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use http::StatusCode;
+use parking_lot::MutexGuard;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     Jobs,
-    job::{self, Answer, Ending, Job, Stage, State},
-    kept::{KeptAnswer, Reading},
+    job::{self, Answer, Ending, Job, Parts, Stage, State},
+    kept::{KeptAnswer, KeptRequest, Reading},
     seal::{self, Kind, Record},
     store::{Change, Part, Put},
 };
@@ -34,8 +41,8 @@ const RETRY: Duration = Duration::from_millis(500);
 const SOONEST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_secs(30);
 
-/// How often a call that may be repeated is sent when no answer comes: each time uses a slot.
-const REPEATS: u32 = 3;
+/// How often a call that may be repeated is sent again when no answer comes: each time uses a slot.
+const REPEATS: u32 = 2;
 
 /// What follows an attempt to get an answer.
 enum Next {
@@ -44,7 +51,11 @@ enum Next {
     /// Nothing happened at Zoho, and nobody asked for a job: the refusal goes to those who wait.
     Removed(Refusal),
     /// The job is queued again after this span.
-    Again(Duration),
+    Again {
+        after: Duration,
+        /// Whether Zoho may have executed it.
+        is_repeat: bool,
+    },
 }
 
 /// The end of a job.
@@ -88,16 +99,18 @@ impl Jobs {
         if !self.is_stored(&job).await {
             return;
         }
-        for sent in 1.. {
+        let mut repeats = 0;
+        loop {
             let next = tokio::select! {
                 biased;
                 () = self.stops(&job) => return,
-                next = self.attempt(&job, &mut inner, sent >= REPEATS) => next,
+                next = self.attempt(&job, &mut inner, repeats < REPEATS) => next,
             };
             match next {
                 Next::Ends(end) => return self.end(&job, end).await,
                 Next::Removed(refusal) => return self.remove(&job, refusal),
-                Next::Again(after) => {
+                Next::Again { after, is_repeat } => {
+                    repeats += u32::from(is_repeat);
                     self.returns_to_queue(&job);
                     tokio::select! {
                         () = self.stops(&job) => return,
@@ -145,20 +158,22 @@ impl Jobs {
                 () = shutdown.cut_off() => return,
                 () = shutdown.draining(), if is_queued && asked => return,
                 () = job.attended.closed(), if is_queued && !asked => {
-                    return self.remove(job, Cause::CutOff(Fate::NotSent).into());
+                    if self.is_abandoned(job) {
+                        return;
+                    }
                 }
             }
         }
     }
 
-    /// Sends the job's call, and decides what its outcome means. `last`: it is not repeated once more.
-    async fn attempt(self: &Arc<Self>, job: &Arc<Job>, inner: &mut impl Inner<Call>, last: bool) -> Next {
+    /// Sends the job's call, and decides what its outcome means. `may_repeat`: if Zoho may have executed it.
+    async fn attempt(self: &Arc<Self>, job: &Arc<Job>, inner: &mut impl Inner<Call>, may_repeat: bool) -> Next {
         let Some(call) = self.call(job) else {
             let detail = format!("the catalogue no longer has {}", job.facts.route);
             return ends(State::Failed, None, Kept::Problem(Cause::UnknownRoute { detail }.into()));
         };
         let (attempt_log, context) = (call.attempt_log.clone(), call.context.clone());
-        attempt_log.record(Arc::new(Recorder { jobs: Arc::clone(self), job: Arc::clone(job) }));
+        attempt_log.record(Arc::new(Recorder { jobs: Arc::clone(self), job: Arc::downgrade(job) }));
         job.parts.lock().attempt_log = attempt_log.clone();
         let exchange = AssertUnwindSafe(async {
             let mut response = inner.call(call).await?;
@@ -183,7 +198,8 @@ impl Jobs {
             }
             Err(refusal) => refusal,
         };
-        after(job, refusal, attempt_log.fate(), context.route.changes_nothing(&self.method(job)), last)
+        let changes_nothing = job.facts.method.parse().is_ok_and(|method| context.route.changes_nothing(&method));
+        after(job, refusal, attempt_log.fate(), changes_nothing, may_repeat && job.facts.repeatable)
     }
 
     /// Whether the job is about to be sent: durable before the first byte may leave.
@@ -262,17 +278,30 @@ impl Jobs {
         self.index.lock().ends(job.id, clock::now() + keep);
     }
 
+    /// Removes a call that waits and for which nobody waits any more. A request that joins meanwhile keeps it.
+    fn is_abandoned(&self, job: &Arc<Job>) -> bool {
+        let parts = job.parts.lock();
+        let is_abandoned =
+            matches!(job.stage(), Stage::Queued) && !job.is_asked() && job.attended.receiver_count() == 0;
+        if is_abandoned {
+            self.remove_locked(job, parts, Cause::CutOff(Fate::NotSent).into());
+        }
+        is_abandoned
+    }
+
     /// The job no longer exists for anybody.
     pub(super) fn remove(&self, job: &Arc<Job>, refusal: Refusal) {
-        {
-            let mut parts = job.parts.lock();
-            if matches!(job.stage(), Stage::Sending) && !job.is_asked() {
-                self.store.write_later(Change { id: job.id, put: None });
-            }
-            parts.held.set(0);
-            (parts.request, parts.in_flight) = (None, None);
-            job.enters(Stage::Removed(refusal));
+        self.remove_locked(job, job.parts.lock(), refusal);
+    }
+
+    fn remove_locked(&self, job: &Arc<Job>, mut parts: MutexGuard<'_, Parts>, refusal: Refusal) {
+        if matches!(job.stage(), Stage::Sending) && !job.is_asked() {
+            self.store.write_later(Change { id: job.id, put: None });
         }
+        parts.held.set(0);
+        (parts.request, parts.in_flight) = (None, None);
+        job.enters(Stage::Removed(refusal));
+        drop(parts);
         self.index.lock().remove(job);
     }
 
@@ -315,14 +344,12 @@ impl Jobs {
 
     /// The job's call, once more.
     fn call(&self, job: &Arc<Job>) -> Option<Call> {
-        let request = job.parts.lock().request.clone()?;
+        let (request, deadline) = {
+            let parts = job.parts.lock();
+            (parts.request.clone()?, parts.deadline)
+        };
         let head = (request.method.clone(), request.target.clone(), request.headers.clone());
-        let (context, deadline) = (job.context()?, job.deadline);
-        Some(Call::kept(context, head, request.payload(), job.request_id(), job.urgency(), deadline))
-    }
-
-    fn method(&self, job: &Arc<Job>) -> http::Method {
-        job.facts.method.parse().unwrap_or(http::Method::POST)
+        Some(Call::kept(job.context()?, head, request.payload(), job.request_id(), job.urgency(), deadline))
     }
 
     /// What the store has of the job from now on. Must be called with `parts` locked.
@@ -343,21 +370,21 @@ impl Jobs {
         Change { id: job.id, put: Some(Put { account, until, record, request, answer }) }
     }
 
-    pub(super) fn sealed_request(&self, job: &Job, request: &super::kept::KeptRequest) -> Part {
+    pub(super) fn sealed_request(&self, job: &Job, request: &KeptRequest) -> Part {
         Part::Set(seal::seal(&job.account, job.id, Kind::Request, request.to_bytes()))
     }
 }
 
 /// What follows a refusal of the gateway itself.
-fn after(job: &Job, refusal: Refusal, fate: Fate, changes_nothing: bool, last: bool) -> Next {
+fn after(job: &Job, refusal: Refusal, fate: Fate, changes_nothing: bool, may_repeat: bool) -> Next {
     let is_unknown = fate == Fate::Unknown;
     if !is_unknown && !job.is_asked() {
         return Next::Removed(refusal);
     }
-    let may_be_sent = !is_unknown || (job.facts.repeatable && !last);
-    if may_be_sent && refusal.cause.is_passing() && clock::now() < job.deadline {
+    let left = job.parts.lock().deadline.saturating_duration_since(clock::now());
+    if (!is_unknown || may_repeat) && refusal.cause.is_passing() && !left.is_zero() {
         let after = refusal.cause.problem_type().retry_after.unwrap_or_default();
-        return Next::Again(after.clamp(SOONEST, LATEST).min(job.deadline - clock::now()));
+        return Next::Again { after: after.clamp(SOONEST, LATEST).min(left), is_repeat: is_unknown };
     }
     let state = if is_unknown && !changes_nothing { State::Unknown } else { State::Failed };
     ends(state, None, Kept::Problem(refusal))
@@ -367,19 +394,24 @@ fn ends(state: State, status: Option<StatusCode>, kept: Kept) -> Next {
     Next::Ends(End { state, status, kept, is_remembered: true })
 }
 
-/// Records that a job is being sent.
+/// Records that a job is being sent. The job holds the log of its attempts, and that holds this.
 #[derive(Debug)]
 struct Recorder {
     jobs: Arc<Jobs>,
-    job: Arc<Job>,
+    job: Weak<Job>,
 }
 
 impl AttemptRecorder for Recorder {
     fn sending(&self, _: u32) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>> {
-        Box::pin(self.jobs.is_sending(&self.job))
+        Box::pin(async {
+            let job = self.job.upgrade().ok_or(Unrecorded::State)?;
+            self.jobs.is_sending(&job).await
+        })
     }
 
     fn not_executed(&self) {
-        self.jobs.returns_to_queue(&self.job);
+        if let Some(job) = self.job.upgrade() {
+            self.jobs.returns_to_queue(&job);
+        }
     }
 }

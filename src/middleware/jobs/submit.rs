@@ -54,8 +54,10 @@ impl Jobs {
             repeatable: changes_nothing || wish.idempotent,
             created: job::now(),
         };
-        if let Some(job) = self.of_key(&facts)? {
-            return self.joined(job, deadline, wish).await;
+        if let Some(job) = self.of_key(&facts)
+            && let Some(submitted) = self.joins(job, &facts, deadline, wish).await?
+        {
+            return Ok(submitted);
         }
         let asked = wish.asynchronous;
         let job_deadline = if asked { clock::now() + self.settings.max_wait } else { deadline };
@@ -65,42 +67,49 @@ impl Jobs {
         held.grow_to(request.size())?;
         // A call that lasts only as long as somebody waits for it is stored when it is sent.
         let stage = if asked { Stage::New } else { Stage::Queued };
-        let (account, route) = (context.account, Some(context.route));
-        let new = Job::new(
-            JobId::generate(),
-            facts,
-            (account, route),
-            job_deadline,
-            asked,
-            stage,
-            (Some(Arc::new(request)), held),
-        );
-        let (job, is_first) = self.enter(&new)?;
-        let submitted = Submitted { _attendant: job.attended.subscribe(), job, is_first, deadline };
-        if is_first {
-            // The task that runs it goes on when this request's caller leaves.
-            let _ = self.starts.send(Arc::clone(&submitted.job));
-            return Ok(submitted);
+        let (of, parts) = ((context.account, Some(context.route)), (Some(Arc::new(request)), held));
+        let new = Job::new(JobId::generate(), facts, of, job_deadline, asked, stage, parts);
+        let attendant = new.attended.subscribe();
+        while let Some(same) = self.enter(&new)? {
+            if let Some(submitted) = self.joins(same, &new.facts, deadline, wish).await? {
+                return Ok(submitted);
+            }
+            // It has just been removed, and leaves the index in a moment.
+            tokio::task::yield_now().await;
         }
-        self.joined(submitted.job, deadline, wish).await
-    }
-
-    /// The request joins the call that was made for its key.
-    async fn joined(&self, job: Arc<Job>, deadline: Instant, wish: &Wish) -> Result<Submitted, Cause> {
-        let attendant = job.attended.subscribe();
-        if wish.asynchronous {
-            self.keep(&job).await?;
-        }
-        Ok(Submitted { job, is_first: false, deadline, _attendant: attendant })
+        // The task that runs it goes on when this request's caller leaves.
+        let _ = self.starts.send(Arc::clone(&new));
+        Ok(Submitted { job: new, is_first: true, deadline, _attendant: attendant })
     }
 
     /// The job of the same key.
-    fn of_key(&self, facts: &Facts) -> Result<Option<Arc<Job>>, Cause> {
-        let found = facts.key.as_ref().and_then(|key| self.index.lock().of_key(&facts.caller, key));
-        match found {
-            Some(job) if job.facts.fingerprint != facts.fingerprint => Err(Cause::IdempotencyKeyReused),
-            found => Ok(found),
+    fn of_key(&self, facts: &Facts) -> Option<Arc<Job>> {
+        self.index.lock().of_key(&facts.caller, facts.key.as_ref()?)
+    }
+
+    /// The request joins the call that was made for its key, unless that was removed.
+    async fn joins(
+        &self,
+        job: Arc<Job>,
+        facts: &Facts,
+        deadline: Instant,
+        wish: &Wish,
+    ) -> Result<Option<Submitted>, Cause> {
+        let attendant = {
+            // So that it is not abandoned in between.
+            let _parts = job.parts.lock();
+            if matches!(job.stage(), Stage::Removed(_)) {
+                return Ok(None);
+            }
+            job.attended.subscribe()
+        };
+        if job.facts.fingerprint != facts.fingerprint {
+            return Err(Cause::IdempotencyKeyReused);
         }
+        if wish.asynchronous {
+            self.keep(&job).await?;
+        }
+        Ok(Some(Submitted { job, is_first: false, deadline, _attendant: attendant }))
     }
 
     /// Rejects a job that cannot be served before its wait ends. A full queue does not matter: the job is stored.
@@ -113,28 +122,24 @@ impl Jobs {
         }
     }
 
-    /// Adds the job to the index, unless a request with the same key came first. Returns whose it is.
-    fn enter(&self, new: &Arc<Job>) -> Result<(Arc<Job>, bool), Cause> {
+    /// Adds the job to the index, unless a request with the same key came first: then that one's job.
+    fn enter(&self, new: &Arc<Job>) -> Result<Option<Arc<Job>>, Cause> {
         let mut index = self.index.lock();
         let same = new.facts.key.as_ref().and_then(|key| index.of_key(&new.facts.caller, key));
-        match same {
-            Some(job) if job.facts.fingerprint != new.facts.fingerprint => Err(Cause::IdempotencyKeyReused),
-            Some(job) => Ok((job, false)),
-            None if index.len() >= self.settings.max_jobs => {
-                let next = index.next_end().map(|end| end.saturating_duration_since(clock::now()));
-                Err(Cause::JobsFull { limit: JobLimit::Jobs, retry_after: next.unwrap_or(AFTER_FULL) })
-            }
-            None => {
-                index.insert(new);
-                Ok((Arc::clone(new), true))
-            }
+        if same.is_none() && index.len() >= self.settings.max_jobs {
+            let next = index.next_end().map(|end| end.saturating_duration_since(clock::now()));
+            return Err(Cause::JobsFull { limit: JobLimit::Jobs, retry_after: next.unwrap_or(AFTER_FULL) });
         }
+        if same.is_none() {
+            index.insert(new);
+        }
+        Ok(same)
     }
 
     /// Makes a job of a call that lasted only as long as somebody waited for it.
     async fn keep(&self, job: &Arc<Job>) -> Result<(), Cause> {
         let written = {
-            let parts = job.parts.lock();
+            let mut parts = job.parts.lock();
             let (stage, asked_before) = (job.stage(), job.is_asked());
             let (sending, ending) = match &stage {
                 // The task that stores it is at work.
@@ -154,6 +159,7 @@ impl Jobs {
             };
             let written = self.store.write(self.change(job, sending, ending, request, Part::Unchanged));
             if !asked_before {
+                parts.deadline = clock::now() + self.settings.max_wait;
                 // The task that runs it learns that it is a job now.
                 job.enters(stage);
             }

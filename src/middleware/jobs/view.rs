@@ -22,10 +22,10 @@ pub struct JobView {
     pub id: String,
     /// Its state.
     pub state: State,
-    /// Its place among the calls that wait for the same route, the first being 1.
+    /// Its place among the calls that wait for the same route, the first being 1; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<usize>,
-    /// How long it is expected to wait.
+    /// How long it is expected to wait; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_wait_seconds: Option<f64>,
     /// The status of Zoho's answer.
@@ -123,17 +123,27 @@ impl JobFilter {
 }
 
 impl Jobs {
-    pub(super) fn view(&self, job: &Job) -> JobView {
+    /// A job with its place in the queue, which takes a walk along the queue.
+    pub(super) fn view_with_place(&self, job: &Job) -> JobView {
+        let view = self.view(job);
+        if view.state != State::Queued {
+            return view;
+        }
+        let (ahead, wait) = self.expected(job);
+        let place = ahead.map(|ahead| ahead + 1);
+        JobView { place, expected_wait_seconds: Some(wait.as_secs_f64()), ..view }
+    }
+
+    fn view(&self, job: &Job) -> JobView {
         let stage = job.stage();
         let ending = if let Stage::Ended(ending) = &stage { Some(ending) } else { None };
         let state = job.state().unwrap_or(State::Queued);
-        let (ahead, wait) = if state == State::Queued { self.expected(job) } else { (None, Default::default()) };
         let keep = u64::try_from(self.settings.keep.as_millis()).unwrap_or(u64::MAX);
         JobView {
             id: job.id.to_string(),
             state,
-            place: ahead.map(|ahead| ahead + 1),
-            expected_wait_seconds: (state == State::Queued).then_some(wait.as_secs_f64()),
+            place: None,
+            expected_wait_seconds: None,
             status: ending.and_then(|ending| ending.status),
             answer: ending.map(|_| format!("{}/answer", location(job.id))),
             caller: job.caller.name().to_owned(),
@@ -171,7 +181,7 @@ impl Jobs {
     #[must_use]
     pub fn show(&self, id: JobId) -> Option<JobView> {
         let job = self.index.lock().get(id)?;
-        job.state().map(|_| self.view(&job))
+        job.state().map(|_| self.view_with_place(&job))
     }
 }
 
