@@ -22,6 +22,7 @@ use crate::{
     middleware::{
         browser_guard::KnownHosts,
         caller::{self, Issuers, KeySource},
+        jobs::{JobDeps, Jobs},
         route::{AmbiguousRoutes, Matcher, Router},
         token::{self, Grants, Source, TokenLedger, Turns},
     },
@@ -66,6 +67,9 @@ pub enum StartError {
         /// The system's error.
         error: std::io::Error,
     },
+    /// The store of the jobs could not be opened.
+    #[error("cannot open the jobs in state.dir: {0}")]
+    Jobs(#[source] std::io::Error),
     /// The catalogue has ambiguous routes.
     #[error(transparent)]
     Routes(#[from] AmbiguousRoutes),
@@ -138,13 +142,25 @@ impl App {
             (name.clone(), source)
         };
         let sources = Arc::new(accounts.iter().map(source).collect());
+        let (limiters, shutdown) = (Arc::new(limiters), Shutdown::default());
+        let job_deps = JobDeps {
+            accounts: accounts.clone(),
+            routes: config.catalogue.iter().map(|route| (route.id.clone(), Arc::new(route.clone()))).collect(),
+            limiters: Arc::clone(&limiters),
+            max_body: config.proxy.max_body,
+            shutdown: shutdown.clone(),
+        };
+        // With a shared ledger and no folder, this gateway has no place for jobs.
+        let has_jobs = config.state.dir.is_some() || redis.is_none();
+        let jobs = has_jobs.then(|| Jobs::open(config.state.dir.as_deref(), config.jobs, job_deps));
         let has_cache = config.catalogue.iter().any(|route| !route.cache.is_zero());
         let deps = StackDeps {
             hosts: known_hosts(&config.proxy, &accounts),
             callers: config.callers,
             issuers: Issuers::new(config.issuers, egress, &metrics),
             router: Router { accounts, matcher, deny_unknown },
-            limiters: Arc::new(limiters),
+            limiters,
+            jobs: jobs.transpose().map_err(StartError::Jobs)?,
             check_scopes: config.routing.scopes == ScopeCheck::Check,
             sources,
             client,
@@ -156,7 +172,7 @@ impl App {
             cache_bytes: config.cache.max_bytes,
             redis: redis.filter(|_| has_cache),
             audit_required,
-            shutdown: Shutdown::default(),
+            shutdown,
             metrics,
         };
         // Always a TCP address, so the mode of Unix sockets does not apply.
@@ -187,6 +203,7 @@ impl App {
             limiters: Arc::clone(&deps.limiters),
             sources: Arc::clone(&deps.sources),
             issuers: deps.issuers.clone(),
+            jobs: deps.jobs.clone(),
             audit_required: deps.audit_required,
             shutdown: shutdown.clone(),
             hosts: deps.hosts.clone(),
@@ -197,7 +214,7 @@ impl App {
         tracing::info!(address = %admin, "the admin listener listens");
         let limiters = Arc::clone(&deps.limiters);
         let (sources, metrics) = (Arc::clone(&deps.sources), Arc::clone(&deps.metrics));
-        let (callers, issuers) = (deps.callers.clone(), deps.issuers.clone());
+        let (callers, issuers, jobs) = (deps.callers.clone(), deps.issuers.clone(), deps.jobs.clone());
         let service = stack(deps);
         let connections = ConnectionLimit::for_callers(max_connections);
         tracing::info!(connections = connections.free(), "limit of concurrent connections");
@@ -243,6 +260,9 @@ impl App {
         sources.values().for_each(|source| source.ended_on_purpose());
         // Other gateways may use its slots as soon as they know that this one ends.
         let _ = limiters.context().backend.close().await;
+        if let Some(jobs) = jobs {
+            jobs.close().await;
+        }
         // The last answers are written, or the next process would count their calls as unanswered.
         journal.close().await;
         tracing::info!("drained");

@@ -17,6 +17,7 @@ use crate::{
         dry_run::DryRun,
         edge::Edge,
         forward::{Forward, hygiene},
+        jobs::{JobResources, Jobs, JobsLayer},
         merge::{Compose, Gather, Groups},
         retry::Retry,
         route::Router,
@@ -60,6 +61,8 @@ pub struct StackDeps {
     pub max_form: u64,
     /// How many bytes all bodies that are being read may hold together.
     pub max_held: u64,
+    /// The jobs, shared with the admin listener; `None` without a store for them.
+    pub jobs: Option<Arc<Jobs>>,
     /// How many bytes all cached answers may hold together.
     pub cache_bytes: u64,
     /// The server of a shared ledger, if any route is cached.
@@ -86,6 +89,8 @@ pub fn stack(
         .layer(BrowserGuard::layer(deps.hosts))
         // Before anything is looked up: finds out who is calling.
         .layer(Authenticator::layer(deps.callers, deps.issuers))
+        // Jobs belong to their callers, and are no calls to Zoho.
+        .layer(JobResources::layer(deps.jobs.clone()))
         // Finds account and route: everything below is decided per account and route.
         .layer(deps.router.layer())
         // Before all costly steps: a bad payload uses no slot, no token and no connection.
@@ -94,6 +99,8 @@ pub fn stack(
         .layer(CheckScope::layer(deps.check_scopes.then(|| Arc::clone(&deps.sources))))
         // A dry run ends here: it is never cached, queued or sent.
         .layer(DryRun::layer(Arc::clone(&deps.limiters)))
+        // Only valid, permitted calls become jobs. Above the cache, which a job's write invalidates when it is executed.
+        .layer(JobsLayer(deps.jobs))
         // Before the throttle: an answer from the cache uses no slot.
         .layer(Cache::layer(deps.cache_bytes, deps.timeout, deps.redis.as_ref(), Arc::clone(&deps.metrics)))
         // Below the cache, since cached answers change nothing; above the retries: a call has one outcome.

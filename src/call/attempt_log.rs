@@ -1,12 +1,7 @@
 //! Records what happens to a call at Zoho, over all its attempts: for the audit, for the cache, and for the answer to a
 //! call that is cut off.
 
-use std::{
-    fmt::Debug,
-    future::Future,
-    pin::Pin,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt::Debug, future::Future, pin::Pin, sync::Arc};
 
 use futures_util::future::try_join_all;
 use http::StatusCode;
@@ -22,7 +17,7 @@ pub struct AttemptLog(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     steps: Mutex<Steps>,
-    recorder: OnceLock<Arc<dyn AttemptRecorder>>,
+    recorders: Mutex<Vec<Arc<dyn AttemptRecorder>>>,
     /// The logs of the calls that are sent in this one, so that its steps are theirs too.
     merged: Mutex<Vec<AttemptLog>>,
     /// The id of the merged call in which this one is or was sent.
@@ -44,11 +39,19 @@ pub trait AttemptRecorder: Debug + Send + Sync {
         attempt: u32,
         merged_into: Option<RequestId>,
     ) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>>;
+
+    /// The newest attempt was not sent after all, or Zoho did not execute it. It must not block.
+    fn not_executed(&self) {}
 }
 
-/// The attempt could not be recorded, so it must not be sent.
+/// Why an attempt could not be recorded, so that it must not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unrecorded;
+pub enum Unrecorded {
+    /// The audit log cannot be written.
+    Audit,
+    /// The state store cannot be written.
+    State,
+}
 
 /// The attempts so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -118,10 +121,9 @@ impl Steps {
 }
 
 impl AttemptLog {
-    /// Sets the recorder that each attempt waits for; only the first one counts.
+    /// Adds a recorder that each attempt waits for.
     pub fn record(&self, recorder: Arc<dyn AttemptRecorder>) {
-        // A second recorder would be a mistake in the order of the stack; the first one stays.
-        let _ = self.0.recorder.set(recorder);
+        self.0.recorders.lock().push(recorder);
     }
 
     /// The attempts so far.
@@ -136,7 +138,7 @@ impl AttemptLog {
         self.steps().fate()
     }
 
-    /// Must be awaited before an attempt is sent: resolves when the attempt is recorded.
+    /// Must be awaited before an attempt is sent: resolves when all recorders have it.
     ///
     /// # Errors
     /// [`Unrecorded`], when the attempt must not be sent.
@@ -147,13 +149,19 @@ impl AttemptLog {
     }
 
     async fn own_announced(&self) -> Result<(), Unrecorded> {
-        let Some(recorder) = self.0.recorder.get() else { return Ok(()) };
+        let recorders = self.0.recorders.lock().clone();
+        if recorders.is_empty() {
+            return Ok(());
+        }
         let attempt = {
             let mut steps = self.0.steps.lock();
             steps.announced = true;
             steps.attempts.saturating_add(1)
         };
-        recorder.sending(attempt, self.merged_into()).await
+        for recorder in recorders {
+            recorder.sending(attempt, self.merged_into()).await?;
+        }
+        Ok(())
     }
 
     /// Merges the calls of `others` into the call of this log, which has this id: what happens to it happens to them.
@@ -187,8 +195,17 @@ impl AttemptLog {
 
 impl Observer for Shared {
     fn step(&self, _: &AttemptOf<'_>, step: &Step) {
+        self.apply(step);
+        self.merged.lock().iter().for_each(|log| log.0.apply(step));
+    }
+}
+
+impl Shared {
+    fn apply(&self, step: &Step) {
         self.steps.lock().apply(step);
-        self.merged.lock().iter().for_each(|log| log.0.steps.lock().apply(step));
+        if matches!(step, Step::NotSent | Step::Refused | Step::Locked(_)) {
+            self.recorders.lock().iter().for_each(|recorder| recorder.not_executed());
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 pub mod attempt_log;
 pub mod peer;
 pub mod permissions;
-mod prefer;
+pub mod prefer;
 mod priority;
 pub mod request_id;
 mod stages;
@@ -23,6 +23,7 @@ use crate::{
     call::{attempt_log::AttemptLog, request_id::RequestId},
     ledger::{Arrival, Attempt, Caller, LockHit, SlotRequest, Urgency, Waited},
     message::body::{self, Body},
+    os::clock,
     zoho::{
         account::{Account, AccountName},
         catalogue::{Route, RouteId},
@@ -94,6 +95,34 @@ pub const BUFFER_BYTES: usize = 32 * 1024;
 const LONGEST_WITH_HEAD: usize = 8 * 1024;
 
 impl Call {
+    /// A call whose request was answered already: it is ready now, and waits for its slot until `deadline`.
+    #[must_use]
+    pub fn kept(
+        context: CallContext,
+        (method, target, headers): (Method, PathAndQuery, HeaderMap),
+        payload: Payload,
+        request_id: RequestId,
+        urgency: Urgency,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            context,
+            method,
+            target,
+            headers,
+            payload,
+            request_id,
+            ready_at: clock::now(),
+            deadline,
+            urgency,
+            arrival: Arrival::New,
+            waited: Waited::default(),
+            queue_status: QueueStatus::default(),
+            attempt_log: AttemptLog::default(),
+            token_refused: false,
+        }
+    }
+
     /// About how much memory it takes while it waits, in bytes.
     #[must_use]
     pub fn held_bytes(&self) -> usize {

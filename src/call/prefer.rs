@@ -11,9 +11,14 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The caller's preference, or `max_wait`. A malformed preference is ignored, as RFC 7240 section 2 requires.
 pub(super) fn preferred(headers: &HeaderMap, max_wait: Duration) -> Duration {
-    members(headers, "prefer", Quotes::Strings)
-        .find_map(seconds)
-        .map_or(max_wait, |seconds| Duration::from_secs(seconds).min(LONGEST))
+    wait(headers).unwrap_or(max_wait)
+}
+
+/// The wait that the caller prefers, if it says one.
+#[must_use]
+pub fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = members(headers, "prefer", Quotes::Strings).find_map(seconds)?;
+    Some(Duration::from_secs(seconds).min(LONGEST))
 }
 
 /// N of one preference `wait=N` or `wait="N"`, without its parameters.

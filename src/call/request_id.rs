@@ -28,6 +28,12 @@ impl RequestId {
         headers.get(X_REQUEST_ID).filter(usable).map_or_else(Self::generate, |id| Self(id.clone()))
     }
 
+    /// The id that [`as_str`](Self::as_str) gave earlier.
+    #[must_use]
+    pub fn restored(text: &str) -> Self {
+        HeaderValue::from_str(text).map_or_else(|_| Self::generate(), Self)
+    }
+
     /// A new id: UUID version 7, so that ids sort by time.
     #[must_use]
     pub fn generate() -> Self {

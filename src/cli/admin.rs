@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::Path, time::Duration};
 
-use http::{Request, StatusCode, Uri};
+use http::{Method, Request, StatusCode, Uri};
 
 use super::Failure;
 use crate::{
@@ -37,10 +37,16 @@ impl AdminListener {
 
     /// Asks for a page.
     pub(super) async fn page(&self, path: &str) -> Result<(StatusCode, String), Failure> {
+        self.ask(Method::GET, path).await
+    }
+
+    /// Sends a request without a body.
+    pub(super) async fn ask(&self, method: Method, path: &str) -> Result<(StatusCode, String), Failure> {
         let uri: Uri = format!("{}{path}", self.url.trim_end_matches('/'))
             .parse()
             .map_err(|error| Failure::Run(format!("{}: {error}", self.url)))?;
         let mut request = Request::new(Body::default());
+        *request.method_mut() = method;
         *request.uri_mut() = uri;
         let fetch = Fetch { client: &self.client, server: &self.url, timeout: TIMEOUT, max_body: LONGEST_PAGE };
         let answer = fetch.send(request, |_| true).await;

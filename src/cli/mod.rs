@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod healthcheck;
+mod jobs;
 mod key;
 pub mod login;
 mod logout;
@@ -103,15 +104,26 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List, show and remove the jobs of a running gateway (calls with "Prefer: respond-async"). It asks the admin listener,
+    /// as healthcheck does.
+    Jobs {
+        #[command(flatten)]
+        gateway: RunningGateway,
+        /// Print JSON.
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        action: Option<jobs::Action>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
 struct RunningGateway {
     /// The configuration file that names the admin listener.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// The admin listener, instead of the configuration's: a URL, or HOST:PORT.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     admin: Option<String>,
 }
 
@@ -250,6 +262,7 @@ impl Cli {
                 let form = if json { status::Form::Json } else { status::Form::Sentences };
                 status::status(config.as_deref(), admin.as_deref(), watch, form).await
             }
+            Command::Jobs { gateway, json, action } => jobs::jobs(gateway, action, json).await,
         }
     }
 }

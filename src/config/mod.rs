@@ -60,6 +60,7 @@ use crate::{
     listener::{ListenAddress, SocketAccess, Timeouts, Tls},
     middleware::{
         caller::{Callers, IssuerSettings},
+        jobs,
         token::TokenLimits,
     },
     redis::Settings,
@@ -90,6 +91,8 @@ pub struct Config {
     pub token: TokenLimits,
     /// Waiting for a slot.
     pub queue: Queue,
+    /// Calls that outlive their request.
+    pub jobs: jobs::Settings,
     /// Calling Zoho.
     pub upstream: Upstream,
     /// The response cache.
@@ -382,6 +385,7 @@ fn validated(
             state: root.section("state", |section| state::read(section, &around)),
             token: root.section("token", sections::token),
             queue: root.section("queue", sections::queue),
+            jobs: root.section("jobs", sections::jobs),
             upstream: root.section("upstream", |section| sections::upstream(section, &around)),
             cache: root.section("cache", sections::cache),
             audit: root.section("audit", |section| sections::audit(section, &around)),

@@ -1,4 +1,4 @@
-//! The tables with fixed keys: `[proxy]`, `[admin]`, `[token]`, `[queue]`, `[upstream]`, `[cache]`, `[audit]`, `[routing]`.
+//! The tables with fixed keys: `[proxy]`, `[admin]`, `[token]`, `[queue]`, `[jobs]`, `[upstream]`, `[cache]`, `[audit]`, `[routing]`.
 
 use std::{num::NonZeroU32, os::unix::net::SocketAddr, path::Path};
 
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     ledger::Limits,
     listener::{HeadLimits, ListenAddressError, Timeouts},
-    middleware::token::TokenLimits,
+    middleware::{jobs, token::TokenLimits},
     upstream::ExtraRoots,
 };
 
@@ -138,6 +138,17 @@ pub(super) fn queue(section: &mut Section<'_>) -> Queue {
     let bytes = section.value("max_waiting_bytes");
     let calls_per_caller = section.given("max_waiting_per_caller").unwrap_or(calls);
     Queue { max_wait: section.value("max_wait"), limits: Limits { calls, bytes, calls_per_caller } }
+}
+
+/// Reads `[jobs]`.
+pub(super) fn jobs(section: &mut Section<'_>) -> jobs::Settings {
+    jobs::Settings {
+        max_wait: section.value("max_wait"),
+        keep: section.value("keep"),
+        max_jobs: section.value("max_jobs"),
+        max_bytes: section.value("max_bytes"),
+        max_answer: section.value("max_answer"),
+    }
 }
 
 /// Reads `[upstream]`.

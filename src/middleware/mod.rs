@@ -7,6 +7,7 @@ pub mod caller;
 pub mod dry_run;
 pub mod edge;
 pub mod forward;
+pub mod jobs;
 pub mod layer;
 pub mod merge;
 pub mod retry;

@@ -163,6 +163,41 @@ pub enum Cause {
     },
     /// The caller wants an answer from the cache, and the cache has no usable one.
     NotCached,
+    /// There is no such job, or it is another caller's.
+    UnknownJob,
+    /// The resource has no such method.
+    MethodNotAllowed {
+        /// The methods that it has, for `Allow`.
+        allowed: &'static str,
+    },
+    /// The job can no longer be removed, because it was sent.
+    JobSent,
+    /// The job has no answer yet.
+    JobNotEnded {
+        /// Until it is expected to have one.
+        retry_after: Duration,
+    },
+    /// The job's answer was larger than answers that are kept.
+    JobAnswerTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// It is not known whether Zoho executed the job.
+    JobOutcomeUnknown,
+    /// No further job can be kept.
+    JobsFull {
+        /// The limit that is reached.
+        limit: JobLimit,
+        /// Until one could be kept.
+        retry_after: Duration,
+    },
+    /// A request with the same `Idempotency-Key` still waits.
+    IdempotencyConflict {
+        /// Until it is expected to be answered.
+        retry_after: Duration,
+    },
+    /// The `Idempotency-Key` belongs to another request.
+    IdempotencyKeyReused,
     /// The gateway accepts no new work.
     ShuttingDown,
     /// The gateway stops before the call is answered.
@@ -270,6 +305,15 @@ pub enum Reader {
     Rules,
     /// A parameter of a form could override the call.
     Overrides,
+}
+
+/// Which limit of the jobs is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobLimit {
+    /// Their number.
+    Jobs,
+    /// Their bytes.
+    Bytes,
 }
 
 /// The field that shows a web page as the sender.

@@ -67,6 +67,24 @@ table! {
     // 404
     UNKNOWN_ROUTE = row(StatusCode::NOT_FOUND, "unknown-route", NOT_FOUND, "The gateway does not serve this call");
     UNKNOWN_ACCOUNT = row(StatusCode::NOT_FOUND, "unknown-account", NOT_FOUND, "The account is not configured");
+    UNKNOWN_JOB = row(StatusCode::NOT_FOUND, "unknown-job", NOT_FOUND, "There is no such job");
+    // 405, 409, 410, 422
+    METHOD_NOT_ALLOWED = row(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", BAD, "The resource has no such method");
+    JOB_SENT = row(StatusCode::CONFLICT, "job-sent", DENIED, "The job was sent and cannot be removed");
+    JOB_NOT_ENDED = row(StatusCode::CONFLICT, "job-not-ended", NO_ERROR, "The job has no answer yet");
+    IDEMPOTENCY_CONFLICT = row(
+        StatusCode::CONFLICT,
+        "idempotency-conflict",
+        DENIED,
+        "A request with the same Idempotency-Key is in progress",
+    );
+    JOB_ANSWER_TOO_LARGE = row(StatusCode::GONE, "job-answer-too-large", NO_ERROR, "The answer was too large to keep");
+    IDEMPOTENCY_KEY_REUSED = row(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "idempotency-key-reused",
+        DENIED,
+        "The Idempotency-Key belongs to another request",
+    );
     // 408, 413, 415
     REQUEST_TIMEOUT = row(StatusCode::REQUEST_TIMEOUT, "request-timeout", BAD, MALFORMED_REQUEST.title);
     BODY_TOO_LARGE = row(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", BAD, "The request body is too large")
@@ -83,6 +101,7 @@ table! {
     DAY_SATURATED = too_many("threshold-saturated", "The account's daily calls are used up").passing();
     LOCKED = too_many("threshold-locked", "Zoho has locked this API").passing();
     QUEUE_FULL = too_many("queue-full", "The queue is full").passing();
+    JOBS_FULL = too_many("jobs-full", "No further job can be kept");
     // 5xx by the gateway
     INTERNAL_ERROR = row(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", OUR_FAULT, "Internal error")
         .perhaps_executed();
@@ -108,6 +127,12 @@ table! {
     TIMEOUT = row(StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", UNAVAILABLE, "Zoho did not answer in time")
         .passing()
         .perhaps_executed();
+    JOB_OUTCOME_UNKNOWN = row(
+        StatusCode::BAD_GATEWAY,
+        "job-outcome-unknown",
+        OUR_FAULT,
+        "It is unknown whether Zoho executed the job",
+    ).perhaps_executed();
     ACCOUNT_UNAUTHORISED = unavailable(
         "account-unauthorised",
         UNAVAILABLE,
@@ -155,6 +180,15 @@ impl Cause {
             Self::ScopeMissing { .. } => SCOPE_MISSING,
             Self::TokenThrottled { retry_after } => TOKEN_THROTTLED.retry_after(*retry_after),
             Self::NotCached => NOT_CACHED,
+            Self::UnknownJob => UNKNOWN_JOB,
+            Self::MethodNotAllowed { .. } => METHOD_NOT_ALLOWED,
+            Self::JobSent => JOB_SENT,
+            Self::JobNotEnded { retry_after } => JOB_NOT_ENDED.retry_after(*retry_after),
+            Self::JobAnswerTooLarge { .. } => JOB_ANSWER_TOO_LARGE,
+            Self::JobOutcomeUnknown => JOB_OUTCOME_UNKNOWN,
+            Self::JobsFull { retry_after, .. } => JOBS_FULL.retry_after(*retry_after),
+            Self::IdempotencyConflict { retry_after } => IDEMPOTENCY_CONFLICT.retry_after(*retry_after),
+            Self::IdempotencyKeyReused => IDEMPOTENCY_KEY_REUSED,
             Self::ShuttingDown => SHUTTING_DOWN,
             Self::CutOff(fate) => ProblemType { may_be_executed: *fate == Fate::Unknown, ..SHUTTING_DOWN.passing() },
             Self::Internal => INTERNAL_ERROR,

@@ -5,6 +5,7 @@ pub mod file_watch;
 pub mod hex;
 pub mod pem;
 pub mod random;
+pub mod sealer;
 
 use std::fmt;
 

@@ -41,6 +41,7 @@ pub struct Metrics {
     cache_bytes: Gauge,
     state_available: Gauge,
     waiting: Gauge,
+    jobs: Family<JobLabels, Gauge>,
     dropped_lines: Counter,
     audit_unconfirmed: Counter,
     /// No value without a certificate: zero would mean one that expired long ago.
@@ -81,6 +82,11 @@ struct IssuerLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CacheLabels {
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    state: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -143,6 +149,7 @@ impl Metrics {
             cache_bytes: Gauge::default(),
             state_available: Gauge::default(),
             waiting: Gauge::default(),
+            jobs: Family::default(),
             dropped_lines: Counter::default(),
             audit_unconfirmed: Counter::default(),
             certificate_end: Family::default(),
@@ -168,6 +175,7 @@ impl Metrics {
         registry.register_with_unit("cache", "Memory of all cached answers", Unit::Bytes, self.cache_bytes.clone());
         registry.register("state_available", "Whether calls can be recorded", self.state_available.clone());
         registry.register("waiting", "Callers waiting for a slot", self.waiting.clone());
+        registry.register("jobs", "Jobs that are kept, by state", self.jobs.clone());
         let help = "Lines of log and audit that were not written, because their reader stalls or the disk is full";
         registry.register("log_lines_dropped", help, self.dropped_lines.clone());
         let help = "Audit lines that were not confirmed before their call went on";
@@ -269,6 +277,11 @@ impl Metrics {
     /// The size of all cached answers.
     pub fn cache_bytes(&self, bytes: u64) {
         self.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// How many jobs there are in a state.
+    pub fn jobs(&self, state: &'static str, jobs: usize) {
+        self.jobs.get_or_create(&JobLabels { state }).set(i64::try_from(jobs).unwrap_or(i64::MAX));
     }
 
     /// When the certificate for callers expires, if known.

@@ -20,6 +20,7 @@ const LEVELS: &[&[&str]] = &[
         "middleware::route",
         "middleware::validate",
         "middleware::dry_run",
+        "middleware::jobs",
         "middleware::cache",
         "middleware::audit",
         "middleware::retry",

@@ -53,6 +53,8 @@ mod hygiene;
 #[cfg(test)]
 mod import_cycles;
 #[cfg(test)]
+mod jobs;
+#[cfg(test)]
 mod jwt;
 #[cfg(test)]
 mod locations;

@@ -1,6 +1,7 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/status`. Never on the proxy's sockets.
+//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/status`, `/jobs`. Never on the proxy's sockets.
 
 mod accept;
+mod jobs;
 pub mod status;
 
 use std::{
@@ -24,6 +25,7 @@ use crate::{
     middleware::{
         browser_guard::{self, KnownHosts},
         caller::Issuers,
+        jobs::Jobs,
         token::{Source, TokenHealth},
     },
     os::shutdown::Shutdown,
@@ -43,6 +45,8 @@ pub struct Admin {
     pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
     /// The issuers of callers' tokens.
     pub issuers: Issuers,
+    /// The jobs, if they have a store.
+    pub jobs: Option<Arc<Jobs>>,
     /// Whether a write that cannot be recorded in the audit is not sent.
     pub audit_required: bool,
     /// The state of the shutdown.
@@ -63,25 +67,37 @@ impl Admin {
             let words = "web pages of other origins and other names are not answered here\n";
             return Some(text(StatusCode::FORBIDDEN, words));
         }
+        let (words, allow) = match jobs::of_path(request.uri().path()) {
+            Some(_) if request.method() == Method::DELETE => return None,
+            Some(_) => ("only GET, HEAD and DELETE are answered here\n", "GET, HEAD, DELETE"),
+            None => ("only GET and HEAD are answered here\n", "GET, HEAD"),
+        };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, words);
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
             return Some(response);
         }
         None
     }
 
     async fn page(&self, request: &Parts) -> Response<Body> {
-        match request.uri.path() {
+        let path = request.uri.path();
+        match path {
             "/livez" => json_answer(StatusCode::OK, &json!({ "status": "live" })),
             "/readyz" => self.readiness(),
             "/metrics" => {
+                let counts = self.jobs.as_ref().map(|jobs| jobs.counts()).unwrap_or_default();
+                counts.into_iter().for_each(|(state, jobs)| self.metrics.jobs(state.as_str(), jobs));
                 let openmetrics = accept::wants_openmetrics(&request.headers);
                 let page = self.metrics.expose(self.limiters.waiting(), self.can_record(), openmetrics);
                 answer(StatusCode::OK, page.content_type, page.text)
             }
             "/status" => json_answer(StatusCode::OK, &status::status(&self.limiters).await),
-            _ => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /metrics /status\n"),
+            "/jobs" => self.list_jobs(request),
+            _ => match jobs::of_path(path) {
+                Some(id) => self.job(id, &request.method).await,
+                None => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /metrics /status /jobs\n"),
+            },
         }
     }
 
@@ -115,6 +131,10 @@ impl Admin {
             checks.insert("audit".to_owned(), format!("audit-unavailable: {failure}"));
         } else if self.audit_required {
             checks.insert("audit".to_owned(), "ok".to_owned());
+        }
+        // Only shown: calls that are no jobs are still served.
+        if let Some(failure) = self.jobs.as_ref().and_then(|jobs| jobs.failure()) {
+            checks.insert("jobs".to_owned(), format!("state-unavailable: {failure}"));
         }
         let ready = served && !draining && self.can_record() && audited;
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -73,6 +73,7 @@ pub(in crate::config) const ROOT: Keys = &[keys! {
     state: Table(A_TABLE, &[STATE]), Default [state];
     token: Table(A_TABLE, &[TOKEN]), Default [token];
     queue: Table(A_TABLE, &[QUEUE]), Default [queue];
+    jobs: Table(A_TABLE, &[JOBS]), Default [jobs];
     upstream: Table(A_TABLE, &[UPSTREAM]), Default [upstream];
     cache: Table(A_TABLE, &[CACHE]), Default [cache];
     audit: Table(A_TABLE, &[AUDIT]), Default [audit];
@@ -243,6 +244,25 @@ const QUEUE: &[Key] = keys! {
     max_waiting_bytes: Size(KIB..=16 * GIB), Default "256MiB";
     /// How many calls of one caller may wait; all anonymous callers are one. Unless set, as many as max_waiting.
     max_waiting_per_caller: Integer(0..=MILLION), Example 10000;
+};
+
+const JOBS: &[Key] = keys! {
+    /// How long a job ("Prefer: respond-async") may wait until it is sent. One that cannot be sent in that time fails.
+    // A batch may wait for the next day of an account's daily limit.
+    max_wait: Duration(SECOND..=WEEK), Default "24h";
+    /// How long a job and its answer are kept after its end, and how long an Idempotency-Key is remembered.
+    // A batch of the night is looked at in the morning, and a client repeats within hours.
+    keep: Duration(SECOND..=WEEK), Default "24h";
+    /// How many jobs are kept, waiting and ended ones and calls with an Idempotency-Key together; beyond it new ones get 429.
+    // More than a day's calls of a route at 30 a minute, and about a kibibyte of memory each.
+    max_jobs: Integer(0..=MILLION), Default 50000;
+    /// How many bytes the requests and answers of all jobs may have; beyond it new ones get 429. The requests that wait are
+    /// in memory too.
+    // As many usual calls, with a few uploads among them.
+    max_bytes: Size(KIB..=16 * GIB), Default "128MiB";
+    /// The longest answer that is kept. Of a longer one only the status is kept.
+    // Zoho's answers to writes have some hundred bytes, and lists of 200 records some hundred kilobytes.
+    max_answer: Size(KIB..=GIB), Default "1MiB";
 };
 
 const UPSTREAM: &[Key] = keys! {

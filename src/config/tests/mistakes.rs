@@ -12,7 +12,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[prox]",
-            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, audit, cache, callers, extra_routes, issuers, proxy, queue, routes, routing, state, token, upstream)",
+            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, audit, cache, callers, extra_routes, issuers, jobs, proxy, queue, routes, routing, state, token, upstream)",
         ),
         (
             "[proxy]\ntlc = {}",

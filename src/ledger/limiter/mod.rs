@@ -24,7 +24,7 @@ pub use self::{
 };
 use self::{queue_guard::QueueGuard, state::LimiterState};
 use super::{
-    Allowance, Caller, Key, LimitSpec, LimiterContext, LockHit, Quota, SlotRequest, Slots, Step, Urgency,
+    Allowance, Caller, Key, LimitSpec, LimiterContext, LockHit, Observer, Quota, SlotRequest, Slots, Step, Urgency,
     call_history::{Incident, rfc3339},
     queue_capacity::Limit,
     slots::{Unrecorded, WaitingCalls, Wish},
@@ -185,6 +185,13 @@ impl RouteLimiter {
                 .and_then(|()| self.context.capacity.admits(request).map_err(|limit| state.full(request, now, limit)))
         };
         (expected, judged)
+    }
+
+    /// How many calls go before the waiting call with this observer, and how long it is expected to wait still. `None`
+    /// if it does not wait.
+    #[must_use]
+    pub fn place(&self, observer: &Arc<dyn Observer>) -> Option<(usize, Duration)> {
+        self.state.lock().place(observer, clock::now())
     }
 
     /// Its state, for operators.

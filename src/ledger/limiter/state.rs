@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        Arrival, Caller, SlotRequest, Urgency,
+        Arrival, Caller, Observer, SlotRequest, Urgency,
         queue::{Joined, Queue, Ticket},
         queue_capacity::Limit,
         slots::{Allowance, Outlook, Slots, Wish},
@@ -48,6 +48,7 @@ pub(super) struct LimiterState {
 #[derive(Debug)]
 pub(super) struct Waiter {
     deadline: Instant,
+    observer: Option<Arc<dyn Observer>>,
     signal: Arc<WaiterSignal>,
 }
 
@@ -138,7 +139,7 @@ impl LimiterState {
     }
 
     pub(super) fn join(&mut self, request: &SlotRequest, signal: Arc<WaiterSignal>, now: Instant) -> Ticket {
-        let waiter = Waiter { deadline: request.deadline, signal };
+        let waiter = Waiter { deadline: request.deadline, observer: request.observer.clone(), signal };
         let Joined { ticket, delays } = self.queue.join(&request.caller, request.arrival, request.urgency, now, waiter);
         if delays {
             // Calls behind it are now served later than they were promised.
@@ -155,6 +156,13 @@ impl LimiterState {
     pub(super) fn expected(&mut self, caller: &Caller, urgency: Urgency, now: Instant) -> Duration {
         let ahead = self.queue.position(caller, Arrival::New, urgency, now);
         self.slots.outlook(now).at(ahead).0.saturating_duration_since(now)
+    }
+
+    /// How many calls go before the waiting call with this observer, and how long it still waits.
+    pub(super) fn place(&self, observer: &Arc<dyn Observer>, now: Instant) -> Option<(usize, Duration)> {
+        let is_same = |other: &Arc<dyn Observer>| Arc::as_ptr(other).cast::<()>() == Arc::as_ptr(observer).cast::<()>();
+        let ahead = self.queue.in_order().position(|(_, waiter)| waiter.observer.as_ref().is_some_and(is_same))?;
+        Some((ahead, self.slots.outlook(now).at(ahead).0.saturating_duration_since(now)))
     }
 
     /// By caller, how many calls wait, and how long the first of them has waited. Calls that had a slot before are not

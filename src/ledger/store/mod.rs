@@ -11,6 +11,7 @@
 //! | `ledger.redb` | the database with the rows, the incidents and the sealed access tokens |
 //! | `newest` | the number of the newest commit, which reveals a database that fell back to an older one |
 //! | `locks.json` | a copy of the locks, whose loss would cost most |
+//! | `jobs.redb` | the jobs (`middleware/jobs/store/`), in a database of their own under the same lock |
 //! | `ledger.redb.damaged-…` | databases that were set aside, the last three |
 //!
 //! Only the monotonic clock is trusted. After a reboot the clocks of a row and of this process have nothing in common:

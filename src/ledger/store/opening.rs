@@ -35,12 +35,14 @@ impl Store {
     /// [`OpenError`] when it cannot.
     pub fn probe(dir: &Path) -> Result<(), OpenError> {
         writable::folder(dir).map_err(OpenError::unusable("write to the folder", dir))?;
-        for (name, writes) in [("holder", true), ("newest", true), ("ledger.redb", true), ("locks.json", false)] {
+        let files =
+            [("holder", true), ("newest", true), ("ledger.redb", true), ("jobs.redb", true), ("locks.json", false)];
+        for (name, writes) in files {
             let path = dir.join(name);
             match file_watch::open_regular(OpenOptions::new().read(true).write(writes), &path) {
                 Err(unread) if !unread.is_absent() => return Err(OpenError::unusable("open", &path)(unread.into())),
-                // The database is created only where nothing exists, not even a link.
-                Err(_) if name == "ledger.redb" && path.is_symlink() => {
+                // A database is created only where nothing exists, not even a link.
+                Err(_) if name.ends_with(".redb") && path.is_symlink() => {
                     let error =
                         io::Error::other("it is a link that leads nowhere: restore what it leads to, or remove it");
                     return Err(OpenError::unusable("make", &path)(error));

@@ -156,7 +156,7 @@ impl AttemptRecorder for Facts {
     ) -> Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + '_>> {
         Box::pin(async move {
             match telemetry::audited(|| self.tell(attempt, merged_into.as_ref())).await {
-                Err(telemetry::Unwritten) if self.required => Err(Unrecorded),
+                Err(telemetry::Unwritten) if self.required => Err(Unrecorded::Audit),
                 Ok(()) | Err(telemetry::Unwritten) => Ok(()),
             }
         })

@@ -39,7 +39,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 /// Fields that do not concern Zoho: from the caller to the gateway, and from proxies about the caller.
 fn is_not_for_zoho(name: &str) -> bool {
     match name {
-        "authorization" | "cookie" | "cookie2" | "prefer" | "priority" => true,
+        "authorization" | "cookie" | "cookie2" | "prefer" | "priority" | "idempotency-key" => true,
         // The gateway sets the endpoint's own.
         "host" => true,
         // Answered by the gateway's own listener (RFC 9110 section 10.1.1).

@@ -52,7 +52,12 @@ impl Forward {
         let request = request(call, endpoint, &token).ok_or_else(|| Refusal::from(Cause::Internal).of(&context))?;
         let refuse = |cause| Refusal::from(cause).of(&context);
         // Before the slot is used, because the record may take time and a lock may come meanwhile.
-        attempt_log.announced().await.map_err(|Unrecorded| refuse(Cause::AuditUnavailable))?;
+        attempt_log.announced().await.map_err(|unrecorded| {
+            refuse(match unrecorded {
+                Unrecorded::Audit => Cause::AuditUnavailable,
+                Unrecorded::State => Cause::StateUnavailable,
+            })
+        })?;
         let (mut head, body) = match self.send(request, endpoint, &mut attempt).await.map_err(refuse)? {
             Sent::Answered(head, body) => (head, body),
             Sent::HeldBack(until) => return Ok(held_back(until)),

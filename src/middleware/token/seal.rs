@@ -5,15 +5,12 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::{
-    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    hkdf::{HKDF_SHA256, Prk, Salt},
-    rand,
-};
-
 use super::grant::Granted;
 use crate::{
-    secret::{Secret, hex},
+    secret::{
+        Secret, hex,
+        sealer::{self, Sealer},
+    },
     zoho::account::Account,
 };
 
@@ -21,7 +18,7 @@ use crate::{
 const PURPOSE: &[u8] = b"zoho-gateway access token 2";
 
 /// Seals and opens tokens with an account's present credentials.
-pub(super) struct Seal(LessSafeKey);
+pub(super) struct Seal(Sealer);
 
 /// Changes with [`PURPOSE`], so that the two keys have nothing in common.
 const NAMING: &[u8] = b"zoho-gateway credentials 1";
@@ -47,8 +44,8 @@ pub(super) enum Unsealed {
 impl Seal {
     /// `None` only if the cryptographic library fails, which no input causes.
     pub(super) fn of(account: &Account) -> Option<Self> {
-        let key = derive(account, PURPOSE, |key, info| Some(UnboundKey::from(key.expand(info, &AES_256_GCM).ok()?)))?;
-        Some(Self(LessSafeKey::new(key)))
+        let (secret, info) = credentials(account);
+        Sealer::derive(PURPOSE, &secret, &info).map(Self)
     }
 
     /// Seals the lifetime, the token, and on a second line the scopes.
@@ -60,27 +57,17 @@ impl Seal {
             text.push(b'\n');
             text.extend_from_slice(scope.as_bytes());
         }
-        self.closed(text)
+        self.0.seal(text, "")
     }
 
     /// Seals the reason why Zoho rejected the credentials, so that the next process does not ask again.
     pub(super) fn seal_rejection(&self, reason: &str) -> Option<Vec<u8>> {
-        self.closed([&REJECTED.to_be_bytes(), reason.as_bytes()].concat())
-    }
-
-    /// A fresh nonce, followed by the sealed text.
-    fn closed(&self, mut text: Vec<u8>) -> Option<Vec<u8>> {
-        let mut nonce = [0; NONCE_LEN];
-        rand::fill(&mut nonce).ok()?;
-        self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut text).ok()?;
-        Some([nonce.as_slice(), &text].concat())
+        self.0.seal([&REJECTED.to_be_bytes(), reason.as_bytes()].concat(), "")
     }
 
     /// Opens a sealed text; `None` if it was sealed with other credentials or changed.
     pub(super) fn open(&self, sealed: &[u8]) -> Option<Unsealed> {
-        let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>()?;
-        let mut text = text.to_vec();
-        let opened = self.0.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::empty(), &mut text).ok()?;
+        let mut opened = self.0.open(sealed, "")?;
         let (lifetime, token) = opened.split_first_chunk::<8>()?;
         let text = std::str::from_utf8(token).ok()?;
         if u64::from_be_bytes(*lifetime) == REJECTED {
@@ -97,19 +84,17 @@ impl Seal {
 
 /// A name for an account's present credentials that reveals nothing about them.
 pub(super) fn credentials_name(account: &Account) -> Option<String> {
-    let mut name = [0; 32];
-    derive(account, NAMING, |key, info| key.expand(info, HKDF_SHA256).ok()?.fill(&mut name).ok())?;
-    Some(hex::lower(&name[..16]))
+    let (secret, info) = credentials(account);
+    Some(hex::lower(&sealer::name(NAMING, &secret, &info)?[..16]))
 }
 
-/// Derives something from an account's present credentials.
-fn derive<T>(account: &Account, purpose: &[u8], expand: impl FnOnce(&Prk, &[&[u8]]) -> Option<T>) -> Option<T> {
+/// An account's present credentials, and whose they are.
+fn credentials(account: &Account) -> (Secret, String) {
     let (client_secret, refresh_token) = (account.client_secret.current(), account.refresh_token.current());
+    let server = account.endpoints.accounts.authority().as_str();
     // Neither holds a line break, so different pairs give different texts.
     let secret = Secret::new(format!("{}\n{}", client_secret.expose(), refresh_token.expose()));
-    let server = account.endpoints.accounts.authority().as_str();
-    let info = [account.name.as_str(), &account.client_id, server].join("\n");
-    expand(&Salt::new(HKDF_SHA256, purpose).extract(secret.expose().as_bytes()), &[info.as_bytes()])
+    (secret, [account.name.as_str(), &account.client_id, server].join("\n"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::{
     call::attempt_log::Fate,
     ledger::Limit,
     problem::{
-        BadToken, Cause, Encoding, Forbidden, Foreign, Reader, ScopeEvidence, Unauthenticated, UpstreamFault,
+        BadToken, Cause, Encoding, Forbidden, Foreign, JobLimit, Reader, ScopeEvidence, Unauthenticated, UpstreamFault,
         ratelimit::whole_seconds, table::protocol,
     },
 };
@@ -78,6 +78,31 @@ pub(super) fn detail(cause: &Cause) -> String {
             whole_seconds(*retry_after)
         ),
         Cause::NotCached => "the request says only-if-cached; without it the gateway asks Zoho".to_owned(),
+        Cause::UnknownJob => "the caller has no job of this id; jobs are removed some time after their end (jobs.keep)".to_owned(),
+        Cause::MethodNotAllowed { allowed } => format!("this resource has {allowed}"),
+        Cause::JobSent => "only a job that was not sent yet can be removed".to_owned(),
+        Cause::JobNotEnded { .. } => "ask again later, or wait for it (Prefer: wait=N)".to_owned(),
+        Cause::JobAnswerTooLarge { limit } => format!(
+            "Zoho answered, and the answer is longer than {limit} bytes (jobs.max_answer), so only its status is kept"
+        ),
+        Cause::JobOutcomeUnknown => {
+            "the gateway was sending the job when it ended, and has no answer; Zoho may have executed it, and it is not \
+             sent again"
+                .to_owned()
+        }
+        Cause::JobsFull { limit: JobLimit::Jobs, .. } => "the gateway keeps no more jobs (jobs.max_jobs)".to_owned(),
+        Cause::JobsFull { limit: JobLimit::Bytes, .. } => {
+            "the gateway keeps no more bytes of jobs (jobs.max_bytes)".to_owned()
+        }
+        Cause::IdempotencyConflict { .. } => {
+            "the request with this Idempotency-Key has no answer yet; repeat this one later, or let it wait \
+             (Prefer: wait=N)"
+                .to_owned()
+        }
+        Cause::IdempotencyKeyReused => {
+            "another method, path, query or body was sent with this Idempotency-Key; use a new key for each request"
+                .to_owned()
+        }
         Cause::ShuttingDown => "the gateway accepts no new calls; nothing of the call was sent to Zoho".to_owned(),
         Cause::CutOff(fate) => cut_off(*fate).to_owned(),
         Cause::Internal => "the log has more under the id of this request".to_owned(),

@@ -97,6 +97,10 @@ pub fn respond(refusal: &Refusal, request_id: &str) -> Response<Body> {
         // The codings that a request may have (RFC 9110 section 12.5.3).
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
+    if let Cause::MethodNotAllowed { allowed } = *refusal.cause {
+        // RFC 9110 section 15.5.6 requires the field with this status.
+        headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+    }
     if status == StatusCode::UNAUTHORIZED {
         // RFC 9110 section 15.5.2 requires a challenge with this status.
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge(&refusal.cause)));
