@@ -2,7 +2,10 @@
 
 use std::{future::pending, sync::Arc};
 
-use super::groups::{Groups, Lead};
+use super::{
+    groups::{Groups, Lead},
+    merged,
+};
 use crate::{
     call::{Answer, Permitted},
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
@@ -35,7 +38,7 @@ impl<S: Inner<Permitted, Answer>> Middleware<Permitted, S> for Compose {
                 Box::pin(pending())
             }
             Lead::Others(merged) => {
-                let part = merged.send(permitted, inner.clone());
+                let part = merged::send(Arc::clone(&self.groups), *merged, permitted, inner.clone());
                 Box::pin(part.answer())
             }
         }

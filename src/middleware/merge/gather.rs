@@ -7,7 +7,7 @@ use tower::util::BoxCloneService;
 
 use super::{
     groups::{Groups, Registration},
-    merged::Part,
+    parts::Part,
     similar::Key,
 };
 use crate::{

@@ -8,22 +8,17 @@ use std::{
 use http::HeaderMap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
-use tower::util::BoxCloneService;
 
 use super::{
-    merged::{MergedCall, OneCall, Part, PartChannel},
+    parts::{MergedCall, OneCall, Part, PartChannel, Service},
     similar::Key,
 };
 use crate::{
-    call::{Answer, Call},
+    call::Call,
     ledger::{SlotRequest, Waited},
-    problem::Refusal,
     telemetry::Metrics,
     zoho::catalogue::RouteId,
 };
-
-/// The layers below [`Gather`](super::Gather), through which a part of a merged call is sent again.
-pub(super) type Service = BoxCloneService<Call, Answer, Refusal>;
 
 /// All calls that wait and may merge. Both layers share it.
 #[derive(Debug)]
@@ -125,7 +120,7 @@ impl Groups {
         self.metrics.merged(&account, &route, others.len());
         let (calls, parts) = [leader].into_iter().chain(others).map(Waiting::into_one).unzip();
         // Still under the lock: a caller that leaves now finds that its call may be sent.
-        Lead::Others(Box::new(MergedCall::new(Arc::clone(self), key, calls, parts)))
+        Lead::Others(Box::new(MergedCall::new(key, calls, parts)))
     }
 
     /// Zoho rejected so many numbers of a call as too many.

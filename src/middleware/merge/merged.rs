@@ -6,19 +6,17 @@ use bytes::Bytes;
 use futures_util::future::{join, join_all};
 use http::{Response, response::Parts};
 use http_body_util::{BodyExt, Limited};
-use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 use tower::Service as _;
 
 use super::{
     divide::{self, Numbers},
-    groups::{Groups, Service},
+    groups::Groups,
+    parts::{MergedCall, OneCall, Outcome, Part, PartChannel, merge_logs},
     similar::{Composed, Key},
 };
 use crate::{
-    call::{
-        Answer, Call, CallContext, MergedInto, Permitted, RetryReason, attempt_log::MergedLogs, request_id::RequestId,
-    },
+    call::{Answer, Call, CallContext, MergedInto, Permitted, RetryReason, request_id::RequestId},
     message::body::Body,
     middleware::layer::Inner,
     os::clock,
@@ -34,79 +32,31 @@ const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
 const ABOUT_BYTES: [&str; 8] =
     ["accept-ranges", "content-digest", "content-length", "content-md5", "digest", "etag", "repr-digest", "trailer"];
 
-type Outcome = Result<Answer, Refusal>;
-
-/// Several calls that are sent as one; the first is the leader, whose slot they use.
-pub(super) struct MergedCall {
+/// Sends it with the leader's slot. Returns the leader's part; the others get theirs.
+pub(super) fn send<S: Inner<Permitted, Answer>>(
     groups: Arc<Groups>,
-    key: Key,
-    calls: Vec<OneCall>,
-    logs: MergedLogs,
-    parts: Vec<PartChannel>,
-}
-
-/// One of its calls.
-pub(super) struct OneCall {
-    pub(super) call: Call,
-    pub(super) numbers: Vec<String>,
-    pub(super) service: Service,
-    pub(super) outcome: oneshot::Sender<Outcome>,
-}
-
-/// The way to a call's caller.
-pub(super) struct PartChannel {
-    pub(super) to: oneshot::Sender<Part>,
-    pub(super) outcome: oneshot::Receiver<Outcome>,
-}
-
-/// What a call's caller waits for. The task of the merged call ends when all callers have left.
-#[derive(Debug)]
-pub(super) struct Part {
-    outcome: oneshot::Receiver<Outcome>,
-    _task: Arc<AbortOnDropHandle<()>>,
-}
-
-impl Part {
-    pub(super) async fn answer(self) -> Outcome {
-        // Only a panic of the task leaves a caller without an outcome.
-        self.outcome.await.unwrap_or_else(|_| Err(Cause::Internal.into()))
+    merged: MergedCall,
+    permitted: Permitted,
+    mut inner: S,
+) -> Part {
+    let MergedCall { key, calls, logs, parts } = merged;
+    let task = tokio::spawn(async move {
+        let outcome = match compose(&key, &calls) {
+            Some(composed) => inner.call(permitted.composed(composed.target, composed.headers, composed.payload)).await,
+            None => Err(Cause::Internal.into()),
+        };
+        drop(logs);
+        settle(groups, key, calls, outcome).await;
+    });
+    let task = Arc::new(AbortOnDropHandle::new(task));
+    let part = |PartChannel { to, outcome }| (to, Part::new(outcome, Arc::clone(&task)));
+    let mut parts = parts.into_iter().map(part);
+    let (_, leader) = parts.next().expect("a merged call has a leader");
+    for (to, part) in parts {
+        // A caller that has just left does not take its part.
+        let _ = to.send(part);
     }
-}
-
-impl MergedCall {
-    pub(super) fn new(groups: Arc<Groups>, key: Key, calls: Vec<OneCall>, parts: Vec<PartChannel>) -> Self {
-        let logs = merge_logs(&calls);
-        Self { groups, key, calls, logs, parts }
-    }
-
-    /// Sends it with the leader's slot. Returns the leader's part; the others get theirs.
-    pub(super) fn send<S: Inner<Permitted, Answer>>(self, permitted: Permitted, mut inner: S) -> Part {
-        let Self { groups, key, calls, logs, parts } = self;
-        let task = tokio::spawn(async move {
-            let outcome = match compose(&key, &calls) {
-                Some(composed) => {
-                    inner.call(permitted.composed(composed.target, composed.headers, composed.payload)).await
-                }
-                None => Err(Cause::Internal.into()),
-            };
-            drop(logs);
-            settle(groups, key, calls, outcome).await;
-        });
-        let task = Arc::new(AbortOnDropHandle::new(task));
-        let part = |PartChannel { to, outcome }| (to, Part { outcome, _task: Arc::clone(&task) });
-        let mut parts = parts.into_iter().map(part);
-        let (_, leader) = parts.next().expect("a merged call has a leader");
-        for (to, part) in parts {
-            // A caller that has just left does not take its part.
-            let _ = to.send(part);
-        }
-        leader
-    }
-}
-
-fn merge_logs(calls: &[OneCall]) -> MergedLogs {
-    let logs = calls[1..].iter().map(|one| one.call.attempt_log.clone()).collect();
-    calls[0].call.attempt_log.merge(&calls[0].call.request_id, logs)
+    leader
 }
 
 /// Gives each call its part of the outcome, or sends the halves if Zoho rejects the payload.
@@ -203,17 +153,6 @@ fn distinct(calls: &[OneCall]) -> Vec<&str> {
     let mut seen = HashSet::new();
     let numbers = calls.iter().flat_map(|one| &one.numbers).map(String::as_str);
     numbers.filter(|number| seen.insert(*number)).collect()
-}
-
-impl OneCall {
-    fn has_left(&self) -> bool {
-        self.outcome.is_closed()
-    }
-
-    fn gets(self, outcome: Outcome) {
-        // A caller that has left needs none.
-        let _ = self.outcome.send(outcome);
-    }
 }
 
 /// A whole answer to a merged call.

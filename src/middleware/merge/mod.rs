@@ -27,6 +27,7 @@ mod divide;
 mod gather;
 mod groups;
 mod merged;
+mod parts;
 mod payload;
 mod similar;
 #[cfg(test)]
