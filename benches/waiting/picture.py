@@ -1,4 +1,4 @@
-"""Draws one minute of a batch and a portal: each call of the portal from its begin to its answer, and all calls to Zoho.
+"""Draws one minute of a batch and a portal: the portal's calls from begin to answer, and all calls to Zoho.
 
     python3 benches/waiting/picture.py LABEL=FILE [LABEL=FILE ...] > docs/waiting.svg
 
@@ -34,18 +34,24 @@ def x(seconds):
 def panel(label, data):
     waits = [(first, last) for first, last in data["portal"] if last > BEGIN and first < END]
     asked = [last - first for first, last in waits if BEGIN <= first]
-    yield text(LEFT, 20, f"{label}: the portal waits {statistics.median(asked):.1f} s (median), at most {max(asked):.1f} s", "title")
+    title = f"{label}: the portal waits {statistics.median(asked):.1f} s (median), at most {max(asked):.1f} s"
+    yield text(LEFT, 20, title, "title")
     yield text(LEFT, WAITS - 10, "the portal's calls, from begin to answer", "small")
     for row, (first, last) in enumerate(waits):
         yield from wait(WAITS + row % ROWS * ROW, first, last)
     yield text(LEFT, CALLS - 6, "calls to Zoho in each second: of the batch (blue) and of the portal (orange)", "small")
     arrivals = [(at, "batch") for at in data["batch"]] + [(last, "portal") for _, last in waits]
-    heights = Counter()
-    for at, kind in sorted(arrivals, key=lambda arrival: arrival[1]):
-        if BEGIN <= at < END:
-            heights[int(at)] += 1
-            yield f'<rect class="{kind}" x="{x(int(at)) + 2}" y="{AXIS - heights[int(at)] * BLOCK}" width="7" height="{BLOCK - 1}"/>'
+    yield from blocks([(int(at), kind) for at, kind in arrivals if BEGIN <= at < END])
     yield from axis()
+
+
+def blocks(arrivals):
+    """One for each call, those of one second on top of each other, the batch below."""
+    heights = Counter()
+    for second, kind in sorted(arrivals, key=lambda arrival: arrival[1]):
+        heights[second] += 1
+        top = AXIS - heights[second] * BLOCK
+        yield f'<rect class="{kind}" x="{x(second) + 2:.1f}" y="{top}" width="7" height="{BLOCK - 1}"/>'
 
 
 def wait(y, first, last):
@@ -70,8 +76,9 @@ def text(left, top, words, kind, more=""):
 
 def main():
     panels = [argument.split("=", 1) for argument in sys.argv[1:]]
-    height = HEIGHT * len(panels)
-    print(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img">')
+    size = WIDTH, HEIGHT * len(panels)
+    view = f'viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" height="{size[1]}"'
+    print(f'<svg xmlns="http://www.w3.org/2000/svg" {view} role="img">')
     print("<title>One minute of a batch of 300 and a portal that calls every five seconds</title>")
     print(f"<style>{STYLE}</style>")
     for place, (label, file) in enumerate(panels):

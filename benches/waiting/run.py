@@ -2,8 +2,8 @@
 
     python3 benches/waiting/run.py [--program PATH] [--real] [--before FILE] [NAME ...]
 
-It needs Python's requests. In scaled time, the default, a minute takes six seconds, and all figures are those of real
-time. `Retry-After` has whole seconds, so its rounding weighs ten times as much there. `--real` takes up to half an hour.
+It needs Python's requests. In scaled time, the default, a minute takes six seconds, and the figures are converted to
+real time. `Retry-After` has whole seconds, so its rounding weighs ten times as much there. `--real` takes half an hour.
 Each scenario has a gateway, an upstream and a folder of its own, and is given up after a bounded time.
 """
 

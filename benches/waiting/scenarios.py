@@ -88,7 +88,7 @@ def thread_pool(run, headers):
     """A pool of 20 that sends 300 plain requests."""
     with run.gateway() as gateway:
         url = f"http://127.0.0.1:{gateway.port}{PATH}"
-        call = lambda number: requests.put(url, data={"erecnosList": f"[{FIRST + number}]"}, headers=headers, timeout=3700)
+        call = lambda number: put(requests, url, FIRST + number, headers)
         begin, numbers = time.monotonic(), iter(range(300))
         threads = together([lambda: [call(number) for number in numbers]] * 20)
         answers, seconds = [answer for answers in threads for answer in answers], run.since(begin)
@@ -203,11 +203,11 @@ def patient(run, gateway, number, caller):
 # Clients that repeat
 
 
-def retries(run, headers, different):
+def retries(run, headers, different=True, keys={}):
     """30 clients with 10 calls each, all at once: ten times the allowance."""
-    with run.gateway() as gateway:
+    with run.gateway(callers=keys) as gateway:
         url = f"http://127.0.0.1:{gateway.port}{PATH}"
-        begin, clients = time.monotonic(), [retrying() for _ in range(30)]
+        begin, clients = time.monotonic(), [retrying(key) for key in keys or [None] * 30]
         calls = range(10 * len(clients))
         answers = together(
             [lambda call=call: put(clients[call % 30], url, FIRST + different * call, headers) for call in calls]
@@ -221,31 +221,36 @@ def retries(run, headers, different):
     )
 
 
-def retrying():
+def retrying(key):
     """A session as its author would write it."""
     session = requests.Session()
+    session.headers.update({"Authorization": f"Bearer {key}"} if key else {})
     session.mount("http://", HTTPAdapter(max_retries=Retry(total=5, status_forcelist=[429, 503])))
     return session
 
 
-def put(session, url, number, headers):
-    return session.put(url, data={"erecnosList": f"[{number}]"}, headers=headers, timeout=3700)
+def put(client, url, number, headers):
+    return client.put(url, data={"erecnosList": f"[{number}]"}, headers=headers, timeout=3700)
 
 
 def impatient_equal(run):
-    return retries(run, {"Prefer": "wait=0"}, False)
+    return retries(run, {"Prefer": "wait=0"}, different=False)
 
 
 def impatient_different(run):
-    return retries(run, {"Prefer": "wait=0"}, True)
+    return retries(run, {"Prefer": "wait=0"})
+
+
+def impatient_callers(run):
+    return retries(run, {"Prefer": "wait=0"}, keys={f"client-{number}": 1 for number in range(30)})
 
 
 def plain_equal(run):
-    return retries(run, {}, False)
+    return retries(run, {}, different=False)
 
 
 def plain_different(run):
-    return retries(run, {}, True)
+    return retries(run, {})
 
 
 # A restart
@@ -270,7 +275,7 @@ def restart(run, how):
             raise started
     executed = [sum(str(number) in names for _, names in run.upstream.arrivals) for number in numbers]
     counts = ", ".join(f"{ends.count(end)} {end}" for end in sorted(set(ends)))
-    return f"{counts}; {sum(count > 1 for count in executed)} sent twice"
+    return f"{counts}; sent once: {executed.count(1)}, more often: {sum(count > 1 for count in executed)}"
 
 
 def stop_and_start(run, gateway, how):
@@ -326,11 +331,13 @@ def merged(run):
         prefer, begin = run.time.wait(3600), time.monotonic()
         calls = [lambda number=number: share(gateway.port, number, prefer, callers[number % 3]) for number in people]
         answers, seconds = together(calls), run.since(begin)
+    shared = len(set(run.upstream.shared))
     others = {str(number): answer for number, answer in zip(people, answers) if not answers_for(answer, number)}
     whose = "the unknown" if others.keys() == unknown else "not only the unknown"
     return (
-        f"{note}{len(answers) - len(others)} right answers, {statuses(others.values())} ({whose}) in {seconds:.0f} s "
-        f"({seconds / WINDOW:.1f} windows), {len(run.upstream.arrivals)} calls to Zoho"
+        f"{note}{len(answers) - len(others)} right answers, {statuses(others.values()) or 'no refusals'} ({whose}) in "
+        f"{seconds:.0f} s ({seconds / WINDOW:.1f} windows); {len(run.upstream.arrivals)} calls to Zoho, {shared} people "
+        "have the course"
     )
 
 
@@ -380,6 +387,7 @@ SCENARIOS = {
         (portal_then_batch, "the portal, then the batch", "the same", 1800),
         (impatient_equal, "30 clients with `Retry`, 300 equal calls, `wait=0`", "300, at most 1.15", 1500),
         (impatient_different, "the same, different calls", "300, at most 1.15", 1500),
+        (impatient_callers, "the same, each client with its own key", "300, at most 1.15", 1500),
         (plain_equal, "the same, equal calls, no header", "300, at most 1.15", 1500),
         (plain_different, "the same, different calls, no header", "300, at most 1.15", 1500),
         (terminated, "SIGTERM with 20 jobs", "20 done", 600),

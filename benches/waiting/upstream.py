@@ -42,7 +42,7 @@ class Upstream:
         """The status and the body for a call that arrives now."""
         with self.mutex:
             if self.is_refused(numbers):
-                return 429, refusal(7209, "API access blocked since threshold limit exceeded. Please try after some time")
+                return 429, refusal(7209, "API access blocked since threshold limit exceeded")
             if not numbers or self.unknown.intersection(numbers):
                 return 400, refusal(7204, "Invalid parameter value/input parameter missing")
             self.shared += numbers
@@ -68,6 +68,9 @@ class Upstream:
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 1024
+
+    def handle_error(self, request, client_address):
+        """A gateway that is killed resets its connections."""
 
 
 class Handler(BaseHTTPRequestHandler):
