@@ -28,8 +28,9 @@ def main():
     chosen = [(name, options.program, 1 if options.real else options.scale) for name in options.names or SCENARIOS]
     before = json.loads(options.before.read_text()) if options.before else {}
     found = {}
-    print_row("scenario", "aim", *(["before"] if before else []), "found", "most in a window", "in a lock")
-    print_row(*["---"] * (6 if before else 5))
+    columns = ["before", "now"] if before else ["found"]
+    print_row("scenario", "aim", *columns, "most in a window", "in a lock")
+    print_row(*["---"] * (4 + len(columns)))
     with multiprocessing.Pool(len(chosen) if options.real else options.jobs, maxtasksperchild=1) as pool:
         for name, result in pool.imap(measure, chosen, chunksize=1):
             found[name] = result

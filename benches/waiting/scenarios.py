@@ -215,10 +215,8 @@ def retries(run, headers, different=True, keys={}):
         seconds = run.since(begin)
     tries = [len(answer.raw.retries.history) for answer in answers if isinstance(answer, requests.Response)]
     optimum = (len(answers) - 1) // REQUESTS * WINDOW
-    return (
-        f"{succeeded(answers)} of {len(answers)} in {seconds:.0f} s ({seconds / optimum:.2f} of the optimum), "
-        f"at most {max(tries, default=0)} repetitions"
-    )
+    ratio = f" ({seconds / optimum:.2f} of the optimum)" if succeeded(answers) == len(answers) else ""
+    return f"{succeeded(answers)} of {len(answers)} in {seconds:.0f} s{ratio}, at most {max(tries, default=0)} repetitions"
 
 
 def retrying(key):
