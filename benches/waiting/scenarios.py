@@ -216,7 +216,8 @@ def retries(run, headers, different=True, keys={}):
     tries = [len(answer.raw.retries.history) for answer in answers if isinstance(answer, requests.Response)]
     optimum = (len(answers) - 1) // REQUESTS * WINDOW
     ratio = f" ({seconds / optimum:.2f} of the optimum)" if succeeded(answers) == len(answers) else ""
-    return f"{succeeded(answers)} of {len(answers)} in {seconds:.0f} s{ratio}, at most {max(tries, default=0)} repetitions"
+    text = f"{succeeded(answers)} of {len(answers)} in {seconds:.0f} s{ratio}"
+    return f"{text}, at most {max(tries, default=0)} repetitions"
 
 
 def retrying(key):
@@ -334,8 +335,8 @@ def merged(run):
     whose = "the unknown" if others.keys() == unknown else "not only the unknown"
     return (
         f"{note}{len(answers) - len(others)} right answers, {statuses(others.values()) or 'no refusals'} ({whose}) in "
-        f"{seconds:.0f} s ({seconds / WINDOW:.1f} windows); {len(run.upstream.arrivals)} calls to Zoho, {shared} people "
-        "have the course"
+        f"{seconds:.0f} s ({seconds / WINDOW:.1f} windows); {len(run.upstream.arrivals)} calls to Zoho, "
+        f"{shared} people have the course"
     )
 
 
