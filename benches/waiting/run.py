@@ -3,7 +3,7 @@
     python3 benches/waiting/run.py [--program PATH] [--real] [--before FILE] [NAME ...]
 
 It needs Python's requests. In scaled time, the default, a minute takes six seconds, and the figures are converted to
-real time. `Retry-After` has whole seconds, so its rounding weighs ten times as much there. `--real` takes half an hour.
+real time. `Retry-After` has whole seconds, so its rounding weighs ten times as much there. `--real` takes twenty minutes.
 Each scenario has a gateway, an upstream and a folder of its own, and is given up after a bounded time.
 """
 
