@@ -69,7 +69,7 @@ struct End {
 }
 
 enum Kept {
-    Answer(KeptAnswer),
+    Answer(Box<KeptAnswer>),
     TooLarge,
     Problem(Refusal),
 }
@@ -247,12 +247,12 @@ impl Jobs {
                 (Some(answer), Some(refusal))
             }
         };
-        let size = answer.as_ref().map_or(0, KeptAnswer::size);
+        let size = answer.as_ref().map_or(0, |answer| answer.size());
         let kept = if answer.is_some() { Answer::Kept } else { Answer::TooLarge };
         let status = status.map(|status| status.as_u16());
         let ending = Ending { state, status, answer: kept, at: job::now(), size, refusal };
         let sealed = answer.as_ref().map(|answer| seal::seal(&job.account, job.id, Kind::Answer, answer.to_bytes()));
-        job.parts.lock().unsaved = answer.map(Arc::new);
+        job.parts.lock().unsaved = answer.map(Arc::from);
         loop {
             let part = sealed.clone().map_or(Part::Unchanged, Part::Set);
             let written = {
