@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use zoho_gateway::os::clock;
 
 use crate::support::{
-    Answer, COURSE, Call, Gateway, HASH_OF_ONE, Reply, SHARE, Setup, Upstream, call, delete, get, ms, put, until,
+    Answer, COURSE, Call, Gateway, HASH_OF_ONE, Reply, Setup, Upstream, call, delete, get, ms, put, until,
 };
 
 pub(super) const ROUTE: &str = "people.lms.share-course";
@@ -128,7 +129,7 @@ async fn with_a_wait_the_job_comes_only_when_the_answer_does_not() {
     early.problem(409, "job-not-ended");
     assert!(early.header("retry-after").is_some(), "{early:?}");
 
-    let began = tokio::time::Instant::now();
+    let began = clock::now();
     let polled = gateway.send(&get(&location).header("prefer", "wait=1")).await;
     assert!(polled.json()["state"] == "sending" && began.elapsed() >= ms(1000), "{polled:?}");
     let polling = tokio::spawn(get(&location).header("prefer", "wait=25").sending(gateway.address()));
@@ -272,5 +273,4 @@ async fn only_valid_calls_become_jobs() {
     assert_eq!(gateway.send(&dry).await.json()["verdict"], "valid");
     assert_eq!(gateway.send(&get("/gateway/jobs")).await.json()["jobs"], json!([]));
     assert!(upstream.received().is_empty());
-    let _ = SHARE;
 }

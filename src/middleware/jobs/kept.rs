@@ -51,7 +51,7 @@ pub(super) struct Content {
 /// What is left of an answer that was read to its end, as far as possible.
 #[derive(Debug)]
 pub(super) enum Reading {
-    Whole(KeptAnswer),
+    Whole(Box<KeptAnswer>),
     TooLarge(StatusCode),
     /// It ended early.
     Broken,
@@ -140,7 +140,7 @@ impl KeptAnswer {
         ratelimit::FIELDS.iter().for_each(|name| drop(headers.remove(name)));
         let fits = |length| if length <= max { Ok(()) } else { Err(Cause::JobAnswerTooLarge { limit: max }) };
         match Content::read(body, fits).await {
-            Ok(content) => Reading::Whole(Self { status: head.status, headers, content }),
+            Ok(content) => Reading::Whole(Box::new(Self { status: head.status, headers, content })),
             Err(Unread::TooMuch(_)) => Reading::TooLarge(head.status),
             Err(Unread::Broken(_)) => Reading::Broken,
         }

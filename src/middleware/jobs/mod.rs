@@ -15,7 +15,8 @@
 //!   process dies while sending, the job's state is `unknown`, unless its caller said that it may be repeated.
 //! - A job belongs to its caller. For everybody else it does not exist.
 //!
-//! The parts: `wish` reads what a request says, `submit` accepts it, `run` sends the job, `respond` waits for it;
+//! The parts: `wish` reads what a request says, `submit` accepts it, `run` sends the job, `respond` waits for it, `remove` ends its
+//! existence, `restore` takes over what an earlier process left;
 //! `job` is one job and `index` all of them; `kept` has requests and answers as bytes, `seal` encrypts them, `store` keeps
 //! them; `resources` and `view` show them.
 
@@ -24,6 +25,7 @@ mod id;
 mod index;
 mod job;
 mod kept;
+mod remove;
 mod resources;
 mod respond;
 mod restore;

@@ -10,12 +10,11 @@ use std::{
 
 use futures_util::FutureExt;
 use http::StatusCode;
-use parking_lot::MutexGuard;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     Jobs,
-    job::{self, Answer, Ending, Job, Parts, Stage, State},
+    job::{self, Answer, Ending, Job, Stage, State},
     kept::{KeptAnswer, KeptRequest, Reading},
     seal::{self, Kind, Record},
     store::{Change, Part, Put},
@@ -70,7 +69,7 @@ struct End {
 }
 
 enum Kept {
-    Answer(KeptAnswer),
+    Answer(Box<KeptAnswer>),
     TooLarge,
     Problem(Refusal),
 }
@@ -248,12 +247,12 @@ impl Jobs {
                 (Some(answer), Some(refusal))
             }
         };
-        let size = answer.as_ref().map_or(0, KeptAnswer::size);
+        let size = answer.as_ref().map_or(0, |answer| answer.size());
         let kept = if answer.is_some() { Answer::Kept } else { Answer::TooLarge };
         let status = status.map(|status| status.as_u16());
         let ending = Ending { state, status, answer: kept, at: job::now(), size, refusal };
         let sealed = answer.as_ref().map(|answer| seal::seal(&job.account, job.id, Kind::Answer, answer.to_bytes()));
-        job.parts.lock().unsaved = answer.map(Arc::new);
+        job.parts.lock().unsaved = answer.map(Arc::from);
         loop {
             let part = sealed.clone().map_or(Part::Unchanged, Part::Set);
             let written = {
@@ -277,70 +276,6 @@ impl Jobs {
         drop(parts);
         let keep = if is_remembered { self.settings.keep } else { EXPIRY };
         self.index.lock().ends(job.id, clock::now() + keep);
-    }
-
-    /// Removes a call that waits and for which nobody waits any more. A request that joins meanwhile keeps it.
-    fn is_abandoned(&self, job: &Arc<Job>) -> bool {
-        let parts = job.parts.lock();
-        let is_abandoned =
-            matches!(job.stage(), Stage::Queued) && !job.is_asked() && job.attended.receiver_count() == 0;
-        if is_abandoned {
-            self.remove_locked(job, parts, Cause::CutOff(Fate::NotSent).into());
-        }
-        is_abandoned
-    }
-
-    /// The job no longer exists for anybody.
-    pub(super) fn remove(&self, job: &Arc<Job>, refusal: Refusal) {
-        self.remove_locked(job, job.parts.lock(), refusal);
-    }
-
-    fn remove_locked(&self, job: &Arc<Job>, mut parts: MutexGuard<'_, Parts>, refusal: Refusal) {
-        if matches!(job.stage(), Stage::Sending) && !job.is_asked() {
-            self.store.write_later(Change { id: job.id, put: None });
-        }
-        parts.held.set(0);
-        (parts.request, parts.in_flight) = (None, None);
-        job.enters(Stage::Removed(refusal));
-        drop(parts);
-        self.index.lock().remove(job);
-    }
-
-    /// Removes a job for its caller, or for an operator.
-    ///
-    /// # Errors
-    /// It was sent already, or the store cannot be written.
-    pub(super) async fn cancel(self: &Arc<Self>, job: &Arc<Job>) -> Result<(), Cause> {
-        let (jobs, job) = (Arc::clone(self), Arc::clone(job));
-        // In a task, so that a caller that leaves does not leave the job in between.
-        let cancelled = tokio::spawn(async move {
-            let written = {
-                let _parts = job.parts.lock();
-                if !matches!(job.stage(), Stage::Queued) {
-                    return Err(Cause::JobSent);
-                }
-                job.enters(Stage::Removing);
-                jobs.store.write(Change { id: job.id, put: None })
-            };
-            if written.in_time().await.is_ok() {
-                jobs.remove(&job, Cause::UnknownJob.into());
-                return Ok(());
-            }
-            let parts = job.parts.lock();
-            let request = parts.request.as_ref().map_or(Part::Unchanged, |request| jobs.sealed_request(&job, request));
-            jobs.store.write_later(jobs.change(&job, false, None, request, Part::Unchanged));
-            job.enters(Stage::Queued);
-            Err(Cause::StateUnavailable)
-        });
-        cancelled.await.unwrap_or(Err(Cause::Internal))
-    }
-
-    fn expire(&self) {
-        let expired = self.index.lock().expired(clock::now());
-        for job in expired {
-            self.store.write_later(Change { id: job.id, put: None });
-            self.remove(&job, Cause::UnknownJob.into());
-        }
     }
 
     /// The job's call, once more.
