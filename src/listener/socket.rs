@@ -1,10 +1,10 @@
 //! One type for TCP sockets, with and without TLS, and Unix sockets.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, lookup_host};
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
@@ -12,7 +12,7 @@ use super::{
     ListenAddress, SocketAccess, Tls,
     connection::{Socket, Watch},
     idle::IdleConnections,
-    unix::{self, SocketError, SocketFile},
+    unix::{self, BACKLOG, SocketError, SocketFile},
 };
 use crate::call::peer::{Exposure, SubjectName};
 
@@ -75,6 +75,26 @@ fn access_hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// Listens on the first address of this name that the system allows.
+async fn bind_tcp(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut refused = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in lookup_host((host, port)).await? {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart does not wait for the old connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 impl Listener {
     /// Binds an address; a Unix socket gets `access`.
     ///
@@ -84,7 +104,7 @@ impl Listener {
         let failed = |source| BindError::Address { address: address.clone(), source };
         match address {
             ListenAddress::Tcp { host, port } => {
-                let listener = TcpListener::bind((host.as_str(), *port)).await.map_err(failed)?;
+                let listener = bind_tcp(host, *port).await.map_err(failed)?;
                 Ok(Self::Tcp(listener, None))
             }
             ListenAddress::Unix(path) => match unix::bind(path, access) {

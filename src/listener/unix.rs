@@ -16,8 +16,9 @@ use std::{
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
-/// How many connections may wait to be accepted; the same as for tokio's own sockets.
-const BACKLOG: i32 = 1024;
+/// How many connections may wait to be accepted, as far as the system allows it (`net.core.somaxconn`). With tokio's 128,
+/// the system resets some of a crowd that comes in one moment.
+pub(super) const BACKLOG: u32 = 4096;
 
 /// Who may connect to a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +74,7 @@ fn create(path: &Path, access: &SocketAccess) -> Result<(UnixListener, SocketFil
     let file = SocketFile(path.to_owned());
     access.apply(path).map_err(SocketError::Access)?;
     let listening = || {
-        socket.listen(BACKLOG)?;
+        socket.listen(BACKLOG.cast_signed())?;
         socket.set_nonblocking(true)?;
         UnixListener::from_std(socket.into())
     };

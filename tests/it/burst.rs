@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::{net::TcpStream, time::timeout};
 use zoho_gateway::os::clock;
 
 use crate::support::{COURSE, Gateway, SHARE, Sandbox, all, ms, put};
@@ -40,4 +41,18 @@ async fn ninety_calls_at_once_are_answered_without_a_lock() {
 async fn three_thresholds_take_little_more_than_two_windows() {
     let elapsed = ninety_at_once("4s").await;
     assert!(elapsed < ms(4000 * 26 / 10), "{elapsed:?}");
+}
+
+/// The system accepts connections for a process that is too busy to do so, up to its backlog.
+#[tokio::test]
+async fn four_hundred_connections_in_one_moment_wait_for_a_busy_process() {
+    let zoho = Sandbox::start(&[]);
+    let gateway = Gateway::before(&zoho).start();
+    gateway.process().signal("STOP");
+    let address = gateway.address().to_owned();
+    let connect = || timeout(Duration::from_secs(20), TcpStream::connect(address.clone()));
+    let connections = all((0..400).map(|_| connect())).await;
+    gateway.process().signal("CONT");
+    let refused = connections.iter().filter(|connection| !matches!(connection, Ok(Ok(_)))).count();
+    assert_eq!(refused, 0);
 }
