@@ -12,6 +12,7 @@ use crate::{
         admin::Admin,
         stack::{StackDeps, stack},
     },
+    call::prefer::WaitLimits,
     config::{self, Config, Proxy, ScopeCheck, UnknownRoute, WhenEmpty},
     ledger::{
         CallHistory, FROZEN, Journal, KeptToken, LimiterContext, Limiters, Limits, Observer, ProcessName,
@@ -128,6 +129,7 @@ impl App {
         let guard = probed(redis.as_ref(), &accounts).await?;
         let (limiters, journal, tokens) =
             ledger(&config.state, redis.as_ref(), config.queue.limits, config.upstream.timeout, observers)?;
+        let limiters = limiters.with_reserves(Arc::new(config.callers.clone()));
         limiters.recall(&accounts, &config.catalogue);
         let source = |(name, account): (&AccountName, &Arc<Account>)| {
             let ledger = TokenLedger::new(&limiters, account, config.token);
@@ -148,7 +150,7 @@ impl App {
             check_scopes: config.routing.scopes == ScopeCheck::Check,
             sources,
             client,
-            max_wait: config.queue.max_wait,
+            wait: WaitLimits { usual: config.queue.max_wait, preferred: config.queue.max_preferred_wait },
             timeout: config.upstream.timeout,
             max_body: config.proxy.max_body,
             max_form: config.proxy.max_form,

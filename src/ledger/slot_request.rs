@@ -1,6 +1,9 @@
 //! A call's request for a slot.
 
-use std::sync::Arc;
+use std::{
+    any::Any,
+    sync::{Arc, Weak},
+};
 
 use tokio::time::Instant;
 
@@ -17,12 +20,23 @@ pub struct SlotRequest {
     pub arrival: Arrival,
     /// When it stops waiting.
     pub deadline: Instant,
+    /// What shows that the same call comes again; `None` for a call that keeps no place when it is refused.
+    pub identity: Option<Identity>,
     /// How much memory it holds while it waits, in bytes.
     pub bytes: usize,
     /// Its id in logs and answers.
     pub request_id: Box<str>,
     /// Receives the steps of this call's attempts, in addition to the observers of all calls.
     pub observer: Option<Arc<dyn Observer>>,
+}
+
+/// What shows that a call that was refused comes again.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// A hash of the call.
+    pub fingerprint: u64,
+    /// Lives as long as the call's connection.
+    pub connection: Weak<dyn Any + Send + Sync>,
 }
 
 /// Whether a call is new or requeued after a lock.
@@ -43,6 +57,7 @@ impl SlotRequest {
             urgency: Urgency::default(),
             arrival: Arrival::New,
             deadline,
+            identity: None,
             bytes: 0,
             request_id: Box::default(),
             observer: None,

@@ -1,0 +1,24 @@
+//! An entry of a limiter's queue.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::super::waiter_signal::WaiterSignal;
+
+/// A call that waits, or the place of a call that was refused and told when to come back.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The call that waits here; `None` at a place.
+    pub(super) waiter: Option<Waiter>,
+    /// When a refusal said that its turn comes.
+    pub(super) promised: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) deadline: Instant,
+    pub(super) signal: Arc<WaiterSignal>,
+    /// Whether it leaves a place if it is refused.
+    pub(super) keeps_place: bool,
+}
