@@ -9,6 +9,8 @@ mod entry;
 #[cfg(test)]
 mod pace_tests;
 mod places;
+#[cfg(test)]
+mod places_tests;
 mod queue_guard;
 mod recent_use;
 mod schedule;

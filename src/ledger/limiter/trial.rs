@@ -120,13 +120,29 @@ impl Trial {
         Arrived::Waits
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Moves the clock. Returns what became of calls that waited, in order.
     pub(super) fn run_until(&mut self, until: Instant) -> Vec<Ended> {
+        let mut all = Vec::new();
+        while self.now < until {
+            all.extend(self.run_until_some_end(until));
+        }
+        all
+    }
+
+    /// Moves the clock, at most until a waiting call ends.
+    pub(super) fn run_until_some_end(&mut self, until: Instant) -> Vec<Ended> {
         let mut ended = Vec::new();
         loop {
             self.answers();
             self.refusals(&mut ended);
             let next = self.serve(&mut ended);
+            if !ended.is_empty() {
+                return ended;
+            }
             let answer = self.in_flight.front().map(|(at, _)| *at);
             let next = [next, answer].into_iter().flatten().min().filter(|next| *next < until);
             match next {
