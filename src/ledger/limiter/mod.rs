@@ -7,6 +7,8 @@
 mod attempt;
 mod entry;
 #[cfg(test)]
+mod fairness_simulation;
+#[cfg(test)]
 mod pace_tests;
 mod places;
 #[cfg(test)]

@@ -32,9 +32,13 @@ pub(super) struct CallerUse {
 
 impl CallerUse {
     /// When it has used fewer than `limit` slots of the last window: at once, or when its oldest uses are a window old.
-    pub(super) fn falls_below(&self, limit: u32, now: Instant) -> Instant {
+    /// `None`: never.
+    pub(super) fn falls_below(&self, limit: u32, now: Instant) -> Option<Instant> {
+        if limit == 0 {
+            return None;
+        }
         let surplus = self.uses.total.checked_sub(limit);
-        surplus.and_then(|surplus| self.uses.nth(surplus)).map_or(now, |at| at.max(now))
+        Some(surplus.and_then(|surplus| self.uses.nth(surplus)).map_or(now, |at| at.max(now)))
     }
 }
 
@@ -52,10 +56,11 @@ impl RecentUse {
         }
     }
 
-    /// From how many slots of the last window on a caller's calls are spread: half of its share by weight.
+    /// From how many slots of the last window on a caller's calls are spread: half of its share by weight. Rounded down, or
+    /// many callers of small shares could together use more than half of the slots without waiting for the spread.
     pub(super) fn light_below(&self, caller: &Caller, weights: u64) -> u32 {
         let share = u64::from(self.requests) * u64::from(caller.weight().get());
-        share.div_ceil(2 * weights.max(1)).max(1) as u32
+        (share / (2 * weights.max(1))) as u32
     }
 
     /// A caller wants a slot.

@@ -32,9 +32,11 @@ use super::{
 /// How many of the next slots the spread looks at.
 const LOOKAHEAD: usize = 64;
 
-/// How many calls are scheduled by the whole rule. Later ones go as the slots come free: their moment is forecast too
-/// early rather than too late.
+/// How many calls are scheduled by the whole rule, and fewer if there are many callers, so that a forecast takes less than
+/// some milliseconds. Later calls go in the queue's order as the slots come free: that is too early rather than too late.
 const DEPTH: usize = 512;
+const LEAST_DEPTH: usize = 64;
+const MOST_WORK: usize = 8192;
 
 /// The future of a queue.
 pub(super) struct Schedule<'a> {
@@ -48,6 +50,8 @@ pub(super) struct Schedule<'a> {
     absent_reserves: Vec<(Option<&'a CallerUse>, u32)>,
     /// When the slots of the steps so far are taken.
     taken: Vec<Instant>,
+    /// When each slot is available, as far as that was needed.
+    known: Vec<(Instant, bool)>,
     now: Instant,
     last: Option<Instant>,
 }
@@ -97,8 +101,9 @@ impl<'a> Schedule<'a> {
         let reserves = recent.reserves.iter().filter(|(caller, _)| !waits(caller));
         let absent_reserves = reserves.map(|(caller, reserve)| (recent.of(caller), *reserve)).collect();
         let front: Box<dyn Iterator<Item = _>> = Box::new(queue.front());
-        let (taken, now, last, front) = (Vec::new(), outlook.now, recent.last, front.peekable());
-        Self { outlook, recent, front, lines, absent, absent_reserves, taken, now, last }
+        let (now, last, front) = (outlook.now, recent.last, front.peekable());
+        let (taken, known) = (Vec::new(), Vec::new());
+        Self { outlook, recent, front, lines, absent, absent_reserves, taken, known, now, last }
     }
 
     /// Plays all steps. Calls that `leaves` chooses leave, and use no slot.
@@ -111,7 +116,7 @@ impl<'a> Schedule<'a> {
 
     /// The first step like this, unless it is too far in the future.
     pub(super) fn find(mut self, mut is_wanted: impl FnMut(&Step<'a>) -> bool) -> Option<Step<'a>> {
-        while self.taken.len() <= DEPTH {
+        while !self.is_deep() {
             let step = self.next()?;
             if is_wanted(&step) {
                 return Some(step);
@@ -134,10 +139,17 @@ impl<'a> Schedule<'a> {
     }
 
     fn next(&mut self) -> Option<Step<'a>> {
+        let ahead = self.outlook.requests().min(LOOKAHEAD);
+        for index in self.known.len()..self.taken.len() + ahead {
+            self.known.push(self.slot_at(index));
+        }
         let (slot, daily) = self.slot(0);
         if let Some(&(ticket, entry)) = self.front.peek() {
             let at = slot.max(self.now);
             return Some(Step { ticket, waiting: Some(entry), at, daily, line: None, tag: Tag::default() });
+        }
+        if self.is_deep() {
+            return self.next_in_order(slot.max(self.now), daily);
         }
         let situation = self.situation();
         let mut broken: Vec<usize> = Vec::new();
@@ -162,6 +174,26 @@ impl<'a> Schedule<'a> {
         }
     }
 
+    /// The same without the rule: the first in the queue's order.
+    fn next_in_order(&self, at: Instant, daily: bool) -> Option<Step<'a>> {
+        let steps = self.lines.iter().enumerate().filter_map(|(index, line)| {
+            let place = line.places.front().map(|(ticket, _)| (*ticket, None));
+            let (ticket, waiting) = place.or(line.head.map(|(ticket, entry)| (ticket, Some(entry))))?;
+            Some(Step { ticket, waiting, at, daily, line: Some(index), tag: line.turns.next() })
+        });
+        steps.min_by_key(|step| (step.tag, step.line))
+    }
+
+    /// Whether the next step is too far in the future for the whole rule.
+    fn is_deep(&self) -> bool {
+        self.taken.len() > Self::depth(self.lines.len())
+    }
+
+    /// How many calls of so many callers are scheduled by the whole rule.
+    pub(super) fn depth(callers: usize) -> usize {
+        (MOST_WORK / callers.max(1)).clamp(LEAST_DEPTH, DEPTH)
+    }
+
     /// `goes`: it uses its slot; otherwise it leaves.
     fn finish(&mut self, step: &Step<'a>, goes: bool) {
         if goes {
@@ -172,14 +204,16 @@ impl<'a> Schedule<'a> {
             self.front.next();
             return;
         };
-        let weights = goes.then(|| self.weights());
+        let weights = (goes && !self.is_deep()).then(|| self.weights());
         let line = &mut self.lines[index];
         match step.waiting {
             Some(_) => line.advance(),
             None => drop(line.places.pop_front()),
         }
-        if let Some(weights) = weights {
+        if goes {
             line.turns.take();
+        }
+        if let Some(weights) = weights {
             let own = line.own.to_mut();
             own.uses.expire(step.at);
             own.uses.occupy(step.at + self.recent.window, 1);
@@ -197,9 +231,6 @@ impl<'a> Schedule<'a> {
 
     /// When this call may go.
     fn moment(&self, line: &Line<'a>, entry: &Entry, situation: &Situation) -> Instant {
-        if self.taken.len() > DEPTH {
-            return self.slot(0).0.max(self.now);
-        }
         let allowed = self.allowed(line);
         let spread = self.spread(line, situation, allowed);
         entry.promised.map_or(spread, |promised| spread.min(allowed.max(promised)))
@@ -207,7 +238,8 @@ impl<'a> Schedule<'a> {
 
     /// When a slot is free that neither others' reserves nor its caller's `max_share` keep from this line.
     fn allowed(&self, line: &Line<'a>) -> Instant {
-        let share = line.caller.terms().max_share.map_or(self.now, |most| line.own.falls_below(most.get(), self.now));
+        let share = line.caller.terms().max_share.and_then(|most| line.own.falls_below(most.get(), self.now));
+        let share = share.unwrap_or(self.now);
         let mut at = share.max(self.slot(0).0);
         // While the call waits, uses of others get a window old, and their reserves hold back slots for them again.
         for _ in 0..=self.recent.reserves.len() {
@@ -240,8 +272,8 @@ impl<'a> Schedule<'a> {
             return allowed;
         }
         let light = line.own.falls_below(self.recent.light_below(line.caller, situation.weights), allowed);
-        let alone = situation.contended_until.unwrap_or(light);
-        allowed.max(situation.spread.min(light).min(alone))
+        let earliest = [Some(situation.spread), light, situation.contended_until].into_iter().flatten().min();
+        allowed.max(earliest.unwrap_or(allowed))
     }
 
     /// Whether every place before this call still has a slot at its promised time, if the call takes one.
@@ -286,6 +318,10 @@ impl<'a> Schedule<'a> {
     /// When the slot after `before` others is available, and whether a shared limit decides that.
     fn slot(&self, before: usize) -> (Instant, bool) {
         let index = self.taken.len() + before;
+        self.known.get(index).copied().unwrap_or_else(|| self.slot_at(index))
+    }
+
+    fn slot_at(&self, index: usize) -> (Instant, bool) {
         let (first, daily) = self.outlook.at(index);
         let again = self.outlook.again(index, &self.taken);
         (again.map_or(first, |again| again.max(first)), daily)

@@ -243,12 +243,13 @@ impl LimiterState {
     /// When this call is served, and whether it waits for a limit that several routes share.
     fn moment(&self, ticket: Ticket, now: Instant) -> ((Instant, bool), Outlook) {
         let outlook = self.slots.outlook(now);
-        let step = if self.is_plain(now) {
+        let ahead = self.queue.ahead_of(ticket);
+        let step = if self.is_plain(now) || ahead > Schedule::depth(self.queue.callers().count()) {
             None
         } else {
             Schedule::new(&self.queue, &self.recent, &outlook).find(|step| step.ticket == ticket)
         };
-        let moment = step.map(|step| (step.at, step.daily)).unwrap_or_else(|| outlook.at(self.queue.ahead_of(ticket)));
+        let moment = step.map_or_else(|| outlook.at(ahead), |step| (step.at, step.daily));
         (moment, outlook)
     }
 

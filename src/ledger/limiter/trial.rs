@@ -83,6 +83,11 @@ impl Trial {
         Self { state, slots, start, now: start, trip: Duration::ZERO, in_flight, waiting, sent }
     }
 
+    /// The same with answers that take this long.
+    pub(super) fn with_trip(self, trip: Duration) -> Self {
+        Self { trip, ..self }
+    }
+
     /// The seconds since the start.
     pub(super) fn at(&self, moment: Instant) -> f64 {
         (moment - self.start).as_secs_f64()
