@@ -5,6 +5,7 @@ mod environment;
 mod mistakes;
 mod pages;
 mod redis;
+mod reserves;
 mod schema;
 mod shares;
 mod tls;

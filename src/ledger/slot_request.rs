@@ -20,7 +20,7 @@ pub struct SlotRequest {
     pub arrival: Arrival,
     /// When it stops waiting.
     pub deadline: Instant,
-    /// What shows that the same call comes again; `None` for a call that keeps no place when it is refused.
+    /// What shows that the same call comes again; `None` for a call that keeps no turn when it is refused.
     pub identity: Option<Identity>,
     /// How much memory it holds while it waits, in bytes.
     pub bytes: usize,

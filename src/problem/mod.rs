@@ -123,7 +123,7 @@ pub enum Cause {
         retry_after: Duration,
         /// The account's daily limit is the reason.
         daily: bool,
-        /// How many calls go before this one, if the gateway keeps a place in the queue for its return.
+        /// How many calls go before this one, if its turn is kept for its return.
         position: Option<usize>,
     },
     /// Zoho has locked the call for longer than the caller waits.

@@ -45,7 +45,7 @@ pub struct Bucket {
     pub locked_for_seconds: Option<f64>,
     /// How many calls wait.
     pub waiting: usize,
-    /// How many places are kept for calls that were refused.
+    /// How many turns are kept for calls that were refused.
     #[serde(default)]
     pub booked: usize,
     /// Who waits.

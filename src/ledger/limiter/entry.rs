@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 use super::super::waiter_signal::WaiterSignal;
 
-/// A call that waits, or the place of a call that was refused and told when to come back.
+/// A call that waits, or the booking of a call that was refused.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// The call that waits here; `None` at a place.
+    /// The call that waits here; `None` of a booking.
     pub(super) waiter: Option<Waiter>,
     /// When a refusal said that its turn comes.
     pub(super) promised: Option<Instant>,
@@ -19,6 +19,6 @@ pub(super) struct Entry {
 pub(super) struct Waiter {
     pub(super) deadline: Instant,
     pub(super) signal: Arc<WaiterSignal>,
-    /// Whether it leaves a place if it is refused.
-    pub(super) keeps_place: bool,
+    /// Whether it keeps its turn if it is refused.
+    pub(super) may_book: bool,
 }

@@ -5,14 +5,14 @@
 //! it is recorded.
 
 mod attempt;
+mod bookings;
+#[cfg(test)]
+mod bookings_tests;
 mod entry;
 #[cfg(test)]
 mod fairness_simulation;
 #[cfg(test)]
 mod pace_tests;
-mod places;
-#[cfg(test)]
-mod places_tests;
 mod queue_guard;
 mod recent_use;
 mod schedule;
@@ -61,7 +61,7 @@ pub enum Refused {
         retry_after: Duration,
         /// Whether the account's daily limit is the reason.
         daily: bool,
-        /// How many calls go before this one, if it has left a place in the queue for its return.
+        /// How many calls go before this one, if its turn is kept for its return.
         position: Option<usize>,
     },
     /// The route is locked for longer than the call's wait.
@@ -93,7 +93,7 @@ pub struct LimiterStatus {
     pub locked: Option<Duration>,
     /// How many calls wait.
     pub waiting: usize,
-    /// How many places are kept for calls that were refused and told when to come back.
+    /// How many turns are kept for calls that were refused.
     pub booked: usize,
     /// By caller, how many of its calls wait, and how long the first of them has waited.
     pub callers: Vec<(String, usize, Duration)>,

@@ -81,6 +81,20 @@ fn a_lone_caller_spends_the_allowance_as_it_asks() {
     assert_eq!((ended.len(), trial.at(ended.last().unwrap().at)), (270, 540.0));
 }
 
+/// With the default `queue.max_wait`.
+#[test]
+fn a_plain_loop_meets_no_refusal() {
+    let mut trial = Trial::new(30, Pace::Fair, &[]);
+    let plain = caller("plain", 1);
+    for _ in 0..40 {
+        if trial.call(&plain, seconds(75), 0) == Arrived::Waits {
+            let ended = trial.run_until_some_end(trial.now + seconds(75));
+            assert!(ended[0].refused.is_none());
+        }
+    }
+    assert_eq!((trial.sent.len(), trial.at(trial.now)), (40, 60.0));
+}
+
 #[test]
 fn a_portal_next_to_a_batch_is_served_soon() {
     for (batch_at, portal_at) in [(90, 0), (0, 70), (63, 0), (30, 1)] {

@@ -65,10 +65,8 @@ impl RecentUse {
 
     /// A caller wants a slot.
     pub(super) fn want(&mut self, caller: &Caller, now: Instant) -> &mut CallerUse {
-        if !self.callers.contains_key(caller) {
-            self.callers.insert(caller.clone(), self.none(now));
-        }
-        let own = self.callers.get_mut(caller).expect("it was just inserted");
+        let none = self.none(now);
+        let own = self.callers.entry(caller.clone()).or_insert(none);
         own.wanted = now;
         own.uses.expire(now);
         own

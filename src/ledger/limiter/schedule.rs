@@ -4,7 +4,7 @@
 //!
 //! - a slot is free, in addition to those that the reserves of other callers hold back,
 //! - its caller has used fewer slots of the last window than its `max_share`,
-//! - every place before it still gets its slot by its promised time,
+//! - every booking before it still gets its slot by its promised time,
 //! - and, where slots are spread (`pace = "fair"`), the spread allows it. That concerns a caller that has used half of its
 //!   share of the last window or more, while another caller wants the route or did within that window.
 //!
@@ -62,17 +62,17 @@ struct Line<'a> {
     turns: Turns,
     own: Cow<'a, CallerUse>,
     reserve: u32,
-    /// The places before its first waiting call, with their promised times.
-    places: VecDeque<(Ticket, Instant)>,
+    /// The bookings before its first waiting call, with their promised times.
+    bookings: VecDeque<(Ticket, Instant)>,
     head: Option<(Ticket, &'a Entry)>,
     rest: Box<dyn Iterator<Item = (Ticket, &'a Entry)> + 'a>,
 }
 
-/// A call that goes, or a place whose slot is used.
+/// A call that goes, or a booking whose slot is used.
 #[derive(Clone, Copy)]
 pub(super) struct Step<'a> {
     pub(super) ticket: Ticket,
-    /// `None` for a place.
+    /// `None` for a booking.
     pub(super) waiting: Option<&'a Entry>,
     pub(super) at: Instant,
     /// Whether it waits for a limit that several routes share.
@@ -155,16 +155,16 @@ impl<'a> Schedule<'a> {
         let mut broken: Vec<usize> = Vec::new();
         loop {
             let steps = self.lines.iter().enumerate().flat_map(|(index, line)| {
-                let place = line.places.front().map(|&(ticket, promised)| {
+                let booking = line.bookings.front().map(|&(ticket, promised)| {
                     let at = self.allowed(line).max(promised);
                     Step { ticket, waiting: None, at, daily, line: Some(index), tag: line.turns.next() }
                 });
                 let head = line.head.filter(|_| !broken.contains(&index)).map(|(ticket, entry)| {
                     let at = self.moment(line, entry, &situation);
-                    let tag = line.turns.after(line.places.len());
+                    let tag = line.turns.after(line.bookings.len());
                     Step { ticket, waiting: Some(entry), at, daily, line: Some(index), tag }
                 });
-                place.into_iter().chain(head)
+                booking.into_iter().chain(head)
             });
             let step = steps.min_by_key(|step| (step.at, step.tag, step.line))?;
             match step.line {
@@ -177,8 +177,8 @@ impl<'a> Schedule<'a> {
     /// The same without the rule: the first in the queue's order.
     fn next_in_order(&self, at: Instant, daily: bool) -> Option<Step<'a>> {
         let steps = self.lines.iter().enumerate().filter_map(|(index, line)| {
-            let place = line.places.front().map(|(ticket, _)| (*ticket, None));
-            let (ticket, waiting) = place.or(line.head.map(|(ticket, entry)| (ticket, Some(entry))))?;
+            let booking = line.bookings.front().map(|(ticket, _)| (*ticket, None));
+            let (ticket, waiting) = booking.or(line.head.map(|(ticket, entry)| (ticket, Some(entry))))?;
             Some(Step { ticket, waiting, at, daily, line: Some(index), tag: line.turns.next() })
         });
         steps.min_by_key(|step| (step.tag, step.line))
@@ -208,7 +208,7 @@ impl<'a> Schedule<'a> {
         let line = &mut self.lines[index];
         match step.waiting {
             Some(_) => line.advance(),
-            None => drop(line.places.pop_front()),
+            None => drop(line.bookings.pop_front()),
         }
         if goes {
             line.turns.take();
@@ -276,12 +276,12 @@ impl<'a> Schedule<'a> {
         allowed.max(earliest.unwrap_or(allowed))
     }
 
-    /// Whether every place before this call still has a slot at its promised time, if the call takes one.
+    /// Whether every booking before this call still has a slot at its promised time, if the call takes one.
     fn keeps_promises(&self, step: &Step<'a>) -> bool {
         let before = self.lines.iter().enumerate().flat_map(|(index, line)| {
-            let places = line.places.iter().take(self.outlook.requests()).enumerate();
+            let bookings = line.bookings.iter().take(self.outlook.requests()).enumerate();
             let before = move |(own, _): &(usize, _)| (line.turns.after(*own), Some(index)) < (step.tag, step.line);
-            places.take_while(before).map(|(_, (_, promised))| *promised)
+            bookings.take_while(before).map(|(_, (_, promised))| *promised)
         });
         let mut promised: Vec<Instant> = before.collect();
         promised.sort_unstable();
@@ -339,7 +339,7 @@ impl<'a> Line<'a> {
         let QueueLine { caller, turns, entries: rest } = line;
         let own = recent.of(caller).map_or_else(|| Cow::Owned(recent.none(now)), Cow::Borrowed);
         let reserve = recent.reserves.iter().find(|(other, _)| other == caller).map_or(0, |(_, reserve)| *reserve);
-        let mut line = Self { caller, turns, own, reserve, places: VecDeque::new(), head: None, rest };
+        let mut line = Self { caller, turns, own, reserve, bookings: VecDeque::new(), head: None, rest };
         line.advance();
         line
     }
@@ -349,7 +349,7 @@ impl<'a> Line<'a> {
         self.head = None;
         for (ticket, entry) in self.rest.by_ref() {
             match entry.promised.filter(|_| entry.waiter.is_none()) {
-                Some(promised) => self.places.push_back((ticket, promised)),
+                Some(promised) => self.bookings.push_back((ticket, promised)),
                 None => {
                     self.head = Some((ticket, entry));
                     break;
@@ -359,6 +359,6 @@ impl<'a> Line<'a> {
     }
 
     fn is_empty(&self) -> bool {
-        self.head.is_none() && self.places.is_empty()
+        self.head.is_none() && self.bookings.is_empty()
     }
 }

@@ -18,8 +18,8 @@ use super::{
         window::{Denied, Grant},
     },
     Refused, WaitReason,
+    bookings::Bookings,
     entry::{Entry, Waiter},
-    places::Places,
     recent_use::RecentUse,
     schedule::Schedule,
 };
@@ -39,7 +39,7 @@ pub(super) struct LimiterState {
     slots: Arc<dyn Slots>,
     pub(super) queue: Queue<Entry>,
     recent: RecentUse,
-    places: Places,
+    bookings: Bookings,
     /// The refusals of calls that were refused while they waited and have not read their refusal yet. Their entries stay.
     refusals: HashMap<Ticket, Refused>,
     pub(super) external_locks: u64,
@@ -101,7 +101,7 @@ impl LimiterState {
             slots,
             queue: Queue::new(),
             recent,
-            places: Places::default(),
+            bookings: Bookings::default(),
             refusals: HashMap::new(),
             external_locks: 0,
             closes: None,
@@ -127,12 +127,12 @@ impl LimiterState {
         self.queue.is_empty() && self.recent.is_unrestricted(caller, now) && self.slots.can_take(now)
     }
 
-    /// Adds a call to the queue: at its own place if it has one, otherwise at the end of its caller's calls. Also returns
+    /// Adds a call to the queue: at its own booking if it has one, otherwise at the end of its caller's calls. Also returns
     /// whether earlier calls may now be served later.
     pub(super) fn join(&mut self, request: &SlotRequest, signal: Arc<WaiterSignal>, now: Instant) -> (Ticket, bool) {
-        let keeps_place = self.places.accept(request);
-        let waiter = Waiter { deadline: request.deadline, signal, keeps_place };
-        if let Some(ticket) = self.places.take(request, now)
+        let may_book = self.bookings.accept(request);
+        let waiter = Waiter { deadline: request.deadline, signal, may_book };
+        if let Some(ticket) = self.bookings.take(request, now)
             && let Some(entry) = self.queue.get_mut(ticket)
         {
             entry.waiter = Some(waiter);
@@ -158,26 +158,26 @@ impl LimiterState {
     pub(super) fn take(&mut self, ticket: Ticket, caller: &Caller, now: Instant) -> Result<Grant, Denied> {
         let grant = self.slots.take(now)?;
         self.queue.serve(ticket);
-        self.places.served(caller);
+        self.bookings.served(caller);
         self.recent.used(caller, now);
         Ok(grant)
     }
 
-    /// Removes a refused call from the queue, or leaves its place there.
+    /// Removes a refused call from the queue, or books its turn there.
     pub(super) fn refuse(&mut self, ticket: Ticket, request: &SlotRequest, refused: Refused, now: Instant) -> Refused {
         let Refused::Saturated { retry_after, daily: false, .. } = refused else {
             self.queue.leave(ticket);
             return refused;
         };
         let ahead = self.queue.ahead_of(ticket);
-        let entry = self.queue.get_mut(ticket).filter(|_| self.places.accept(request));
+        let entry = self.queue.get_mut(ticket).filter(|_| self.bookings.accept(request));
         let Some(entry) = entry else {
             self.queue.leave(ticket);
             return refused;
         };
         let promised = now + whole_seconds(retry_after);
         (entry.waiter, entry.promised) = (None, Some(promised));
-        self.places.keep(ticket, request, promised);
+        self.bookings.keep(ticket, request, promised);
         Refused::Saturated { retry_after, daily: false, position: Some(ahead) }
     }
 
@@ -186,7 +186,7 @@ impl LimiterState {
         match self.queue.get_mut(ticket) {
             Some(Entry { waiter, promised: Some(promised) }) => {
                 *waiter = None;
-                self.places.keep(ticket, request, *promised);
+                self.bookings.keep(ticket, request, *promised);
             }
             _ => drop(self.queue.leave(ticket)),
         }
@@ -227,7 +227,10 @@ impl LimiterState {
     pub(super) fn verdict(&mut self, request: &SlotRequest, now: Instant) -> (Duration, Result<(), Refused>) {
         self.refresh(now);
         let (ticket, _) = self.join(request, Arc::default(), now);
-        let (at, verdict) = self.admits(ticket, request, now);
+        let (at, mut verdict) = self.admits(ticket, request, now);
+        if let Err(Refused::Saturated { daily: false, position, .. }) = &mut verdict {
+            *position = self.bookings.accept(request).then(|| self.queue.ahead_of(ticket));
+        }
         self.withdraw(ticket, request);
         (at.saturating_duration_since(now), verdict)
     }
@@ -261,10 +264,17 @@ impl LimiterState {
         }
         let outlook = self.slots.outlook(now);
         let schedule = Schedule::new(&self.queue, &self.recent, &outlook);
-        let step = schedule.find(|step| step.waiting.is_some())?;
-        // A place that lapses leaves its slot to this call.
-        let at = self.places.next_lapse().map_or(step.at, |lapse| step.at.min(lapse));
-        Some(Next { ticket: step.ticket, at })
+        let step = schedule.find(|step| step.waiting.is_some()).map(|step| Next { ticket: step.ticket, at: step.at });
+        // Behind very many bookings, any of the waiting calls looks again later.
+        let next = step.or_else(|| Some(Next { ticket: self.some_waiting()?, at: now + self.recent.window }))?;
+        // A booking that lapses leaves its slot to this call.
+        let at = self.bookings.next_lapse().map_or(next.at, |lapse| next.at.min(lapse));
+        Some(Next { at, ..next })
+    }
+
+    fn some_waiting(&self) -> Option<Ticket> {
+        let entries = self.queue.lines().flat_map(|line| line.entries);
+        entries.filter(|(_, entry)| entry.waiter.is_some()).map(|(ticket, _)| ticket).next()
     }
 
     /// Whether calls go in the queue's order as soon as slots come free, because no other rule concerns them.
@@ -274,7 +284,7 @@ impl LimiterState {
         let plain = |caller: &Caller| caller.terms().max_share.is_none();
         let mut one = self.queue.callers().all(|caller| plain(caller) && (!is_fair || first.replace(caller).is_none()));
         one &= !is_fair || self.recent.callers(now).all(|(caller, _)| first.is_none_or(|first| first == caller));
-        one && self.places.is_empty() && self.recent.reserves.is_empty()
+        one && self.bookings.is_empty() && self.recent.reserves.is_empty()
     }
 
     /// Brings what the schedule needs up to date.
@@ -287,7 +297,7 @@ impl LimiterState {
     }
 
     fn lapse(&mut self, now: Instant) {
-        for ticket in self.places.lapse(now) {
+        for ticket in self.bookings.lapse(now) {
             // Its caller has used a turn, as if the call had come.
             self.queue.serve(ticket);
         }
@@ -317,12 +327,12 @@ impl LimiterState {
 
     /// How many calls wait.
     pub(super) fn waiting(&self) -> usize {
-        self.queue.len().saturating_sub(self.places.len())
+        self.queue.len().saturating_sub(self.bookings.len())
     }
 
-    /// How many places are kept for calls that were refused.
+    /// How many turns are kept for calls that were refused.
     pub(super) fn booked(&self) -> usize {
-        self.places.len()
+        self.bookings.len()
     }
 
     /// By caller, who waits and who used slots in the last window.
@@ -335,7 +345,7 @@ impl LimiterState {
         let wish =
             |caller: &Caller| Wish { weight: caller.weight().get(), waiting: 0, urgency: 7, waited: 0, using: 0 };
         for flow in self.queue.by_caller(now) {
-            let waiting = flow.waiting.saturating_sub(self.places.of(&flow.caller));
+            let waiting = flow.waiting.saturating_sub(self.bookings.of(&flow.caller));
             // A call that the spread holds back would keep its slot from calls of other processes.
             let waiting = waiting.min(let_go.get(&flow.caller).copied().unwrap_or(0)).min(MAX_WISHES) as u32;
             let waited = u64::try_from(flow.waited.as_millis()).unwrap_or(u64::MAX);
@@ -358,7 +368,7 @@ impl LimiterState {
     /// among them.
     pub(super) fn waiting_callers(&self, now: Instant) -> Vec<(String, usize, Duration)> {
         let flows = self.queue.by_caller(now).into_iter().map(|flow| {
-            let waiting = flow.waiting.saturating_sub(self.places.of(&flow.caller));
+            let waiting = flow.waiting.saturating_sub(self.bookings.of(&flow.caller));
             (flow.caller.name().to_owned(), waiting, flow.waited)
         });
         flows.filter(|(_, waiting, _)| *waiting > 0).collect()
@@ -386,8 +396,8 @@ impl LimiterState {
 
     pub(super) fn allowance(&self, now: Instant) -> Allowance {
         let mut allowance = self.slots.allowance(now);
-        let places = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
-        let left = if self.waiting() > 0 { 0 } else { allowance.route.remaining.saturating_sub(places) };
+        let bookings = u32::try_from(self.bookings.len()).unwrap_or(u32::MAX);
+        let left = if self.waiting() > 0 { 0 } else { allowance.route.remaining.saturating_sub(bookings) };
         allowance.route.remaining = left;
         allowance
     }
@@ -401,7 +411,7 @@ impl LimiterState {
         self.review_if_due(now);
     }
 
-    /// Refuses all calls that can no longer be served in time. The others move up, unless those leave a place.
+    /// Refuses all calls that can no longer be served in time. The others move up, unless those keep their turns.
     fn refuse_late_calls(&mut self, now: Instant) {
         self.refresh(now);
         let outlook = self.slots.outlook(now);
@@ -412,7 +422,7 @@ impl LimiterState {
                 return false;
             };
             late.push((step.ticket, refused));
-            !(waiter.keeps_place && matches!(refused, Refused::Saturated { daily: false, .. }))
+            !(waiter.may_book && matches!(refused, Refused::Saturated { daily: false, .. }))
         });
         for (ticket, refused) in late {
             let Some(entry) = self.queue.get_mut(ticket) else { continue };

@@ -93,8 +93,8 @@ fn saturated(retry_after: Duration, daily: bool, position: Option<usize>) -> Str
             format!("the earliest could be in {seconds} s; wait longer (Prefer: wait=N) or come back then")
         }
         (false, Some(before)) => format!(
-            "its turn is in {seconds} s, after {before} other calls; a place is kept for the same call: send it again \
-             then, on the same connection if possible, or wait longer (Prefer: wait=N)"
+            "its turn is in {seconds} s, after {before} other calls, and is kept: send the same call again then, on the \
+             same connection if possible, or wait longer (Prefer: wait=N)"
         ),
     }
 }

@@ -39,7 +39,7 @@ pub struct Problem<'a> {
     account: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
-    /// How many calls go before this one, if a place is kept for it.
+    /// How many calls go before this one, if its turn is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<usize>,
     /// The seconds until its turn.
@@ -73,7 +73,9 @@ pub fn problem<'a>(refusal: &'a Refusal, request_id: &'a str) -> Problem<'a> {
     let cause = &*refusal.cause;
     let ProblemType { name, status, title, retry_after, .. } = cause.problem_type();
     let (position, expected_wait) = match cause {
-        Cause::ThresholdSaturated { retry_after, position, .. } => (*position, Some(retry_after.as_secs_f64())),
+        Cause::ThresholdSaturated { retry_after, position, .. } => {
+            (*position, Some(retry_after.as_millis() as f64 / 1000.0))
+        }
         _ => (None, None),
     };
     Problem {

@@ -1,4 +1,4 @@
-//! Refusals that keep a place.
+//! Refused calls that keep their turns.
 
 use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Refused,
-    places::LAPSE,
+    bookings::LAPSE,
     trial::{Arrived, Trial, caller, seconds},
 };
 use crate::{
@@ -148,13 +148,13 @@ fn each_refusal_has_its_own_time_and_keeps_it() {
         assert_eq!(told, (seconds(60 * (1 + index as u64)), Some(index)));
     }
     trial.run_until(trial.start + seconds(20));
-    // Early returns keep the places, and no second ones come about.
+    // Early returns keep the bookings, and no second ones come about.
     for (index, connection) in connections.iter().enumerate().rev() {
         let told = refused(trial.request(request(&caller, seconds(0), connection, trial.now), 0));
         assert_eq!(told, (seconds(60 * (1 + index as u64) - 20), Some(index)));
     }
     assert_eq!(trial.state.booked(), 3);
-    // With a wait it takes its place and waits there.
+    // With a wait it takes its booking and waits there.
     assert_eq!(trial.request(request(&caller, seconds(100), &connections[1], trial.now), 7), Arrived::Waits);
     trial.run_until(trial.start + seconds(60));
     assert_eq!(trial.request(request(&caller, seconds(0), &connections[0], trial.now), 0), Arrived::Goes);
@@ -163,7 +163,7 @@ fn each_refusal_has_its_own_time_and_keeps_it() {
 }
 
 #[test]
-fn a_fast_client_does_not_get_the_places_of_others() {
+fn a_fast_client_does_not_get_the_bookings_of_others() {
     let (mut trial, one) = used_up();
     let (patient, fast) = (connection(), connection());
     refused(trial.request(request(&one, seconds(0), &patient, trial.now), 0));
@@ -194,7 +194,7 @@ fn an_equal_call_takes_over_what_its_owner_left() {
 }
 
 #[test]
-fn an_unused_place_lapses_and_its_slot_goes_to_who_waits() {
+fn an_unused_booking_lapses_and_its_slot_goes_to_who_waits() {
     let (mut trial, one) = used_up();
     refused(trial.request(request(&one, seconds(0), &connection(), trial.now), 0));
     let waiting = SlotRequest { identity: None, ..request(&one, seconds(300), &connection(), trial.now) };
@@ -205,24 +205,24 @@ fn an_unused_place_lapses_and_its_slot_goes_to_who_waits() {
 }
 
 #[test]
-fn a_place_of_later_leaves_a_free_slot_to_who_waits() {
+fn a_booking_of_later_leaves_a_free_slot_to_who_waits() {
     let one = caller("one", 1);
     let mut trial = Trial::new(2, Pace::Burst, &[]);
     for at in [0, 30] {
         trial.run_until(trial.start + seconds(at));
         assert_eq!(trial.call(&one, seconds(0), 0), Arrived::Goes);
     }
-    // Places at 60 and 90, of which the first one's owner does not come.
+    // Bookings at 60 and 90, of which the first one's owner does not come.
     refused(trial.request(request(&one, seconds(0), &connection(), trial.now), 0));
     let second = connection();
     let different = Identity { fingerprint: 2, connection: Arc::downgrade(&second) };
     let booked = SlotRequest { identity: Some(different), ..request(&one, seconds(0), &second, trial.now) };
     assert_eq!(refused(trial.request(booked, 0)).0, seconds(60));
     trial.run_until(trial.start + seconds(63));
-    assert_eq!(trial.call(&one, seconds(0), 0), Arrived::Goes, "the second place has its slot at 90");
+    assert_eq!(trial.call(&one, seconds(0), 0), Arrived::Goes, "the second booking has its slot at 90");
 }
 
-/// The slots that each caller gets within half an hour, next to one that keeps places and never returns.
+/// The slots that each caller gets within half an hour, next to one that keeps bookings and never returns.
 fn next_to_a_hoarder(hoards: bool, wait: u64) -> BTreeMap<String, usize> {
     let (hoarder, one) = (caller("hoarder", 1), caller("one", 1));
     let mut trial = Trial::new(30, Pace::Fair, &[]);
@@ -250,9 +250,26 @@ fn next_to_a_hoarder(hoards: bool, wait: u64) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn who_hoards_places_hardly_delays_others() {
+fn who_hoards_bookings_hardly_delays_others() {
     for wait in [0, 75] {
         let (with, without) = (next_to_a_hoarder(true, wait)["end"], next_to_a_hoarder(false, wait)["end"]);
         assert!(with as f64 <= without as f64 * 1.05, "{with} instead of {without}");
     }
+}
+
+/// More bookings are before it than a schedule has steps.
+#[test]
+fn a_call_behind_very_many_bookings_is_served_when_they_lapse() {
+    let one = caller("one", 1);
+    let mut trial = Trial::new(30, Pace::Fair, &[]);
+    let kept: Vec<_> = (0..930).map(|_| connection()).collect();
+    for connection in &kept {
+        trial.request(request(&one, seconds(0), connection, trial.now), 0);
+    }
+    assert_eq!(trial.state.booked(), 900);
+    let waiting = SlotRequest { identity: None, ..request(&one, seconds(3600), &connection(), trial.now) };
+    assert_eq!(trial.request(waiting, 1), Arrived::Waits);
+    let ended = trial.run_until(trial.start + seconds(600));
+    // The first thirty lapse together, and with them all others.
+    assert_eq!(trial.at(ended[0].at), 60.0 + LAPSE.as_secs_f64());
 }
