@@ -12,6 +12,7 @@ use crate::{
         admin::Admin,
         stack::{StackDeps, stack},
     },
+    call::prefer::WaitLimits,
     config::{self, Config, Proxy, ScopeCheck, UnknownRoute, WhenEmpty},
     ledger::{
         CallHistory, FROZEN, Journal, KeptToken, LimiterContext, Limiters, Limits, Observer, ProcessName,
@@ -132,6 +133,7 @@ impl App {
         let guard = probed(redis.as_ref(), &accounts).await?;
         let (limiters, journal, tokens) =
             ledger(&config.state, redis.as_ref(), config.queue.limits, config.upstream.timeout, observers)?;
+        let limiters = limiters.with_reserves(Arc::new(config.callers.clone()));
         limiters.recall(&accounts, &config.catalogue);
         let source = |(name, account): (&AccountName, &Arc<Account>)| {
             let ledger = TokenLedger::new(&limiters, account, config.token);
@@ -148,6 +150,7 @@ impl App {
             routes: config.catalogue.iter().map(|route| (route.id.clone(), Arc::new(route.clone()))).collect(),
             limiters: Arc::clone(&limiters),
             max_body: config.proxy.max_body,
+            longest_wait: config.queue.max_preferred_wait,
             shutdown: shutdown.clone(),
         };
         // With a shared ledger and no folder, this gateway has no place for jobs.
@@ -164,7 +167,7 @@ impl App {
             check_scopes: config.routing.scopes == ScopeCheck::Check,
             sources,
             client,
-            max_wait: config.queue.max_wait,
+            wait: WaitLimits { usual: config.queue.max_wait, preferred: config.queue.max_preferred_wait },
             timeout: config.upstream.timeout,
             max_body: config.proxy.max_body,
             max_form: config.proxy.max_form,

@@ -6,7 +6,7 @@ use http::{Response, header, header::Entry};
 use tower::{Service, ServiceBuilder};
 
 use crate::{
-    call::Arrived,
+    call::{Arrived, prefer::WaitLimits},
     ledger::Limiters,
     message::body::Body,
     middleware::{
@@ -51,8 +51,8 @@ pub struct StackDeps {
     pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
     /// The HTTP client for Zoho.
     pub client: Client,
-    /// The longest wait for a slot.
-    pub max_wait: Duration,
+    /// How long calls wait for a slot.
+    pub wait: WaitLimits,
     /// The longest wait for the head of an answer.
     pub timeout: Duration,
     /// The largest body, in bytes.
@@ -94,7 +94,7 @@ pub fn stack(
         // Finds account and route: everything below is decided per account and route.
         .layer(deps.router.layer())
         // Before all costly steps: a bad payload uses no slot, no token and no connection.
-        .layer(Validate::layer(deps.max_body, deps.max_form, deps.max_held, deps.max_wait, deps.shutdown.clone()))
+        .layer(Validate::layer(deps.max_body, deps.max_form, deps.max_held, deps.wait, deps.shutdown.clone()))
         // Before a slot is used: rejects calls that Zoho would reject for a missing scope.
         .layer(CheckScope::layer(deps.check_scopes.then(|| Arc::clone(&deps.sources))))
         // A dry run ends here: it is never cached, queued or sent.

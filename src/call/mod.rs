@@ -12,7 +12,12 @@ mod priority;
 pub mod request_id;
 mod stages;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, uri::PathAndQuery};
@@ -21,7 +26,7 @@ use tokio::{sync::watch, time::Instant};
 pub use self::stages::{Accepted, Arrived, Exchange, Identified, Matched, Unread};
 use crate::{
     call::{attempt_log::AttemptLog, request_id::RequestId},
-    ledger::{Arrival, Attempt, Caller, LockHit, SlotRequest, Urgency, Waited},
+    ledger::{Arrival, Attempt, Caller, Identity, LockHit, SlotRequest, Urgency, Waited},
     message::body::{self, Body},
     os::clock,
     zoho::{
@@ -69,6 +74,8 @@ pub struct Call {
     pub ready_at: Instant,
     /// When its wait for a slot ends.
     pub deadline: Instant,
+    /// The wait that its caller prefers, as far as it is granted.
+    pub preferred_wait: Option<Duration>,
     /// How urgent it is among its caller's calls.
     pub urgency: Urgency,
     arrival: Arrival,
@@ -78,6 +85,7 @@ pub struct Call {
     pub waited: Waited,
     /// What happened to it at Zoho, for the audit.
     pub attempt_log: AttemptLog,
+    connection: Weak<dyn Any + Send + Sync>,
     token_refused: bool,
 }
 
@@ -93,6 +101,9 @@ pub const BUFFER_BYTES: usize = 32 * 1024;
 
 /// The longest body that can arrive in one piece with its head, in bytes.
 const LONGEST_WITH_HEAD: usize = 8 * 1024;
+
+/// How much of a body tells calls apart: forms of a megabyte differ in their first kilobytes too.
+const FINGERPRINT_BYTES: usize = 16 * 1024;
 
 impl Call {
     /// A call whose request was answered already: it is ready now, and waits for its slot until `deadline`.
@@ -114,11 +125,13 @@ impl Call {
             request_id,
             ready_at: clock::now(),
             deadline,
+            preferred_wait: None,
             urgency,
             arrival: Arrival::New,
             waited: Waited::default(),
             queue_status: QueueStatus::default(),
             attempt_log: AttemptLog::default(),
+            connection: Weak::<()>::new(),
             token_refused: false,
         }
     }
@@ -144,11 +157,28 @@ impl Call {
             urgency: self.urgency,
             arrival: self.arrival,
             deadline: self.deadline,
+            identity: self.identity(),
             bytes: self.held_bytes(),
             request_id: self.request_id.as_str().into(),
             waited: self.waited.clone(),
             observer: Some(self.attempt_log.observer()),
         }
+    }
+
+    /// Calls that may merge keep no turn, because they may go sooner with others; nor do calls that nobody waits for.
+    fn identity(&self) -> Option<Identity> {
+        let keeps_turn = !self.waited.is_observed() && self.connection.strong_count() > 0;
+        keeps_turn.then(|| Identity { fingerprint: self.fingerprint(), connection: Weak::clone(&self.connection) })
+    }
+
+    /// A hash by which the call is known when it comes again.
+    fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.method, self.target.as_str()).hash(&mut hasher);
+        if let Payload::Held { bytes, .. } = &self.payload {
+            (bytes.len(), &bytes[..bytes.len().min(FINGERPRINT_BYTES)]).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// Whether it changes nothing at Zoho.
@@ -222,11 +252,13 @@ impl Call {
             request_id: self.request_id.clone(),
             ready_at: self.ready_at,
             deadline: self.deadline,
+            preferred_wait: self.preferred_wait,
             urgency: self.urgency,
             arrival: self.arrival,
             queue_status: self.queue_status.clone(),
             waited: self.waited.clone(),
             attempt_log: self.attempt_log.clone(),
+            connection: Weak::clone(&self.connection),
             token_refused: self.token_refused,
         }
     }
@@ -424,8 +456,8 @@ pub(crate) mod tests {
         zoho::{catalogue::Catalogue, data_center::DataCenter, share::Share},
     };
 
-    /// The longest wait of callers without a preference.
-    const MAX_WAIT: Duration = Duration::from_secs(30);
+    const WAIT: prefer::WaitLimits =
+        prefer::WaitLimits { usual: Duration::from_secs(30), preferred: Duration::from_secs(24 * 3600) };
 
     /// A PUT of the catalogue's first call.
     pub(crate) fn call(target: &str) -> Call {
@@ -450,7 +482,7 @@ pub(crate) mod tests {
         let exchange = Exchange { id: RequestId::generate(), state, attempt_log: AttemptLog::default() };
         let payload = Payload::Held { bytes: Bytes::new(), trailers: None };
         let (head, ()) = Request::put(target).body(()).unwrap().into_parts();
-        Unread { context, target: target.parse().unwrap(), head, read_only: false, exchange }.call(payload, MAX_WAIT)
+        Unread { context, target: target.parse().unwrap(), head, read_only: false, exchange }.call(payload, WAIT)
     }
 
     /// The same call with this body.
@@ -465,8 +497,9 @@ pub(crate) mod tests {
 
     /// The same call with these headers.
     pub(crate) fn with_headers(call: Call, headers: HeaderMap) -> Call {
-        let deadline = call.ready_at + prefer::preferred(&headers, MAX_WAIT);
-        Call { deadline, urgency: priority::urgency(&headers), headers, ..call }
+        let preferred_wait = prefer::wait(&headers, WAIT.preferred);
+        let deadline = call.ready_at + preferred_wait.unwrap_or(WAIT.usual);
+        Call { deadline, preferred_wait, urgency: priority::urgency(&headers), headers, ..call }
     }
 
     #[test]

@@ -4,7 +4,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::zoho::{account::AccountName, catalogue::RouteId};
+use crate::zoho::{
+    account::AccountName,
+    catalogue::{Route, RouteId},
+};
 
 /// The permissions of one caller.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,9 +41,21 @@ impl Permissions {
     pub fn allows(&self, route: &RouteId) -> bool {
         self.allow.iter().any(|glob| glob.matches(route.as_str()))
     }
+
+    /// Whether the caller may make some call of this route with this account.
+    #[must_use]
+    pub fn permit(&self, account: &AccountName, route: &Route) -> bool {
+        self.covers(account) && self.allows(&route.id) && (!self.read_only || route.may_change_nothing())
+    }
 }
 
 impl RouteGlob {
+    /// Whether it is one route's id, without a star.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        !self.0.contains('*')
+    }
+
     /// Whether the pattern matches this id.
     #[must_use]
     pub fn matches(&self, id: &str) -> bool {

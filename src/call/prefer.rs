@@ -2,23 +2,33 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::message::list::{Quotes, members};
 
-/// The longest wait. The limit also keeps instants representable.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// The caller's preference, or `max_wait`. A malformed preference is ignored, as RFC 7240 section 2 requires.
-pub(super) fn preferred(headers: &HeaderMap, max_wait: Duration) -> Duration {
-    wait(headers).unwrap_or(max_wait)
+/// How long calls wait for a slot.
+#[derive(Debug, Clone, Copy)]
+pub struct WaitLimits {
+    /// Of callers without a preference.
+    pub usual: Duration,
+    /// The longest wait that a caller may prefer.
+    pub preferred: Duration,
 }
 
-/// The wait that the caller prefers, if it says one.
+/// The wait that the caller prefers, if it says so. A malformed preference is ignored, as RFC 7240 section 2 requires.
 #[must_use]
-pub fn wait(headers: &HeaderMap) -> Option<Duration> {
+pub fn wait(headers: &HeaderMap, longest: Duration) -> Option<Duration> {
     let seconds = members(headers, "prefer", Quotes::Strings).find_map(seconds)?;
-    Some(Duration::from_secs(seconds).min(LONGEST))
+    Some(Duration::from_secs(seconds).min(longest))
+}
+
+/// Says which wait applies (`Preference-Applied`, RFC 7240 section 3).
+pub fn write_applied(headers: &mut HeaderMap, wait: Duration) {
+    if let Ok(value) = HeaderValue::from_str(&format!("wait={}", wait.as_secs())) {
+        headers.append(PREFERENCE_APPLIED, value);
+    }
 }
 
 /// N of one preference `wait=N` or `wait="N"`, without its parameters.
@@ -36,26 +46,27 @@ mod tests {
 
     #[test]
     fn reads_the_wait_preference() {
-        let max = Duration::from_secs(30);
         for (value, expected) in [
-            ("wait=0", 0),
-            ("wait=7", 7),
-            ("respond-async, WAIT = 12; x=1", 12),
-            ("wait=\"5\"", 5),
-            ("wait=1, wait=2", 1),
-            ("wait=99999999999999999999", 86_400),
-            ("wait=-1", 30),
-            ("wait=1.5", 30),
-            ("wait=", 30),
-            ("waiting=3", 30),
-            ("return=minimal", 30),
-            ("x=\"a, wait=0\"", 30),
-            ("x=\"a, wait=0\", wait=7", 7),
+            ("wait=0", Some(0)),
+            ("wait=7", Some(7)),
+            ("respond-async, WAIT = 12; x=1", Some(12)),
+            ("wait=\"5\"", Some(5)),
+            ("wait=1, wait=2", Some(1)),
+            ("wait=3601", Some(3600)),
+            ("wait=99999999999999999999", Some(3600)),
+            ("wait=-1", None),
+            ("wait=1.5", None),
+            ("wait=", None),
+            ("waiting=3", None),
+            ("return=minimal", None),
+            ("x=\"a, wait=0\"", None),
+            ("x=\"a, wait=0\", wait=7", Some(7)),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert("prefer", value.parse().unwrap());
-            assert_eq!(preferred(&headers, max), Duration::from_secs(expected), "{value}");
+            let preferred = wait(&headers, Duration::from_secs(3600));
+            assert_eq!(preferred, expected.map(Duration::from_secs), "{value}");
         }
-        assert_eq!(preferred(&HeaderMap::new(), max), max);
+        assert_eq!(wait(&HeaderMap::new(), Duration::MAX), None);
     }
 }

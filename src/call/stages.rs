@@ -1,13 +1,18 @@
 //! The stages of a request before it is a [`Call`]. Each is made only of the one before it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{Request, request::Parts, uri::PathAndQuery};
 use hyper::body::Incoming;
 
 use super::{
-    Call, CallContext, Payload, QueueStatus, attempt_log::AttemptLog, peer::Peer, permissions::Permissions, prefer,
-    priority, request_id::RequestId,
+    Call, CallContext, Payload, QueueStatus,
+    attempt_log::AttemptLog,
+    peer::Peer,
+    permissions::Permissions,
+    prefer::{self, WaitLimits},
+    priority,
+    request_id::RequestId,
 };
 use crate::{
     ledger::{Arrival, Caller, Waited},
@@ -119,10 +124,12 @@ impl Unread {
         &self.exchange.state
     }
 
-    /// A call that is ready now. Its caller waits for a slot as long as it prefers, else `max_wait`.
+    /// A call that is ready now. Its caller waits for a slot as long as it prefers, else its own or the usual time.
     #[must_use]
-    pub fn call(self, payload: Payload, max_wait: Duration) -> Call {
+    pub fn call(self, payload: Payload, wait: WaitLimits) -> Call {
         let (ready_at, headers) = (clock::now(), self.head.headers);
+        let preferred_wait = prefer::wait(&headers, wait.preferred);
+        let usual = self.context.caller.terms().max_wait.unwrap_or(wait.usual);
         Call {
             context: self.context,
             method: self.head.method,
@@ -130,13 +137,15 @@ impl Unread {
             payload,
             request_id: self.exchange.id,
             ready_at,
-            deadline: ready_at + prefer::preferred(&headers, max_wait),
+            deadline: ready_at + preferred_wait.unwrap_or(usual),
+            preferred_wait,
             urgency: priority::urgency(&headers),
             headers,
             arrival: Arrival::New,
             queue_status: QueueStatus::default(),
             waited: Waited::default(),
             attempt_log: self.exchange.attempt_log,
+            connection: self.exchange.state.connection(),
             token_refused: false,
         }
     }

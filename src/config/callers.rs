@@ -7,32 +7,33 @@ use super::{
     credential::Surroundings,
     keys::Kind,
     reader::{Located, Section, some_text},
+    reserves::LocatedTerms,
 };
 use crate::{
     call::peer::SubjectName,
     call::permissions::{Permissions, RouteGlob},
-    ledger::Caller,
+    ledger::{Caller, Terms},
     middleware::caller::{CallerLimit, Callers, KeyHash, Registered},
     zoho::account::{Account, AccountName},
 };
 
-/// Reads every caller. `accounts` is empty if they could not be read; `issuers` has all names; `mutual` says whether the
-/// listener asks for client certificates.
+/// Reads every caller, and where the terms of some are written. `accounts` is empty if they could not be read; `issuers`
+/// has all names; `mutual` says whether the listener asks for client certificates.
 pub(super) fn read(
     root: &mut Section<'_>,
     accounts: &[Account],
     issuers: &[String],
     mutual: bool,
     around: &Surroundings<'_>,
-) -> Callers {
-    let mut callers = Callers::default();
+) -> (Callers, Vec<LocatedTerms>) {
+    let (mut callers, mut located) = (Callers::default(), Vec::new());
     root.sections("callers", |name, section| {
         if !accounts::is_a_name(name) {
             section.refuse("expected a caller's name of 1 to 64 letters, digits, _ and -");
         }
-        let weight = section.value("weight");
+        let terms = terms(section, name, &mut located);
         let caller = Arc::new(Registered {
-            who: Caller::new(name, weight),
+            who: Caller::with_terms(name, terms),
             permissions: Arc::new(permissions(section, accounts)),
             limit: limit(section),
         });
@@ -50,7 +51,20 @@ pub(super) fn read(
         names(section, &mut callers, &caller);
         subjects(section, &mut callers, &caller, issuers);
     });
-    callers
+    (callers, located)
+}
+
+/// Reads `weight`, `reserve`, `max_share` and `max_wait`.
+fn terms(section: &mut Section<'_>, name: &str, located: &mut Vec<LocatedTerms>) -> Terms {
+    let [reserve, max_share] = ["reserve", "max_share"].map(|key| section.whereabouts(key));
+    let terms = Terms {
+        weight: section.value("weight"),
+        reserve: section.value("reserve"),
+        max_share: section.given("max_share"),
+        max_wait: section.given("max_wait"),
+    };
+    located.push(LocatedTerms { caller: name.to_owned(), terms, reserve, max_share });
+    terms
 }
 
 /// Reads `key_sha256`: hashes, or a file of them.

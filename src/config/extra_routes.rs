@@ -45,7 +45,7 @@ fn extra_route(section: &mut Section<'_>) -> Option<Route> {
     let text = |text: &str| Ok::<_, String>(text.to_owned());
     let source = section.parsed("source", text).map(|found| found.value);
     let note = section.parsed("note", text).map(|found| found.value);
-    let threshold = Threshold { requests: NonZeroU32::MIN, window: WINDOW, lock: LOCK, pace: Pace::Burst };
+    let threshold = Threshold { requests: NonZeroU32::MIN, window: WINDOW, lock: LOCK, pace: Pace::default() };
     let source = source.unwrap_or_else(|| "the configuration".to_owned());
     let mut route = Route {
         reads: Route::reads_by_its_name(&id, &[]),

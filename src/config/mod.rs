@@ -27,6 +27,7 @@ mod placeholder;
 mod problem;
 mod quantity;
 mod reader;
+mod reserves;
 mod route_fields;
 mod scalar;
 mod schema;
@@ -132,11 +133,7 @@ impl Config {
 
     fn may_be_called(&self, account: &AccountName, route: &Route) -> bool {
         let mut callers = self.callers.callers();
-        self.callers.is_empty()
-            || callers.any(|caller| {
-                let own = &caller.permissions;
-                own.covers(account) && own.allows(&route.id) && (!own.read_only || route.may_change_nothing())
-            })
+        self.callers.is_empty() || callers.any(|caller| caller.permissions.permit(account, route))
     }
 }
 
@@ -204,6 +201,8 @@ pub enum WhenEmpty {
 pub struct Queue {
     /// The longest wait for a slot, unless the caller sets one.
     pub max_wait: Duration,
+    /// The longest wait that a caller may set.
+    pub max_preferred_wait: Duration,
     /// How many calls may wait, over all routes.
     pub limits: Limits,
 }
@@ -363,7 +362,7 @@ fn validated(
 
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let around = Surroundings { variables: &variables, folder, refresh_tokens };
-    let mut shares = Vec::new();
+    let (mut shares, mut terms) = (Vec::new(), Vec::new());
     let config = reader::read_root(&name, tree, &findings, |root| {
         // A caller with mistakes counts too: the mistakes have their own messages.
         let anonymous = !root.holds_any("callers");
@@ -375,7 +374,8 @@ fn validated(
         let (accounts, located) = accounts::read(root, &around);
         shares = located;
         let (issuers, issuer_names) = issuers::read(root, &around);
-        let callers = callers::read(root, &accounts, &issuer_names, mutual, &around);
+        let (callers, located) = callers::read(root, &accounts, &issuer_names, mutual, &around);
+        terms = located;
         let mut whereabouts = route_fields::Whereabouts::new();
         overrides::apply(root, &mut catalogue, &mut whereabouts);
         extra_routes::read(root, &mut catalogue, &mut whereabouts);
@@ -399,5 +399,6 @@ fn validated(
         }
     });
     shares.iter().for_each(|share| share.check(&config, &findings));
+    reserves::check(&terms, &config, &findings);
     findings.into_result().map(|doubtful| Config { doubtful, ..config })
 }

@@ -112,7 +112,7 @@ words! {
     UnknownRoute: [("limit", Self::Limit), ("deny", Self::Deny)];
     ScopeCheck: [("check", Self::Check), ("off", Self::Off)];
     DataCenter: Self::ALL.map(|center| (center.as_str(), center));
-    Pace: [("burst", Self::Burst), ("smooth", Self::Smooth)];
+    Pace: [("fair", Self::Fair), ("burst", Self::Burst), ("smooth", Self::Smooth)];
     Validation: Self::ALL;
     Off: [("off", Self)];
 }

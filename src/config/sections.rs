@@ -1,6 +1,6 @@
 //! The tables with fixed keys: `[proxy]`, `[admin]`, `[token]`, `[queue]`, `[jobs]`, `[upstream]`, `[cache]`, `[audit]`, `[routing]`.
 
-use std::{num::NonZeroU32, os::unix::net::SocketAddr, path::Path};
+use std::{num::NonZeroU32, os::unix::net::SocketAddr, path::Path, time::Duration};
 
 use super::{
     Admin, Audit, Cache, ListenAddress, Proxy, Queue, Routing, Upstream,
@@ -137,7 +137,14 @@ pub(super) fn queue(section: &mut Section<'_>) -> Queue {
     let calls = section.value("max_waiting");
     let bytes = section.value("max_waiting_bytes");
     let calls_per_caller = section.given("max_waiting_per_caller").unwrap_or(calls);
-    Queue { max_wait: section.value("max_wait"), limits: Limits { calls, bytes, calls_per_caller } }
+    let max_wait: Duration = section.value("max_wait");
+    let (origin, longest) = (section.whereabouts("max_preferred_wait"), section.given("max_preferred_wait"));
+    if let Some(origin) = origin.filter(|_| longest.is_some_and(|longest| longest < max_wait)) {
+        let least = max_wait.as_secs_f64();
+        section.wrong("max_preferred_wait", &origin, format!("expected at least queue.max_wait, which is {least} s"));
+    }
+    let max_preferred_wait = longest.unwrap_or_else(|| section.value("max_preferred_wait"));
+    Queue { max_wait, max_preferred_wait, limits: Limits { calls, bytes, calls_per_caller } }
 }
 
 /// Reads `[jobs]`.

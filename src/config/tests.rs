@@ -5,6 +5,7 @@ mod environment;
 mod mistakes;
 mod pages;
 mod redis;
+mod reserves;
 mod schema;
 mod shares;
 mod tls;
@@ -156,7 +157,8 @@ fn an_account_is_all_it_takes() {
     assert_eq!((config.proxy.max_body, config.proxy.max_form), (16 << 20, 1 << 20));
     assert_eq!(config.proxy.drain, Duration::from_secs(30));
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9090");
-    assert_eq!(config.queue.max_wait, Duration::from_secs(30));
+    assert_eq!(config.queue.max_wait, Duration::from_secs(75));
+    assert_eq!(config.queue.max_preferred_wait, Duration::from_secs(3600));
     let limits = Limits { calls: 10_000, bytes: 256 << 20, calls_per_caller: 10_000 };
     assert_eq!(config.queue.limits, limits);
     assert_eq!(config.state.dir.as_deref(), Some(Path::new("./zoho-gateway-state")));
@@ -243,7 +245,7 @@ fn every_key_is_taken() {
     let merge = route(&config, "people.forms.merge-records");
     assert_eq!((merge.path.as_deref(), merge.methods.len()), (Some("/api/forms/{formLinkName}/mergeRecords"), 0));
     let Threshold { requests, window, lock, pace } = merge.threshold.unwrap();
-    assert_eq!((requests.get(), window.as_secs(), lock.as_secs(), pace), (7, 60, 300, Pace::Burst));
+    assert_eq!((requests.get(), window.as_secs(), lock.as_secs(), pace), (7, 60, 300, Pace::Fair));
     assert_eq!(
         (merge.trust, merge.source.as_str(), merge.note.as_ref()),
         (Provenance::Configured, "the configuration", None)

@@ -1,8 +1,15 @@
 //! What all limiters of a process share.
 
-use std::sync::Arc;
+use std::{fmt::Debug, sync::Arc};
 
-use super::{Backend, CallHistory, Limits, Observer, QueueCapacity, RecordedBackend};
+use super::{Backend, CallHistory, Caller, Limits, Observer, QueueCapacity, RecordedBackend};
+use crate::zoho::{account::AccountName, catalogue::Route};
+
+/// Knows which callers keep slots for themselves.
+pub trait Reserves: Debug + Send + Sync {
+    /// The callers with a reserve that may use this route.
+    fn reserving(&self, account: &AccountName, route: &Route) -> Vec<Caller>;
+}
 
 /// The parts that all limiters of a process share.
 #[derive(Debug, Clone)]

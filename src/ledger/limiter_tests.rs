@@ -17,7 +17,7 @@ use crate::{
 };
 
 fn saturated(retry_after: Duration) -> Refused {
-    Refused::Saturated { retry_after, daily: false }
+    Refused::Saturated { retry_after, daily: false, position: None }
 }
 
 const FAR: Duration = Duration::from_secs(3600);
@@ -28,7 +28,7 @@ fn limiter(requests: u32, waiting: usize) -> Arc<RouteLimiter> {
 }
 
 fn limiter_of(requests: u32, wider: Vec<LimitSpec>, context: LimiterContext) -> Arc<RouteLimiter> {
-    RouteLimiter::new(LimitSpec::own(Key::default(), threshold(requests, 1000, Pace::Burst)), wider, context)
+    RouteLimiter::new(LimitSpec::own(Key::default(), threshold(requests, 1000, Pace::Burst)), wider, &[], context)
 }
 
 /// A limit that all routes of the account share.
@@ -541,7 +541,7 @@ async fn two_limiters_share_a_day() {
     let start = clock::now();
     assert_eq!(
         served(&one, ms(5000)).await,
-        Err(Refused::Saturated { retry_after: ms(100_000), daily: true }),
+        Err(Refused::Saturated { retry_after: ms(100_000), daily: true, position: None }),
         "the route has a free slot, the day has none"
     );
     let waiting = spawned(&one, request(start + FAR, Arrival::New)).await;
@@ -571,7 +571,7 @@ async fn a_call_counts_against_all_limits_of_its_route() {
         assert_eq!((served(&limiter, FAR).await.unwrap() - start).as_secs(), second);
     }
     // The hour has free slots, the day has none.
-    let day_is_used_up = Refused::Saturated { retry_after: ms(940_000), daily: true };
+    let day_is_used_up = Refused::Saturated { retry_after: ms(940_000), daily: true, position: None };
     assert_eq!(served(&limiter, ms(0)).await, Err(day_is_used_up));
 }
 
@@ -601,7 +601,7 @@ fn kept_in(dir: &Path) -> (Arc<RouteLimiter>, Journal) {
     let backend = Arc::new(RecordedBackend::new(Arc::new(Recovered::none()), journal.clone()));
     let context = LimiterContext { backend, ..LimiterContext::in_memory(Limits::calls(10)) };
     let threshold = Threshold { lock: ms(300), ..threshold(5, 60_000, Pace::Burst) };
-    (RouteLimiter::new(LimitSpec::own(Key::default(), threshold), Vec::new(), context), journal)
+    (RouteLimiter::new(LimitSpec::own(Key::default(), threshold), Vec::new(), &[], context), journal)
 }
 
 /// What a process would find if it started now. Works on a copy, since only one process may use the directory.

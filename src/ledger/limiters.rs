@@ -9,7 +9,7 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
-use super::{AfterLoss, DAY, Key, LimitSpec, LimiterContext, LimiterStatus, Limits, RouteLimiter, Unlimited};
+use super::{AfterLoss, DAY, Key, LimitSpec, LimiterContext, LimiterStatus, Limits, Reserves, RouteLimiter, Unlimited};
 use crate::zoho::{
     account::{Account, AccountName},
     catalogue::{Catalogue, Pace, Route, RouteId, Threshold},
@@ -34,6 +34,7 @@ pub struct Limiters {
     context: LimiterContext,
     /// When the gateway stops, once that is known.
     closes: Mutex<Option<Instant>>,
+    reserves: Option<Arc<dyn Reserves>>,
 }
 
 impl RouteLimit {
@@ -51,7 +52,13 @@ impl Limiters {
     /// An empty set of limiters.
     #[must_use]
     pub fn new(context: LimiterContext) -> Self {
-        Self { limits: RwLock::default(), context, closes: Mutex::default() }
+        Self { limits: RwLock::default(), context, closes: Mutex::default(), reserves: None }
+    }
+
+    /// The same, with slots that some callers keep for themselves.
+    #[must_use]
+    pub fn with_reserves(self, reserves: Arc<dyn Reserves>) -> Self {
+        Self { reserves: Some(reserves), ..self }
     }
 
     /// Limiters whose windows are not stored.
@@ -83,7 +90,9 @@ impl Limiters {
             shared: true,
             after_loss: AfterLoss::All,
         });
-        let limiter = RouteLimiter::new(LimitSpec::own(key, threshold), daily.into_iter().collect(), context);
+        let reserving = self.reserves.as_ref().map(|all| all.reserving(&account.name, route)).unwrap_or_default();
+        let wider = daily.into_iter().collect();
+        let limiter = RouteLimiter::new(LimitSpec::own(key, threshold), wider, &reserving, context);
         if let Some(at) = *self.closes.lock() {
             limiter.close(at);
         }
@@ -98,7 +107,7 @@ impl Limiters {
         let key = Key { account: account.name.to_string(), limit: kind.to_owned() };
         let own = LimitSpec { after_loss: AfterLoss::AllButOne, ..LimitSpec::own(key, threshold) };
         // The token's own metrics report its locks.
-        RouteLimiter::new(own, Vec::new(), LimiterContext { observers: Arc::default(), ..self.context.clone() })
+        RouteLimiter::new(own, Vec::new(), &[], LimiterContext { observers: Arc::default(), ..self.context.clone() })
     }
 
     /// Creates the limiters that an earlier process had, so that operators see their state at once.

@@ -61,8 +61,8 @@ mod window;
 
 pub use self::{
     call_history::CallHistory,
-    caller::Caller,
-    context::LimiterContext,
+    caller::{Caller, Terms},
+    context::{LimiterContext, Reserves},
     limiter::{Attempt, LimiterStatus, Refused, RouteLimiter, Unlimited, WaitReason, WaitingWithoutPlace},
     limiters::{Limiters, RouteLimit},
     queue::Urgency,
@@ -73,7 +73,7 @@ pub use self::{
         FROZEN, Holding, LockReason, LockStatus, MemberState, MemberStatus, OwnStatus, ProcessName, RecordStatus,
         SharedBackend, SharedStatus, SharedTiming, Shut, WaitingStatus,
     },
-    slot_request::{Arrival, SlotRequest, Waited},
+    slot_request::{Arrival, Identity, SlotRequest, Waited},
     slots::{
         AfterLoss, Allowance, Backend, DAY, Health, LimitSpec, Outlook, Recorded, SharedRecords, Slots, Unrecorded,
         WaitingCalls, Wish,

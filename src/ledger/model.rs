@@ -101,7 +101,7 @@ impl Model {
             Threshold { lock: Duration::from_millis(1), ..threshold_of(requests, Duration::ZERO, Pace::Burst) };
         let context = LimiterContext::in_memory(Limits::calls(waiting));
         let capacity = Arc::clone(&context.capacity);
-        let limiter = RouteLimiter::new(LimitSpec::own(Key::default(), threshold), Vec::new(), context);
+        let limiter = RouteLimiter::new(LimitSpec::own(Key::default(), threshold), Vec::new(), &[], context);
         Arc::new(Self { limiter, capacity, out: AtomicU32::new(0), evicted: AtomicU32::new(0), requests })
     }
 

@@ -69,6 +69,12 @@ impl Occupancy {
             .map(|&(at, _)| at)
     }
 
+    /// How many slots are still in use after this moment.
+    pub(super) fn count_after(&self, at: Instant) -> u32 {
+        let over: u32 = self.free_at.iter().take_while(|(free_at, _)| *free_at <= at).map(|(_, slots)| slots).sum();
+        self.total.saturating_sub(over)
+    }
+
     fn rounded_up(&self, at: Instant) -> Instant {
         let Some((grain, origin)) = self.grain else { return at };
         let grains = at.saturating_duration_since(origin).as_nanos().div_ceil(grain.as_nanos());

@@ -1,8 +1,11 @@
 //! A call's request for a slot.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    any::Any,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::time::Instant;
@@ -20,6 +23,8 @@ pub struct SlotRequest {
     pub arrival: Arrival,
     /// When it stops waiting.
     pub deadline: Instant,
+    /// What shows that the same call comes again; `None` for a call that keeps no turn when it is refused.
+    pub identity: Option<Identity>,
     /// How much memory it holds while it waits, in bytes.
     pub bytes: usize,
     /// Its id in logs and answers.
@@ -68,6 +73,15 @@ impl Waited {
     }
 }
 
+/// What shows that a call that was refused comes again.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// A hash of the call.
+    pub fingerprint: u64,
+    /// Lives as long as the call's connection.
+    pub connection: Weak<dyn Any + Send + Sync>,
+}
+
 /// Whether a call is new or requeued after a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Arrival {
@@ -86,6 +100,7 @@ impl SlotRequest {
             urgency: Urgency::default(),
             arrival: Arrival::New,
             deadline,
+            identity: None,
             bytes: 0,
             request_id: Box::default(),
             waited: Waited::default(),

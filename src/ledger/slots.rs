@@ -210,6 +210,22 @@ impl Outlook {
     }
 }
 
+impl Outlook {
+    /// How many slots the tightest of the route's own limits has.
+    pub(super) fn requests(&self) -> usize {
+        let own = self.forecasts.iter().filter(|(_, shared)| !shared);
+        own.map(|(forecast, _)| forecast.requests as usize).min().unwrap_or(1)
+    }
+
+    /// When the call after `ahead` others finds the slot of one of them free again, if those take theirs at these moments.
+    pub(super) fn again(&self, ahead: usize, taken: &[Instant]) -> Option<Instant> {
+        let again = |forecast: &Forecast| {
+            Some(*taken.get(ahead.checked_sub(forecast.requests as usize)?)? + forecast.generation)
+        };
+        self.forecasts.iter().filter_map(|(forecast, _)| again(forecast)).max()
+    }
+}
+
 impl LimitSpec {
     /// A limit of a single route.
     #[must_use]

@@ -1,8 +1,11 @@
 //! Malformed and unsupported requests. They are refused before any layer looks at what they ask for.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+use std::{
+    any::Any,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 /// An error in a request. The answer names it, and the connection ends with the answer.
@@ -63,6 +66,13 @@ impl RequestState {
     #[must_use]
     pub fn new(number: usize, all: Arc<RequestStates>) -> Self {
         Self { number, all, waiting: Arc::default() }
+    }
+
+    /// Its connection: two requests of one connection have the same, and it lives as long as the connection.
+    #[must_use]
+    pub fn connection(&self) -> Weak<dyn Any + Send + Sync> {
+        let all: Arc<dyn Any + Send + Sync> = Arc::clone(&self.all) as _;
+        Arc::downgrade(&all)
     }
 
     /// Says that the gateway reads nothing more before it sends the call. From here on only the connection shows that

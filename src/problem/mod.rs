@@ -30,6 +30,8 @@ pub struct Refusal {
     pub route: Option<RouteId>,
     /// What is left of the call's limits, where that is the reason.
     pub allowance: Option<Allowance>,
+    /// The wait that the caller preferred, as far as it was granted.
+    pub applied_wait: Option<Duration>,
 }
 
 impl Refusal {
@@ -47,11 +49,18 @@ impl Refusal {
         self.allowance = Some(allowance);
         self
     }
+
+    /// Adds the wait that the caller preferred, as far as it was granted.
+    #[must_use]
+    pub fn with_applied_wait(mut self, wait: Duration) -> Self {
+        self.applied_wait = Some(wait);
+        self
+    }
 }
 
 impl From<Cause> for Refusal {
     fn from(cause: Cause) -> Self {
-        Self { cause: Box::new(cause), account: None, route: None, allowance: None }
+        Self { cause: Box::new(cause), account: None, route: None, allowance: None, applied_wait: None }
     }
 }
 
@@ -114,6 +123,8 @@ pub enum Cause {
         retry_after: Duration,
         /// The account's daily limit is the reason.
         daily: bool,
+        /// How many calls go before this one, if its turn is kept for its return.
+        position: Option<usize>,
     },
     /// Zoho has locked the call for longer than the caller waits.
     ThresholdLocked {
@@ -222,7 +233,9 @@ impl Cause {
 impl From<Refused> for Cause {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Saturated { retry_after, daily } => Self::ThresholdSaturated { retry_after, daily },
+            Refused::Saturated { retry_after, daily, position } => {
+                Self::ThresholdSaturated { retry_after, daily, position }
+            }
             Refused::Locked { retry_after } => Self::ThresholdLocked { retry_after },
             Refused::Full { retry_after, limit } => Self::QueueFull { retry_after, limit },
             Refused::Unrecorded => Self::StateUnavailable,

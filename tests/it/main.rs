@@ -16,6 +16,8 @@ mod architecture;
 mod audit;
 mod audit_kept;
 #[cfg(test)]
+mod bookings;
+#[cfg(test)]
 mod burst;
 #[cfg(test)]
 mod cache;

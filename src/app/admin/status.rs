@@ -45,6 +45,9 @@ pub struct Bucket {
     pub locked_for_seconds: Option<f64>,
     /// How many calls wait.
     pub waiting: usize,
+    /// How many turns are kept for calls that were refused.
+    #[serde(default)]
+    pub booked: usize,
     /// Who waits.
     pub callers: Vec<WaitingCaller>,
     /// The first of the waiting calls.
@@ -114,7 +117,8 @@ pub(super) fn state(health: &Health) -> String {
 
 impl From<LimiterStatus> for Bucket {
     fn from(status: LimiterStatus) -> Self {
-        let LimiterStatus { key, allowance, locked, waiting, callers, next_call, expected, external_locks } = status;
+        let LimiterStatus { key, allowance, locked, waiting, booked, callers, next_call, expected, external_locks } =
+            status;
         let caller = |(caller, waiting, waited): (String, usize, Duration)| WaitingCaller {
             caller,
             waiting,
@@ -127,6 +131,7 @@ impl From<LimiterStatus> for Bucket {
             daily: allowance.daily.as_ref().map(Remaining::of),
             locked_for_seconds: locked.map(|locked| locked.as_secs_f64()),
             waiting,
+            booked,
             callers: callers.into_iter().map(caller).collect(),
             next_call: next_call.map(|(after, waits_for)| NextCall { in_seconds: after.as_secs_f64(), waits_for }),
             expected_wait_seconds: expected.as_secs_f64(),

@@ -231,8 +231,12 @@ const TOKEN: &[Key] = keys! {
 const QUEUE: &[Key] = keys! {
     /// The longest wait for a slot, unless the caller says "Prefer: wait=N".
     /// A caller that would wait longer is refused at once.
-    // Below the minute after which common HTTP clients and load balancers give up.
-    max_wait: Duration(ZERO..=HOUR), Default "30s";
+    // Bridges the minute of nearly all windows, with time for the answers, so that a plain loop meets no refusal.
+    max_wait: Duration(ZERO..=HOUR), Default "75s";
+    /// The longest wait that a caller may ask for: a longer "Prefer: wait=N" counts as this one, and Preference-Applied says
+    /// so. It is at least max_wait.
+    // A caller that waits holds a connection, and few load balancers keep one for an hour.
+    max_preferred_wait: Duration(ZERO..=DAY), Default "1h";
     /// How many calls may wait, over all routes; beyond it the answer is 429 at once. Any caller may use free places. When
     /// all are taken, each caller is sure of its share by weight, and gets back what others had borrowed of it.
     // Some tens of megabytes of waiting calls.
@@ -373,6 +377,15 @@ const CALLER: &[Key] = keys! {
     read_only: Boolean, Default false;
     /// Its share of a busy route and of the places in the queue, relative to other callers.
     weight: Integer(1..=1000), Default 1;
+    /// How many slots of each route that it may use nobody else may take: others leave as many free as it has not used
+    /// within the window. On a route where the reserves of its callers do not fit, they keep half of the slots. Not with
+    /// state.redis.
+    // More than any threshold has no effect.
+    reserve: Integer(0..=MILLION), Default 0;
+    /// How many slots of a route it may use in any window; unless set, all. Not with state.redis.
+    max_share: Integer(1..=MILLION), Example 20;
+    /// The longest wait of its calls, instead of queue.max_wait.
+    max_wait: Duration(ZERO..=HOUR), Example "20s";
     /// How often it may call, whatever becomes of the calls. Unless set, without limit.
     limit: Table("a table: { requests = 600, window = \"60s\" }", &[CALLER_LIMIT]), Example { requests = 600, window = "1m" };
 };
@@ -427,8 +440,10 @@ const ROUTE: &[Key] = keys! {
     /// How long Zoho refuses the call after one too many.
     // Zoho's locks are minutes; with zero no lock is believed.
     lock: Duration(ZERO..=WEEK), Example "5m";
-    /// "burst" uses the slots as calls come, "smooth" spreads them over the window.
-    pace: Word(Pace::names), Example "burst";
+    /// "fair" lets a caller that wants the route alone use the slots as it asks, and spreads them while several callers want
+    /// it, so that a newcomer soon gets one. "burst" uses the slots as calls come, "smooth" spreads them over the window.
+    /// Unless set, "fair".
+    pace: Word(Pace::names), Example "fair";
     /// The methods of its requests, or "any". Set methods, path and scopes if Zoho changes its page before the catalogue
     /// does.
     methods: List("a method such as \"GET\", or \"any\""), Example ["PUT"];

@@ -1,11 +1,24 @@
 //! The upper part of the ledger: a fair queue in front of the slots of one account and route.
 //!
-//! Only the call at the head of the queue sleeps until the next slot; the others sleep until they are woken. A call
-//! that leaves the queue, for any reason, wakes the new head. A slot is handed out once it is recorded.
+//! [`schedule`] has the rule by which slots are handed out. Only the call that is next sleeps until it may go; the others
+//! sleep until they are woken. A call that leaves the queue, for any reason, wakes the next one. A slot is handed out once
+//! it is recorded.
 
 mod attempt;
+mod bookings;
+#[cfg(test)]
+mod bookings_tests;
+mod entry;
+#[cfg(test)]
+mod fairness_simulation;
+#[cfg(test)]
+mod pace_tests;
 mod queue_guard;
+mod recent_use;
+mod schedule;
 mod state;
+#[cfg(test)]
+mod trial;
 mod without_place;
 
 use std::{
@@ -22,9 +35,9 @@ pub use self::{
     attempt::{Attempt, Unlimited},
     without_place::WaitingWithoutPlace,
 };
-use self::{queue_guard::QueueGuard, state::LimiterState};
+use self::{queue_guard::QueueGuard, recent_use::RecentUse, state::LimiterState};
 use super::{
-    Allowance, Caller, Key, LimitSpec, LimiterContext, LockHit, Observer, Quota, SlotRequest, Slots, Step, Urgency,
+    Allowance, Caller, Key, LimitSpec, LimiterContext, LockHit, Observer, Quota, SlotRequest, Slots, Step,
     call_history::{Incident, rfc3339},
     queue_capacity::Limit,
     slots::{Unrecorded, WaitingCalls, Wish},
@@ -52,6 +65,8 @@ pub enum Refused {
         retry_after: Duration,
         /// Whether the account's daily limit is the reason.
         daily: bool,
+        /// How many calls go before this one, if its turn is kept for its return.
+        position: Option<usize>,
     },
     /// The route is locked for longer than the call's wait.
     Locked {
@@ -82,6 +97,8 @@ pub struct LimiterStatus {
     pub locked: Option<Duration>,
     /// How many calls wait.
     pub waiting: usize,
+    /// How many turns are kept for calls that were refused.
+    pub booked: usize,
     /// By caller, how many of its calls wait, and how long the first of them has waited.
     pub callers: Vec<(String, usize, Duration)>,
     /// When the first of them goes, and what it waits for.
@@ -109,12 +126,18 @@ pub enum WaitReason {
 }
 
 impl RouteLimiter {
-    /// A limiter with an empty queue. Each call counts against `own` and against all of `wider`.
-    pub(super) fn new(own: LimitSpec, wider: Vec<LimitSpec>, context: LimiterContext) -> Arc<Self> {
+    /// A limiter with an empty queue. Each call counts against `own` and against all of `wider`. The `reserving` callers
+    /// keep slots for themselves.
+    pub(super) fn new(
+        own: LimitSpec,
+        wider: Vec<LimitSpec>,
+        reserving: &[Caller],
+        context: LimiterContext,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|limiter: &Weak<Self>| {
-            let (key, window) = (Arc::new(own.key.clone()), own.threshold.window);
+            let (key, recent) = (Arc::new(own.key.clone()), RecentUse::new(&own.threshold, reserving));
             let slots: Arc<dyn Slots> = context.backend.slots(own, wider, Weak::clone(limiter) as _).into();
-            Self { key, state: Mutex::new(LimiterState::new(Arc::clone(&slots), window)), slots, context }
+            Self { key, state: Mutex::new(LimiterState::new(Arc::clone(&slots), recent)), slots, context }
         })
     }
 
@@ -158,7 +181,7 @@ impl RouteLimiter {
         let mut state = self.state.lock();
         state.closes = Some(at);
         state.review(now);
-        state.wake_head();
+        state.wake_next(now);
     }
 
     /// What is left for new calls. Waiting calls go first: while there are any, nothing is left of the route's
@@ -174,14 +197,18 @@ impl RouteLimiter {
     pub fn verdict(&self, request: &SlotRequest) -> (Duration, Result<(), Refused>) {
         let now = clock::now();
         let mut state = self.state.lock();
-        let expected = state.expected(&request.caller, request.urgency, now);
-        let judged = if self.slots.is_failing() {
-            Err(Refused::Unrecorded)
-        } else if state.queue.is_empty() && self.slots.can_take(now) {
+        if self.slots.is_failing() {
+            return (state.expected(request, now), Err(Refused::Unrecorded));
+        }
+        if state.can_take_at_once(&request.caller, now) {
             return (Duration::ZERO, Ok(()));
+        }
+        let (expected, verdict) = state.verdict(request, now);
+        let goes_at_once = expected.is_zero() && self.slots.can_take(now);
+        let judged = if goes_at_once {
+            Ok(())
         } else {
-            state
-                .admits(request, now)
+            verdict
                 .and_then(|()| self.context.capacity.admits(request).map_err(|limit| state.full(request, now, limit)))
         };
         (expected, judged)
@@ -203,10 +230,11 @@ impl RouteLimiter {
             key: Arc::clone(&self.key),
             allowance: state.allowance(now),
             locked: self.locked(now),
-            waiting: state.queue.len(),
+            waiting: state.waiting(),
+            booked: state.booked(),
             callers: state.waiting_callers(now),
             next_call: state.next_call(now),
-            expected: state.expected(&Caller::anonymous(), Urgency::default(), now),
+            expected: state.expected(&SlotRequest::plain(now), now),
             external_locks: state.external_locks,
         }
     }
@@ -217,25 +245,40 @@ impl RouteLimiter {
         self.slots.outlook(now).locked_until.map(|until| until.saturating_duration_since(now))
     }
 
-    /// Takes a slot at once if the queue is empty, or joins the queue.
+    /// Takes a slot at once if that is this call's turn, or joins the queue.
     fn enter(self: &Arc<Self>, request: SlotRequest) -> Result<ControlFlow<Attempt, QueueGuard>, Refused> {
         if self.slots.is_failing() {
             return Err(Refused::Unrecorded);
         }
         let now = clock::now();
         let mut state = self.state.lock();
-        if state.queue.is_empty()
-            && let Ok(grant) = self.slots.take(now)
-        {
-            state.used(&request.caller, now);
+        if let Some(grant) = state.take_at_once(&request.caller, now) {
             return Ok(ControlFlow::Break(Attempt::with_slot(self, grant, request)));
         }
-        state.admits(&request, now)?;
+        state.want(&request.caller, now);
         let signal = Arc::new(WaiterSignal::default());
-        let admission =
-            self.context.capacity.enter(&request, &signal, now).map_err(|limit| state.full(&request, now, limit))?;
-        let ticket = state.join(&request, Arc::clone(&signal), now);
+        let (ticket, delays) = state.join(&request, Arc::clone(&signal), now);
+        let (at, verdict) = state.admits(ticket, &request, now);
+        if at <= now
+            && let Ok(grant) = state.take(ticket, &request.caller, now)
+        {
+            return Ok(ControlFlow::Break(Attempt::with_slot(self, grant, request)));
+        }
+        if let Err(refused) = verdict {
+            return Err(state.refuse(ticket, &request, refused, now));
+        }
+        let admission = match self.context.capacity.enter(&request, &signal, now) {
+            Ok(admission) => admission,
+            Err(limit) => {
+                state.withdraw(ticket, &request);
+                return Err(state.full(&request, now, limit));
+            }
+        };
         request.waited.set();
+        if delays {
+            // Calls behind it are now served later than they were promised.
+            state.review(now);
+        }
         let limiter = Arc::clone(self);
         Ok(ControlFlow::Continue(QueueGuard { limiter, ticket, signal, request, _admission: admission }))
     }
@@ -247,15 +290,15 @@ impl WaitingCalls for RouteLimiter {
     }
 
     fn wake(&self) {
-        let mut state = self.state.lock();
-        state.review(clock::now());
-        state.wake_head();
+        let (mut state, now) = (self.state.lock(), clock::now());
+        state.review(now);
+        state.wake_next(now);
     }
 }
 
 /// For attempts.
 impl RouteLimiter {
-    /// Applies a step of an attempt, and wakes the head of the queue, for which a slot may have come free.
+    /// Applies a step of an attempt, and wakes the next call, for which a slot may have come free.
     pub(super) fn note(&self, grant: Grant, step: &Step) {
         if !step.counts() {
             return;
@@ -267,7 +310,7 @@ impl RouteLimiter {
             // Its slot comes free later than expected: waiting calls that are now too late are refused at once.
             state.review(now);
         }
-        state.wake_head();
+        state.wake_next(now);
     }
 
     /// Records that Zoho has locked the route. `None` when the lock has no length.
@@ -279,7 +322,7 @@ impl RouteLimiter {
             let mut state = self.state.lock();
             state.external_locks += u64::from(hit.external);
             state.review(now);
-            state.wake_head();
+            state.wake_next(now);
         }
         if hit.external {
             self.report(hit.until, allowance.route, now);

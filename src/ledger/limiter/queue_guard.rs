@@ -13,7 +13,6 @@ use super::{
         window::Denied,
     },
     Attempt, Refused, RouteLimiter,
-    state::refused,
 };
 use crate::os::clock;
 
@@ -36,29 +35,36 @@ impl QueueGuard {
         let now = clock::now();
         let mut state = self.limiter.state.lock();
         state.review_if_due(now);
-        if let Some(refusal) = state.refusals.remove(&self.ticket) {
+        if let Some(refusal) = state.take_refusal(self.ticket, &self.request, now) {
             return Err(refusal);
         }
         if self.signal.is_evicted() {
+            state.leave(self.ticket, &self.signal);
             return Err(state.full(&self.request, now, Limit::Lent));
         }
         let deadline = self.request.deadline;
         let mut until = state.next_review().map_or(deadline, |review| review.min(deadline));
-        if state.queue.head() == Some(self.ticket) {
-            match self.limiter.slots.take(now) {
-                Ok(grant) => {
-                    state.queue.serve(self.ticket);
-                    state.used(&self.request.caller, now);
-                    let request = self.request.clone();
-                    return Ok(ControlFlow::Break(Attempt::with_slot(&self.limiter, grant, request)));
+        if let Some(next) = state.next(now) {
+            state.found(next.ticket, self.ticket);
+            if next.ticket == self.ticket {
+                // Without a free slot, the slots themselves say when there may be one.
+                if next.at > now && self.limiter.slots.can_take(now) {
+                    until = until.min(next.at);
+                } else {
+                    match state.take(self.ticket, &self.request.caller, now) {
+                        Ok(grant) => {
+                            let request = self.request.clone();
+                            return Ok(ControlFlow::Break(Attempt::with_slot(&self.limiter, grant, request)));
+                        }
+                        Err(Denied::Until(at)) => until = until.min(at),
+                        Err(Denied::Unanswered) => {}
+                    }
                 }
-                Err(Denied::Until(at)) => until = until.min(at),
-                Err(Denied::Unanswered) => {}
             }
         }
         if now >= deadline {
-            let ahead = state.queue.ahead_of(self.ticket);
-            return Err(refused(&self.limiter.slots.outlook(now), ahead));
+            let refused = state.late(self.ticket, now);
+            return Err(state.refuse(self.ticket, &self.request, refused, now));
         }
         Ok(ControlFlow::Continue(until))
     }
@@ -67,8 +73,7 @@ impl QueueGuard {
 impl Drop for QueueGuard {
     fn drop(&mut self) {
         let mut state = self.limiter.state.lock();
-        state.queue.leave(self.ticket);
-        state.refusals.remove(&self.ticket);
-        state.wake_head();
+        state.leave(self.ticket, &self.signal);
+        state.wake_next(clock::now());
     }
 }

@@ -1,7 +1,7 @@
 //! What a limiter decides under its mutex: which calls may wait, which is next, and which can no longer be served.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -10,13 +10,18 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        Arrival, Caller, Observer, SlotRequest, Urgency,
-        queue::{Joined, Queue, Ticket},
+        Caller, Observer, SlotRequest,
+        queue::{Queue, Ticket},
         queue_capacity::Limit,
         slots::{Allowance, Outlook, Slots, Wish},
         waiter_signal::WaiterSignal,
+        window::{Denied, Grant},
     },
     Refused, WaitReason,
+    bookings::Bookings,
+    entry::{Entry, Waiter},
+    recent_use::RecentUse,
+    schedule::Schedule,
 };
 
 /// Added to a `Retry-After` that depends on a call without an answer.
@@ -32,24 +37,24 @@ const REVIEW_PER_WAITER: Duration = Duration::from_micros(2);
 #[derive(Debug)]
 pub(super) struct LimiterState {
     slots: Arc<dyn Slots>,
-    pub(super) queue: Queue<Waiter>,
-    /// The refusals of calls that were removed from the queue and have not read their refusal yet.
-    pub(super) refusals: HashMap<Ticket, Refused>,
+    pub(super) queue: Queue<Entry>,
+    recent: RecentUse,
+    bookings: Bookings,
+    /// The refusals of calls that were refused while they waited and have not read their refusal yet. Their entries stay.
+    refusals: HashMap<Ticket, Refused>,
     pub(super) external_locks: u64,
     /// When the gateway stops, once that is known.
     pub(super) closes: Option<Instant>,
     review: Review,
-    /// The length of the route's window.
-    window: Duration,
-    /// Who was served in the last window, if other processes have to know it.
-    served: VecDeque<(Instant, Caller)>,
+    /// The call that was last found to be next. It sleeps until it may go.
+    on_duty: Option<Ticket>,
 }
 
-#[derive(Debug)]
-pub(super) struct Waiter {
-    deadline: Instant,
-    observer: Option<Arc<dyn Observer>>,
-    signal: Arc<WaiterSignal>,
+/// The next call, and when it may go at the earliest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Next {
+    pub(super) ticket: Ticket,
+    pub(super) at: Instant,
 }
 
 /// A check whether all waiting calls can still be served in time.
@@ -59,65 +64,296 @@ struct Review {
     due: bool,
 }
 
-/// Whether a call with `ahead` others before it is served before its deadline and before the gateway stops.
-fn admits(outlook: &Outlook, closes: Option<Instant>, ahead: usize, deadline: Instant) -> Result<(), Refused> {
-    let expected = outlook.at(ahead).0;
-    if expected > deadline {
-        return Err(refused(outlook, ahead));
+/// Whether a call that is served at this moment is served before its deadline and before the gateway stops.
+fn admits(
+    outlook: &Outlook,
+    closes: Option<Instant>,
+    (at, daily): (Instant, bool),
+    deadline: Instant,
+) -> Result<(), Refused> {
+    if at > deadline {
+        return Err(refused(outlook, (at, daily)));
     }
-    if closes.is_some_and(|closes| expected > closes) { Err(Refused::Closing) } else { Ok(()) }
+    if closes.is_some_and(|closes| at > closes) { Err(Refused::Closing) } else { Ok(()) }
 }
 
-/// The refusal of a call that has `ahead` others before it and cannot wait for its turn.
-pub(super) fn refused(outlook: &Outlook, ahead: usize) -> Refused {
+/// The refusal of a call that would be served at this moment and cannot wait for it.
+fn refused(outlook: &Outlook, (at, daily): (Instant, bool)) -> Refused {
     if outlook.unreachable {
         return Refused::Unrecorded;
     }
-    let (expected, daily) = outlook.at(ahead);
     if let (Some(until), false) = (outlook.locked_until, daily) {
         return Refused::Locked { retry_after: until.saturating_duration_since(outlook.now) };
     }
     let unanswered = if outlook.unanswered { UNANSWERED_DELAY } else { Duration::ZERO };
-    Refused::Saturated { retry_after: expected.saturating_duration_since(outlook.now) + unanswered, daily }
+    let retry_after = at.saturating_duration_since(outlook.now) + unanswered;
+    Refused::Saturated { retry_after, daily, position: None }
+}
+
+/// The whole seconds that `Retry-After` says for this time.
+fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }
 
 impl LimiterState {
-    pub(super) fn new(slots: Arc<dyn Slots>, window: Duration) -> Self {
+    pub(super) fn new(slots: Arc<dyn Slots>, recent: RecentUse) -> Self {
         Self {
             slots,
             queue: Queue::new(),
+            recent,
+            bookings: Bookings::default(),
             refusals: HashMap::new(),
             external_locks: 0,
             closes: None,
             review: Review::default(),
-            window,
-            served: VecDeque::new(),
+            on_duty: None,
         }
     }
 
-    /// A call of this caller got a slot.
-    pub(super) fn used(&mut self, caller: &Caller, now: Instant) {
-        if self.slots.are_shared() {
-            self.served.push_back((now, caller.clone()));
+    // === Arrival ===
+
+    /// A slot for a call that comes while nobody waits and that no rule concerns.
+    pub(super) fn take_at_once(&mut self, caller: &Caller, now: Instant) -> Option<Grant> {
+        if !self.queue.is_empty() || !self.recent.is_unrestricted(caller, now) {
+            return None;
         }
+        let grant = self.slots.take(now).ok()?;
+        self.recent.used(caller, now);
+        Some(grant)
+    }
+
+    /// Whether [`take_at_once`](Self::take_at_once) would succeed now, regardless of the pace.
+    pub(super) fn can_take_at_once(&self, caller: &Caller, now: Instant) -> bool {
+        self.queue.is_empty() && self.recent.is_unrestricted(caller, now) && self.slots.can_take(now)
+    }
+
+    /// Adds a call to the queue: at its own booking if it has one, otherwise at the end of its caller's calls. Also returns
+    /// whether earlier calls may now be served later.
+    pub(super) fn join(&mut self, request: &SlotRequest, signal: Arc<WaiterSignal>, now: Instant) -> (Ticket, bool) {
+        let may_book = self.bookings.accept(request);
+        let waiter = Waiter { deadline: request.deadline, observer: request.observer.clone(), signal, may_book };
+        if let Some(ticket) = self.bookings.take(request, now)
+            && let Some(entry) = self.queue.get_mut(ticket)
+        {
+            entry.waiter = Some(waiter);
+            return (ticket, false);
+        }
+        let entry = Entry { waiter: Some(waiter), promised: None };
+        let joined = self.queue.join(&request.caller, request.arrival, request.urgency, now, entry);
+        (joined.ticket, joined.delays)
+    }
+
+    /// Whether a call that has just joined can be served in time, and when.
+    pub(super) fn admits(&self, ticket: Ticket, request: &SlotRequest, now: Instant) -> (Instant, Result<(), Refused>) {
+        let (moment, outlook) = self.moment(ticket, now);
+        let verdict = if request.deadline <= now {
+            Err(refused(&outlook, moment))
+        } else {
+            admits(&outlook, self.closes, moment, request.deadline)
+        };
+        (moment.0, verdict)
+    }
+
+    /// A slot for a call whose turn has come.
+    pub(super) fn take(&mut self, ticket: Ticket, caller: &Caller, now: Instant) -> Result<Grant, Denied> {
+        let grant = self.slots.take(now)?;
+        self.queue.serve(ticket);
+        self.bookings.served(caller);
+        self.recent.used(caller, now);
+        Ok(grant)
+    }
+
+    /// Removes a refused call from the queue, or books its turn there.
+    pub(super) fn refuse(&mut self, ticket: Ticket, request: &SlotRequest, refused: Refused, now: Instant) -> Refused {
+        let Refused::Saturated { retry_after, daily: false, .. } = refused else {
+            self.queue.leave(ticket);
+            return refused;
+        };
+        let ahead = self.queue.ahead_of(ticket);
+        let entry = self.queue.get_mut(ticket).filter(|_| self.bookings.accept(request));
+        let Some(entry) = entry else {
+            self.queue.leave(ticket);
+            return refused;
+        };
+        let promised = now + whole_seconds(retry_after);
+        (entry.waiter, entry.promised) = (None, Some(promised));
+        self.bookings.keep(ticket, request, promised);
+        Refused::Saturated { retry_after, daily: false, position: Some(ahead) }
+    }
+
+    /// Undoes [`join`](Self::join).
+    pub(super) fn withdraw(&mut self, ticket: Ticket, request: &SlotRequest) {
+        match self.queue.get_mut(ticket) {
+            Some(Entry { waiter, promised: Some(promised) }) => {
+                *waiter = None;
+                self.bookings.keep(ticket, request, *promised);
+            }
+            _ => drop(self.queue.leave(ticket)),
+        }
+    }
+
+    /// The refusal of a call whose wait is over.
+    pub(super) fn late(&self, ticket: Ticket, now: Instant) -> Refused {
+        let (moment, outlook) = self.moment(ticket, now);
+        refused(&outlook, moment)
+    }
+
+    /// A waiting call ends, unless its entry belongs to another call by now.
+    pub(super) fn leave(&mut self, ticket: Ticket, signal: &Arc<WaiterSignal>) {
+        let entry = self.queue.get(ticket);
+        let own = entry.is_some_and(|entry| entry.waiter.as_ref().is_some_and(|own| Arc::ptr_eq(&own.signal, signal)));
+        if own || self.refusals.remove(&ticket).is_some() {
+            self.queue.leave(ticket);
+        }
+    }
+
+    /// The refusal of a call that was refused while it waited.
+    pub(super) fn take_refusal(&mut self, ticket: Ticket, request: &SlotRequest, now: Instant) -> Option<Refused> {
+        let refused = self.refusals.remove(&ticket)?;
+        Some(self.refuse(ticket, request, refused, now))
+    }
+
+    pub(super) fn full(&mut self, request: &SlotRequest, now: Instant, limit: Limit) -> Refused {
+        let plain = SlotRequest { identity: None, ..request.clone() };
+        Refused::Full { retry_after: self.expected(&plain, now), limit }
+    }
+
+    /// How long a new call would wait.
+    pub(super) fn expected(&mut self, request: &SlotRequest, now: Instant) -> Duration {
+        self.verdict(request, now).0
+    }
+
+    /// How long a new call would wait, and whether it would be refused. Changes nothing.
+    pub(super) fn verdict(&mut self, request: &SlotRequest, now: Instant) -> (Duration, Result<(), Refused>) {
+        self.refresh(now);
+        let (ticket, _) = self.join(request, Arc::default(), now);
+        let (at, mut verdict) = self.admits(ticket, request, now);
+        if let Err(Refused::Saturated { daily: false, position, .. }) = &mut verdict {
+            *position = self.bookings.accept(request).then(|| self.queue.ahead_of(ticket));
+        }
+        self.withdraw(ticket, request);
+        (at.saturating_duration_since(now), verdict)
+    }
+
+    /// A call wants a slot.
+    pub(super) fn want(&mut self, caller: &Caller, now: Instant) {
+        self.recent.want(caller, now);
+        self.refresh(now);
+    }
+
+    // === The schedule ===
+
+    /// When this call is served, and whether it waits for a limit that several routes share.
+    fn moment(&self, ticket: Ticket, now: Instant) -> ((Instant, bool), Outlook) {
+        let outlook = self.slots.outlook(now);
+        let ahead = self.queue.ahead_of(ticket);
+        let step = if self.is_plain(now) || ahead > Schedule::depth(self.queue.callers().count()) {
+            None
+        } else {
+            Schedule::new(&self.queue, &self.recent, &outlook).find(|step| step.ticket == ticket)
+        };
+        let moment = step.map_or_else(|| outlook.at(ahead), |step| (step.at, step.daily));
+        (moment, outlook)
+    }
+
+    /// The next waiting call, and when it may go.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Next> {
+        self.refresh(now);
+        if self.is_plain(now) {
+            return self.queue.head().map(|ticket| Next { ticket, at: now });
+        }
+        let outlook = self.slots.outlook(now);
+        let schedule = Schedule::new(&self.queue, &self.recent, &outlook);
+        let step = schedule.find(|step| step.waiting.is_some()).map(|step| Next { ticket: step.ticket, at: step.at });
+        // Behind very many bookings, any of the waiting calls looks again later.
+        let next = step.or_else(|| Some(Next { ticket: self.some_waiting()?, at: now + self.recent.window }))?;
+        // A booking that lapses leaves its slot to this call.
+        let at = self.bookings.next_lapse().map_or(next.at, |lapse| next.at.min(lapse));
+        Some(Next { at, ..next })
+    }
+
+    fn some_waiting(&self) -> Option<Ticket> {
+        let entries = self.queue.lines().flat_map(|line| line.entries);
+        entries.filter(|(_, entry)| entry.waiter.is_some()).map(|(ticket, _)| ticket).next()
+    }
+
+    /// Whether calls go in the queue's order as soon as slots come free, because no other rule concerns them.
+    fn is_plain(&self, now: Instant) -> bool {
+        let is_fair = self.recent.is_fair;
+        let mut first: Option<&Caller> = None;
+        let plain = |caller: &Caller| caller.terms().max_share.is_none();
+        let mut one = self.queue.callers().all(|caller| plain(caller) && (!is_fair || first.replace(caller).is_none()));
+        one &= !is_fair || self.recent.callers(now).all(|(caller, _)| first.is_none_or(|first| first == caller));
+        one && self.bookings.is_empty() && self.recent.reserves.is_empty()
+    }
+
+    /// Brings what the schedule needs up to date.
+    fn refresh(&mut self, now: Instant) {
+        for caller in self.queue.callers() {
+            self.recent.want(caller, now);
+        }
+        self.recent.expire(now);
+        self.lapse(now);
+    }
+
+    fn lapse(&mut self, now: Instant) {
+        for ticket in self.bookings.lapse(now) {
+            // Its caller has used a turn, as if the call had come.
+            self.queue.serve(ticket);
+        }
+    }
+
+    /// Wakes the next call.
+    pub(super) fn wake_next(&mut self, now: Instant) {
+        let next = self.next(now).map(|next| next.ticket);
+        self.on_duty = next;
+        let waiter = next.and_then(|next| self.queue.get(next)?.waiter.as_ref());
+        if let Some(waiter) = waiter {
+            waiter.signal.wake();
+        }
+    }
+
+    /// A waiting call has found out which is next. If nobody waits for the turn of that one, it is woken.
+    pub(super) fn found(&mut self, next: Ticket, by: Ticket) {
+        if self.on_duty.replace(next) != Some(next)
+            && next != by
+            && let Some(waiter) = self.queue.get(next).and_then(|entry| entry.waiter.as_ref())
+        {
+            waiter.signal.wake();
+        }
+    }
+
+    // === What others are told ===
+
+    /// How many calls wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len().saturating_sub(self.bookings.len())
+    }
+
+    /// How many turns are kept for calls that were refused.
+    pub(super) fn booked(&self) -> usize {
+        self.bookings.len()
     }
 
     /// By caller, who waits and who used slots in the last window.
     pub(super) fn wishes(&mut self, now: Instant) -> BTreeMap<String, Wish> {
-        while self.served.front().is_some_and(|(at, _)| *at + self.window <= now) {
-            self.served.pop_front();
-        }
+        self.refresh(now);
+        let outlook = self.slots.outlook(now);
+        let let_go = Schedule::new(&self.queue, &self.recent, &outlook).let_go();
+        let let_go: HashMap<&Caller, usize> = let_go.into_iter().collect();
         let mut wishes: BTreeMap<String, Wish> = BTreeMap::new();
         let wish =
             |caller: &Caller| Wish { weight: caller.weight().get(), waiting: 0, urgency: 7, waited: 0, using: 0 };
         for flow in self.queue.by_caller(now) {
-            let waiting = flow.waiting.min(MAX_WISHES) as u32;
+            let waiting = flow.waiting.saturating_sub(self.bookings.of(&flow.caller));
+            // A call that the spread holds back would keep its slot from calls of other processes.
+            let waiting = waiting.min(let_go.get(&flow.caller).copied().unwrap_or(0)).min(MAX_WISHES) as u32;
             let waited = u64::try_from(flow.waited.as_millis()).unwrap_or(u64::MAX);
             let found = Wish { waiting, urgency: flow.urgency.get(), waited, ..wish(&flow.caller) };
             wishes.insert(flow.caller.name().to_owned(), found);
         }
-        for (_, caller) in &self.served {
-            wishes.entry(caller.name().to_owned()).or_insert_with(|| wish(caller)).using += 1;
+        for (caller, own) in self.recent.callers(now).filter(|(_, own)| own.uses.total > 0) {
+            wishes.entry(caller.name().to_owned()).or_insert_with(|| wish(caller)).using += own.uses.total;
         }
         let requeued = self.queue.requeued();
         if requeued > 0 {
@@ -128,60 +364,37 @@ impl LimiterState {
         wishes
     }
 
-    /// Whether a new request can be served in time.
-    pub(super) fn admits(&mut self, request: &SlotRequest, now: Instant) -> Result<(), Refused> {
-        let ahead = self.queue.position(&request.caller, request.arrival, request.urgency, now);
-        let outlook = self.slots.outlook(now);
-        if request.deadline <= now {
-            return Err(refused(&outlook, ahead));
-        }
-        admits(&outlook, self.closes, ahead, request.deadline)
-    }
-
-    pub(super) fn join(&mut self, request: &SlotRequest, signal: Arc<WaiterSignal>, now: Instant) -> Ticket {
-        let waiter = Waiter { deadline: request.deadline, observer: request.observer.clone(), signal };
-        let Joined { ticket, delays } = self.queue.join(&request.caller, request.arrival, request.urgency, now, waiter);
-        if delays {
-            // Calls behind it are now served later than they were promised.
-            self.review(now);
-        }
-        ticket
-    }
-
-    pub(super) fn full(&mut self, request: &SlotRequest, now: Instant, limit: Limit) -> Refused {
-        Refused::Full { retry_after: self.expected(&request.caller, request.urgency, now), limit }
-    }
-
-    /// How long a new call would wait.
-    pub(super) fn expected(&mut self, caller: &Caller, urgency: Urgency, now: Instant) -> Duration {
-        let ahead = self.queue.position(caller, Arrival::New, urgency, now);
-        self.slots.outlook(now).at(ahead).0.saturating_duration_since(now)
-    }
-
     /// How many calls go before the waiting call with this observer, and how long it still waits.
     pub(super) fn place(&self, observer: &Arc<dyn Observer>, now: Instant) -> Option<(usize, Duration)> {
         let is_same = |other: &Arc<dyn Observer>| Arc::as_ptr(other).cast::<()>() == Arc::as_ptr(observer).cast::<()>();
-        let ahead = self.queue.in_order().position(|(_, waiter)| waiter.observer.as_ref().is_some_and(is_same))?;
-        Some((ahead, self.slots.outlook(now).at(ahead).0.saturating_duration_since(now)))
+        let lines = self.queue.lines().flat_map(|line| line.entries);
+        let mut waiting = self.queue.front().chain(lines);
+        let (ticket, _) = waiting.find(|(_, entry)| {
+            entry.waiter.as_ref().and_then(|waiter| waiter.observer.as_ref()).is_some_and(is_same)
+        })?;
+        let ((at, _), _) = self.moment(ticket, now);
+        Some((self.queue.ahead_of(ticket), at.saturating_duration_since(now)))
     }
 
     /// By caller, how many calls wait, and how long the first of them has waited. Calls that had a slot before are not
     /// among them.
     pub(super) fn waiting_callers(&self, now: Instant) -> Vec<(String, usize, Duration)> {
-        let flows = self.queue.by_caller(now).into_iter();
-        flows.map(|flow| (flow.caller.name().to_owned(), flow.waiting, flow.waited)).collect()
+        let flows = self.queue.by_caller(now).into_iter().map(|flow| {
+            let waiting = flow.waiting.saturating_sub(self.bookings.of(&flow.caller));
+            (flow.caller.name().to_owned(), waiting, flow.waited)
+        });
+        flows.filter(|(_, waiting, _)| *waiting > 0).collect()
     }
 
     /// When the first waiting call goes, and what it waits for.
-    pub(super) fn next_call(&self, now: Instant) -> Option<(Duration, WaitReason)> {
-        if self.queue.is_empty() {
-            return None;
-        }
+    pub(super) fn next_call(&mut self, now: Instant) -> Option<(Duration, WaitReason)> {
+        self.refresh(now);
         let outlook = self.slots.outlook(now);
-        let (at, daily) = outlook.at(0);
+        let schedule = Schedule::new(&self.queue, &self.recent, &outlook);
+        let step = schedule.find(|step| step.waiting.is_some())?;
         let reason = if outlook.unreachable || self.slots.is_failing() {
             WaitReason::State
-        } else if daily {
+        } else if step.daily {
             WaitReason::DailyLimit
         } else if outlook.locked_until.is_some() {
             WaitReason::Lock
@@ -190,50 +403,52 @@ impl LimiterState {
         } else {
             WaitReason::Slot
         };
-        Some((at.saturating_duration_since(now), reason))
+        Some((step.at.saturating_duration_since(now), reason))
     }
 
     pub(super) fn allowance(&self, now: Instant) -> Allowance {
         let mut allowance = self.slots.allowance(now);
-        if !self.queue.is_empty() {
-            allowance.route.remaining = 0;
-        }
+        let bookings = u32::try_from(self.bookings.len()).unwrap_or(u32::MAX);
+        let left = if self.waiting() > 0 { 0 } else { allowance.route.remaining.saturating_sub(bookings) };
+        allowance.route.remaining = left;
         allowance
     }
 
-    pub(super) fn wake_head(&self) {
-        if let Some(head) = self.queue.head().and_then(|head| self.queue.get(head)) {
-            head.signal.wake();
-        }
-    }
+    // === Reviews ===
 
     /// Reviews the queue after an event that may delay waiting calls: at once, unless the last review was just before.
-    /// Then the head of the queue does it a moment later, and has to be woken for that.
+    /// Then the next call does it a moment later, and has to be woken for that.
     pub(super) fn review(&mut self, now: Instant) {
         self.review.due = true;
         self.review_if_due(now);
     }
 
-    /// Removes all calls that can no longer be served in time. The others move up.
+    /// Refuses all calls that can no longer be served in time. The others move up, unless those keep their turns.
     fn refuse_late_calls(&mut self, now: Instant) {
+        self.refresh(now);
         let outlook = self.slots.outlook(now);
-        let mut staying = 0;
         let mut late = Vec::new();
-        for (ticket, waiter) in self.queue.in_order() {
-            match admits(&outlook, self.closes, staying, waiter.deadline) {
-                Ok(()) => staying += 1,
-                Err(refused) => late.push((ticket, refused)),
-            }
-        }
+        Schedule::new(&self.queue, &self.recent, &outlook).play(|step| {
+            let Some(waiter) = step.waiting.and_then(|entry| entry.waiter.as_ref()) else { return false };
+            let Err(refused) = admits(&outlook, self.closes, (step.at, step.daily), waiter.deadline) else {
+                return false;
+            };
+            late.push((step.ticket, refused));
+            !(waiter.may_book && matches!(refused, Refused::Saturated { daily: false, .. }))
+        });
         for (ticket, refused) in late {
-            if let Some(waiter) = self.queue.leave(ticket) {
+            let Some(entry) = self.queue.get_mut(ticket) else { continue };
+            if let Refused::Saturated { retry_after, .. } = refused {
+                entry.promised = Some(now + whole_seconds(retry_after));
+            }
+            if let Some(waiter) = entry.waiter.take() {
                 self.refusals.insert(ticket, refused);
                 waiter.signal.wake();
             }
         }
     }
 
-    /// When the head of the queue has to call [`review_if_due`](Self::review_if_due).
+    /// When the next call has to call [`review_if_due`](Self::review_if_due).
     pub(super) fn next_review(&self) -> Option<Instant> {
         self.review.not_before.filter(|_| self.review.due)
     }

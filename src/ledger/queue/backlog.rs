@@ -4,16 +4,13 @@
 //! step that is shorter the greater its weight is. Virtual time is the tag that was served last. A flow begins at
 //! virtual time: its absence gives it no extra turns and costs it none.
 
+#[cfg(test)]
 use std::{cmp::Reverse, collections::BinaryHeap, iter};
 
 use tokio::time::Instant;
 
 use super::{
-    Joined, Lane, Ticket, Urgency, WaitingFlow,
-    enqueued_at::EnqueuedAt,
-    flow::Flow,
-    level::Level,
-    turns::{Tag, Turns},
+    Joined, Lane, Line, Ticket, Urgency, WaitingFlow, enqueued_at::EnqueuedAt, flow::Flow, level::Level, turns::Tag,
 };
 use crate::ledger::Caller;
 
@@ -64,20 +61,21 @@ impl<W> Backlog<W> {
         self.flows.iter().filter_map(|flow| flow.summary(now)).collect()
     }
 
-    pub(super) fn position_at_front(&self) -> usize {
+    pub(super) fn requeued(&self) -> usize {
         self.front.len()
     }
 
-    pub(super) fn position(&self, caller: &Caller, urgency: Urgency, now: Instant) -> usize {
-        let (index, start, own) = match self.index_of(caller) {
-            Some(index) => {
-                let flow = &self.flows[index];
-                (index, flow.turns.next(), flow.ahead_of_new(urgency, self.arrival(now)))
-            }
-            None => (self.flows.len(), self.start_of(caller), 0),
-        };
-        let turn = Turns::new(start, caller.weight()).after(own);
-        self.front.len() + own + self.others_before(turn, index)
+    pub(super) fn front(&self) -> impl Iterator<Item = (Ticket, &W)> {
+        let ticket = |number| Ticket { number, lane: Lane::Front };
+        self.front.iter().map(move |(number, _, waiter)| (ticket(number), waiter))
+    }
+
+    pub(super) fn lines(&self) -> impl Iterator<Item = Line<'_, W>> {
+        self.flows.iter().map(Flow::line)
+    }
+
+    pub(super) fn callers(&self) -> impl Iterator<Item = &Caller> {
+        self.flows.iter().map(|flow| &flow.caller)
     }
 
     pub(super) fn join_front(&mut self, number: u64, now: Instant, waiter: W) -> Joined {
@@ -129,6 +127,16 @@ impl<W> Backlog<W> {
         }
     }
 
+    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut W> {
+        match ticket.lane {
+            Lane::Front => self.front.get_mut(ticket.number),
+            Lane::Flow { since, urgency } => {
+                let index = self.index_since(since)?;
+                self.flows[index].level_mut(urgency)?.get_mut(ticket.number)
+            }
+        }
+    }
+
     pub(super) fn remove(&mut self, ticket: Ticket, turn: Turn) -> Option<W> {
         let waiter = match ticket.lane {
             Lane::Front => self.front.remove(ticket.number)?,
@@ -149,10 +157,9 @@ impl<W> Backlog<W> {
     }
 
     /// The front, then the flows merged by their future turns.
+    #[cfg(test)]
     pub(super) fn in_order(&self) -> impl Iterator<Item = (Ticket, &W)> {
-        let ticket = |number| Ticket { number, lane: Lane::Front };
-        let front = self.front.iter().map(move |(number, _, waiter)| (ticket(number), waiter));
-
+        let front = self.front();
         let mut flows: Vec<_> = self.flows.iter().map(|flow| (flow.turns, flow.in_order())).collect();
         let mut next: BinaryHeap<_> =
             flows.iter().enumerate().map(|(index, (turns, _))| Reverse((turns.next(), index))).collect();

@@ -5,7 +5,7 @@
 //! for each urgency is enough, and the head is the least of eight.
 
 use super::{
-    Lane, Ticket, Urgency, WaitingFlow,
+    Lane, Line, Ticket, Urgency, WaitingFlow,
     enqueued_at::{Due, EnqueuedAt},
     level::Level,
     turns::{Tag, Turns},
@@ -64,15 +64,14 @@ impl<W> Flow<W> {
         self.levels[usize::from(urgency.get())].as_deref()
     }
 
+    pub(super) fn level_mut(&mut self, urgency: Urgency) -> Option<&mut Level<W>> {
+        self.levels[usize::from(urgency.get())].as_deref_mut()
+    }
+
     /// How many of this caller's waiters go before this one.
     pub(super) fn ahead_of(&self, urgency: Urgency, number: u64) -> Option<usize> {
         let (arrival, before) = self.level(urgency)?.rank(number)?;
         Some(before + self.of_other_urgencies(arrival.due(urgency), urgency))
-    }
-
-    /// How many of this caller's waiters go before a new one.
-    pub(super) fn ahead_of_new(&self, urgency: Urgency, arrival: EnqueuedAt) -> usize {
-        self.level(urgency).map_or(0, Level::len) + self.of_other_urgencies(arrival.due(urgency), urgency)
     }
 
     /// How many of this caller's waiters are served before `tag`.
@@ -88,6 +87,10 @@ impl<W> Flow<W> {
     pub(super) fn summary(&self, now: EnqueuedAt) -> Option<WaitingFlow> {
         let (_, urgency, arrival) = self.next()?;
         Some(WaitingFlow { caller: self.caller.clone(), waiting: self.len, urgency, waited: arrival.waited(now) })
+    }
+
+    pub(super) fn line(&self) -> Line<'_, W> {
+        Line { caller: &self.caller, turns: self.turns, entries: Box::new(self.in_order()) }
     }
 
     /// The number, urgency and arrival of the waiter that goes first.

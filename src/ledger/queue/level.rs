@@ -67,6 +67,11 @@ impl<W> Level<W> {
         self.entries[self.index(number)?].waiter.as_ref()
     }
 
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut W> {
+        let index = self.index(number)?;
+        self.entries[index].waiter.as_mut()
+    }
+
     /// When this waiter arrived, and how many are before it.
     pub(super) fn rank(&self, number: u64) -> Option<(EnqueuedAt, usize)> {
         let index = self.index(number)?;

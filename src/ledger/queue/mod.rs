@@ -5,9 +5,9 @@
 //!    ([`backlog`]).
 //! 3. Within a caller: by urgency and waiting time ([`flow`]); among equals, first come, first served.
 //!
-//! Nothing here locks, sleeps or reads a clock. The owner of the queue asks for [`Queue::position`] to forecast when a
-//! new call is served, adds it with [`Queue::join`], and removes it with [`Queue::serve`] if it was served, otherwise
-//! with [`Queue::leave`].
+//! Nothing here locks, sleeps or reads a clock. The owner of the queue adds a call with [`Queue::join`] and removes it with
+//! [`Queue::serve`] if it was served, otherwise with [`Queue::leave`]. It may serve another call than the first: the order
+//! says who goes first of those that may go.
 //!
 //! With n waiters of c callers every operation costs O(log n + c); n may be 100,000 and c some hundreds.
 
@@ -31,7 +31,11 @@ use self::{
     backlog::{Backlog, Turn},
     ticket::Lane,
 };
-pub(super) use self::{enqueued_at::AGEING, ticket::Ticket};
+pub(super) use self::{
+    enqueued_at::AGEING,
+    ticket::Ticket,
+    turns::{Tag, Turns},
+};
 use super::{Arrival, Caller};
 
 /// The waiters of one limiter, each with the owner's data `W`.
@@ -52,6 +56,13 @@ pub(super) struct WaitingFlow {
     pub(super) urgency: Urgency,
     /// How long that one has waited.
     pub(super) waited: Duration,
+}
+
+/// The waiters of one caller in their order, and when its turns come.
+pub(super) struct Line<'a, W> {
+    pub(super) caller: &'a Caller,
+    pub(super) turns: Turns,
+    pub(super) entries: Box<dyn Iterator<Item = (Ticket, &'a W)> + 'a>,
 }
 
 /// The result of a join.
@@ -81,15 +92,7 @@ impl<W> Queue<W> {
         self.backlog.is_none()
     }
 
-    /// How many would be served before a new call like this one, if no other came.
-    pub(super) fn position(&self, caller: &Caller, arrival: Arrival, urgency: Urgency, now: Instant) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| match arrival {
-            Arrival::Requeued => backlog.position_at_front(),
-            Arrival::New => backlog.position(caller, urgency, now),
-        })
-    }
-
-    /// Adds a waiter at its [`position`](Self::position).
+    /// Adds a waiter.
     ///
     /// If its caller's weight has changed, the new weight counts from now on, also for calls that already wait.
     pub(super) fn join(
@@ -122,7 +125,22 @@ impl<W> Queue<W> {
 
     /// How many were requeued; they go first.
     pub(super) fn requeued(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.position_at_front())
+        self.backlog.as_ref().map_or(0, |backlog| backlog.requeued())
+    }
+
+    /// Those that were requeued, in their order.
+    pub(super) fn front(&self) -> impl Iterator<Item = (Ticket, &W)> {
+        self.backlog.iter().flat_map(|backlog| backlog.front())
+    }
+
+    /// The others by caller. Their order is that of their turns, and of the lines among equal turns.
+    pub(super) fn lines(&self) -> impl Iterator<Item = Line<'_, W>> {
+        self.backlog.iter().flat_map(|backlog| backlog.lines())
+    }
+
+    /// The callers of these lines.
+    pub(super) fn callers(&self) -> impl Iterator<Item = &Caller> {
+        self.backlog.iter().flat_map(|backlog| backlog.callers())
     }
 
     /// The next waiter to be served.
@@ -133,6 +151,11 @@ impl<W> Queue<W> {
     /// The owner's data of a waiter.
     pub(super) fn get(&self, ticket: Ticket) -> Option<&W> {
         self.backlog.as_ref()?.get(ticket)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut W> {
+        self.backlog.as_mut()?.get_mut(ticket)
     }
 
     /// Removes a waiter that was served; its caller has used a turn.
@@ -146,6 +169,7 @@ impl<W> Queue<W> {
     }
 
     /// All waiters in the order in which they are served, if no other comes.
+    #[cfg(test)]
     pub(super) fn in_order(&self) -> impl Iterator<Item = (Ticket, &W)> {
         self.backlog.iter().flat_map(|backlog| backlog.in_order())
     }

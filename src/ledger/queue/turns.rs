@@ -8,11 +8,11 @@ const SCALE: u128 = 1 << 32;
 
 /// A point in virtual time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Tag(u128);
+pub(in crate::ledger) struct Tag(u128);
 
 /// The turns of a caller that always has a waiter: the next one, and then one at each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Turns {
+pub(in crate::ledger) struct Turns {
     next: Tag,
     step: u128,
 }
@@ -28,17 +28,17 @@ impl Turns {
         Self { next, step: SCALE / u128::from(weight.get()) }
     }
 
-    pub(super) fn next(self) -> Tag {
+    pub(in crate::ledger) fn next(self) -> Tag {
         self.next
     }
 
     /// The tag of the turn after this number of turns.
-    pub(super) fn after(self, turns: usize) -> Tag {
+    pub(in crate::ledger) fn after(self, turns: usize) -> Tag {
         Tag(self.next.0 + turns as u128 * self.step)
     }
 
     /// Uses one turn.
-    pub(super) fn take(&mut self) {
+    pub(in crate::ledger) fn take(&mut self) {
         self.next = self.after(1);
     }
 

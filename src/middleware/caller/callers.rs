@@ -10,7 +10,11 @@ use super::{
     Registered,
     keys::{KeyHash, Keys},
 };
-use crate::call::peer::{Peer, SubjectName};
+use crate::{
+    call::peer::{Peer, SubjectName},
+    ledger::{Caller, Reserves},
+    zoho::{account::AccountName, catalogue::Route},
+};
 
 /// The callers, with the keys, certificate names and token subjects that identify them. Clones share the keys, which may
 /// change.
@@ -90,6 +94,14 @@ impl Callers {
     /// Reads the key files again.
     pub(super) fn reread(&self) {
         self.keys.reread();
+    }
+}
+
+impl Reserves for Callers {
+    fn reserving(&self, account: &AccountName, route: &Route) -> Vec<Caller> {
+        let reserving =
+            self.all.iter().filter(|own| own.who.terms().reserve > 0 && own.permissions.permit(account, route));
+        reserving.map(|own| own.who.clone()).collect()
     }
 }
 

@@ -93,6 +93,8 @@ pub struct JobDeps {
     pub limiters: Arc<Limiters>,
     /// The limit that a rejection of a larger body names.
     pub max_body: u64,
+    /// The longest wait that a caller may prefer.
+    pub longest_wait: Duration,
     /// The state of the shutdown.
     pub shutdown: Shutdown,
 }

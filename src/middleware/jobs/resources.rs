@@ -142,7 +142,7 @@ impl Jobs {
 
     /// Waits for the end of a job as long as the request prefers; a request without a preference does not wait.
     async fn wait(&self, job: &Arc<Job>, head: &Parts) {
-        let Some(span) = prefer::wait(&head.headers) else { return };
+        let Some(span) = prefer::wait(&head.headers, self.deps.longest_wait) else { return };
         tokio::select! {
             _ = answered(job) => {}
             () = tokio::time::sleep(span) => {}

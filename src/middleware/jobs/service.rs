@@ -42,7 +42,7 @@ impl<S: Inner<Call>> Middleware<Call, S> for JobsMiddleware {
     fn handle(self: &Arc<Self>, call: Call, inner: &mut S) -> BoxFuture {
         // Without a store nothing could be promised, and a preference may be ignored (RFC 7240 section 2).
         let Some(jobs) = self.0.clone() else { return inner.call(call) };
-        match Wish::of(&call.headers) {
+        match Wish::of(&call.headers, call.preferred_wait) {
             Err(fault) => {
                 let refusal = Refusal::from(Cause::InvalidPayload(vec![fault])).of(&call.context);
                 Box::pin(std::future::ready(Err(refusal)))

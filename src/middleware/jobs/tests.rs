@@ -36,6 +36,7 @@ where
         routes: [(context.route.id.clone(), Arc::clone(&context.route))].into(),
         limiters: Arc::new(Limiters::in_memory(Limits::calls(100))),
         max_body: 10_000,
+        longest_wait: Duration::from_secs(3600),
         shutdown: Shutdown::default(),
     };
     let jobs = Jobs::open(None, settings, deps).unwrap();
@@ -129,7 +130,7 @@ async fn with_a_wait_the_answer_comes_directly_or_later() {
 async fn a_job_tries_again_what_a_caller_would_try_again() {
     let full = |_, _| -> BoxFuture {
         let retry_after = 2 * SECOND;
-        Box::pin(async move { Err(Cause::ThresholdSaturated { retry_after, daily: false }.into()) })
+        Box::pin(async move { Err(Cause::ThresholdSaturated { retry_after, daily: false, position: None }.into()) })
     };
     let (jobs, service, asked) = jobs(settings(), full);
     let id = accepted(&service, with(&[ASYNC])).await;

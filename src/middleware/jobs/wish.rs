@@ -6,12 +6,9 @@ use std::{borrow::Cow, time::Duration};
 use http::{HeaderMap, HeaderName};
 use sfv::StringRef;
 
-use crate::{
-    call::prefer,
-    message::{
-        list::{Quotes, members},
-        payload_error::Fault,
-    },
+use crate::message::{
+    list::{Quotes, members},
+    payload_error::Fault,
 };
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -35,11 +32,11 @@ pub(super) struct Wish {
 impl Wish {
     /// # Errors
     /// The fault of a malformed `Idempotency-Key`. A malformed preference is ignored, as RFC 7240 section 2 requires.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Fault> {
+    pub(super) fn of(headers: &HeaderMap, wait: Option<Duration>) -> Result<Self, Fault> {
         let key = key(headers)?;
         let asynchronous = members(headers, "prefer", Quotes::Strings).find_map(respond_async);
         let idempotent = asynchronous == Some(Idempotent(true));
-        Ok(Self { asynchronous: asynchronous.is_some(), idempotent, wait: prefer::wait(headers), key })
+        Ok(Self { asynchronous: asynchronous.is_some(), idempotent, wait, key })
     }
 }
 
@@ -92,14 +89,14 @@ mod tests {
             ("respond", false, false),
             ("idempotent", false, false),
         ] {
-            let wish = Wish::of(&headers(&[("prefer", value)])).unwrap();
+            let wish = Wish::of(&headers(&[("prefer", value)]), None).unwrap();
             assert_eq!((wish.asynchronous, wish.idempotent), (asynchronous, idempotent), "{value}");
         }
     }
 
     #[test]
     fn the_key_is_one_string() {
-        let key = |value: &str| Wish::of(&headers(&[("idempotency-key", value)])).map(|wish| wish.key);
+        let key = |value: &str| Wish::of(&headers(&[("idempotency-key", value)]), None).map(|wish| wish.key);
         assert_eq!(key("\"a b\""), Ok(Some("a b".to_owned())));
         assert_eq!(key("\"a\\\"b\";x=1"), Ok(Some("a\"b".to_owned())));
         let long = format!("\"{}\"", "a".repeat(LONGEST_KEY + 1));
@@ -107,7 +104,7 @@ mod tests {
             assert!(key(malformed).is_err(), "{malformed}");
         }
         let twice = headers(&[("idempotency-key", "\"a\""), ("idempotency-key", "\"a\"")]);
-        assert!(Wish::of(&twice).is_err());
-        assert_eq!(Wish::of(&HeaderMap::new()).unwrap().key, None);
+        assert!(Wish::of(&twice, None).is_err());
+        assert_eq!(Wish::of(&HeaderMap::new(), None).unwrap().key, None);
     }
 }

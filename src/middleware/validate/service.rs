@@ -16,7 +16,11 @@ use super::{
     wording::quoted,
 };
 use crate::{
-    call::{Call, Matched, Payload, attempt_log::Fate},
+    call::{
+        Call, Matched, Payload,
+        attempt_log::Fate,
+        prefer::{self, WaitLimits},
+    },
     message::{
         body::Body,
         list::{self, Quotes},
@@ -41,7 +45,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub struct Validate {
     max_body: u64,
     max_form: u64,
-    max_wait: Duration,
+    wait: WaitLimits,
     read_budget: Arc<ReadBudget>,
     shutdown: Shutdown,
 }
@@ -55,24 +59,27 @@ impl<S: Inner<Call>> Middleware<Matched, S> for Validate {
         Box::pin(async move {
             let context = matched.unread.context.clone();
             let call = validate.call(matched).await.map_err(|cause| Refusal::from(cause).of(&context))?;
-            inner.call(call).await
+            let Some(wait) = call.preferred_wait else { return inner.call(call).await };
+            let mut response = inner.call(call).await.map_err(|refusal| refusal.with_applied_wait(wait))?;
+            prefer::write_applied(response.headers_mut(), wait);
+            Ok(response)
         })
     }
 }
 
 impl Validate {
     /// Rejects bodies over `max_body` bytes, forms over `max_form`, and bodies that would make all bodies being read
-    /// hold more than `max_held` bytes. A caller without a preference waits at most `max_wait` for a slot. A drain ends
-    /// the reading of a body soon.
+    /// hold more than `max_held` bytes. `wait` says how long calls wait for a slot. A drain ends the reading of a body
+    /// soon.
     pub fn layer(
         max_body: u64,
         max_form: u64,
         max_held: u64,
-        max_wait: Duration,
+        wait: WaitLimits,
         shutdown: Shutdown,
     ) -> MiddlewareLayer<Self> {
         let read_budget = ReadBudget::new(max_held);
-        MiddlewareLayer::new(Self { max_body, max_form, max_wait, read_budget, shutdown })
+        MiddlewareLayer::new(Self { max_body, max_form, wait, read_budget, shutdown })
     }
 
     async fn call(&self, matched: Matched) -> Result<Call, Cause> {
@@ -104,7 +111,7 @@ impl Validate {
             Payload::Held { bytes, .. } => check_call(&route, query.query(), &kind, Some(bytes))?,
             Payload::Streamed(_) => check_call(&route, query.query(), &kind, None)?,
         }
-        Ok(unread.call(payload, self.max_wait))
+        Ok(unread.call(payload, self.wait))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The `detail` of a problem: what the caller needs to know about this one refusal.
 
+use std::time::Duration;
+
 use crate::{
     call::attempt_log::Fate,
     ledger::Limit,
@@ -39,11 +41,7 @@ pub(super) fn detail(cause: &Cause) -> String {
             format!("the limit for a form is {limit} bytes (proxy.max_form)")
         }
         Cause::BodyEncoded { encoding, reader } => encoded(encoding, *reader),
-        Cause::ThresholdSaturated { retry_after, daily } => format!(
-            "{}the earliest could be in {} s; wait longer (Prefer: wait=N) or come back then",
-            if *daily { "the account's limit for any 24 hours (daily_calls) is used up; " } else { "" },
-            whole_seconds(*retry_after)
-        ),
+        Cause::ThresholdSaturated { retry_after, daily, position } => saturated(*retry_after, *daily, *position),
         Cause::ThresholdLocked { retry_after } => {
             format!("the lock ends in {} s; nothing is sent before", whole_seconds(*retry_after))
         }
@@ -106,6 +104,23 @@ pub(super) fn detail(cause: &Cause) -> String {
         Cause::ShuttingDown => "the gateway accepts no new calls; nothing of the call was sent to Zoho".to_owned(),
         Cause::CutOff(fate) => cut_off(*fate).to_owned(),
         Cause::Internal => "the log has more under the id of this request".to_owned(),
+    }
+}
+
+fn saturated(retry_after: Duration, daily: bool, position: Option<usize>) -> String {
+    let seconds = whole_seconds(retry_after);
+    match (daily, position) {
+        (true, _) => format!(
+            "the account's limit for any 24 hours (daily_calls) is used up; the earliest could be in {seconds} s; come \
+             back then"
+        ),
+        (false, None) => {
+            format!("the earliest could be in {seconds} s; wait longer (Prefer: wait=N) or come back then")
+        }
+        (false, Some(before)) => format!(
+            "its turn is in {seconds} s, after {before} other calls, and is kept: send the same call again then, on the \
+             same connection if possible, or wait longer (Prefer: wait=N)"
+        ),
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 pub use super::table::{NAMES, protocol};
 use crate::{
+    call::prefer,
     message::{body::Body, payload_error::Fault},
     problem::{Cause, Encoding, Refusal, Unauthenticated, ratelimit, table::ProblemType},
 };
@@ -38,6 +39,12 @@ pub struct Problem<'a> {
     account: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
+    /// How many calls go before this one, if its turn is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<usize>,
+    /// The seconds until its turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_wait: Option<f64>,
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
     errors: &'a [Fault],
 }
@@ -65,6 +72,12 @@ pub fn for_operators(cause: &Cause) -> String {
 pub fn problem<'a>(refusal: &'a Refusal, request_id: &'a str) -> Problem<'a> {
     let cause = &*refusal.cause;
     let ProblemType { name, status, title, retry_after, .. } = cause.problem_type();
+    let (position, expected_wait) = match cause {
+        Cause::ThresholdSaturated { retry_after, position, .. } => {
+            (*position, Some(retry_after.as_millis() as f64 / 1000.0))
+        }
+        _ => (None, None),
+    };
     Problem {
         kind: format!("urn:zoho-gateway:problem:{name}"),
         title,
@@ -74,6 +87,8 @@ pub fn problem<'a>(refusal: &'a Refusal, request_id: &'a str) -> Problem<'a> {
         route: refusal.route.as_ref().map(|route| route.as_str()),
         account: refusal.account.as_ref().map(|account| account.as_str()),
         retry_after: retry_after.map(ratelimit::whole_seconds),
+        position,
+        expected_wait,
         errors: if let Cause::InvalidPayload(faults) = cause { faults } else { &[] },
     }
 }
@@ -106,6 +121,9 @@ pub fn respond(refusal: &Refusal, request_id: &str) -> Response<Body> {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge(&refusal.cause)));
     }
     proxy_status(headers, error, name);
+    if let Some(wait) = refusal.applied_wait {
+        prefer::write_applied(headers, wait);
+    }
     if let (Some(route), Some(allowance)) = (&refusal.route, &refusal.allowance) {
         ratelimit::write(headers, route, allowance);
     }

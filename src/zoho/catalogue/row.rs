@@ -150,7 +150,7 @@ impl Row {
         let Self { id, methods, path, aliases, scopes, requests, window, lock, trust, source, note, merge, parameters } =
             self;
         let reads = Route::reads_by_its_name(&id, &methods);
-        let threshold = Threshold { requests, window, lock, pace: Pace::Burst };
+        let threshold = Threshold { requests, window, lock, pace: Pace::default() };
         let path = Some(path);
         let numbers = Route::new(product, id, threshold, source);
         Route { methods, path, aliases, reads, scopes, trust, merge, parameters, note, ..numbers }
@@ -160,7 +160,7 @@ impl Row {
 impl Other {
     fn into_route(self, product: Product) -> Route {
         let Self { id, requests, window, lock, source } = self;
-        Route::new(product, id, Threshold { requests, window, lock, pace: Pace::Burst }, source)
+        Route::new(product, id, Threshold { requests, window, lock, pace: Pace::default() }, source)
     }
 }
 

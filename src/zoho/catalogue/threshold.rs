@@ -18,8 +18,10 @@ pub struct Threshold {
 /// How an allowance is spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pace {
-    /// As soon as the ledger allows.
+    /// A caller that wants the route alone spends it as it asks; when several want it, it is spread among them.
     #[default]
+    Fair,
+    /// As soon as the ledger allows.
     Burst,
     /// Spread evenly over the window.
     Smooth,

@@ -12,7 +12,11 @@ fn slow(queued: Duration, takes: Duration, good: usize, failure: fn() -> Cause) 
         let answer: BoxFuture<_, _> = Box::pin(async move {
             call.queue_status.queues();
             if call.ready_at + Duration::from_secs(5) < clock::now() {
-                return Err(Refusal::from(Cause::ThresholdSaturated { retry_after: takes, daily: false }));
+                return Err(Refusal::from(Cause::ThresholdSaturated {
+                    retry_after: takes,
+                    daily: false,
+                    position: None,
+                }));
             }
             tokio::time::sleep(queued).await;
             call.queue_status.leaves();

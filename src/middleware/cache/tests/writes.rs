@@ -46,7 +46,7 @@ async fn only_a_write_that_may_be_executed_makes_answers_stale() {
         (|attempt_log| answered(attempt_log, StatusCode::UNPROCESSABLE_ENTITY), true),
         (|attempt_log| answered(attempt_log, StatusCode::BAD_GATEWAY), true),
         (unanswered, true),
-        (|_| Err(Cause::ThresholdSaturated { retry_after: seconds(1), daily: false }), false),
+        (|_| Err(Cause::ThresholdSaturated { retry_after: seconds(1), daily: false, position: None }), false),
         (|_| Err(Cause::StateUnavailable), false),
         (|_| Err(Cause::TokenThrottled { retry_after: seconds(1) }), false),
         (

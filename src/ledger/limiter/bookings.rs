@@ -1,0 +1,129 @@
+//! The turns of refused calls, which are kept in the queue.
+//!
+//! A refusal says when the call's turn comes, and the call keeps that turn: a booking. When it comes again, it takes its
+//! booking over. Nobody else gains from a booking: it belongs to a caller and a call. A booking whose call does not come
+//! lapses soon after its time, and a caller that leaves several unused has no more until one of its calls is served.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio::time::Instant;
+
+use super::super::{
+    Caller, SlotRequest,
+    queue::Ticket,
+    slot_request::{Arrival, Identity},
+};
+
+/// How many bookings a limiter keeps: some hundred kilobytes.
+const MAX_PLACES: usize = 1000;
+
+/// How long after its time a booking is kept: a client that waits for whole seconds comes within the first of them.
+pub(super) const LAPSE: Duration = Duration::from_secs(2);
+
+/// How long after its time a booking is kept for the connection on which it was given. Then it is free for equal calls of its
+/// caller, which may come by another connection.
+const OWN_CONNECTION: Duration = Duration::from_millis(500);
+
+/// How many bookings in a row a caller may leave unused.
+const MISSED: u32 = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct Bookings {
+    bookings: HashMap<Ticket, Booking>,
+    /// How many bookings in a row these callers left unused.
+    missed: HashMap<Caller, u32>,
+}
+
+#[derive(Debug)]
+struct Booking {
+    caller: Caller,
+    identity: Identity,
+    promised: Instant,
+}
+
+impl Bookings {
+    pub(super) fn len(&self) -> usize {
+        self.bookings.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bookings.is_empty()
+    }
+
+    /// How many of them belong to this caller.
+    pub(super) fn of(&self, caller: &Caller) -> usize {
+        if self.is_empty() { 0 } else { self.bookings.values().filter(|booking| booking.caller == *caller).count() }
+    }
+
+    /// Whether this call may book its turn.
+    pub(super) fn accept(&self, request: &SlotRequest) -> bool {
+        let trusted = self.missed.get(&request.caller).is_none_or(|missed| *missed < MISSED);
+        trusted && request.identity.is_some() && request.arrival == Arrival::New && self.len() < MAX_PLACES
+    }
+
+    /// Books the turn of this call.
+    pub(super) fn keep(&mut self, ticket: Ticket, request: &SlotRequest, promised: Instant) {
+        if let Some(identity) = request.identity.clone() {
+            self.bookings.insert(ticket, Booking { caller: request.caller.clone(), identity, promised });
+        }
+    }
+
+    /// Takes over the booking of this call: its connection's own one, otherwise one whose owner has gone or is late.
+    pub(super) fn take(&mut self, request: &SlotRequest, now: Instant) -> Option<Ticket> {
+        let ticket = self.find(request, now)?;
+        self.bookings.remove(&ticket);
+        Some(ticket)
+    }
+
+    fn find(&self, request: &SlotRequest, now: Instant) -> Option<Ticket> {
+        let wanted = request.identity.as_ref().filter(|_| !self.is_empty() && request.arrival == Arrival::New)?;
+        let equal = self.bookings.iter().filter(|(_, booking)| {
+            booking.identity.fingerprint == wanted.fingerprint && booking.caller == request.caller
+        });
+        let may_take = equal.filter_map(|(ticket, booking)| {
+            let own = booking.identity.connection.ptr_eq(&wanted.connection);
+            let free = booking.identity.connection.strong_count() == 0 || booking.promised + OWN_CONNECTION <= now;
+            (own || free).then_some((!own, booking.promised, *ticket))
+        });
+        may_take.min_by_key(|(foreign, promised, _)| (*foreign, *promised)).map(|(.., ticket)| ticket)
+    }
+
+    /// When the next booking lapses.
+    pub(super) fn next_lapse(&self) -> Option<Instant> {
+        self.bookings.values().map(|booking| booking.promised + LAPSE).min()
+    }
+
+    /// Removes the bookings that have lapsed, and then those of callers that left too many unused.
+    pub(super) fn lapse(&mut self, now: Instant) -> Vec<Ticket> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let mut gone = Vec::new();
+        let missed = &mut self.missed;
+        self.bookings.retain(|ticket, booking| {
+            let lapsed = booking.promised + LAPSE <= now;
+            if lapsed {
+                *missed.entry(booking.caller.clone()).or_default() += 1;
+                gone.push(*ticket);
+            }
+            !lapsed
+        });
+        if !gone.is_empty() {
+            self.bookings.retain(|ticket, booking| {
+                let trusted = missed.get(&booking.caller).is_none_or(|missed| *missed < MISSED);
+                if !trusted {
+                    gone.push(*ticket);
+                }
+                trusted
+            });
+        }
+        gone
+    }
+
+    /// A call of this caller is served.
+    pub(super) fn served(&mut self, caller: &Caller) {
+        if !self.missed.is_empty() {
+            self.missed.remove(caller);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! An entry of a limiter's queue.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::super::{Observer, waiter_signal::WaiterSignal};
+
+/// A call that waits, or the booking of a call that was refused.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The call that waits here; `None` of a booking.
+    pub(super) waiter: Option<Waiter>,
+    /// When a refusal said that its turn comes.
+    pub(super) promised: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) deadline: Instant,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) signal: Arc<WaiterSignal>,
+    /// Whether it keeps its turn if it is refused.
+    pub(super) may_book: bool,
+}

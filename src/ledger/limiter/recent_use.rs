@@ -1,0 +1,128 @@
+//! Who wanted a route within its last window, and how many slots each caller used.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio::time::Instant;
+
+use super::super::{Caller, occupancy::Occupancy};
+use crate::zoho::catalogue::{Pace, Threshold};
+
+/// What the callers of a route did within the last window, and what they are entitled to.
+#[derive(Debug)]
+pub(super) struct RecentUse {
+    pub(super) window: Duration,
+    pub(super) requests: u32,
+    /// Whether slots are spread while several callers want the route.
+    pub(super) is_fair: bool,
+    /// The callers that keep slots for themselves, and how many each.
+    pub(super) reserves: Box<[(Caller, u32)]>,
+    callers: HashMap<Caller, CallerUse>,
+    /// When the last slot was used that counts for the spread.
+    pub(super) last: Option<Instant>,
+}
+
+/// What one caller did within the last window.
+#[derive(Debug, Clone)]
+pub(super) struct CallerUse {
+    /// When it last waited or used a slot.
+    pub(super) wanted: Instant,
+    /// When each of its uses is a window old.
+    pub(super) uses: Occupancy,
+}
+
+impl CallerUse {
+    /// When it has used fewer than `limit` slots of the last window: at once, or when its oldest uses are a window old.
+    /// `None`: never.
+    pub(super) fn falls_below(&self, limit: u32, now: Instant) -> Option<Instant> {
+        if limit == 0 {
+            return None;
+        }
+        let surplus = self.uses.total.checked_sub(limit);
+        Some(surplus.and_then(|surplus| self.uses.nth(surplus)).map_or(now, |at| at.max(now)))
+    }
+}
+
+impl RecentUse {
+    /// `reserving` are the callers with a reserve that may use the route.
+    pub(super) fn new(threshold: &Threshold, reserving: &[Caller]) -> Self {
+        let requests = threshold.requests.get();
+        Self {
+            window: threshold.window,
+            requests,
+            is_fair: threshold.pace == Pace::Fair,
+            reserves: fitted(reserving, requests),
+            callers: HashMap::new(),
+            last: None,
+        }
+    }
+
+    /// From how many slots of the last window on a caller's calls are spread: half of its share by weight. Rounded down, or
+    /// many callers of small shares could together use more than half of the slots without waiting for the spread.
+    pub(super) fn light_below(&self, caller: &Caller, weights: u64) -> u32 {
+        let share = u64::from(self.requests) * u64::from(caller.weight().get());
+        (share / (2 * weights.max(1))) as u32
+    }
+
+    /// A caller wants a slot.
+    pub(super) fn want(&mut self, caller: &Caller, now: Instant) -> &mut CallerUse {
+        let none = self.none(now);
+        let own = self.callers.entry(caller.clone()).or_insert(none);
+        own.wanted = now;
+        own.uses.expire(now);
+        own
+    }
+
+    /// A caller uses a slot. The next slot of the spread keeps its distance from it, unless the caller uses few.
+    pub(super) fn used(&mut self, caller: &Caller, now: Instant) {
+        let until = now + self.window;
+        let own = self.want(caller, now);
+        own.uses.occupy(until, 1);
+        let total = own.uses.total;
+        let weights = self.callers(now).map(|(other, _)| u64::from(other.weight().get())).sum();
+        if total >= self.light_below(caller, weights) {
+            self.last = Some(now);
+        }
+    }
+
+    /// What a caller did that comes now for the first time.
+    pub(super) fn none(&self, now: Instant) -> CallerUse {
+        CallerUse { wanted: now, uses: Occupancy::new(self.requests, self.window, now) }
+    }
+
+    pub(super) fn of(&self, caller: &Caller) -> Option<&CallerUse> {
+        self.callers.get(caller)
+    }
+
+    /// The callers that wanted the route within the last window.
+    pub(super) fn callers(&self, now: Instant) -> impl Iterator<Item = (&Caller, &CallerUse)> {
+        self.callers.iter().filter(move |(_, own)| own.wanted + self.window > now)
+    }
+
+    /// Forgets what is older than a window.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let window = self.window;
+        self.callers.retain(|_, own| {
+            own.uses.expire(now);
+            own.wanted + window > now || own.uses.total > 0
+        });
+    }
+
+    /// Whether a slot that is free now is free for this caller too, without a look at the others that wait: no rule beyond
+    /// the slots concerns it.
+    pub(super) fn is_unrestricted(&self, caller: &Caller, now: Instant) -> bool {
+        let is_alone = || self.callers(now).all(|(other, _)| other == caller);
+        self.reserves.is_empty() && caller.terms().max_share.is_none() && (!self.is_fair || is_alone())
+    }
+}
+
+/// The reserves that hold on a route of this many slots. If they leave no slot to others, they keep half of the slots.
+fn fitted(reserving: &[Caller], requests: u32) -> Box<[(Caller, u32)]> {
+    let all: u64 = reserving.iter().map(|caller| u64::from(caller.terms().reserve)).sum();
+    let fits = all < u64::from(requests);
+    let own = |caller: &Caller| {
+        let reserve = caller.terms().reserve;
+        let part = u64::from(reserve) * u64::from(requests / 2) / all.max(1);
+        if fits { reserve } else { part as u32 }
+    };
+    reserving.iter().map(|caller| (caller.clone(), own(caller))).filter(|(_, reserve)| *reserve > 0).collect()
+}

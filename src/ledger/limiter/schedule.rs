@@ -1,0 +1,364 @@
+//! Which call goes next and when: the one rule by which slots are handed out, for the present and for every forecast.
+//!
+//! The next call is the first one in the queue's order that may go. A call may go when
+//!
+//! - a slot is free, in addition to those that the reserves of other callers hold back,
+//! - its caller has used fewer slots of the last window than its `max_share`,
+//! - every booking before it still gets its slot by its promised time,
+//! - and, where slots are spread (`pace = "fair"`), the spread allows it. That concerns a caller that has used half of its
+//!   share of the last window or more, while another caller wants the route or did within that window.
+//!
+//! The spread leaves free slots for newcomers: it hands out a slot every window/requests at most, and so slowly that the
+//! free slots last until others come free. If the k-th slot from now on is available at r(k), the next one goes at
+//! last + max((r(k) - last) / k).
+//!
+//! A schedule plays the future of the queue by this rule, call by call, as if no call came or left. Its first step is the
+//! decision of the present.
+
+use std::{borrow::Cow, collections::VecDeque, iter::Peekable};
+
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        Caller,
+        queue::{Line as QueueLine, Queue, Tag, Ticket, Turns},
+        slots::Outlook,
+    },
+    entry::Entry,
+    recent_use::{CallerUse, RecentUse},
+};
+
+/// How many of the next slots the spread looks at.
+const LOOKAHEAD: usize = 64;
+
+/// How many calls are scheduled by the whole rule, and fewer if there are many callers, so that a forecast takes less than
+/// some milliseconds. Later calls go in the queue's order as the slots come free: that is too early rather than too late.
+const DEPTH: usize = 512;
+const LEAST_DEPTH: usize = 64;
+const MOST_WORK: usize = 8192;
+
+/// The future of a queue.
+pub(super) struct Schedule<'a> {
+    outlook: &'a Outlook,
+    recent: &'a RecentUse,
+    front: Peekable<Box<dyn Iterator<Item = (Ticket, &'a Entry)> + 'a>>,
+    lines: Vec<Line<'a>>,
+    /// When callers that do not wait wanted the route, with their weights.
+    absent: Vec<(Instant, u64)>,
+    /// The callers with a reserve that do not wait.
+    absent_reserves: Vec<(Option<&'a CallerUse>, u32)>,
+    /// When the slots of the steps so far are taken.
+    taken: Vec<Instant>,
+    /// When each slot is available, as far as that was needed.
+    known: Vec<(Instant, bool)>,
+    now: Instant,
+    last: Option<Instant>,
+}
+
+/// The calls of one caller.
+struct Line<'a> {
+    caller: &'a Caller,
+    turns: Turns,
+    own: Cow<'a, CallerUse>,
+    reserve: u32,
+    /// The bookings before its first waiting call, with their promised times.
+    bookings: VecDeque<(Ticket, Instant)>,
+    head: Option<(Ticket, &'a Entry)>,
+    rest: Box<dyn Iterator<Item = (Ticket, &'a Entry)> + 'a>,
+}
+
+/// A call that goes, or a booking whose slot is used.
+#[derive(Clone, Copy)]
+pub(super) struct Step<'a> {
+    pub(super) ticket: Ticket,
+    /// `None` for a booking.
+    pub(super) waiting: Option<&'a Entry>,
+    pub(super) at: Instant,
+    /// Whether it waits for a limit that several routes share.
+    pub(super) daily: bool,
+    /// The index of its line; `None` at the front.
+    line: Option<usize>,
+    tag: Tag,
+}
+
+/// What holds for all lines at one step.
+struct Situation {
+    /// Until when somebody else than a line's caller wants the route, if only one line has calls; `None`: for ever.
+    contended_until: Option<Instant>,
+    /// The weights of all callers that want the route.
+    weights: u64,
+    /// When the spread hands out its next slot.
+    spread: Instant,
+}
+
+impl<'a> Schedule<'a> {
+    pub(super) fn new(queue: &'a Queue<Entry>, recent: &'a RecentUse, outlook: &'a Outlook) -> Self {
+        let lines: Vec<_> = queue.lines().map(|line| Line::new(line, recent, outlook.now)).collect();
+        let waits = |caller: &Caller| lines.iter().any(|line| line.caller == caller);
+        let absent = recent.callers(outlook.now).filter(|(caller, _)| recent.is_fair && !waits(caller));
+        let absent = absent.map(|(caller, own)| (own.wanted, u64::from(caller.weight().get()))).collect();
+        let reserves = recent.reserves.iter().filter(|(caller, _)| !waits(caller));
+        let absent_reserves = reserves.map(|(caller, reserve)| (recent.of(caller), *reserve)).collect();
+        let front: Box<dyn Iterator<Item = _>> = Box::new(queue.front());
+        let (now, last, front) = (outlook.now, recent.last, front.peekable());
+        let (taken, known) = (Vec::new(), Vec::new());
+        Self { outlook, recent, front, lines, absent, absent_reserves, taken, known, now, last }
+    }
+
+    /// Plays all steps. Calls that `leaves` chooses leave, and use no slot.
+    pub(super) fn play(mut self, mut leaves: impl FnMut(&Step<'a>) -> bool) {
+        while let Some(step) = self.next() {
+            let goes = !leaves(&step);
+            self.finish(&step, goes);
+        }
+    }
+
+    /// The first step like this, unless it is too far in the future.
+    pub(super) fn find(mut self, mut is_wanted: impl FnMut(&Step<'a>) -> bool) -> Option<Step<'a>> {
+        while !self.is_deep() {
+            let step = self.next()?;
+            if is_wanted(&step) {
+                return Some(step);
+            }
+            self.finish(&step, true);
+        }
+        None
+    }
+
+    /// By caller, how many of its calls the spread lets go by now: none, one, or all.
+    pub(super) fn let_go(&self) -> Vec<(&'a Caller, usize)> {
+        let situation = self.situation();
+        let spread = |line: &Line<'a>| match self.spread(line, &situation, self.now) {
+            _ if !self.recent.is_fair => usize::MAX,
+            at if at > self.now => 0,
+            _ if situation.is_light(line, self.recent, self.now) => usize::MAX,
+            _ => 1,
+        };
+        self.lines.iter().map(|line| (line.caller, spread(line))).collect()
+    }
+
+    fn next(&mut self) -> Option<Step<'a>> {
+        let ahead = self.outlook.requests().min(LOOKAHEAD);
+        for index in self.known.len()..self.taken.len() + ahead {
+            self.known.push(self.slot_at(index));
+        }
+        let (slot, daily) = self.slot(0);
+        if let Some(&(ticket, entry)) = self.front.peek() {
+            let at = slot.max(self.now);
+            return Some(Step { ticket, waiting: Some(entry), at, daily, line: None, tag: Tag::default() });
+        }
+        if self.is_deep() {
+            return self.next_in_order(slot.max(self.now), daily);
+        }
+        let situation = self.situation();
+        let mut broken: Vec<usize> = Vec::new();
+        loop {
+            let steps = self.lines.iter().enumerate().flat_map(|(index, line)| {
+                let booking = line.bookings.front().map(|&(ticket, promised)| {
+                    let at = self.allowed(line).max(promised);
+                    Step { ticket, waiting: None, at, daily, line: Some(index), tag: line.turns.next() }
+                });
+                let head = line.head.filter(|_| !broken.contains(&index)).map(|(ticket, entry)| {
+                    let at = self.moment(line, entry, &situation);
+                    let tag = line.turns.after(line.bookings.len());
+                    Step { ticket, waiting: Some(entry), at, daily, line: Some(index), tag }
+                });
+                booking.into_iter().chain(head)
+            });
+            let step = steps.min_by_key(|step| (step.at, step.tag, step.line))?;
+            match step.line {
+                Some(index) if step.waiting.is_some() && !self.keeps_promises(&step) => broken.push(index),
+                _ => return Some(step),
+            }
+        }
+    }
+
+    /// The same without the rule: the first in the queue's order.
+    fn next_in_order(&self, at: Instant, daily: bool) -> Option<Step<'a>> {
+        let steps = self.lines.iter().enumerate().filter_map(|(index, line)| {
+            let booking = line.bookings.front().map(|(ticket, _)| (*ticket, None));
+            let (ticket, waiting) = booking.or(line.head.map(|(ticket, entry)| (ticket, Some(entry))))?;
+            Some(Step { ticket, waiting, at, daily, line: Some(index), tag: line.turns.next() })
+        });
+        steps.min_by_key(|step| (step.tag, step.line))
+    }
+
+    /// Whether the next step is too far in the future for the whole rule.
+    fn is_deep(&self) -> bool {
+        self.taken.len() > Self::depth(self.lines.len())
+    }
+
+    /// How many calls of so many callers are scheduled by the whole rule.
+    pub(super) fn depth(callers: usize) -> usize {
+        (MOST_WORK / callers.max(1)).clamp(LEAST_DEPTH, DEPTH)
+    }
+
+    /// `goes`: it uses its slot; otherwise it leaves.
+    fn finish(&mut self, step: &Step<'a>, goes: bool) {
+        if goes {
+            self.taken.push(step.at);
+            self.now = step.at;
+        }
+        let Some(index) = step.line else {
+            self.front.next();
+            return;
+        };
+        let weights = (goes && !self.is_deep()).then(|| self.weights());
+        let line = &mut self.lines[index];
+        match step.waiting {
+            Some(_) => line.advance(),
+            None => drop(line.bookings.pop_front()),
+        }
+        if goes {
+            line.turns.take();
+        }
+        if let Some(weights) = weights {
+            let own = line.own.to_mut();
+            own.uses.expire(step.at);
+            own.uses.occupy(step.at + self.recent.window, 1);
+            if own.uses.total >= self.recent.light_below(line.caller, weights) {
+                self.last = Some(step.at);
+            }
+        }
+        if line.is_empty() {
+            self.absent.push((self.now, u64::from(line.caller.weight().get())));
+            self.absent.retain(|(wanted, _)| *wanted + self.recent.window > self.now);
+        }
+    }
+
+    // === The rule ===
+
+    /// When this call may go.
+    fn moment(&self, line: &Line<'a>, entry: &Entry, situation: &Situation) -> Instant {
+        let allowed = self.allowed(line);
+        let spread = self.spread(line, situation, allowed);
+        entry.promised.map_or(spread, |promised| spread.min(allowed.max(promised)))
+    }
+
+    /// When a slot is free that neither others' reserves nor its caller's `max_share` keep from this line.
+    fn allowed(&self, line: &Line<'a>) -> Instant {
+        let share = line.caller.terms().max_share.and_then(|most| line.own.falls_below(most.get(), self.now));
+        let share = share.unwrap_or(self.now);
+        let mut at = share.max(self.slot(0).0);
+        // While the call waits, uses of others get a window old, and their reserves hold back slots for them again.
+        for _ in 0..=self.recent.reserves.len() {
+            let later = share.max(self.slot(self.held_back(line, at)).0);
+            if later <= at {
+                break;
+            }
+            at = later;
+        }
+        at
+    }
+
+    /// How many free slots the reserves of others hold back at this moment.
+    fn held_back(&self, line: &Line<'a>, at: Instant) -> usize {
+        let others = self.lines.iter().filter(|other| other.caller != line.caller);
+        let others = others.map(|other| (Some(&*other.own), other.reserve)).chain(self.absent_reserves.iter().copied());
+        let unused = |(own, reserve): (Option<&CallerUse>, u32)| {
+            if reserve == 0 {
+                0
+            } else {
+                reserve.saturating_sub(own.map_or(0, |own| own.uses.count_after(at))) as usize
+            }
+        };
+        others.map(unused).sum()
+    }
+
+    /// When the spread lets the head of this line go, from `allowed` on.
+    fn spread(&self, line: &Line<'a>, situation: &Situation, allowed: Instant) -> Instant {
+        if !self.recent.is_fair {
+            return allowed;
+        }
+        let light = line.own.falls_below(self.recent.light_below(line.caller, situation.weights), allowed);
+        let earliest = [Some(situation.spread), light, situation.contended_until].into_iter().flatten().min();
+        allowed.max(earliest.unwrap_or(allowed))
+    }
+
+    /// Whether every booking before this call still has a slot at its promised time, if the call takes one.
+    fn keeps_promises(&self, step: &Step<'a>) -> bool {
+        let before = self.lines.iter().enumerate().flat_map(|(index, line)| {
+            let bookings = line.bookings.iter().take(self.outlook.requests()).enumerate();
+            let before = move |(own, _): &(usize, _)| (line.turns.after(*own), Some(index)) < (step.tag, step.line);
+            bookings.take_while(before).map(|(_, (_, promised))| *promised)
+        });
+        let mut promised: Vec<Instant> = before.collect();
+        promised.sort_unstable();
+        promised.truncate(self.outlook.requests());
+        promised.iter().enumerate().all(|(index, promised)| self.slot(index + 1).0 <= step.at.max(*promised))
+    }
+
+    fn situation(&self) -> Situation {
+        if !self.recent.is_fair {
+            return Situation { contended_until: None, weights: 0, spread: self.now };
+        }
+        let several = self.lines.iter().filter(|line| !line.is_empty()).nth(1).is_some();
+        let until = self.absent.iter().map(|(wanted, _)| *wanted + self.recent.window).max();
+        let contended_until = (!several).then_some(until.map_or(self.now, |until| until.max(self.now)));
+        let contended = contended_until.is_none_or(|until| until > self.now);
+        let spread = if contended { self.next_of_spread() } else { self.now };
+        Situation { contended_until, weights: self.weights(), spread }
+    }
+
+    fn weights(&self) -> u64 {
+        let waiting = self.lines.iter().filter(|line| !line.is_empty());
+        let waiting: u64 = waiting.map(|line| u64::from(line.caller.weight().get())).sum();
+        waiting + self.absent.iter().map(|(_, weight)| weight).sum::<u64>()
+    }
+
+    fn next_of_spread(&self) -> Instant {
+        let Some(last) = self.last else { return self.now };
+        let per_slot = |index: u32| self.slot(index as usize).0.saturating_duration_since(last) / (index + 1);
+        let known = self.outlook.requests().min(LOOKAHEAD) as u32;
+        let interval = (0..known).map(per_slot).max().unwrap_or_default();
+        last + interval.max(self.recent.window / self.recent.requests)
+    }
+
+    /// When the slot after `before` others is available, and whether a shared limit decides that.
+    fn slot(&self, before: usize) -> (Instant, bool) {
+        let index = self.taken.len() + before;
+        self.known.get(index).copied().unwrap_or_else(|| self.slot_at(index))
+    }
+
+    fn slot_at(&self, index: usize) -> (Instant, bool) {
+        let (first, daily) = self.outlook.at(index);
+        let again = self.outlook.again(index, &self.taken);
+        (again.map_or(first, |again| again.max(first)), daily)
+    }
+}
+
+impl Situation {
+    fn is_light(&self, line: &Line<'_>, recent: &RecentUse, now: Instant) -> bool {
+        line.own.uses.count_after(now) < recent.light_below(line.caller, self.weights)
+    }
+}
+
+impl<'a> Line<'a> {
+    fn new(line: QueueLine<'a, Entry>, recent: &'a RecentUse, now: Instant) -> Self {
+        let QueueLine { caller, turns, entries: rest } = line;
+        let own = recent.of(caller).map_or_else(|| Cow::Owned(recent.none(now)), Cow::Borrowed);
+        let reserve = recent.reserves.iter().find(|(other, _)| other == caller).map_or(0, |(_, reserve)| *reserve);
+        let mut line = Self { caller, turns, own, reserve, bookings: VecDeque::new(), head: None, rest };
+        line.advance();
+        line
+    }
+
+    /// Moves on to the next waiting call.
+    fn advance(&mut self) {
+        self.head = None;
+        for (ticket, entry) in self.rest.by_ref() {
+            match entry.promised.filter(|_| entry.waiter.is_none()) {
+                Some(promised) => self.bookings.push_back((ticket, promised)),
+                None => {
+                    self.head = Some((ticket, entry));
+                    break;
+                }
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.head.is_none() && self.bookings.is_empty()
+    }
+}
