@@ -28,8 +28,8 @@ pub struct Refusal {
     pub account: Option<AccountName>,
     /// The route of the call, once known.
     pub route: Option<RouteId>,
-    /// What is left of the call's limits, where that is the reason.
-    pub allowance: Option<Allowance>,
+    /// What is left of the call's limits, where that is the reason; boxed for the same reason.
+    pub allowance: Option<Box<Allowance>>,
     /// The wait that the caller preferred, as far as it was granted.
     pub applied_wait: Option<Duration>,
 }
@@ -46,7 +46,7 @@ impl Refusal {
     /// Adds what is left of the call's limits.
     #[must_use]
     pub fn with_allowance(mut self, allowance: Allowance) -> Self {
-        self.allowance = Some(allowance);
+        self.allowance = Some(Box::new(allowance));
         self
     }
 
