@@ -90,7 +90,7 @@ pub struct Wish {
     pub weight: u32,
     /// How many of its calls wait.
     pub waiting: u32,
-    /// The urgency of the one that goes first, 0 to 7.
+    /// The urgency of the one that goes first, 0 to 7, and one step less for each time of ageing that it has waited.
     pub urgency: u8,
     /// How long that one has waited, in milliseconds.
     pub waited: u64,

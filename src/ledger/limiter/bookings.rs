@@ -68,7 +68,9 @@ impl Bookings {
         }
     }
 
-    /// Takes over the booking of this call: its connection's own one, otherwise one whose owner has gone or is late.
+    /// Takes over the booking of this call. Of several for equal calls it takes one whose time has come before others, and
+    /// that of its connection before those whose owner has gone or is late: a client that sends equal calls in a loop
+    /// cannot take those of others.
     pub(super) fn take(&mut self, request: &SlotRequest, now: Instant) -> Option<Ticket> {
         let ticket = self.find(request, now)?;
         self.bookings.remove(&ticket);
@@ -80,12 +82,16 @@ impl Bookings {
         let equal = self.bookings.iter().filter(|(_, booking)| {
             booking.identity.fingerprint == wanted.fingerprint && booking.caller == request.caller
         });
+        let is_own = |booking: &Booking| booking.identity.connection.ptr_eq(&wanted.connection);
+        let is_only = equal.clone().nth(1).is_none();
+        // It comes before its time, or several threads of a client share their connections.
+        let is_early = equal.clone().any(|(_, booking)| is_own(booking) && booking.promised > now);
         let may_take = equal.filter_map(|(ticket, booking)| {
-            let own = booking.identity.connection.ptr_eq(&wanted.connection);
-            let free = booking.identity.connection.strong_count() == 0 || booking.promised + OWN_CONNECTION <= now;
-            (own || free).then_some((!own, booking.promised, *ticket))
+            let (own, due) = (is_own(booking), booking.promised <= now);
+            let left = booking.identity.connection.strong_count() == 0 || booking.promised + OWN_CONNECTION <= now;
+            (own || left || is_only || (is_early && due)).then_some((!due, !own, booking.promised, *ticket))
         });
-        may_take.min_by_key(|(foreign, promised, _)| (*foreign, *promised)).map(|(.., ticket)| ticket)
+        may_take.min_by_key(|(later, foreign, promised, _)| (*later, *foreign, *promised)).map(|(.., ticket)| ticket)
     }
 
     /// When the next booking lapses.

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        Caller, Observer, SlotRequest,
-        queue::{Queue, Ticket},
+        Caller, Observer, SlotRequest, Urgency,
+        queue::{AGEING, Queue, Ticket},
         queue_capacity::Limit,
         slots::{Allowance, Outlook, Slots, Wish},
         waiter_signal::WaiterSignal,
@@ -93,6 +93,12 @@ fn refused(outlook: &Outlook, (at, daily): (Instant, bool)) -> Refused {
 /// The whole seconds that `Retry-After` says for this time.
 fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
+}
+
+/// The urgency of a call that has waited for this long, among calls of its caller at other gateways.
+fn aged(urgency: Urgency, waited: Duration) -> u8 {
+    let steps = waited.as_nanos() / AGEING.as_nanos();
+    urgency.get().saturating_sub(u8::try_from(steps).unwrap_or(u8::MAX))
 }
 
 impl LimiterState {
@@ -349,7 +355,8 @@ impl LimiterState {
             // A call that the spread holds back would keep its slot from calls of other processes.
             let waiting = waiting.min(let_go.get(&flow.caller).copied().unwrap_or(0)).min(MAX_WISHES) as u32;
             let waited = u64::try_from(flow.waited.as_millis()).unwrap_or(u64::MAX);
-            let found = Wish { waiting, urgency: flow.urgency.get(), waited, ..wish(&flow.caller) };
+            let urgency = aged(flow.urgency, flow.waited);
+            let found = Wish { waiting, urgency, waited, ..wish(&flow.caller) };
             wishes.insert(flow.caller.name().to_owned(), found);
         }
         for (caller, own) in self.recent.callers(now).filter(|(_, own)| own.uses.total > 0) {

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     call::{CallContext, RequestSummary, attempt_log::AttemptLog, request_id::RequestId},
-    ledger::{Caller, Urgency},
+    ledger::{Caller, Terms, Urgency},
     os::clock,
     problem::Refusal,
     zoho::{account::Account, catalogue::Route},
@@ -71,6 +71,7 @@ pub(super) struct Parts {
 pub(super) struct Facts {
     pub(super) caller: String,
     pub(super) weight: NonZeroU32,
+    pub(super) max_share: Option<NonZeroU32>,
     pub(super) route: String,
     pub(super) method: String,
     pub(super) request_id: String,
@@ -81,6 +82,13 @@ pub(super) struct Facts {
     pub(super) repeatable: bool,
     /// In milliseconds of the Unix epoch. The wall clock decides only how long jobs are kept, never when calls are sent.
     pub(super) created: u64,
+}
+
+impl Facts {
+    /// The terms on which its call waits. A reserve belongs to its caller, not to a call.
+    fn terms(&self) -> Terms {
+        Terms { weight: self.weight, max_share: self.max_share, ..Terms::default() }
+    }
 }
 
 /// Where a job is.
@@ -177,7 +185,7 @@ impl Job {
         let parts = Parts { deadline, request, unsaved: None, held, attempt_log, summary: None, in_flight: None };
         Arc::new(Self {
             id,
-            caller: Caller::new(&facts.caller, facts.weight),
+            caller: Caller::with_terms(&facts.caller, facts.terms()),
             facts,
             account,
             route,

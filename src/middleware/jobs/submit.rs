@@ -45,6 +45,7 @@ impl Jobs {
         let facts = Facts {
             caller: context.caller.name().to_owned(),
             weight: context.caller.weight(),
+            max_share: context.caller.terms().max_share,
             route: context.route.id.to_string(),
             method: request.method.to_string(),
             request_id,
