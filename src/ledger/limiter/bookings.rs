@@ -84,12 +84,12 @@ impl Bookings {
         });
         let is_own = |booking: &Booking| booking.identity.connection.ptr_eq(&wanted.connection);
         let is_only = equal.clone().nth(1).is_none();
-        // It comes before its time, or several threads of a client share their connections.
-        let is_early = equal.clone().any(|(_, booking)| is_own(booking) && booking.promised > now);
+        // Several threads of a client share their connections.
+        let is_shared = equal.clone().filter(|(_, booking)| is_own(booking)).nth(1).is_some();
         let may_take = equal.filter_map(|(ticket, booking)| {
             let (own, due) = (is_own(booking), booking.promised <= now);
             let left = booking.identity.connection.strong_count() == 0 || booking.promised + OWN_CONNECTION <= now;
-            (own || left || is_only || (is_early && due)).then_some((!due, !own, booking.promised, *ticket))
+            (own || left || (due && (is_only || is_shared))).then_some((!due, !own, booking.promised, *ticket))
         });
         may_take.min_by_key(|(later, foreign, promised, _)| (*later, *foreign, *promised)).map(|(.., ticket)| ticket)
     }

@@ -193,6 +193,34 @@ fn an_equal_call_takes_over_what_its_owner_left() {
     }
 }
 
+/// The threads of a client share its connections, so a call comes again by any of them.
+#[test]
+fn a_call_finds_its_booking_whatever_connection_its_client_uses() {
+    let one = caller("one", 1);
+    let mut trial = Trial::new(2, Pace::Burst, &[]);
+    for _ in 0..2 {
+        assert_eq!(trial.call(&one, seconds(0), 0), Arrived::Goes);
+    }
+    let connections = [connection(), connection()];
+    for connection in connections.iter().cycle().take(4) {
+        refused(trial.request(request(&one, seconds(0), connection, trial.now), 0));
+    }
+    // Two bookings are due, one of each connection, and both calls come by the second one.
+    trial.run_until(trial.start + seconds(60));
+    for _ in 0..2 {
+        assert_eq!(trial.request(request(&one, seconds(0), &connections[1], trial.now), 0), Arrived::Goes);
+    }
+    // A call without an equal one needs no connection.
+    let different = |connection: &Arc<dyn Any + Send + Sync>, now: Instant| {
+        let identity = Identity { fingerprint: 2, connection: Arc::downgrade(connection) };
+        SlotRequest { identity: Some(identity), ..request(&one, seconds(0), connection, now) }
+    };
+    let told = refused(trial.request(different(&connections[0], trial.now), 0)).0;
+    trial.run_until(trial.now + told);
+    trial.request(request(&one, seconds(0), &connections[0], trial.now), 0);
+    assert_eq!(trial.request(different(&connections[1], trial.now), 0), Arrived::Goes);
+}
+
 #[test]
 fn an_unused_booking_lapses_and_its_slot_goes_to_who_waits() {
     let (mut trial, one) = used_up();
