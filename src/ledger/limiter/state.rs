@@ -1,23 +1,21 @@
 //! What a limiter decides under its mutex: which calls may wait, which is next, and which can no longer be served.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+mod reports;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
     super::{
-        Caller, Observer, SlotRequest, Urgency,
-        queue::{AGEING, Queue, Ticket},
+        Caller, SlotRequest,
+        queue::{Queue, Ticket},
         queue_capacity::Limit,
-        slots::{Allowance, Outlook, Slots, Wish},
+        slots::{Outlook, Slots},
         waiter_signal::WaiterSignal,
         window::{Denied, Grant},
     },
-    Refused, WaitReason,
+    Refused,
     bookings::Bookings,
     entry::{Entry, Waiter},
     recent_use::RecentUse,
@@ -26,9 +24,6 @@ use super::{
 
 /// Added to a `Retry-After` that depends on a call without an answer.
 const UNANSWERED_DELAY: Duration = Duration::from_secs(1);
-
-/// How many calls of one caller other processes hear of: no record grants more at a time.
-const MAX_WISHES: usize = 256;
 
 /// The least time between two reviews of the queue, per waiter. A review takes about a tenth of this, so reviews cost
 /// a few percent of one core.
@@ -93,12 +88,6 @@ fn refused(outlook: &Outlook, (at, daily): (Instant, bool)) -> Refused {
 /// The whole seconds that `Retry-After` says for this time.
 fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
-}
-
-/// The urgency of a call that has waited for this long, among calls of its caller at other gateways.
-fn aged(urgency: Urgency, waited: Duration) -> u8 {
-    let steps = waited.as_nanos() / AGEING.as_nanos();
-    urgency.get().saturating_sub(u8::try_from(steps).unwrap_or(u8::MAX))
 }
 
 impl LimiterState {
@@ -327,98 +316,6 @@ impl LimiterState {
         {
             waiter.signal.wake();
         }
-    }
-
-    // === What others are told ===
-
-    /// How many calls wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.queue.len().saturating_sub(self.bookings.len())
-    }
-
-    /// How many turns are kept for calls that were refused.
-    pub(super) fn booked(&self) -> usize {
-        self.bookings.len()
-    }
-
-    /// By caller, who waits and who used slots in the last window.
-    pub(super) fn wishes(&mut self, now: Instant) -> BTreeMap<String, Wish> {
-        self.refresh(now);
-        let outlook = self.slots.outlook(now);
-        let let_go = Schedule::new(&self.queue, &self.recent, &outlook).let_go();
-        let let_go: HashMap<&Caller, usize> = let_go.into_iter().collect();
-        let mut wishes: BTreeMap<String, Wish> = BTreeMap::new();
-        let wish =
-            |caller: &Caller| Wish { weight: caller.weight().get(), waiting: 0, urgency: 7, waited: 0, using: 0 };
-        for flow in self.queue.by_caller(now) {
-            let waiting = flow.waiting.saturating_sub(self.bookings.of(&flow.caller));
-            // A call that the spread holds back would keep its slot from calls of other processes.
-            let waiting = waiting.min(let_go.get(&flow.caller).copied().unwrap_or(0)).min(MAX_WISHES) as u32;
-            let waited = u64::try_from(flow.waited.as_millis()).unwrap_or(u64::MAX);
-            let urgency = aged(flow.urgency, flow.waited);
-            let found = Wish { waiting, urgency, waited, ..wish(&flow.caller) };
-            wishes.insert(flow.caller.name().to_owned(), found);
-        }
-        for (caller, own) in self.recent.callers(now).filter(|(_, own)| own.uses.total > 0) {
-            wishes.entry(caller.name().to_owned()).or_insert_with(|| wish(caller)).using += own.uses.total;
-        }
-        let requeued = self.queue.requeued();
-        if requeued > 0 {
-            // They had a slot before, so no caller uses more because of them. No caller has an empty name.
-            let first = Wish { weight: 1, waiting: requeued.min(MAX_WISHES) as u32, urgency: 0, waited: 0, using: 0 };
-            wishes.insert(String::new(), first);
-        }
-        wishes
-    }
-
-    /// How many calls go before the waiting call with this observer, and how long it still waits.
-    pub(super) fn place(&self, observer: &Arc<dyn Observer>, now: Instant) -> Option<(usize, Duration)> {
-        let is_same = |other: &Arc<dyn Observer>| Arc::as_ptr(other).cast::<()>() == Arc::as_ptr(observer).cast::<()>();
-        let lines = self.queue.lines().flat_map(|line| line.entries);
-        let mut waiting = self.queue.front().chain(lines);
-        let (ticket, _) = waiting.find(|(_, entry)| {
-            entry.waiter.as_ref().and_then(|waiter| waiter.observer.as_ref()).is_some_and(is_same)
-        })?;
-        let ((at, _), _) = self.moment(ticket, now);
-        Some((self.queue.ahead_of(ticket), at.saturating_duration_since(now)))
-    }
-
-    /// By caller, how many calls wait, and how long the first of them has waited. Calls that had a slot before are not
-    /// among them.
-    pub(super) fn waiting_callers(&self, now: Instant) -> Vec<(String, usize, Duration)> {
-        let flows = self.queue.by_caller(now).into_iter().map(|flow| {
-            let waiting = flow.waiting.saturating_sub(self.bookings.of(&flow.caller));
-            (flow.caller.name().to_owned(), waiting, flow.waited)
-        });
-        flows.filter(|(_, waiting, _)| *waiting > 0).collect()
-    }
-
-    /// When the first waiting call goes, and what it waits for.
-    pub(super) fn next_call(&mut self, now: Instant) -> Option<(Duration, WaitReason)> {
-        self.refresh(now);
-        let outlook = self.slots.outlook(now);
-        let schedule = Schedule::new(&self.queue, &self.recent, &outlook);
-        let step = schedule.find(|step| step.waiting.is_some())?;
-        let reason = if outlook.unreachable || self.slots.is_failing() {
-            WaitReason::State
-        } else if step.daily {
-            WaitReason::DailyLimit
-        } else if outlook.locked_until.is_some() {
-            WaitReason::Lock
-        } else if outlook.unanswered {
-            WaitReason::Answer
-        } else {
-            WaitReason::Slot
-        };
-        Some((step.at.saturating_duration_since(now), reason))
-    }
-
-    pub(super) fn allowance(&self, now: Instant) -> Allowance {
-        let mut allowance = self.slots.allowance(now);
-        let bookings = u32::try_from(self.bookings.len()).unwrap_or(u32::MAX);
-        let left = if self.waiting() > 0 { 0 } else { allowance.route.remaining.saturating_sub(bookings) };
-        allowance.route.remaining = left;
-        allowance
     }
 
     // === Reviews ===
