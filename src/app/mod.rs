@@ -150,9 +150,10 @@ impl App {
             max_body: config.proxy.max_body,
             shutdown: shutdown.clone(),
         };
-        // With a shared ledger and no folder, this gateway has no place for jobs.
-        let has_jobs = config.state.dir.is_some() || redis.is_none();
-        let jobs = has_jobs.then(|| Jobs::open(config.state.dir.as_deref(), config.jobs, job_deps));
+        let jobs = match &redis {
+            Some(redis) => Jobs::share(redis.clone(), config.jobs, job_deps),
+            None => Jobs::open(config.state.dir.as_deref(), config.jobs, job_deps),
+        };
         let has_cache = config.catalogue.iter().any(|route| !route.cache.is_zero());
         let deps = StackDeps {
             hosts: known_hosts(&config.proxy, &accounts),
@@ -160,7 +161,7 @@ impl App {
             issuers: Issuers::new(config.issuers, egress, &metrics),
             router: Router { accounts, matcher, deny_unknown },
             limiters,
-            jobs: jobs.transpose().map_err(StartError::Jobs)?,
+            jobs: Some(jobs.map_err(StartError::Jobs)?),
             check_scopes: config.routing.scopes == ScopeCheck::Check,
             sources,
             client,

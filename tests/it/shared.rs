@@ -4,6 +4,7 @@ mod caches;
 mod clusters;
 mod deaths;
 mod failovers;
+mod jobs;
 mod limits;
 mod locks;
 mod losses;
