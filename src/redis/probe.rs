@@ -60,7 +60,7 @@ const ADVICE: &[(&[&str], &str)] = &[
         &["NOPERM", "The user executing the script can't", "ACL failure in script"],
         "the user may do too little: allow it on the keys and channels of state.namespace what docs/operating.md lists",
     ),
-    (&["MOVED", "CLUSTERDOWN", "not allowed in cluster mode"], CLUSTER),
+    (&["MOVED", "CLUSTERDOWN", "not allowed in cluster mode", "a non local key"], CLUSTER),
     (&["not allowed from script"], NO_INFO),
     (&["unknown command"], "the server has no scripts; is it a Sentinel or a proxy?"),
 ];
