@@ -153,9 +153,10 @@ impl App {
             longest_wait: config.queue.max_preferred_wait,
             shutdown: shutdown.clone(),
         };
-        // With a shared ledger and no folder, this gateway has no place for jobs.
-        let has_jobs = config.state.dir.is_some() || redis.is_none();
-        let jobs = has_jobs.then(|| Jobs::open(config.state.dir.as_deref(), config.jobs, job_deps));
+        let jobs = match &redis {
+            Some(redis) => Jobs::share(redis.clone(), config.jobs, job_deps),
+            None => Jobs::open(config.state.dir.as_deref(), config.jobs, job_deps),
+        };
         let has_cache = config.catalogue.iter().any(|route| !route.cache.is_zero());
         let deps = StackDeps {
             hosts: known_hosts(&config.proxy, &accounts),
@@ -163,7 +164,7 @@ impl App {
             issuers: Issuers::new(config.issuers, egress, &metrics),
             router: Router { accounts, matcher, deny_unknown },
             limiters,
-            jobs: jobs.transpose().map_err(StartError::Jobs)?,
+            jobs: Some(jobs.map_err(StartError::Jobs)?),
             check_scopes: config.routing.scopes == ScopeCheck::Check,
             sources,
             client,

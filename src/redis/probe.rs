@@ -21,6 +21,22 @@ const SCRIPT: &str = r"
       redis.call('GET', KEYS[1])
       redis.call('SET', KEYS[1], '', 'PX', 1000)
       redis.call('PUBLISH', ARGV[1], '')
+      -- Of the jobs.
+      local hash, sorted, set = KEYS[1] .. ':hash', KEYS[1] .. ':sorted', KEYS[1] .. ':set'
+      redis.call('DEL', hash)
+      redis.call('HSET', hash, 'field', '')
+      redis.call('HGET', hash, 'field')
+      redis.call('HSTRLEN', hash, 'field')
+      redis.call('HDEL', hash, 'field')
+      redis.call('ZADD', sorted, 0, 'member')
+      redis.call('ZSCORE', sorted, 'member')
+      redis.call('ZRANGE', sorted, 0, 0)
+      redis.call('ZRANGEBYSCORE', sorted, 0, 0)
+      redis.call('ZREM', sorted, 'member')
+      redis.call('SADD', set, 'member')
+      redis.call('SCARD', set)
+      redis.call('SMEMBERS', set)
+      redis.call('SREM', set, 'member')
     end
     return info";
 
@@ -44,7 +60,7 @@ const ADVICE: &[(&[&str], &str)] = &[
         &["NOPERM", "The user executing the script can't", "ACL failure in script"],
         "the user may do too little: allow it on the keys and channels of state.namespace what docs/operating.md lists",
     ),
-    (&["MOVED", "CLUSTERDOWN", "not allowed in cluster mode"], CLUSTER),
+    (&["MOVED", "CLUSTERDOWN", "not allowed in cluster mode", "a non local key"], CLUSTER),
     (&["not allowed from script"], NO_INFO),
     (&["unknown command"], "the server has no scripts; is it a Sentinel or a proxy?"),
 ];

@@ -332,7 +332,23 @@ async fn the_probe_tells_what_to_change() {
     let without_info =
         Settings { user: Some("joe".to_owned()), password: Some(password("s3cret")), ..server.settings() };
     unusable(&Redis::new(without_info), "allow it on the keys").await;
-    for right in ["-time", "-get", "-set", "-publish", "resetchannels", "resetkeys"] {
+    let of_jobs = [
+        "-del",
+        "-hset",
+        "-hget",
+        "-hstrlen",
+        "-hdel",
+        "-zadd",
+        "-zscore",
+        "-zrange",
+        "-zrangebyscore",
+        "-zrem",
+        "-sadd",
+        "-scard",
+        "-smembers",
+        "-srem",
+    ];
+    for right in ["-time", "-get", "-set", "-publish", "resetchannels", "resetkeys"].into_iter().chain(of_jobs) {
         server.command(&["ACL", "SETUSER", "joe", "reset", "on", ">s3cret", "~*", "&*", "+@all"]);
         server.command(&["ACL", "SETUSER", "joe", right]);
         let user = Settings { user: Some("joe".to_owned()), password: Some(password("s3cret")), ..server.settings() };

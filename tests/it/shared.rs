@@ -4,6 +4,8 @@ mod caches;
 mod clusters;
 mod deaths;
 mod failovers;
+mod job_script;
+mod jobs;
 mod limits;
 mod locks;
 mod losses;

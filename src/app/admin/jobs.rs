@@ -43,7 +43,7 @@ impl Admin {
 }
 
 fn no_jobs() -> Response<Body> {
-    text(StatusCode::NOT_FOUND, "this gateway keeps no jobs: it has state.redis and no state.dir\n")
+    text(StatusCode::NOT_FOUND, "this gateway keeps no jobs\n")
 }
 
 fn refused(cause: &Cause) -> Response<Body> {

@@ -16,11 +16,12 @@
 //! - A job belongs to its caller. For everybody else it does not exist.
 //!
 //! The parts: `wish` reads what a request says, `submit` accepts it, `run` sends the job, `respond` waits for it, `remove` ends its
-//! existence, `restore` takes over what an earlier process left;
+//! existence, `restore` takes over what an earlier process left, `elsewhere` knows the jobs of other gateways;
 //! `job` is one job and `index` all of them; `kept` has requests and answers as bytes, `seal` encrypts them, `store` keeps
 //! them; `resources` and `view` show them.
 
 mod budget;
+mod elsewhere;
 mod id;
 mod index;
 mod job;
@@ -61,6 +62,7 @@ pub use self::{
 use crate::{
     ledger::Limiters,
     os::shutdown::Shutdown,
+    redis::Redis,
     zoho::{
         account::{Account, AccountName},
         catalogue::{Route, RouteId},
@@ -111,6 +113,8 @@ pub struct Jobs {
     starts: mpsc::UnboundedSender<Arc<Job>>,
     /// The other end, until the layer takes it.
     started: Mutex<Option<mpsc::UnboundedReceiver<Arc<Job>>>>,
+    /// With Redis: the jobs that this gateway does not own any more, until the layer takes it.
+    lost: Mutex<Option<mpsc::UnboundedReceiver<JobId>>>,
 }
 
 impl Jobs {
@@ -120,11 +124,31 @@ impl Jobs {
     /// The folder cannot be used.
     pub fn open(dir: Option<&Path>, settings: Settings, deps: JobDeps) -> io::Result<Arc<Self>> {
         let (store, rows) = Store::open(dir)?;
+        let jobs = Self::with(store, None, settings, deps);
+        jobs.restore(rows);
+        Ok(jobs)
+    }
+
+    /// The jobs on Redis, for all gateways of its namespace.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub fn share(redis: Redis, settings: Settings, deps: JobDeps) -> io::Result<Arc<Self>> {
+        let accounts = deps.accounts.keys().map(|account| account.as_str().to_owned()).collect();
+        let (store, lost) = Store::share(redis, accounts)?;
+        Ok(Self::with(store, Some(lost), settings, deps))
+    }
+
+    fn with(
+        store: Store,
+        lost: Option<mpsc::UnboundedReceiver<JobId>>,
+        settings: Settings,
+        deps: JobDeps,
+    ) -> Arc<Self> {
         let (starts, started) = mpsc::unbounded_channel();
         let (budget, index) = (Budget::new(settings.max_bytes), Mutex::default());
-        let jobs = Self { settings, deps, store, index, budget, starts, started: Mutex::new(Some(started)) };
-        jobs.restore(rows);
-        Ok(Arc::new(jobs))
+        let (started, lost) = (Mutex::new(Some(started)), Mutex::new(lost));
+        Arc::new(Self { settings, deps, store, index, budget, starts, started, lost })
     }
 
     /// Why no job can be stored now, if that is so.

@@ -33,7 +33,8 @@ impl Jobs {
     }
 
     fn remove_locked(&self, job: &Arc<Job>, mut parts: MutexGuard<'_, Parts>, refusal: Refusal) {
-        if matches!(job.stage(), Stage::Sending) && !job.is_asked() {
+        let is_reserved = self.store.shared().is_some() && job.facts.key.is_some();
+        if (matches!(job.stage(), Stage::Sending) && !job.is_asked()) || is_reserved {
             self.store.write_later(Change { id: job.id, put: None });
         }
         parts.held.set(0);
@@ -48,6 +49,9 @@ impl Jobs {
     /// # Errors
     /// It was sent already, or the store cannot be written.
     pub(super) async fn cancel(self: &Arc<Self>, job: &Arc<Job>) -> Result<(), Cause> {
+        if self.is_elsewhere(job) {
+            return self.cancel_elsewhere(job).await;
+        }
         let (jobs, job) = (Arc::clone(self), Arc::clone(job));
         // In a task, so that a caller that leaves does not leave the job in between.
         let cancelled = tokio::spawn(async move {

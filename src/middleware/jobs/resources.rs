@@ -44,11 +44,11 @@ impl<S: Inner<Identified>> Middleware<Identified, S> for JobResources {
         if !jobs.is_own_host(&identified.head) {
             return inner.call(identified);
         }
-        let resource = jobs.resource(rest, identified.caller.name());
+        let rest = rest.to_owned();
         let (jobs, head, caller) = (Arc::clone(jobs), identified.head, identified.caller);
         Box::pin(async move {
-            match (&head.method, resource.ok_or(Cause::UnknownJob)?) {
-                (&(Method::GET | Method::HEAD), Resource::Collection) => jobs.list(caller.name(), &head),
+            match (&head.method, jobs.resource(&rest, caller.name()).await?) {
+                (&(Method::GET | Method::HEAD), Resource::Collection) => jobs.list(caller.name(), &head).await,
                 (&(Method::GET | Method::HEAD), Resource::Job(job)) => jobs.state_of(&job, &head).await,
                 (&(Method::GET | Method::HEAD), Resource::Answer(job)) => jobs.answer_of(&job, &head).await,
                 (&Method::DELETE, Resource::Job(job)) => jobs.delete(&job).await,
@@ -85,25 +85,32 @@ impl Jobs {
         named.is_none() && !leads_to_zoho && ZohoHost::of(&host::name(host)).is_none()
     }
 
-    /// `None` for a job that does not exist, and for one of another caller.
-    fn resource(&self, rest: &str, caller: &str) -> Option<Resource> {
-        let own = |id: &str| {
-            let job = self.index.lock().get(id.parse::<JobId>().ok()?)?;
-            (job.caller.name() == caller && job.state().is_some()).then_some(job)
-        };
+    /// A job of another caller does not exist.
+    async fn resource(self: &Arc<Self>, rest: &str, caller: &str) -> Result<Resource, Cause> {
         match rest.split_once('/') {
-            None if rest.is_empty() => Some(Resource::Collection),
-            None => own(rest).map(Resource::Job),
-            Some((id, "answer")) => own(id).map(Resource::Answer),
-            Some(_) => None,
+            None if rest.is_empty() => Ok(Resource::Collection),
+            None => Ok(Resource::Job(self.job_of(rest, caller).await?)),
+            Some((id, "answer")) => Ok(Resource::Answer(self.job_of(id, caller).await?)),
+            Some(_) => Err(Cause::UnknownJob),
         }
     }
 
-    fn list(&self, caller: &str, head: &Parts) -> Result<Response<Body>, Cause> {
+    async fn job_of(self: &Arc<Self>, id: &str, caller: &str) -> Result<Arc<Job>, Cause> {
+        let id = id.parse::<JobId>().map_err(|_| Cause::UnknownJob)?;
+        let here = self.index.lock().get(id);
+        let job = match here {
+            Some(job) => Some(job),
+            None => self.elsewhere(id).await?,
+        };
+        job.filter(|job| job.caller.name() == caller && job.state().is_some()).ok_or(Cause::UnknownJob)
+    }
+
+    async fn list(&self, caller: &str, head: &Parts) -> Result<Response<Body>, Cause> {
         let filter = JobFilter::parse(head.uri.query()).map_err(|(parameter, detail)| {
             Cause::InvalidPayload(vec![Fault { parameter, pointer: String::new(), detail }])
         })?;
-        let mut page = self.page(Some(caller), &filter);
+        let others = self.of_caller_elsewhere(caller).await?;
+        let mut page = self.page_with(Some(caller), others, &filter);
         page.next = page.next.map(|query| format!("{COLLECTION}{query}"));
         Ok(view::json(StatusCode::OK, &page))
     }

@@ -87,7 +87,8 @@ impl Jobs {
         if let Some(answer) = unsaved {
             return Ok(answer);
         }
-        let sealed = self.store.answer(job.id).await.map_err(|_| Cause::StateUnavailable)?.ok_or(Cause::UnknownJob)?;
+        let sealed = self.store.answer(job.account.name.as_str(), job.id).await;
+        let sealed = sealed.map_err(|_| Cause::StateUnavailable)?.ok_or(Cause::UnknownJob)?;
         let bytes = seal::open(&job.account, job.id, Kind::Answer, &sealed);
         bytes.and_then(KeptAnswer::from_bytes).map(Arc::new).ok_or(Cause::StateUnavailable)
     }

@@ -17,7 +17,7 @@ use super::{
     job::{self, Answer, Ending, Job, Stage, State},
     kept::{KeptAnswer, KeptRequest, Reading},
     seal::{self, Kind, Record},
-    store::{Change, Part, Put},
+    store::{Change, Known, Part, Put},
 };
 use crate::{
     call::{
@@ -230,7 +230,8 @@ impl Jobs {
         }
         parts.in_flight = None;
         job.enters(Stage::Queued);
-        self.store.write_later(match job.is_asked() {
+        // On Redis, its key stays reserved.
+        self.store.write_later(match job.is_asked() || self.store.shared().is_some() {
             true => self.change(job, false, None, Part::Unchanged, Part::Unchanged),
             false => Change { id: job.id, put: None },
         });
@@ -261,6 +262,10 @@ impl Jobs {
             };
             if written.in_time().await.is_ok() {
                 break;
+            }
+            // Another gateway owns it now, and has given it its end.
+            if matches!(job.stage(), Stage::Removed(_)) {
+                return;
             }
             let first = !matches!(job.stage(), Stage::Answered(_));
             if first {
@@ -297,13 +302,22 @@ impl Jobs {
         request: Part,
         answer: Part,
     ) -> Change {
+        let state = match (sending, &ending) {
+            (_, Some(_)) => Known::Ended,
+            (true, None) => Known::Sending,
+            (false, None) if job.is_asked() => Known::Queued,
+            (false, None) => Known::Reserved,
+        };
         let record = Record { facts: job.facts.clone(), asked: job.is_asked(), sending, ending };
         // Texts and numbers always have a JSON form.
         let record = serde_json::to_vec(&record).unwrap_or_default();
         let until = job.facts.created / 1000 + self.settings.max_wait.as_secs() + self.settings.keep.as_secs();
         let account = job.account.name.to_string();
         let record = seal::seal(&job.account, job.id, Kind::Record, record);
-        Change { id: job.id, put: Some(Put { account, until, record, request, answer }) }
+        Change {
+            id: job.id,
+            put: Some(Put { account, caller: job.facts.caller.clone(), state, until, record, request, answer }),
+        }
     }
 
     pub(super) fn sealed_request(&self, job: &Job, request: &KeptRequest) -> Part {

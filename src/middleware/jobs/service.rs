@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Response;
 use tower::Layer;
 
-use super::{Jobs, run::run_all, wish::Wish};
+use super::{Jobs, elsewhere, run::run_all, wish::Wish};
 use crate::{
     call::Call,
     message::body::Body,
@@ -28,6 +28,9 @@ impl<S: Inner<Call>> Layer<S> for JobsLayer {
         if let Some(jobs) = &self.0
             && let Some(started) = jobs.started.lock().take()
         {
+            if let Some(lost) = jobs.lost.lock().take() {
+                tokio::spawn(elsewhere::follow(Arc::clone(jobs), lost));
+            }
             // It ends with the shutdown.
             tokio::spawn(run_all(Arc::clone(jobs), started, inner.clone()));
         }

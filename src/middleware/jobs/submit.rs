@@ -37,7 +37,7 @@ pub(super) struct Submitted {
 impl Jobs {
     /// # Errors
     /// The body cannot be read, the jobs are full, the call cannot be served in time, or its key belongs to another call.
-    pub(super) async fn submit(&self, call: Call, wish: &Wish) -> Result<Submitted, Cause> {
+    pub(super) async fn submit(self: &Arc<Self>, call: Call, wish: &Wish) -> Result<Submitted, Cause> {
         let (context, deadline, urgency) = (call.context.clone(), call.deadline, call.urgency);
         let (request_id, changes_nothing) = (call.request_id.as_str().to_owned(), call.changes_nothing());
         let mut held = self.budget.hold();
@@ -78,8 +78,17 @@ impl Jobs {
             // It has just been removed, and leaves the index in a moment.
             tokio::task::yield_now().await;
         }
-        // The task that runs it goes on when this request's caller leaves.
-        let _ = self.starts.send(Arc::clone(&new));
+        if let Some(other) = self.reserved_elsewhere(&new).await? {
+            let attendant = other.attended.subscribe();
+            if other.facts.fingerprint != new.facts.fingerprint {
+                return Err(Cause::IdempotencyKeyReused);
+            }
+            // Only its owner can make a job of a call that is none.
+            if wish.asynchronous && other.state().is_none() {
+                return Err(Cause::IdempotencyConflict { retry_after: self.expected(&other).1 });
+            }
+            return Ok(Submitted { job: other, is_first: false, deadline, _attendant: attendant });
+        }
         Ok(Submitted { job: new, is_first: true, deadline, _attendant: attendant })
     }
 

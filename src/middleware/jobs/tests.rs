@@ -110,7 +110,7 @@ async fn a_job_is_kept_for_its_time_after_its_end() {
     assert_eq!((state(&jobs, id), asked.load(Ordering::SeqCst)), (None, 1));
     assert!(job.upgrade().is_none(), "nothing holds it any more");
     assert!(jobs.budget.hold().grow_to(10_000).is_ok(), "and its bytes are free");
-    assert_eq!(jobs.store.answer(id).await, Ok(None));
+    assert_eq!(jobs.store.answer("main", id).await, Ok(None));
 }
 
 #[tokio::test(start_paused = true)]

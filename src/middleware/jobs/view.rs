@@ -161,7 +161,15 @@ impl Jobs {
     /// The jobs of a caller, or of all.
     #[must_use]
     pub fn page(&self, caller: Option<&str>, filter: &JobFilter) -> JobPage {
-        let jobs = self.index.lock().list(caller, None);
+        self.page_with(caller, Vec::new(), filter)
+    }
+
+    /// The same together with jobs of other gateways.
+    pub(super) fn page_with(&self, caller: Option<&str>, others: Vec<Arc<Job>>, filter: &JobFilter) -> JobPage {
+        let mut jobs = self.index.lock().list(caller, None);
+        jobs.extend(others);
+        jobs.sort_by_key(|job| job.id);
+        jobs.dedup_by_key(|job| job.id);
         let in_state = |job: &&Arc<Job>| filter.state.is_none_or(|state| job.state() == Some(state));
         let later = |job: &&Arc<Job>| filter.after.is_none_or(|after| job.id > after);
         let mut shown = jobs.iter().filter(|job| job.state().is_some()).filter(in_state).filter(later);

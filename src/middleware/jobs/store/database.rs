@@ -109,7 +109,7 @@ impl Database {
                             jobs.remove(&*id).map_err(text)?;
                             (&Part::Removed, &Part::Removed)
                         }
-                        Some(Put { account, until, record, request, answer }) => {
+                        Some(Put { account, until, record, request, answer, .. }) => {
                             jobs.insert(&*id, (account.as_str(), *until, record.as_slice())).map_err(text)?;
                             (request, answer)
                         }

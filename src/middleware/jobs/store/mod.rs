@@ -4,17 +4,24 @@
 //! and damage to one of the two leaves the other whole. The lock of the folder, which the ledger holds, covers it.
 //! One thread writes: all changes that wait go into one commit, in the order in which they were asked for.
 //!
+//! With `state.redis` the jobs are on Redis instead ([`Shared`]), for all gateways of the namespace.
+//!
 //! The store knows nothing of what it keeps: records, requests and answers are sealed before they come here.
 
 mod database;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::{collections::HashMap, io, path::Path, sync::Arc};
 
+use tokio::sync::mpsc;
+
 use super::id::JobId;
+use crate::redis::Redis;
 use database::{Database, Found};
+pub(super) use shared::{Cancelled, Shared};
 use writer::Writer;
 pub(super) use writer::Written;
 
@@ -46,10 +53,33 @@ pub(super) struct Change {
 #[derive(Debug, Clone)]
 pub(super) struct Put {
     pub(super) account: String,
+    pub(super) caller: String,
+    pub(super) state: Known,
     pub(super) until: u64,
     pub(super) record: Vec<u8>,
     pub(super) request: Part,
     pub(super) answer: Part,
+}
+
+/// What other gateways have to know of a job without opening it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// A call that waits for nobody but its callers, and is nothing without them.
+    Reserved,
+    Queued,
+    Sending,
+    Ended,
+}
+
+impl Known {
+    fn letter(self) -> &'static str {
+        match self {
+            Self::Reserved => "k",
+            Self::Queued => "q",
+            Self::Sending => "s",
+            Self::Ended => "e",
+        }
+    }
 }
 
 /// What happens to a part of a job.
@@ -63,9 +93,14 @@ pub(super) enum Part {
 
 /// The store; clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Store {
-    database: Arc<Database>,
-    writer: Arc<Writer>,
+pub(super) struct Store(Place);
+
+#[derive(Debug, Clone)]
+enum Place {
+    /// A file, or memory.
+    Own { database: Arc<Database>, writer: Arc<Writer> },
+    /// Redis.
+    Shared(Shared),
 }
 
 impl Store {
@@ -89,22 +124,44 @@ impl Store {
         let rows = database.rows().map_err(io::Error::other)?;
         let database = Arc::new(database);
         let writer = Arc::new(Writer::start(Arc::clone(&database))?);
-        Ok((Self { database, writer }, rows))
+        Ok((Self(Place::Own { database, writer }), rows))
+    }
+
+    /// Uses the jobs on Redis. Jobs that this gateway turns out not to own come out of the receiver.
+    pub(super) fn share(redis: Redis, accounts: Vec<String>) -> io::Result<(Self, mpsc::UnboundedReceiver<JobId>)> {
+        let (shared, lost) = Shared::open(redis, accounts)?;
+        Ok((Self(Place::Shared(shared)), lost))
+    }
+
+    pub(super) fn shared(&self) -> Option<&Shared> {
+        match &self.0 {
+            Place::Own { .. } => None,
+            Place::Shared(shared) => Some(shared),
+        }
     }
 
     /// Makes a change. It takes its place in the order at once, and is durable when the future resolves.
     pub(super) fn write(&self, change: Change) -> Written {
-        self.writer.write(change)
+        match &self.0 {
+            Place::Own { writer, .. } => writer.write(change),
+            Place::Shared(shared) => shared.write(change),
+        }
     }
 
     /// Makes a change for which nobody waits. It is tried again until it is durable.
     pub(super) fn write_later(&self, change: Change) {
-        self.writer.write_later(change);
+        match &self.0 {
+            Place::Own { writer, .. } => writer.write_later(change),
+            Place::Shared(shared) => shared.write_later(change),
+        }
     }
 
     /// The kept answer of a job.
-    pub(super) async fn answer(&self, id: JobId) -> Result<Option<Vec<u8>>, Unavailable> {
-        let database = Arc::clone(&self.database);
+    pub(super) async fn answer(&self, account: &str, id: JobId) -> Result<Option<Vec<u8>>, Unavailable> {
+        let database = match &self.0 {
+            Place::Own { database, .. } => Arc::clone(database),
+            Place::Shared(shared) => return shared.answer(account, id).await,
+        };
         if database.is_in_memory() {
             return database.answer(id).map_err(|_| Unavailable);
         }
@@ -117,12 +174,18 @@ impl Store {
 
     /// Why the store cannot be written, if it cannot.
     pub(super) fn failure(&self) -> Option<String> {
-        self.writer.failure()
+        match &self.0 {
+            Place::Own { writer, .. } => writer.failure(),
+            Place::Shared(shared) => shared.failure(),
+        }
     }
 
     /// Writes what is left, and closes the store.
     pub(super) async fn close(&self) {
-        let writer = Arc::clone(&self.writer);
+        let writer = match &self.0 {
+            Place::Own { writer, .. } => Arc::clone(writer),
+            Place::Shared(shared) => return shared.close().await,
+        };
         // It ends with its current write.
         let _ = tokio::task::spawn_blocking(move || writer.close()).await;
     }

@@ -3,7 +3,8 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use super::*;
 
 fn put(record: &[u8], request: Part, answer: Part) -> Option<Put> {
-    Some(Put { account: "main".to_owned(), until: 7, record: record.to_vec(), request, answer })
+    let (account, caller) = ("main".to_owned(), "one".to_owned());
+    Some(Put { account, caller, state: Known::Queued, until: 7, record: record.to_vec(), request, answer })
 }
 
 fn set(bytes: &[u8]) -> Part {
@@ -40,8 +41,8 @@ async fn everything_durable_is_there_after_a_restart() {
         request: request.map(<[u8]>::to_vec),
     };
     assert_eq!(rows, [row(one, b"5", Some(b"request")), row(other, b"4", None)]);
-    assert_eq!(store.answer(other).await, Ok(Some(b"answer".to_vec())));
-    assert_eq!((store.answer(one).await, store.answer(removed).await), (Ok(None), Ok(None)));
+    assert_eq!(store.answer("main", other).await, Ok(Some(b"answer".to_vec())));
+    assert_eq!((store.answer("main", one).await, store.answer("main", removed).await), (Ok(None), Ok(None)));
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ impl Writer {
     pub(super) fn write(&self, change: Change) -> Written {
         let (done, written) = oneshot::channel();
         self.send(Request { change, done: Some(done) });
-        Written(written)
+        Written::new(written)
     }
 
     pub(super) fn write_later(&self, change: Change) {
@@ -91,6 +91,10 @@ impl Writer {
 }
 
 impl Written {
+    pub(super) fn new(done: oneshot::Receiver<Result<(), Unavailable>>) -> Self {
+        Self(done)
+    }
+
     /// Waits at most as long as a disk may take. The change may be made later all the same.
     pub(in crate::middleware::jobs) async fn in_time(self) -> Result<(), Unavailable> {
         tokio::time::timeout(COMMIT_TIMEOUT, self).await.unwrap_or(Err(Unavailable))
