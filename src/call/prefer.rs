@@ -24,10 +24,12 @@ pub fn wait(headers: &HeaderMap, longest: Duration) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(longest))
 }
 
-/// Says which wait applies (`Preference-Applied`, RFC 7240 section 3).
+/// Says which wait applies, after what applies already (`Preference-Applied`, RFC 7240 section 3).
 pub fn write_applied(headers: &mut HeaderMap, wait: Duration) {
-    if let Ok(value) = HeaderValue::from_str(&format!("wait={}", wait.as_secs())) {
-        headers.append(PREFERENCE_APPLIED, value);
+    let before = headers.get(PREFERENCE_APPLIED).and_then(|value| value.to_str().ok());
+    let applied: Vec<_> = before.map(str::to_owned).into_iter().chain([format!("wait={}", wait.as_secs())]).collect();
+    if let Ok(value) = HeaderValue::from_str(&applied.join(", ")) {
+        headers.insert(PREFERENCE_APPLIED, value);
     }
 }
 

@@ -43,7 +43,7 @@ impl Jobs {
         if unreadable > 0 {
             tracing::error!(
                 unreadable,
-                "jobs cannot be read: their account was removed, or its client_secret changed; they stay in state.dir, and \
+                "jobs cannot be read: their account was removed, or its client_secret changed; they stay where they are, and \
                  are sent if the old value is restored in time"
             );
         }
