@@ -15,7 +15,7 @@ use super::super::{
 };
 
 /// How many bookings a limiter keeps: some hundred kilobytes.
-const MAX_PLACES: usize = 1000;
+const MAX_BOOKINGS: usize = 1000;
 
 /// How long after its time a booking is kept: a client that waits for whole seconds comes within the first of them.
 pub(super) const LAPSE: Duration = Duration::from_secs(2);
@@ -58,7 +58,7 @@ impl Bookings {
     /// Whether this call may book its turn.
     pub(super) fn accept(&self, request: &SlotRequest) -> bool {
         let trusted = self.missed.get(&request.caller).is_none_or(|missed| *missed < MISSED);
-        trusted && request.identity.is_some() && request.arrival == Arrival::New && self.len() < MAX_PLACES
+        trusted && request.identity.is_some() && request.arrival == Arrival::New && self.len() < MAX_BOOKINGS
     }
 
     /// Books the turn of this call.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use tokio::time::sleep_until;
 
 use super::{
@@ -15,13 +15,11 @@ use super::{
     wish::Wish,
 };
 use crate::{
-    call::RequestSummary,
+    call::{RequestSummary, prefer::PREFERENCE_APPLIED},
     message::body::Body,
     os::clock,
     problem::{Cause, Refusal, ratelimit::whole_seconds},
 };
-
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 impl Jobs {
     /// Waits as the request wishes.
