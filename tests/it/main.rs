@@ -37,6 +37,7 @@ mod daily;
 mod deploy;
 #[cfg(test)]
 mod docs;
+mod docs_commands;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
