@@ -212,6 +212,7 @@ impl App {
             callers: deps.callers.clone(),
             refusals: Arc::clone(&deps.refusals),
             started: clock::now(),
+            streams: Arc::default(),
             audit_required: deps.audit_required,
             shutdown: shutdown.clone(),
             hosts: deps.hosts.clone(),

@@ -1,7 +1,8 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/status`, `/jobs`. Never on the proxy's sockets.
+//! The admin listener: the live page, `/livez`, `/readyz`, `/metrics`, `/status`, `/jobs`. Never on the proxy's sockets.
 
 mod accept;
 mod jobs;
+pub mod page;
 pub mod status;
 
 use std::{
@@ -19,6 +20,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tower::Service;
 
+use self::page::Streams;
 use crate::{
     call::Arrived,
     ledger::{Health, Limiters},
@@ -54,6 +56,8 @@ pub struct Admin {
     pub refusals: Arc<RecentRefusals>,
     /// When the gateway started.
     pub started: Instant,
+    /// The browsers that watch the live page.
+    pub streams: Arc<Streams>,
     /// Whether a write that cannot be recorded in the audit is not sent.
     pub audit_required: bool,
     /// The state of the shutdown.
@@ -101,9 +105,11 @@ impl Admin {
             }
             "/status" => self.status_answer().await,
             "/jobs" => self.list_jobs(request),
-            _ => match jobs::of_path(path) {
-                Some(id) => self.job(id, &request.method).await,
-                None => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /metrics /status /jobs\n"),
+            "/events" => self.events(request),
+            _ => match (jobs::of_path(path), page::file(path)) {
+                (Some(id), _) => self.job(id, &request.method).await,
+                (None, Some(file)) => file,
+                (None, None) => text(StatusCode::NOT_FOUND, "served here: / /livez /readyz /metrics /status /jobs\n"),
             },
         }
     }
