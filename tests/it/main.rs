@@ -59,6 +59,8 @@ mod jobs;
 #[cfg(test)]
 mod jwt;
 #[cfg(test)]
+mod live_page;
+#[cfg(test)]
 mod locations;
 #[cfg(test)]
 mod locks;
@@ -91,6 +93,8 @@ mod scopes;
 #[cfg(test)]
 mod shared;
 mod shares;
+#[cfg(test)]
+mod status;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]
