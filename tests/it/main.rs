@@ -60,6 +60,8 @@ mod jobs;
 #[cfg(test)]
 mod jwt;
 #[cfg(test)]
+mod live_page;
+#[cfg(test)]
 mod locations;
 #[cfg(test)]
 mod locks;
@@ -92,6 +94,8 @@ mod scopes;
 #[cfg(test)]
 mod shared;
 mod shares;
+#[cfg(test)]
+mod status;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]

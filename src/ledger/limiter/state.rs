@@ -2,6 +2,8 @@
 
 mod reports;
 
+pub use reports::{CallerBookings, CallerQueue};
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
@@ -18,6 +20,7 @@ use super::{
     Refused,
     bookings::Bookings,
     entry::{Entry, Waiter},
+    last_lock::LastLock,
     recent_use::RecentUse,
     schedule::Schedule,
 };
@@ -38,6 +41,7 @@ pub(super) struct LimiterState {
     /// The refusals of calls that were refused while they waited and have not read their refusal yet. Their entries stay.
     refusals: HashMap<Ticket, Refused>,
     pub(super) external_locks: u64,
+    pub(super) last_lock: Option<LastLock>,
     /// When the gateway stops, once that is known.
     pub(super) closes: Option<Instant>,
     review: Review,
@@ -99,6 +103,7 @@ impl LimiterState {
             bookings: Bookings::default(),
             refusals: HashMap::new(),
             external_locks: 0,
+            last_lock: None,
             closes: None,
             review: Review::default(),
             on_duty: None,
