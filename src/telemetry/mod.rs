@@ -1,4 +1,4 @@
-//! Logs and metrics for operators.
+//! Logs, metrics and traces for operators.
 
 mod attempts;
 mod audit_file;
@@ -9,6 +9,7 @@ mod log_format;
 mod log_level;
 mod metrics;
 mod plain;
+mod traces;
 
 pub use audit_file::probe as probe_audit;
 pub use audit_writer::{Unwritten, failure as audit_failure, open as audit_to, written as audited};
@@ -17,6 +18,7 @@ pub use log::{Log, configure as configure_log, init as init_logging, millisecond
 pub use log_format::LogFormat;
 pub use log_level::{LogLevel, NoLogLevel, log_level, set_log_level};
 pub use metrics::{Exposition, KnownLabels, Metrics};
+pub use traces::Traces;
 
 /// The target of the audit's lines.
 pub const AUDIT: &str = "zoho_gateway::middleware::audit";

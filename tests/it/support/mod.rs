@@ -1,6 +1,7 @@
 //! The code that the tests share.
 
 mod cluster;
+mod collector;
 mod gateway;
 mod http;
 mod mute;
@@ -19,6 +20,7 @@ mod upstream;
 use std::{fmt::Display, time::Duration};
 
 pub(crate) use cluster::Cluster;
+pub(crate) use collector::{Collector, SentSpan};
 pub(crate) use gateway::{CLIENT_SECRET, Gateway, REFRESH_TOKEN, Setup};
 pub(crate) use http::{Answer, Call, Connection, all, call, delete, get, put};
 pub(crate) use mute::Mute;
