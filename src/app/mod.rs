@@ -31,8 +31,8 @@ use crate::{
     problem::respond,
     redis::{ProbeError, Redis},
     secret::random::{self, NoRandomness},
-    telemetry::{self, KnownLabels, Metrics},
-    upstream,
+    telemetry::{self, KnownLabels, Metrics, Traces},
+    upstream::{self, Collector},
     zoho::account::{Account, AccountName},
 };
 
@@ -113,6 +113,7 @@ impl App {
             tracing::info!(egress, "connections to Zoho and to issuers go through a proxy");
         }
         let client = upstream::client(upstream::tls(extra_roots), egress, *connect_timeout);
+        let traces = Traces::from_environment(Collector::new(client.clone()), &process_name::of_this_process());
         let matcher = Matcher::new(&config.catalogue)?;
         let metrics = Arc::new(Metrics::new());
         metrics.create_series(&known_labels(&config));
@@ -152,6 +153,7 @@ impl App {
             max_body: config.proxy.max_body,
             longest_wait: config.queue.max_preferred_wait,
             shutdown: shutdown.clone(),
+            traces: traces.clone(),
         };
         let jobs = match &redis {
             Some(redis) => Jobs::share(redis.clone(), config.jobs, job_deps),
@@ -179,6 +181,7 @@ impl App {
             shutdown,
             metrics,
             refusals: Arc::default(),
+            traces,
         };
         // Always a TCP address, so the mode of Unix sockets does not apply.
         let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await?;
@@ -221,7 +224,7 @@ impl App {
             tracing::info!(address = %listener, "the proxy listens");
         }
         tracing::info!(address = %admin, "the admin listener listens");
-        let limiters = Arc::clone(&deps.limiters);
+        let (limiters, traces) = (Arc::clone(&deps.limiters), deps.traces.clone());
         let (sources, metrics) = (Arc::clone(&deps.sources), Arc::clone(&deps.metrics));
         let (callers, issuers, jobs) = (deps.callers.clone(), deps.issuers.clone(), deps.jobs.clone());
         let service = stack(deps);
@@ -274,6 +277,7 @@ impl App {
         }
         // The last answers are written, or the next process would count their calls as unanswered.
         journal.close().await;
+        traces.close().await;
         tracing::info!("drained");
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     },
     os::shutdown::Shutdown,
     redis::Redis,
-    telemetry::{Metrics, RecentRefusals},
+    telemetry::{Metrics, RecentRefusals, Traces},
     upstream::Client,
     zoho::account::AccountName,
 };
@@ -75,6 +75,8 @@ pub struct StackDeps {
     pub metrics: Arc<Metrics>,
     /// The last refusals, shared with the admin listener.
     pub refusals: Arc<RecentRefusals>,
+    /// The traces of requests.
+    pub traces: Traces,
 }
 
 /// The whole stack, the outermost layer first.
@@ -86,7 +88,7 @@ pub fn stack(
         // Before anything can log a request: marks the sensitive fields.
         .map_request(with_sensitive_fields)
         // Infallible from here outward: rejections and panics become answers with the request's id.
-        .layer(Edge::layer(deps.shutdown.clone(), Arc::clone(&deps.metrics), deps.refusals))
+        .layer(Edge::layer(deps.shutdown.clone(), Arc::clone(&deps.metrics), deps.refusals, deps.traces))
         // Before any credential is checked: web pages get no further.
         .layer(BrowserGuard::layer(deps.hosts))
         // Before anything is looked up: finds out who is calling.

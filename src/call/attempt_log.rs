@@ -1,13 +1,13 @@
 //! Records what happens to a call at Zoho, over all its attempts: for the audit, for the cache, and for the answer to a
 //! call that is cut off.
 
-use std::{fmt::Debug, future::Future, pin::Pin, sync::Arc};
+use std::{fmt::Debug, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use http::StatusCode;
 use parking_lot::Mutex;
 
-use super::request_id::RequestId;
+use super::{request_id::RequestId, trace::Trace};
 use crate::ledger::{AttemptOf, Observer, Step};
 
 /// The record of a call's attempts. The edge creates one for each request.
@@ -22,6 +22,8 @@ struct Shared {
     merged: Mutex<Vec<AttemptLog>>,
     /// The id of the merged call in which this one is or was sent.
     merged_into: Mutex<Option<RequestId>>,
+    /// For the spans of what happens to it.
+    trace: Trace,
 }
 
 /// The logs of a merged call. When it is dropped, its calls are calls of their own again.
@@ -60,6 +62,8 @@ pub struct Steps {
     pub announced: bool,
     /// How often it was sent.
     pub attempts: u32,
+    /// How long it waited for a slot until its newest attempt, or until it was refused one.
+    pub waited: Option<Duration>,
     /// It is part of a merged call, which may be sent at any moment.
     pub merged: bool,
     /// The newest attempt has no answer yet.
@@ -121,6 +125,26 @@ impl Steps {
 }
 
 impl AttemptLog {
+    /// A new record, of a call with this trace.
+    #[must_use]
+    pub fn traced(trace: Trace) -> Self {
+        Self(Arc::new(Shared { trace, ..Shared::default() }))
+    }
+
+    /// The trace of its call.
+    #[must_use]
+    pub fn trace(&self) -> &Trace {
+        &self.0.trace
+    }
+
+    /// The traces of its call and of those that are sent in it, as far as they are recorded.
+    #[must_use]
+    pub fn traces(&self) -> Vec<Trace> {
+        let merged = self.0.merged.lock();
+        let logs = merged.iter().chain([self]).filter(|log| log.trace().is_recorded());
+        logs.map(|log| log.trace().clone()).collect()
+    }
+
     /// Adds a recorder that each attempt waits for.
     pub fn record(&self, recorder: Arc<dyn AttemptRecorder>) {
         self.0.recorders.lock().push(recorder);
@@ -130,6 +154,11 @@ impl AttemptLog {
     #[must_use]
     pub fn steps(&self) -> Steps {
         *self.0.steps.lock()
+    }
+
+    /// The call left the queue after this time.
+    pub fn waited(&self, waited: Duration) {
+        self.0.steps.lock().waited = Some(waited);
     }
 
     /// The fate of the call if it ends now.

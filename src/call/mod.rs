@@ -10,7 +10,9 @@ pub mod permissions;
 pub mod prefer;
 mod priority;
 pub mod request_id;
+pub mod request_log;
 mod stages;
+pub mod trace;
 
 use std::{
     any::Any,
@@ -25,7 +27,7 @@ use tokio::{sync::watch, time::Instant};
 
 pub use self::stages::{Accepted, Arrived, Exchange, Identified, Matched, Unread};
 use crate::{
-    call::{attempt_log::AttemptLog, request_id::RequestId},
+    call::{attempt_log::AttemptLog, request_id::RequestId, trace::Trace},
     ledger::{Arrival, Attempt, Caller, Identity, LockHit, SlotRequest, Urgency, Waited},
     message::body::{self, Body},
     os::clock,
@@ -115,6 +117,7 @@ impl Call {
         request_id: RequestId,
         urgency: Urgency,
         deadline: Instant,
+        trace: Trace,
     ) -> Self {
         Self {
             context,
@@ -130,7 +133,7 @@ impl Call {
             arrival: Arrival::New,
             waited: Waited::default(),
             queue_status: QueueStatus::default(),
-            attempt_log: AttemptLog::default(),
+            attempt_log: AttemptLog::traced(trace),
             connection: Weak::<()>::new(),
             token_refused: false,
         }
@@ -451,6 +454,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{
+        call::request_log::RequestLog,
         message::protocol::RequestState,
         secret::credential::Credential,
         zoho::{catalogue::Catalogue, data_center::DataCenter, share::Share},
@@ -479,7 +483,8 @@ pub(crate) mod tests {
         let route = Catalogue::published().unwrap().find("people.lms.share-course").unwrap().clone();
         let context = CallContext { caller: Caller::anonymous(), account: Arc::new(account), route: Arc::new(route) };
         let state = RequestState::new(0, Arc::default());
-        let exchange = Exchange { id: RequestId::generate(), state, attempt_log: AttemptLog::default() };
+        let (attempt_log, request_log) = (AttemptLog::default(), RequestLog::default());
+        let exchange = Exchange { id: RequestId::generate(), state, attempt_log, request_log };
         let payload = Payload::Held { bytes: Bytes::new(), trailers: None };
         let (head, ()) = Request::put(target).body(()).unwrap().into_parts();
         Unread { context, target: target.parse().unwrap(), head, read_only: false, exchange }.call(payload, WAIT)

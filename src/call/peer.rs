@@ -1,14 +1,27 @@
 //! The other end of a connection, as the connection itself shows it.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc};
 
 /// The other end of a caller's connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     /// How the connection reaches the gateway.
     pub exposure: Exposure,
+    /// Its address.
+    pub address: ClientAddress,
+    /// Whether the connection is encrypted.
+    pub is_tls: bool,
     /// The subject alternative names of its verified client certificate; empty without one.
     pub names: Arc<[SubjectName]>,
+}
+
+/// The address of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAddress {
+    /// Of a TCP connection.
+    Tcp(SocketAddr),
+    /// Clients of a Unix socket have no address.
+    Unix,
 }
 
 /// From where a listener can be reached.
@@ -66,6 +79,16 @@ impl fmt::Display for SubjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dns(name) | Self::Uri(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for ClientAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // An IPv6 socket shows IPv4 clients as ::ffff:192.0.2.1.
+            Self::Tcp(address) => SocketAddr::new(address.ip().to_canonical(), address.port()).fmt(f),
+            Self::Unix => f.write_str("unix"),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     prefer::{self, WaitLimits},
     priority,
     request_id::RequestId,
+    request_log::RequestLog,
 };
 use crate::{
     ledger::{Arrival, Caller, Waited},
@@ -41,6 +42,8 @@ pub struct Exchange {
     pub state: RequestState,
     /// What happened to it at Zoho.
     pub attempt_log: AttemptLog,
+    /// Whose it is.
+    pub request_log: RequestLog,
 }
 
 /// A well-formed request that the gateway accepts.
@@ -62,9 +65,15 @@ impl Arrived {
 }
 
 impl Accepted {
+    /// Notes its caller, also if the request is then refused.
+    pub fn comes_from(&self, caller: &Caller) {
+        self.exchange.request_log.comes_from(caller);
+    }
+
     /// The same request of a known caller. `permissions` is what it may do, `None` where callers are not told apart.
     #[must_use]
     pub fn identified(self, caller: Caller, permissions: Option<Arc<Permissions>>) -> Identified {
+        self.exchange.request_log.comes_from(&caller);
         let (head, body) = self.request.into_parts();
         Identified { caller, permissions, head, body, exchange: self.exchange }
     }
@@ -89,6 +98,7 @@ impl Identified {
     pub fn matched(self, account: Arc<Account>, route: Arc<Route>, target: PathAndQuery) -> Matched {
         let read_only = self.permissions.is_some_and(|own| own.read_only);
         let context = CallContext { caller: self.caller, account, route };
+        self.exchange.request_log.calls(&context);
         let unread = Unread { context, target, head: self.head, read_only, exchange: self.exchange };
         Matched { unread, body: self.body }
     }

@@ -8,7 +8,7 @@ use super::{Failure, load, print, stop};
 use crate::{
     app::App,
     config::{self, Config},
-    sandbox,
+    sandbox, telemetry,
 };
 
 /// The configuration of `run --sandbox`, without the sandbox's own address.
@@ -19,7 +19,7 @@ const STATE_DIR: &str = "ZOHO_GATEWAY__STATE__DIR";
 
 pub(super) async fn run(path: &Path) -> Result<(), Failure> {
     ignore_requests()?;
-    serve(load(path)?, "").await
+    serve(load(path)?, &path.display().to_string(), "").await
 }
 
 pub(super) async fn run_on_sandbox(lenient: bool) -> Result<(), Failure> {
@@ -35,12 +35,21 @@ pub(super) async fn run_on_sandbox(lenient: bool) -> Result<(), Failure> {
     }
     let settings = sandbox::Settings { lenient, ..sandbox::Settings::default() };
     let serving = tokio::spawn(sandbox::serve(listener, settings, std::future::pending()));
-    let outcome = serve(config, &format!("A simulated Zoho listens on {zoho}.\n")).await;
+    let outcome = serve(config, "run --sandbox", &format!("A simulated Zoho listens on {zoho}.\n")).await;
     serving.abort();
     outcome
 }
 
-async fn serve(config: Config, greeting: &str) -> Result<(), Failure> {
+/// `source` is where the configuration comes from.
+async fn serve(config: Config, source: &str, greeting: &str) -> Result<(), Failure> {
+    telemetry::configure_log(config.log.format, &config.log.level);
+    let accounts: Vec<_> = config.accounts.iter().map(|account| account.name.as_str()).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = source,
+        accounts = accounts.join(","),
+        "zoho-gateway starts"
+    );
     let mut signals = stop::listen().map_err(unheard)?;
     let app = App::bind(config).await.map_err(|error| Failure::Run(error.to_string()))?;
     if !greeting.is_empty() {

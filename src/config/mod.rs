@@ -66,6 +66,7 @@ use crate::{
     },
     redis::Settings,
     secret::file_watch,
+    telemetry::{LogFormat, LogLevel},
     upstream::{Egress, ExtraRoots},
     zoho::{
         account::{Account, AccountName},
@@ -98,6 +99,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// The response cache.
     pub cache: Cache,
+    /// The log.
+    pub log: Log,
     /// The audit of calls that may have changed something.
     pub audit: Audit,
     /// What to do with calls that the catalogue does not know.
@@ -225,6 +228,15 @@ pub struct Upstream {
 pub struct Cache {
     /// How much memory all cached answers together may take.
     pub max_bytes: u64,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// The form of the lines.
+    pub format: LogFormat,
+    /// What is logged, unless `RUST_LOG` says so.
+    pub level: LogLevel,
 }
 
 /// `[audit]`.
@@ -388,6 +400,7 @@ fn validated(
             jobs: root.section("jobs", sections::jobs),
             upstream: root.section("upstream", |section| sections::upstream(section, &around)),
             cache: root.section("cache", sections::cache),
+            log: root.section("log", sections::log),
             audit: root.section("audit", |section| sections::audit(section, &around)),
             routing: root.section("routing", sections::routing),
             proxy,

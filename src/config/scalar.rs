@@ -6,6 +6,7 @@ use super::{ScopeCheck, UnknownRoute, WhenEmpty, keys::Kind, quantity, source::V
 use crate::{
     listener::ClientAuth,
     redis::Failover,
+    telemetry::LogFormat,
     zoho::{
         catalogue::{Pace, Validation},
         data_center::DataCenter,
@@ -109,6 +110,7 @@ words! {
     ClientAuth: [("required", Self::Required), ("optional", Self::Optional)];
     WhenEmpty: [("fresh", Self::Fresh), ("assume_lost", Self::AssumeLost)];
     Failover: [("none", Self::None), ("fenced", Self::Fenced)];
+    LogFormat: [("auto", Self::Auto), ("text", Self::Text), ("json", Self::Json)];
     UnknownRoute: [("limit", Self::Limit), ("deny", Self::Deny)];
     ScopeCheck: [("check", Self::Check), ("off", Self::Off)];
     DataCenter: Self::ALL.map(|center| (center.as_str(), center));

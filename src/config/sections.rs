@@ -1,9 +1,10 @@
-//! The tables with fixed keys: `[proxy]`, `[admin]`, `[token]`, `[queue]`, `[jobs]`, `[upstream]`, `[cache]`, `[audit]`, `[routing]`.
+//! The tables with fixed keys: `[proxy]`, `[admin]`, `[token]`, `[queue]`, `[jobs]`, `[upstream]`, `[cache]`, `[log]`,
+//! `[audit]`, `[routing]`.
 
 use std::{num::NonZeroU32, os::unix::net::SocketAddr, path::Path, time::Duration};
 
 use super::{
-    Admin, Audit, Cache, ListenAddress, Proxy, Queue, Routing, Upstream,
+    Admin, Audit, Cache, ListenAddress, Log, Proxy, Queue, Routing, Upstream,
     credential::Surroundings,
     egress, path,
     reader::{Located, Section},
@@ -13,6 +14,7 @@ use crate::{
     ledger::Limits,
     listener::{HeadLimits, ListenAddressError, Timeouts},
     middleware::{jobs, token::TokenLimits},
+    telemetry::{LogLevel, NoLogLevel},
     upstream::ExtraRoots,
 };
 
@@ -177,6 +179,12 @@ pub(super) fn extra_roots(section: &mut Section<'_>, key: &'static str, around: 
 /// Reads `[cache]`.
 pub(super) fn cache(section: &mut Section<'_>) -> Cache {
     Cache { max_bytes: section.value("max_bytes") }
+}
+
+/// Reads `[log]`.
+pub(super) fn log(section: &mut Section<'_>) -> Log {
+    let level = section.parsed("level", |text| text.parse::<LogLevel>().map_err(|error: NoLogLevel| error.to_string()));
+    Log { format: section.value("format"), level: level.expect("`keys` has a valid default").value }
 }
 
 /// Reads `[audit]`.

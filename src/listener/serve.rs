@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
+    io,
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
@@ -28,10 +29,11 @@ use super::{
 use crate::{
     call::{
         Arrived,
-        peer::{Peer, SubjectName},
+        peer::{ClientAddress, Peer, SubjectName},
     },
     message::{body::Body, protocol::RequestState},
     os::shutdown::Shutdown,
+    telemetry,
 };
 
 /// How many fields hyper accepts by default.
@@ -59,12 +61,13 @@ pub async fn serve<S>(
     }
     let graceful = GracefulShutdown::new();
     let exposure = listener.exposure();
-    let http_of = |connections: &ConnectionLimit, watch: Watch| {
+    let http_of = |connections: &ConnectionLimit, watch: Watch, address: ClientAddress| {
         let (http, service, idle) = (http.clone(), service.clone(), connections.idle());
         move |stream: Stream, names: Arc<[SubjectName]>| {
             let connection_state = Arc::<ConnectionState>::default();
+            let is_tls = matches!(stream, Stream::Right(_));
             let stream = StrictHttp1::new(stream, timeouts, idle, Arc::clone(&connection_state));
-            let peer = Peer { exposure, names };
+            let peer = Peer { exposure, address, is_tls, names };
             let service = service_fn(move |request| {
                 let (connection_state, watch) = (Arc::clone(&connection_state), watch.clone());
                 let state = connection_state.begin_request();
@@ -80,7 +83,8 @@ pub async fn serve<S>(
         }
     };
     let waiting = accept_until(&listener, &connections, shutdown.draining(), |accepted, permit| {
-        let (http, watcher) = (http_of(&connections, accepted.watch()), graceful.watcher());
+        let http = http_of(&connections, accepted.watch(), accepted.address);
+        let watcher = graceful.watcher();
         let connection =
             serve_connection(accepted, permit, connections.idle(), |stream, names| watcher.watch(http(stream, names)));
         tokio::spawn(connection);
@@ -91,7 +95,7 @@ pub async fn serve<S>(
     let connections_end = graceful.shutdown();
     let late = ConnectionLimit::for_late_callers();
     let serve_late = |accepted: Accepted, permit| {
-        let http = http_of(&late, accepted.watch());
+        let http = http_of(&late, accepted.watch(), accepted.address);
         tokio::spawn(serve_connection(accepted, permit, late.idle(), http));
     };
     if let Some(accepted) = waiting {
@@ -166,8 +170,8 @@ async fn accept_until(
     }
 }
 
-/// Serves one connection from its handshake to its end. Callers often break connections off, so the log shows that only
-/// at level DEBUG.
+/// Serves one connection from its handshake to its end. Callers and probes often break connections off, so the log shows
+/// that only at level DEBUG.
 async fn serve_connection<C>(
     accepted: Accepted,
     permit: Option<OwnedSemaphorePermit>,
@@ -176,13 +180,19 @@ async fn serve_connection<C>(
 ) where
     C: Future<Output = Result<(), hyper::Error>>,
 {
+    let client = accepted.address;
     match accepted.handshake(&idle).await {
         Ok((stream, names)) => {
             if let Err(error) = http(stream, names).await {
                 tracing::debug!(%error, "a connection ended early");
             }
         }
-        Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            if let Some(left_out) = telemetry::line_of_unknown_client() {
+                tracing::info!(%client, %error, left_out, "a TLS handshake failed");
+            }
+        }
+        Err(error) => tracing::debug!(%client, %error, "a connection ended in its TLS handshake"),
     }
     drop(permit);
 }

@@ -14,7 +14,7 @@ use super::{
     idle::IdleConnections,
     unix::{self, BACKLOG, SocketError, SocketFile},
 };
-use crate::call::peer::{Exposure, SubjectName};
+use crate::call::peer::{ClientAddress, Exposure, SubjectName};
 
 /// How many unsent bytes of an answer the system may hold. Without a limit they grow to megabytes for a slow caller,
 /// and the socket takes nothing more until a third of them is sent: a slow caller would look like an absent one.
@@ -143,14 +143,17 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener, tls) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, address) = listener.accept().await?;
                 // These fail only for a closed connection, which its reader notices.
                 let _ = stream.set_nodelay(true);
                 #[cfg(target_os = "linux")]
                 let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
-                Ok(Accepted { socket: stream.into(), tls: tls.clone() })
+                Ok(Accepted { socket: stream.into(), address: ClientAddress::Tcp(address), tls: tls.clone() })
             }
-            Self::Unix(_, listener) => Ok(Accepted { socket: listener.accept().await?.0.into(), tls: None }),
+            Self::Unix(_, listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok(Accepted { socket: stream.into(), address: ClientAddress::Unix, tls: None })
+            }
         }
     }
 }
@@ -172,6 +175,8 @@ impl fmt::Display for Listener {
 #[derive(Debug)]
 pub struct Accepted {
     socket: Socket,
+    /// The other end.
+    pub(super) address: ClientAddress,
     /// With TLS, a handshake comes before HTTP.
     tls: Option<Arc<Tls>>,
 }

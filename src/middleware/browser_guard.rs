@@ -141,10 +141,11 @@ impl<S: Inner<Accepted>> Middleware<Accepted, S> for BrowserGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::peer::ClientAddress;
 
     fn outcome(exposure: Exposure, uri: &str, fields: &[(&'static str, &str)]) -> Result<(), Cause> {
         let hosts = KnownHosts::new(["people.zoho.com".to_owned(), "Gateway.Example".to_owned()]);
-        let peer = Peer { exposure, names: Arc::default() };
+        let peer = Peer { exposure, address: ClientAddress::Unix, is_tls: false, names: Arc::default() };
         let request = Request::get(uri);
         let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let request = request.body(()).unwrap();

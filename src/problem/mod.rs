@@ -89,6 +89,8 @@ pub enum Cause {
     CallerForbidden(Forbidden),
     /// The caller has reached its own limit.
     CallerLimit {
+        /// The caller.
+        caller: Caller,
         /// Until its next call is allowed.
         retry_after: Duration,
     },

@@ -157,7 +157,7 @@ impl Cause {
             Self::CallerUnauthenticated(_) => CALLER_UNAUTHENTICATED,
             Self::IssuerUnavailable { retry_after, .. } => ISSUER_UNAVAILABLE.retry_after(*retry_after),
             Self::CallerForbidden(_) => CALLER_FORBIDDEN,
-            Self::CallerLimit { retry_after } => CALLER_LIMIT.retry_after(*retry_after),
+            Self::CallerLimit { retry_after, .. } => CALLER_LIMIT.retry_after(*retry_after),
             Self::UnknownRoute { .. } => UNKNOWN_ROUTE,
             Self::UnknownAccount { .. } => UNKNOWN_ACCOUNT,
             Self::BodyTooLarge { .. } => BODY_TOO_LARGE,

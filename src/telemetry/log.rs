@@ -1,4 +1,4 @@
-//! Logs on standard error: readable text on a terminal, JSON otherwise.
+//! Logs on standard error: readable text on a terminal, JSON otherwise, unless the configuration says which.
 
 use std::{
     ffi::OsString,
@@ -12,7 +12,7 @@ use std::{
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
 use tracing_subscriber::{
-    EnvFilter, Layer,
+    Layer,
     filter::filter_fn,
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
@@ -22,10 +22,9 @@ use tracing_subscriber::{
 use super::{
     AUDIT,
     audit_writer::{self, Writer},
+    log_format::{self, LogFormat},
+    log_level::{self, LogLevel},
 };
-
-/// Our own messages, and warnings and errors of libraries.
-const DEFAULT_FILTER: &str = "warn,zoho_gateway=info";
 
 /// A process has one logger, and the metrics are created after it.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
@@ -45,7 +44,7 @@ impl Drop for Log {
     }
 }
 
-/// Installs the process's logger. `RUST_LOG` sets what is logged; the audit is logged unless `RUST_LOG` names it.
+/// Installs the process's logger, before the configuration is read.
 ///
 /// A separate thread writes the lines. Lines are dropped while their reader stalls, so that calls never wait for it.
 #[must_use = "lines not yet written are lost without it"]
@@ -53,17 +52,23 @@ pub fn init() -> Log {
     let (writer, guard) = NonBlocking::new(Stderr);
     // A second installation, as in tests, keeps the first.
     let _ = DROPPED.set(writer.error_counter());
-    let directives = std::env::var(EnvFilter::DEFAULT_ENV).ok();
-    let lines = fmt::layer().with_writer(ToStderr(writer));
-    let lines = match io::stderr().is_terminal() {
-        true => lines.with_ansi(wants_colours(|name| std::env::var_os(name))).compact().boxed(),
-        false => lines.json().flatten_event(true).boxed(),
-    };
+    let is_terminal = io::stderr().is_terminal();
+    log_format::set(LogFormat::Auto);
+    let ansi = is_terminal && wants_colours(|name| std::env::var_os(name));
+    let lines = fmt::layer().event_format(log_format::Lines::default()).with_ansi(ansi).with_writer(ToStderr(writer));
     let audit = fmt::layer().json().flatten_event(true).with_writer(ToAuditFile);
     let audit = audit.with_filter(filter_fn(|meta| meta.target() == AUDIT));
-    let filter = filter(directives.as_deref().unwrap_or_default());
-    let _ = tracing_subscriber::registry().with(filter).with(lines).with(audit).try_init();
+    let (filter, becomes_control) = log_level::initial();
+    if tracing_subscriber::registry().with(filter).with(lines).with(audit).try_init().is_ok() {
+        becomes_control();
+    }
     Log { _stderr: guard }
+}
+
+/// Applies the configuration. `RUST_LOG` takes precedence over `level`.
+pub fn configure(format: LogFormat, level: &LogLevel) {
+    log_format::set(format);
+    log_level::apply_configured(level);
 }
 
 /// Whether the output is coloured: not if `NO_COLOR` is not empty (no-color.org), and not on a terminal without
@@ -157,14 +162,6 @@ impl Write for Stderr {
     }
 }
 
-/// The filter from `RUST_LOG`, or the default if that is invalid.
-fn filter(directives: &str) -> EnvFilter {
-    let is_valid = !directives.trim().is_empty() && directives.parse::<EnvFilter>().is_ok();
-    let directives = if is_valid { directives } else { DEFAULT_FILTER };
-    let audit = if directives.contains(AUDIT) { String::new() } else { format!(",{AUDIT}=info") };
-    EnvFilter::new(format!("{directives}{audit}"))
-}
-
 /// Milliseconds with three decimals, for log fields.
 #[must_use]
 pub fn milliseconds(span: Duration) -> f64 {
@@ -191,19 +188,6 @@ mod tests {
                 other => panic!("{other} does not affect colours"),
             };
             assert_eq!(wants_colours(variable), wanted, "{no_color:?} {term:?}");
-        }
-    }
-
-    #[test]
-    fn the_audit_is_logged_unless_the_filter_names_it() {
-        for (asked, expected) in [
-            ("", "zoho_gateway::middleware::audit=info,zoho_gateway=info,warn"),
-            ("error", "zoho_gateway::middleware::audit=info,error"),
-            ("off", "zoho_gateway::middleware::audit=info,off"),
-            ("no filter=at=all", "zoho_gateway::middleware::audit=info,zoho_gateway=info,warn"),
-            ("zoho_gateway::middleware::audit=off,error", "zoho_gateway::middleware::audit=off,error"),
-        ] {
-            assert_eq!(filter(asked).to_string(), expected, "{asked}");
         }
     }
 }

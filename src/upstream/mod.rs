@@ -1,5 +1,5 @@
 //! The only place that opens outgoing connections: one pooled HTTP/1.1 client over TLS for calls and tokens, and
-//! clients of the same kind for the keys of token issuers. All of them use the same [`Egress`]: directly, or through a
+//! clients of the same kind for the keys of token issuers and for traces. All of them use the same [`Egress`]: directly, or through a
 //! proxy.
 //!
 //! hyper-util's pool sends a request again only when hyper returns it unwritten, because its idle connection had
@@ -7,6 +7,7 @@
 //! request whose connection ends at the same moment (hyperium/hyper#4122); like a server that does not answer, it ends
 //! at `upstream.timeout`.
 
+mod collector;
 mod connect;
 mod egress;
 mod failure;
@@ -28,6 +29,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tower::{ServiceExt, util::MapResponse};
 
+pub use collector::Collector;
 pub use connect::{ConnectTimeout, Elapsed};
 pub use egress::{Egress, NoProxyUrl, Proxy};
 pub use failure::Failure;

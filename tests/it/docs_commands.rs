@@ -71,7 +71,8 @@ fn pages() -> Vec<PathBuf> {
 
 fn blocks(page: &str) -> Vec<Block> {
     let mut found: Vec<Block> = Vec::new();
-    let mut lines = page.lines().enumerate().peekable();
+    // A block in a list is indented.
+    let mut lines = page.lines().enumerate().map(|(at, line)| (at, line.strip_prefix("   ").unwrap_or(line)));
     let mut before = "";
     while let Some((at, line)) = lines.next() {
         let Some(language) = line.strip_prefix("```") else {

@@ -67,6 +67,8 @@ mod locations;
 mod locks;
 #[cfg(test)]
 mod login;
+#[cfg(test)]
+mod logs;
 mod memory;
 mod merge;
 #[cfg(test)]
@@ -110,6 +112,8 @@ mod token_faults;
 mod token_life;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod unauthorized;
 #[cfg(test)]

@@ -1,7 +1,9 @@
-//! The admin listener: the live page, `/livez`, `/readyz`, `/metrics`, `/status`, `/jobs`. Never on the proxy's sockets.
+//! The admin listener: the live page, `/livez`, `/readyz`, `/metrics`, `/status`, `/jobs`, `/log-level`. Never on the
+//! proxy's sockets.
 
 mod accept;
 mod jobs;
+mod log_level;
 pub mod page;
 pub mod status;
 
@@ -79,6 +81,10 @@ impl Admin {
             return Some(text(StatusCode::FORBIDDEN, words));
         }
         let (words, allow) = match jobs::of_path(request.uri().path()) {
+            None if request.uri().path() == log_level::PATH => match *request.method() {
+                Method::PUT => return None,
+                _ => ("only GET, HEAD and PUT are answered here\n", "GET, HEAD, PUT"),
+            },
             Some(_) if request.method() == Method::DELETE => return None,
             Some(_) => ("only GET, HEAD and DELETE are answered here\n", "GET, HEAD, DELETE"),
             None => ("only GET and HEAD are answered here\n", "GET, HEAD"),
@@ -109,7 +115,9 @@ impl Admin {
             _ => match (jobs::of_path(path), page::file(path)) {
                 (Some(id), _) => self.job(id, &request.method).await,
                 (None, Some(file)) => file,
-                (None, None) => text(StatusCode::NOT_FOUND, "served here: / /livez /readyz /metrics /status /jobs\n"),
+                (None, None) => {
+                    text(StatusCode::NOT_FOUND, "served here: / /livez /readyz /metrics /status /jobs /log-level\n")
+                }
             },
         }
     }
@@ -177,10 +185,11 @@ impl Service<Arrived> for Admin {
 
     fn call(&mut self, arrived: Arrived) -> Self::Future {
         let rejection = self.reject(&arrived);
-        let (admin, (request, _)) = (self.clone(), arrived.request.into_parts());
+        let (admin, client, (request, body)) = (self.clone(), arrived.peer.address, arrived.request.into_parts());
         Box::pin(async move {
             Ok(match rejection {
                 Some(rejection) => rejection,
+                None if request.uri.path() == log_level::PATH => log_level::answer(&request.method, body, client).await,
                 None => admin.page(&request).await,
             })
         })

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     listener::ClientAuth,
     redis::Failover,
+    telemetry::LogFormat,
     zoho::{
         catalogue::{Merge, Pace, Validation},
         data_center::DataCenter,
@@ -76,6 +77,7 @@ pub(in crate::config) const ROOT: Keys = &[keys! {
     jobs: Table(A_TABLE, &[JOBS]), Default [jobs];
     upstream: Table(A_TABLE, &[UPSTREAM]), Default [upstream];
     cache: Table(A_TABLE, &[CACHE]), Default [cache];
+    log: Table(A_TABLE, &[LOG]), Default [log];
     audit: Table(A_TABLE, &[AUDIT]), Default [audit];
     routing: Table(A_TABLE, &[ROUTING]), Default [routing];
     /// One Zoho login; there may be several, each under a name of 1 to 64 letters, digits, "_" and "-".
@@ -295,6 +297,17 @@ const CACHE: &[Key] = keys! {
     /// Nothing is cached unless a route's `cache` says so.
     // Some ten thousands of usual answers. The longest cached answer takes a mebibyte.
     max_bytes: Size(MIB..=16 * GIB), Default "32MiB";
+};
+
+const LOG: &[Key] = keys! {
+    /// The form of the lines on standard error: "text" for people, "json" for programs, "auto" for text on a terminal and
+    /// JSON elsewhere.
+    format: Word(LogFormat::names), Default "auto";
+    /// What is logged: trace, debug, info, warn, error or off, or a comma-separated list with levels of targets such as
+    /// "warn,zoho_gateway=debug", as in the environment's RUST_LOG, which takes precedence. It can be changed while the
+    /// gateway runs (PUT /log-level of the admin listener). The audit does not depend on it.
+    // One line for each request.
+    level: Text("a level such as \"info\", or a list with levels of targets such as \"warn,zoho_gateway=debug\""), Default "info";
 };
 
 const AUDIT: &[Key] = keys! {

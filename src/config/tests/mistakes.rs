@@ -12,7 +12,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[prox]",
-            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, audit, cache, callers, extra_routes, issuers, jobs, proxy, queue, routes, routing, state, token, upstream)",
+            "1:2: prox: unknown key; did you mean proxy? (known here: accounts, admin, audit, cache, callers, extra_routes, issuers, jobs, log, proxy, queue, routes, routing, state, token, upstream)",
         ),
         (
             "[proxy]\ntlc = {}",
@@ -45,6 +45,15 @@ fn every_mistake_is_told_with_its_place() {
         (
             "[token]\nrequests = 3\nreserve = 3",
             "3:1: token.reserve: expected less than the 3 requests that it is a part of",
+        ),
+        ("log.format = \"xml\"", "1:14: log.format: expected one of \"auto\", \"text\", \"json\""),
+        (
+            "log.level = \"loud\"",
+            "1:13: log.level: expected trace, debug, info, warn, error or off, or a comma-separated list with levels of targets such as \"warn,zoho_gateway=debug\"",
+        ),
+        (
+            "log.level = \"zoho_gateway::middleware::audit=off\"",
+            "1:13: log.level: expected a level without zoho_gateway::middleware::audit: the audit does not depend on the level, only RUST_LOG can turn it off",
         ),
         ("audit.file = \"\"", "1:14: audit.file: expected the path of a file"),
         ("state.dir = \"\"", "1:13: state.dir: expected the path of a folder"),

@@ -4,7 +4,7 @@ use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 
 use super::*;
-use crate::call::peer::{Exposure, Peer};
+use crate::call::peer::{ClientAddress, Exposure, Peer};
 
 const CALLER: &str = "[callers.a]\nkey_sha256 = \"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\"\naccounts = \"main\"\nallow = \"people.*\"\n";
 
@@ -182,7 +182,12 @@ fn callers_are_known_by_the_names_in_their_certificates() {
         ("spiffe://example.org/sync", "sync"),
         ("spiffe://example.org/reports", "reports"),
     ] {
-        let peer = Peer { exposure: Exposure::Network, names: [name.parse().unwrap()].into() };
+        let peer = Peer {
+            exposure: Exposure::Network,
+            address: ClientAddress::Unix,
+            is_tls: false,
+            names: [name.parse().unwrap()].into(),
+        };
         let known = config.callers.by_certificate(&peer).unwrap().unwrap();
         assert_eq!(known.who.name(), expected, "{name}");
     }

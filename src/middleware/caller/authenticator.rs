@@ -107,7 +107,8 @@ impl Authenticator {
 
     fn admit(&self, known: &Registered) -> Result<Authentication, Cause> {
         if let Some(limiter) = self.limiters.get(&known.who) {
-            limiter.check(clock::now()).map_err(|retry_after| Cause::CallerLimit { retry_after })?;
+            let refused = |retry_after| Cause::CallerLimit { caller: known.who.clone(), retry_after };
+            limiter.check(clock::now()).map_err(refused)?;
         }
         Ok(Authentication::Caller(known.who.clone(), Some(Arc::clone(&known.permissions))))
     }
@@ -166,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        call::peer::{Exposure, SubjectName},
+        call::peer::{ClientAddress, Exposure, SubjectName},
         middleware::caller::KeyHash,
     };
 
@@ -231,7 +232,8 @@ mod tests {
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
         }
         let names: Vec<SubjectName> = names.iter().map(|name| name.parse().unwrap()).collect();
-        let peer = Peer { exposure: Exposure::Network, names: names.into() };
+        let peer =
+            Peer { exposure: Exposure::Network, address: ClientAddress::Unix, is_tls: false, names: names.into() };
         match authenticator.identify(&headers, &peer) {
             Ok(Authentication::Caller(caller, Some(_))) => caller.name().to_owned(),
             Ok(other) => panic!("{other:?}"),
@@ -281,7 +283,8 @@ mod tests {
     #[test]
     fn without_callers_every_request_is_anonymous() {
         let authenticator = Authenticator::new(Callers::default(), Issuers::default());
-        let peer = Peer { exposure: Exposure::Network, names: Arc::default() };
+        let peer =
+            Peer { exposure: Exposure::Network, address: ClientAddress::Unix, is_tls: false, names: Arc::default() };
         let Ok(Authentication::Caller(caller, None)) = authenticator.identify(&HeaderMap::new(), &peer) else {
             panic!("a caller")
         };

@@ -56,8 +56,13 @@ impl Authenticator {
         }
     }
 
-    fn authenticate(&self, Accepted { request, peer, .. }: &Accepted) -> Result<Authentication, Cause> {
-        self.identify(request.headers(), peer).map_err(|cause| match cause {
+    fn authenticate(&self, accepted: &Accepted) -> Result<Authentication, Cause> {
+        let Accepted { request, peer, .. } = accepted;
+        let outcome = self.identify(request.headers(), peer);
+        if let Err(Cause::CallerLimit { caller, .. }) = &outcome {
+            accepted.comes_from(caller);
+        }
+        outcome.map_err(|cause| match cause {
             Cause::CallerUnauthenticated(Unauthenticated::NothingShown)
                 if request.uri().query().is_some_and(has_zoho_token) =>
             {

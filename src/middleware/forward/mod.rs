@@ -6,6 +6,7 @@
 //!
 //! Guarantees: the ledger knows of every call before its first byte leaves, and of its answer as soon as the head arrives.
 
+mod attempt_span;
 mod coding;
 mod framing;
 #[cfg(feature = "fuzzing")]

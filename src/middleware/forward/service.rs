@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tower::service_fn;
 
 use super::{
+    attempt_span::AttemptSpan,
     coding, framing, hygiene,
     peek::{self, Broken, Peeked},
 };
@@ -23,6 +24,7 @@ use crate::{
     problem::{Cause, Refusal, ScopeEvidence},
     upstream::{Client, Failure},
     zoho::{
+        catalogue::Route,
         endpoint::Endpoint,
         reply::{self, ReplyKind},
     },
@@ -58,10 +60,30 @@ impl Forward {
                 Unrecorded::State => Cause::StateUnavailable,
             })
         })?;
-        let (mut head, body) = match self.send(request, endpoint, &mut attempt).await.map_err(refuse)? {
-            Sent::Answered(head, body) => (head, body),
-            Sent::HeldBack(until) => return Ok(held_back(until)),
+        let mut span = AttemptSpan::begin(&attempt_log, &request, endpoint, &context.route);
+        let outcome = match self.send(request, endpoint, &mut attempt).await {
+            Ok(Sent::Answered(head, body)) => {
+                span.answered(head.status);
+                self.read((head, body), endpoint, &mut attempt, &context.route).await
+            }
+            Ok(Sent::HeldBack(until)) => {
+                span.held_back();
+                Ok(held_back(until))
+            }
+            Err(cause) => Err(cause),
         };
+        span.ended(&outcome);
+        outcome.map_err(refuse)
+    }
+
+    /// Reads the answer, and says what it means.
+    async fn read(
+        &self,
+        (mut head, body): (Parts, Incoming),
+        endpoint: &Endpoint,
+        attempt: &mut Attempt,
+        route: &Route,
+    ) -> Result<Answer, Cause> {
         let framed = framing::settle(&mut head).map_err(|unframed| {
             Failure::invalid(endpoint.authority().as_str(), "http_protocol_error", unframed.to_string()).cause
         });
@@ -82,15 +104,15 @@ impl Forward {
         if kind.is_unexecuted() {
             attempt.refused();
         }
-        let body = framed.and(peeked).map_err(refuse)?;
+        let body = framed.and(peeked)?;
         if let Some(hit) = hit {
             return Ok(answer(head, body, Some(RetryReason::Locked(hit))));
         }
         attempt.judged(!kind.is_unexecuted() && kind != ReplyKind::Failed);
         let retry = match kind {
             ReplyKind::ScopeMissing(code) => {
-                let scopes = context.route.scopes.clone();
-                return Err(refuse(Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Code(code) }));
+                let scopes = route.scopes.clone();
+                return Err(Cause::ScopeMissing { scopes, evidence: ScopeEvidence::Code(code) });
             }
             ReplyKind::TokenRefused(refusal) => Some(RetryReason::TokenRefused(refusal)),
             _ => None,

@@ -82,6 +82,9 @@ pub(super) struct Facts {
     pub(super) repeatable: bool,
     /// In milliseconds of the Unix epoch. The wall clock decides only how long jobs are kept, never when calls are sent.
     pub(super) created: u64,
+    /// The span of the request that made it, if that is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) traceparent: Option<String>,
 }
 
 impl Facts {

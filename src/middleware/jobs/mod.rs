@@ -63,6 +63,7 @@ use crate::{
     ledger::Limiters,
     os::shutdown::Shutdown,
     redis::Redis,
+    telemetry::Traces,
     zoho::{
         account::{Account, AccountName},
         catalogue::{Route, RouteId},
@@ -99,6 +100,8 @@ pub struct JobDeps {
     pub longest_wait: Duration,
     /// The state of the shutdown.
     pub shutdown: Shutdown,
+    /// For the spans of jobs.
+    pub traces: Traces,
 }
 
 /// All jobs.

@@ -24,6 +24,7 @@ use crate::{
         Call, RequestSummary,
         attempt_log::{AttemptRecorder, Fate, Unrecorded},
         request_id::RequestId,
+        trace::{Trace, TraceParent},
     },
     middleware::layer::Inner,
     os::clock,
@@ -99,12 +100,17 @@ impl Jobs {
         if !self.is_stored(&job).await {
             return;
         }
+        let parent = job.facts.traceparent.as_deref().and_then(TraceParent::restored);
+        // It ends when this process has nothing more to do with the job.
+        let (mut span, trace) = self.deps.traces.work(parent);
+        span.name(|| format!("job {}", job.facts.route));
+        span.set("zoho_gateway.job", || Some(job.id.to_string()));
         let mut repeats = 0;
         loop {
             let next = tokio::select! {
                 biased;
                 () = self.stops(&job) => return,
-                next = self.attempt(&job, &mut inner, repeats < REPEATS) => next,
+                next = self.attempt(&job, &trace, &mut inner, repeats < REPEATS) => next,
             };
             match next {
                 Next::Ends(end) => return self.end(&job, end).await,
@@ -167,8 +173,14 @@ impl Jobs {
     }
 
     /// Sends the job's call, and decides what its outcome means. `may_repeat`: if Zoho may have executed it.
-    async fn attempt(self: &Arc<Self>, job: &Arc<Job>, inner: &mut impl Inner<Call>, may_repeat: bool) -> Next {
-        let Some(call) = self.call(job) else {
+    async fn attempt(
+        self: &Arc<Self>,
+        job: &Arc<Job>,
+        trace: &Trace,
+        inner: &mut impl Inner<Call>,
+        may_repeat: bool,
+    ) -> Next {
+        let Some(call) = self.call(job, trace) else {
             let detail = format!("the catalogue no longer has {}", job.facts.route);
             return ends(State::Failed, None, Kept::Problem(Cause::UnknownRoute { detail }.into()));
         };
@@ -284,13 +296,14 @@ impl Jobs {
     }
 
     /// The job's call, once more.
-    fn call(&self, job: &Arc<Job>) -> Option<Call> {
+    fn call(&self, job: &Arc<Job>, trace: &Trace) -> Option<Call> {
         let (request, deadline) = {
             let parts = job.parts.lock();
             (parts.request.clone()?, parts.deadline)
         };
         let head = (request.method.clone(), request.target.clone(), request.headers.clone());
-        Some(Call::kept(job.context()?, head, request.payload(), job.request_id(), job.urgency(), deadline))
+        let (context, payload) = (job.context()?, request.payload());
+        Some(Call::kept(context, head, payload, job.request_id(), job.urgency(), deadline, trace.clone()))
     }
 
     /// What the store has of the job from now on. Must be called with `parts` locked.

@@ -40,6 +40,7 @@ impl Jobs {
     pub(super) async fn submit(self: &Arc<Self>, call: Call, wish: &Wish) -> Result<Submitted, Cause> {
         let (context, deadline, urgency) = (call.context.clone(), call.deadline, call.urgency);
         let (request_id, changes_nothing) = (call.request_id.as_str().to_owned(), call.changes_nothing());
+        let traceparent = call.attempt_log.trace().parent().map(|parent| parent.to_string());
         let mut held = self.budget.hold();
         let request = KeptRequest::read(call, &mut held, self.deps.max_body).await?;
         let facts = Facts {
@@ -54,6 +55,7 @@ impl Jobs {
             fingerprint: request.fingerprint(context.account.name.as_str(), context.route.product.as_str()),
             repeatable: changes_nothing || wish.idempotent,
             created: job::now(),
+            traceparent,
         };
         if let Some(job) = self.of_key(&facts)
             && let Some(submitted) = self.joins(job, &facts, deadline, wish).await?

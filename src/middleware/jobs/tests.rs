@@ -38,6 +38,7 @@ where
         max_body: 10_000,
         longest_wait: Duration::from_secs(3600),
         shutdown: Shutdown::default(),
+        traces: Traces::default(),
     };
     let jobs = Jobs::open(None, settings, deps).unwrap();
     let asked = Arc::new(AtomicUsize::new(0));

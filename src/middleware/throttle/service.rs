@@ -8,7 +8,7 @@ use crate::{
     ledger::{Attempt, Limiters, Refused, RouteLimit, RouteLimiter},
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     os::clock,
-    problem::{Cause, Refusal, ratelimit},
+    problem::{Cause, Refusal, ratelimit, respond},
     telemetry::Metrics,
 };
 
@@ -40,10 +40,17 @@ impl<S: Inner<Permitted, Answer>> Middleware<Call, S> for Throttle {
             };
             throttle.metrics.called(&account, &route);
             call.queue_status.queues();
-            let attempt = throttle.attempt(&limiter, &call).await?;
+            let mut span = call.attempt_log.trace().part("queue");
+            let attempt = throttle.attempt(&limiter, &call).await;
+            if let Err(refusal) = &attempt {
+                span.fail(|| respond::name(&refusal.cause).into());
+            }
+            drop(span);
+            let waited = clock::now().saturating_duration_since(call.ready_at);
+            call.attempt_log.waited(waited);
+            let attempt = attempt?;
             throttle.ahead.read(&mut call.payload).await.map_err(|cause| Refusal::from(cause).of(&call.context))?;
             call.queue_status.leaves();
-            let waited = clock::now().saturating_duration_since(call.ready_at);
             let mut answer = inner.call(Permitted::new(call, attempt)).await?;
             ratelimit::write(answer.response.headers_mut(), &route, &limiter.allowance());
             answer.response.extensions_mut().insert(RequestSummary { account, route, waited: Some(waited) });

@@ -7,7 +7,7 @@ use crate::{
     call::{Answer, Payload, Permitted, RetryReason, Signed},
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     os::{clock, shutdown::Shutdown},
-    problem::{Cause, Refusal},
+    problem::{Cause, Refusal, respond},
     zoho::account::AccountName,
 };
 
@@ -43,11 +43,16 @@ impl<S: Inner<Signed, Answer>> Middleware<Permitted, S> for Sign {
             let Some(source) = sign.sources.get(&call.context.account.name) else {
                 return Err(Refusal::from(Cause::Internal).of(&call.context));
             };
+            let mut span = call.attempt_log.trace().part("token");
             let token = tokio::select! {
                 biased;
                 token = source.token(call.deadline) => token.map_err(Cause::before_the_call),
                 () = sign.shutdown.impatient() => Err(Cause::CutOff(call.attempt_log.fate())),
             };
+            if let Err(cause) = &token {
+                span.fail(|| respond::name(cause).into());
+            }
+            drop(span);
             let token = token.map_err(|cause| Refusal::from(cause).of(&call.context))?;
             // The first calls arrived before the granted scopes were known. A call that is rejected here frees its slot.
             if sign.check_scopes

@@ -32,7 +32,7 @@ pub(super) fn detail(cause: &Cause) -> String {
             whole_seconds(*retry_after)
         ),
         Cause::CallerForbidden(what) => format!("{} (callers.NAME.accounts, allow and read_only)", forbidden(what)),
-        Cause::CallerLimit { retry_after } => {
+        Cause::CallerLimit { retry_after, .. } => {
             format!("the caller's limit (callers.NAME.limit) allows the next call in {} s", whole_seconds(*retry_after))
         }
         Cause::UnknownRoute { detail } | Cause::UnknownAccount { detail } => detail.clone(),

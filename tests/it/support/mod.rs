@@ -2,6 +2,7 @@
 
 mod browser;
 mod cluster;
+mod collector;
 mod gateway;
 mod http;
 mod mute;
@@ -22,6 +23,7 @@ use std::{fmt::Display, time::Duration};
 
 pub(crate) use browser::Browser;
 pub(crate) use cluster::Cluster;
+pub(crate) use collector::{Collector, SentSpan};
 pub(crate) use gateway::{CLIENT_SECRET, Gateway, REFRESH_TOKEN, Setup};
 pub(crate) use http::{Answer, Call, Connection, all, call, delete, get, put};
 pub(crate) use mute::Mute;

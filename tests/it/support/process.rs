@@ -66,7 +66,12 @@ impl Process {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             let proxies = text.to_ascii_uppercase().ends_with("_PROXY");
-            if text.starts_with("ZOHO_") || proxies || text == "RUST_LOG" || text == "RUST_BACKTRACE" {
+            if text.starts_with("ZOHO_")
+                || text.starts_with("OTEL_")
+                || proxies
+                || text == "RUST_LOG"
+                || text == "RUST_BACKTRACE"
+            {
                 command.env_remove(&name);
             }
         }

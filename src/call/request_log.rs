@@ -1,0 +1,40 @@
+//! Records whose request it is and which call it makes, as soon as a layer knows: for its line in the log.
+
+use std::sync::{Arc, OnceLock};
+
+use super::CallContext;
+use crate::ledger::Caller;
+
+/// The record of a request. The edge creates one for each.
+#[derive(Debug, Clone, Default)]
+pub struct RequestLog(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    caller: OnceLock<Caller>,
+    context: OnceLock<CallContext>,
+}
+
+impl RequestLog {
+    /// Its caller is known.
+    pub fn comes_from(&self, caller: &Caller) {
+        let _ = self.0.caller.set(caller.clone());
+    }
+
+    /// Its account and route are known.
+    pub(super) fn calls(&self, context: &CallContext) {
+        let _ = self.0.context.set(context.clone());
+    }
+
+    /// Its caller, if known.
+    #[must_use]
+    pub fn caller(&self) -> Option<&Caller> {
+        self.0.caller.get()
+    }
+
+    /// Its account and route, if known.
+    #[must_use]
+    pub fn context(&self) -> Option<&CallContext> {
+        self.0.context.get()
+    }
+}

@@ -1,0 +1,208 @@
+//! The end of a request: its line in the log, its metrics and its span.
+
+use std::{mem, sync::Arc};
+
+use http::{Method, Response};
+use tokio::time::Instant;
+
+use super::request_span;
+use crate::{
+    call::{
+        CacheOutcome, MergedInto, RequestSummary,
+        attempt_log::AttemptLog,
+        peer::ClientAddress,
+        request_id::RequestId,
+        request_log::RequestLog,
+        trace::{Span, TraceParent},
+    },
+    message::body::Body,
+    os::clock,
+    problem::{Cause, Refusal, respond},
+    telemetry::{self, Metrics, RecentRefusal, RecentRefusals, milliseconds},
+};
+
+/// Details that repeat a long path are cut here.
+const LONGEST_DETAIL: usize = 500;
+
+/// What the edge knows about a request. Every request is reported once: when it is answered, or when this is dropped
+/// before, because its caller has left.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) refusals: Arc<RecentRefusals>,
+    pub(super) began: Instant,
+    pub(super) id: RequestId,
+    pub(super) client: ClientAddress,
+    pub(super) method: Method,
+    pub(super) request_log: RequestLog,
+    pub(super) attempt_log: AttemptLog,
+    pub(super) span: Span,
+    /// Of its span; without export, the span of its caller.
+    pub(super) traceparent: Option<TraceParent>,
+    pub(super) is_reported: bool,
+}
+
+/// How a request ended.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    pub(super) status: Option<u16>,
+    pub(super) problem: Option<&'static str>,
+    pub(super) detail: Option<String>,
+    pub(super) summary: Option<RequestSummary>,
+    pub(super) cache: Option<CacheOutcome>,
+    pub(super) merged_into: Option<MergedInto>,
+}
+
+/// The message of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// By Zoho, by the cache, or by a part of the gateway that does what was asked.
+    Answered,
+    /// The gateway did not make the call.
+    Refused,
+    /// The gateway tried to make the call and has no answer of Zoho's.
+    Failed,
+    /// A bug in the gateway.
+    Broken,
+    /// The caller left before its answer.
+    Abandoned,
+}
+
+/// Writes a line with all fields; tracing needs the level in its macro.
+macro_rules! line {
+    ($level:ident, $report:expr, $end:expr, $left_out:expr, $outcome:expr) => {{
+        let (report, end): (&Report, &End) = ($report, $end);
+        let (steps, summary) = (report.attempt_log.steps(), end.summary.as_ref());
+        let waited = steps.waited.or(summary.and_then(|summary| summary.waited));
+        tracing::$level!(
+            request_id = report.id.as_str(),
+            traceparent = report.traceparent.as_ref().map(tracing::field::display),
+            caller = report.request_log.caller().map(|caller| caller.name()),
+            client = %report.client,
+            method = %report.method,
+            account = report.account(summary),
+            route = report.route(summary),
+            status = end.status,
+            problem = end.problem,
+            detail = end.detail,
+            cache = end.cache.map(CacheOutcome::as_str),
+            merged_into = end.merged_into.as_ref().map(|MergedInto(id)| id.as_str()),
+            attempts = steps.attempts,
+            waited_ms = waited.map(milliseconds),
+            took_ms = milliseconds(clock::now().saturating_duration_since(report.began)),
+            left_out = $left_out,
+            "{}",
+            $outcome.as_str()
+        )
+    }};
+}
+
+impl Report {
+    /// Turns the outcome into the answer, and reports it.
+    pub(super) fn answer(mut self, outcome: Result<Response<Body>, Refusal>) -> Response<Body> {
+        let (mut response, refusal) = match outcome {
+            Ok(response) => (response, None),
+            Err(refusal) => (self.refuse(&refusal), Some(refusal)),
+        };
+        let status = response.status();
+        let extensions = response.extensions_mut();
+        let end = End {
+            status: Some(status.as_u16()),
+            problem: refusal.as_ref().map(|refusal| respond::name(&refusal.cause)),
+            detail: refusal.as_ref().map(|refusal| cut(respond::for_operators(&refusal.cause))),
+            summary: extensions.remove(),
+            cache: extensions.remove(),
+            merged_into: extensions.remove(),
+        };
+        let took = clock::now().saturating_duration_since(self.began);
+        self.metrics.answered(end.summary.as_ref(), status, took);
+        self.log(refusal.map_or(Outcome::Answered, |refusal| Outcome::of(&refusal.cause)), &end);
+        response
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Response<Body> {
+        let problem = respond::name(&refusal.cause);
+        self.metrics.refused(problem);
+        let mut response = respond::respond(refusal, self.id.as_str());
+        self.refusals.add(RecentRefusal {
+            seconds_ago: 0.0,
+            request_id: self.id.as_str().to_owned(),
+            method: self.method.to_string(),
+            caller: self.request_log.caller().map(|caller| caller.name().to_owned()),
+            account: refusal.account.as_ref().map(ToString::to_string),
+            route: refusal.route.as_ref().map(ToString::to_string),
+            status: response.status().as_u16(),
+            problem: problem.to_owned(),
+            detail: respond::for_operators(&refusal.cause),
+        });
+        if let (Some(account), Some(route)) = (refusal.account.clone(), refusal.route.clone()) {
+            response.extensions_mut().insert(RequestSummary { account, route, waited: None });
+        }
+        response
+    }
+
+    fn log(&mut self, outcome: Outcome, end: &End) {
+        self.is_reported = true;
+        let mut span = mem::take(&mut self.span);
+        request_span::end(&mut span, self, outcome, end);
+        let is_of_unknown_client = self.request_log.caller().is_none();
+        let left_out = if is_of_unknown_client { telemetry::line_of_unknown_client() } else { Some(0) };
+        let Some(left_out) = left_out else { return };
+        let left_out = (left_out > 0).then_some(left_out);
+        match outcome {
+            Outcome::Answered | Outcome::Refused | Outcome::Abandoned => line!(info, self, end, left_out, outcome),
+            Outcome::Failed => line!(warn, self, end, left_out, outcome),
+            Outcome::Broken => line!(error, self, end, left_out, outcome),
+        }
+    }
+
+    /// Its account, if known.
+    pub(super) fn account<'a>(&'a self, summary: Option<&'a RequestSummary>) -> Option<&'a str> {
+        let context = || self.request_log.context().map(|context| context.account.name.as_str());
+        summary.map(|summary| summary.account.as_str()).or_else(context)
+    }
+
+    /// Its route, if known.
+    pub(super) fn route<'a>(&'a self, summary: Option<&'a RequestSummary>) -> Option<&'a str> {
+        let context = || self.request_log.context().map(|context| context.route.id.as_str());
+        summary.map(|summary| summary.route.as_str()).or_else(context)
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if !self.is_reported {
+            self.log(Outcome::Abandoned, &End::default());
+        }
+    }
+}
+
+impl Outcome {
+    fn of(cause: &Cause) -> Self {
+        match cause {
+            Cause::UpstreamUnreachable(_)
+            | Cause::UpstreamInvalidResponse(_)
+            | Cause::UpstreamTimeout(_)
+            | Cause::CutOff(_) => Self::Failed,
+            Cause::Internal => Self::Broken,
+            _ => Self::Refused,
+        }
+    }
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Failed | Self::Broken => "failed",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+fn cut(mut detail: String) -> String {
+    if detail.len() > LONGEST_DETAIL {
+        detail.truncate(detail.floor_char_boundary(LONGEST_DETAIL));
+        detail.push_str("...");
+    }
+    detail
+}
