@@ -103,7 +103,7 @@ impl Edge {
         };
         let id = id.as_str();
         let problem = respond::name(&refusal.cause);
-        self.metrics.refused(problem);
+        self.metrics.refused(None, problem);
         // Payload faults are not logged, because they may quote the payload.
         let (account, route) = (refusal.account.as_ref(), refusal.route.as_ref());
         let (account, route) = (account.map(|name| name.as_str()), route.map(|id| id.as_str()));

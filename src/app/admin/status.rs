@@ -117,8 +117,9 @@ pub(super) fn state(health: &Health) -> String {
 
 impl From<LimiterStatus> for Bucket {
     fn from(status: LimiterStatus) -> Self {
-        let LimiterStatus { key, allowance, locked, waiting, booked, callers, next_call, expected, external_locks } =
-            status;
+        let LimiterStatus {
+            key, allowance, locked, waiting, booked, callers, next_call, expected, external_locks, ..
+        } = status;
         let caller = |(caller, waiting, waited): (String, usize, Duration)| WaitingCaller {
             caller,
             waiting,

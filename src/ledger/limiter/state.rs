@@ -38,6 +38,8 @@ pub(super) struct LimiterState {
     /// The refusals of calls that were refused while they waited and have not read their refusal yet. Their entries stay.
     refusals: HashMap<Ticket, Refused>,
     pub(super) external_locks: u64,
+    /// How many slots were free at these locks.
+    pub(super) external_calls: u64,
     /// When the gateway stops, once that is known.
     pub(super) closes: Option<Instant>,
     review: Review,
@@ -99,6 +101,7 @@ impl LimiterState {
             bookings: Bookings::default(),
             refusals: HashMap::new(),
             external_locks: 0,
+            external_calls: 0,
             closes: None,
             review: Review::default(),
             on_duty: None,

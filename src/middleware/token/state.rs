@@ -71,6 +71,7 @@ pub(super) struct State {
 pub(super) struct Current {
     pub(super) token: Token,
     pub(super) renew_at: Instant,
+    issued_at: Instant,
     expires_at: Instant,
 }
 
@@ -110,6 +111,12 @@ impl State {
     /// The present token, if it is still valid.
     pub(super) fn serving(&self, now: Instant) -> Option<&Current> {
         self.current.as_ref().filter(|current| now < current.expires_at)
+    }
+
+    /// The age of the present token and the time until it is no longer used, if it is still valid.
+    pub(super) fn token_age(&self, now: Instant) -> Option<(Duration, Duration)> {
+        let Current { issued_at, expires_at, .. } = self.serving(now)?;
+        Some((now.saturating_duration_since(*issued_at), expires_at.saturating_duration_since(now)))
     }
 
     /// Whether no newer token than that of this generation is in use.
@@ -158,8 +165,8 @@ impl State {
         // A tenth of the lifetime before the end, and up to half as much earlier, so that the renewals of many accounts
         // that started together spread.
         let renew_at = before_the_end(lifetime / 10 + jitter(lifetime / 20));
-        let expires_at = before_the_end(LAST_MOMENTS.min(lifetime / 20));
-        self.current = Some(Current { token: token.clone(), renew_at, expires_at });
+        let (issued_at, expires_at) = (before_the_end(lifetime), before_the_end(LAST_MOMENTS.min(lifetime / 20)));
+        self.current = Some(Current { token: token.clone(), renew_at, issued_at, expires_at });
         // An empty list says nothing, because Zoho grants no token without a scope.
         let scope = granted.scope.as_deref().filter(|scope| !scope.trim().is_empty());
         self.scopes.granted(scope.map(Scopes::parse));
@@ -275,7 +282,7 @@ mod tests {
 
     fn with_token(state: &mut State, now: Instant, life: Duration) {
         let token = Token { header: http::HeaderValue::from_static("x"), generation: 1, fresh_until: now };
-        state.current = Some(Current { token, renew_at: now, expires_at: now + life });
+        state.current = Some(Current { token, renew_at: now, issued_at: now, expires_at: now + life });
     }
 
     /// The times of the requests during an outage of this length, and of the first one after it.
