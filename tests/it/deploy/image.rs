@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 use serde_json::Value;
 
 use super::{deploy, folder, tools, values};
-use crate::support::{Process, RedisServer};
+use crate::support::{CLIENT_SECRET, Process, REFRESH_TOKEN, RedisServer, Sandbox};
 
 /// The most that the image may take besides the program, in bytes; together they stay below 20 MB.
 const MAX_LIBRARIES: u64 = 4_000_000;
@@ -110,13 +110,15 @@ fn the_compose_file_mounts_what_exists() {
     }
 }
 
-/// The configuration is valid, and Redis starts with its settings and admits the gateway.
+/// Redis starts with its settings, and admits the gateway with its configuration.
 #[test]
 fn the_files_of_the_compose_file_fit_the_programs() {
     let place = tempfile::tempdir().expect("a folder");
     let moved = |text: &str| text.replace("/run/secrets", &place.path().display().to_string());
-    for secret in ["client_secret", "refresh_token", "redis_password"] {
-        fs::write(place.path().join(secret), "1000.c11e27").expect("written");
+    for (name, secret) in
+        [("client_secret", CLIENT_SECRET), ("refresh_token", REFRESH_TOKEN), ("redis_password", "1000.c11e27")]
+    {
+        fs::write(place.path().join(name), secret).expect("written");
     }
     let page = fs::read_to_string(folder().join("../docs/deploying.md")).expect("a page");
     let user = page.split("secrets/redis_user").next().expect("commands");
@@ -127,12 +129,14 @@ fn the_files_of_the_compose_file_fit_the_programs() {
     fs::write(&settings, moved(&deploy("compose/redis.conf"))).expect("written");
     let server = RedisServer::start(&["--include", settings.to_str().expect("UTF-8")]);
     let text = moved(&deploy("compose/gateway.toml")).replace("redis://redis:6379", &server.url());
-    fs::write(&file, text).expect("written");
-    let ended = Process::run(&["check", "--config", file.to_str().expect("UTF-8")], &[]);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let (zoho, client) = (Sandbox::boundless(), "1000.SANDBOX");
+    let url = zoho.url();
+    let endpoints =
+        format!("[accounts.main.endpoints]\naccounts = \"{url}\"\npeople = \"{url}\"\ncalendar = \"{url}\"\n");
+    fs::write(&file, text.replace("1000.ABC", client) + "\n" + &endpoints).expect("written");
+    let ended = Process::run(&["check", "--online", "--config", file.to_str().expect("UTF-8")], &[]);
+    assert!(ended.code == Some(0) && ended.stdout.contains("granted an access token"), "{ended:?}");
     assert!(server.command(&["PING"]).contains("NOAUTH"), "the server lets nobody else in");
-    let password = ["--no-auth-warning", "--user", "zoho-gateway", "--pass", "1000.c11e27", "TIME"];
-    assert!(server.command(&password).lines().count() == 2, "it admits the gateway");
 
     // User and settings are those of the plain manifest.
     let manifest = deploy("redis.yaml");
