@@ -210,13 +210,13 @@ async fn the_ledger_shows_who_waits_for_what_and_until_when() {
     let zoho = Sandbox::start(&["--token-requests", "1000"]);
     let route = "people.lms.share-course";
     let series = |name: &str| format!("zoho_gateway_{name}{{account=\"main\",route=\"{route}\"}}");
-    let gateway = Gateway::before(&zoho).route(route, "requests", 2).set("queue.max_waiting", 50);
+    let gateway = Gateway::before(&zoho).route(route, "requests", 3).set("queue.max_waiting", 50);
     let gateway = gateway.set("queue.max_wait", "10m").start();
     assert_eq!(scraped(&gateway).await.value("zoho_gateway_waiting_limit"), 50.0);
     let share = put(COURSE).form(SHARE);
     gateway.send(&share).await.is_zohos(200);
     let page = scraped(&gateway).await;
-    assert_eq!((page.value(&series("slots_used")), page.value(&series("slots_allowed"))), (1.0, 2.0));
+    assert_eq!((page.value(&series("slots_used")), page.value(&series("slots_allowed"))), (1.0, 3.0));
     assert_eq!(page.value(&series("route_waiting")), 0.0);
     assert!(!page.samples.contains_key(&series("locked_until_timestamp_seconds")), "it is not locked");
     assert!(!page.samples.keys().any(|key| key.contains("get-shared-users") && key.contains("slots")), "never called");

@@ -93,8 +93,6 @@ pub struct LimiterStatus {
     pub key: Arc<Key>,
     /// What is left for new calls.
     pub allowance: Allowance,
-    /// What is left of the limits themselves, whether or not calls wait.
-    pub slots: Allowance,
     /// Until the lock ends.
     pub locked: Option<Duration>,
     /// How many calls wait.
@@ -233,7 +231,6 @@ impl RouteLimiter {
         LimiterStatus {
             key: Arc::clone(&self.key),
             allowance: state.allowance(now),
-            slots: self.slots.allowance(now),
             locked: self.locked(now),
             waiting: state.waiting(),
             booked: state.booked(),

@@ -14,11 +14,7 @@ use super::{
     PREFIX,
     labels::{AccountLabels, CallerLabels, JobLabels, RouteLabels},
 };
-use crate::{
-    ledger::{LimiterStatus, Quota},
-    os::clock,
-    zoho::account::AccountName,
-};
+use crate::{ledger::LimiterStatus, os::clock, zoho::account::AccountName};
 
 /// The state of the gateway at the moment of a scrape.
 #[derive(Debug)]
@@ -101,8 +97,8 @@ fn register_limiters(registry: &mut Registry, live: &LiveState) {
     let external = Family::<RouteLabels, Counter>::default();
     for limiter in &live.limiters {
         let labels = RouteLabels::new(&limiter.key.account, &limiter.key.limit);
-        used.get_or_create(&labels).set(used_of(&limiter.slots.route));
-        allowed.get_or_create(&labels).set(limiter.slots.route.requests.get().into());
+        used.get_or_create(&labels).set(limiter.allowance.route.used.into());
+        allowed.get_or_create(&labels).set(limiter.allowance.route.requests.get().into());
         waiting.get_or_create(&labels).set(number(limiter.waiting));
         expected.get_or_create(&labels).set(limiter.expected.as_secs_f64());
         external.get_or_create(&labels).inc_by(limiter.external_calls);
@@ -122,9 +118,9 @@ fn register_limiters(registry: &mut Registry, live: &LiveState) {
 fn register_daily_calls(registry: &mut Registry, live: &LiveState) {
     let (used, allowed) = (AccountGauge::default(), AccountGauge::default());
     for limiter in &live.limiters {
-        if let Some(daily) = &limiter.slots.daily {
+        if let Some(daily) = &limiter.allowance.daily {
             let labels = AccountLabels { account: limiter.key.account.clone() };
-            used.get_or_create(&labels).set(used_of(daily));
+            used.get_or_create(&labels).set(daily.used.into());
             allowed.get_or_create(&labels).set(daily.requests.get().into());
         }
     }
@@ -142,10 +138,6 @@ fn register_callers(registry: &mut Registry, live: &LiveState) {
         callers.get_or_create(&CallerLabels { caller: caller.to_owned() }).set(number(calls));
     }
     registry.register("caller_waiting", "Calls of the caller that wait for a slot; absent without any", callers);
-}
-
-fn used_of(quota: &Quota) -> i64 {
-    (quota.requests.get() - quota.remaining.min(quota.requests.get())).into()
 }
 
 /// A moment in seconds since 1970.
