@@ -181,6 +181,7 @@ impl App {
             audit_required,
             shutdown,
             metrics,
+            refusals: Arc::default(),
         };
         // Always a TCP address, so the mode of Unix sockets does not apply.
         let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await?;
@@ -211,6 +212,10 @@ impl App {
             sources: Arc::clone(&deps.sources),
             issuers: deps.issuers.clone(),
             jobs: deps.jobs.clone(),
+            callers: deps.callers.clone(),
+            refusals: Arc::clone(&deps.refusals),
+            started: clock::now(),
+            streams: Arc::default(),
             audit_required: deps.audit_required,
             shutdown: shutdown.clone(),
             hosts: deps.hosts.clone(),

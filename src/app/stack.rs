@@ -27,7 +27,7 @@ use crate::{
     },
     os::shutdown::Shutdown,
     redis::Redis,
-    telemetry::Metrics,
+    telemetry::{Metrics, RecentRefusals},
     upstream::Client,
     zoho::account::AccountName,
 };
@@ -73,6 +73,8 @@ pub struct StackDeps {
     pub shutdown: Shutdown,
     /// The metrics of all layers.
     pub metrics: Arc<Metrics>,
+    /// The last refusals, shared with the admin listener.
+    pub refusals: Arc<RecentRefusals>,
 }
 
 /// The whole stack, the outermost layer first.
@@ -84,7 +86,7 @@ pub fn stack(
         // Before anything can log a request: marks the sensitive fields.
         .map_request(with_sensitive_fields)
         // Infallible from here outward: rejections and panics become answers with the request's id.
-        .layer(Edge::layer(deps.shutdown.clone(), Arc::clone(&deps.metrics)))
+        .layer(Edge::layer(deps.shutdown.clone(), Arc::clone(&deps.metrics), deps.refusals))
         // Before any credential is checked: web pages get no further.
         .layer(BrowserGuard::layer(deps.hosts))
         // Before anything is looked up: finds out who is calling.

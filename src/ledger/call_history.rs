@@ -3,10 +3,10 @@
 use std::{collections::VecDeque, sync::Arc, time::SystemTime};
 
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Caller, Key, SlotRequest, Step};
+use super::{Caller, Key, LockCause, SlotRequest, Step};
 use crate::os::clock;
 
 /// How many calls of all windows are kept: some megabytes, and more than a busy gateway sends in a minute.
@@ -20,6 +20,18 @@ const INCIDENTS: usize = 32;
 pub struct CallHistory {
     calls: Mutex<Calls>,
     incidents: Mutex<VecDeque<serde_json::Value>>,
+    last_lock: Mutex<Option<PostMortem>>,
+}
+
+/// The calls before a lock, whatever its cause.
+#[derive(Debug, Clone)]
+pub struct PostMortem {
+    /// When Zoho refused the first call.
+    pub at: Instant,
+    /// What the ledger says about its cause.
+    pub cause: LockCause,
+    /// The lock and our own calls of the last window.
+    pub incident: Arc<Incident>,
 }
 
 #[derive(Debug, Default)]
@@ -49,31 +61,38 @@ struct End {
 
 /// A lock that came while the ledger had free slots: another client, probably another gateway, uses the same quota.
 #[derive(Debug, Serialize)]
-pub(super) struct Incident<'a> {
+pub struct Incident {
     /// When the lock was reported, as RFC 3339.
-    pub(super) at: String,
-    pub(super) account: &'a str,
-    pub(super) route: &'a str,
+    pub at: String,
+    /// The account.
+    pub account: String,
+    /// The route.
+    pub route: String,
     /// The threshold.
-    pub(super) requests: u32,
-    pub(super) window_seconds: f64,
+    pub requests: u32,
+    /// Its window.
+    pub window_seconds: f64,
     /// How many slots of our own calls were in use.
-    pub(super) charged: u32,
-    pub(super) locked_for_seconds: f64,
+    pub charged: u32,
+    /// The length of the lock.
+    pub locked_for_seconds: f64,
     /// Our own calls of the last window, oldest first.
-    pub(super) calls: Vec<SentCall>,
+    pub calls: Vec<SentCall>,
     /// Whether `calls` has all of them; older ones may no longer be kept.
-    pub(super) calls_are_complete: bool,
+    pub calls_are_complete: bool,
 }
 
 /// One of our own calls.
-#[derive(Debug, Serialize)]
-pub(super) struct SentCall {
-    caller: String,
-    request_id: Box<str>,
-    sent_at: String,
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SentCall {
+    /// Whose call it is.
+    pub caller: String,
+    /// Its id in logs and answers.
+    pub request_id: Box<str>,
+    /// When it was sent, as RFC 3339.
+    pub sent_at: String,
     /// `null` without an answer.
-    answered_after_seconds: Option<f64>,
+    pub answered_after_seconds: Option<f64>,
 }
 
 impl CallHistory {
@@ -81,7 +100,17 @@ impl CallHistory {
     #[must_use]
     pub fn with(incidents: &[String]) -> Self {
         let parsed = incidents.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
-        Self { calls: Mutex::default(), incidents: Mutex::new(parsed) }
+        Self { calls: Mutex::default(), incidents: Mutex::new(parsed), last_lock: Mutex::default() }
+    }
+
+    /// The last lock that Zoho reported to this process, whatever its cause.
+    #[must_use]
+    pub fn last_lock(&self) -> Option<PostMortem> {
+        self.last_lock.lock().clone()
+    }
+
+    pub(super) fn keep_last_lock(&self, incident: Incident, at: Instant, cause: LockCause) {
+        *self.last_lock.lock() = Some(PostMortem { at, cause, incident: Arc::new(incident) });
     }
 
     /// The last incidents, oldest first.
@@ -141,7 +170,7 @@ impl CallHistory {
     }
 
     /// Adds an incident. Returns its JSON.
-    pub(super) fn keep(&self, incident: &Incident<'_>) -> String {
+    pub(super) fn keep(&self, incident: &Incident) -> String {
         let value = serde_json::to_value(incident).unwrap_or_default();
         let text = value.to_string();
         let mut incidents = self.incidents.lock();

@@ -60,10 +60,13 @@ mod waiter_signal;
 mod window;
 
 pub use self::{
-    call_history::CallHistory,
+    call_history::{CallHistory, Incident, PostMortem, SentCall},
     caller::{Caller, Terms},
     context::{LimiterContext, Reserves},
-    limiter::{Attempt, LimiterStatus, Refused, RouteLimiter, Unlimited, WaitReason, WaitingWithoutPlace},
+    limiter::{
+        Attempt, CallerBookings, CallerQueue, LastLock, LimiterStatus, LockCause, Refused, RouteLimiter, Unlimited,
+        WaitReason, WaitingWithoutPlace,
+    },
     limiters::{Limiters, RouteLimit},
     queue::Urgency,
     queue_capacity::{Limit, Limits, QueueCapacity},

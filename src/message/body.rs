@@ -17,17 +17,20 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::{sync::OwnedSemaphorePermit, time::Sleep};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::Sleep,
+};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// Bytes that are already read, then the rest from a connection.
+/// Bytes that are already read, then the rest from a connection, or from a task of the gateway.
 #[derive(Debug, Default)]
 pub struct Body {
     head: Bytes,
     /// The part of the rest that was read ahead, and the permit that counts it.
     ahead: VecDeque<Bytes>,
     counted: Option<OwnedSemaphorePermit>,
-    rest: Option<Incoming>,
+    rest: Option<Rest>,
     trailers: Option<HeaderMap>,
     /// Removes trailer fields that must not be passed on, as is done for headers.
     clean: Option<fn(&mut HeaderMap)>,
@@ -41,6 +44,13 @@ pub struct Body {
     filter: Option<Filter>,
     /// Observes all data.
     witness: Option<Arc<dyn Witness>>,
+}
+
+/// Where the rest comes from.
+#[derive(Debug)]
+enum Rest {
+    Connection(Incoming),
+    Task(mpsc::Receiver<Bytes>),
 }
 
 /// Observes a body without delaying it.
@@ -73,7 +83,13 @@ impl Body {
     /// `head`, then the rest from a connection.
     #[must_use]
     pub fn streamed(head: Bytes, rest: Incoming) -> Self {
-        Self { head, rest: Some(rest), ..Self::default() }
+        Self { head, rest: Some(Rest::Connection(rest)), ..Self::default() }
+    }
+
+    /// What a task of the gateway sends, until it drops the sender.
+    #[must_use]
+    pub fn sent_by_task(pieces: mpsc::Receiver<Bytes>) -> Self {
+        Self { rest: Some(Rest::Task(pieces)), ..Self::default() }
     }
 
     /// Puts `bytes` that were read earlier before the rest again.
@@ -262,6 +278,32 @@ impl StallTimeout {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let end = self.end.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.span)));
         end.as_mut().poll(context)
+    }
+}
+
+impl HttpBody for Rest {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Connection(incoming) => Pin::new(incoming).poll_frame(context),
+            Self::Task(pieces) => pieces.poll_recv(context).map(|data| data.map(|data| Ok(Frame::data(data)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Connection(incoming) => incoming.is_end_stream(),
+            Self::Task(pieces) => pieces.is_closed() && pieces.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Connection(incoming) => incoming.size_hint(),
+            Self::Task(_) => SizeHint::new(),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     os::{clock, shutdown::Shutdown},
     problem::{Cause, Refusal, respond},
-    telemetry::{Metrics, milliseconds},
+    telemetry::{Metrics, RecentRefusal, RecentRefusals, milliseconds},
 };
 
 /// Answers, counts and logs every request.
@@ -27,6 +27,7 @@ use crate::{
 pub struct Edge {
     shutdown: Shutdown,
     metrics: Arc<Metrics>,
+    refusals: Arc<RecentRefusals>,
 }
 
 impl<S: Inner<Accepted>> Middleware<Arrived, S> for Edge {
@@ -91,9 +92,9 @@ impl<S: Inner<Accepted>> Middleware<Arrived, S> for Edge {
 }
 
 impl Edge {
-    /// Obeys `shutdown` and counts in `metrics`.
-    pub fn layer(shutdown: Shutdown, metrics: Arc<Metrics>) -> MiddlewareLayer<Self> {
-        MiddlewareLayer::new(Self { shutdown, metrics })
+    /// Obeys `shutdown`, counts in `metrics` and keeps the last `refusals`.
+    pub fn layer(shutdown: Shutdown, metrics: Arc<Metrics>, refusals: Arc<RecentRefusals>) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(Self { shutdown, metrics, refusals })
     }
 
     fn answer(&self, outcome: Result<Response<Body>, Refusal>, method: &Method, id: &RequestId) -> Response<Body> {
@@ -118,6 +119,17 @@ impl Edge {
             _ => tracing::info!(request_id = id, %method, account, route, problem, "refused"),
         }
         let mut response = respond::respond(&refusal, id);
+        self.refusals.add(RecentRefusal {
+            seconds_ago: 0.0,
+            request_id: id.to_owned(),
+            method: method.to_string(),
+            caller: refusal.caller.as_ref().map(|caller| caller.name().to_owned()),
+            account: account.map(str::to_owned),
+            route: route.map(str::to_owned),
+            status: response.status().as_u16(),
+            problem: problem.to_owned(),
+            detail: respond::for_operators(&refusal.cause),
+        });
         if let (Some(account), Some(route)) = (refusal.account, refusal.route) {
             response.extensions_mut().insert(RequestSummary { account, route, waited: None });
         }

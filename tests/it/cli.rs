@@ -313,6 +313,18 @@ async fn healthcheck_reports_ready_not_ready_and_unreachable() {
     assert!(bare.contains("http://127.0.0.1:1"), "{bare}");
 }
 
+/// Removes all moments and spans.
+fn without_times(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(without_times),
+        Value::Object(members) => {
+            members.retain(|name, _| !["at", "seconds", "_ago", "_since"].iter().any(|end| name.ends_with(end)));
+            members.values_mut().for_each(without_times);
+        }
+        _ => {}
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn status_prints_sentences_or_json_of_a_running_gateway() {
     let zoho = Sandbox::boundless();
@@ -324,15 +336,14 @@ async fn status_prints_sentences_or_json_of_a_running_gateway() {
         Process::run(&arguments[..if option.is_empty() { 3 } else { 4 }], &[])
     };
     let text = asked("").succeeded();
-    let lines: Vec<_> = text.lines().skip(1).collect();
+    let lines: Vec<_> = text.lines().skip(1).take(3).collect();
     assert_eq!(lines, ["State: ok.", "No call waits.", "No route is locked."], "{text}");
     let mut page: Value = serde_json::from_str(&asked("--json").succeeded()).expect("JSON");
     let mut same = gateway.admin("/status").await.json();
-    // Spans and the moment go on.
+    // Spans and moments go on.
     for page in [&mut page, &mut same] {
         assert!(page["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{page}");
-        page["at"] = Value::Null;
-        page["buckets"][0]["threshold"]["next_slot_in_seconds"] = Value::Null;
+        without_times(page);
     }
     assert_eq!(page, same);
     for arguments in [vec![], vec!["--json"], vec!["--watch"]] {

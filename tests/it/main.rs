@@ -37,6 +37,7 @@ mod daily;
 mod deploy;
 #[cfg(test)]
 mod docs;
+mod docs_commands;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
@@ -58,6 +59,8 @@ mod import_cycles;
 mod jobs;
 #[cfg(test)]
 mod jwt;
+#[cfg(test)]
+mod live_page;
 #[cfg(test)]
 mod locations;
 #[cfg(test)]
@@ -91,6 +94,8 @@ mod scopes;
 #[cfg(test)]
 mod shared;
 mod shares;
+#[cfg(test)]
+mod status;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/status`, `/jobs`. Never on the proxy's sockets.
+//! The admin listener: the live page, `/livez`, `/readyz`, `/metrics`, `/status`, `/jobs`. Never on the proxy's sockets.
 
 mod accept;
 mod jobs;
 mod live_state;
+pub mod page;
 pub mod status;
 
 use std::{
@@ -17,21 +18,23 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::Instant;
 use tower::Service;
 
+use self::page::Streams;
 use crate::{
     call::Arrived,
     ledger::{Health, Limiters},
     message::body::Body,
     middleware::{
         browser_guard::{self, KnownHosts},
-        caller::Issuers,
+        caller::{Callers, Issuers},
         jobs::Jobs,
         token::{Source, TokenHealth},
     },
     os::shutdown::Shutdown,
     problem::respond,
-    telemetry::{self, Metrics},
+    telemetry::{self, Metrics, RecentRefusals},
     zoho::account::AccountName,
 };
 
@@ -48,6 +51,14 @@ pub struct Admin {
     pub issuers: Issuers,
     /// The jobs, if they have a store.
     pub jobs: Option<Arc<Jobs>>,
+    /// The configured callers.
+    pub callers: Callers,
+    /// The last refusals.
+    pub refusals: Arc<RecentRefusals>,
+    /// When the gateway started.
+    pub started: Instant,
+    /// The browsers that watch the live page.
+    pub streams: Arc<Streams>,
     /// Whether a write that cannot be recorded in the audit is not sent.
     pub audit_required: bool,
     /// The state of the shutdown.
@@ -90,13 +101,21 @@ impl Admin {
                 let page = self.metrics.expose(&self.live_state(), accept::wants_openmetrics(&request.headers));
                 answer(StatusCode::OK, page.content_type, page.text)
             }
-            "/status" => json_answer(StatusCode::OK, &status::status(&self.limiters).await),
+            "/status" => self.status_answer().await,
             "/jobs" => self.list_jobs(request),
-            _ => match jobs::of_path(path) {
-                Some(id) => self.job(id, &request.method).await,
-                None => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /metrics /status /jobs\n"),
+            "/events" => self.events(request),
+            _ => match (jobs::of_path(path), page::file(path)) {
+                (Some(id), _) => self.job(id, &request.method).await,
+                (None, Some(file)) => file,
+                (None, None) => text(StatusCode::NOT_FOUND, "served here: / /livez /readyz /metrics /status /jobs\n"),
             },
         }
+    }
+
+    async fn status_answer(&self) -> Response<Body> {
+        let mut page = serde_json::to_value(self.status().await).unwrap_or_default();
+        status::moments::add(&mut page);
+        json_answer(StatusCode::OK, &page)
     }
 
     /// Whether the ledger can record calls.
@@ -107,6 +126,13 @@ impl Admin {
     /// Ready means: accepts new work, can record calls, and Zoho accepts at least one account. A refused account next
     /// to a good one is shown, but the good one's callers are still served.
     fn readiness(&self) -> Response<Body> {
+        let (ready, checks) = self.checks();
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let word = if ready { "ready" } else { "not ready" };
+        json_answer(status, &json!({ "status": word, "checks": checks }))
+    }
+
+    fn checks(&self) -> (bool, BTreeMap<String, String>) {
         let mut checks = BTreeMap::new();
         let draining = self.shutdown.is_draining();
         checks.insert("listener".to_owned(), if draining { "draining".to_owned() } else { "ok".to_owned() });
@@ -134,10 +160,7 @@ impl Admin {
         if let Some(failure) = self.jobs.as_ref().and_then(|jobs| jobs.failure()) {
             checks.insert("jobs".to_owned(), format!("state-unavailable: {failure}"));
         }
-        let ready = served && !draining && self.can_record() && audited;
-        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let word = if ready { "ready" } else { "not ready" };
-        json_answer(status, &json!({ "status": word, "checks": checks }))
+        (served && !draining && self.can_record() && audited, checks)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod ledger;
 mod lists;
+mod logins;
 mod moment;
 mod sentences;
 #[cfg(test)]

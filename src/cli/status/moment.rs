@@ -12,21 +12,31 @@ impl Clock {
         Self(text.parse().ok())
     }
 
+    /// The start of a span that ends now: `08:25:00Z (48 s ago)`.
+    pub(super) fn start(self, seconds: f64) -> String {
+        let words = span(seconds);
+        match self.at_distance(-seconds) {
+            Some(start) => format!("{start} ({words} ago)"),
+            None => format!("{words} ago"),
+        }
+    }
+
     /// The end of a span that begins now: `08:30:00Z (4 min 12 s)`, with the date if it is another day.
     pub(super) fn end(self, seconds: f64) -> String {
         let words = span(seconds);
-        let end = |now: Timestamp| {
-            let end =
-                now.checked_add(SignedDuration::try_from_secs_f64(seconds).ok()?).ok()?.round(Unit::Second).ok()?;
-            let (end, now) = (end.to_string(), now.to_string());
-            // An RFC 3339 text in UTC: date, T, time.
-            let same_day = end.get(..10) == now.get(..10);
-            Some(if same_day { end.get(11..)?.to_owned() } else { end })
-        };
-        match self.0.and_then(end) {
+        match self.at_distance(seconds) {
             Some(end) => format!("{end} ({words})"),
             None => words,
         }
+    }
+
+    fn at_distance(self, seconds: f64) -> Option<String> {
+        let (now, distance) = (self.0?, SignedDuration::try_from_secs_f64(seconds).ok()?);
+        let moment = now.checked_add(distance).ok()?.round(Unit::Second).ok()?;
+        let (moment, now) = (moment.to_string(), now.to_string());
+        // An RFC 3339 text in UTC: date, T, time.
+        let same_day = moment.get(..10) == now.get(..10);
+        Some(if same_day { moment.get(11..)?.to_owned() } else { moment })
     }
 }
 

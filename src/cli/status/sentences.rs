@@ -1,25 +1,43 @@
-//! The page as a whole: what waits, why, until when and for whom, and what is locked.
+//! The page as a whole: what waits, why, until when and for whom, what is locked and whose fault that is, and which
+//! logins work.
 
 use super::{
     ledger,
     lists::{count, shortened},
+    logins,
     moment::{Clock, span},
 };
 use crate::{
-    app::admin::status::{Bucket, NextCall, Remaining, StatusPage},
+    app::admin::status::page::{Bucket, NextCall, PostMortem, Remaining, StatusPage, WaitingCaller},
     ledger::WaitReason,
 };
+
+/// How many of the last refusals are shown.
+const REFUSALS: usize = 5;
 
 /// The sentences for the JSON of `/status`.
 pub(super) fn of(json: &str) -> Result<String, serde_json::Error> {
     let page: StatusPage = serde_json::from_str(json)?;
     let clock = Clock::at(&page.at);
-    let mut lines = vec![format!("Status at {}", page.at), state(&page.state)];
+    let mut lines = vec![gateway(&page), state(&page.state)];
     lines.extend(waiting(&page, clock));
     lines.extend(locks(&page, clock));
+    lines.extend(logins::lines(&page.accounts, clock));
+    lines.extend(failed_checks(&page));
+    lines.extend(used_windows(&page, clock));
+    lines.extend(jobs(&page));
+    lines.extend(last_lock(&page, clock));
     lines.extend(incidents(&page));
+    lines.extend(refusals(&page, clock));
     lines.extend(page.shared.iter().flat_map(|shared| ledger::lines(shared, clock)));
     Ok(lines.join("\n") + "\n")
+}
+
+fn gateway(page: &StatusPage) -> String {
+    let StatusPage { at, gateway, .. } = page;
+    let up = span(gateway.started_seconds_ago);
+    let stops = if gateway.draining { ". It stops, and accepts no new call" } else { "" };
+    format!("Status at {at}: zoho-gateway {} on {}, up for {up}{stops}.", gateway.version, gateway.name)
 }
 
 fn state(state: &str) -> String {
@@ -29,6 +47,13 @@ fn state(state: &str) -> String {
     }
 }
 
+/// The route, with its account if there are several.
+fn name(page: &StatusPage, account: &str, route: &str) -> String {
+    if page.accounts.len() > 1 { format!("{route} of account {account}") } else { route.to_owned() }
+}
+
+// === Who waits ===
+
 fn waiting(page: &StatusPage, clock: Clock) -> Vec<String> {
     let mut lines = vec![match page.waiting {
         0 => "No call waits.".to_owned(),
@@ -36,24 +61,46 @@ fn waiting(page: &StatusPage, clock: Clock) -> Vec<String> {
         calls => format!("{calls} calls wait:"),
     }];
     let with_waiters: Vec<_> = page.buckets.iter().filter(|bucket| bucket.waiting > 0).collect();
-    lines.extend(shortened(with_waiters.iter().map(|bucket| waiting_for(bucket, clock)).collect()));
+    lines.extend(shortened(with_waiters.iter().map(|bucket| waiting_for(page, bucket, clock)).collect()));
     let for_routes: usize = with_waiters.iter().map(|bucket| bucket.waiting).sum();
     if let others @ 1.. = page.waiting.saturating_sub(for_routes) {
         lines.push(format!("  {} to Zoho's accounts server", count(others as u64, "token request")));
     }
+    let booked = page.buckets.iter().flat_map(|bucket| {
+        let name = name(page, &bucket.account, &bucket.route);
+        bucket.bookings.iter().map(move |one| {
+            let turns = count(one.booked as u64, "turn");
+            format!("  {name}: {turns} kept for {}, the first at {}", one.caller, clock.end(one.first_in_seconds))
+        })
+    });
+    let booked = shortened(booked.collect());
+    if !booked.is_empty() {
+        lines.push("Refused calls keep their turns:".to_owned());
+        lines.extend(booked);
+    }
     lines
 }
 
-fn waiting_for(bucket: &Bucket, clock: Clock) -> String {
+fn waiting_for(page: &StatusPage, bucket: &Bucket, clock: Clock) -> String {
     let Bucket { account, route, waiting, callers, .. } = bucket;
-    let mut who: Vec<_> = (callers.iter())
-        .map(|one| format!("{} of {} for up to {}", one.waiting, one.caller, span(one.waited_seconds)))
-        .collect();
-    if let again @ 1.. = waiting.saturating_sub(callers.iter().map(|one| one.waiting).sum()) {
+    let mut who: Vec<_> = callers.iter().map(|one| in_queue(one, clock)).collect();
+    if let again @ 1.. = again(bucket) {
         who.push(format!("{again} to be sent again"));
     }
     let why = bucket.next_call.as_ref().map_or_else(String::new, |next| why(bucket, next, clock));
-    format!("  {account}, {route}: {} ({}). {why}", count(*waiting as u64, "call"), who.join(", "))
+    let calls = count(*waiting as u64, "call");
+    format!("  {}: {calls} ({}). {why}", name(page, account, route), who.join(", "))
+}
+
+fn in_queue(one: &WaitingCaller, clock: Clock) -> String {
+    let last = one.last_in_seconds.filter(|_| one.waiting > 1);
+    let last = last.map_or_else(String::new, |last| format!(", the last until {}", clock.end(last)));
+    format!("{} of {} for up to {}{last}", one.waiting, one.caller, span(one.waited_seconds))
+}
+
+/// How many calls had a slot before.
+fn again(bucket: &Bucket) -> usize {
+    bucket.waiting.saturating_sub(bucket.callers.iter().map(|one| one.waiting).sum())
 }
 
 fn why(bucket: &Bucket, next: &NextCall, clock: Clock) -> String {
@@ -78,17 +125,47 @@ fn why(bucket: &Bucket, next: &NextCall, clock: Clock) -> String {
     }
 }
 
+// === What is locked, and whose fault that is ===
+
 fn locks(page: &StatusPage, clock: Clock) -> Vec<String> {
     let locked = |bucket: &Bucket| {
-        let end = clock.end(bucket.locked_for_seconds?);
-        Some(format!("  {}, {}: until {end}, then one call goes alone", bucket.account, bucket.route))
+        let lock = bucket.lock.as_ref()?;
+        let (name, end) = (name(page, &bucket.account, &bucket.route), clock.end(lock.ends_in_seconds));
+        let who = who_waits(bucket).map_or_else(String::new, |who| format!("; {who}"));
+        Some(format!("  {name} is locked until {end}: {}{who}", lock.explanation))
     };
     let locked: Vec<_> = page.buckets.iter().filter_map(locked).collect();
     if locked.is_empty() {
         return vec!["No route is locked.".to_owned()];
     }
     let title = format!("Zoho has locked {}:", count(locked.len() as u64, "route"));
-    [title].into_iter().chain(shortened(locked)).collect()
+    let end = "  When a lock ends, one call goes alone, and the others follow if Zoho accepts it.".to_owned();
+    [title].into_iter().chain(shortened(locked)).chain([end]).collect()
+}
+
+/// The waiting calls in a few words: `1 call of course-sync waits`.
+fn who_waits(bucket: &Bucket) -> Option<String> {
+    let mut who: Vec<_> =
+        bucket.callers.iter().map(|one| format!("{} of {}", count(one.waiting as u64, "call"), one.caller)).collect();
+    if let again @ 1.. = again(bucket) {
+        who.push(format!("{} to be sent again", count(again as u64, "call")));
+    }
+    let verb = if bucket.waiting == 1 { "waits" } else { "wait" };
+    (!who.is_empty()).then(|| format!("{} {verb}", who.join(" and ")))
+}
+
+fn last_lock(page: &StatusPage, clock: Clock) -> Option<String> {
+    let lock = page.last_lock.as_ref()?;
+    let PostMortem { seconds_ago, lasts_seconds, explanation, by_caller, .. } = lock;
+    let calls: Vec<_> = by_caller.iter().map(|one| format!("{} of {}", one.calls, one.caller)).collect();
+    let calls = if calls.is_empty() { "none".to_owned() } else { calls.join(", ") };
+    Some(format!(
+        "The last lock: {} at {} for {}: {explanation}. Our calls in the {} before: {calls}.",
+        name(page, &lock.account, &lock.route),
+        clock.start(*seconds_ago),
+        span(*lasts_seconds),
+        span(lock.window_seconds),
+    ))
 }
 
 fn incidents(page: &StatusPage) -> Option<String> {
@@ -102,4 +179,43 @@ fn incidents(page: &StatusPage) -> Option<String> {
             times => format!("{times} times"),
         }
     ))
+}
+
+// === The rest ===
+
+/// What `/readyz` names, without what the other sentences say.
+fn failed_checks(page: &StatusPage) -> Vec<String> {
+    let said = |name: &str| ["listener", "state"].contains(&name) || name.starts_with("account ");
+    let failed = page.checks.iter().filter(|(name, words)| !said(name) && *words != "ok");
+    failed.map(|(name, words)| format!("{name}: {words}.")).collect()
+}
+
+fn used_windows(page: &StatusPage, clock: Clock) -> Vec<String> {
+    let used = page.buckets.iter().filter(|bucket| bucket.threshold.used > 0).map(|bucket| {
+        let Remaining { requests, window_seconds, used, next_slot_in_seconds, .. } = bucket.threshold;
+        let next = next_slot_in_seconds.map(|next| format!("; the next slot is free at {}", clock.end(next)));
+        let name = name(page, &bucket.account, &bucket.route);
+        format!("  {name}: {used} of {requests} per {}{}", span(window_seconds), next.unwrap_or_default())
+    });
+    let used = shortened(used.collect());
+    let title = (!used.is_empty()).then(|| "Slots in use:".to_owned());
+    title.into_iter().chain(used).collect()
+}
+
+fn jobs(page: &StatusPage) -> Option<String> {
+    let states = page.jobs.as_ref()?.states.iter().filter(|(_, jobs)| **jobs > 0);
+    let states: Vec<_> = states.map(|(state, jobs)| format!("{jobs} {state}")).collect();
+    (!states.is_empty()).then(|| format!("Jobs: {}.", states.join(", ")))
+}
+
+fn refusals(page: &StatusPage, clock: Clock) -> Vec<String> {
+    let line = |refusal: &crate::telemetry::RecentRefusal| {
+        let whose = refusal.caller.as_ref().map_or_else(String::new, |caller| format!(" of {caller}"));
+        let route = refusal.route.as_ref().map_or_else(String::new, |route| format!(", {route}"));
+        let at = clock.start(refusal.seconds_ago);
+        format!("  {at}: a {}{whose}{route}: {}: {}", refusal.method, refusal.problem, refusal.detail)
+    };
+    let last: Vec<_> = page.refusals.iter().take(REFUSALS).map(line).collect();
+    let title = (!last.is_empty()).then(|| "The last refusals, newest first:".to_owned());
+    title.into_iter().chain(last).collect()
 }

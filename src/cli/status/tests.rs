@@ -6,13 +6,44 @@ use super::sentences::of;
 
 /// A page on which nothing happens.
 fn page() -> Value {
-    json!({ "at": "2026-11-30T08:25:48.000Z", "state": "ok", "waiting": 0, "buckets": [], "incidents": [], "shared": [] })
+    json!({
+        "at": "2026-11-30T08:25:48.000Z", "ready": true, "checks": {}, "state": "ok", "waiting": 0, "buckets": [],
+        "gateway": {
+            "version": "0.1.0", "name": "web-1 (process 7)", "process": 7, "started_seconds_ago": 7380.0,
+            "draining": false,
+        },
+        "accounts": [account("main")], "callers": [], "jobs": null, "refusals": [], "last_lock": null,
+        "incidents": [], "shared": [],
+    })
+}
+
+/// An account with a valid token.
+fn account(name: &str) -> Value {
+    json!({
+        "account": name, "data_center": "us", "share": "1/1",
+        "token": {
+            "condition": "valid", "problem": null, "granted_seconds_ago": 840.0, "expires_in_seconds": 2750.0,
+            "renews_in_seconds": 2400.0, "rejected_seconds_ago": null, "last_error": null,
+            "next_request_in_seconds": null,
+            "requests": { "requests": 10, "used": 1, "window_seconds": 600.0, "next_slot_in_seconds": 12.0 },
+        },
+    })
+}
+
+fn lock(seconds: f64, explanation: &str) -> Value {
+    json!({
+        "ends_in_seconds": seconds, "began_seconds_ago": 48.0, "cause": "external-use", "used": 4, "requests": 30,
+        "explanation": explanation,
+    })
 }
 
 fn bucket(route: &str) -> Value {
     json!({
-        "account": "main", "route": route, "daily": null, "locked_for_seconds": null, "waiting": 0, "callers": [],
-        "threshold": { "requests": 30, "window_seconds": 60.0, "remaining": 0, "next_slot_in_seconds": 7.0 },
+        "account": "main", "route": route, "daily": null, "locked_for_seconds": null, "lock": null, "waiting": 0,
+        "callers": [], "booked": 0, "bookings": [],
+        "threshold": {
+            "requests": 30, "window_seconds": 60.0, "used": 0, "remaining": 0, "next_slot_in_seconds": 7.0,
+        },
         "next_call": null, "expected_wait_seconds": 7.0, "external_use": 0,
     })
 }
@@ -21,10 +52,11 @@ fn bucket(route: &str) -> Value {
 fn waiting_for(reason: &str) -> Value {
     let mut bucket = bucket("people.a");
     bucket["waiting"] = json!(3);
-    bucket["callers"] = json!([{ "caller": "payroll", "waiting": 2, "waited_seconds": 12.2 }]);
+    bucket["callers"] = json!([{
+        "caller": "payroll", "waiting": 2, "waited_seconds": 12.2, "first_in_seconds": 252.0, "last_in_seconds": 254.0,
+    }]);
     bucket["next_call"] = json!({ "in_seconds": 252.0, "waits_for": reason });
-    bucket["daily"] =
-        json!({ "requests": 1000, "window_seconds": 86400.0, "remaining": 0, "next_slot_in_seconds": 9.0 });
+    bucket["daily"] = json!({ "requests": 1000, "window_seconds": 86400.0, "used": 1000, "remaining": 0, "next_slot_in_seconds": 9.0 });
     bucket
 }
 
@@ -59,7 +91,13 @@ fn sentences(page: &Value) -> String {
 
 #[test]
 fn an_idle_gateway() {
-    let expected = "Status at 2026-11-30T08:25:48.000Z\nState: ok.\nNo call waits.\nNo route is locked.\n";
+    let expected = "\
+Status at 2026-11-30T08:25:48.000Z: zoho-gateway 0.1.0 on web-1 (process 7), up for 2 h 3 min.
+State: ok.
+No call waits.
+No route is locked.
+Login main works: its token is 14 min old and expires at 09:11:38Z (45 min 50 s); 1 of 10 token requests used in 10 min.
+";
     assert_eq!(sentences(&page()), expected);
 }
 
@@ -79,7 +117,9 @@ fn what_waits_why_until_when_and_for_whom() {
         let mut page = page();
         (page["waiting"], page["buckets"]) = (json!(4), json!([bucket("people.b"), waiting_for(reason)]));
         let text = sentences(&page);
-        let line = format!("  main, people.a: 3 calls (2 of payroll for up to 12 s, 1 to be sent again). {why}\n");
+        let line = format!(
+            "  people.a: 3 calls (2 of payroll for up to 12 s, the last until 08:30:02Z (4 min 14 s), 1 to be sent again). {why}\n"
+        );
         assert!(
             text.contains(&format!("4 calls wait:\n{line}  1 token request to Zoho's accounts server\n")),
             "{text}"
@@ -88,21 +128,80 @@ fn what_waits_why_until_when_and_for_whom() {
 }
 
 #[test]
-fn locks_failures_and_external_use() {
+fn a_lock_has_its_end_its_cause_and_who_waits() {
     let mut page = page();
-    let mut locked = bucket("people.a");
-    locked["locked_for_seconds"] = json!(252.0);
+    let mut locked = bucket("people.lms.share-course");
+    locked["lock"] = lock(252.0, "Zoho refused a call while we had sent 4 of 30, so another program uses this login");
+    locked["waiting"] = json!(1);
+    locked["callers"] = json!([{
+        "caller": "course-sync", "waiting": 1, "waited_seconds": 48.0, "first_in_seconds": 252.0, "last_in_seconds": null,
+    }]);
     page["buckets"] = json!([locked]);
+    let expected = "\
+Zoho has locked 1 route:
+  people.lms.share-course is locked until 08:30:00Z (4 min 12 s): Zoho refused a call while we had sent 4 of 30, so \
+                    another program uses this login; 1 call of course-sync waits
+  When a lock ends, one call goes alone, and the others follow if Zoho accepts it.
+";
+    assert!(sentences(&page).contains(expected), "{}", sentences(&page));
+    page["accounts"] = json!([account("main"), account("other")]);
+    let several = "people.lms.share-course of account main is locked until";
+    assert!(sentences(&page).contains(several), "{}", sentences(&page));
+}
+
+#[test]
+fn failures_and_external_use() {
+    let mut page = page();
     page["state"] = json!("state-unavailable: Redis has not answered");
+    page["checks"] = json!({ "listener": "ok", "issuer cluster": "no keys yet" });
     page["incidents"] = json!([{}, { "at": "2026-11-24T22:31:07Z", "account": "main", "route": "people.a" }]);
     let text = sentences(&page);
     for line in [
         "State: state-unavailable: Redis has not answered. No call is sent until this is over.",
-        "Zoho has locked 1 route:\n  main, people.a: until 08:30:00Z (4 min 12 s), then one call goes alone",
+        "issuer cluster: no keys yet.",
         "Another client used an account 2 times, at last at 2026-11-24T22:31:07Z: main, people.a; --json has the calls.",
     ] {
         assert!(text.contains(line), "{text}");
     }
+}
+
+#[test]
+fn what_was_sent_before_the_last_lock_and_what_was_refused() {
+    let mut page = page();
+    page["last_lock"] = json!({
+        "account": "main", "route": "people.a", "seconds_ago": 348.0, "lasts_seconds": 300.0, "cause": "external-use",
+        "used": 4, "requests": 30, "window_seconds": 60.0, "by_caller": [{ "caller": "payroll", "calls": 4 }],
+        "calls": [], "calls_are_complete": true, "explanation": "another program uses this login",
+    });
+    page["refusals"] = json!([{
+        "seconds_ago": 8.0, "request_id": "1", "method": "PUT", "caller": "payroll", "account": "main",
+        "route": "people.a", "status": 429, "problem": "threshold-saturated", "detail": "no slot in time",
+    }]);
+    page["jobs"] = json!({ "states": { "queued": 2, "done": 0 }, "failure": null });
+    let text = sentences(&page);
+    for line in [
+        "The last lock: people.a at 08:20:00Z (5 min 48 s ago) for 5 min: another program uses this login. Our calls in \
+         the 1 min before: 4 of payroll.\n",
+        "The last refusals, newest first:\n  08:25:40Z (8 s ago): a PUT of payroll, people.a: threshold-saturated: no \
+         slot in time\n",
+        "Jobs: 2 queued.\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn a_dead_login_says_since_when_and_why() {
+    let mut page = page();
+    let token = &mut page["accounts"][0]["token"];
+    (token["condition"], token["problem"]) = (json!("rejected"), json!("account-unauthorised: Zoho says invalid_code"));
+    token["rejected_seconds_ago"] = json!(48.0);
+    let line = "Login main is dead since 08:25:00Z (48 s ago), so no call is sent with it until a person corrects it: \
+                account-unauthorised: Zoho says invalid_code; 1 of 10 token requests used in 10 min.\n";
+    assert!(sentences(&page).contains(line), "{}", sentences(&page));
+    let token = &mut page["accounts"][0]["token"];
+    (token["condition"], token["next_request_in_seconds"]) = (json!("failing"), json!(12.0));
+    assert!(sentences(&page).contains("it tries again at 08:26:00Z (12 s)"), "{}", sentences(&page));
 }
 
 #[test]
@@ -173,7 +272,7 @@ Shared ledger of account main: Redis has not answered yet. This gateway alone kn
 fn a_long_list_is_cut() {
     let mut page = page();
     let mut locked = bucket("people.a");
-    locked["locked_for_seconds"] = json!(252.0);
+    locked["lock"] = lock(252.0, "another program uses this login");
     page["buckets"] = json!(vec![locked; 450]);
     let text = sentences(&page);
     assert!(text.lines().count() < 30 && text.contains("and 430 more; --json has all"), "{text}");

@@ -55,6 +55,16 @@ impl Bookings {
         if self.is_empty() { 0 } else { self.bookings.values().filter(|booking| booking.caller == *caller).count() }
     }
 
+    /// By caller, how many there are and when the first turn comes.
+    pub(super) fn by_caller(&self) -> HashMap<&Caller, (usize, Instant)> {
+        let mut all = HashMap::new();
+        for booking in self.bookings.values() {
+            let (booked, first) = all.entry(&booking.caller).or_insert((0, booking.promised));
+            (*booked, *first) = (*booked + 1, booking.promised.min(*first));
+        }
+        all
+    }
+
     /// Whether this call may book its turn.
     pub(super) fn accept(&self, request: &SlotRequest) -> bool {
         let trusted = self.missed.get(&request.caller).is_none_or(|missed| *missed < MISSED);

@@ -11,6 +11,7 @@ mod bookings_tests;
 mod entry;
 #[cfg(test)]
 mod fairness_simulation;
+mod last_lock;
 #[cfg(test)]
 mod pace_tests;
 mod queue_guard;
@@ -33,12 +34,13 @@ use tokio::time::Instant;
 
 pub use self::{
     attempt::{Attempt, Unlimited},
+    last_lock::{LastLock, LockCause},
+    state::{CallerBookings, CallerQueue},
     without_place::WaitingWithoutPlace,
 };
 use self::{queue_guard::QueueGuard, recent_use::RecentUse, state::LimiterState};
 use super::{
-    Allowance, Caller, Key, LimitSpec, LimiterContext, LockHit, Observer, Quota, SlotRequest, Slots, Step,
-    call_history::{Incident, rfc3339},
+    Allowance, Caller, Key, LimitSpec, LimiterContext, LockHit, Observer, SlotRequest, Slots, Step,
     queue_capacity::Limit,
     slots::{Unrecorded, WaitingCalls, Wish},
     sync::{Mutex, sleep_until},
@@ -95,12 +97,16 @@ pub struct LimiterStatus {
     pub allowance: Allowance,
     /// Until the lock ends.
     pub locked: Option<Duration>,
+    /// The last lock that Zoho reported to this process.
+    pub last_lock: Option<LastLock>,
     /// How many calls wait.
     pub waiting: usize,
     /// How many turns are kept for calls that were refused.
     pub booked: usize,
-    /// By caller, how many of its calls wait, and how long the first of them has waited.
-    pub callers: Vec<(String, usize, Duration)>,
+    /// By caller, the calls that wait.
+    pub callers: Vec<CallerQueue>,
+    /// By caller, the turns that are kept.
+    pub bookings: Vec<CallerBookings>,
     /// When the first of them goes, and what it waits for.
     pub next_call: Option<(Duration, WaitReason)>,
     /// How long a new anonymous call of default urgency would wait.
@@ -232,9 +238,11 @@ impl RouteLimiter {
             key: Arc::clone(&self.key),
             allowance: state.allowance(now),
             locked: self.locked(now),
+            last_lock: state.last_lock,
             waiting: state.waiting(),
             booked: state.booked(),
             callers: state.waiting_callers(now),
+            bookings: state.bookings(now),
             next_call: state.next_call(now),
             expected: state.expected(&SlotRequest::plain(now), now),
             external_locks: state.external_locks,
@@ -327,6 +335,7 @@ impl RouteLimiter {
                 state.external_locks += 1;
                 state.external_calls += u64::from(allowance.route.remaining);
             }
+            self.keep(&mut state.last_lock, hit, allowance.route, now);
             state.review(now);
             state.wake_next(now);
         }
@@ -334,23 +343,5 @@ impl RouteLimiter {
             self.report(hit.until, allowance.route, now);
         }
         Some(hit)
-    }
-
-    /// Records an incident with the calls of the last window.
-    fn report(&self, until: Instant, quota: Quota, now: Instant) {
-        let since = now.checked_sub(quota.window).unwrap_or(now);
-        let (calls, calls_are_complete) = self.context.history.calls(&self.key, since);
-        let text = self.context.history.keep(&Incident {
-            at: rfc3339(clock::wall()),
-            account: &self.key.account,
-            route: &self.key.limit,
-            requests: quota.requests.get(),
-            window_seconds: quota.window.as_secs_f64(),
-            charged: quota.requests.get() - quota.remaining,
-            locked_for_seconds: until.saturating_duration_since(now).as_secs_f64(),
-            calls,
-            calls_are_complete,
-        });
-        self.context.backend.keep_incident(text);
     }
 }

@@ -74,6 +74,8 @@ pub(super) struct Step<'a> {
     pub(super) ticket: Ticket,
     /// `None` for a booking.
     pub(super) waiting: Option<&'a Entry>,
+    /// `None` at the front, for a call that had a slot before.
+    pub(super) caller: Option<&'a Caller>,
     pub(super) at: Instant,
     /// Whether it waits for a limit that several routes share.
     pub(super) daily: bool,
@@ -146,7 +148,15 @@ impl<'a> Schedule<'a> {
         let (slot, daily) = self.slot(0);
         if let Some(&(ticket, entry)) = self.front.peek() {
             let at = slot.max(self.now);
-            return Some(Step { ticket, waiting: Some(entry), at, daily, line: None, tag: Tag::default() });
+            return Some(Step {
+                ticket,
+                waiting: Some(entry),
+                caller: None,
+                at,
+                daily,
+                line: None,
+                tag: Tag::default(),
+            });
         }
         if self.is_deep() {
             return self.next_in_order(slot.max(self.now), daily);
@@ -157,12 +167,20 @@ impl<'a> Schedule<'a> {
             let steps = self.lines.iter().enumerate().flat_map(|(index, line)| {
                 let booking = line.bookings.front().map(|&(ticket, promised)| {
                     let at = self.allowed(line).max(promised);
-                    Step { ticket, waiting: None, at, daily, line: Some(index), tag: line.turns.next() }
+                    Step {
+                        ticket,
+                        waiting: None,
+                        caller: Some(line.caller),
+                        at,
+                        daily,
+                        line: Some(index),
+                        tag: line.turns.next(),
+                    }
                 });
                 let head = line.head.filter(|_| !broken.contains(&index)).map(|(ticket, entry)| {
                     let at = self.moment(line, entry, &situation);
                     let tag = line.turns.after(line.bookings.len());
-                    Step { ticket, waiting: Some(entry), at, daily, line: Some(index), tag }
+                    Step { ticket, waiting: Some(entry), caller: Some(line.caller), at, daily, line: Some(index), tag }
                 });
                 booking.into_iter().chain(head)
             });
@@ -179,7 +197,15 @@ impl<'a> Schedule<'a> {
         let steps = self.lines.iter().enumerate().filter_map(|(index, line)| {
             let booking = line.bookings.front().map(|(ticket, _)| (*ticket, None));
             let (ticket, waiting) = booking.or(line.head.map(|(ticket, entry)| (ticket, Some(entry))))?;
-            Some(Step { ticket, waiting, at, daily, line: Some(index), tag: line.turns.next() })
+            Some(Step {
+                ticket,
+                waiting,
+                caller: Some(line.caller),
+                at,
+                daily,
+                line: Some(index),
+                tag: line.turns.next(),
+            })
         });
         steps.min_by_key(|step| (step.tag, step.line))
     }

@@ -2,6 +2,8 @@
 
 mod reports;
 
+pub use reports::{CallerBookings, CallerQueue};
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
@@ -18,6 +20,7 @@ use super::{
     Refused,
     bookings::Bookings,
     entry::{Entry, Waiter},
+    last_lock::LastLock,
     recent_use::RecentUse,
     schedule::Schedule,
 };
@@ -40,6 +43,7 @@ pub(super) struct LimiterState {
     pub(super) external_locks: u64,
     /// How many slots were free at these locks.
     pub(super) external_calls: u64,
+    pub(super) last_lock: Option<LastLock>,
     /// When the gateway stops, once that is known.
     pub(super) closes: Option<Instant>,
     review: Review,
@@ -102,6 +106,7 @@ impl LimiterState {
             refusals: HashMap::new(),
             external_locks: 0,
             external_calls: 0,
+            last_lock: None,
             closes: None,
             review: Review::default(),
             on_duty: None,

@@ -79,6 +79,20 @@ impl TokenLedger {
         reset.unwrap_or_default() / (remaining + 1)
     }
 
+    /// How many of all requests are used now, the reserve among them, and when the next one is free again.
+    pub(super) fn used(&self) -> (u32, Option<Duration>) {
+        let quotas = [Some(&self.usual), self.reserve.as_ref()].into_iter().flatten();
+        let quotas: Vec<Quota> = quotas.map(|limiter| limiter.allowance().route).collect();
+        let used = quotas.iter().map(|quota| quota.requests.get() - quota.remaining.min(quota.requests.get())).sum();
+        (used, quotas.iter().filter_map(|quota| quota.reset).min())
+    }
+
+    /// How long Zoho answers no request.
+    pub(super) fn blocked(&self) -> Option<Duration> {
+        let parts = [Some(&self.usual), self.reserve.as_ref()].into_iter().flatten();
+        parts.filter_map(|limiter| limiter.locked(clock::now())).max()
+    }
+
     /// The limits that it enforces.
     pub(super) fn limits(&self) -> TokenLimits {
         self.limits
@@ -87,8 +101,7 @@ impl TokenLedger {
     /// Takes a slot for a request, without waiting.
     pub(super) async fn attempt(&self, purpose: Purpose) -> Result<Attempt, Cause> {
         // A block holds for all requests, whichever part met it.
-        let blocked = [Some(&self.usual), self.reserve.as_ref()].into_iter().flatten();
-        if let Some(retry_after) = blocked.filter_map(|limiter| limiter.locked(clock::now())).max() {
+        if let Some(retry_after) = self.blocked() {
             return Err(Cause::TokenThrottled { retry_after });
         }
         let refused = match self.usual.attempt(SlotRequest::plain(clock::now())).await {

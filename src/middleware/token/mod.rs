@@ -21,6 +21,7 @@ mod service;
 mod shared;
 mod source;
 mod state;
+mod status;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use scope::CheckScope;
 pub use service::Sign;
 pub use source::Source;
 pub use state::TokenHealth;
+pub use status::{LastTokenError, TokenCondition, TokenRequests, TokenStatus};
 pub use turns::Turns;
 
 #[cfg(doc)]

@@ -125,7 +125,8 @@ impl Source {
             Unsealed::Rejected(reason) if !accounts_server::is_unauthorised(&reason) => None,
             Unsealed::Rejected(reason) => {
                 let cause = Cause::AccountUnauthorised { reason };
-                state.bad_credentials = Some(BadCredentials { cause: cause.clone(), until: Some(expires_at) });
+                let since = clock::now();
+                state.bad_credentials = Some(BadCredentials { cause: cause.clone(), since, until: Some(expires_at) });
                 Some(Err(cause))
             }
         }
@@ -222,7 +223,8 @@ impl Source {
     }
 
     /// The account of the token.
-    pub(super) fn account(&self) -> &Account {
+    #[must_use]
+    pub fn account(&self) -> &Account {
         &self.account
     }
 

@@ -61,8 +61,8 @@ pub(super) struct State {
     pub(super) failures: u32,
     pub(super) pause: Option<Pause>,
     pub(super) bad_credentials: Option<BadCredentials>,
-    /// Why the last request failed.
-    last_error: Option<Cause>,
+    /// Why the last request failed, and when.
+    pub(super) last_error: Option<(Cause, Instant)>,
     pub(super) scopes: ScopeStatus,
 }
 
@@ -70,9 +70,9 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) token: Token,
+    pub(super) granted_at: Instant,
     pub(super) renew_at: Instant,
-    issued_at: Instant,
-    expires_at: Instant,
+    pub(super) expires_at: Instant,
 }
 
 /// No request is made before a certain time.
@@ -88,6 +88,8 @@ pub(super) struct Pause {
 #[derive(Debug)]
 pub(super) struct BadCredentials {
     pub(super) cause: Cause,
+    /// When this process learned of it.
+    pub(super) since: Instant,
     /// The end of that rule, if an earlier process found it out: an operator who restarts may have fixed it.
     pub(super) until: Option<Instant>,
 }
@@ -115,8 +117,8 @@ impl State {
 
     /// The age of the present token and the time until it is no longer used, if it is still valid.
     pub(super) fn token_age(&self, now: Instant) -> Option<(Duration, Duration)> {
-        let Current { issued_at, expires_at, .. } = self.serving(now)?;
-        Some((now.saturating_duration_since(*issued_at), expires_at.saturating_duration_since(now)))
+        let Current { granted_at, expires_at, .. } = self.serving(now)?;
+        Some((now.saturating_duration_since(*granted_at), expires_at.saturating_duration_since(now)))
     }
 
     /// Whether no newer token than that of this generation is in use.
@@ -137,7 +139,8 @@ impl State {
         {
             return TokenHealth::Rejected(in_words(cause));
         }
-        let problems: Vec<_> = self.last_error.iter().map(in_words).chain(self.scopes.problems()).collect();
+        let problems: Vec<_> =
+            self.last_error.iter().map(|(cause, _)| in_words(cause)).chain(self.scopes.problems()).collect();
         if problems.is_empty() { TokenHealth::Good } else { TokenHealth::Degraded(problems.join("; ")) }
     }
 
@@ -165,8 +168,9 @@ impl State {
         // A tenth of the lifetime before the end, and up to half as much earlier, so that the renewals of many accounts
         // that started together spread.
         let renew_at = before_the_end(lifetime / 10 + jitter(lifetime / 20));
-        let (issued_at, expires_at) = (before_the_end(lifetime), before_the_end(LAST_MOMENTS.min(lifetime / 20)));
-        self.current = Some(Current { token: token.clone(), renew_at, issued_at, expires_at });
+        let granted_at = before_the_end(lifetime);
+        let expires_at = before_the_end(LAST_MOMENTS.min(lifetime / 20));
+        self.current = Some(Current { token: token.clone(), granted_at, renew_at, expires_at });
         // An empty list says nothing, because Zoho grants no token without a scope.
         let scope = granted.scope.as_deref().filter(|scope| !scope.trim().is_empty());
         self.scopes.granted(scope.map(Scopes::parse));
@@ -197,13 +201,14 @@ impl State {
     pub(super) fn failed(&mut self, cause: &Cause, asked: bool, limits: TokenLimits, now: Instant) {
         // The state has a check of its own, which also knows when it can be used again.
         if !matches!(cause, Cause::StateUnavailable) {
-            self.last_error = Some(cause.clone());
+            self.last_error = Some((cause.clone(), now));
         }
         let had_token = self.serving(now).is_some();
         let renew_at = match cause {
             // The present token, if there is one, stays in use until it expires.
             Cause::AccountUnauthorised { .. } | Cause::WrongDataCenter { .. } => {
-                self.bad_credentials = Some(BadCredentials { cause: cause.clone(), until: None });
+                let since = self.bad_credentials.as_ref().map_or(now, |earlier| earlier.since);
+                self.bad_credentials = Some(BadCredentials { cause: cause.clone(), since, until: None });
                 return;
             }
             Cause::UpstreamInvalidResponse(_) | Cause::UpstreamTimeout(_) if asked => {
@@ -282,7 +287,7 @@ mod tests {
 
     fn with_token(state: &mut State, now: Instant, life: Duration) {
         let token = Token { header: http::HeaderValue::from_static("x"), generation: 1, fresh_until: now };
-        state.current = Some(Current { token, renew_at: now, issued_at: now, expires_at: now + life });
+        state.current = Some(Current { token, granted_at: now, renew_at: now, expires_at: now + life });
     }
 
     /// The times of the requests during an outage of this length, and of the first one after it.

@@ -130,8 +130,8 @@ fn register_daily_calls(registry: &mut Registry, live: &LiveState) {
 
 fn register_callers(registry: &mut Registry, live: &LiveState) {
     let mut waiting = HashMap::<&str, usize>::new();
-    for (caller, calls, _) in live.limiters.iter().flat_map(|limiter| &limiter.callers) {
-        *waiting.entry(caller).or_default() += calls;
+    for queue in live.limiters.iter().flat_map(|limiter| &limiter.callers) {
+        *waiting.entry(&queue.caller).or_default() += queue.waiting;
     }
     let callers = Family::<CallerLabels, Gauge>::default();
     for (caller, calls) in waiting {

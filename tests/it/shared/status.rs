@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{API, REQUESTS, ROUTE, Setup, sandbox, share, shared, until_idle};
-use crate::support::{Gateway, Process, RedisServer, ms, until};
+use crate::support::{Gateway, Process, RedisServer, faults_of_status, ms, until};
 
 /// The time after which a silent gateway is gone, and after which its slots are free.
 const GONE_AFTER: f64 = 12.12;
@@ -11,7 +11,9 @@ const SETTLED_AFTER: f64 = GONE_AFTER + 1.01;
 
 /// The shared ledger of the only account.
 async fn ledger(gateway: &Gateway) -> Value {
-    gateway.admin("/status").await.json()["shared"][0].clone()
+    let page = gateway.admin("/status").await.json();
+    assert_eq!(faults_of_status(&page), [""; 0], "{page}");
+    page["shared"][0].clone()
 }
 
 /// The entry of a list with this value.

@@ -1,5 +1,6 @@
 //! The code that the tests share.
 
+mod browser;
 mod cluster;
 mod gateway;
 mod http;
@@ -10,6 +11,7 @@ mod proxy;
 mod raw;
 mod redis;
 mod sandbox;
+mod schema;
 mod sentinels;
 mod slot;
 mod tls;
@@ -18,6 +20,7 @@ mod upstream;
 
 use std::{fmt::Display, time::Duration};
 
+pub(crate) use browser::Browser;
 pub(crate) use cluster::Cluster;
 pub(crate) use gateway::{CLIENT_SECRET, Gateway, REFRESH_TOKEN, Setup};
 pub(crate) use http::{Answer, Call, Connection, all, call, delete, get, put};
@@ -27,6 +30,7 @@ pub(crate) use proxy::{Proxy, Tunnels};
 pub(crate) use raw::{all_that_comes, exchange, exchange_half};
 pub(crate) use redis::{RedisServer, free_port, replicas_of, settings as redis_settings};
 pub(crate) use sandbox::{Sandbox, Seen};
+pub(crate) use schema::faults_of_status;
 pub(crate) use sentinels::Sentinels;
 pub(crate) use slot::one_slot_taken;
 pub(crate) use tls::{Authority, Issued, Terminator};

@@ -21,6 +21,40 @@ use super::{
     LimiterState,
 };
 
+/// The waiting calls of a caller.
+#[derive(Debug)]
+pub struct CallerQueue {
+    /// Its name.
+    pub caller: String,
+    /// How many of its calls wait.
+    pub waiting: usize,
+    /// How long the one that goes first has waited.
+    pub waited: Duration,
+    /// When that one goes; `None` if too many calls go before it to tell.
+    pub first: Option<Duration>,
+    /// When the last of them goes; `None` if too many calls go before it to tell.
+    pub last: Option<Duration>,
+}
+
+/// The turns that are kept for calls of a caller that were refused.
+#[derive(Debug)]
+pub struct CallerBookings {
+    /// Its name.
+    pub caller: String,
+    /// How many.
+    pub booked: usize,
+    /// When the first of them comes.
+    pub first: Duration,
+}
+
+/// When calls of one caller go.
+#[derive(Default)]
+struct Expected {
+    calls: usize,
+    first: Option<Instant>,
+    last: Option<Instant>,
+}
+
 /// How many calls of one caller other processes hear of: no record grants more at a time.
 const MAX_WISHES: usize = 256;
 
@@ -86,14 +120,48 @@ impl LimiterState {
         Some((self.queue.ahead_of(ticket), at.saturating_duration_since(now)))
     }
 
-    /// By caller, how many calls wait, and how long the first of them has waited. Calls that had a slot before are not
-    /// among them.
-    pub(in crate::ledger::limiter) fn waiting_callers(&self, now: Instant) -> Vec<(String, usize, Duration)> {
-        let flows = self.queue.by_caller(now).into_iter().map(|flow| {
-            let waiting = flow.waiting.saturating_sub(self.bookings.of(&flow.caller));
-            (flow.caller.name().to_owned(), waiting, flow.waited)
+    /// By caller, the calls that wait. Calls that had a slot before are not among them.
+    pub(in crate::ledger::limiter) fn waiting_callers(&mut self, now: Instant) -> Vec<CallerQueue> {
+        let flows = self.queue.by_caller(now);
+        if flows.is_empty() {
+            return Vec::new();
+        }
+        self.refresh(now);
+        let outlook = self.slots.outlook(now);
+        let mut expected: HashMap<&Caller, Expected> = HashMap::new();
+        Schedule::new(&self.queue, &self.recent, &outlook).find(|step| {
+            if let Some(caller) = step.caller.filter(|_| step.waiting.is_some()) {
+                let expected = expected.entry(caller).or_default();
+                expected.first.get_or_insert(step.at);
+                (expected.last, expected.calls) = (Some(step.at), expected.calls + 1);
+            }
+            false
         });
-        flows.filter(|(_, waiting, _)| *waiting > 0).collect()
+        let callers = flows.into_iter().map(|flow| {
+            let waiting = flow.waiting.saturating_sub(self.bookings.of(&flow.caller));
+            let expected = expected.remove(&flow.caller).unwrap_or_default();
+            let after = |at: Instant| at.saturating_duration_since(now);
+            CallerQueue {
+                caller: flow.caller.name().to_owned(),
+                waiting,
+                waited: flow.waited,
+                first: expected.first.map(after),
+                last: expected.last.filter(|_| expected.calls == waiting).map(after),
+            }
+        });
+        callers.filter(|caller| caller.waiting > 0).collect()
+    }
+
+    /// By caller, the turns that are kept.
+    pub(in crate::ledger::limiter) fn bookings(&self, now: Instant) -> Vec<CallerBookings> {
+        let by_caller = self.bookings.by_caller().into_iter().map(|(caller, (booked, first))| CallerBookings {
+            caller: caller.name().to_owned(),
+            booked,
+            first: first.saturating_duration_since(now),
+        });
+        let mut bookings: Vec<_> = by_caller.collect();
+        bookings.sort_by(|one, other| one.caller.cmp(&other.caller));
+        bookings
     }
 
     /// When the first waiting call goes, and what it waits for.
