@@ -129,11 +129,14 @@ impl App {
                 None => listener,
             });
         }
-        let observers = [Arc::clone(&metrics) as Arc<dyn Observer>].into();
-        let redis = config.state.redis.as_ref().map(|shared| Redis::new(shared.settings.clone()));
+        let redis = config
+            .state
+            .redis
+            .as_ref()
+            .map(|shared| Redis::new(shared.settings.clone()).timed_by(metrics.redis_timer()));
         let guard = probed(redis.as_ref(), &accounts).await?;
         let (limiters, journal, tokens) =
-            ledger(&config.state, redis.as_ref(), config.queue.limits, config.upstream.timeout, observers)?;
+            ledger(&config.state, redis.as_ref(), config.queue.limits, config.upstream.timeout, &metrics)?;
         let limiters = limiters.with_reserves(Arc::new(config.callers.clone()));
         limiters.recall(&accounts, &config.catalogue);
         let source = |(name, account): (&AccountName, &Arc<Account>)| {
@@ -306,10 +309,10 @@ fn ledger(
     redis: Option<&Redis>,
     limits: Limits,
     longest: Duration,
-    observers: Arc<[Arc<dyn Observer>]>,
+    metrics: &Arc<Metrics>,
 ) -> Result<(Limiters, Journal, BTreeMap<String, KeptToken>), StartError> {
     let own = random::hex().map_err(StartError::Random)?.expose().to_owned();
-    let Recorded { limiters, journal, tokens, dead } = recorded_ledger(state, limits, observers, &own)?;
+    let Recorded { limiters, journal, tokens, dead } = recorded_ledger(state, limits, metrics, &own)?;
     let (Some(shared), Some(redis)) = (&state.redis, redis) else { return Ok((limiters, journal, tokens)) };
     let timing = SharedTiming { lease: shared.lease, longest };
     let fresh = state.when_empty == WhenEmpty::Fresh;
@@ -332,9 +335,10 @@ struct Recorded {
 fn recorded_ledger(
     state: &config::State,
     limits: Limits,
-    observers: Arc<[Arc<dyn Observer>]>,
+    metrics: &Arc<Metrics>,
     name: &str,
 ) -> Result<Recorded, StartError> {
+    let observers = [Arc::clone(metrics) as Arc<dyn Observer>].into();
     let context = LimiterContext { observers, ..LimiterContext::in_memory(limits) };
     let Some(dir) = &state.dir else {
         let (limiters, journal) = (Limiters::new(context), Journal::in_memory());
@@ -358,7 +362,8 @@ fn recorded_ledger(
     let recovered = Arc::new(Recovered::new(start_state, clock::now()));
     // So that unanswered calls are given up once, not again at each start.
     store.write(&recovered.left()).map_err(OpenError::from)?;
-    let journal = Journal::keep(store, Arc::clone(&recovered)).map_err(StartError::Journal)?;
+    let journal =
+        Journal::keep(store, Arc::clone(&recovered), metrics.state_write_timer()).map_err(StartError::Journal)?;
     let backend = Arc::new(RecordedBackend::new(recovered, journal.clone()));
     let history = Arc::new(CallHistory::with(&incidents));
     let limiters = Limiters::new(LimiterContext { backend, history, ..context });

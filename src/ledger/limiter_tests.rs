@@ -597,7 +597,7 @@ async fn a_limit_that_has_no_slot_takes_none_of_the_others() {
 
 fn kept_in(dir: &Path) -> (Arc<RouteLimiter>, Journal) {
     let opened = Store::open(dir).unwrap();
-    let journal = Journal::keep(opened.store, Arc::new(Recovered::none())).unwrap();
+    let journal = Journal::keep(opened.store, Arc::new(Recovered::none()), Arc::new(())).unwrap();
     let backend = Arc::new(RecordedBackend::new(Arc::new(Recovered::none()), journal.clone()));
     let context = LimiterContext { backend, ..LimiterContext::in_memory(Limits::calls(10)) };
     let threshold = Threshold { lock: ms(300), ..threshold(5, 60_000, Pace::Burst) };

@@ -67,6 +67,8 @@ pub struct Quota {
     pub requests: NonZeroU32,
     /// The span of time in which the threshold counts.
     pub window: Duration,
+    /// How many slots are in use, whatever keeps calls from the others.
+    pub used: u32,
     /// How many slots are free now.
     pub remaining: u32,
     /// Until the next slot comes back; `None` when all are free.
@@ -382,6 +384,7 @@ impl Window {
         Quota {
             requests: self.threshold.requests,
             window,
+            used: in_use,
             remaining: if lock.is_some() { 0 } else { self.slots.saturating_sub(in_use) },
             reset: lock.or(slot).map(|at| at.saturating_duration_since(now)),
         }

@@ -4,5 +4,7 @@ pub mod atomic_file;
 pub mod clock;
 pub mod freeze_guard;
 pub mod process_name;
+pub mod process_usage;
 pub mod shutdown;
+pub mod timer;
 pub mod writable;

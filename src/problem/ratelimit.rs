@@ -69,7 +69,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let requests = NonZeroU32::new(30).unwrap();
         let (window, reset) = (Duration::from_secs(60), Some(Duration::from_millis(1001)));
-        let route = Quota { requests, window, remaining: 4, reset };
+        let route = Quota { requests, window, used: 26, remaining: 4, reset };
         let id = RouteId::new("people.lms.share-course");
         write(&mut headers, &id, &Allowance { route, daily: None });
         assert_eq!(headers[POLICY], "\"people.lms.share-course\";q=30;w=60");

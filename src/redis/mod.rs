@@ -35,7 +35,10 @@ pub use subscription::Message;
 pub use url::{NoServerUrl, ServerUrl};
 
 use self::{cluster::Nodes, node::Answer, script::Run};
-use crate::secret::credential::Credential;
+use crate::{
+    os::{clock, timer::Timer},
+    secret::credential::Credential,
+};
 
 /// Where the servers are, and how to use them.
 #[derive(Debug, Clone)]
@@ -84,6 +87,7 @@ pub struct Redis(Arc<Inner>);
 struct Inner {
     settings: Arc<Settings>,
     nodes: Nodes,
+    timer: Arc<dyn Timer>,
 }
 
 /// Why a script has no answer.
@@ -104,17 +108,23 @@ impl Redis {
     /// Connects when it is used for the first time, inside a runtime of tokio.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self::with(Arc::new(settings))
+        Self::with(Arc::new(settings), Arc::new(()))
     }
 
-    fn with(settings: Arc<Settings>) -> Self {
-        Self(Arc::new(Inner { nodes: Nodes::new(Arc::clone(&settings)), settings }))
+    /// The same server, over another connection; `timer` receives how long each request takes.
+    #[must_use]
+    pub fn timed_by(&self, timer: Arc<dyn Timer>) -> Self {
+        Self::with(Arc::clone(&self.0.settings), timer)
+    }
+
+    fn with(settings: Arc<Settings>, timer: Arc<dyn Timer>) -> Self {
+        Self(Arc::new(Inner { nodes: Nodes::new(Arc::clone(&settings)), settings, timer }))
     }
 
     /// The same server, over another connection.
     #[must_use]
     pub fn with_own_connection(&self) -> Self {
-        Self::with(Arc::clone(&self.0.settings))
+        Self::with(Arc::clone(&self.0.settings), Arc::clone(&self.0.timer))
     }
 
     /// Checks that the server is fit for the shared ledger of these accounts.
@@ -136,7 +146,7 @@ impl Redis {
         arguments: &[&str],
         timeout: Duration,
     ) -> Result<String, RunError> {
-        Ok(self.0.nodes.run(&Run::new(script, key, arguments, timeout)).await?.text)
+        Ok(self.answer(&Run::new(script, key, arguments, timeout)).await?.text)
     }
 
     /// Runs a script like [`run`](Self::run), and says whether a majority of the nodes has what it wrote. Without
@@ -154,11 +164,18 @@ impl Redis {
         let Settings { replicas: most, .. } = *self.0.settings;
         let needed = self.0.settings.majority();
         let run = Run::new(script, key, arguments, timeout).replicated(needed);
-        let Answer { text, replicas } = self.0.nodes.run(&run).await?;
+        let Answer { text, replicas } = self.answer(&run).await?;
         match replicas {
             Ok(replicas) if replicas > most => Err(RunError::Refused(too_many(replicas, most))),
             replicas => Ok((text, replicas.is_ok_and(|replicas| replicas >= needed))),
         }
+    }
+
+    async fn answer(&self, run: &Run<'_>) -> Result<Answer, RunError> {
+        let began = clock::now();
+        let answer = self.0.nodes.run(run).await;
+        self.0.timer.ended(clock::now().saturating_duration_since(began), answer.is_ok());
+        answer
     }
 
     /// Follows a channel in a task of its own, until the receiver is dropped.

@@ -1,4 +1,4 @@
-//! Counts and logs the locks that attempts report.
+//! Counts and logs the locks that attempts report, and counts how long Zoho takes to answer.
 
 use super::Metrics;
 use crate::{
@@ -8,7 +8,13 @@ use crate::{
 
 impl Observer for Metrics {
     fn step(&self, AttemptOf { key, request_id, .. }: &AttemptOf<'_>, step: &Step) {
-        let Step::Locked(hit) = step else { return };
+        let hit = match step {
+            Step::Answered { sent_at, .. } => {
+                return self.upstream_answered(key, clock::now().saturating_duration_since(*sent_at));
+            }
+            Step::Locked(hit) => hit,
+            _ => return,
+        };
         self.locked(key, hit);
         let (account, route) = (&key.account, &key.limit);
         let lasts_s = hit.until.saturating_duration_since(clock::now()).as_secs();

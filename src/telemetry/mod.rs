@@ -8,7 +8,6 @@ mod log;
 mod log_format;
 mod log_level;
 mod metrics;
-mod plain;
 mod refusals;
 mod traces;
 
@@ -18,7 +17,7 @@ pub use line_limit::line_of_unknown_client;
 pub use log::{Log, configure as configure_log, init as init_logging, milliseconds};
 pub use log_format::LogFormat;
 pub use log_level::{LogLevel, NoLogLevel, log_level, set_log_level};
-pub use metrics::{Exposition, KnownLabels, Metrics};
+pub use metrics::{Exposition, KnownLabels, LiveState, LoginState, Metrics};
 pub use refusals::{RecentRefusal, RecentRefusals};
 pub use traces::Traces;
 

@@ -122,7 +122,7 @@ fn only_upstream_builds_a_client() {
 
 #[test]
 fn only_the_metrics_name_a_metric() {
-    happens_only_in("telemetry/metrics.rs", &["prometheus_client", "zoho_gateway_"]);
+    happens_only_in("telemetry/metrics", &["prometheus_client", "zoho_gateway_"]);
 }
 
 #[test]

@@ -40,15 +40,25 @@ fn every_problem_is_documented_and_no_other() {
 
 #[test]
 fn every_metric_is_documented_and_no_other() {
-    let documented = named("docs/reference.md", "## Metrics", 1);
-    let code = code("src/telemetry/metrics.rs");
+    let documented = metrics();
+    let code: String =
+        ["mod.rs", "live.rs", "process.rs"].map(|file| code(&format!("src/telemetry/metrics/{file}"))).concat();
     let names: BTreeSet<_> = texts(&code).collect();
     for name in &documented {
         // OpenMetrics adds the unit and the end of a counter's name.
-        let stem = ["_total", "_seconds", "_bytes"].iter().fold(name.as_str(), |name, end| name.trim_end_matches(end));
-        assert!(stem.strip_prefix("zoho_gateway_").is_some_and(|stem| names.contains(stem)), "{name}");
+        let ends = ["_total", "_seconds", "_bytes", "_info"];
+        let stem = ends.iter().fold(name.as_str(), |name, end| name.strip_suffix(end).unwrap_or(name));
+        let stem = stem.strip_prefix("zoho_gateway_").or(stem.strip_prefix("process_"));
+        assert!(stem.is_some_and(|stem| names.contains(stem)), "{name}");
     }
     assert_eq!(documented.len(), code.matches("registry.register").count(), "{documented:#?}");
+}
+
+/// The names on the page of metrics.
+pub(crate) fn metrics() -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join("docs/metrics.md")).expect("a page");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    rows.map(str::to_owned).collect()
 }
 
 #[test]
@@ -124,7 +134,7 @@ fn named(page: &str, heading: &str, column: usize) -> BTreeSet<String> {
 }
 
 /// The headings in the form that links use.
-fn anchors(page: &str) -> BTreeSet<String> {
+pub(crate) fn anchors(page: &str) -> BTreeSet<String> {
     let headings = page.lines().filter_map(|line| line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' '));
     let named = |c: char| (c.is_alphanumeric() || " -_".contains(c)).then_some(if c == ' ' { '-' } else { c });
     headings.map(|heading| heading.to_lowercase().chars().filter_map(named).collect()).collect()

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::json;
+use zoho_gateway::os::clock;
 
-use crate::support::{COURSE, Gateway, Reply, SHARE, Sandbox, Setup, Upstream, get, put};
+use crate::support::{COURSE, Gateway, RedisServer, Reply, SHARE, Sandbox, Setup, Upstream, get, put, until};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0";
 
@@ -30,7 +31,9 @@ impl Page {
                 helped = name.to_owned();
             } else if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').expect("a type");
-                assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+                // OpenMetrics alone has the type "info".
+                let kinds = ["counter", "gauge", "histogram", "info"];
+                assert!(kinds[..3 + usize::from(openmetrics)].contains(&kind), "{line}");
                 assert_eq!(helped, name, "{line}");
                 let before = page.types.insert(name.to_owned(), kind.to_owned());
                 assert_eq!(before, None, "{name} comes twice");
@@ -43,6 +46,7 @@ impl Page {
                 let name = series.split('{').next().unwrap_or_default();
                 let ends: &[&str] = match (page.types.get(&family).map(String::as_str), openmetrics) {
                     (Some("counter"), true) => &["_total"],
+                    (Some("info"), _) => &["_info"],
                     (Some("histogram"), _) => &["_bucket", "_sum", "_count"],
                     _ => &[""],
                 };
@@ -198,4 +202,136 @@ async fn every_answer_of_the_admin_listener_has_its_own_type() {
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{answer:?}");
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
     }
+}
+
+/// What a page says about live state is what the ledger says at that moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ledger_shows_who_waits_for_what_and_until_when() {
+    let zoho = Sandbox::start(&["--token-requests", "1000"]);
+    let route = "people.lms.share-course";
+    let series = |name: &str| format!("zoho_gateway_{name}{{account=\"main\",route=\"{route}\"}}");
+    let gateway = Gateway::before(&zoho).route(route, "requests", 3).set("queue.max_waiting", 50);
+    let gateway = gateway.set("queue.max_wait", "10m").start();
+    assert_eq!(scraped(&gateway).await.value("zoho_gateway_waiting_limit"), 50.0);
+    let share = put(COURSE).form(SHARE);
+    gateway.send(&share).await.is_zohos(200);
+    let page = scraped(&gateway).await;
+    assert_eq!((page.value(&series("slots_used")), page.value(&series("slots_allowed"))), (1.0, 3.0));
+    assert_eq!(page.value(&series("route_waiting")), 0.0);
+    assert!(!page.samples.contains_key(&series("locked_until_timestamp_seconds")), "it is not locked");
+    assert!(!page.samples.keys().any(|key| key.contains("get-shared-users") && key.contains("slots")), "never called");
+
+    // The first of these meets the lock, the second comes during the lock.
+    zoho.lock("PUT /api/v1/courses/{id}/share", 300.0).await;
+    let locked = tokio::spawn(share.sending(gateway.address()));
+    gateway.until_waiting(1).await;
+    let late = tokio::spawn(share.sending(gateway.address()));
+    gateway.until_waiting(2).await;
+    let page = scraped(&gateway).await;
+    // A call waits, so nothing is left for new ones; the window itself shows what was sent.
+    assert_eq!(page.value(&series("slots_used")), 2.0);
+    assert_eq!(page.value(&series("route_waiting")), 2.0);
+    assert_eq!(page.value("zoho_gateway_caller_waiting{caller=\"anonymous\"}"), 1.0);
+    assert!(page.value(&series("expected_wait_seconds")) > 1.0);
+    let (until, now) = (page.value(&series("locked_until_timestamp_seconds")), since_1970());
+    assert!(now < until && until < now + 400.0, "{now} {until}");
+    locked.abort();
+    late.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_others_are_counted() {
+    let zoho = Sandbox::start(&["--token-requests", "1000"]);
+    let route = "people.lms.share-course";
+    let series = format!("zoho_gateway_external_calls_total{{account=\"main\",route=\"{route}\"}}");
+    let gateway = Gateway::before(&zoho).start();
+    let share = put(COURSE).form(SHARE).header("prefer", "wait=0");
+    gateway.send(&share).await.is_zohos(200);
+    assert_eq!(scraped(&gateway).await.value(&series), 0.0);
+    zoho.lock("PUT /api/v1/courses/{id}/share", 300.0).await;
+    gateway.send(&share).await.problem_of(429, "threshold-locked", route);
+    assert_eq!(scraped(&gateway).await.value(&series), 28.0, "30 are allowed, and two were ours");
+}
+
+/// The bounds of a histogram's buckets, without the last.
+fn buckets(page: &Page, name: &str) -> Vec<f64> {
+    let keys = page.samples.keys().filter(|key| key.starts_with(&format!("zoho_gateway_{name}_bucket{{")));
+    let bounds = keys.filter_map(|key| key.split("le=\"").nth(1)?.split('"').next()?.parse::<f64>().ok());
+    let mut bounds: Vec<_> = bounds.filter(|bound| bound.is_finite()).collect();
+    bounds.sort_by(f64::total_cmp);
+    bounds
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn histograms_reach_from_milliseconds_to_a_quarter_of_an_hour() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    let page = scraped(&gateway).await;
+    for (name, first) in [("wait_seconds", 0.01), ("upstream_seconds", 0.005), ("request_seconds", 0.001)] {
+        let bounds = buckets(&page, name);
+        assert_eq!((bounds.first(), bounds.last()), (Some(&first), Some(&900.0)), "{name}: {bounds:?}");
+        assert!(bounds.iter().filter(|bound| **bound >= 1.0).count() >= 8, "{name}: {bounds:?}");
+    }
+    let labels = "{account=\"main\",route=\"people.lms.get-shared-users\"}";
+    assert_eq!(page.value(&format!("zoho_gateway_upstream_seconds_count{labels}")), 1.0);
+    // Each commit of the ledger is timed; the first call waited for one at least.
+    assert!(page.value("zoho_gateway_state_write_seconds_count{outcome=\"ok\"}") > 0.0);
+    assert_eq!(page.value("zoho_gateway_state_write_seconds_count{outcome=\"failed\"}"), 0.0);
+    assert!(!page.types.contains_key("zoho_gateway_redis_seconds"), "there is no Redis");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_to_redis_are_timed() {
+    let (zoho, redis) = (Sandbox::boundless(), RedisServer::start(&[]));
+    let gateway = Gateway::before(&zoho).set("state.redis", redis.url()).set("state.when_empty", "fresh").start();
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    let page = scraped(&gateway).await;
+    assert!(page.value("zoho_gateway_redis_seconds_count{outcome=\"ok\"}") > 0.0);
+    redis.freeze();
+    let failed = "zoho_gateway_redis_seconds_count{outcome=\"failed\"}";
+    until("a request fails", async || scraped(&gateway).await.value(failed) > 0.0).await;
+    redis.thaw();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_shows_its_age_and_a_rejected_login_is_seen() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    let (age, expiry) = (
+        "zoho_gateway_token_age_seconds{account=\"main\"}",
+        "zoho_gateway_token_expiry_timestamp_seconds{account=\"main\"}",
+    );
+    let rejected = "zoho_gateway_login_rejected{account=\"main\"}";
+    let page = scraped(&gateway).await;
+    assert!(!page.samples.contains_key(age), "there is no token yet");
+    assert_eq!(page.value(rejected), 0.0);
+    gateway.send(&get(COURSE)).await.is_zohos(200);
+    let page = scraped(&gateway).await;
+    assert!(page.value(age) < 600.0, "it was just fetched");
+    assert!(page.value(expiry) > since_1970() + 600.0, "it lasts an hour");
+
+    let bad = Gateway::before(&zoho).set("accounts.main.refresh_token", "1000.revoked").start();
+    bad.send(&get(COURSE)).await.problem(503, "account-unauthorised");
+    assert_eq!(scraped(&bad).await.value(rejected), 1.0);
+}
+
+/// The names that every client library uses, for dashboards that exist.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_process_shows_its_figures() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho).start();
+    let page = scraped(&gateway).await;
+    assert_eq!(page.types["process_cpu_seconds_total"], "counter");
+    assert!(page.value("process_resident_memory_bytes") > 1e6);
+    assert!(page.value("process_cpu_seconds_total") > 0.0);
+    assert!((3.0..page.value("process_max_fds")).contains(&page.value("process_open_fds")));
+    let started = page.value("process_start_time_seconds");
+    assert!((since_1970() - 600.0..=since_1970()).contains(&started), "{started}");
+    let build = format!("zoho_gateway_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(page.value(&build), 1.0);
+}
+
+fn since_1970() -> f64 {
+    clock::wall().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs_f64()
 }

@@ -3,6 +3,7 @@
 
 mod accept;
 mod jobs;
+mod live_state;
 mod log_level;
 pub mod page;
 pub mod status;
@@ -103,10 +104,7 @@ impl Admin {
             "/livez" => json_answer(StatusCode::OK, &json!({ "status": "live" })),
             "/readyz" => self.readiness(),
             "/metrics" => {
-                let counts = self.jobs.as_ref().map(|jobs| jobs.counts()).unwrap_or_default();
-                counts.into_iter().for_each(|(state, jobs)| self.metrics.jobs(state.as_str(), jobs));
-                let openmetrics = accept::wants_openmetrics(&request.headers);
-                let page = self.metrics.expose(self.limiters.waiting(), self.can_record(), openmetrics);
+                let page = self.metrics.expose(&self.live_state(), accept::wants_openmetrics(&request.headers));
                 answer(StatusCode::OK, page.content_type, page.text)
             }
             "/status" => self.status_answer().await,

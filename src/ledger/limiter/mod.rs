@@ -95,8 +95,6 @@ pub struct LimiterStatus {
     pub key: Arc<Key>,
     /// What is left for new calls.
     pub allowance: Allowance,
-    /// What is left of the limits themselves, whether or not calls wait.
-    pub slots: Allowance,
     /// Until the lock ends.
     pub locked: Option<Duration>,
     /// The last lock that Zoho reported to this process.
@@ -115,6 +113,8 @@ pub struct LimiterStatus {
     pub expected: Duration,
     /// How many locks came while the ledger had free slots.
     pub external_locks: u64,
+    /// How many calls others made of the login, at least: the slots that were free at those locks.
+    pub external_calls: u64,
 }
 
 /// What the first waiting call waits for.
@@ -237,7 +237,6 @@ impl RouteLimiter {
         LimiterStatus {
             key: Arc::clone(&self.key),
             allowance: state.allowance(now),
-            slots: self.slots.allowance(now),
             locked: self.locked(now),
             last_lock: state.last_lock,
             waiting: state.waiting(),
@@ -247,6 +246,7 @@ impl RouteLimiter {
             next_call: state.next_call(now),
             expected: state.expected(&SlotRequest::plain(now), now),
             external_locks: state.external_locks,
+            external_calls: state.external_calls,
         }
     }
 
@@ -331,7 +331,10 @@ impl RouteLimiter {
         let hit = self.slots.lock(retry_after, now)?;
         {
             let mut state = self.state.lock();
-            state.external_locks += u64::from(hit.external);
+            if hit.external {
+                state.external_locks += 1;
+                state.external_calls += u64::from(allowance.route.remaining);
+            }
             self.keep(&mut state.last_lock, hit, allowance.route, now);
             state.review(now);
             state.wake_next(now);

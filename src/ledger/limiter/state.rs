@@ -41,6 +41,8 @@ pub(super) struct LimiterState {
     /// The refusals of calls that were refused while they waited and have not read their refusal yet. Their entries stay.
     refusals: HashMap<Ticket, Refused>,
     pub(super) external_locks: u64,
+    /// How many slots were free at these locks.
+    pub(super) external_calls: u64,
     pub(super) last_lock: Option<LastLock>,
     /// When the gateway stops, once that is known.
     pub(super) closes: Option<Instant>,
@@ -103,6 +105,7 @@ impl LimiterState {
             bookings: Bookings::default(),
             refusals: HashMap::new(),
             external_locks: 0,
+            external_calls: 0,
             last_lock: None,
             closes: None,
             review: Review::default(),

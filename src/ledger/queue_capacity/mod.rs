@@ -83,6 +83,12 @@ impl QueueCapacity {
         self.calls.lock().count
     }
 
+    /// How many calls may wait.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limits.calls
+    }
+
     /// Whether [`enter`](Self::enter) would accept this call. Changes nothing.
     pub(super) fn admits(&self, request: &SlotRequest) -> Result<(), Limit> {
         self.calls.lock().admits(request, self.limits)

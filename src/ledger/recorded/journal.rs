@@ -27,7 +27,10 @@ use super::{
     recorded_window::RecordedWindow,
     recovered::Recovered,
 };
-use crate::ledger::store::{Store, WriteError};
+use crate::{
+    ledger::store::{Store, WriteError},
+    os::{clock, timer::Timer},
+};
 
 /// How long a change may stay unwritten while no caller waits for it.
 const WRITE_DELAY: Duration = Duration::from_millis(100);
@@ -50,6 +53,7 @@ struct Inner {
     failing: AtomicBool,
     recovered: Arc<Recovered>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
+    timer: Arc<dyn Timer>,
 }
 
 #[derive(Debug, Default)]
@@ -81,17 +85,18 @@ impl Journal {
         Self(None)
     }
 
-    /// Starts to write to this store; `recovered` is what it held.
+    /// Starts to write to this store; `recovered` is what it held, and `timer` receives how long each commit takes.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn keep(store: Store, recovered: Arc<Recovered>) -> io::Result<Self> {
+    pub fn keep(store: Store, recovered: Arc<Recovered>, timer: Arc<dyn Timer>) -> io::Result<Self> {
         let inner = Arc::new(Inner {
             work: Mutex::default(),
             woken: Condvar::new(),
             failing: AtomicBool::new(false),
             recovered,
             writer: Mutex::default(),
+            timer,
         });
         let writing = Arc::clone(&inner);
         let writer = thread::Builder::new().name("journal".to_owned()).spawn(move || {
@@ -209,7 +214,10 @@ impl Work {
 impl Inner {
     fn write_all(&self, mut store: Store) {
         while let Some(batch) = self.next() {
-            match batch.write(&mut store) {
+            let began = clock::now();
+            let outcome = batch.write(&mut store);
+            self.timer.ended(clock::now().saturating_duration_since(began), outcome.is_ok());
+            match outcome {
                 Ok(()) => batch.waiting.into_iter().for_each(|done| {
                     // The caller may have left.
                     let _ = done.send(());

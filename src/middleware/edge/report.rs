@@ -122,7 +122,7 @@ impl Report {
 
     fn refuse(&self, refusal: &Refusal) -> Response<Body> {
         let problem = respond::name(&refusal.cause);
-        self.metrics.refused(problem);
+        self.metrics.refused(self.request_log.caller().map(|caller| caller.name()), problem);
         let mut response = respond::respond(refusal, self.id.as_str());
         self.refusals.add(RecentRefusal {
             seconds_ago: 0.0,

@@ -195,6 +195,12 @@ impl Source {
         self.state.lock().health(clock::now())
     }
 
+    /// The age of the access token and the time until it is no longer used, if there is one.
+    #[must_use]
+    pub fn token_age(&self) -> Option<(Duration, Duration)> {
+        self.state.lock().token_age(clock::now())
+    }
+
     /// Whether the granted scopes, as far as they are known, allow a call of this route.
     ///
     /// # Errors

@@ -115,6 +115,12 @@ impl State {
         self.current.as_ref().filter(|current| now < current.expires_at)
     }
 
+    /// The age of the present token and the time until it is no longer used, if it is still valid.
+    pub(super) fn token_age(&self, now: Instant) -> Option<(Duration, Duration)> {
+        let Current { granted_at, expires_at, .. } = self.serving(now)?;
+        Some((now.saturating_duration_since(*granted_at), expires_at.saturating_duration_since(now)))
+    }
+
     /// Whether no newer token than that of this generation is in use.
     pub(super) fn is_newest(&self, generation: u64) -> bool {
         self.current.as_ref().is_some_and(|current| current.token.generation == generation)

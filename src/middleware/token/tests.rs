@@ -525,7 +525,7 @@ async fn a_token_and_the_request_count_survive_a_restart() {
         async move {
             let opened = Store::open(&path).unwrap();
             let past = Arc::new(Recovered::new(opened.start_state, clock::now()));
-            let journal = Journal::keep(opened.store, Arc::clone(&past)).unwrap();
+            let journal = Journal::keep(opened.store, Arc::clone(&past), Arc::new(())).unwrap();
             let backend = Arc::new(RecordedBackend::new(past, journal.clone()));
             let limiters = Limiters::new(LimiterContext { backend, ..LimiterContext::in_memory(Limits::NOBODY) });
             let refresh_token = Credential::written(Secret::from(refresh_token)).unwrap();

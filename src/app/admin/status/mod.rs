@@ -101,7 +101,7 @@ pub(super) fn state(health: &Health) -> String {
 
 impl From<LimiterStatus> for Bucket {
     fn from(status: LimiterStatus) -> Self {
-        let LimiterStatus { key, allowance, slots, locked, last_lock, callers, bookings, next_call, .. } = status;
+        let LimiterStatus { key, allowance, locked, last_lock, callers, bookings, next_call, .. } = status;
         let now = clock::now();
         let lock = locked.map(|locked| {
             let known = last_lock.filter(|lock| lock.until > now);
@@ -120,8 +120,8 @@ impl From<LimiterStatus> for Bucket {
         Self {
             account: key.account.clone(),
             route: key.limit.clone(),
-            threshold: Remaining::of(&allowance.route, &slots.route),
-            daily: allowance.daily.as_ref().zip(slots.daily.as_ref()).map(|(left, slots)| Remaining::of(left, slots)),
+            threshold: Remaining::of(&allowance.route),
+            daily: allowance.daily.as_ref().map(Remaining::of),
             locked_for_seconds: locked.map(|locked| locked.as_secs_f64()),
             lock,
             waiting: status.waiting,
@@ -136,14 +136,13 @@ impl From<LimiterStatus> for Bucket {
 }
 
 impl Remaining {
-    /// `left` is for new calls, `slots` is what the limit itself has.
-    fn of(left: &Quota, slots: &Quota) -> Self {
+    fn of(quota: &Quota) -> Self {
         Self {
-            requests: left.requests.get(),
-            window_seconds: left.window.as_secs_f64(),
-            used: slots.requests.get().saturating_sub(slots.remaining),
-            remaining: left.remaining,
-            next_slot_in_seconds: left.reset.map(|reset| reset.as_secs_f64()),
+            requests: quota.requests.get(),
+            window_seconds: quota.window.as_secs_f64(),
+            used: quota.used,
+            remaining: quota.remaining,
+            next_slot_in_seconds: quota.reset.map(|reset| reset.as_secs_f64()),
         }
     }
 }

@@ -1,25 +1,42 @@
-//! All metrics. All names start with `zoho_gateway_`.
+//! All metrics. Their names start with `zoho_gateway_`, except the figures of the process.
+//!
+//! Counters and histograms are kept here, and [`live`] reads the gauges of live state at each scrape.
+
+mod bounded;
+mod durations;
+mod labels;
+mod live;
+mod plain;
+mod process;
 
 use std::{
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
-    metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::Gauge,
-        histogram::{Histogram, exponential_buckets},
-    },
+    encoding::text,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
-use super::{audit_writer, log, plain};
+use self::{
+    bounded::Bounded,
+    durations::{OutcomeDurations, RouteDurations, observe},
+    labels::{
+        BuildLabels, CallerRefusalLabels, IssuerLabels, NoLabels, OutcomeLabels, RefusalLabels, RequestLabels,
+        RouteLabels, TokenLabels,
+    },
+};
+pub use self::{
+    labels::KnownLabels,
+    live::{LiveState, LoginState},
+};
+use super::{audit_writer, log};
 use crate::{
     call::{CacheOutcome, RequestSummary},
     ledger::{Key, LockHit},
+    os::{clock, process_usage::ProcessUsage, timer::Timer},
     problem::Cause,
     zoho::{account::AccountName, catalogue::RouteId},
 };
@@ -28,69 +45,33 @@ use crate::{
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    started: SystemTime,
     requests: Family<RequestLabels, Counter>,
     seconds: Histogram,
-    waited: Family<RouteLabels, Histogram>,
+    waited: RouteDurations,
+    upstream: RouteDurations,
     refusals: Family<RefusalLabels, Counter>,
+    caller_refusals: Bounded<CallerRefusalLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
     issuers: Family<IssuerLabels, Counter>,
     locks: Family<RouteLabels, Counter>,
     external_use: Family<RouteLabels, Counter>,
     merged: Family<RouteLabels, Counter>,
-    cache: Family<CacheLabels, Counter>,
+    cache: Family<OutcomeLabels, Counter>,
     cache_bytes: Gauge,
-    state_available: Gauge,
-    waiting: Gauge,
-    jobs: Family<JobLabels, Gauge>,
+    state_writes: OutcomeDurations,
+    redis: OutcomeDurations,
     dropped_lines: Counter,
     audit_unconfirmed: Counter,
     /// No value without a certificate: zero would mean one that expired long ago.
     certificate_end: Family<NoLabels, Gauge>,
 }
 
-/// Label values come from the configuration and the catalogue, never from a request, so their number is bounded.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    account: String,
-    route: String,
-    status: u16,
-}
+/// How the names of all metrics start, except those of the process.
+const PREFIX: &str = "zoho_gateway";
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RouteLabels {
-    account: String,
-    route: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusalLabels {
-    problem: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TokenLabels {
-    account: String,
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct IssuerLabels {
-    issuer: String,
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CacheLabels {
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JobLabels {
-    state: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct NoLabels {}
+/// For how many pairs of caller and problem there are series. All other callers share one for each problem.
+const MAX_CALLER_REFUSALS: usize = 2_000;
 
 /// For how many calls the series of rare events exist from the start: those of five accounts that may make every call.
 /// The others are created when their route is called first.
@@ -99,19 +80,6 @@ const MAX_KNOWN_CALLS: usize = 2_500;
 /// The possible outcomes of a token request.
 const TOKEN_OUTCOMES: [&str; 8] =
     ["granted", "unauthorised", "wrong_data_center", "throttled", "unreachable", "timeout", "unintelligible", "failed"];
-
-/// The label values that can occur, as far as the configuration tells.
-#[derive(Debug)]
-pub struct KnownLabels<'a> {
-    /// The names of all problems.
-    pub problems: &'a [&'static str],
-    /// The names of the issuers of callers' tokens.
-    pub issuers: Vec<String>,
-    /// The accounts.
-    pub accounts: Vec<AccountName>,
-    /// The calls that each account may make.
-    pub calls: Vec<(AccountName, RouteId)>,
-}
 
 /// A rendered page of metrics.
 #[derive(Debug)]
@@ -132,14 +100,15 @@ impl Metrics {
     /// All metrics at zero.
     #[must_use]
     pub fn new() -> Self {
-        // From half a millisecond to half a minute and beyond.
-        let histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 9));
         let mut metrics = Self {
-            registry: Registry::with_prefix("zoho_gateway"),
+            registry: Registry::with_prefix(PREFIX),
+            started: clock::wall(),
             requests: Family::default(),
-            seconds: histogram(),
-            waited: Family::new_with_constructor(histogram),
+            seconds: durations::requests(),
+            waited: durations::waits(),
+            upstream: durations::upstream(),
             refusals: Family::default(),
+            caller_refusals: Bounded::new(Family::default(), MAX_CALLER_REFUSALS),
             tokens: Family::default(),
             issuers: Family::default(),
             locks: Family::default(),
@@ -147,9 +116,8 @@ impl Metrics {
             merged: Family::default(),
             cache: Family::default(),
             cache_bytes: Gauge::default(),
-            state_available: Gauge::default(),
-            waiting: Gauge::default(),
-            jobs: Family::default(),
+            state_writes: durations::stores(),
+            redis: durations::stores(),
             dropped_lines: Counter::default(),
             audit_unconfirmed: Counter::default(),
             certificate_end: Family::default(),
@@ -160,11 +128,17 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
+        let build = Info::new(BuildLabels { version: env!("CARGO_PKG_VERSION") });
+        registry.register("build", "The version of the program", build);
         registry.register("requests", "Answered requests", self.requests.clone());
         let help = "Time from a request's head to its answer's head";
         registry.register_with_unit("request", help, Unit::Seconds, self.seconds.clone());
-        registry.register_with_unit("wait", "Time spent waiting for a slot", Unit::Seconds, self.waited.clone());
+        registry.register_with_unit("wait", "Time spent waiting for a slot", Unit::Seconds, self.waited.family.clone());
+        let help = "Time from sending a call to the head of Zoho's answer";
+        registry.register_with_unit("upstream", help, Unit::Seconds, self.upstream.family.clone());
         registry.register("refusals", "Answers by the gateway itself", self.refusals.clone());
+        let help = "Answers by the gateway itself to known callers";
+        registry.register("caller_refusals", help, self.caller_refusals.family.clone());
         registry.register("token_requests", "Requests to the accounts server", self.tokens.clone());
         registry.register("issuer_requests", "Requests for the keys of token issuers", self.issuers.clone());
         registry.register("locks", "Locks that Zoho reported", self.locks.clone());
@@ -173,9 +147,9 @@ impl Metrics {
         registry.register("merged_calls", "Calls that were sent in the call of another", self.merged.clone());
         registry.register("cache", "Reads of cacheable routes, by outcome", self.cache.clone());
         registry.register_with_unit("cache", "Memory of all cached answers", Unit::Bytes, self.cache_bytes.clone());
-        registry.register("state_available", "Whether calls can be recorded", self.state_available.clone());
-        registry.register("waiting", "Callers waiting for a slot", self.waiting.clone());
-        registry.register("jobs", "Jobs that are kept, by state", self.jobs.clone());
+        let help = "Time of a commit to state.dir";
+        registry.register_with_unit("state_write", help, Unit::Seconds, self.state_writes.0.clone());
+        registry.register_with_unit("redis", "Time of a request to Redis", Unit::Seconds, self.redis.0.clone());
         let help = "Lines of log and audit that were not written, because their reader stalls or the disk is full";
         registry.register("log_lines_dropped", help, self.dropped_lines.clone());
         let help = "Audit lines that were not confirmed before their call went on";
@@ -201,7 +175,7 @@ impl Metrics {
             }
         }
         for outcome in CacheOutcome::ALL {
-            self.cache.get_or_create(&CacheLabels { outcome: outcome.as_str() }).inc_by(0);
+            self.cache.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }).inc_by(0);
         }
         for (account, route) in known.calls.iter().take(MAX_KNOWN_CALLS) {
             self.called(account, route);
@@ -210,14 +184,14 @@ impl Metrics {
 
     /// A call is about to be made; creates its series for locks.
     pub fn called(&self, account: &AccountName, route: &RouteId) {
-        let labels = RouteLabels { account: account.to_string(), route: route.to_string() };
+        let labels = RouteLabels::new(account.as_str(), route.as_str());
         self.locks.get_or_create(&labels).inc_by(0);
         self.external_use.get_or_create(&labels).inc_by(0);
     }
 
     /// So many calls are sent in the call of another; zero creates the series.
     pub fn merged(&self, account: &AccountName, route: &RouteId, calls: usize) {
-        let labels = RouteLabels { account: account.to_string(), route: route.to_string() };
+        let labels = RouteLabels::new(account.as_str(), route.as_str());
         self.merged.get_or_create(&labels).inc_by(calls as u64);
     }
 
@@ -230,13 +204,21 @@ impl Metrics {
         let labels = RequestLabels { account: account.clone(), route: route.clone(), status: status.as_u16() };
         self.requests.get_or_create(&labels).inc();
         if let Some(waited) = summary.and_then(|summary| summary.waited) {
-            self.waited.get_or_create(&RouteLabels { account, route }).observe(waited.as_secs_f64());
+            observe(&self.waited, RouteLabels { account, route }, waited);
         }
     }
 
-    /// The gateway itself answered with this problem.
-    pub fn refused(&self, problem: &'static str) {
+    /// Zoho answered an attempt.
+    pub(super) fn upstream_answered(&self, key: &Key, took: Duration) {
+        observe(&self.upstream, RouteLabels::new(&key.account, &key.limit), took);
+    }
+
+    /// The gateway itself answered with this problem, to this caller if it is known.
+    pub fn refused(&self, caller: Option<&str>, problem: &'static str) {
         self.refusals.get_or_create(&RefusalLabels { problem }).inc();
+        let Some(caller) = caller else { return };
+        let labels = CallerRefusalLabels { caller: caller.to_owned(), problem };
+        self.caller_refusals.update(labels, || CallerRefusalLabels::other(problem), |counter| _ = counter.inc());
     }
 
     /// A token request ended, with this cause if it failed.
@@ -262,7 +244,7 @@ impl Metrics {
 
     /// Zoho locked a route.
     pub(super) fn locked(&self, key: &Key, hit: &LockHit) {
-        let labels = RouteLabels { account: key.account.clone(), route: key.limit.clone() };
+        let labels = RouteLabels::new(&key.account, &key.limit);
         self.locks.get_or_create(&labels).inc();
         if hit.external {
             self.external_use.get_or_create(&labels).inc();
@@ -271,7 +253,7 @@ impl Metrics {
 
     /// A read was answered by the cache or by Zoho.
     pub fn cache(&self, outcome: CacheOutcome) {
-        self.cache.get_or_create(&CacheLabels { outcome: outcome.as_str() }).inc();
+        self.cache.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }).inc();
     }
 
     /// The size of all cached answers.
@@ -279,9 +261,18 @@ impl Metrics {
         self.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// How many jobs there are in a state.
-    pub fn jobs(&self, state: &'static str, jobs: usize) {
-        self.jobs.get_or_create(&JobLabels { state }).set(i64::try_from(jobs).unwrap_or(i64::MAX));
+    /// For the commits to `state.dir`.
+    #[must_use]
+    pub fn state_write_timer(&self) -> Arc<dyn Timer> {
+        self.state_writes.create();
+        Arc::new(self.state_writes.clone())
+    }
+
+    /// For the requests to Redis.
+    #[must_use]
+    pub fn redis_timer(&self) -> Arc<dyn Timer> {
+        self.redis.create();
+        Arc::new(self.redis.clone())
     }
 
     /// When the certificate for callers expires, if known.
@@ -295,17 +286,19 @@ impl Metrics {
         }
     }
 
-    /// Renders the page; `waiting` calls wait, and the state store is available or not.
+    /// Renders the page, with the live state of this moment.
     #[must_use]
-    pub fn expose(&self, waiting: usize, state_available: bool, openmetrics: bool) -> Exposition {
-        self.state_available.set(state_available.into());
-        self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    pub fn expose(&self, live: &LiveState, openmetrics: bool) -> Exposition {
         // The logger keeps these counts.
         self.dropped_lines.inner().store(log::dropped_lines(), Ordering::Relaxed);
         self.audit_unconfirmed.inner().store(audit_writer::unconfirmed_lines(), Ordering::Relaxed);
+        let process = process::registry(&ProcessUsage::now(), self.started);
         let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = text::encode(&mut text, &self.registry);
+        for registry in [&self.registry, &live::registry(live), &process] {
+            // Writing to a String cannot fail.
+            let _ = text::encode_registry(&mut text, registry);
+        }
+        let _ = text::encode_eof(&mut text);
         if openmetrics {
             return Exposition { content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8", text };
         }
