@@ -31,7 +31,8 @@ async fn a_window_fills_locks_and_recovers() {
     let zoho = Sandbox::start(&["--window", "3s"]);
     let setup = Gateway::before(&zoho)
         .set("callers.course-sync.key_sha256", HASH_OF_ONE)
-        .set("callers.course-sync.accounts", json!(["main"]));
+        .set("callers.course-sync.accounts", json!(["main"]))
+        .set("callers.course-sync.allow", json!(["*"]));
     let mut gateway = setup.route(ROUTE, "requests", 3).route(ROUTE, "window", "3s").route(ROUTE, "lock", "3s").start();
     let browser = Browser::open(&gateway.admin_url()).await;
     browser.until(&format!("{} === 'Live'", text("#connection"))).await;

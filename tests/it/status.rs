@@ -14,6 +14,7 @@ fn before(zoho: &Sandbox) -> Setup {
     Gateway::before(zoho)
         .set("callers.course-sync.key_sha256", HASH_OF_ONE)
         .set("callers.course-sync.accounts", json!(["main"]))
+        .set("callers.course-sync.allow", json!(["*"]))
         .set("queue.max_wait", "10m")
 }
 

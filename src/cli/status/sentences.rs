@@ -191,7 +191,8 @@ fn failed_checks(page: &StatusPage) -> Vec<String> {
 }
 
 fn used_windows(page: &StatusPage, clock: Clock) -> Vec<String> {
-    let used = page.buckets.iter().filter(|bucket| bucket.threshold.used > 0).map(|bucket| {
+    // During a lock all slots count as used.
+    let used = page.buckets.iter().filter(|bucket| bucket.threshold.used > 0 && bucket.lock.is_none()).map(|bucket| {
         let Remaining { requests, window_seconds, used, next_slot_in_seconds, .. } = bucket.threshold;
         let next = next_slot_in_seconds.map(|next| format!("; the next slot is free at {}", clock.end(next)));
         let name = name(page, &bucket.account, &bucket.route);

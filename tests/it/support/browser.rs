@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Call, call, free_port, until};
+use super::{Call, PATIENCE, call, free_port, until};
 
 /// So that the browser makes no request but those of the page.
 const ARGUMENTS: [&str; 9] = [
@@ -91,7 +91,9 @@ impl Drop for Browser {
         // The end of the session ends the browser; the driver alone would leave it.
         let end = format!("DELETE /session/{} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", self.session);
         if let Ok(mut stream) = TcpStream::connect(&self.address) {
-            let _ = stream.write_all(end.as_bytes()).and_then(|()| stream.read_to_end(&mut Vec::new()));
+            let _ = stream.set_read_timeout(Some(PATIENCE));
+            // The driver answers when the browser has ended.
+            let _ = stream.write_all(end.as_bytes()).and_then(|()| stream.read(&mut [0; 64]));
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();

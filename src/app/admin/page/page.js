@@ -153,8 +153,10 @@ function bucket(node, one, several) {
   write(part(node, 'state'), lock ? 'locked' : one.waiting > 0 ? `${one.waiting} waiting` : full ? 'full' : 'free');
   const meter = part(node, 'meter');
   set(meter, 'max', threshold.requests);
-  set(meter, 'value', Math.min(threshold.used, threshold.requests));
-  write(part(node, 'used'), `${threshold.used} of ${threshold.requests} used in ${span(threshold.window_seconds)}`);
+  // During a lock no slot can be used; the bar keeps what we had sent.
+  const used = lock?.used ?? threshold.used;
+  set(meter, 'value', Math.min(used, threshold.requests));
+  write(part(node, 'used'), `${used} of ${threshold.requests} used in ${span(threshold.window_seconds)}`);
   optional(part(node, 'next'), threshold.next_slot_in_seconds, 'next slot free at {time} ({left})');
   const locked = part(node, 'lock');
   locked.hidden = !lock;

@@ -97,7 +97,7 @@ pub struct Remaining {
     pub requests: u32,
     /// Its window.
     pub window_seconds: f64,
-    /// How many slots are in use.
+    /// How many slots are in use; during a lock, all of them.
     pub used: u32,
     /// What is left of it for new calls: nothing while others wait.
     pub remaining: u32,
