@@ -189,6 +189,7 @@ async fn serve_connection<C>(
         }
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             if let Some(left_out) = telemetry::line_of_unknown_client() {
+                let left_out = (left_out > 0).then_some(left_out);
                 tracing::info!(%client, %error, left_out, "a TLS handshake failed");
             }
         }

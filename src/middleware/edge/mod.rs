@@ -3,6 +3,7 @@
 //! Rejects malformed requests, and new requests during a drain. Turns rejections and panics into answers, and writes one log
 //! line, the metrics and the span of each request.
 
+mod end;
 mod report;
 mod request_span;
 

@@ -1,11 +1,14 @@
-//! The end of a request: its line in the log, its metrics and its span.
+//! The report of a request: its line in the log, its metrics and its span.
 
 use std::{mem, sync::Arc};
 
 use http::{Method, Response};
 use tokio::time::Instant;
 
-use super::request_span;
+use super::{
+    end::{End, Outcome},
+    request_span,
+};
 use crate::{
     call::{
         CacheOutcome, MergedInto, RequestSummary,
@@ -17,7 +20,7 @@ use crate::{
     },
     message::body::Body,
     os::clock,
-    problem::{Cause, Refusal, respond},
+    problem::{Refusal, respond},
     telemetry::{self, Metrics, RecentRefusal, RecentRefusals, milliseconds},
 };
 
@@ -42,46 +45,21 @@ pub(super) struct Report {
     pub(super) is_reported: bool,
 }
 
-/// How a request ended.
-#[derive(Debug, Default)]
-pub(super) struct End {
-    pub(super) status: Option<u16>,
-    pub(super) problem: Option<&'static str>,
-    pub(super) detail: Option<String>,
-    pub(super) summary: Option<RequestSummary>,
-    pub(super) cache: Option<CacheOutcome>,
-    pub(super) merged_into: Option<MergedInto>,
-}
-
-/// The message of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// By Zoho, by the cache, or by a part of the gateway that does what was asked.
-    Answered,
-    /// The gateway did not make the call.
-    Refused,
-    /// The gateway tried to make the call and has no answer of Zoho's.
-    Failed,
-    /// A bug in the gateway.
-    Broken,
-    /// The caller left before its answer.
-    Abandoned,
-}
-
 /// Writes a line with all fields; tracing needs the level in its macro.
 macro_rules! line {
-    ($level:ident, $report:expr, $end:expr, $left_out:expr, $outcome:expr) => {{
+    ($level:ident, $report:expr, $end:expr, $left_out:expr) => {{
         let (report, end): (&Report, &End) = ($report, $end);
-        let (steps, summary) = (report.attempt_log.steps(), end.summary.as_ref());
-        let waited = steps.waited.or(summary.and_then(|summary| summary.waited));
+        let (steps, log) = (report.attempt_log.steps(), &report.request_log);
+        // A call that got its part of another's answer may have left the queue before.
+        let waited = end.summary.as_ref().and_then(|summary| summary.waited).or(steps.waited);
         tracing::$level!(
             request_id = report.id.as_str(),
             traceparent = report.traceparent.as_ref().map(tracing::field::display),
-            caller = report.request_log.caller().map(|caller| caller.name()),
+            caller = log.caller().map(|caller| caller.name()),
             client = %report.client,
             method = %report.method,
-            account = report.account(summary),
-            route = report.route(summary),
+            account = end.account(log),
+            route = end.route(log),
             status = end.status,
             problem = end.problem,
             detail = end.detail,
@@ -92,7 +70,7 @@ macro_rules! line {
             took_ms = milliseconds(clock::now().saturating_duration_since(report.began)),
             left_out = $left_out,
             "{}",
-            $outcome.as_str()
+            end.outcome.as_str()
         )
     }};
 }
@@ -106,17 +84,19 @@ impl Report {
         };
         let status = response.status();
         let extensions = response.extensions_mut();
+        let cause = refusal.as_ref().map(|refusal| &*refusal.cause);
         let end = End {
+            outcome: cause.map_or(Outcome::Answered, Outcome::of),
             status: Some(status.as_u16()),
-            problem: refusal.as_ref().map(|refusal| respond::name(&refusal.cause)),
-            detail: refusal.as_ref().map(|refusal| cut(respond::for_operators(&refusal.cause))),
+            problem: cause.map(respond::name),
+            detail: cause.map(|cause| cut(respond::for_operators(cause))),
             summary: extensions.remove(),
             cache: extensions.remove(),
             merged_into: extensions.remove(),
         };
         let took = clock::now().saturating_duration_since(self.began);
         self.metrics.answered(end.summary.as_ref(), status, took);
-        self.log(refusal.map_or(Outcome::Answered, |refusal| Outcome::of(&refusal.cause)), &end);
+        self.ended(&end);
         response
     }
 
@@ -141,60 +121,25 @@ impl Report {
         response
     }
 
-    fn log(&mut self, outcome: Outcome, end: &End) {
+    fn ended(&mut self, end: &End) {
         self.is_reported = true;
-        let mut span = mem::take(&mut self.span);
-        request_span::end(&mut span, self, outcome, end);
+        request_span::end(mem::take(&mut self.span), &self.id, &self.method, &self.request_log, end);
         let is_of_unknown_client = self.request_log.caller().is_none();
         let left_out = if is_of_unknown_client { telemetry::line_of_unknown_client() } else { Some(0) };
         let Some(left_out) = left_out else { return };
         let left_out = (left_out > 0).then_some(left_out);
-        match outcome {
-            Outcome::Answered | Outcome::Refused | Outcome::Abandoned => line!(info, self, end, left_out, outcome),
-            Outcome::Failed => line!(warn, self, end, left_out, outcome),
-            Outcome::Broken => line!(error, self, end, left_out, outcome),
+        match end.outcome {
+            Outcome::Answered | Outcome::Refused | Outcome::Abandoned => line!(info, self, end, left_out),
+            Outcome::Failed => line!(warn, self, end, left_out),
+            Outcome::Broken => line!(error, self, end, left_out),
         }
-    }
-
-    /// Its account, if known.
-    pub(super) fn account<'a>(&'a self, summary: Option<&'a RequestSummary>) -> Option<&'a str> {
-        let context = || self.request_log.context().map(|context| context.account.name.as_str());
-        summary.map(|summary| summary.account.as_str()).or_else(context)
-    }
-
-    /// Its route, if known.
-    pub(super) fn route<'a>(&'a self, summary: Option<&'a RequestSummary>) -> Option<&'a str> {
-        let context = || self.request_log.context().map(|context| context.route.id.as_str());
-        summary.map(|summary| summary.route.as_str()).or_else(context)
     }
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
         if !self.is_reported {
-            self.log(Outcome::Abandoned, &End::default());
-        }
-    }
-}
-
-impl Outcome {
-    fn of(cause: &Cause) -> Self {
-        match cause {
-            Cause::UpstreamUnreachable(_)
-            | Cause::UpstreamInvalidResponse(_)
-            | Cause::UpstreamTimeout(_)
-            | Cause::CutOff(_) => Self::Failed,
-            Cause::Internal => Self::Broken,
-            _ => Self::Refused,
-        }
-    }
-
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::Refused => "refused",
-            Self::Failed | Self::Broken => "failed",
-            Self::Abandoned => "abandoned",
+            self.ended(&End::abandoned());
         }
     }
 }

@@ -4,10 +4,12 @@
 
 use http::{HeaderMap, Method, header};
 
-use super::report::{End, Outcome, Report};
+use super::end::End;
 use crate::call::{
     CacheOutcome, MergedInto,
     peer::{ClientAddress, Peer},
+    request_id::RequestId,
+    request_log::RequestLog,
     trace::Span,
 };
 
@@ -29,23 +31,22 @@ pub(super) fn begin(span: &mut Span, method: &Method, headers: &HeaderMap, peer:
     });
 }
 
-/// Names the span, and sets what became known.
-pub(super) fn end(span: &mut Span, report: &Report, outcome: Outcome, end: &End) {
+/// Names the span, sets what became known, and ends it.
+pub(super) fn end(mut span: Span, id: &RequestId, method: &Method, log: &RequestLog, end: &End) {
     if !span.is_recorded() {
         return;
     }
-    let (log, summary) = (&report.request_log, end.summary.as_ref());
     let template = log.context().and_then(|context| context.route.path.as_deref());
-    let method = known(&report.method).unwrap_or("HTTP");
+    let method = known(method).unwrap_or("HTTP");
     span.name(|| template.map_or_else(|| method.to_owned(), |template| format!("{method} {template}")));
     span.set("http.route", || template.map(str::to_owned));
     span.set("url.path", || template.map(str::to_owned));
     span.set("http.response.status_code", || end.status.map(i64::from));
-    span.set("zoho_gateway.request_id", || Some(report.id.as_str().to_owned()));
-    span.set("zoho_gateway.outcome", || Some(outcome.as_str()));
+    span.set("zoho_gateway.request_id", || Some(id.as_str().to_owned()));
+    span.set("zoho_gateway.outcome", || Some(end.outcome.as_str()));
     span.set("zoho_gateway.caller", || log.caller().map(|caller| caller.name().to_owned()));
-    span.set("zoho_gateway.account", || report.account(summary).map(str::to_owned));
-    span.set("zoho_gateway.route", || report.route(summary).map(str::to_owned));
+    span.set("zoho_gateway.account", || end.account(log).map(str::to_owned));
+    span.set("zoho_gateway.route", || end.route(log).map(str::to_owned));
     span.set("zoho_gateway.problem", || end.problem);
     span.set("zoho_gateway.cache", || end.cache.map(CacheOutcome::as_str));
     span.set("zoho_gateway.merged_into", || end.merged_into.as_ref().map(|MergedInto(id)| id.as_str().to_owned()));
