@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{Caller, Key, SlotRequest, Step};
+use super::{Caller, Key, NO_ANSWER_GRACE, SlotRequest, Step};
 use crate::os::clock;
 
 /// How many calls of all windows are kept: some megabytes, and more than a busy gateway sends in a minute.
@@ -16,10 +16,18 @@ const CALLS: usize = 16_384;
 const INCIDENTS: usize = 32;
 
 /// The last calls of all windows, and the last incidents.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct CallHistory {
+    /// The calls of earlier processes are not known.
+    began: Instant,
     calls: Mutex<Calls>,
     incidents: Mutex<VecDeque<serde_json::Value>>,
+}
+
+impl Default for CallHistory {
+    fn default() -> Self {
+        Self { began: clock::now(), calls: Mutex::default(), incidents: Mutex::default() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +89,7 @@ impl CallHistory {
     #[must_use]
     pub fn with(incidents: &[String]) -> Self {
         let parsed = incidents.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
-        Self { calls: Mutex::default(), incidents: Mutex::new(parsed) }
+        Self { incidents: Mutex::new(parsed), ..Self::default() }
     }
 
     /// The last incidents, oldest first.
@@ -138,6 +146,17 @@ impl CallHistory {
             answered_after_seconds: sent.ended.filter(|end| end.answered).map(|end| (end.at - sent.at).as_secs_f64()),
         };
         (calls.kept.iter().filter(arrived).map(call).collect(), complete)
+    }
+
+    /// When the calls of a window ended that ended since `since`, later for a call without an answer. `None` if not all of
+    /// them are known.
+    pub(super) fn ends(&self, window: &Key, since: Instant) -> Option<Vec<Instant>> {
+        let calls = self.calls.lock();
+        let complete = if calls.first == 0 { self.began < since } else { calls.kept.front()?.at < since };
+        let ended =
+            calls.kept.iter().filter(|sent| sent.window.as_deref() == Some(window)).filter_map(|sent| sent.ended);
+        let ends = ended.map(|End { at, answered }| if answered { at } else { at + NO_ANSWER_GRACE });
+        complete.then(|| ends.filter(|end| *end >= since).collect())
     }
 
     /// Adds an incident. Returns its JSON.

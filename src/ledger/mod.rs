@@ -64,7 +64,7 @@ pub use self::{
     caller::{Caller, Terms},
     context::{LimiterContext, Reserves},
     limiter::{Attempt, LimiterStatus, Refused, RouteLimiter, Unlimited, WaitReason, WaitingWithoutPlace},
-    limiters::{Limiters, RouteLimit},
+    limiters::{Limiters, RouteLimit, Rules},
     queue::Urgency,
     queue_capacity::{Limit, Limits, QueueCapacity},
     record::{KeptToken, Key, Row, StartState},

@@ -42,7 +42,7 @@ impl<S: Inner<Accepted>> Middleware<Arrived, S> for Edge {
             let (id, attempt_log) = (RequestId::of(arrived.request.headers()), AttemptLog::default());
             let outcome = if let Some(fault) = state.fault() {
                 Err(Cause::Protocol(fault).into())
-            } else if edge.shutdown.is_draining() {
+            } else if edge.shutdown.rejects_new_work() {
                 Err(Cause::ShuttingDown.into())
             } else {
                 let exchange = Exchange { id: id.clone(), state: state.clone(), attempt_log: attempt_log.clone() };

@@ -81,6 +81,8 @@ mod redis;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod restarts;
 #[cfg(test)]
 mod samples;
@@ -93,6 +95,8 @@ mod shared;
 mod shares;
 #[cfg(test)]
 mod streaming;
+#[cfg(test)]
+mod take_over;
 #[cfg(test)]
 mod targets;
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/status`, `/jobs`. Never on the proxy's sockets.
+//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/status`, `/jobs`, `/reload`. Never on the proxy's sockets.
 
 mod accept;
 mod jobs;
+pub mod reload;
 pub mod status;
 
 use std::{
@@ -16,8 +17,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::json;
-use tower::Service;
+use tower::{Service, service_fn, util::BoxCloneSyncService};
 
+use self::reload::Reloads;
 use crate::{
     call::Arrived,
     ledger::{Health, Limiters},
@@ -53,6 +55,8 @@ pub struct Admin {
     pub shutdown: Shutdown,
     /// The names that requests may use for the gateway.
     pub hosts: KnownHosts,
+    /// Reloads of the configuration.
+    pub reloads: Reloads,
 }
 
 impl Admin {
@@ -67,15 +71,16 @@ impl Admin {
             let words = "web pages of other origins and other names are not answered here\n";
             return Some(text(StatusCode::FORBIDDEN, words));
         }
+        if request.uri().path() == "/reload" {
+            return (request.method() != Method::POST).then(|| not_allowed("only POST is answered here\n", "POST"));
+        }
         let (words, allow) = match jobs::of_path(request.uri().path()) {
             Some(_) if request.method() == Method::DELETE => return None,
             Some(_) => ("only GET, HEAD and DELETE are answered here\n", "GET, HEAD, DELETE"),
             None => ("only GET and HEAD are answered here\n", "GET, HEAD"),
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, words);
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-            return Some(response);
+            return Some(not_allowed(words, allow));
         }
         None
     }
@@ -92,11 +97,12 @@ impl Admin {
                 let page = self.metrics.expose(self.limiters.waiting(), self.can_record(), openmetrics);
                 answer(StatusCode::OK, page.content_type, page.text)
             }
-            "/status" => json_answer(StatusCode::OK, &status::status(&self.limiters).await),
+            "/status" => json_answer(StatusCode::OK, &status::status(&self.limiters, self.reloads.last()).await),
+            "/reload" => self.reload().await,
             "/jobs" => self.list_jobs(request),
             _ => match jobs::of_path(path) {
                 Some(id) => self.job(id, &request.method).await,
-                None => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /metrics /status /jobs\n"),
+                None => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /metrics /status /jobs /reload\n"),
             },
         }
     }
@@ -143,6 +149,19 @@ impl Admin {
     }
 }
 
+/// Answers while the state still belongs to the gateway before this one: it lives, and is not ready.
+#[must_use]
+pub fn while_waiting() -> BoxCloneSyncService<Arrived, Response<Body>, Infallible> {
+    BoxCloneSyncService::new(service_fn(|arrived: Arrived| async move {
+        Ok::<_, Infallible>(if arrived.request.uri().path() == "/livez" {
+            json_answer(StatusCode::OK, &json!({ "status": "live" }))
+        } else {
+            let checks = json!({ "state": "the gateway before this one has not ended" });
+            json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready", "checks": checks }))
+        })
+    }))
+}
+
 impl Service<Arrived> for Admin {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -168,6 +187,12 @@ impl Service<Arrived> for Admin {
 fn is_followed_link(request: &Request<Incoming>) -> bool {
     let says = |name: &str, value: &str| request.headers().get(name).is_some_and(|found| found == value);
     says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document")
+}
+
+fn not_allowed(words: &str, allow: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, words);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
 }
 
 fn json_answer(status: StatusCode, body: &impl Serialize) -> Response<Body> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::reload::ReloadReport;
 use crate::{
     ledger::{Health, LimiterStatus, Limiters, Quota, SharedStatus, WaitReason},
     os::clock,
@@ -28,6 +29,9 @@ pub struct StatusPage {
     pub incidents: Vec<Value>,
     /// Each ledger that is shared with other gateways.
     pub shared: Vec<SharedStatus>,
+    /// How the last reload of the configuration ended, if there was one.
+    #[serde(default)]
+    pub reload: Option<ReloadReport>,
 }
 
 /// The limiter of an account and route.
@@ -92,7 +96,7 @@ pub struct NextCall {
 }
 
 /// The page of this gateway, at once, and what other gateways share with it as far as the server says it in time.
-pub(super) async fn status(limiters: &Limiters) -> StatusPage {
+pub(super) async fn status(limiters: &Limiters, reload: Option<ReloadReport>) -> StatusPage {
     let context = limiters.context();
     let shared = context.backend.shared_status(clock::now() + SERVER_WAIT).await;
     let at = jiff::Timestamp::try_from(clock::wall()).and_then(|at| at.round(jiff::Unit::Millisecond));
@@ -103,6 +107,7 @@ pub(super) async fn status(limiters: &Limiters) -> StatusPage {
         buckets: limiters.status().into_iter().map(Bucket::from).collect(),
         incidents: context.history.incidents(),
         shared,
+        reload,
     }
 }
 
