@@ -94,7 +94,8 @@ impl Configured {
         );
         let is_cached = config.catalogue.iter().any(|route| !route.cache.is_zero());
         let same_cache = unless(&["upstream.timeout", "cache", "accounts", "extra_routes"]);
-        let same_cache = same_cache.filter(|_| before.is_none_or(|before| !before.changed.iter().any(is_of_the_cache)));
+        let same_cache =
+            same_cache.filter(|_| before.is_none_or(|before| !before.changed.iter().any(|key| is_of_the_cache(key))));
         let cache = same_cache.map_or_else(
             || {
                 let redis = kept.redis.as_ref().filter(|_| is_cached);
@@ -167,7 +168,7 @@ impl Configured {
 }
 
 /// Whether a key of a route decides how long answers are kept. Answers keep the life that they began with.
-fn is_of_the_cache(key: &String) -> bool {
+fn is_of_the_cache(key: &str) -> bool {
     key.starts_with("routes.") && (key.ends_with(".cache") || key.ends_with(".stale_if_error"))
 }
 

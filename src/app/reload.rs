@@ -5,10 +5,12 @@
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     sync::mpsc,
     task::{JoinSet, spawn_blocking},
 };
+use tower::util::BoxCloneSyncService;
 
 use super::{
     admin::reload::{Outcome, ReloadReport, Reloads, Trigger, Wish},
@@ -63,7 +65,7 @@ impl Reloader {
             };
             log(&outcome);
             self.reloads.ended(outcome.clone());
-            // Whoever asked may have left.
+            // The one that asked may have left.
             let _ = report.send(outcome);
         }
     }
@@ -71,7 +73,7 @@ impl Reloader {
     /// The present configuration receives requests.
     pub(super) fn serve(&self) {
         self.proxy.set(self.configured.stack(&self.kept));
-        self.admin.set(tower::util::BoxCloneSyncService::new(self.configured.admin(&self.kept, &self.reloads)));
+        self.admin.set(BoxCloneSyncService::new(self.configured.admin(&self.kept, &self.reloads)));
     }
 
     async fn reload(&mut self, trigger: Trigger) -> ReloadReport {
@@ -139,10 +141,9 @@ fn log(report: &ReloadReport) {
 /// Asks for a reload whenever the content of the file has changed and stays the same for a moment. Ends with the drain.
 pub(super) async fn follow_file(file: ConfigFile, reloads: Reloads, shutdown: Shutdown) {
     let (changes, mut changed) = mpsc::channel(1);
-    let mut known = read(&file);
-    let known_content = parking_lot::Mutex::new(known.take());
+    let known = Mutex::new(read(&file));
     let look = move || {
-        let mut known = known_content.lock();
+        let mut known = known.lock();
         let mut content = read(&file);
         if content == *known || content.is_none() {
             return;
