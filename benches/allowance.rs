@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use zoho_gateway::{
-    app::App,
+    app::{App, Start},
     config,
     sandbox::{self, Settings},
 };
@@ -76,9 +76,9 @@ async fn gateway(zoho: &str, state: &str) -> String {
         sandbox::REFRESH_TOKEN
     );
     let config = config::parse("benchmark", &text, []).expect("a valid configuration");
-    let app = App::bind(config).await.expect("free ports");
+    let app = App::bind(config, Start::default()).await.expect("free ports");
     let address = app.proxy_addresses().remove(0);
-    tokio::spawn(app.run(std::future::pending));
+    tokio::spawn(app.run(std::future::pending, std::future::pending));
     address
 }
 

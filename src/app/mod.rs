@@ -1,43 +1,44 @@
-//! The gateway as a whole: built from a configuration, run until it is asked to stop.
+//! The gateway as a whole: built from a configuration, run until it is asked to stop, and built anew in part when the
+//! configuration changes.
+//!
+//! [`kept`] has what is built once: windows, queues, jobs, the store. [`configured`] has what is built for each
+//! configuration, above all the [`stack`] of layers. [`current`] passes each request to the newest stack, and [`reload`]
+//! replaces it.
 
 pub mod admin;
+mod configured;
+mod current;
+mod handover;
+mod kept;
+mod reload;
 pub mod stack;
+mod state;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{sync::mpsc, task::JoinSet};
 
+use self::{
+    admin::reload::{Reloads, Trigger, Wish},
+    configured::Configured,
+    current::Current,
+    handover::HandOver,
+    kept::Kept,
+    reload::{Reloader, follow_file},
+};
+pub use self::{handover::Predecessor, reload::ConfigFile};
 use crate::{
-    app::{
-        admin::Admin,
-        stack::{StackDeps, stack},
-    },
-    call::prefer::WaitLimits,
-    config::{self, Config, Proxy, ScopeCheck, UnknownRoute, WhenEmpty},
-    ledger::{
-        CallHistory, FROZEN, Journal, KeptToken, LimiterContext, Limiters, Limits, Observer, ProcessName,
-        RecordedBackend, Recovered, SharedBackend, SharedTiming, StartState,
-        store::{OpenError, Opened, Store},
-    },
-    listener::{self, BindError, ConnectionLimit, ListenAddress, Listener, Timeouts, Tls},
-    middleware::{
-        browser_guard::KnownHosts,
-        caller::{self, Issuers, KeySource},
-        jobs::{JobDeps, Jobs},
-        route::{AmbiguousRoutes, Matcher, Router},
-        token::{self, Grants, Source, TokenLedger, Turns},
-    },
-    os::{clock, freeze_guard::FreezeGuard, process_name, shutdown::Shutdown},
-    problem::respond,
-    redis::{ProbeError, Redis},
-    secret::random::{self, NoRandomness},
-    telemetry::{self, KnownLabels, Metrics, Traces},
-    upstream::{self, Collector},
-    zoho::account::{Account, AccountName},
+    config::{self, Config, Proxy},
+    ledger::store::OpenError,
+    listener::{self, BindError, ConnectionLimit, Inherited, Listener, SocketLabel, SocketRole},
+    middleware::route::AmbiguousRoutes,
+    os::{clock, shutdown::Shutdown},
+    secret::random::NoRandomness,
+    telemetry::{self, Metrics},
 };
 
-/// Bodies that are being read may hold this part of the bytes that waiting calls may hold, in addition to those.
-const READING_PART: u64 = 4;
+/// How long the state may stay locked after its process has said that it ends.
+const RELEASE: Duration = Duration::from_secs(5);
 
 /// What keeps a gateway from starting.
 #[derive(Debug, thiserror::Error)]
@@ -71,193 +72,147 @@ pub enum StartError {
     /// The store of the jobs could not be opened.
     #[error("cannot open the jobs in state.dir: {0}")]
     Jobs(#[source] std::io::Error),
+    /// A socket that another process has opened cannot be used.
+    #[error("cannot use a socket that another process has opened: {0}")]
+    Inherited(#[source] std::io::Error),
+    /// The gateway before this one did not hand over.
+    #[error("the gateway that runs in state.dir does not hand over: {0}")]
+    HandOver(#[source] std::io::Error),
     /// The catalogue has ambiguous routes.
     #[error(transparent)]
     Routes(#[from] AmbiguousRoutes),
 }
 
-/// A gateway with its sockets open, not yet serving.
-#[derive(Debug)]
+/// What a process starts with besides its configuration.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// What reloads read again.
+    pub file: Option<ConfigFile>,
+    /// Sockets that another process has opened.
+    pub inherited: Inherited,
+    /// The gateway from which this one takes over.
+    pub predecessor: Option<Predecessor>,
+}
+
+/// A gateway with its sockets open. Requests wait until it runs.
 pub struct App {
-    proxy: Vec<Listener>,
-    admin: Listener,
-    tls: Option<Arc<Tls>>,
-    deps: StackDeps,
-    journal: Journal,
-    timeouts: Timeouts,
-    max_connections: usize,
-    drain: Duration,
-    /// With a shared ledger.
-    _guard: Option<FreezeGuard>,
+    /// The addresses as bound.
+    proxy: Vec<String>,
+    admin: String,
+    listeners: JoinSet<()>,
+    /// With a folder for the state.
+    hand_over: Option<HandOver>,
+    reloader: Reloader,
+    wishes: mpsc::Receiver<Wish>,
 }
 
 impl App {
-    /// Builds everything and opens the sockets.
+    /// Opens the sockets and builds everything. If it takes over from another gateway, it accepts at once, and requests wait
+    /// until that gateway has ended.
     ///
     /// # Errors
     /// [`StartError`]; then nothing was sent and all sockets are closed.
-    pub async fn bind(config: Config) -> Result<Self, StartError> {
+    pub async fn bind(config: Config, start: Start) -> Result<Self, StartError> {
+        let Start { file, mut inherited, predecessor } = start;
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        if config.audit.required && !tracing::enabled!(target: telemetry::AUDIT, tracing::Level::INFO) {
-            tracing::warn!("audit.required is set, and RUST_LOG turns the audit off: nothing is recorded");
-        }
-        let config::Audit { file, fsync, required: audit_required } = config.audit.clone();
-        telemetry::audit_to(file.as_deref(), fsync).map_err(|error| StartError::Audit {
-            path: file.clone().unwrap_or_else(|| PathBuf::from("standard error")),
-            error,
-        })?;
-        let config::Upstream { connect_timeout, extra_roots, egress, .. } = &config.upstream;
-        if let Some(egress) = egress.description() {
+        open_audit(&config.audit)?;
+        if let Some(egress) = config.upstream.egress.description() {
             tracing::info!(egress, "connections to Zoho and to issuers go through a proxy");
         }
-        let client = upstream::client(upstream::tls(extra_roots), egress, *connect_timeout);
-        let traces = Traces::from_environment(Collector::new(client.clone()), &process_name::of_this_process());
-        let matcher = Matcher::new(&config.catalogue)?;
-        let metrics = Arc::new(Metrics::new());
-        metrics.create_series(&known_labels(&config));
-        let grants = Grants::new(client.clone(), config.upstream.timeout);
-        let named = |account: Account| (account.name.clone(), Arc::new(account));
-        let accounts: BTreeMap<_, _> = config.accounts.into_iter().map(named).collect();
-        let deny_unknown = config.routing.unknown == UnknownRoute::Deny;
-        let mut proxy = Vec::new();
-        for address in &config.proxy.listen {
-            let listener = Listener::bind(address, &config.proxy.unix).await?;
-            proxy.push(match &config.proxy.tls {
-                Some(tls) => listener.over_tls(tls),
-                None => listener,
-            });
+        let Opened { proxy, admin, sockets } = Opened::open(&config, &mut inherited, predecessor.is_some()).await?;
+        let (proxy_addresses, admin_address) = (proxy.iter().map(Listener::to_string).collect(), admin.to_string());
+        let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::default());
+        let ((to_proxy, to_admin), (reloads, wishes)) = ((Current::new(), Current::new()), Reloads::new());
+        let Proxy { timeouts, max_connections, tls, .. } = config.proxy.clone();
+        let connections = ConnectionLimit::for_callers(max_connections);
+        tracing::info!(connections = connections.free(), "limit of concurrent connections");
+        let mut listeners = JoinSet::new();
+        for listener in proxy {
+            let (service, connections, shutdown) = (to_proxy.clone(), connections.clone(), shutdown.clone());
+            listeners.spawn(listener::serve(listener, service, connections, timeouts, shutdown));
         }
-        let redis = config
-            .state
-            .redis
-            .as_ref()
-            .map(|shared| Redis::new(shared.settings.clone()).timed_by(metrics.redis_timer()));
-        let guard = probed(redis.as_ref(), &accounts).await?;
-        let (limiters, journal, tokens) =
-            ledger(&config.state, redis.as_ref(), config.queue.limits, config.upstream.timeout, &metrics)?;
-        let limiters = limiters.with_reserves(Arc::new(config.callers.clone()));
-        limiters.recall(&accounts, &config.catalogue);
-        let source = |(name, account): (&AccountName, &Arc<Account>)| {
-            let ledger = TokenLedger::new(&limiters, account, config.token);
-            let (journal, kept) = (journal.clone(), tokens.get(name.as_str()));
-            let turns = redis.clone().map(|redis| Turns::new(redis, name.as_str()));
-            let (account, metrics) = (Arc::clone(account), Arc::clone(&metrics));
-            let source = Source::new(account, grants.clone(), ledger, journal, kept, turns, metrics);
-            (name.clone(), source)
+        let (service, connections) = (to_admin.clone(), ConnectionLimit::for_operators());
+        listeners.spawn(listener::serve(admin, service, connections, timeouts, shutdown.clone()));
+        if let Some(tls) = tls {
+            listeners.spawn(listener::follow_tls(tls, Arc::clone(&metrics), shutdown.clone()));
+        }
+        let patience = match predecessor {
+            Some(predecessor) => {
+                to_admin.set(admin::while_waiting());
+                tracing::info!("takes over the sockets; requests wait until the gateway before this one has ended");
+                predecessor.ended().await.map_err(StartError::HandOver)?;
+                RELEASE
+            }
+            None => Duration::ZERO,
         };
-        let sources = Arc::new(accounts.iter().map(source).collect());
-        let (limiters, shutdown) = (Arc::new(limiters), Shutdown::default());
-        let job_deps = JobDeps {
-            accounts: accounts.clone(),
-            routes: config.catalogue.iter().map(|route| (route.id.clone(), Arc::new(route.clone()))).collect(),
-            limiters: Arc::clone(&limiters),
-            max_body: config.proxy.max_body,
-            longest_wait: config.queue.max_preferred_wait,
-            shutdown: shutdown.clone(),
-            traces: traces.clone(),
-        };
-        let jobs = match &redis {
-            Some(redis) => Jobs::share(redis.clone(), config.jobs, job_deps),
-            None => Jobs::open(config.state.dir.as_deref(), config.jobs, job_deps),
-        };
-        let has_cache = config.catalogue.iter().any(|route| !route.cache.is_zero());
-        let deps = StackDeps {
-            hosts: known_hosts(&config.proxy, &accounts),
-            callers: config.callers,
-            issuers: Issuers::new(config.issuers, egress, &metrics),
-            router: Router { accounts, matcher, deny_unknown },
-            limiters,
-            jobs: Some(jobs.map_err(StartError::Jobs)?),
-            check_scopes: config.routing.scopes == ScopeCheck::Check,
-            sources,
-            client,
-            wait: WaitLimits { usual: config.queue.max_wait, preferred: config.queue.max_preferred_wait },
-            timeout: config.upstream.timeout,
-            max_body: config.proxy.max_body,
-            max_form: config.proxy.max_form,
-            max_held: config.queue.limits.bytes as u64 / READING_PART,
-            cache_bytes: config.cache.max_bytes,
-            redis: redis.filter(|_| has_cache),
-            audit_required,
-            shutdown,
-            metrics,
-            refusals: Arc::default(),
-            traces,
-        };
-        // Always a TCP address, so the mode of Unix sockets does not apply.
-        let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await?;
-        let Proxy { drain, timeouts, max_connections, tls, .. } = config.proxy;
-        Ok(Self { proxy, admin, tls, deps, journal, timeouts, max_connections, drain, _guard: guard })
+        let kept = Arc::new(Kept::open(&config, metrics, shutdown, patience).await?);
+        let configured = Configured::new(&kept, config, None)?;
+        let hand_over = configured.config.state.dir.as_deref().and_then(|dir| {
+            let prepared = HandOver::prepare(dir, sockets);
+            prepared.inspect_err(|error| tracing::warn!(%error, "run --take-over will not work")).ok()
+        });
+        let at_start = configured.config.keys.clone();
+        let reloader = Reloader { file, kept, configured, at_start, proxy: to_proxy, admin: to_admin, reloads };
+        Ok(Self { proxy: proxy_addresses, admin: admin_address, listeners, hand_over, reloader, wishes })
     }
 
     /// The addresses of the proxy, with the ports that the system chose.
     #[must_use]
     pub fn proxy_addresses(&self) -> Vec<String> {
-        self.proxy.iter().map(Listener::to_string).collect()
+        self.proxy.clone()
     }
 
     /// The address of the admin listener.
     #[must_use]
     pub fn admin_address(&self) -> String {
-        self.admin.to_string()
+        self.admin.clone()
     }
 
     /// Serves until it is `asked` to stop, then drains: it rejects new work, and waits for work in flight until the
-    /// configured time is over or it is asked again.
-    pub async fn run(self, mut asked: impl AsyncFnMut()) {
-        let Self { proxy, admin, tls, deps, journal, timeouts, max_connections, drain, _guard } = self;
-        let shutdown = deps.shutdown.clone();
-        let admin_service = Admin {
-            metrics: Arc::clone(&deps.metrics),
-            limiters: Arc::clone(&deps.limiters),
-            sources: Arc::clone(&deps.sources),
-            issuers: deps.issuers.clone(),
-            jobs: deps.jobs.clone(),
-            callers: deps.callers.clone(),
-            refusals: Arc::clone(&deps.refusals),
-            started: clock::now(),
-            streams: Arc::default(),
-            audit_required: deps.audit_required,
-            shutdown: shutdown.clone(),
-            hosts: deps.hosts.clone(),
+    /// configured time is over or it is asked again. Reloads the configuration when `hung_up` resolves.
+    pub async fn run(self, mut asked: impl AsyncFnMut(), mut hung_up: impl AsyncFnMut()) {
+        let Self { proxy, admin, mut listeners, hand_over, reloader, wishes } = self;
+        let (kept, reloads) = (Arc::clone(&reloader.kept), reloader.reloads.clone());
+        let usual_drain = reloader.configured.config.proxy.drain;
+        let Kept { shutdown, limiters, journal, jobs, traces, .. } = &*kept;
+        for address in proxy {
+            tracing::info!(address, "the proxy listens");
+        }
+        tracing::info!(address = admin, "the admin listener listens");
+        if let Some(file) = &reloader.file {
+            listeners.spawn(follow_file(file.clone(), reloads.clone(), shutdown.clone()));
+        }
+        reloader.serve();
+        let reloading = tokio::spawn(reloader.run(wishes));
+        let reloads_on_signal = async {
+            loop {
+                hung_up().await;
+                reloads.ask(Trigger::Signal).await;
+            }
         };
-        for listener in &proxy {
-            tracing::info!(address = %listener, "the proxy listens");
+        let taken_over = async {
+            match &hand_over {
+                Some(hand_over) => hand_over.taken_over().await,
+                None => std::future::pending().await,
+            }
+        };
+        let successor = tokio::select! {
+            () = asked() => None,
+            () = reloads_on_signal => None,
+            successor = taken_over => Some(successor),
+        };
+        // The next process makes its own.
+        drop(hand_over);
+        if successor.is_some() {
+            tracing::info!("another process has taken over the sockets");
+            shutdown.hand_over();
+        } else {
+            shutdown.drain();
         }
-        tracing::info!(address = %admin, "the admin listener listens");
-        let (limiters, traces) = (Arc::clone(&deps.limiters), deps.traces.clone());
-        let (sources, metrics) = (Arc::clone(&deps.sources), Arc::clone(&deps.metrics));
-        let (callers, issuers, jobs) = (deps.callers.clone(), deps.issuers.clone(), deps.jobs.clone());
-        let service = stack(deps);
-        let connections = ConnectionLimit::for_callers(max_connections);
-        tracing::info!(connections = connections.free(), "limit of concurrent connections");
-        let mut listeners = JoinSet::new();
-        for listener in proxy {
-            listeners.spawn(listener::serve(
-                listener,
-                service.clone(),
-                connections.clone(),
-                timeouts,
-                shutdown.clone(),
-            ));
-        }
-        listeners.spawn(listener::serve(
-            admin,
-            admin_service,
-            ConnectionLimit::for_operators(),
-            timeouts,
-            shutdown.clone(),
-        ));
-        listeners.spawn(token::follow_files(Arc::clone(&sources), shutdown.clone()));
-        if let Some(tls) = tls {
-            listeners.spawn(listener::follow_tls(tls, metrics, shutdown.clone()));
-        }
-        listeners.spawn(caller::follow_files(callers, issuers.clone(), shutdown.clone()));
-        listeners.spawn(caller::fetch_keys(issuers, shutdown.clone()));
-        asked().await;
-        shutdown.drain();
+        let configured = reloading.await;
+        let drain = configured.as_ref().map_or(usual_drain, |configured| configured.config.proxy.drain);
         // A call that gets no slot before the end is rejected at once, and does not delay the end.
         if let Some(end) = clock::now().checked_add(drain) {
             limiters.close(end);
@@ -272,132 +227,74 @@ impl App {
         }
         shutdown.cut();
         while listeners.join_next().await.is_some() {}
-        sources.values().for_each(|source| source.ended_on_purpose());
+        if let Ok(configured) = configured {
+            configured.sources.values().for_each(|source| source.ended_on_purpose());
+        }
         // Other gateways may use its slots as soon as they know that this one ends.
         let _ = limiters.context().backend.close().await;
-        if let Some(jobs) = jobs {
-            jobs.close().await;
-        }
+        jobs.close().await;
         // The last answers are written, or the next process would count their calls as unanswered.
         journal.close().await;
-        traces.close().await;
+        traces.clone().close().await;
         tracing::info!("drained");
+        drop(successor);
     }
 }
 
-/// Checks the server of a shared ledger, and guards against a freeze in which other gateways would take over the slots
-/// of this one. A server that cannot be reached yet is waited for later.
-async fn probed(
-    redis: Option<&Redis>,
-    accounts: &BTreeMap<AccountName, Arc<Account>>,
-) -> Result<Option<FreezeGuard>, StartError> {
-    let Some(redis) = redis else { return Ok(None) };
-    let accounts: Vec<_> = accounts.keys().map(AccountName::as_str).collect();
-    match redis.probe(&accounts).await {
-        Ok(()) => {}
-        Err(ProbeError::Unreachable(reason)) => {
-            tracing::error!(reason, "the server of state.redis cannot be used yet; calls wait until it can");
+/// The listeners, and copies of their sockets for the next process.
+struct Opened {
+    proxy: Vec<Listener>,
+    admin: Listener,
+    sockets: Vec<(SocketLabel, OwnedFd)>,
+}
+
+impl Opened {
+    /// Opens the addresses of the configuration, unless another process has opened them. `is_own`: that process leaves them
+    /// to this one.
+    async fn open(config: &Config, inherited: &mut Inherited, is_own: bool) -> Result<Self, StartError> {
+        let access = &config.proxy.unix;
+        let mut sockets = Vec::new();
+        let mut shared = |listener: Listener, label: SocketLabel| {
+            sockets.push((label, listener.share().map_err(StartError::Inherited)?));
+            Ok::<_, StartError>(listener)
+        };
+        let adopted = |socket| Listener::adopt(socket, is_own).map_err(StartError::Inherited);
+        let mut proxy = Vec::new();
+        for socket in inherited.take_activated(SocketRole::Proxy) {
+            proxy.push(shared(adopted(socket)?, SocketLabel::activated(SocketRole::Proxy))?);
         }
-        Err(ProbeError::Unusable(reason)) => return Err(StartError::Redis(reason)),
+        let addresses = if proxy.is_empty() { config.proxy.listen.as_slice() } else { &[] };
+        for address in addresses {
+            let label = SocketLabel::new(SocketRole::Proxy, &address.to_string());
+            let listener = match inherited.take(&label) {
+                Some(socket) => adopted(socket)?,
+                None => Listener::bind(address, access).await?,
+            };
+            proxy.push(shared(listener, label)?);
+        }
+        if let Some(tls) = &config.proxy.tls {
+            proxy = proxy.into_iter().map(|listener| listener.over_tls(tls)).collect();
+        }
+        let activated = inherited.take_activated(SocketRole::Admin).pop();
+        let label = SocketLabel::new(SocketRole::Admin, &config.admin.listen.to_string());
+        let admin = match (activated, inherited.take(&label)) {
+            (Some(socket), _) => shared(adopted(socket)?, SocketLabel::activated(SocketRole::Admin))?,
+            (None, Some(socket)) => shared(adopted(socket)?, label)?,
+            // Always a TCP address, so the mode of Unix sockets does not apply.
+            (None, None) => shared(Listener::bind(&config.admin.listen, access).await?, label)?,
+        };
+        Ok(Self { proxy, admin, sockets })
     }
-    FreezeGuard::start(FROZEN, || true).map(Some).map_err(StartError::FreezeGuard)
 }
 
-/// The ledger as the last process left it, the journal of its store, and the tokens that the last process left.
-fn ledger(
-    state: &config::State,
-    redis: Option<&Redis>,
-    limits: Limits,
-    longest: Duration,
-    metrics: &Arc<Metrics>,
-) -> Result<(Limiters, Journal, BTreeMap<String, KeptToken>), StartError> {
-    let own = random::hex().map_err(StartError::Random)?.expose().to_owned();
-    let Recorded { limiters, journal, tokens, dead } = recorded_ledger(state, limits, metrics, &own)?;
-    let (Some(shared), Some(redis)) = (&state.redis, redis) else { return Ok((limiters, journal, tokens)) };
-    let timing = SharedTiming { lease: shared.lease, longest };
-    let fresh = state.when_empty == WhenEmpty::Fresh;
-    let name = ProcessName { own, dead, shown: process_name::of_this_process() };
-    let backend = SharedBackend::new(redis.clone(), timing, fresh, name, journal.clone());
-    let context = LimiterContext { backend: Arc::new(backend), ..limiters.context().clone() };
-    Ok((Limiters::new(context), journal, tokens))
-}
-
-/// The ledger of a single gateway, and what its folder says about earlier processes.
-struct Recorded {
-    limiters: Limiters,
-    journal: Journal,
-    tokens: BTreeMap<String, KeptToken>,
-    /// The names of processes that are certainly dead.
-    dead: Vec<String>,
-}
-
-/// Opens the folder, in which the next process finds this one's `name`.
-fn recorded_ledger(
-    state: &config::State,
-    limits: Limits,
-    metrics: &Arc<Metrics>,
-    name: &str,
-) -> Result<Recorded, StartError> {
-    let observers = [Arc::clone(metrics) as Arc<dyn Observer>].into();
-    let context = LimiterContext { observers, ..LimiterContext::in_memory(limits) };
-    let Some(dir) = &state.dir else {
-        let (limiters, journal) = (Limiters::new(context), Journal::in_memory());
-        return Ok(Recorded { limiters, journal, tokens: BTreeMap::new(), dead: Vec::new() });
-    };
-    let Opened { mut store, mut start_state, incidents, tokens } = Store::open(dir)?;
-    // With a shared ledger, the folder does not hold what was sent.
-    let may_be_lost = state.when_empty == WhenEmpty::AssumeLost && state.redis.is_none();
-    if start_state == StartState::Fresh && may_be_lost {
-        let reason = "the folder holds no state, and state.when_empty says that this means it was lost".to_owned();
-        start_state = StartState::Lost { reason, set_aside: None, locks: BTreeMap::new() };
-    } else if start_state == StartState::Fresh {
-        tracing::info!(dir = %dir.display(), "the state store is new: nothing was sent from here before");
+/// Opens the file of the audit, if it has one.
+fn open_audit(audit: &config::Audit) -> Result<(), StartError> {
+    let config::Audit { file, fsync, required } = audit;
+    if *required && !tracing::enabled!(target: telemetry::AUDIT, tracing::Level::INFO) {
+        tracing::warn!("audit.required is set, and RUST_LOG turns the audit off: nothing is recorded");
     }
-    if let StartState::Lost { reason, set_aside, locks } = &start_state {
-        let set_aside = set_aside.as_ref().map(|path| path.display().to_string());
-        let locks = locks.len();
-        tracing::error!(dir = %dir.display(), reason, set_aside, locks, "the state store is lost: every threshold counts as used up for one window from now on");
-    }
-    let dead = if state.redis.is_some() { predecessors(&store, name) } else { Vec::new() };
-    let recovered = Arc::new(Recovered::new(start_state, clock::now()));
-    // So that unanswered calls are given up once, not again at each start.
-    store.write(&recovered.left()).map_err(OpenError::from)?;
-    let journal =
-        Journal::keep(store, Arc::clone(&recovered), metrics.state_write_timer()).map_err(StartError::Journal)?;
-    let backend = Arc::new(RecordedBackend::new(recovered, journal.clone()));
-    let history = Arc::new(CallHistory::with(&incidents));
-    let limiters = Limiters::new(LimiterContext { backend, history, ..context });
-    Ok(Recorded { limiters, journal, tokens, dead })
-}
-
-/// The names of the processes that used the folder before.
-fn predecessors(store: &Store, name: &str) -> Vec<String> {
-    store.name_process(name).unwrap_or_else(|error| {
-        tracing::warn!(%error, "state.dir cannot keep this process's name: after a crash, its slots of the shared ledger wait longer");
-        Vec::new()
+    telemetry::audit_to(file.as_deref(), *fsync).map_err(|error| StartError::Audit {
+        path: file.clone().unwrap_or_else(|| PathBuf::from("standard error")),
+        error,
     })
-}
-
-/// The labels that the metrics can have.
-fn known_labels(config: &Config) -> KnownLabels<'static> {
-    let accounts: Vec<_> = config.accounts.iter().map(|account| account.name.clone()).collect();
-    let calls = accounts
-        .iter()
-        .flat_map(|account| config.throttled_routes_of(account).map(|route| (account.clone(), route.id.clone())));
-    let calls = calls.collect();
-    // Only issuers whose keys are fetched.
-    let issuers = config.issuers.iter().filter(|issuer| matches!(issuer.keys, KeySource::Url { .. }));
-    KnownLabels {
-        problems: respond::NAMES,
-        issuers: issuers.map(|issuer| issuer.name.clone()).collect(),
-        accounts,
-        calls,
-    }
-}
-
-/// The names that requests may have in `Host`: Zoho's, those of the listen addresses, and those from the configuration.
-fn known_hosts(proxy: &Proxy, accounts: &BTreeMap<AccountName, Arc<Account>>) -> KnownHosts {
-    let zohos = accounts.values().flat_map(|account| account.hosts());
-    let own = proxy.listen.iter().filter_map(ListenAddress::host).map(str::to_owned);
-    KnownHosts::new(zohos.chain(own).chain(proxy.hosts.iter().cloned()))
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
 use http::{Response, header, header::Entry};
-use tower::{Service, ServiceBuilder};
+use tower::{ServiceBuilder, util::BoxCloneSyncService};
 
 use crate::{
     call::{Arrived, prefer::WaitLimits},
@@ -13,7 +13,7 @@ use crate::{
         audit::Audit,
         browser_guard::{BrowserGuard, KnownHosts},
         cache::Cache,
-        caller::{Authenticator, Callers, Issuers},
+        caller::{Authenticator, CallerLimiters, Callers, Issuers},
         dry_run::DryRun,
         edge::Edge,
         forward::{Forward, hygiene},
@@ -26,11 +26,13 @@ use crate::{
         validate::Validate,
     },
     os::shutdown::Shutdown,
-    redis::Redis,
     telemetry::{Metrics, RecentRefusals, Traces},
     upstream::Client,
     zoho::account::AccountName,
 };
+
+/// The whole stack as one service.
+pub type Stack = BoxCloneSyncService<Arrived, Response<Body>, Infallible>;
 
 /// The dependencies of the stack.
 #[derive(Debug)]
@@ -63,10 +65,10 @@ pub struct StackDeps {
     pub max_held: u64,
     /// The jobs, shared with the admin listener; `None` without a store for them.
     pub jobs: Option<Arc<Jobs>>,
-    /// How many bytes all cached answers may hold together.
-    pub cache_bytes: u64,
-    /// The server of a shared ledger, if any route is cached.
-    pub redis: Option<Redis>,
+    /// The cached answers.
+    pub cache: Arc<Cache>,
+    /// What callers have used of their own limits.
+    pub caller_limiters: Arc<CallerLimiters>,
     /// Whether a write that cannot be recorded in the audit is not sent.
     pub audit_required: bool,
     /// The state of the shutdown.
@@ -80,11 +82,10 @@ pub struct StackDeps {
 }
 
 /// The whole stack, the outermost layer first.
-pub fn stack(
-    deps: StackDeps,
-) -> impl Service<Arrived, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static {
+#[must_use]
+pub fn stack(deps: StackDeps) -> Stack {
     let groups = Groups::new(hygiene::outbound, Arc::clone(&deps.metrics));
-    ServiceBuilder::new()
+    let stack = ServiceBuilder::new()
         // Before anything can log a request: marks the sensitive fields.
         .map_request(with_sensitive_fields)
         // Infallible from here outward: rejections and panics become answers with the request's id.
@@ -92,7 +93,7 @@ pub fn stack(
         // Before any credential is checked: web pages get no further.
         .layer(BrowserGuard::layer(deps.hosts))
         // Before anything is looked up: finds out who is calling.
-        .layer(Authenticator::layer(deps.callers, deps.issuers))
+        .layer(Authenticator::layer(deps.callers, deps.issuers, &deps.caller_limiters))
         // Jobs belong to their callers, and are no calls to Zoho.
         .layer(JobResources::layer(deps.jobs.clone()))
         // Finds account and route: everything below is decided per account and route.
@@ -106,7 +107,7 @@ pub fn stack(
         // Only valid, permitted calls become jobs. Above the cache, which a job's write invalidates when it is executed.
         .layer(JobsLayer(deps.jobs))
         // Before the throttle: an answer from the cache uses no slot.
-        .layer(Cache::layer(deps.cache_bytes, deps.timeout, deps.redis.as_ref(), Arc::clone(&deps.metrics)))
+        .layer(deps.cache.layer())
         // Below the cache, since cached answers change nothing; above the retries: a call has one outcome.
         .layer(Audit::layer(deps.audit_required))
         // Above the throttle: a second attempt asks for a second slot.
@@ -120,7 +121,8 @@ pub fn stack(
         // One token for all callers of an account.
         .layer(Sign::layer(deps.sources, deps.check_scopes, deps.shutdown))
         // Sends the call to Zoho.
-        .service(Forward::service(deps.client, deps.timeout, deps.max_body))
+        .service(Forward::service(deps.client, deps.timeout, deps.max_body));
+    BoxCloneSyncService::new(stack)
 }
 
 /// Marks the fields whose values must not be logged.

@@ -7,6 +7,7 @@ mod jobs;
 mod key;
 pub mod login;
 mod logout;
+mod reload;
 mod routes;
 mod run;
 mod sandbox;
@@ -104,6 +105,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Let a running gateway read its configuration again, and print what has changed, or why it was refused (exit code 2).
+    /// Nothing that waits or runs is lost. It asks the admin listener, as healthcheck does.
+    Reload(RunningGateway),
     /// List, show and remove the jobs of a running gateway (calls with "Prefer: respond-async"). It asks the admin listener,
     /// as healthcheck does.
     Jobs {
@@ -134,6 +138,10 @@ struct RunOptions {
     /// Let undocumented calls of the simulated Zoho succeed, instead of answering 404.
     #[arg(long, requires = "sandbox")]
     lenient: bool,
+    /// Take over the sockets and the state of the gateway that runs with the same state.dir, without an outage. It finishes
+    /// what it has, and ends. If none runs, start as usual.
+    #[arg(long, conflicts_with = "sandbox")]
+    take_over: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -242,7 +250,9 @@ impl Cli {
     /// [`Failure`], with the message for the operator.
     pub async fn execute(self) -> Result<(), Failure> {
         match self.command {
-            Command::Run(RunOptions { zoho: RunZoho { config: Some(path), .. }, .. }) => run::run(&path).await,
+            Command::Run(RunOptions { zoho: RunZoho { config: Some(path), .. }, take_over, .. }) => {
+                run::run(&path, take_over).await
+            }
             Command::Run(RunOptions { lenient, .. }) => run::run_on_sandbox(lenient).await,
             Command::Check { config, online, missing_scopes } => check::check(&config, online, missing_scopes).await,
             Command::Routes { config, json, method: Some(method), path: Some(path) } => {
@@ -262,6 +272,7 @@ impl Cli {
                 let form = if json { status::Form::Json } else { status::Form::Sentences };
                 status::status(config.as_deref(), admin.as_deref(), watch, form).await
             }
+            Command::Reload(gateway) => reload::reload(gateway).await,
             Command::Jobs { gateway, json, action } => jobs::jobs(gateway, action, json).await,
         }
     }

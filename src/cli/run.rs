@@ -4,10 +4,11 @@ use std::path::Path;
 
 use tokio::net::TcpListener;
 
-use super::{Failure, load, print, stop};
+use super::{Failure, print, stop};
 use crate::{
-    app::App,
+    app::{App, ConfigFile, Predecessor, Start},
     config::{self, Config},
+    listener::Inherited,
     sandbox, telemetry,
 };
 
@@ -17,9 +18,16 @@ const SANDBOX_CONFIG: &str = include_str!("sandbox.toml");
 /// If this is set, `run --sandbox` uses the state store.
 const STATE_DIR: &str = "ZOHO_GATEWAY__STATE__DIR";
 
-pub(super) async fn run(path: &Path) -> Result<(), Failure> {
+pub(super) async fn run(path: &Path, take_over: bool) -> Result<(), Failure> {
     ignore_requests()?;
-    serve(load(path)?, &path.display().to_string(), "").await
+    let environment: Vec<_> = std::env::vars_os().collect();
+    let config = config::load(path, environment.iter().cloned())?;
+    let file = Some(ConfigFile { path: path.to_owned(), environment });
+    let start = match config.state.dir.as_deref().filter(|_| take_over) {
+        Some(dir) => from_predecessor(dir).await?,
+        None => Start { inherited: activated()?, ..Start::default() },
+    };
+    serve(config, Start { file, ..start }, &path.display().to_string(), "").await
 }
 
 pub(super) async fn run_on_sandbox(lenient: bool) -> Result<(), Failure> {
@@ -35,13 +43,14 @@ pub(super) async fn run_on_sandbox(lenient: bool) -> Result<(), Failure> {
     }
     let settings = sandbox::Settings { lenient, ..sandbox::Settings::default() };
     let serving = tokio::spawn(sandbox::serve(listener, settings, std::future::pending()));
-    let outcome = serve(config, "run --sandbox", &format!("A simulated Zoho listens on {zoho}.\n")).await;
+    let start = Start { inherited: activated()?, ..Start::default() };
+    let outcome = serve(config, start, "run --sandbox", &format!("A simulated Zoho listens on {zoho}.\n")).await;
     serving.abort();
     outcome
 }
 
 /// `source` is where the configuration comes from.
-async fn serve(config: Config, source: &str, greeting: &str) -> Result<(), Failure> {
+async fn serve(config: Config, start: Start, source: &str, greeting: &str) -> Result<(), Failure> {
     telemetry::configure_log(config.log.format, &config.log.level);
     let accounts: Vec<_> = config.accounts.iter().map(|account| account.name.as_str()).collect();
     tracing::info!(
@@ -51,12 +60,29 @@ async fn serve(config: Config, source: &str, greeting: &str) -> Result<(), Failu
         "zoho-gateway starts"
     );
     let mut signals = stop::listen().map_err(unheard)?;
-    let app = App::bind(config).await.map_err(|error| Failure::Run(error.to_string()))?;
+    let mut reloads = stop::listen_for_reloads().map_err(unheard)?;
+    let app = App::bind(config, start).await.map_err(|error| Failure::Run(error.to_string()))?;
     if !greeting.is_empty() {
         print(&format!("{greeting}{}", suggestions(&app)))?;
     }
-    app.run(async || signals.asked().await).await;
+    app.run(async || signals.asked().await, async || reloads.asked().await).await;
     Ok(())
+}
+
+/// The sockets that the service manager has opened.
+fn activated() -> Result<Inherited, Failure> {
+    let names = std::env::var("LISTEN_FDNAMES").ok();
+    Inherited::activated(names.as_deref()).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// The gateway that runs with this folder, and its sockets. Without one, this is a usual start.
+async fn from_predecessor(dir: &Path) -> Result<Start, Failure> {
+    let failed =
+        |error| Failure::Run(format!("the gateway that runs in {} does not hand over: {error}", dir.display()));
+    match Predecessor::find(dir).await.map_err(failed)? {
+        Some((predecessor, inherited)) => Ok(Start { inherited, predecessor: Some(predecessor), file: None }),
+        None => Ok(Start { inherited: activated()?, ..Start::default() }),
+    }
 }
 
 /// The first step: reading the configuration may take time, and a signal must not end the process meanwhile.

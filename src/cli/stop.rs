@@ -1,5 +1,5 @@
 //! The signals that ask the program to stop. It handles every signal that would otherwise end the process at once, because
-//! a call in flight would lose its answer and its line in the audit. SIGHUP does not stop the gateway.
+//! a call in flight would lose its answer and its line in the audit. SIGHUP reloads the configuration of the gateway.
 
 use std::{fs, future::poll_fn, io, task::Poll};
 
@@ -11,6 +11,11 @@ pub(super) struct Signals(Vec<Signal>);
 /// Starts to listen, so that no later signal is missed.
 pub(super) fn listen() -> io::Result<Signals> {
     Signals::of(&[SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()])
+}
+
+/// SIGHUP asks for a reload of the configuration.
+pub(super) fn listen_for_reloads() -> io::Result<Signals> {
+    Signals::of(&[SignalKind::hangup()])
 }
 
 /// The same for a program that ends with its terminal.
@@ -35,18 +40,16 @@ impl Signals {
     }
 }
 
-/// Signals that mean "reload the configuration" and "reopen the log" to other services must not end the gateway. It can do
-/// neither: it says so, and goes on.
+/// Signals that mean "reopen the log" and the like to other services must not end the gateway. It says so, and goes on.
+/// SIGHUP does not end it while the configuration is read; later it asks for a reload.
 pub(super) fn ignore_requests() -> io::Result<()> {
     let requests = [
-        (
-            SignalKind::hangup(),
-            "SIGHUP",
-            "the configuration is read at the start only; restart the gateway to apply a change",
-        ),
         (SignalKind::user_defined1(), "SIGUSR1", "a renamed audit file is replaced without a signal"),
         (SignalKind::user_defined2(), "SIGUSR2", "it has no meaning here"),
     ];
+    if !is_ignored(SignalKind::hangup()) {
+        drop(signal(SignalKind::hangup())?);
+    }
     for (kind, name, why) in requests.into_iter().filter(|(kind, ..)| !is_ignored(*kind)) {
         let mut received = signal(kind)?;
         tokio::spawn(async move {

@@ -12,6 +12,7 @@
 
 mod accounts;
 mod callers;
+mod changes;
 mod credential;
 mod egress;
 mod environment;
@@ -48,6 +49,7 @@ use std::{
     time::Duration,
 };
 
+pub use changes::{SetKeys, concern};
 pub use problem::{ConfigErrors, Origin, Position, Problem};
 pub use schema::schema;
 
@@ -75,7 +77,7 @@ use crate::{
 };
 
 /// Enough for ten thousands of callers.
-const LONGEST_FILE: u64 = 16 * 1024 * 1024;
+pub const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
 /// The variable that sets `admin.listen`.
 const ADMIN_LISTEN: &str = "ZOHO_GATEWAY__ADMIN__LISTEN";
@@ -115,6 +117,8 @@ pub struct Config {
     pub catalogue: Catalogue,
     /// Warnings about values that are valid and probably not meant.
     pub doubtful: Vec<String>,
+    /// The keys that were set.
+    pub keys: SetKeys,
 }
 
 impl Config {
@@ -371,6 +375,7 @@ fn validated(
     let mut findings = Findings::default();
     let mut tree = source::parse(&name, text, &mut findings);
     variables.overlay(&mut tree, &route_ids, &findings);
+    let keys = SetKeys::of(&tree);
 
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let around = Surroundings { variables: &variables, folder, refresh_tokens };
@@ -409,6 +414,7 @@ fn validated(
             issuers,
             catalogue,
             doubtful: Vec::new(),
+            keys,
         }
     });
     shares.iter().for_each(|share| share.check(&config, &findings));

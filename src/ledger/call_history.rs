@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Caller, Key, LockCause, SlotRequest, Step};
+use super::{Caller, Key, LockCause, NO_ANSWER_GRACE, SlotRequest, Step};
 use crate::os::clock;
 
 /// How many calls of all windows are kept: some megabytes, and more than a busy gateway sends in a minute.
@@ -16,8 +16,10 @@ const CALLS: usize = 16_384;
 const INCIDENTS: usize = 32;
 
 /// The last calls of all windows, and the last incidents.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct CallHistory {
+    /// The calls of earlier processes are not known.
+    began: Instant,
     calls: Mutex<Calls>,
     incidents: Mutex<VecDeque<serde_json::Value>>,
     last_lock: Mutex<Option<PostMortem>>,
@@ -32,6 +34,12 @@ pub struct PostMortem {
     pub cause: LockCause,
     /// The lock and our own calls of the last window.
     pub incident: Arc<Incident>,
+}
+
+impl Default for CallHistory {
+    fn default() -> Self {
+        Self { began: clock::now(), calls: Mutex::default(), incidents: Mutex::default(), last_lock: Mutex::default() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +108,7 @@ impl CallHistory {
     #[must_use]
     pub fn with(incidents: &[String]) -> Self {
         let parsed = incidents.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
-        Self { calls: Mutex::default(), incidents: Mutex::new(parsed), last_lock: Mutex::default() }
+        Self { incidents: Mutex::new(parsed), ..Self::default() }
     }
 
     /// The last lock that Zoho reported to this process, whatever its cause.
@@ -167,6 +175,17 @@ impl CallHistory {
             answered_after_seconds: sent.ended.filter(|end| end.answered).map(|end| (end.at - sent.at).as_secs_f64()),
         };
         (calls.kept.iter().filter(arrived).map(call).collect(), complete)
+    }
+
+    /// When the calls of a window ended that ended since `since`, later for a call without an answer. `None` if not all of
+    /// them are known.
+    pub(super) fn ends(&self, window: &Key, since: Instant) -> Option<Vec<Instant>> {
+        let calls = self.calls.lock();
+        let complete = if calls.first == 0 { self.began < since } else { calls.kept.front()?.at < since };
+        let ended =
+            calls.kept.iter().filter(|sent| sent.window.as_deref() == Some(window)).filter_map(|sent| sent.ended);
+        let ends = ended.map(|End { at, answered }| if answered { at } else { at + NO_ANSWER_GRACE });
+        complete.then(|| ends.filter(|end| *end >= since).collect())
     }
 
     /// Adds an incident. Returns its JSON.

@@ -9,10 +9,12 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
-use super::{AfterLoss, DAY, Key, LimitSpec, LimiterContext, LimiterStatus, Limits, Reserves, RouteLimiter, Unlimited};
+use super::{
+    AfterLoss, Caller, DAY, Key, LimitSpec, LimiterContext, LimiterStatus, Limits, Reserves, RouteLimiter, Unlimited,
+};
 use crate::zoho::{
     account::{Account, AccountName},
-    catalogue::{Catalogue, Pace, Route, RouteId, Threshold},
+    catalogue::{Pace, Route, RouteId, Threshold},
 };
 
 /// The name of an account's daily limit; every route id has a dot.
@@ -32,9 +34,29 @@ pub enum RouteLimit {
 pub struct Limiters {
     limits: RwLock<HashMap<(AccountName, RouteId), RouteLimit>>,
     context: LimiterContext,
+    /// By the kind of request.
+    tokens: Mutex<HashMap<Key, Arc<RouteLimiter>>>,
     /// When the gateway stops, once that is known.
     closes: Mutex<Option<Instant>>,
-    reserves: Option<Arc<dyn Reserves>>,
+    rules: RwLock<Rules>,
+}
+
+/// What the configuration says about limits. Accounts and routes that it does not have keep the limits of their first call.
+#[derive(Debug, Default)]
+pub struct Rules {
+    /// Every account.
+    pub accounts: BTreeMap<AccountName, Arc<Account>>,
+    /// Every route.
+    pub routes: HashMap<RouteId, Arc<Route>>,
+    /// Who keeps slots.
+    pub reserves: Option<Arc<dyn Reserves>>,
+}
+
+/// The limits of one route's calls, and the callers that keep slots.
+struct RouteLimits {
+    own: LimitSpec,
+    wider: Vec<LimitSpec>,
+    reserving: Vec<Caller>,
 }
 
 impl RouteLimit {
@@ -52,13 +74,23 @@ impl Limiters {
     /// An empty set of limiters.
     #[must_use]
     pub fn new(context: LimiterContext) -> Self {
-        Self { limits: RwLock::default(), context, closes: Mutex::default(), reserves: None }
+        let (limits, tokens, closes, rules) = Default::default();
+        Self { limits, tokens, context, closes, rules }
     }
 
-    /// The same, with slots that some callers keep for themselves.
-    #[must_use]
-    pub fn with_reserves(self, reserves: Arc<dyn Reserves>) -> Self {
-        Self { reserves: Some(reserves), ..self }
+    /// The configuration has other rules. They hold at once, for calls that wait too, and calls that were sent count under
+    /// them. A route that has a threshold keeps one, and a route without a threshold stays without.
+    pub fn change(&self, rules: Rules) {
+        // No limiter is created meanwhile by the former rules.
+        let limits = self.limits.write();
+        *self.rules.write() = rules;
+        let rules = self.rules.read();
+        for ((account, route), limit) in &*limits {
+            let (Some(account), Some(route)) = (rules.accounts.get(account), rules.routes.get(route)) else { continue };
+            if let (RouteLimit::Limited(limiter), Some(limits)) = (limit, rules.limits(account, route)) {
+                limiter.change(&limits.own, &limits.wider, &limits.reserving);
+            }
+        }
     }
 
     /// Limiters whose windows are not stored.
@@ -79,44 +111,49 @@ impl Limiters {
     }
 
     fn new_limit(&self, account: &Account, route: &Route) -> RouteLimit {
-        let key = Key { account: account.name.to_string(), limit: route.id.to_string() };
-        let context = self.context.clone();
-        let Some(threshold) = account.threshold(route) else {
-            return RouteLimit::Unlimited(Unlimited::new(key, context));
+        let (rules, context) = (self.rules.read(), self.context.clone());
+        // A call may come with an earlier configuration.
+        let account = rules.accounts.get(&account.name).map_or(account, |account| account);
+        let route = rules.routes.get(&route.id).map_or(route, |route| route);
+        let Some(RouteLimits { own, wider, reserving }) = rules.limits(account, route) else {
+            return RouteLimit::Unlimited(Unlimited::new(key(account, route.id.as_str()), context));
         };
-        let daily = account.daily_limit(route.product).map(|requests| LimitSpec {
-            key: Key { account: account.name.to_string(), limit: DAILY.to_owned() },
-            threshold: Threshold { requests, window: DAY, lock: Duration::ZERO, pace: Pace::Burst },
-            shared: true,
-            after_loss: AfterLoss::All,
-        });
-        let reserving = self.reserves.as_ref().map(|all| all.reserving(&account.name, route)).unwrap_or_default();
-        let wider = daily.into_iter().collect();
-        let limiter = RouteLimiter::new(LimitSpec::own(key, threshold), wider, &reserving, context);
+        let limiter = RouteLimiter::new(own, wider, &reserving, context);
         if let Some(at) = *self.closes.lock() {
             limiter.close(at);
         }
         RouteLimit::Limited(limiter)
     }
 
-    /// Creates the limiter of an account's token requests of this kind; call it once for each. After a lost store, all
+    /// The limiter of an account's token requests of this kind, from now on with this threshold. After a lost store, all
     /// but one of its calls count as sent: if all did, ten minutes without a token would be certain, and one request
     /// too many costs at most that.
     #[must_use]
     pub fn token_limiter(&self, account: &Account, kind: &str, threshold: Threshold) -> Arc<RouteLimiter> {
-        let key = Key { account: account.name.to_string(), limit: kind.to_owned() };
-        let own = LimitSpec { after_loss: AfterLoss::AllButOne, ..LimitSpec::own(key, threshold) };
+        let key = key(account, kind);
+        let own = LimitSpec { after_loss: AfterLoss::AllButOne, ..LimitSpec::own(key.clone(), threshold) };
+        let mut limiters = self.tokens.lock();
+        if let Some(limiter) = limiters.get(&key) {
+            limiter.change(&own, &[], &[]);
+            return Arc::clone(limiter);
+        }
         // The token's own metrics report its locks.
-        RouteLimiter::new(own, Vec::new(), &[], LimiterContext { observers: Arc::default(), ..self.context.clone() })
+        let context = LimiterContext { observers: Arc::default(), ..self.context.clone() };
+        let limiter = RouteLimiter::new(own, Vec::new(), &[], context);
+        limiters.insert(key, Arc::clone(&limiter));
+        limiter
     }
 
     /// Creates the limiters that an earlier process had, so that operators see their state at once.
-    pub fn recall(&self, accounts: &BTreeMap<AccountName, Arc<Account>>, catalogue: &Catalogue) {
+    pub fn recall(&self) {
         for key in self.context.backend.left() {
-            let account = accounts.get(&AccountName::new(&key.account));
-            let route = catalogue.iter().find(|route| route.id.as_str() == key.limit);
-            if let (Some(account), Some(route)) = (account, route) {
-                let _ = self.limit(account, route);
+            let known = {
+                let rules = self.rules.read();
+                let account = rules.accounts.get(&AccountName::new(&key.account)).cloned();
+                account.zip(rules.routes.get(&RouteId::new(&key.limit)).cloned())
+            };
+            if let Some((account, route)) = known {
+                let _ = self.limit(&account, &route);
             }
         }
     }
@@ -141,10 +178,13 @@ impl Limiters {
         &self.context
     }
 
-    /// The state of each limiter, sorted by account and route.
+    /// The state of each limiter, sorted by account and route. Accounts and routes that the configuration no longer has are
+    /// shown while calls wait for them.
     #[must_use]
     pub fn status(&self) -> Vec<LimiterStatus> {
         let mut status: Vec<_> = self.all().iter().map(|limiter| limiter.status()).collect();
+        let rules = self.rules.read();
+        status.retain(|limiter| limiter.waiting > 0 || rules.know(&limiter.key));
         status.sort_by(|one, other| one.key.cmp(&other.key));
         status
     }
@@ -152,4 +192,30 @@ impl Limiters {
     fn all(&self) -> Vec<Arc<RouteLimiter>> {
         self.limits.read().values().filter_map(RouteLimit::limiter).map(Arc::clone).collect()
     }
+}
+
+impl Rules {
+    /// The limits of a route's calls. `None` if it has no threshold.
+    fn limits(&self, account: &Account, route: &Route) -> Option<RouteLimits> {
+        let own = LimitSpec::own(key(account, route.id.as_str()), account.threshold(route)?);
+        let daily = account.daily_limit(route.product).map(|requests| LimitSpec {
+            key: key(account, DAILY),
+            threshold: Threshold { requests, window: DAY, lock: Duration::ZERO, pace: Pace::Burst },
+            shared: true,
+            after_loss: AfterLoss::All,
+        });
+        let reserving = self.reserves.as_ref().map(|all| all.reserving(&account.name, route)).unwrap_or_default();
+        Some(RouteLimits { own, wider: daily.into_iter().collect(), reserving })
+    }
+
+    /// Whether they have this account and route; without any account, they are no configuration.
+    fn know(&self, key: &Key) -> bool {
+        self.accounts.is_empty()
+            || self.accounts.contains_key(&AccountName::new(&key.account))
+                && self.routes.contains_key(&RouteId::new(&key.limit))
+    }
+}
+
+fn key(account: &Account, limit: &str) -> Key {
+    Key { account: account.name.to_string(), limit: limit.to_owned() }
 }

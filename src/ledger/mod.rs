@@ -67,7 +67,7 @@ pub use self::{
         Attempt, CallerBookings, CallerQueue, LastLock, LimiterStatus, LockCause, Refused, RouteLimiter, Unlimited,
         WaitReason, WaitingWithoutPlace,
     },
-    limiters::{Limiters, RouteLimit},
+    limiters::{Limiters, RouteLimit, Rules},
     queue::Urgency,
     queue_capacity::{Limit, Limits, QueueCapacity},
     record::{KeptToken, Key, Row, StartState},

@@ -118,13 +118,18 @@ pub trait Slots: Debug + Send + Sync {
     /// Applies a step of the attempt that has this grant; never waits.
     fn note(&self, grant: Grant, step: &Step, now: Instant);
 
+    /// Changes the thresholds of the limits that these slots were made with, in the same order. The calls of the last window
+    /// of `own` ended at the moments of `past`, if these are known.
+    fn change(&self, own: &LimitSpec, wider: &[LimitSpec], past: Option<&[Instant]>, now: Instant);
+
     /// Records that Zoho has locked the route, for at least `retry_after`. `None` when the lock has no length.
     fn lock(&self, retry_after: Option<Duration>, now: Instant) -> Option<LockHit>;
 
-    /// Notifies all waiting tasks of each new lock.
+    /// Notifies all waiting tasks of each new lock and threshold.
     fn locks(&self) -> &Notify;
 
-    /// The end of a lock that came after this grant and during which it must not be used.
+    /// The end of a lock that came after this grant and during which it must not be used. If the threshold has become
+    /// smaller and too many slots are in use, the present moment: the call has to take a slot again.
     fn held_back(&self, grant: Grant) -> Option<Instant>;
 
     /// Whether other processes use slots of these limits too.

@@ -172,3 +172,62 @@ fn a_window_hands_out_the_slots_that_this_process_may_use() {
     assert_eq!(window.take(free - ms(1)).unwrap_err(), Denied::Until(free), "slots in use stay in use");
     assert!(window.take(free).is_ok() && window.take(free).is_ok() && window.take(free).is_err());
 }
+
+// === A changed threshold ===
+
+#[test]
+fn slots_in_use_follow_the_new_window() {
+    let now = clock::now();
+    for (window, free_in) in [(500, 400), (1000, 900), (3000, 2900)] {
+        let mut changed = Window::new(threshold(1, 1000, Pace::Burst), now);
+        changed.take(now).unwrap();
+        changed.answered(now, now);
+        let later = now + ms(100);
+        changed.change(threshold(1, window, Pace::Burst), ms(1000), later);
+        changed.recount(ms(1000), Some(&[now]), later);
+        assert_eq!(changed.take(later).unwrap_err(), Denied::Until(later + ms(free_in)), "{window}");
+    }
+}
+
+#[test]
+fn a_longer_window_counts_what_the_shorter_one_has_forgotten() {
+    let start = clock::now();
+    let answered = |at: u64| start + ms(at);
+    // Two calls are forgotten, the third is still counted.
+    let (past, now) = ([answered(0), answered(500), answered(2000)], answered(2100));
+    let after = |past: Option<&[tokio::time::Instant]>| {
+        let mut window = Window::new(threshold(3, 1000, Pace::Burst), start);
+        for at in [0, 500, 2000] {
+            window.take(answered(at)).unwrap();
+            window.answered(answered(at), answered(at));
+        }
+        window.check(now).unwrap();
+        window.change(threshold(3, 2500, Pace::Burst), ms(1000), now);
+        window.recount(ms(1000), past, now);
+        window.take(now).unwrap_err()
+    };
+    assert_eq!(after(Some(&past)), Denied::Until(answered(2500)));
+    // As many as possible, just outside the old window.
+    assert_eq!(after(None), Denied::Until(now + ms(1500)));
+}
+
+#[test]
+fn a_smaller_number_holds_back_what_is_not_sent_yet() {
+    let now = clock::now();
+    let mut window = Window::new(threshold(3, 1000, Pace::Burst), now);
+    let grants: Vec<_> = (0..3).map(|_| window.take(now).unwrap()).collect();
+    assert!(!window.has_surplus(now));
+    window.change(threshold(2, 1000, Pace::Burst), ms(1000), now);
+    assert!(window.has_surplus(now));
+    window.unused(grants[0]);
+    assert!(!window.has_surplus(now), "the other two may be sent");
+    assert!(window.take(now).is_err());
+}
+
+#[test]
+fn a_restart_with_a_longer_window_counts_the_worst_case() {
+    let now = clock::now();
+    let row = Row { window: ms(1000), ..Row::default() };
+    let mut window = Window::restored(threshold(2, 4000, Pace::Burst), &row, now);
+    assert_eq!(window.take(now).unwrap_err(), Denied::Until(now + ms(3000)));
+}

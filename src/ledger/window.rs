@@ -12,6 +12,9 @@ use crate::zoho::catalogue::{Pace, Threshold};
 /// configures that), and the rest is generous for a path whose answers take milliseconds.
 pub const NO_ANSWER_GRACE: Duration = Duration::from_secs(5);
 
+/// The moments of the history of calls come a little after those of the windows.
+const PRECISION: Duration = Duration::from_millis(10);
+
 /// The slots of one limit: of an account and route, of an account's day, or of its token requests.
 #[derive(Debug)]
 pub struct Window {
@@ -108,11 +111,10 @@ impl Window {
     #[must_use]
     pub fn restored(threshold: Threshold, row: &Row, now: Instant) -> Self {
         let mut window = Self::new(threshold, now);
-        // The row's moments use the old window, so they are moved to the present one.
-        let moved = |at: Instant| (at + threshold.window).checked_sub(row.window).unwrap_or(at);
         for &(at, slots) in &row.charges {
-            window.occupancy.occupy(moved(at), slots);
+            window.occupancy.occupy(moved(at, row.window, threshold.window), slots);
         }
+        window.recount(row.window, None, now);
         window.occupancy.occupy(now + threshold.window + NO_ANSWER_GRACE, row.in_flight);
         let unknown = (row.in_flight > 0).then_some(now);
         window.lock = row.lock.max(unknown).map(|until| Lock { until, probe: None });
@@ -130,6 +132,47 @@ impl Window {
         }
         window.lock = Some(Lock { until: lock.unwrap_or(since), probe: None });
         window
+    }
+
+    /// Changes the threshold. Calls that were sent count under the new one; the lock stays. The slots in use were counted
+    /// with a window of `from`. [`recount`](Self::recount) must follow.
+    pub fn change(&mut self, threshold: Threshold, from: Duration, now: Instant) {
+        self.occupancy.expire(now);
+        let mut occupancy = Occupancy::new(threshold.requests.get(), threshold.window + NO_ANSWER_GRACE, now);
+        for (at, slots) in self.occupancy.iter() {
+            occupancy.occupy(moved(at, from, threshold.window), slots);
+        }
+        occupancy.expire(now);
+        (self.occupancy, self.slots) = (occupancy, threshold.requests.get());
+        self.pacer = (threshold.pace == Pace::Smooth).then(|| Box::new(Pacer::new(&threshold)));
+        self.threshold = threshold;
+    }
+
+    /// Counts the calls that a window of `from` no longer counted and the present one has to count: those that ended at
+    /// the moments of `past`. If these are unknown, there may have been as many as the threshold allows until just now.
+    pub fn recount(&mut self, from: Duration, past: Option<&[Instant]>, now: Instant) {
+        let window = self.threshold.window;
+        let Some(longer) = window.checked_sub(from).filter(|longer| !longer.is_zero()) else { return };
+        match past {
+            Some(ends) => {
+                let uncounted = ends.iter().filter(|end| **end + from <= now + PRECISION);
+                uncounted.for_each(|end| self.occupancy.occupy(*end + window, 1));
+            }
+            None => self.occupancy.occupy(now + longer, self.threshold.requests.get()),
+        }
+    }
+
+    /// The span in which the threshold counts.
+    #[must_use]
+    pub fn span(&self) -> Duration {
+        self.threshold.window
+    }
+
+    /// Whether more slots are in use than there are, because the threshold has changed. Then no call that still has to be
+    /// sent may be sent with the slot that it has.
+    pub fn has_surplus(&mut self, now: Instant) -> bool {
+        self.occupancy.expire(now);
+        self.in_use() > self.slots
     }
 
     /// Sets how many slots this process may use. If more are in use, those stay in use until they come free.
@@ -400,6 +443,11 @@ impl Window {
             lock.probe = None;
         }
     }
+}
+
+/// The end of a slot's use that was counted with a window of `from`, with a window of `to`.
+fn moved(at: Instant, from: Duration, to: Duration) -> Instant {
+    (at + to).checked_sub(from).unwrap_or(at)
 }
 
 impl Lock {

@@ -11,6 +11,7 @@ mod failures;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod idle;
+mod inherited;
 mod serve;
 mod socket;
 mod tls;
@@ -20,6 +21,7 @@ mod wire;
 pub use address::{ListenAddress, ListenAddressError};
 pub use connection::Socket;
 pub use connection_limit::ConnectionLimit;
+pub use inherited::{Inherited, OpenSocket, SocketLabel, SocketRole};
 pub use serve::serve;
 use socket::Stream;
 pub use socket::{Accepted, BindError, Listener};

@@ -42,7 +42,8 @@ const HYPER_FIELDS: usize = 100;
 /// How long the last answers of a drain may take to be written.
 const FLUSH: Duration = Duration::from_millis(500);
 
-/// Serves `listener` with `service` until a drain has ended, within a limit of connections.
+/// Serves `listener` with `service` until a drain has ended, within a limit of connections. If another process has taken
+/// over the socket, it accepts nothing during the drain.
 pub async fn serve<S>(
     listener: Listener,
     service: S,
@@ -107,7 +108,12 @@ pub async fn serve<S>(
             () = shutdown.cut_off() => {}
         }
     };
-    accept_until(&listener, &late, drain_end, serve_late).await;
+    if shutdown.is_handed_over() {
+        listener.leave();
+        drain_end.await;
+    } else {
+        accept_until(&listener, &late, drain_end, serve_late).await;
+    }
     // hyper does not count a connection without any request as idle, so it would delay the end.
     let _ = tokio::time::timeout(FLUSH, connections_end).await;
 }

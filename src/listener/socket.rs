@@ -1,6 +1,12 @@
 //! One type for TCP sockets, with and without TLS, and Unix sockets.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
 
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
@@ -12,6 +18,7 @@ use super::{
     ListenAddress, SocketAccess, Tls,
     connection::{Socket, Watch},
     idle::IdleConnections,
+    inherited::OpenSocket,
     unix::{self, BACKLOG, SocketError, SocketFile},
 };
 use crate::call::peer::{ClientAddress, Exposure, SubjectName};
@@ -112,6 +119,42 @@ impl Listener {
                 Err(SocketError::Bind(source)) => Err(failed(source)),
                 Err(SocketError::Access(source)) => Err(BindError::Access { address: address.clone(), source }),
             },
+        }
+    }
+
+    /// Uses a socket that another process has opened. `is_own`: that process has left it to this one.
+    ///
+    /// # Errors
+    /// The system refuses to use it without waiting.
+    pub fn adopt(socket: OpenSocket, is_own: bool) -> io::Result<Self> {
+        match socket {
+            OpenSocket::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                Ok(Self::Tcp(TcpListener::from_std(socket)?, None))
+            }
+            OpenSocket::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                let socket = UnixListener::from_std(socket)?;
+                Ok(Self::Unix(SocketFile::of(&socket, is_own), socket))
+            }
+        }
+    }
+
+    /// The socket, for another process.
+    ///
+    /// # Errors
+    /// The process has too many open files.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(socket, _) => socket.as_fd().try_clone_to_owned(),
+            Self::Unix(_, socket) => socket.as_fd().try_clone_to_owned(),
+        }
+    }
+
+    /// Stops to listen here; another process goes on with the same socket.
+    pub(super) fn leave(self) {
+        if let Self::Unix(mut file, _) = self {
+            file.leave();
         }
     }
 

@@ -31,9 +31,12 @@ pub struct SocketAccess {
     pub group: Option<u32>,
 }
 
-/// The file of a Unix socket; dropping this removes it.
+/// The file of a Unix socket; dropping this removes it, if it belongs to this process.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub struct SocketFile {
+    path: PathBuf,
+    is_own: bool,
+}
 
 /// Why there is no socket.
 #[derive(Debug)]
@@ -71,7 +74,7 @@ fn create(path: &Path, access: &SocketAccess) -> Result<(UnixListener, SocketFil
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(SocketError::Bind)?;
     socket.bind(&SockAddr::unix(path).map_err(SocketError::Bind)?).map_err(SocketError::Bind)?;
     // From here on, every failure removes the file.
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile { path: path.to_owned(), is_own: true };
     access.apply(path).map_err(SocketError::Access)?;
     let listening = || {
         socket.listen(BACKLOG.cast_signed())?;
@@ -93,16 +96,30 @@ impl SocketAccess {
 }
 
 impl SocketFile {
+    /// Of a socket that another process has opened; empty for an address without a path.
+    pub(super) fn of(socket: &UnixListener, is_own: bool) -> Self {
+        let address = socket.local_addr().ok();
+        let path = address.and_then(|address| address.as_pathname().map(Path::to_owned)).unwrap_or_default();
+        Self { path, is_own }
+    }
+
     /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    /// Another process has the socket.
+    pub(super) fn leave(&mut self) {
+        self.is_own = false;
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // The file may already be gone.
-        let _ = fs::remove_file(&self.0);
+        if self.is_own {
+            // The file may already be gone.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }

@@ -58,6 +58,11 @@ impl<M> MiddlewareLayer<M> {
     pub fn new(middleware: M) -> Self {
         Self(Arc::new(middleware))
     }
+
+    /// With a middleware that other stacks use too.
+    pub fn shared(middleware: &Arc<M>) -> Self {
+        Self(Arc::clone(middleware))
+    }
 }
 
 impl<M, S> Layer<S> for MiddlewareLayer<M> {

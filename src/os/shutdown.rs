@@ -15,6 +15,7 @@ const DRAIN_MARGIN: Duration = Duration::from_secs(2);
 pub struct Shutdown {
     draining: CancellationToken,
     cut_off: CancellationToken,
+    handed_over: CancellationToken,
     in_flight: TaskTracker,
 }
 
@@ -25,7 +26,26 @@ impl Shutdown {
         self.in_flight.close();
     }
 
+    /// Starts the drain of a process whose sockets another one has taken over: nothing more is accepted, and requests on
+    /// the connections that are open are still served.
+    pub fn hand_over(&self) {
+        self.handed_over.cancel();
+        self.drain();
+    }
+
+    /// Whether another process has taken over the sockets.
+    #[must_use]
+    pub fn is_handed_over(&self) -> bool {
+        self.handed_over.is_cancelled()
+    }
+
     /// Whether new work is rejected.
+    #[must_use]
+    pub fn rejects_new_work(&self) -> bool {
+        self.is_draining() && !self.is_handed_over()
+    }
+
+    /// Whether the drain has started.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()

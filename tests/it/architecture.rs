@@ -9,7 +9,7 @@ use std::{
 /// own level. The parts of [`SPLIT`] are modules of their own.
 const LEVELS: &[&[&str]] = &[
     &["cli"],
-    &["app"],
+    &["app", "app::configured", "app::current", "app::handover", "app::kept", "app::reload", "app::state"],
     // The code that builds the path, and the admin listener.
     &["app::stack", "app::admin", "config"],
     // The layers: only the types of `call` pass between them.

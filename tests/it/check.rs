@@ -212,7 +212,7 @@ async fn check_changes_nothing() {
         .map(|entry| entry.expect("one").file_name())
         .collect();
     names.sort();
-    assert_eq!(names, ["holder", "jobs.redb", "ledger.redb", "locks.json", "newest"]);
+    assert_eq!(names, ["handover.sock", "holder", "jobs.redb", "ledger.redb", "locks.json", "newest"]);
     assert_eq!(fs::metadata(setup.path("var/lib/state")).expect("a folder").permissions().mode() & 0o777, 0o700);
     drop(gateway);
 }

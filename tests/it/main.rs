@@ -86,6 +86,8 @@ mod redis;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod restarts;
 #[cfg(test)]
 mod samples;
@@ -100,6 +102,8 @@ mod shares;
 mod status;
 #[cfg(test)]
 mod streaming;
+#[cfg(test)]
+mod take_over;
 #[cfg(test)]
 mod targets;
 #[cfg(test)]

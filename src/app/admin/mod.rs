@@ -1,11 +1,12 @@
-//! The admin listener: the live page, `/livez`, `/readyz`, `/metrics`, `/status`, `/jobs`, `/log-level`. Never on the
-//! proxy's sockets.
+//! The admin listener: the live page, `/livez`, `/readyz`, `/metrics`, `/status`, `/jobs`, `/log-level`, `/reload`. Never
+//! on the proxy's sockets.
 
 mod accept;
 mod jobs;
 mod live_state;
 mod log_level;
 pub mod page;
+pub mod reload;
 pub mod status;
 
 use std::{
@@ -21,9 +22,9 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
-use tower::Service;
+use tower::{Service, service_fn, util::BoxCloneSyncService};
 
-use self::page::Streams;
+use self::{page::Streams, reload::Reloads};
 use crate::{
     call::Arrived,
     ledger::{Health, Limiters},
@@ -67,6 +68,8 @@ pub struct Admin {
     pub shutdown: Shutdown,
     /// The names that requests may use for the gateway.
     pub hosts: KnownHosts,
+    /// Reloads of the configuration.
+    pub reloads: Reloads,
 }
 
 impl Admin {
@@ -81,6 +84,9 @@ impl Admin {
             let words = "web pages of other origins and other names are not answered here\n";
             return Some(text(StatusCode::FORBIDDEN, words));
         }
+        if request.uri().path() == "/reload" {
+            return (request.method() != Method::POST).then(|| not_allowed("only POST is answered here\n", "POST"));
+        }
         let (words, allow) = match jobs::of_path(request.uri().path()) {
             None if request.uri().path() == log_level::PATH => match *request.method() {
                 Method::PUT => return None,
@@ -91,9 +97,7 @@ impl Admin {
             None => ("only GET and HEAD are answered here\n", "GET, HEAD"),
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, words);
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-            return Some(response);
+            return Some(not_allowed(words, allow));
         }
         None
     }
@@ -108,14 +112,16 @@ impl Admin {
                 answer(StatusCode::OK, page.content_type, page.text)
             }
             "/status" => self.status_answer().await,
+            "/reload" => self.reload().await,
             "/jobs" => self.list_jobs(request),
             "/events" => self.events(request),
             _ => match (jobs::of_path(path), page::file(path)) {
                 (Some(id), _) => self.job(id, &request.method).await,
                 (None, Some(file)) => file,
-                (None, None) => {
-                    text(StatusCode::NOT_FOUND, "served here: / /livez /readyz /metrics /status /jobs /log-level\n")
-                }
+                (None, None) => text(
+                    StatusCode::NOT_FOUND,
+                    "served here: / /livez /readyz /metrics /status /jobs /log-level /reload\n",
+                ),
             },
         }
     }
@@ -172,6 +178,19 @@ impl Admin {
     }
 }
 
+/// Answers while the state still belongs to the gateway before this one: it lives, and is not ready.
+#[must_use]
+pub fn while_waiting() -> BoxCloneSyncService<Arrived, Response<Body>, Infallible> {
+    BoxCloneSyncService::new(service_fn(|arrived: Arrived| async move {
+        Ok::<_, Infallible>(if arrived.request.uri().path() == "/livez" {
+            json_answer(StatusCode::OK, &json!({ "status": "live" }))
+        } else {
+            let checks = json!({ "state": "the gateway before this one has not ended" });
+            json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready", "checks": checks }))
+        })
+    }))
+}
+
 impl Service<Arrived> for Admin {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -198,6 +217,12 @@ impl Service<Arrived> for Admin {
 fn is_followed_link(request: &Request<Incoming>) -> bool {
     let says = |name: &str, value: &str| request.headers().get(name).is_some_and(|found| found == value);
     says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document")
+}
+
+fn not_allowed(words: &str, allow: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, words);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
 }
 
 fn json_answer(status: StatusCode, body: &impl Serialize) -> Response<Body> {

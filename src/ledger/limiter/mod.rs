@@ -47,7 +47,7 @@ use super::{
     waiter_signal::WaiterSignal,
     window::Grant,
 };
-use crate::os::clock;
+use crate::{os::clock, zoho::catalogue::Threshold};
 
 /// Hands out the slots of one account and route.
 #[derive(Debug)]
@@ -144,9 +144,28 @@ impl RouteLimiter {
     ) -> Arc<Self> {
         Arc::new_cyclic(|limiter: &Weak<Self>| {
             let (key, recent) = (Arc::new(own.key.clone()), RecentUse::new(&own.threshold, reserving));
+            let thresholds = thresholds(&own, &wider);
             let slots: Arc<dyn Slots> = context.backend.slots(own, wider, Weak::clone(limiter) as _).into();
-            Self { key, state: Mutex::new(LimiterState::new(Arc::clone(&slots), recent)), slots, context }
+            let mut state = LimiterState::new(Arc::clone(&slots), recent);
+            state.thresholds = thresholds;
+            Self { key, state: Mutex::new(state), slots, context }
         })
+    }
+
+    /// Changes the limits with which it was made, and who keeps slots. The calls in the queue keep their places; those that
+    /// can no longer be served in time are refused. Slots in use, and the lock, stay.
+    pub(super) fn change(&self, own: &LimitSpec, wider: &[LimitSpec], reserving: &[Caller]) {
+        let (now, thresholds) = (clock::now(), thresholds(own, wider));
+        if self.state.lock().thresholds != thresholds {
+            let since = now.checked_sub(own.threshold.window);
+            let past = since.and_then(|since| self.context.history.ends(&self.key, since));
+            self.slots.change(own, wider, past.as_deref(), now);
+        }
+        let mut state = self.state.lock();
+        state.thresholds = thresholds;
+        state.recent.change(&own.threshold, reserving, now);
+        state.review(now);
+        state.wake_next(now);
     }
 
     /// Waits for a slot until the request's deadline.
@@ -293,6 +312,10 @@ impl RouteLimiter {
         let limiter = Arc::clone(self);
         Ok(ControlFlow::Continue(QueueGuard { limiter, ticket, signal, request, _admission: admission }))
     }
+}
+
+fn thresholds(own: &LimitSpec, wider: &[LimitSpec]) -> Box<[Threshold]> {
+    [own].into_iter().chain(wider).map(|limit| limit.threshold).collect()
 }
 
 impl WaitingCalls for RouteLimiter {

@@ -56,6 +56,20 @@ impl RecentUse {
         }
     }
 
+    /// The threshold or the reserves have changed. What callers used counts with the new window.
+    pub(super) fn change(&mut self, threshold: &Threshold, reserving: &[Caller], now: Instant) {
+        let changed = Self { callers: HashMap::new(), last: self.last, ..Self::new(threshold, reserving) };
+        let before = std::mem::replace(self, changed);
+        for (caller, own) in before.callers {
+            let mut uses = self.none(now).uses;
+            for (at, slots) in own.uses.iter() {
+                uses.occupy((at + self.window).checked_sub(before.window).unwrap_or(at), slots);
+            }
+            self.callers.insert(caller, CallerUse { uses, ..own });
+        }
+        self.expire(now);
+    }
+
     /// From how many slots of the last window on a caller's calls are spread: half of its share by weight. Rounded down, or
     /// many callers of small shares could together use more than half of the slots without waiting for the spread.
     pub(super) fn light_below(&self, caller: &Caller, weights: u64) -> u32 {

@@ -24,6 +24,7 @@ use super::{
     recent_use::RecentUse,
     schedule::Schedule,
 };
+use crate::zoho::catalogue::Threshold;
 
 /// Added to a `Retry-After` that depends on a call without an answer.
 const UNANSWERED_DELAY: Duration = Duration::from_secs(1);
@@ -35,8 +36,10 @@ const REVIEW_PER_WAITER: Duration = Duration::from_micros(2);
 #[derive(Debug)]
 pub(super) struct LimiterState {
     slots: Arc<dyn Slots>,
+    /// Of the route's own limit and the wider ones.
+    pub(super) thresholds: Box<[Threshold]>,
     pub(super) queue: Queue<Entry>,
-    recent: RecentUse,
+    pub(super) recent: RecentUse,
     bookings: Bookings,
     /// The refusals of calls that were refused while they waited and have not read their refusal yet. Their entries stay.
     refusals: HashMap<Ticket, Refused>,
@@ -100,6 +103,7 @@ impl LimiterState {
     pub(super) fn new(slots: Arc<dyn Slots>, recent: RecentUse) -> Self {
         Self {
             slots,
+            thresholds: Box::default(),
             queue: Queue::new(),
             recent,
             bookings: Bookings::default(),

@@ -56,7 +56,7 @@ pub enum Limit {
 /// queue itself.
 #[derive(Debug)]
 pub struct QueueCapacity {
-    limits: Limits,
+    limits: Mutex<Limits>,
     calls: Mutex<WaitingCalls>,
 }
 
@@ -74,7 +74,12 @@ impl QueueCapacity {
     /// With no waiting calls.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, calls: Mutex::default() })
+        Arc::new(Self { limits: Mutex::new(limits), calls: Mutex::default() })
+    }
+
+    /// Changes the limits. Calls that wait stay, even if they are more.
+    pub fn change(&self, limits: Limits) {
+        *self.limits.lock() = limits;
     }
 
     /// How many calls wait now.
@@ -86,12 +91,13 @@ impl QueueCapacity {
     /// How many calls may wait.
     #[must_use]
     pub fn limit(&self) -> usize {
-        self.limits.calls
+        self.limits.lock().calls
     }
 
     /// Whether [`enter`](Self::enter) would accept this call. Changes nothing.
     pub(super) fn admits(&self, request: &SlotRequest) -> Result<(), Limit> {
-        self.calls.lock().admits(request, self.limits)
+        let limits = *self.limits.lock();
+        self.calls.lock().admits(request, limits)
     }
 
     /// Counts a call that begins to wait, and evicts calls of callers above their shares if this caller's share needs
@@ -102,7 +108,8 @@ impl QueueCapacity {
         signal: &Arc<WaiterSignal>,
         now: Instant,
     ) -> Result<QueueAdmission, Limit> {
-        let key = self.calls.lock().enter(request, self.limits, signal, now)?;
+        let limits = *self.limits.lock();
+        let key = self.calls.lock().enter(request, limits, signal, now)?;
         let (capacity, caller, signal) = (Arc::clone(self), request.caller.clone(), Arc::clone(signal));
         Ok(QueueAdmission { capacity, caller, bytes: request.bytes, key, signal })
     }

@@ -151,6 +151,18 @@ impl Slots for RecordedSlots {
         }
     }
 
+    fn change(&self, own: &LimitSpec, wider: &[LimitSpec], past: Option<&[Instant]>, now: Instant) {
+        for (window, limit) in self.wider.iter().zip(wider).chain([(&self.own, own)]) {
+            let mut state = window.lock();
+            let from = state.window.span();
+            state.window.change(limit.threshold, from, now);
+            state.window.recount(from, past, now);
+            self.changed(window, &mut state);
+        }
+        self.journal.write_soon();
+        self.locks.notify_waiters();
+    }
+
     fn lock(&self, retry_after: Option<Duration>, now: Instant) -> Option<LockHit> {
         // It is external use only if our calls cannot have exceeded any of the route's own limits.
         let external = self.wider.iter().all(|wider| wider.shared || wider.lock().window.has_free_slots(now));
@@ -172,7 +184,10 @@ impl Slots for RecordedSlots {
     }
 
     fn held_back(&self, grant: Grant) -> Option<Instant> {
-        self.own.lock().window.held_back(grant)
+        let now = clock::now();
+        let surplus = || self.windows().any(|window| window.lock().window.has_surplus(now)).then_some(now);
+        let locked = self.own.lock().window.held_back(grant);
+        locked.or_else(surplus)
     }
 
     fn is_failing(&self) -> bool {

@@ -157,19 +157,7 @@ impl Backend for SharedBackend {
     fn slots(&self, own: LimitSpec, wider: Vec<LimitSpec>, calls: Weak<dyn WaitingCalls>) -> Box<dyn Slots> {
         let account = self.account(&own.key.account);
         let limits: Arc<[String]> = [&own].into_iter().chain(&wider).map(|spec| spec.key.limit.clone()).collect();
-        {
-            let mut state = account.state.lock();
-            let now = now().monotonic;
-            let settings = |spec: &LimitSpec, alone| LimitSettings {
-                threshold: spec.threshold,
-                spare: if spec.after_loss == AfterLoss::AllButOne { 1 } else { 0 },
-                alone,
-            };
-            state.member.add_limit(&own.key.limit, settings(&own, true), now);
-            for spec in &wider {
-                state.member.add_limit(&spec.key.limit, settings(spec, false), now);
-            }
-        }
+        set_limits(&mut account.state.lock().member, &own, &wider, now().monotonic);
         let locks = Arc::new(Notify::new());
         account.add_route(Arc::clone(&limits), calls, Arc::clone(&locks));
         account.news.notify_one();
@@ -218,6 +206,19 @@ impl Backend for SharedBackend {
     }
 }
 
+/// Adds the limits of a route, or changes them.
+fn set_limits(member: &mut Member, own: &LimitSpec, wider: &[LimitSpec], now: Instant) {
+    let settings = |spec: &LimitSpec, alone| LimitSettings {
+        threshold: spec.threshold,
+        spare: if spec.after_loss == AfterLoss::AllButOne { 1 } else { 0 },
+        alone,
+    };
+    member.set_limit(&own.key.limit, settings(own, true), now);
+    for spec in wider {
+        member.set_limit(&spec.key.limit, settings(spec, false), now);
+    }
+}
+
 /// The slots of one route.
 #[derive(Debug)]
 struct SharedSlots {
@@ -231,7 +232,7 @@ struct SharedSlots {
 
 impl SharedSlots {
     /// Changes the account, and tells its task if that is news.
-    fn change<T>(&self, change: impl FnOnce(&mut AccountState) -> T) -> T {
+    fn with_state<T>(&self, change: impl FnOnce(&mut AccountState) -> T) -> T {
         let mut state = self.account.state.lock();
         let result = change(&mut state);
         if state.member.has_news() {
@@ -247,7 +248,7 @@ impl SharedSlots {
 
 impl Slots for SharedSlots {
     fn take(&self, _now: Instant) -> Result<Grant, Denied> {
-        self.change(|state| state.member.take(&self.limits, now()))
+        self.with_state(|state| state.member.take(&self.limits, now()))
     }
 
     fn recorded(&self) -> Recorded<'_> {
@@ -256,11 +257,17 @@ impl Slots for SharedSlots {
     }
 
     fn note(&self, grant: Grant, step: &Step, now: Instant) {
-        self.change(|state| state.member.note(&self.limits, grant, step, now));
+        self.with_state(|state| state.member.note(&self.limits, grant, step, now));
+    }
+
+    fn change(&self, own: &LimitSpec, wider: &[LimitSpec], _past: Option<&[Instant]>, now: Instant) {
+        // The calls of other gateways are not known, so those of this one do not help.
+        self.with_state(|state| set_limits(&mut state.member, own, wider, now));
+        self.locks.notify_waiters();
     }
 
     fn lock(&self, retry_after: Option<Duration>, now: Instant) -> Option<LockHit> {
-        let hit = self.change(|state| state.member.lock(self.route(), retry_after, now));
+        let hit = self.with_state(|state| state.member.lock(self.route(), retry_after, now));
         self.locks.notify_waiters();
         hit
     }

@@ -26,7 +26,7 @@ pub(super) struct LimitSettings {
 /// The slots of one limit that this member holds.
 #[derive(Debug)]
 pub(super) struct Limit {
-    settings: LimitSettings,
+    pub(super) settings: LimitSettings,
     /// Counts the slots in use. It may use as many as are held.
     pub(super) window: Window,
     pub(super) held: u32,
@@ -78,6 +78,17 @@ impl Limit {
             ends: Vec::new(),
             requests: settings.threshold.requests.get(),
         }
+    }
+
+    /// The configuration has another threshold. Slots in use stay in use for as long as the longer window says: other members
+    /// may still have that one. What is held beyond the new number goes back to the record.
+    pub(super) fn change(&mut self, settings: LimitSettings, now: Instant) {
+        let (before, threshold) = (self.settings.threshold.window, settings.threshold);
+        let from = self.window.span().min(threshold.window);
+        self.window.change(threshold, from, now);
+        self.window.recount(before, None, now);
+        self.window.allow(self.held);
+        (self.settings, self.requests) = (settings, self.requests.min(threshold.requests.get()));
     }
 
     /// How many held slots are not in use.

@@ -23,10 +23,14 @@ pub(super) enum Flaw {
     SendsIntoALock,
     /// After a lock there is no probe.
     NoProbeAfterALock,
+    /// After a reload with a longer window, the calls that the shorter one no longer counted are not counted.
+    ForgetsAtReload,
+    /// After a reload with a smaller threshold, all attempts are sent that had their slots before.
+    SendsSurplus,
 }
 
 impl Flaw {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::CountsAtSend,
         Self::NoGrace,
         Self::WritesAfterSending,
@@ -37,6 +41,8 @@ impl Flaw {
         Self::ForgetsLocks,
         Self::SendsIntoALock,
         Self::NoProbeAfterALock,
+        Self::ForgetsAtReload,
+        Self::SendsSurplus,
     ];
 
     /// The other flaws show in the number of arrivals.

@@ -61,6 +61,17 @@ impl Gateway {
         (gateway, left)
     }
 
+    /// The configuration has another threshold, and the calls before are not known by their moments.
+    pub(super) fn reload(&mut self, rule: Rule, plan: &Plan, flaw: Option<Flaw>, now: Instant) {
+        let pace = if plan.smooth { Pace::Smooth } else { Pace::Burst };
+        let (threshold, from) = (threshold(rule, plan.lock, pace), self.window.span());
+        self.window.change(threshold, from, now);
+        if flaw != Some(Flaw::ForgetsAtReload) {
+            self.window.recount(from, None, now);
+        }
+        (self.changed, self.next_attempt_at) = (true, None);
+    }
+
     /// Takes a slot of the route and one of the day, or neither.
     pub(super) fn take(&mut self, now: Instant) -> Result<Grant, Denied> {
         if let Some(day) = &mut self.day {

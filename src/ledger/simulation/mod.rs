@@ -60,9 +60,13 @@ fn a_million_calls_without_a_breach() {
     for (what, count) in [("losses of calls", all.lost), ("refunds", all.refunded), ("locks", all.locks)] {
         assert!(count > 1000, "only {count} {what}");
     }
-    for (what, count) in
-        [("kills", all.kills), ("reboots", all.reboots), ("lost stores", all.losses), ("changes", all.changes)]
-    {
+    for (what, count) in [
+        ("kills", all.kills),
+        ("reboots", all.reboots),
+        ("lost stores", all.losses),
+        ("changes", all.changes),
+        ("reloads", all.reloads),
+    ] {
         assert!(count > 50, "only {count} {what}");
     }
 }
@@ -124,5 +128,6 @@ impl Tally {
         self.reboots += other.reboots;
         self.losses += other.losses;
         self.changes += other.changes;
+        self.reloads += other.reloads;
     }
 }

@@ -32,6 +32,7 @@ const MAX_KILLS: u64 = 30;
 enum Event {
     Start,
     Kill { process: u32 },
+    Reload { process: u32 },
     TryAgain { process: u32 },
     Flush { process: u32 },
     Committed { process: u32 },
@@ -65,6 +66,7 @@ pub(super) struct Tally {
     pub(super) reboots: u64,
     pub(super) losses: u64,
     pub(super) changes: u64,
+    pub(super) reloads: u64,
     /// Arrivals within the first 60 windows.
     pub(super) early: u64,
 }
@@ -165,7 +167,12 @@ impl World {
                 self.commit(true);
             }
             Event::Committed { process } if process == self.process => return self.committed(),
-            Event::Kill { .. } | Event::TryAgain { .. } | Event::Flush { .. } | Event::Committed { .. } => {}
+            Event::Reload { process } if process == self.process => self.reload(),
+            Event::Kill { .. }
+            | Event::Reload { .. }
+            | Event::TryAgain { .. }
+            | Event::Flush { .. }
+            | Event::Committed { .. } => {}
             Event::Arrival(number) => return self.arrival(number),
             Event::Send(number) if self.is_alive(number) => return self.send(number),
             Event::Head(number) if self.is_alive(number) => self.head(number),
@@ -205,6 +212,10 @@ impl World {
                 0 => self.random.below(200 * MILLISECOND),
                 _ => self.random.below(self.plan.life),
             };
+            if self.random.below(4) == 0 {
+                let reload = self.now + self.random.below(span + 1);
+                self.at(reload, Event::Reload { process });
+            }
             self.at(self.now + span, Event::Kill { process });
         }
     }
@@ -213,14 +224,7 @@ impl World {
         let now = self.instant();
         match self.random.below(16) {
             0 | 1 => {
-                let Rule { requests, window } = self.route.rule();
-                let rule = Rule {
-                    requests: (u64::from(requests) / 2 + self.random.below(u64::from(requests) + 2)).max(1) as u32,
-                    window: window / 2 + 1 + self.random.below(window),
-                };
-                self.route.change(rule, self.now);
-                self.tally.changes += 1;
-                self.record(|| format!("from now on {rule:?}"));
+                self.change_rule();
             }
             2 | 3 => {
                 self.disk.reboot(now);
@@ -234,6 +238,25 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    fn change_rule(&mut self) -> Rule {
+        let Rule { requests, window } = self.route.rule();
+        let rule = Rule {
+            requests: (u64::from(requests) / 2 + self.random.below(u64::from(requests) + 2)).max(1) as u32,
+            window: window / 2 + 1 + self.random.below(window),
+        };
+        self.route.change(rule);
+        self.tally.changes += 1;
+        self.record(|| format!("from now on {rule:?}"));
+        rule
+    }
+
+    fn reload(&mut self) {
+        let (now, flaw, plan) = (self.instant(), self.flaw, self.plan.clone());
+        let rule = self.change_rule();
+        self.tally.reloads += 1;
+        self.gateway().reload(rule, &plan, flaw, now);
     }
 
     fn kill(&mut self) {
@@ -358,7 +381,8 @@ impl World {
         let grant = self.calls[number].grant;
         self.held -= 1;
         self.record(|| format!("call {number} goes"));
-        let held_back = flaw != Some(Flaw::SendsIntoALock) && self.gateway().window.held_back(grant).is_some();
+        let held_back = flaw != Some(Flaw::SendsIntoALock) && self.gateway().window.held_back(grant).is_some()
+            || flaw != Some(Flaw::SendsSurplus) && self.gateway().window.has_surplus(instant);
         if held_back || self.random.in_a_thousand(self.plan.cancelled) {
             self.calls[number].ended = true;
             self.tally.refunded += 1;
@@ -372,8 +396,9 @@ impl World {
         self.tally.sent += 1;
         let arrives = now + self.random.below(self.plan.out + 1);
         let head = arrives + self.random.below(self.plan.back + 1);
+        let edition = self.route.edition();
         let call = &mut self.calls[number];
-        (call.sent, call.arrives) = (Some(now), arrives);
+        (call.edition, call.sent, call.arrives) = (edition, Some(now), arrives);
         if self.random.in_a_thousand(self.plan.lost) {
             let given_up = now + self.random.below(head - now + 1);
             if self.random.below(2) == 0 {

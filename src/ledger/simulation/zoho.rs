@@ -28,7 +28,7 @@ pub(super) struct Meter {
     rules: Vec<Rule>,
     /// When the last call arrived that was sent under each rule.
     latest: Vec<Option<u64>>,
-    /// Within the longest window of all rules.
+    /// Within twice the longest window of all rules: the next rule's window is not longer.
     arrivals: VecDeque<u64>,
     longest: u64,
 }
@@ -51,11 +51,8 @@ impl Meter {
         self.rules.len() - 1
     }
 
-    /// Another rule holds from now on. The gateway has already forgotten the calls outside the old window, so a rule
-    /// with a longer window can only count the calls from here on.
-    pub(super) fn change(&mut self, rule: Rule, now: u64) {
-        let old = self.rule();
-        self.arrivals.retain(|at| at + old.window > now);
+    /// Another rule holds from now on, for the calls before it too.
+    pub(super) fn change(&mut self, rule: Rule) {
         self.rules.push(rule);
         self.latest.push(None);
         self.longest = self.longest.max(rule.window);
@@ -65,7 +62,7 @@ impl Meter {
     ///
     /// For each window, the newest rule under which one of its calls was sent counts.
     pub(super) fn arrival(&mut self, at: u64, edition: usize) -> Result<(), TooMany> {
-        while self.arrivals.front().is_some_and(|first| first + self.longest <= at) {
+        while self.arrivals.front().is_some_and(|first| first + 2 * self.longest <= at) {
             self.arrivals.pop_front();
         }
         self.arrivals.push_back(at);

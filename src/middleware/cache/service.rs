@@ -43,15 +43,16 @@ impl Cache {
     /// Stores up to `max_bytes`. A read that shares a call waits as long as for its own: until its deadline for a slot, and
     /// then at most `timeout` for the answer. Writes reach the other gateways through `redis`. Must be called inside a
     /// runtime.
-    pub fn layer(
-        max_bytes: u64,
-        timeout: Duration,
-        redis: Option<&Redis>,
-        metrics: Arc<Metrics>,
-    ) -> MiddlewareLayer<Self> {
+    #[must_use]
+    pub fn new(max_bytes: u64, timeout: Duration, redis: Option<&Redis>, metrics: Arc<Metrics>) -> Arc<Self> {
         let answers = Arc::new(Answers::new(max_bytes, metrics));
         let others = redis.map(|redis| Invalidations::exchange(redis, &answers.epochs));
-        MiddlewareLayer::new(Self { answers, calls: SharedCalls::new(), timeout, others })
+        Arc::new(Self { answers, calls: SharedCalls::new(), timeout, others })
+    }
+
+    /// Several stacks may share the answers.
+    pub fn layer(self: &Arc<Self>) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::shared(self)
     }
 }
 

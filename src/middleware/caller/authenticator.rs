@@ -8,7 +8,7 @@ use super::{
     Callers, Issuers, Registered,
     fetch::Fetch,
     issuer::TokenCheck,
-    limit::Limiter,
+    limit::{CallerLimiters, Limiter},
     token::{self, Token},
 };
 use crate::{
@@ -25,7 +25,7 @@ pub struct Authenticator {
     callers: Callers,
     issuers: Issuers,
     /// By caller; a caller without a limit has none.
-    limiters: HashMap<Caller, Limiter>,
+    limiters: HashMap<Caller, Arc<Limiter>>,
 }
 
 /// The result of authenticating a request.
@@ -52,9 +52,14 @@ enum Presented<'a> {
 }
 
 impl Authenticator {
-    pub(super) fn new(callers: Callers, issuers: Issuers) -> Self {
+    pub(super) fn new(callers: Callers, issuers: Issuers, limiters: &CallerLimiters) -> Self {
         let limited = callers.callers().filter_map(|caller| Some((caller.who.clone(), caller.limit?)));
-        let limiters = limited.map(|(caller, limit)| (caller, Limiter::new(limit))).collect();
+        let limiters = limited
+            .map(|(caller, limit)| {
+                let limiter = limiters.of(&caller, limit);
+                (caller, limiter)
+            })
+            .collect();
         Self { callers, issuers, limiters }
     }
 
@@ -222,7 +227,7 @@ mod tests {
             assert!(callers.add_name(name.parse().unwrap(), caller));
         }
         assert!(!callers.add_name("Payroll.example.org".parse().unwrap(), &reports), "another caller has the name");
-        Authenticator::new(callers, Issuers::default())
+        Authenticator::new(callers, Issuers::default(), &CallerLimiters::default())
     }
 
     /// The caller's name, or the cause of the rejection.
@@ -282,7 +287,7 @@ mod tests {
 
     #[test]
     fn without_callers_every_request_is_anonymous() {
-        let authenticator = Authenticator::new(Callers::default(), Issuers::default());
+        let authenticator = Authenticator::new(Callers::default(), Issuers::default(), &CallerLimiters::default());
         let peer =
             Peer { exposure: Exposure::Network, address: ClientAddress::Unix, is_tls: false, names: Arc::default() };
         let Ok(Authentication::Caller(caller, None)) = authenticator.identify(&HeaderMap::new(), &peer) else {

@@ -32,7 +32,7 @@ pub use files::follow_files;
 pub use issuer::{IssuerSettings, Issuers, KeySource, fetch_keys};
 pub use jwks::{ALGORITHMS, KeySet, UnusableSet};
 pub use keys::{KeyHash, NoKeyHash, UnusableKeys, new_key};
-pub use limit::CallerLimit;
+pub use limit::{CallerLimit, CallerLimiters};
 pub use registered::Registered;
 
 #[cfg(doc)]

@@ -5,7 +5,7 @@ use std::{future::ready, sync::Arc};
 use http::Response;
 
 use super::{
-    Callers, Issuers,
+    CallerLimiters, Callers, Issuers,
     authenticator::{Authentication, Authenticator, has_zoho_token},
     fetch::Fetch,
 };
@@ -33,8 +33,8 @@ impl<S: Inner<Identified>> Middleware<Accepted, S> for Authenticator {
 
 impl Authenticator {
     /// Accepts `callers`, or every request if there are none.
-    pub fn layer(callers: Callers, issuers: Issuers) -> MiddlewareLayer<Self> {
-        MiddlewareLayer::new(Self::new(callers, issuers))
+    pub fn layer(callers: Callers, issuers: Issuers, limiters: &CallerLimiters) -> MiddlewareLayer<Self> {
+        MiddlewareLayer::new(Self::new(callers, issuers, limiters))
     }
 
     /// Handles a request after the fetch of its issuer's keys has ended.

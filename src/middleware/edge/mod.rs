@@ -49,7 +49,7 @@ impl<S: Inner<Accepted>> Middleware<Arrived, S> for Edge {
             let (id, state) = (report.id.clone(), arrived.state.clone());
             let outcome = if let Some(fault) = state.fault() {
                 Err(Cause::Protocol(fault).into())
-            } else if edge.shutdown.is_draining() {
+            } else if edge.shutdown.rejects_new_work() {
                 Err(Cause::ShuttingDown.into())
             } else {
                 let (attempt_log, request_log) = (report.attempt_log.clone(), report.request_log.clone());

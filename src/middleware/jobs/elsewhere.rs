@@ -153,10 +153,11 @@ impl Jobs {
 
     /// A job of a row, which is not in the index and is never sent.
     fn image(&self, row: &Row) -> Option<Arc<Job>> {
-        let account = self.deps.accounts.get(&AccountName::new(&row.account))?;
+        let known = self.deps.known.read();
+        let account = known.accounts.get(&AccountName::new(&row.account))?;
         let record = seal::open(account, row.id, Kind::Record, &row.record)?;
         let Record { facts, asked, sending, ending } = serde_json::from_slice(&record).ok()?;
-        let route = self.deps.routes.get(&RouteId::new(&facts.route)).cloned();
+        let route = known.routes.get(&RouteId::new(&facts.route)).cloned();
         let stage = match (ending, sending) {
             (Some(ending), _) => Stage::Ended(ending),
             (None, true) => Stage::Sending,

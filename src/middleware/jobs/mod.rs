@@ -48,8 +48,10 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use http::Response;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
+use tower::util::BoxCloneSyncService;
 
 use self::{budget::Budget, index::Index, job::Job, store::Store};
 pub use self::{
@@ -60,8 +62,11 @@ pub use self::{
     view::{JobFilter, JobPage, JobView},
 };
 use crate::{
+    call::Call,
     ledger::Limiters,
+    message::body::Body,
     os::shutdown::Shutdown,
+    problem::Refusal,
     redis::Redis,
     telemetry::Traces,
     zoho::{
@@ -85,13 +90,20 @@ pub struct Settings {
     pub max_answer: u64,
 }
 
-/// What the jobs need of the gateway.
-#[derive(Debug)]
-pub struct JobDeps {
+/// The calls that jobs can make.
+#[derive(Debug, Default)]
+pub struct KnownCalls {
     /// Every configured account.
     pub accounts: BTreeMap<AccountName, Arc<Account>>,
     /// Every route.
     pub routes: HashMap<RouteId, Arc<Route>>,
+}
+
+/// What the jobs need of the gateway.
+#[derive(Debug)]
+pub struct JobDeps {
+    /// The accounts and routes of the configuration, which may change.
+    pub known: RwLock<KnownCalls>,
     /// The limiters, which know how long a call waits.
     pub limiters: Arc<Limiters>,
     /// The limit that a rejection of a larger body names.
@@ -104,6 +116,9 @@ pub struct JobDeps {
     pub traces: Traces,
 }
 
+/// The service that sends the calls of jobs.
+type Sender = BoxCloneSyncService<Call, Response<Body>, Refusal>;
+
 /// All jobs.
 #[derive(Debug)]
 pub struct Jobs {
@@ -114,6 +129,8 @@ pub struct Jobs {
     budget: Arc<Budget>,
     /// The jobs that are to run.
     starts: mpsc::UnboundedSender<Arc<Job>>,
+    /// Sends the calls of jobs: the layers below, as the newest configuration has them.
+    inner: RwLock<Option<Sender>>,
     /// The other end, until the layer takes it.
     started: Mutex<Option<mpsc::UnboundedReceiver<Arc<Job>>>>,
     /// With Redis: the jobs that this gateway does not own any more, until the layer takes it.
@@ -137,7 +154,7 @@ impl Jobs {
     /// # Errors
     /// The system gives no random numbers.
     pub fn share(redis: Redis, settings: Settings, deps: JobDeps) -> io::Result<Arc<Self>> {
-        let accounts = deps.accounts.keys().map(|account| account.as_str().to_owned()).collect();
+        let accounts = deps.known.read().accounts.keys().map(|account| account.as_str().to_owned()).collect();
         let (store, lost) = Store::share(redis, accounts)?;
         Ok(Self::with(store, Some(lost), settings, deps))
     }
@@ -151,7 +168,13 @@ impl Jobs {
         let (starts, started) = mpsc::unbounded_channel();
         let (budget, index) = (Budget::new(settings.max_bytes), Mutex::default());
         let (started, lost) = (Mutex::new(Some(started)), Mutex::new(lost));
-        Arc::new(Self { settings, deps, store, index, budget, starts, started, lost })
+        let inner = RwLock::default();
+        Arc::new(Self { settings, deps, store, index, budget, starts, inner, started, lost })
+    }
+
+    /// The configuration has changed. Jobs that exist keep their account and route.
+    pub fn set_known_calls(&self, known: KnownCalls) {
+        *self.deps.known.write() = known;
     }
 
     /// Why no job can be stored now, if that is so.

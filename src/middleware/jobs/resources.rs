@@ -81,7 +81,7 @@ impl Jobs {
         // The gateway's own name in an absolute form was turned into origin form.
         let named = head.uri.authority().map(http::uri::Authority::as_str);
         let host = named.or_else(|| head.headers.get(header::HOST)?.to_str().ok()).unwrap_or_default();
-        let leads_to_zoho = self.deps.accounts.values().any(|account| account.product_of(host).is_some());
+        let leads_to_zoho = self.deps.known.read().accounts.values().any(|account| account.product_of(host).is_some());
         named.is_none() && !leads_to_zoho && ZohoHost::of(&host::name(host)).is_none()
     }
 

@@ -50,10 +50,11 @@ impl Jobs {
     }
 
     fn restored(&self, row: &Row) -> Option<Arc<Job>> {
-        let account = self.deps.accounts.get(&AccountName::new(&row.account))?;
+        let known = self.deps.known.read();
+        let account = known.accounts.get(&AccountName::new(&row.account))?;
         let record = seal::open(account, row.id, Kind::Record, &row.record)?;
         let Record { facts, asked, sending, ending } = serde_json::from_slice(&record).ok()?;
-        let route = self.deps.routes.get(&RouteId::new(&facts.route)).cloned();
+        let route = known.routes.get(&RouteId::new(&facts.route)).cloned();
         let request = row.request.as_ref().and_then(|sealed| seal::open(account, row.id, Kind::Request, sealed));
         let request = request.and_then(KeptRequest::from_bytes).map(Arc::new).filter(|_| ending.is_none());
         let deadline = clock::now() + left(facts.created, self.settings.max_wait);

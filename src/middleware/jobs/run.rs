@@ -11,6 +11,7 @@ use std::{
 use futures_util::FutureExt;
 use http::StatusCode;
 use tokio::{sync::mpsc, task::JoinSet};
+use tower::Service;
 
 use super::{
     Jobs,
@@ -26,7 +27,6 @@ use crate::{
         request_id::RequestId,
         trace::{Trace, TraceParent},
     },
-    middleware::layer::Inner,
     os::clock,
     problem::{Cause, Refusal, UpstreamFault, respond},
 };
@@ -76,13 +76,13 @@ enum Kept {
 }
 
 /// Runs each job that comes, and removes those that were kept long enough, until the process stops.
-pub(super) async fn run_all(jobs: Arc<Jobs>, mut starts: mpsc::UnboundedReceiver<Arc<Job>>, inner: impl Inner<Call>) {
+pub(super) async fn run_all(jobs: Arc<Jobs>, mut starts: mpsc::UnboundedReceiver<Arc<Job>>) {
     let mut running = JoinSet::new();
     let mut expiry = tokio::time::interval(EXPIRY);
     loop {
         tokio::select! {
             Some(job) = starts.recv() => {
-                let mut run = Box::pin(Arc::clone(&jobs).run(job, inner.clone()));
+                let mut run = Box::pin(Arc::clone(&jobs).run(job));
                 // The first poll joins the queue, so jobs of an earlier process wait in their order.
                 if (&mut run).now_or_never().is_none() {
                     running.spawn(run);
@@ -96,7 +96,7 @@ pub(super) async fn run_all(jobs: Arc<Jobs>, mut starts: mpsc::UnboundedReceiver
 }
 
 impl Jobs {
-    async fn run(self: Arc<Self>, job: Arc<Job>, mut inner: impl Inner<Call>) {
+    async fn run(self: Arc<Self>, job: Arc<Job>) {
         if !self.is_stored(&job).await {
             return;
         }
@@ -110,7 +110,7 @@ impl Jobs {
             let next = tokio::select! {
                 biased;
                 () = self.stops(&job) => return,
-                next = self.attempt(&job, &trace, &mut inner, repeats < REPEATS) => next,
+                next = self.attempt(&job, &trace, repeats < REPEATS) => next,
             };
             match next {
                 Next::Ends(end) => return self.end(&job, end).await,
@@ -173,13 +173,8 @@ impl Jobs {
     }
 
     /// Sends the job's call, and decides what its outcome means. `may_repeat`: if Zoho may have executed it.
-    async fn attempt(
-        self: &Arc<Self>,
-        job: &Arc<Job>,
-        trace: &Trace,
-        inner: &mut impl Inner<Call>,
-        may_repeat: bool,
-    ) -> Next {
+    async fn attempt(self: &Arc<Self>, job: &Arc<Job>, trace: &Trace, may_repeat: bool) -> Next {
+        let inner = self.inner.read().clone();
         let Some(call) = self.call(job, trace) else {
             let detail = format!("the catalogue no longer has {}", job.facts.route);
             return ends(State::Failed, None, Kept::Problem(Cause::UnknownRoute { detail }.into()));
@@ -188,6 +183,7 @@ impl Jobs {
         attempt_log.record(Arc::new(Recorder { jobs: Arc::clone(self), job: Arc::downgrade(job) }));
         job.parts.lock().attempt_log = attempt_log.clone();
         let exchange = AssertUnwindSafe(async {
+            let mut inner = inner.ok_or_else(|| Refusal::from(Cause::Internal))?;
             let mut response = inner.call(call).await?;
             job.parts.lock().summary = response.extensions_mut().remove::<RequestSummary>();
             Ok(KeptAnswer::read(response, self.settings.max_answer).await)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::Response;
-use tower::Layer;
+use tower::{Layer, util::BoxCloneSyncService};
 
 use super::{Jobs, elsewhere, run::run_all, wish::Wish};
 use crate::{
@@ -13,7 +13,8 @@ use crate::{
     problem::{Cause, Refusal},
 };
 
-/// Makes the layer. The jobs run through the service behind it, in the runtime in which the layer is made.
+/// Makes the layer. The jobs run through the service behind the layer that was made last, in the runtime in which the first
+/// one is made.
 #[derive(Debug)]
 pub struct JobsLayer(pub Option<Arc<Jobs>>);
 
@@ -21,18 +22,22 @@ pub struct JobsLayer(pub Option<Arc<Jobs>>);
 #[derive(Debug)]
 pub struct JobsMiddleware(Option<Arc<Jobs>>);
 
-impl<S: Inner<Call>> Layer<S> for JobsLayer {
+impl<S: Inner<Call> + Sync> Layer<S> for JobsLayer {
     type Service = MiddlewareService<JobsMiddleware, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        if let Some(jobs) = &self.0
+        let jobs = self.0.as_ref();
+        if let Some(jobs) = jobs {
+            *jobs.inner.write() = Some(BoxCloneSyncService::new(inner.clone()));
+        }
+        if let Some(jobs) = jobs
             && let Some(started) = jobs.started.lock().take()
         {
             if let Some(lost) = jobs.lost.lock().take() {
                 tokio::spawn(elsewhere::follow(Arc::clone(jobs), lost));
             }
             // It ends with the shutdown.
-            tokio::spawn(run_all(Arc::clone(jobs), started, inner.clone()));
+            tokio::spawn(run_all(Arc::clone(jobs), started));
         }
         MiddlewareLayer::new(JobsMiddleware(self.0.clone())).layer(inner)
     }

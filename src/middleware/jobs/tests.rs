@@ -32,8 +32,10 @@ where
 {
     let context = call("/").context;
     let deps = JobDeps {
-        accounts: [(context.account.name.clone(), Arc::clone(&context.account))].into(),
-        routes: [(context.route.id.clone(), Arc::clone(&context.route))].into(),
+        known: RwLock::new(KnownCalls {
+            accounts: [(context.account.name.clone(), Arc::clone(&context.account))].into(),
+            routes: [(context.route.id.clone(), Arc::clone(&context.route))].into(),
+        }),
         limiters: Arc::new(Limiters::in_memory(Limits::calls(100))),
         max_body: 10_000,
         longest_wait: Duration::from_secs(3600),

@@ -27,7 +27,7 @@ pub struct Router {
     /// Every configured account.
     pub accounts: BTreeMap<AccountName, Arc<Account>>,
     /// The catalogue.
-    pub matcher: Matcher,
+    pub matcher: Arc<Matcher>,
     /// Whether to reject a call that the catalogue does not know.
     pub deny_unknown: bool,
 }

@@ -189,6 +189,12 @@ impl Source {
         }
     }
 
+    /// Its last outcome, for a source of the same account with another configuration.
+    #[must_use]
+    pub fn kept(&self) -> Option<KeptToken> {
+        self.storage.last()
+    }
+
     /// The health of the account's login.
     #[must_use]
     pub fn health(&self) -> TokenHealth {

@@ -131,9 +131,19 @@ impl Setup {
 
     /// Starts the gateway and waits until it listens.
     pub(crate) fn start(&self) -> Gateway {
+        self.start_with(None)
+    }
+
+    /// Starts a gateway that takes over from the running one.
+    pub(crate) fn take_over(&self) -> Gateway {
+        self.start_with(Some("--take-over"))
+    }
+
+    fn start_with(&self, option: Option<&str>) -> Gateway {
         let config = self.write();
         let env: Vec<_> = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let arguments = [Path::new("run"), Path::new("--config"), &config];
+        let mut arguments = vec![Path::new("run"), Path::new("--config"), &config];
+        arguments.extend(option.map(Path::new));
         let process = match (self.file_size_signal_ignored, &self.time_namespace) {
             (true, _) => Process::start_after(r#"trap "" XFSZ"#, &arguments, &env),
             (false, Some(first)) => Process::start_after(first, &arguments, &env),

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Read},
+    os::fd::OwnedFd,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread::JoinHandle,
@@ -62,7 +63,25 @@ impl Process {
         Self::spawn(command, arguments, env)
     }
 
+    /// Starts the program as a service manager does that listens on a socket for it.
+    pub(crate) fn start_activated<A: AsRef<OsStr>>(
+        socket: OwnedFd,
+        name: &str,
+        arguments: &[A],
+        env: &[(&str, &str)],
+    ) -> Self {
+        let mut command = Command::new("sh");
+        let first = format!("exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES={name}");
+        command.args(["-c", &format!(r#"{first}; exec "$0" "$@""#), PROGRAM]).stdin(Stdio::from(socket));
+        Self::spawn_with(command, arguments, env)
+    }
+
     fn spawn<A: AsRef<OsStr>>(mut command: Command, arguments: &[A], env: &[(&str, &str)]) -> Self {
+        command.stdin(Stdio::null());
+        Self::spawn_with(command, arguments, env)
+    }
+
+    fn spawn_with<A: AsRef<OsStr>>(mut command: Command, arguments: &[A], env: &[(&str, &str)]) -> Self {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             let proxies = text.to_ascii_uppercase().ends_with("_PROXY");
@@ -76,7 +95,7 @@ impl Process {
             }
         }
         command.args(arguments).envs(env.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let output = Arc::new(Output::default());
         let readers = vec![

@@ -169,6 +169,7 @@ impl Event {
                 last_lock: page.last_lock.clone().map(|lock| PostMortem { calls: Vec::new(), ..lock }),
                 incidents: Vec::new(),
                 shared: page.shared.clone(),
+                reload: page.reload.clone(),
             },
             windows: page.buckets.len(),
             matching: matching.len(),

@@ -46,6 +46,7 @@ impl Admin {
             last_lock: context.history.last_lock().as_ref().map(PostMortem::from),
             incidents: context.history.incidents(),
             shared,
+            reload: self.reloads.last(),
         }
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    app::admin::reload::ReloadReport,
     ledger::{LockCause, SentCall, SharedStatus, WaitReason},
     middleware::token::TokenStatus,
     telemetry::RecentRefusal,
@@ -42,6 +43,9 @@ pub struct StatusPage {
     pub incidents: Vec<Value>,
     /// Each ledger that is shared with other gateways.
     pub shared: Vec<SharedStatus>,
+    /// How the last reload of the configuration ended, if there was one.
+    #[serde(default)]
+    pub reload: Option<ReloadReport>,
 }
 
 /// The process that answers.

@@ -168,10 +168,14 @@ impl Member {
         }
     }
 
-    /// Adds a limit, unless it is known.
-    pub(in crate::ledger::shared) fn add_limit(&mut self, name: &str, settings: LimitSettings, now: Instant) {
+    /// Adds a limit, or changes it.
+    pub(in crate::ledger::shared) fn set_limit(&mut self, name: &str, settings: LimitSettings, now: Instant) {
+        match self.limits.get_mut(name) {
+            Some(limit) if limit.settings.threshold == settings.threshold => return,
+            Some(limit) => limit.change(settings, now),
+            None => drop(self.limits.insert(name.to_owned(), Limit::new(settings, self.generation, now))),
+        }
         self.news = true;
-        self.limits.entry(name.to_owned()).or_insert_with(|| Limit::new(settings, self.generation, now));
     }
 
     /// Its name in the record.
@@ -254,9 +258,10 @@ impl Member {
     }
 
     /// The end of the time in which a call with this grant of its route must not be sent.
-    pub(in crate::ledger::shared) fn held_back(&self, route: &str, grant: Grant, now: Now) -> Option<Instant> {
-        let window = &self.limits.get(route)?.window;
-        let may_send = self.in_touch(now) && !window.has_given_up(grant);
+    pub(in crate::ledger::shared) fn held_back(&mut self, route: &str, grant: Grant, now: Now) -> Option<Instant> {
+        let in_touch = self.in_touch(now);
+        let window = &mut self.limits.get_mut(route)?.window;
+        let may_send = in_touch && !window.has_given_up(grant) && !window.has_surplus(now.monotonic);
         window.held_back(grant).or((!may_send).then_some(now.monotonic))
     }
 

@@ -59,7 +59,7 @@ fn others_are_silent_from_the_answer_on_and_never_shorter_for_a_later_one() {
 fn a_call_that_took_its_slot_in_time_is_held_back_when_the_lease_is_over() {
     let (mut member, start) = member();
     let threshold = threshold_of(1, Duration::from_secs(1), Pace::Burst);
-    member.add_limit("route", LimitSettings { threshold, spare: 0, alone: false }, start.monotonic);
+    member.set_limit("route", LimitSettings { threshold, spare: 0, alone: false }, start.monotonic);
     for number in 1..=2 {
         member.request(BTreeMap::new(), String::new(), at(start, 0));
         member.receive(reply(number, &[]), true, at(start, 600)).expect("a usable server");

@@ -80,6 +80,7 @@ fn large_page() -> StatusPage {
         last_lock: None,
         incidents: vec!["an incident".into(); 32],
         shared: Vec::new(),
+        reload: None,
     }
 }
 

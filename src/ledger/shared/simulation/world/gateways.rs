@@ -41,10 +41,10 @@ impl World {
         };
         let now = self.origin;
         let own = LimitSettings { threshold: threshold(plan.requests, ms(plan.window)), spare: 0, alone: true };
-        member.add_limit(ROUTE, own, now);
+        member.set_limit(ROUTE, own, now);
         if let Some(requests) = plan.long {
             // A loss of the record shuts what nobody claims for a day; the run is shorter.
-            member.add_limit(LONG, LimitSettings { threshold: threshold(requests, DAY), spare: 0, alone: false }, now);
+            member.set_limit(LONG, LimitSettings { threshold: threshold(requests, DAY), spare: 0, alone: false }, now);
         }
         member
     }
