@@ -138,7 +138,7 @@ async fn journal() {
     let folder = tempfile::tempdir().expect("a folder");
     let opened = Store::open(folder.path()).expect("a new store");
     let past = Arc::new(Recovered::new(opened.start_state, clock::now()));
-    let journal = Journal::keep(opened.store, Arc::clone(&past)).expect("a thread");
+    let journal = Journal::keep(opened.store, Arc::clone(&past), Arc::new(())).expect("a thread");
     let limits = Limits::calls(100_000);
     let backend = Arc::new(RecordedBackend::new(past, journal.clone()));
     let context = LimiterContext { backend, ..LimiterContext::in_memory(limits) };

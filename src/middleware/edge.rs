@@ -14,7 +14,7 @@ use crate::{
         attempt_log::AttemptLog,
         request_id::{RequestId, X_REQUEST_ID},
     },
-    ledger::Limit,
+    ledger::{Caller, Limit},
     message::body::Body,
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     os::{clock, shutdown::Shutdown},
@@ -104,7 +104,7 @@ impl Edge {
         };
         let id = id.as_str();
         let problem = respond::name(&refusal.cause);
-        self.metrics.refused(None, problem);
+        self.metrics.refused(refusal.caller.as_ref().map(Caller::name), problem);
         // Payload faults are not logged, because they may quote the payload.
         let (account, route) = (refusal.account.as_ref(), refusal.route.as_ref());
         let (account, route) = (account.map(|name| name.as_str()), route.map(|id| id.as_str()));

@@ -6,7 +6,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{Browser, COURSE, Call, Gateway, HASH_OF_ONE, SHARE, Sandbox, all_that_comes, exchange, get, put};
+use crate::support::{
+    Browser, COURSE, Call, Gateway, HASH_OF_ONE, SHARE, Sandbox, all_that_comes, exchange, get, put, until,
+};
 
 const ROUTE: &str = "people.lms.share-course";
 const API: &str = "PUT /api/v1/courses/{id}/share";
