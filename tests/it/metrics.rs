@@ -344,11 +344,12 @@ async fn refusals_are_counted_by_caller() {
         .set("callers.one.accounts", json!(["main"]))
         .set("callers.one.allow", json!(["people.lms.get-shared-users"]))
         .start();
-    gateway.send(&put(COURSE).form(SHARE).header("authorization", "Bearer one")).await.problem(403, "caller-forbidden");
+    let wrong = get(&format!("{COURSE}?startIndex=x")).header("authorization", "Bearer one");
+    gateway.send(&wrong).await.problem(400, "invalid-payload");
     gateway.send(&get(COURSE)).await.problem(401, "caller-unauthenticated");
     let page = scraped(&gateway).await;
     let series = |problem: &str| format!("zoho_gateway_caller_refusals_total{{caller=\"one\",problem=\"{problem}\"}}");
-    assert_eq!(page.value(&series("caller-forbidden")), 1.0);
+    assert_eq!(page.value(&series("invalid-payload")), 1.0);
     // Nobody knows who that was.
     assert!(!page.samples.keys().any(|key| key.contains("caller_refusals") && key.contains("unauthenticated")));
     assert_eq!(page.value("zoho_gateway_refusals_total{problem=\"caller-unauthenticated\"}"), 1.0);
