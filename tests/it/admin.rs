@@ -47,7 +47,8 @@ async fn metrics_count_calls_problems_and_token_requests() {
     ] {
         assert!(text.lines().any(|other| other == line), "{line}\n{text}");
     }
-    assert!(!text.contains("# EOF") && text.lines().all(|line| line.contains("zoho_gateway_")), "{text}");
+    let is_ours = |line: &str| line.contains("zoho_gateway_") || line.contains("process_");
+    assert!(!text.contains("# EOF") && text.lines().all(is_ours), "{text}");
 
     let asked = get("/metrics").header("accept", "application/openmetrics-text; version=1.0.0");
     let page = asked.send(gateway.admin_address()).await;

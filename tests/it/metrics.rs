@@ -335,3 +335,22 @@ async fn the_process_shows_its_figures() {
 fn since_1970() -> f64 {
     clock::wall().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs_f64()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_are_counted_by_caller() {
+    let zoho = Sandbox::boundless();
+    let gateway = Gateway::before(&zoho)
+        .set("callers.one.key_sha256", crate::support::HASH_OF_ONE)
+        .set("callers.one.accounts", json!(["main"]))
+        .set("callers.one.allow", json!(["people.lms.get-shared-users"]))
+        .start();
+    let wrong = get(&format!("{COURSE}?startIndex=x")).header("authorization", "Bearer one");
+    gateway.send(&wrong).await.problem(400, "invalid-payload");
+    gateway.send(&get(COURSE)).await.problem(401, "caller-unauthenticated");
+    let page = scraped(&gateway).await;
+    let series = |problem: &str| format!("zoho_gateway_caller_refusals_total{{caller=\"one\",problem=\"{problem}\"}}");
+    assert_eq!(page.value(&series("invalid-payload")), 1.0);
+    // Nobody knows who that was.
+    assert!(!page.samples.keys().any(|key| key.contains("caller_refusals") && key.contains("unauthenticated")));
+    assert_eq!(page.value("zoho_gateway_refusals_total{problem=\"caller-unauthenticated\"}"), 1.0);
+}
