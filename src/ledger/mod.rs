@@ -42,10 +42,12 @@ mod limiters;
 mod model;
 mod occupancy;
 mod pacer;
+mod pauses;
 mod queue;
 mod queue_capacity;
 mod record;
 mod recorded;
+mod selector;
 mod shared;
 #[cfg(test)]
 mod simulation;
@@ -65,10 +67,12 @@ pub use self::{
     context::{LimiterContext, Reserves},
     limiter::{Attempt, LimiterStatus, Refused, RouteLimiter, Unlimited, WaitReason, WaitingWithoutPlace},
     limiters::{Limiters, RouteLimit},
+    pauses::{Pause, Pauses},
     queue::Urgency,
     queue_capacity::{Limit, Limits, QueueCapacity},
     record::{KeptToken, Key, Row, StartState},
     recorded::{Journal, RecordedBackend, Recovered},
+    selector::CallSelector,
     shared::{
         FROZEN, Holding, LockReason, LockStatus, MemberState, MemberStatus, OwnStatus, ProcessName, RecordStatus,
         SharedBackend, SharedStatus, SharedTiming, Shut, WaitingStatus,

@@ -265,6 +265,10 @@ impl Slots for SharedSlots {
         hit
     }
 
+    fn lift_lock(&self, now: Instant) -> bool {
+        self.change(|state| state.member.lift_lock(self.route(), now))
+    }
+
     fn locks(&self) -> &Notify {
         &self.locks
     }
