@@ -33,18 +33,31 @@ use crate::{
     secret::random::{self, NoRandomness},
     telemetry::{self, KnownLabels, Metrics},
     upstream,
-    zoho::account::{Account, AccountName},
+    zoho::{
+        account::{Account, AccountName},
+        catalogue::RouteId,
+    },
 };
 
 /// Bodies that are being read may hold this part of the bytes that waiting calls may hold, in addition to those.
 const READING_PART: u64 = 4;
 
+/// What sets the addresses, for messages.
+const OF_PROXY: &str = "it is set by proxy.listen, or run --listen ADDR";
+const OF_ADMIN: &str = "it is set by admin.listen, or run --admin-listen ADDR";
+
 /// What keeps a gateway from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address could not be listened on.
-    #[error(transparent)]
-    Bind(#[from] BindError),
+    #[error("{error} ({keys})")]
+    Bind {
+        /// What is wrong.
+        #[source]
+        error: BindError,
+        /// What sets the address.
+        keys: &'static str,
+    },
     /// The state store could not be opened.
     #[error(transparent)]
     State(#[from] OpenError),
@@ -82,6 +95,9 @@ pub struct App {
     proxy: Vec<Listener>,
     admin: Listener,
     tls: Option<Arc<Tls>>,
+    operation: config::Admin,
+    /// The ids of all routes.
+    routes: Arc<[RouteId]>,
     deps: StackDeps,
     journal: Journal,
     timeouts: Timeouts,
@@ -122,7 +138,8 @@ impl App {
         let deny_unknown = config.routing.unknown == UnknownRoute::Deny;
         let mut proxy = Vec::new();
         for address in &config.proxy.listen {
-            let listener = Listener::bind(address, &config.proxy.unix).await?;
+            let listener = Listener::bind(address, &config.proxy.unix).await;
+            let listener = listener.map_err(|error| StartError::Bind { error, keys: OF_PROXY })?;
             proxy.push(match &config.proxy.tls {
                 Some(tls) => listener.over_tls(tls),
                 None => listener,
@@ -157,6 +174,7 @@ impl App {
             Some(redis) => Jobs::share(redis.clone(), config.jobs, job_deps),
             None => Jobs::open(config.state.dir.as_deref(), config.jobs, job_deps),
         };
+        let routes = config.catalogue.iter().map(|route| route.id.clone()).collect();
         let has_cache = config.catalogue.iter().any(|route| !route.cache.is_zero());
         let deps = StackDeps {
             hosts: known_hosts(&config.proxy, &accounts),
@@ -180,9 +198,27 @@ impl App {
             metrics,
         };
         // Always a TCP address, so the mode of Unix sockets does not apply.
-        let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await?;
+        let admin = Listener::bind(&config.admin.listen, &config.proxy.unix).await;
+        let admin = admin.map_err(|error| StartError::Bind { error, keys: OF_ADMIN })?;
+        let admin = match &config.admin.tls {
+            Some(tls) => admin.over_tls(tls),
+            None => admin,
+        };
         let Proxy { drain, timeouts, max_connections, tls, .. } = config.proxy;
-        Ok(Self { proxy, admin, tls, deps, journal, timeouts, max_connections, drain, _guard: guard })
+        let operation = config.admin;
+        Ok(Self {
+            proxy,
+            admin,
+            tls,
+            operation,
+            routes,
+            deps,
+            journal,
+            timeouts,
+            max_connections,
+            drain,
+            _guard: guard,
+        })
     }
 
     /// The addresses of the proxy, with the ports that the system chose.
@@ -200,13 +236,18 @@ impl App {
     /// Serves until it is `asked` to stop, then drains: it rejects new work, and waits for work in flight until the
     /// configured time is over or it is asked again.
     pub async fn run(self, mut asked: impl AsyncFnMut()) {
-        let Self { proxy, admin, tls, deps, journal, timeouts, max_connections, drain, _guard } = self;
+        let Self { proxy, admin, tls, operation, routes, deps, journal, timeouts, max_connections, drain, _guard } =
+            self;
         let shutdown = deps.shutdown.clone();
         let admin_service = Admin {
             metrics: Arc::clone(&deps.metrics),
             limiters: Arc::clone(&deps.limiters),
             sources: Arc::clone(&deps.sources),
             issuers: deps.issuers.clone(),
+            callers: deps.callers.clone(),
+            routes,
+            keys: operation.keys.clone(),
+            quitquitquit: operation.quitquitquit,
             jobs: deps.jobs.clone(),
             audit_required: deps.audit_required,
             shutdown: shutdown.clone(),
@@ -241,11 +282,20 @@ impl App {
         ));
         listeners.spawn(token::follow_files(Arc::clone(&sources), shutdown.clone()));
         if let Some(tls) = tls {
-            listeners.spawn(listener::follow_tls(tls, metrics, shutdown.clone()));
+            listeners.spawn(listener::follow_tls(tls, "proxy.tls", Some(metrics), shutdown.clone()));
+        }
+        if let Some(tls) = operation.tls {
+            listeners.spawn(listener::follow_tls(tls, "admin.tls", None, shutdown.clone()));
+        }
+        if !operation.keys.is_empty() {
+            listeners.spawn(caller::follow_files(operation.keys, Issuers::default(), shutdown.clone()));
         }
         listeners.spawn(caller::follow_files(callers, issuers.clone(), shutdown.clone()));
         listeners.spawn(caller::fetch_keys(issuers, shutdown.clone()));
-        asked().await;
+        tokio::select! {
+            () = asked() => {}
+            () = shutdown.end_asked() => {}
+        }
         shutdown.drain();
         // A call that gets no slot before the end is rejected at once, and does not delay the end.
         if let Some(end) = clock::now().checked_add(drain) {

@@ -42,7 +42,7 @@ impl<S: Inner<Accepted>> Middleware<Arrived, S> for Edge {
             let (id, attempt_log) = (RequestId::of(arrived.request.headers()), AttemptLog::default());
             let outcome = if let Some(fault) = state.fault() {
                 Err(Cause::Protocol(fault).into())
-            } else if edge.shutdown.is_draining() {
+            } else if edge.shutdown.refuses_work() {
                 Err(Cause::ShuttingDown.into())
             } else {
                 let exchange = Exchange { id: id.clone(), state: state.clone(), attempt_log: attempt_log.clone() };
@@ -64,7 +64,7 @@ impl<S: Inner<Accepted>> Middleware<Arrived, S> for Edge {
             let mut response = edge.answer(outcome, &method, &id);
             // The rest of an unread body is not awaited; its connection closes (RFC 9112 section 9.6). It also closes when
             // the queue has no memory left, because a connection takes memory too.
-            if edge.shutdown.is_draining() || memory_is_full || !state.is_whole() {
+            if edge.shutdown.refuses_work() || memory_is_full || !state.is_whole() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             let took = clock::now().saturating_duration_since(began);

@@ -1,7 +1,11 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/status`, `/jobs`. Never on the proxy's sockets.
+//! The admin listener: probes, metrics, and what operators see and do. Never on the proxy's sockets.
 
 mod accept;
+mod access;
+mod actions;
 mod jobs;
+mod outcome;
+mod parameters;
 pub mod status;
 
 use std::{
@@ -18,20 +22,22 @@ use serde::Serialize;
 use serde_json::json;
 use tower::Service;
 
+pub use self::outcome::Done;
+use self::{access::Access, actions::Action};
 use crate::{
     call::Arrived,
     ledger::{Health, Limiters},
     message::body::Body,
     middleware::{
         browser_guard::{self, KnownHosts},
-        caller::Issuers,
+        caller::{Callers, Issuers},
         jobs::Jobs,
         token::{Source, TokenHealth},
     },
     os::shutdown::Shutdown,
     problem::respond,
     telemetry::{self, Metrics},
-    zoho::account::AccountName,
+    zoho::{account::AccountName, catalogue::RouteId},
 };
 
 /// Answers operators and probes.
@@ -45,6 +51,14 @@ pub struct Admin {
     pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
     /// The issuers of callers' tokens.
     pub issuers: Issuers,
+    /// The callers, whose names actions use.
+    pub callers: Callers,
+    /// The ids of all routes.
+    pub routes: Arc<[RouteId]>,
+    /// The operators' keys; empty: nobody needs one.
+    pub keys: Callers,
+    /// Whether a request may end the gateway.
+    pub quitquitquit: bool,
     /// The jobs, if they have a store.
     pub jobs: Option<Arc<Jobs>>,
     /// Whether a write that cannot be recorded in the audit is not sent.
@@ -55,49 +69,103 @@ pub struct Admin {
     pub hosts: KnownHosts,
 }
 
+/// A page or an action of the listener.
+struct Endpoint {
+    /// If it ends in a slash, a name follows.
+    path: &'static str,
+    methods: &'static str,
+    access: Access,
+    handler: Handler,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Handler {
+    Live,
+    Ready,
+    Metrics,
+    Status,
+    Jobs,
+    Job,
+    Act(Action),
+}
+
+const READ: &str = "GET, HEAD";
+
+/// Everything that is served. A path may have several rows, with different methods.
+const ENDPOINTS: &[Endpoint] = &[
+    endpoint("/livez", READ, Access::Everybody, Handler::Live),
+    endpoint("/readyz", READ, Access::Everybody, Handler::Ready),
+    endpoint("/metrics", READ, Access::Everybody, Handler::Metrics),
+    endpoint("/status", READ, Access::Reader, Handler::Status),
+    endpoint("/jobs", READ, Access::Reader, Handler::Jobs),
+    endpoint("/jobs/", READ, Access::Reader, Handler::Job),
+    endpoint("/jobs/", "DELETE", Access::Operator, Handler::Act(Action::CancelJob)),
+    endpoint("/pause", "POST", Access::Operator, Handler::Act(Action::Pause)),
+    endpoint("/resume", "POST", Access::Operator, Handler::Act(Action::Resume)),
+    endpoint("/unlock", "POST", Access::Operator, Handler::Act(Action::Unlock)),
+    endpoint("/cancel", "POST", Access::Operator, Handler::Act(Action::Cancel)),
+    endpoint("/drain", "POST", Access::Operator, Handler::Act(Action::Drain)),
+    endpoint("/drain", "DELETE", Access::Operator, Handler::Act(Action::EndDrain)),
+    endpoint("/quitquitquit", "POST", Access::Operator, Handler::Act(Action::Quit)),
+];
+
+const fn endpoint(path: &'static str, methods: &'static str, access: Access, handler: Handler) -> Endpoint {
+    Endpoint { path, methods, access, handler }
+}
+
+impl Endpoint {
+    fn is_at(&self, path: &str) -> bool {
+        match self.path.ends_with('/') {
+            true => path.strip_prefix(self.path).is_some_and(|name| !name.is_empty()),
+            false => path == self.path,
+        }
+    }
+
+    fn takes(&self, method: &Method) -> bool {
+        self.methods.split(", ").any(|taken| taken == method.as_str())
+    }
+}
+
 impl Admin {
-    /// The answer to a request that gets no page.
-    fn reject(&self, Arrived { request, peer, state }: &Arrived) -> Option<Response<Body>> {
+    /// What serves the request, and who asks; or the answer to a request that is not served.
+    fn admit(&self, arrived: &Arrived) -> Result<(Handler, String), Response<Body>> {
+        let Arrived { request, peer, state } = arrived;
         if let Some(fault) = state.fault() {
             let (status, detail) = respond::protocol(fault);
-            return Some(text(status, &format!("{detail}\n")));
+            return Err(text(status, &format!("{detail}\n")));
         }
         let foreign = !is_followed_link(request) && browser_guard::check_origin(request.headers()).is_err();
         if foreign || self.hosts.check_host(request, peer).is_err() {
             let words = "web pages of other origins and other names are not answered here\n";
-            return Some(text(StatusCode::FORBIDDEN, words));
+            return Err(text(StatusCode::FORBIDDEN, words));
         }
-        let (words, allow) = match jobs::of_path(request.uri().path()) {
-            Some(_) if request.method() == Method::DELETE => return None,
-            Some(_) => ("only GET, HEAD and DELETE are answered here\n", "GET, HEAD, DELETE"),
-            None => ("only GET and HEAD are answered here\n", "GET, HEAD"),
+        let there: Vec<_> = ENDPOINTS.iter().filter(|endpoint| endpoint.is_at(request.uri().path())).collect();
+        if there.is_empty() {
+            return Err(not_found());
+        }
+        let Some(endpoint) = there.iter().find(|endpoint| endpoint.takes(request.method())) else {
+            let methods: Vec<_> = there.iter().map(|endpoint| endpoint.methods).collect();
+            return Err(method_not_allowed(&methods.join(", ")));
         };
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, words);
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-            return Some(response);
-        }
-        None
+        let who = self.who(endpoint.access, request.headers(), peer)?;
+        Ok((endpoint.handler, who))
     }
 
-    async fn page(&self, request: &Parts) -> Response<Body> {
-        let path = request.uri.path();
-        match path {
-            "/livez" => json_answer(StatusCode::OK, &json!({ "status": "live" })),
-            "/readyz" => self.readiness(),
-            "/metrics" => {
+    async fn serve(&self, handler: Handler, who: &str, request: &Parts) -> Response<Body> {
+        match handler {
+            Handler::Live => json_answer(StatusCode::OK, &json!({ "status": "live" })),
+            Handler::Ready => self.readiness(),
+            Handler::Metrics => {
                 let counts = self.jobs.as_ref().map(|jobs| jobs.counts()).unwrap_or_default();
                 counts.into_iter().for_each(|(state, jobs)| self.metrics.jobs(state.as_str(), jobs));
                 let openmetrics = accept::wants_openmetrics(&request.headers);
                 let page = self.metrics.expose(self.limiters.waiting(), self.can_record(), openmetrics);
                 answer(StatusCode::OK, page.content_type, page.text)
             }
-            "/status" => json_answer(StatusCode::OK, &status::status(&self.limiters).await),
-            "/jobs" => self.list_jobs(request),
-            _ => match jobs::of_path(path) {
-                Some(id) => self.job(id, &request.method).await,
-                None => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /metrics /status /jobs\n"),
-            },
+            Handler::Status => json_answer(StatusCode::OK, &status::status(&self.limiters, &self.shutdown).await),
+            Handler::Jobs => self.list_jobs(request),
+            Handler::Job => self.show_job(jobs::id_in(request.uri.path())),
+            Handler::Act(action) => self.act(action, who, &request.uri).await,
         }
     }
 
@@ -110,7 +178,7 @@ impl Admin {
     /// to a good one is shown, but the good one's callers are still served.
     fn readiness(&self) -> Response<Body> {
         let mut checks = BTreeMap::new();
-        let draining = self.shutdown.is_draining();
+        let draining = self.shutdown.refuses_work();
         checks.insert("listener".to_owned(), if draining { "draining".to_owned() } else { "ok".to_owned() });
         checks.insert("state".to_owned(), status::state(&self.limiters.context().backend.health()));
         let mut served = false;
@@ -153,21 +221,39 @@ impl Service<Arrived> for Admin {
     }
 
     fn call(&mut self, arrived: Arrived) -> Self::Future {
-        let rejection = self.reject(&arrived);
+        let admitted = self.admit(&arrived);
         let (admin, (request, _)) = (self.clone(), arrived.request.into_parts());
         Box::pin(async move {
-            Ok(match rejection {
-                Some(rejection) => rejection,
-                None => admin.page(&request).await,
+            Ok(match admitted {
+                Ok((handler, who)) => admin.serve(handler, &who, &request).await,
+                Err(rejection) => rejection,
             })
         })
     }
 }
 
-/// Whether a person follows a link, for example from a dashboard: the page with the link cannot read the answer.
+/// Whether a person follows a link, for example from a dashboard: the page with the link cannot read the answer. A form
+/// of another page navigates too, but it sends a POST.
 fn is_followed_link(request: &Request<Incoming>) -> bool {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return false;
+    }
     let says = |name: &str, value: &str| request.headers().get(name).is_some_and(|found| found == value);
     says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document")
+}
+
+fn not_found() -> Response<Body> {
+    let mut paths: Vec<_> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
+    paths.dedup();
+    text(StatusCode::NOT_FOUND, &format!("served here: {}\n", paths.join(" ")))
+}
+
+fn method_not_allowed(methods: &str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("only {methods} are answered here\n"));
+    if let Ok(allow) = HeaderValue::from_str(methods) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
 }
 
 fn json_answer(status: StatusCode, body: &impl Serialize) -> Response<Body> {

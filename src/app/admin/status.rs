@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    ledger::{Health, LimiterStatus, Limiters, Quota, SharedStatus, WaitReason},
-    os::clock,
+    ledger::{CallSelector, Health, LimiterStatus, Limiters, Pause, Quota, SharedStatus, WaitReason},
+    os::{clock, shutdown::Shutdown},
 };
 
 /// How long the page waits for the server of a shared ledger.
@@ -20,6 +20,15 @@ pub struct StatusPage {
     pub at: String,
     /// The state of the store in a few words; `ok` if it is good.
     pub state: String,
+    /// Whether new calls are refused, because the gateway ends or an operator drains it.
+    #[serde(default)]
+    pub draining: bool,
+    /// How many requests are in flight.
+    #[serde(default)]
+    pub in_flight: usize,
+    /// What operators have paused.
+    #[serde(default)]
+    pub paused: Vec<PausedCalls>,
     /// How many calls wait.
     pub waiting: usize,
     /// Each limiter.
@@ -28,6 +37,19 @@ pub struct StatusPage {
     pub incidents: Vec<Value>,
     /// Each ledger that is shared with other gateways.
     pub shared: Vec<SharedStatus>,
+}
+
+/// Calls that an operator has paused: those to which everything applies that is given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PausedCalls {
+    /// Their caller.
+    pub caller: Option<String>,
+    /// Their account.
+    pub account: Option<String>,
+    /// Their route, in which a star matches any characters.
+    pub route: Option<String>,
+    /// Until the pause ends by itself.
+    pub for_seconds: Option<f64>,
 }
 
 /// The limiter of an account and route.
@@ -92,13 +114,16 @@ pub struct NextCall {
 }
 
 /// The page of this gateway, at once, and what other gateways share with it as far as the server says it in time.
-pub(super) async fn status(limiters: &Limiters) -> StatusPage {
+pub(super) async fn status(limiters: &Limiters, shutdown: &Shutdown) -> StatusPage {
     let context = limiters.context();
     let shared = context.backend.shared_status(clock::now() + SERVER_WAIT).await;
     let at = jiff::Timestamp::try_from(clock::wall()).and_then(|at| at.round(jiff::Unit::Millisecond));
     StatusPage {
         at: at.map_or_else(|_| String::new(), |at| at.to_string()),
         state: state(&context.backend.health()),
+        draining: shutdown.refuses_work(),
+        in_flight: shutdown.requests(),
+        paused: limiters.pauses().into_iter().map(PausedCalls::from).collect(),
         waiting: context.capacity.waiting(),
         buckets: limiters.status().into_iter().map(Bucket::from).collect(),
         incidents: context.history.incidents(),
@@ -112,6 +137,13 @@ pub(super) fn state(health: &Health) -> String {
         Health::Good => "ok".to_owned(),
         Health::InMemory => "in memory".to_owned(),
         Health::Failing(reason) => format!("state-unavailable: {reason}"),
+    }
+}
+
+impl From<Pause> for PausedCalls {
+    fn from(Pause { selector: CallSelector { caller, account, route, .. }, until }: Pause) -> Self {
+        let left = until.map(|until| until.saturating_duration_since(clock::now()).as_secs_f64());
+        Self { caller, account, route: route.map(|route| route.to_string()), for_seconds: left }
     }
 }
 

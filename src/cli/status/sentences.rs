@@ -6,7 +6,7 @@ use super::{
     moment::{Clock, span},
 };
 use crate::{
-    app::admin::status::{Bucket, NextCall, Remaining, StatusPage},
+    app::admin::status::{Bucket, NextCall, PausedCalls, Remaining, StatusPage},
     ledger::WaitReason,
 };
 
@@ -15,6 +15,7 @@ pub(super) fn of(json: &str) -> Result<String, serde_json::Error> {
     let page: StatusPage = serde_json::from_str(json)?;
     let clock = Clock::at(&page.at);
     let mut lines = vec![format!("Status at {}", page.at), state(&page.state)];
+    lines.extend(paused(&page, clock));
     lines.extend(waiting(&page, clock));
     lines.extend(locks(&page, clock));
     lines.extend(incidents(&page));
@@ -27,6 +28,22 @@ fn state(state: &str) -> String {
         "ok" | "in memory" => format!("State: {state}."),
         failing => format!("State: {failing}. No call is sent until this is over."),
     }
+}
+
+/// What an operator has stopped.
+fn paused(page: &StatusPage, clock: Clock) -> Vec<String> {
+    let drain = page.draining.then(|| {
+        format!("The gateway drains: it refuses new calls, and {} in flight.", count(page.in_flight as u64, "request"))
+    });
+    let pause = |PausedCalls { caller, account, route, for_seconds }: &PausedCalls| {
+        let parts = [("caller", caller), ("account", account), ("route", route)];
+        let parts = parts.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)));
+        let end =
+            for_seconds.map_or_else(|| "until it is resumed".to_owned(), |left| format!("until {}", clock.end(left)));
+        format!("  {}: {end}", parts.collect::<Vec<_>>().join(", "))
+    };
+    let title = (!page.paused.is_empty()).then(|| "Operators have paused:".to_owned());
+    drain.into_iter().chain(title).chain(shortened(page.paused.iter().map(pause).collect())).collect()
 }
 
 fn waiting(page: &StatusPage, clock: Clock) -> Vec<String> {
