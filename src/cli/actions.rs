@@ -82,17 +82,18 @@ pub(super) async fn end_drain(gateway: &RunningGateway) -> Result<(), Failure> {
 
 pub(super) async fn drain(gateway: &RunningGateway, wait: bool) -> Result<(), Failure> {
     Request::post("/drain").send(gateway).await?;
+    if !wait {
+        return Ok(());
+    }
     let listener = AdminListener::find(gateway)?;
-    while wait {
+    loop {
         let body = answered(listener.page("/status").await)?;
         let page: StatusPage = serde_json::from_str(&body).map_err(|error| unexpected(&error))?;
         if page.in_flight == 0 {
-            print("drained\n")?;
-            break;
+            return Ok(print("drained\n")?);
         }
         tokio::time::sleep(LOOK).await;
     }
-    Ok(())
 }
 
 fn answered(answer: Result<(StatusCode, String), Failure>) -> Result<String, Failure> {

@@ -29,7 +29,7 @@ pub(super) enum Access {
 
 impl Admin {
     /// Who asks, in words for the audit; or the answer to somebody who may not.
-    pub(super) fn who(&self, access: Access, headers: &HeaderMap, peer: &Peer) -> Result<String, Response<Body>> {
+    pub(super) fn who(&self, access: Access, headers: &HeaderMap, peer: &Peer) -> Result<String, Box<Response<Body>>> {
         if access == Access::Everybody {
             return Ok(String::new());
         }
@@ -38,16 +38,16 @@ impl Admin {
         }
         match (peer.names.first(), peer.exposure) {
             (Some(name), _) => Ok(format!("certificate {name}")),
-            (None, Exposure::Network) if access == Access::Operator => Err(text(
+            (None, Exposure::Network) if access == Access::Operator => Err(Box::new(text(
                 StatusCode::FORBIDDEN,
                 "without a key, actions are taken on loopback only: set admin.key_sha256 (zoho-gateway key makes one)\n",
-            )),
+            ))),
             (None, Exposure::Network) => Ok("network".to_owned()),
             (None, Exposure::Loopback | Exposure::Unix) => Ok("this machine".to_owned()),
         }
     }
 
-    fn by_key(&self, headers: &HeaderMap) -> Result<String, Response<Body>> {
+    fn by_key(&self, headers: &HeaderMap) -> Result<String, Box<Response<Body>>> {
         let Some(key) = presented(headers) else {
             return Err(unauthenticated("this page needs the operators' key (Authorization: Bearer KEY)\n"));
         };
@@ -78,11 +78,11 @@ fn presented(headers: &HeaderMap) -> Option<Vec<u8>> {
     Some(credentials[colon + 1..].to_vec())
 }
 
-fn unauthenticated(words: &str) -> Response<Body> {
+fn unauthenticated(words: &str) -> Box<Response<Body>> {
     let mut response = text(StatusCode::UNAUTHORIZED, words);
     let challenge = HeaderValue::from_static("Bearer realm=\"zoho-gateway\", Basic realm=\"zoho-gateway\"");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-    response
+    Box::new(response)
 }
 
 #[cfg(test)]

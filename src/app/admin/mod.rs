@@ -128,24 +128,24 @@ impl Endpoint {
 
 impl Admin {
     /// What serves the request, and who asks; or the answer to a request that is not served.
-    fn admit(&self, arrived: &Arrived) -> Result<(Handler, String), Response<Body>> {
+    fn admit(&self, arrived: &Arrived) -> Result<(Handler, String), Box<Response<Body>>> {
         let Arrived { request, peer, state } = arrived;
         if let Some(fault) = state.fault() {
             let (status, detail) = respond::protocol(fault);
-            return Err(text(status, &format!("{detail}\n")));
+            return Err(text(status, &format!("{detail}\n")).into());
         }
         let foreign = !is_followed_link(request) && browser_guard::check_origin(request.headers()).is_err();
         if foreign || self.hosts.check_host(request, peer).is_err() {
             let words = "web pages of other origins and other names are not answered here\n";
-            return Err(text(StatusCode::FORBIDDEN, words));
+            return Err(text(StatusCode::FORBIDDEN, words).into());
         }
         let there: Vec<_> = ENDPOINTS.iter().filter(|endpoint| endpoint.is_at(request.uri().path())).collect();
         if there.is_empty() {
-            return Err(not_found());
+            return Err(not_found().into());
         }
         let Some(endpoint) = there.iter().find(|endpoint| endpoint.takes(request.method())) else {
             let methods: Vec<_> = there.iter().map(|endpoint| endpoint.methods).collect();
-            return Err(method_not_allowed(&methods.join(", ")));
+            return Err(method_not_allowed(&methods.join(", ")).into());
         };
         let who = self.who(endpoint.access, request.headers(), peer)?;
         Ok((endpoint.handler, who))
@@ -226,7 +226,7 @@ impl Service<Arrived> for Admin {
         Box::pin(async move {
             Ok(match admitted {
                 Ok((handler, who)) => admin.serve(handler, &who, &request).await,
-                Err(rejection) => rejection,
+                Err(rejection) => *rejection,
             })
         })
     }
