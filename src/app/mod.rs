@@ -31,7 +31,10 @@ use crate::{
     config::{self, Config, Proxy},
     ledger::store::OpenError,
     listener::{self, BindError, ConnectionLimit, Inherited, Listener, SocketLabel, SocketRole},
-    middleware::route::AmbiguousRoutes,
+    middleware::{
+        caller::{self, Issuers},
+        route::AmbiguousRoutes,
+    },
     os::{clock, shutdown::Shutdown},
     secret::random::NoRandomness,
     telemetry::{self, Metrics},
@@ -40,12 +43,22 @@ use crate::{
 /// How long the state may stay locked after its process has said that it ends.
 const RELEASE: Duration = Duration::from_secs(5);
 
+/// What sets the addresses, for messages.
+const OF_PROXY: &str = "it is set by proxy.listen, or run --listen ADDR";
+const OF_ADMIN: &str = "it is set by admin.listen, or run --admin-listen ADDR";
+
 /// What keeps a gateway from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address could not be listened on.
-    #[error(transparent)]
-    Bind(#[from] BindError),
+    #[error("{error} ({keys})")]
+    Bind {
+        /// What is wrong.
+        #[source]
+        error: BindError,
+        /// What sets the address.
+        keys: &'static str,
+    },
     /// The state store could not be opened.
     #[error(transparent)]
     State(#[from] OpenError),
@@ -136,7 +149,14 @@ impl App {
         let (service, connections) = (to_admin.clone(), ConnectionLimit::for_operators());
         listeners.spawn(listener::serve(admin, service, connections, timeouts, shutdown.clone()));
         if let Some(tls) = tls {
-            listeners.spawn(listener::follow_tls(tls, Arc::clone(&metrics), shutdown.clone()));
+            listeners.spawn(listener::follow_tls(tls, "proxy.tls", Some(Arc::clone(&metrics)), shutdown.clone()));
+        }
+        let config::Admin { tls, keys, .. } = config.admin.clone();
+        if let Some(tls) = tls {
+            listeners.spawn(listener::follow_tls(tls, "admin.tls", None, shutdown.clone()));
+        }
+        if !keys.is_empty() {
+            listeners.spawn(caller::follow_files(keys, Issuers::default(), shutdown.clone()));
         }
         let patience = match predecessor {
             Some(predecessor) => {
@@ -200,6 +220,7 @@ impl App {
         };
         let successor = tokio::select! {
             () = asked() => None,
+            () = shutdown.end_asked() => None,
             () = reloads_on_signal => None,
             successor = taken_over => Some(successor),
         };
@@ -268,7 +289,9 @@ impl Opened {
             let label = SocketLabel::new(SocketRole::Proxy, &address.to_string());
             let listener = match inherited.take(&label) {
                 Some(socket) => adopted(socket)?,
-                None => Listener::bind(address, access).await?,
+                None => {
+                    Listener::bind(address, access).await.map_err(|error| StartError::Bind { error, keys: OF_PROXY })?
+                }
             };
             proxy.push(shared(listener, label)?);
         }
@@ -281,7 +304,14 @@ impl Opened {
             (Some(socket), _) => shared(adopted(socket)?, SocketLabel::activated(SocketRole::Admin))?,
             (None, Some(socket)) => shared(adopted(socket)?, label)?,
             // Always a TCP address, so the mode of Unix sockets does not apply.
-            (None, None) => shared(Listener::bind(&config.admin.listen, access).await?, label)?,
+            (None, None) => {
+                let bound = Listener::bind(&config.admin.listen, access).await;
+                shared(bound.map_err(|error| StartError::Bind { error, keys: OF_ADMIN })?, label)?
+            }
+        };
+        let admin = match &config.admin.tls {
+            Some(tls) => admin.over_tls(tls),
+            None => admin,
         };
         Ok(Self { proxy, admin, sockets })
     }

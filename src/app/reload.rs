@@ -3,7 +3,7 @@
 //! SIGHUP, a change of the file, and POST /reload ask for it. The configuration is validated as a whole, exactly as at the
 //! start, and applied as a whole or not at all. One reload runs at a time.
 
-use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -19,7 +19,7 @@ use super::{
     kept::Kept,
 };
 use crate::{
-    config::{self, Config, SetKeys},
+    config::{self, Config, Overrides, SetKeys},
     os::{clock, shutdown::Shutdown},
     secret::file_watch,
     telemetry,
@@ -33,8 +33,8 @@ const SETTLES: Duration = Duration::from_millis(300);
 pub struct ConfigFile {
     /// The path.
     pub path: PathBuf,
-    /// The environment at the start. A process's environment does not change.
-    pub environment: Vec<(OsString, OsString)>,
+    /// The environment at the start, which does not change, and the command's options.
+    pub overrides: Overrides,
 }
 
 /// Replaces one configuration by the next.
@@ -103,7 +103,7 @@ impl Reloader {
             return Err(vec!["run --sandbox has no configuration file".to_owned()]);
         };
         // Files may be on a disk that no longer responds.
-        let loading = spawn_blocking(move || config::load(&file.path, file.environment));
+        let loading = spawn_blocking(move || config::load(&file.path, file.overrides));
         let loaded = loading.await.map_err(|_| vec!["the reader of the configuration has panicked".to_owned()])?;
         let mut config: Config =
             loaded.map_err(|errors| errors.to_string().lines().map(str::to_owned).collect::<Vec<_>>())?;

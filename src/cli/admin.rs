@@ -2,13 +2,14 @@
 
 use std::{net::IpAddr, path::Path, time::Duration};
 
-use http::{Method, Request, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 
-use super::Failure;
+use super::{Failure, RunningGateway, config_file};
 use crate::{
-    config,
+    config::{self, AdminAddress},
     listener::ListenAddress,
     message::body::Body,
+    secret::{Secret, credential::Credential},
     upstream::{self, Client, Egress, ExtraRoots, Fetch},
 };
 
@@ -18,21 +19,36 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest page: `/status` of a hundred accounts with all routes.
 const LONGEST_PAGE: usize = 128 * 1024 * 1024;
 
+/// The variable that holds the operators' key.
+const KEY: &str = "ZOHO_GATEWAY_ADMIN_KEY";
+
 /// The admin listener of a running gateway.
 pub(super) struct AdminListener {
     url: String,
     client: Client,
+    /// The value of `Authorization`.
+    authorization: Option<HeaderValue>,
 }
 
 impl AdminListener {
     /// The given one, otherwise the one that the environment or the configuration names, otherwise the usual one.
-    pub(super) fn find(config: Option<&Path>, admin: Option<&str>) -> Result<Self, Failure> {
+    pub(super) fn find(gateway: &RunningGateway) -> Result<Self, Failure> {
+        let RunningGateway { config, admin, admin_key_file, admin_ca_file } = gateway;
         let url = match admin {
             Some(admin) => given(admin)?,
-            None => url(&config::admin_listen(config, std::env::vars_os())?)?,
+            None => {
+                let config = config.clone().or_else(config_file::usual);
+                url(&config::admin_address(config.as_deref(), std::env::vars_os())?)?
+            }
         };
-        let client = upstream::client(upstream::tls(&ExtraRoots::default()), &Egress::direct(), TIMEOUT);
-        Ok(Self { url, client })
+        let roots = match admin_ca_file {
+            Some(file) => ExtraRoots::in_file(file)
+                .map_err(|error| Failure::Usage(format!("--admin-ca-file: the file {} {error}", file.display())))?,
+            None => ExtraRoots::default(),
+        };
+        let authorization = key(admin_key_file.as_deref())?.map(|key| authorization(&key)).transpose()?;
+        let client = upstream::client(upstream::tls(&roots), &Egress::direct(), TIMEOUT);
+        Ok(Self { url, client, authorization })
     }
 
     /// Asks for a page.
@@ -48,6 +64,7 @@ impl AdminListener {
         let mut request = Request::new(Body::default());
         *request.method_mut() = method;
         *request.uri_mut() = uri;
+        request.headers_mut().extend(self.authorization.clone().map(|value| (header::AUTHORIZATION, value)));
         let fetch = Fetch { client: &self.client, server: &self.url, timeout: TIMEOUT, max_body: LONGEST_PAGE };
         let answer = fetch.send(request, |_| true).await;
         let (head, body) = answer.map_err(|failure| Failure::Run(failure.for_operators()))?;
@@ -76,8 +93,25 @@ fn given(text: &str) -> Result<String, Failure> {
     if wrong_port || !scheme || uri.query().is_some() { Err(wrong()) } else { Ok(written) }
 }
 
+/// The operators' key of the file or of the environment.
+fn key(file: Option<&Path>) -> Result<Option<Secret>, Failure> {
+    let Some(file) = file else {
+        return Ok(std::env::var(KEY).ok().filter(|key| !key.is_empty()).map(Secret::new));
+    };
+    let credential = Credential::in_file(file.to_owned())
+        .map_err(|error| Failure::Usage(format!("--admin-key-file: the file {} {error}", file.display())))?;
+    Ok(Some(credential.current()))
+}
+
+fn authorization(key: &Secret) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose().trim()))
+        .map_err(|_| Failure::Usage("the operators' key holds a character that no key has".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// The URL of a listener on this machine. A listener on all addresses is reached on loopback.
-fn url(listen: &ListenAddress) -> Result<String, Failure> {
+fn url(AdminAddress { listen, tls }: &AdminAddress) -> Result<String, Failure> {
     let ListenAddress::Tcp { host, port } = listen else {
         return Err(Failure::Usage(format!("{listen} is not a TCP address; set the admin listener with --admin")));
     };
@@ -91,7 +125,8 @@ fn url(listen: &ListenAddress) -> Result<String, Failure> {
         Ok(IpAddr::V6(address)) => format!("[{address}]"),
         _ => host.clone(),
     };
-    Ok(format!("http://{host}:{port}"))
+    let scheme = if *tls { "https" } else { "http" };
+    Ok(format!("{scheme}://{host}:{port}"))
 }
 
 #[cfg(test)]
@@ -145,8 +180,10 @@ mod tests {
             ("localhost:9191", Some("http://localhost:9191")),
             ("127.0.0.1:0", None),
         ] {
-            let listen: ListenAddress = listen.parse().unwrap();
-            assert_eq!(url(&listen).ok().as_deref(), asked, "{listen}");
+            let address = |tls| AdminAddress { listen: listen.parse().unwrap(), tls };
+            assert_eq!(url(&address(false)).ok().as_deref(), asked, "{listen}");
+            let asked = asked.map(|asked| asked.replace("http:", "https:"));
+            assert_eq!(url(&address(true)).ok(), asked, "{listen}");
         }
     }
 }

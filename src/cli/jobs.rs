@@ -30,7 +30,7 @@ pub(super) enum Action {
 }
 
 pub(super) async fn jobs(gateway: RunningGateway, action: Option<Action>, json: bool) -> Result<(), Failure> {
-    let listener = AdminListener::find(gateway.config.as_deref(), gateway.admin.as_deref())?;
+    let listener = AdminListener::find(&gateway)?;
     let text = match action.unwrap_or(Action::List { state: None }) {
         Action::List { state } => list(&listener, state, json).await?,
         Action::Show { id } => {

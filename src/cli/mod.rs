@@ -1,12 +1,16 @@
 //! The command line: commands, options and exit codes.
 
+mod actions;
 mod admin;
 mod check;
+mod config_file;
 mod healthcheck;
+mod init;
 mod jobs;
 mod key;
 pub mod login;
 mod logout;
+mod pages;
 mod reload;
 mod routes;
 mod run;
@@ -23,16 +27,18 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::{
     cli::login::request::REDIRECT_PORT,
     config::{self, Config, ConfigErrors},
+    listener::ListenAddress,
     zoho::account::Account,
 };
 
 /// An authenticating reverse proxy for Zoho People and Zoho Calendar that never exceeds their call thresholds.
 #[derive(Debug, Parser)]
-#[command(name = "zoho-gateway", version)]
+#[command(name = "zoho-gateway", version = env!("ZOHO_GATEWAY_VERSION"))]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -42,11 +48,19 @@ pub struct Cli {
 enum Command {
     /// Run the gateway until SIGTERM or SIGINT, then drain.
     Run(RunOptions),
+    /// Write a minimal configuration file with comments. It asks nothing and never replaces a file.
+    Init {
+        /// The file to write.
+        #[arg(value_name = "FILE", default_value = config_file::IN_THIS_FOLDER)]
+        file: PathBuf,
+        /// Print it instead.
+        #[arg(long, conflicts_with = "file")]
+        stdout: bool,
+    },
     /// Check the configuration and print what would run.
     Check {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
         /// Also fetch each account's token once, and count the calls for which it lacks a scope.
         #[arg(long)]
         online: bool,
@@ -56,7 +70,7 @@ enum Command {
     },
     /// Print the catalogue in force; or the route of one call, with its limit and the reason.
     Routes {
-        /// The configuration file, whose overrides apply.
+        /// The configuration file, whose overrides apply; without it, the one that `run` would use, if there is one.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         /// Print JSON.
@@ -73,9 +87,8 @@ enum Command {
     Login(LoginOptions),
     /// Revoke an account's refresh token at Zoho and remove its file.
     Logout {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
         /// The account's name in the configuration.
         #[arg(long, value_name = "NAME")]
         account: String,
@@ -119,22 +132,130 @@ enum Command {
         #[command(subcommand)]
         action: Option<jobs::Action>,
     },
+    /// Hold back all calls of a caller, an account or a route, or those to which several apply. New and waiting calls get the
+    /// problem call-paused (503) at once, jobs wait. It holds for this gateway until it is resumed or restarted.
+    Pause {
+        #[command(flatten)]
+        gateway: RunningGateway,
+        #[command(flatten)]
+        calls: Calls,
+        /// For how long, such as 10m; without it, until it is resumed.
+        #[arg(long, value_name = "SPAN", value_parser = span)]
+        r#for: Option<Duration>,
+    },
+    /// End a pause: exactly the one that these options began, or all.
+    Resume {
+        #[command(flatten)]
+        gateway: RunningGateway,
+        #[command(flatten)]
+        calls: Calls,
+        /// End all pauses.
+        #[arg(long, conflicts_with_all = ["caller", "account", "route"])]
+        all: bool,
+    },
+    /// Lift a lock of Zoho's before its end. Zoho may still hold it: then the next call is refused too, and Zoho may lock for
+    /// longer. One call goes alone first.
+    Unlock {
+        #[command(flatten)]
+        gateway: RunningGateway,
+        /// The account's name.
+        #[arg(long, value_name = "NAME")]
+        account: String,
+        /// The route's id.
+        #[arg(long, value_name = "ID")]
+        route: String,
+        /// Take that risk.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Cancel calls that wait for their slot: they get the problem `call-cancelled` (409). Jobs among them fail.
+    Cancel {
+        #[command(flatten)]
+        gateway: RunningGateway,
+        #[command(flatten)]
+        calls: Calls,
+        /// The id (X-Request-Id) of one call.
+        #[arg(long, value_name = "ID", conflicts_with_all = ["caller", "account", "route"])]
+        request_id: Option<String>,
+        /// The id of a job; it is removed.
+        #[arg(long, value_name = "ID", conflicts_with_all = ["caller", "account", "route", "request_id"])]
+        job: Option<String>,
+    },
+    /// Take the gateway out of service: it is not ready and refuses new calls, and those in flight end. The process goes on.
+    Drain {
+        #[command(flatten)]
+        gateway: RunningGateway,
+        /// Wait until no request is in flight.
+        #[arg(long)]
+        wait: bool,
+        /// Accept calls again.
+        #[arg(long, conflicts_with = "wait")]
+        undo: bool,
+    },
+    /// Print a script that completes commands and options in a shell.
+    Completions {
+        /// The shell: bash, elvish, fish, powershell or zsh.
+        shell: Shell,
+    },
+    /// Print the manual page of the program, or of one command, in roff: `zoho-gateway man | man -l -`.
+    Man {
+        /// The command.
+        command: Option<String>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration file; "-" is standard input. Without it, the first of these that exists: $ZOHO_GATEWAY_CONFIG,
+    /// ./zoho-gateway.toml, $XDG_CONFIG_HOME/zoho-gateway/gateway.toml (~/.config/...), /etc/zoho-gateway/gateway.toml.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
 struct RunningGateway {
-    /// The configuration file that names the admin listener.
+    /// The configuration file that names the admin listener; without it, the one that `run` would use, if there is one.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// The admin listener, instead of the configuration's: a URL, or HOST:PORT.
     #[arg(long, value_name = "URL", global = true)]
     admin: Option<String>,
+    /// A file with the operators' key (admin.key_sha256); or the variable ZOHO_GATEWAY_ADMIN_KEY holds it.
+    #[arg(long, value_name = "FILE", global = true)]
+    admin_key_file: Option<PathBuf>,
+    /// A PEM file with an authority that issued the admin listener's certificate, in addition to the public ones.
+    #[arg(long, value_name = "FILE", global = true)]
+    admin_ca_file: Option<PathBuf>,
+}
+
+/// Calls to which everything applies that is given.
+#[derive(Debug, clap::Args)]
+struct Calls {
+    /// The caller's name.
+    #[arg(long, value_name = "NAME")]
+    caller: Option<String>,
+    /// The account's name.
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// The route's id, in which * matches any characters, such as "people.lms.*".
+    #[arg(long, value_name = "ID")]
+    route: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
 struct RunOptions {
     #[command(flatten)]
-    zoho: RunZoho,
+    config: ConfigFile,
+    /// Use a built-in simulated Zoho: no file, no credentials, no network. If --listen names an address that other machines
+    /// can reach, it makes an API key and prints it.
+    #[arg(long, conflicts_with = "config")]
+    sandbox: bool,
+    /// Where callers connect, instead of proxy.listen: HOST:PORT or unix:PATH, or several, comma-separated.
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    listen: Vec<ListenAddress>,
+    /// Where operators and probes connect, instead of admin.listen.
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<ListenAddress>,
     /// Let undocumented calls of the simulated Zoho succeed, instead of answering 404.
     #[arg(long, requires = "sandbox")]
     lenient: bool,
@@ -145,21 +266,9 @@ struct RunOptions {
 }
 
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
-struct RunZoho {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Use a built-in simulated Zoho: no file, no credentials, no network.
-    #[arg(long)]
-    sandbox: bool,
-}
-
-#[derive(Debug, clap::Args)]
 struct LoginOptions {
-    /// The configuration file. The refresh token may be missing.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigFile,
     /// The account's name in the configuration.
     #[arg(long, value_name = "NAME")]
     account: String,
@@ -250,30 +359,42 @@ impl Cli {
     /// [`Failure`], with the message for the operator.
     pub async fn execute(self) -> Result<(), Failure> {
         match self.command {
-            Command::Run(RunOptions { zoho: RunZoho { config: Some(path), .. }, take_over, .. }) => {
-                run::run(&path, take_over).await
+            Command::Run(options) if options.sandbox => run::run_on_sandbox(options).await,
+            Command::Run(options) => run::run(options).await,
+            Command::Init { file, stdout } => init::init(&file, stdout),
+            Command::Check { config, online, missing_scopes } => {
+                check::check(&config.find()?, online, missing_scopes).await
             }
-            Command::Run(RunOptions { lenient, .. }) => run::run_on_sandbox(lenient).await,
-            Command::Check { config, online, missing_scopes } => check::check(&config, online, missing_scopes).await,
-            Command::Routes { config, json, method: Some(method), path: Some(path) } => {
-                which::which(config.as_deref(), json, &method, &path)
+            Command::Routes { config, json, method, path } => {
+                let config = config_file::find_any(config)?;
+                match (method, path) {
+                    (Some(method), Some(path)) => which::which(config.as_deref(), json, &method, &path),
+                    _ => routes::routes(config.as_deref(), json),
+                }
             }
-            Command::Routes { config, json, .. } => routes::routes(config.as_deref(), json),
             Command::Login(options) => login::command::login(options).await,
-            Command::Logout { config, account } => logout::logout(&config, &account).await,
+            Command::Logout { config, account } => logout::logout(&config.find()?, &account).await,
             Command::Key { hash: false } => key::make(),
             Command::Key { hash: true } => key::hash(),
             Command::Schema => Ok(print(&format!("{:#}\n", config::schema()))?),
             Command::Sandbox(options) => sandbox::sandbox(options).await,
-            Command::Healthcheck(RunningGateway { config, admin }) => {
-                healthcheck::healthcheck(config.as_deref(), admin.as_deref()).await
-            }
-            Command::Status { gateway: RunningGateway { config, admin }, watch, json } => {
+            Command::Healthcheck(gateway) => healthcheck::healthcheck(&gateway).await,
+            Command::Status { gateway, watch, json } => {
                 let form = if json { status::Form::Json } else { status::Form::Sentences };
-                status::status(config.as_deref(), admin.as_deref(), watch, form).await
+                status::status(&gateway, watch, form).await
             }
             Command::Reload(gateway) => reload::reload(gateway).await,
+            Command::Pause { gateway, calls, r#for } => actions::pause(&gateway, calls, r#for).await,
+            Command::Resume { gateway, calls, all } => actions::resume(&gateway, calls, all).await,
+            Command::Unlock { gateway, account, route, yes } => actions::unlock(&gateway, account, route, yes).await,
+            Command::Cancel { gateway, calls, request_id, job } => {
+                actions::cancel(&gateway, calls, request_id, job).await
+            }
+            Command::Drain { gateway, undo: true, .. } => actions::end_drain(&gateway).await,
+            Command::Drain { gateway, wait, .. } => actions::drain(&gateway, wait).await,
             Command::Jobs { gateway, json, action } => jobs::jobs(gateway, action, json).await,
+            Command::Completions { shell } => pages::completions(shell),
+            Command::Man { command } => pages::manual(command.as_deref()),
         }
     }
 }

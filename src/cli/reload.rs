@@ -6,7 +6,7 @@ use super::{Failure, RunningGateway, admin::AdminListener, print};
 use crate::app::admin::reload::ReloadReport;
 
 pub(super) async fn reload(gateway: RunningGateway) -> Result<(), Failure> {
-    let listener = AdminListener::find(gateway.config.as_deref(), gateway.admin.as_deref())?;
+    let listener = AdminListener::find(&gateway)?;
     let (status, body) = listener.ask(Method::POST, "/reload").await?;
     let report: Option<ReloadReport> = serde_json::from_str(&body).ok();
     match (status, report) {

@@ -8,7 +8,8 @@ use crate::sandbox::{self, LockAnswer, Settings};
 pub(super) async fn sandbox(options: SandboxOptions) -> Result<(), Failure> {
     let unheard = |error| Failure::Run(format!("cannot listen for signals: {error}"));
     let mut signals = stop::listen_with_the_terminal().map_err(unheard)?;
-    let failed = |error| Failure::Run(format!("cannot listen on {}: {error}", options.listen));
+    let failed =
+        |error| Failure::Run(format!("cannot listen on {}: {error}; --listen names another address", options.listen));
     let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     print(&format!(

@@ -1,6 +1,6 @@
 //! `[callers.NAME]`: who may call, what, and with what share.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
     accounts,
@@ -11,11 +11,17 @@ use super::{
 };
 use crate::{
     call::peer::SubjectName,
-    call::permissions::{Permissions, RouteGlob},
+    call::permissions::Permissions,
     ledger::{Caller, Terms},
     middleware::caller::{CallerLimit, Callers, KeyHash, Registered},
-    zoho::account::{Account, AccountName},
+    zoho::{
+        account::{Account, AccountName},
+        catalogue::RouteGlob,
+    },
 };
+
+/// The key with the hashes.
+const KEY: &str = "key_sha256";
 
 /// Reads every caller, and where the terms of some are written. `accounts` is empty if they could not be read; `issuers`
 /// has all names; `mutual` says whether the listener asks for client certificates.
@@ -54,6 +60,18 @@ pub(super) fn read(
     (callers, located)
 }
 
+/// Reads the keys of those who may operate the gateway; none if `key_sha256` is not there.
+pub(super) fn operators(section: &mut Section<'_>, around: &Surroundings<'_>) -> Callers {
+    let mut operators = Callers::default();
+    if section.whereabouts(KEY).is_some() {
+        let who = Caller::new("operator", NonZeroU32::MIN);
+        let operator = Arc::new(Registered { who, permissions: Arc::default(), limit: None });
+        operators.add(&operator);
+        keys(section, &mut operators, &operator, around);
+    }
+    operators
+}
+
 /// Reads `weight`, `reserve`, `max_share` and `max_wait`.
 fn terms(section: &mut Section<'_>, name: &str, located: &mut Vec<LocatedTerms>) -> Terms {
     let [reserve, max_share] = ["reserve", "max_share"].map(|key| section.whereabouts(key));
@@ -69,7 +87,6 @@ fn terms(section: &mut Section<'_>, name: &str, located: &mut Vec<LocatedTerms>)
 
 /// Reads `key_sha256`: hashes, or a file of them.
 fn keys(section: &mut Section<'_>, callers: &mut Callers, caller: &Arc<Registered>, around: &Surroundings<'_>) {
-    const KEY: &str = "key_sha256";
     if section.is_table(KEY) {
         return section.section(KEY, |section| key_file(section, callers, caller, around));
     }

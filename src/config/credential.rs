@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    environment::Variables,
+    environment::Overrides,
     keys::Kind,
     placeholder::{Placeholder, may_be_a_secret},
     reader::{Located, Section},
@@ -31,7 +31,7 @@ pub(super) const REDIS: &str = "redis";
 /// What references refer to.
 pub(super) struct Surroundings<'a> {
     /// The environment, for `{ env = "NAME" }`.
-    pub(super) variables: &'a Variables,
+    pub(super) variables: &'a Overrides,
     /// The configuration file's folder: relative paths start there.
     pub(super) folder: &'a Path,
     /// Whether refresh tokens may be missing.

@@ -21,23 +21,61 @@ use crate::secret::Secret;
 /// The beginning of our variables' names.
 const PREFIX: &str = "ZOHO_GATEWAY__";
 
-/// The environment, sorted, so that errors have the same order every time.
-pub(super) struct Variables(BTreeMap<OsString, OsString>);
+/// What overrides the file: the environment, and options of the command line, which override both.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// Sorted, so that errors have the same order every time.
+    variables: BTreeMap<OsString, OsString>,
+    options: Vec<CommandLineOption>,
+}
 
-impl Variables {
-    /// Takes the environment.
-    pub(super) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        Self(variables.into_iter().collect())
+#[derive(Debug, Clone)]
+struct CommandLineOption {
+    /// As the user writes it.
+    name: &'static str,
+    /// The key that it sets.
+    path: [&'static str; 2],
+    value: String,
+}
+
+impl<I: IntoIterator<Item = (OsString, OsString)>> From<I> for Overrides {
+    fn from(variables: I) -> Self {
+        Self { variables: variables.into_iter().collect(), options: Vec::new() }
+    }
+}
+
+impl Overrides {
+    /// Adds an option of the command line that sets this key of this table.
+    #[must_use]
+    pub fn with_option(mut self, name: &'static str, path: [&'static str; 2], value: String) -> Self {
+        self.options.push(CommandLineOption { name, path, value });
+        self
+    }
+
+    /// Only the variables whose names begin so.
+    pub(super) fn only(mut self, beginning: &str) -> Self {
+        self.variables.retain(|name, _| name.as_encoded_bytes().starts_with(beginning.as_bytes()));
+        self
     }
 
     /// A variable's value, ours or not.
     pub(super) fn value(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(OsStr::new(name)).map(OsString::as_os_str)
+        self.variables.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
-    /// Puts our variables into the file's tree.
+    /// Puts our variables and the options into the file's tree.
     pub(super) fn overlay(&self, root: &mut Table, route_ids: &[String], findings: &Findings) {
-        for (name, value) in &self.0 {
+        self.overlay_variables(root, route_ids, findings);
+        for CommandLineOption { name, path, value } in &self.options {
+            let (origin, path) = (Origin::CommandLine { option: name }, path.map(str::to_owned));
+            if let Err((key, message)) = place(root, &path, &origin, Secret::from(value.as_str()), route_ids) {
+                findings.wrong(&origin, key, message);
+            }
+        }
+    }
+
+    fn overlay_variables(&self, root: &mut Table, route_ids: &[String], findings: &Findings) {
+        for (name, value) in &self.variables {
             if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
                 continue;
             }
@@ -118,7 +156,7 @@ fn descend<'t>(table: &'t mut Table, key: String, origin: &Origin) -> Result<&'t
     };
     let node = &mut table.0[at].node;
     if !matches!(node.value, Value::Table(_)) {
-        undisputed(&node.origin)?;
+        undisputed(&node.origin, origin)?;
         *node = empty();
     }
     match &mut node.value {
@@ -130,7 +168,7 @@ fn descend<'t>(table: &'t mut Table, key: String, origin: &Origin) -> Result<&'t
 /// Sets a key. It replaces the file's value, and the file's other reference to the same secret.
 fn set(table: &mut Table, key: String, origin: &Origin, value: Secret) -> Result<(), String> {
     if let Some(present) = table.find(&key) {
-        undisputed(&present.node.origin)?;
+        undisputed(&present.node.origin, origin)?;
     }
     let rival = match key.as_str() {
         "env" => "file",
@@ -144,10 +182,10 @@ fn set(table: &mut Table, key: String, origin: &Origin, value: Secret) -> Result
     Ok(())
 }
 
-/// Fails if another variable has set the key.
-fn undisputed(present: &Origin) -> Result<(), String> {
-    match present {
-        Origin::File { .. } => Ok(()),
-        Origin::Environment { variable } => Err(format!("is already set by {variable}")),
+/// Fails if another variable has set the key. An option of the command line overrides variables.
+fn undisputed(present: &Origin, origin: &Origin) -> Result<(), String> {
+    match (present, origin) {
+        (Origin::Environment { variable }, Origin::Environment { .. }) => Err(format!("is already set by {variable}")),
+        _ => Ok(()),
     }
 }

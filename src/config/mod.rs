@@ -43,19 +43,19 @@ mod unix;
 mod warnings;
 
 use std::{
-    ffi::OsString,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 pub use changes::{SetKeys, concern};
+pub use environment::Overrides;
 pub use problem::{ConfigErrors, Origin, Position, Problem};
 pub use schema::schema;
 
 use self::{
     credential::{RefreshTokens, Surroundings},
-    environment::Variables,
     problem::Findings,
 };
 use crate::{
@@ -67,7 +67,7 @@ use crate::{
         token::TokenLimits,
     },
     redis::Settings,
-    secret::file_watch,
+    secret::{SecretBytes, file_watch},
     telemetry::{LogFormat, LogLevel},
     upstream::{Egress, ExtraRoots},
     zoho::{
@@ -79,8 +79,11 @@ use crate::{
 /// Enough for ten thousands of callers.
 pub const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
-/// The variable that sets `admin.listen`.
-const ADMIN_LISTEN: &str = "ZOHO_GATEWAY__ADMIN__LISTEN";
+/// The path that means standard input.
+const STDIN: &str = "-";
+
+/// The beginning of the variables for `[admin]`.
+const OF_ADMIN: &str = "ZOHO_GATEWAY__ADMIN__";
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -172,6 +175,21 @@ pub struct Proxy {
 pub struct Admin {
     /// A TCP address, different from the proxy's.
     pub listen: ListenAddress,
+    /// The operators' keys, as those of one caller; empty: nobody needs one.
+    pub keys: Callers,
+    /// TLS for its connections; `None`: they are in the clear.
+    pub tls: Option<Arc<Tls>>,
+    /// Whether a request may end the gateway.
+    pub quitquitquit: bool,
+}
+
+/// Where a running gateway's admin listener is.
+#[derive(Debug, Clone)]
+pub struct AdminAddress {
+    /// The address.
+    pub listen: ListenAddress,
+    /// Whether it speaks TLS.
+    pub tls: bool,
 }
 
 /// `[state]`.
@@ -281,37 +299,30 @@ pub enum UnknownRoute {
     Deny,
 }
 
-/// Reads a configuration file and the environment, which overrides it.
+/// Reads a configuration file and what overrides it. The file `-` is standard input.
 ///
 /// # Errors
 /// All mistakes; a file that cannot be read is one [`Problem`] without a line.
-pub fn load(path: &Path, env: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Config, ConfigErrors> {
+pub fn load(path: &Path, overrides: impl Into<Overrides>) -> Result<Config, ConfigErrors> {
     let (name, text) = read(path)?;
-    validated(&name, path.parent().unwrap_or(Path::new("")), &text, env, RefreshTokens::Needed)
+    validated(&name, path.parent().unwrap_or(Path::new("")), &text, &overrides.into(), RefreshTokens::Needed)
 }
 
 /// The same before a login: refresh tokens may be missing.
 ///
 /// # Errors
 /// All other mistakes.
-pub fn load_for_login(
-    path: &Path,
-    env: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Config, ConfigErrors> {
+pub fn load_for_login(path: &Path, overrides: impl Into<Overrides>) -> Result<Config, ConfigErrors> {
     let (name, text) = read(path)?;
-    validated(&name, path.parent().unwrap_or(Path::new("")), &text, env, RefreshTokens::Awaited)
+    validated(&name, path.parent().unwrap_or(Path::new("")), &text, &overrides.into(), RefreshTokens::Awaited)
 }
 
 /// Reads a configuration from its text. Errors call it `name`, and relative paths start at the folder of that name.
 ///
 /// # Errors
 /// All mistakes.
-pub fn parse(
-    name: &str,
-    text: &str,
-    env: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<Config, ConfigErrors> {
-    validated(name, Path::new(name).parent().unwrap_or(Path::new("")), text, env, RefreshTokens::Needed)
+pub fn parse(name: &str, text: &str, overrides: impl Into<Overrides>) -> Result<Config, ConfigErrors> {
+    validated(name, Path::new(name).parent().unwrap_or(Path::new("")), text, &overrides.into(), RefreshTokens::Needed)
 }
 
 /// The address of the admin listener, from the file and the environment. The rest of the file is not checked: a probe is
@@ -319,10 +330,7 @@ pub fn parse(
 ///
 /// # Errors
 /// A mistake in that address, or in the syntax of the file.
-pub fn admin_listen(
-    path: Option<&Path>,
-    env: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<ListenAddress, ConfigErrors> {
+pub fn admin_address(path: Option<&Path>, overrides: impl Into<Overrides>) -> Result<AdminAddress, ConfigErrors> {
     let (name, text) = match path {
         Some(path) => read(path)?,
         None => ("the configuration".to_owned(), String::new()),
@@ -330,13 +338,13 @@ pub fn admin_listen(
     let name = Arc::from(name);
     let mut findings = Findings::default();
     let mut tree = source::parse(&name, &text, &mut findings);
-    let variables = Variables::new(env.into_iter().filter(|(name, _)| name == ADMIN_LISTEN));
-    variables.overlay(&mut tree, &[], &findings);
+    overrides.into().only(OF_ADMIN).overlay(&mut tree, &[], &findings);
     let listen = reader::read_root(&name, tree, &findings, |root| {
         let listen = root.section("admin", |section| {
-            let listen = sections::admin_listen(section);
+            let listen = sections::admin_listen(section).value;
+            let tls = section.whereabouts("tls").is_some();
             section.discard();
-            listen.value
+            AdminAddress { listen, tls }
         });
         root.discard();
         listen
@@ -345,14 +353,24 @@ pub fn admin_listen(
 }
 
 fn read(path: &Path) -> Result<(String, String), Problem> {
-    let name = path.display().to_string();
+    let name = if path == Path::new(STDIN) { "<stdin>".to_owned() } else { path.display().to_string() };
     let problem = |message| {
         let origin = Origin::File { name: Arc::from(name.as_str()), position: None };
         Problem { origin, key: String::new(), message }
     };
-    let contents = file_watch::read(path, LONGEST_FILE).map_err(|error| problem(error.to_string()))?;
+    let contents = match path == Path::new(STDIN) {
+        true => read_stdin().map_err(|error| problem(error.to_string())),
+        false => file_watch::read(path, LONGEST_FILE).map_err(|error| problem(error.to_string())),
+    }?;
     let text = str::from_utf8(contents.expose()).map_err(|_| problem("is not UTF-8 text".to_owned()))?.to_owned();
     Ok((name, text))
+}
+
+fn read_stdin() -> io::Result<SecretBytes> {
+    let mut contents = Vec::new();
+    let read = io::stdin().lock().take(LONGEST_FILE + 1).read_to_end(&mut contents);
+    let contents = SecretBytes::new(contents);
+    if read? as u64 > LONGEST_FILE { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(contents) }
 }
 
 /// Parses and validates a configuration.
@@ -360,7 +378,7 @@ fn validated(
     name: &str,
     folder: &Path,
     text: &str,
-    env: impl IntoIterator<Item = (OsString, OsString)>,
+    variables: &Overrides,
     refresh_tokens: RefreshTokens,
 ) -> Result<Config, ConfigErrors> {
     let name = Arc::from(name);
@@ -371,14 +389,13 @@ fn validated(
     })?;
     let route_ids: Vec<String> = catalogue.iter().map(|route| route.id.to_string()).collect();
 
-    let variables = Variables::new(env);
     let mut findings = Findings::default();
     let mut tree = source::parse(&name, text, &mut findings);
     variables.overlay(&mut tree, &route_ids, &findings);
     let keys = SetKeys::of(&tree);
 
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let around = Surroundings { variables: &variables, folder, refresh_tokens };
+    let around = Surroundings { variables, folder, refresh_tokens };
     let (mut shares, mut terms) = (Vec::new(), Vec::new());
     let config = reader::read_root(&name, tree, &findings, |root| {
         // A caller with mistakes counts too: the mistakes have their own messages.
@@ -398,7 +415,7 @@ fn validated(
         extra_routes::read(root, &mut catalogue, &mut whereabouts);
         extra_routes::contradictions(root, &catalogue, &whereabouts);
         Config {
-            admin: root.section("admin", |section| sections::admin(section, &proxy)),
+            admin: root.section("admin", |section| sections::admin(section, &proxy, &around)),
             state: root.section("state", |section| state::read(section, &around)),
             token: root.section("token", sections::token),
             queue: root.section("queue", sections::queue),

@@ -48,7 +48,7 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-/// One mistake, shown as `FILE:LINE:COLUMN: KEY: message` or `environment VARIABLE: KEY: message`.
+/// One mistake, shown as `FILE:LINE:COLUMN: KEY: message`, `environment VARIABLE: KEY: message` or `OPTION: KEY: message`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// Its position.
@@ -84,12 +84,17 @@ pub enum Origin {
         /// The variable's name.
         variable: Arc<str>,
     },
+    /// On the command line.
+    CommandLine {
+        /// The option, as the user writes it.
+        option: &'static str,
+    },
 }
 
 impl Origin {
-    /// Whether it is a variable, whose values are all text.
-    pub(super) fn is_environment(&self) -> bool {
-        matches!(self, Self::Environment { .. })
+    /// Whether it is outside the file, where all values are text.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self, Self::Environment { .. } | Self::CommandLine { .. })
     }
 }
 
@@ -99,6 +104,7 @@ impl fmt::Display for Origin {
             Self::File { name, position: Some(Position { line, column }) } => write!(f, "{name}:{line}:{column}"),
             Self::File { name, position: None } => f.write_str(name),
             Self::Environment { variable } => write!(f, "environment {variable}"),
+            Self::CommandLine { option } => f.write_str(option),
         }
     }
 }

@@ -246,7 +246,7 @@ impl Section<'_> {
     /// The value of a key, if it is there.
     pub(super) fn given<T: Scalar>(&mut self, name: &str) -> Option<T> {
         let Entry { node: Node { origin, value }, .. } = self.take(name)?;
-        match T::read(&self.key(name).kind, &value, origin.is_environment()) {
+        match T::read(&self.key(name).kind, &value, origin.is_text()) {
             Some(Ok(value)) => return Some(value),
             Some(Err(message)) => self.wrong(name, &origin, message),
             None => self.wrong_kind(name, &origin, &self.key(name).kind.expected(), &value),
@@ -311,7 +311,7 @@ impl Section<'_> {
                 None
             }
             Value::List(nodes) => Some(nodes),
-            Value::Text(text) if origin.is_environment() => {
+            Value::Text(text) if origin.is_text() => {
                 let node = |part: &str| Node { origin: origin.clone(), value: Value::Text(part.trim().into()) };
                 Some(text.expose().split(',').map(node).collect())
             }

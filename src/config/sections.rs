@@ -4,7 +4,7 @@
 use std::{num::NonZeroU32, os::unix::net::SocketAddr, path::Path, time::Duration};
 
 use super::{
-    Admin, Audit, Cache, ListenAddress, Log, Proxy, Queue, Routing, Upstream,
+    Admin, Audit, Cache, ListenAddress, Log, Proxy, Queue, Routing, Upstream, callers,
     credential::Surroundings,
     egress, path,
     reader::{Located, Section},
@@ -100,14 +100,15 @@ fn hosts(section: &mut Section<'_>) -> Vec<String> {
 }
 
 /// Reads `[admin]`, which may not share an address with the proxy.
-pub(super) fn admin(section: &mut Section<'_>, proxy: &Proxy) -> Admin {
+pub(super) fn admin(section: &mut Section<'_>, proxy: &Proxy, around: &Surroundings<'_>) -> Admin {
     let Located { value: listen, origin } = admin_listen(section);
     if proxy.listen.iter().any(|address| address.overlaps(&listen)) {
         let message = "expected a port of its own: proxy.listen has this port on the same address, or on one that \
                        includes the other";
         section.wrong("listen", &origin, message);
     }
-    Admin { listen }
+    let keys = callers::operators(section, around);
+    Admin { listen, keys, tls: tls::read(section, around), quitquitquit: section.value("quitquitquit") }
 }
 
 /// Reads the address of `[admin]`.

@@ -12,6 +12,11 @@ impl Config {
         let in_the_clear = self.proxy.listen.iter().filter(|address| self.proxy.tls.is_none() && !address.is_local());
         let in_the_clear =
             in_the_clear.map(|address| format!("API keys cross the network in the clear at {address}; set proxy.tls"));
+        let admin_in_the_clear =
+            !self.admin.keys.is_empty() && self.admin.tls.is_none() && !self.admin.listen.is_local();
+        let admin_in_the_clear = admin_in_the_clear.then(|| {
+            format!("the operators' key crosses the network in the clear at {}; set admin.tls", self.admin.listen)
+        });
         let open = (self.callers.is_empty() && !self.issuers.is_empty()).then(|| {
             "there are issuers of tokens, and no caller: everybody on this machine may call; configure [callers.NAME]"
                 .to_owned()
@@ -26,9 +31,10 @@ impl Config {
         let doubtful = self.doubtful.iter().cloned();
         let mut warnings: Vec<String> = doubtful
             .chain(in_the_clear)
+            .chain(admin_in_the_clear)
             .chain(open)
             .chain(password_in_the_clear)
-            .chain(self.proxy.tls.as_ref().and_then(|tls| tls.warning()))
+            .chain([&self.proxy.tls, &self.admin.tls].into_iter().flatten().filter_map(|tls| tls.warning()))
             .chain(self.of_callers())
             .take(MOST + 1)
             .collect();

@@ -55,7 +55,7 @@ struct Sent {
     /// numbers of the calls after it.
     window: Option<Arc<Key>>,
     caller: Caller,
-    request_id: Box<str>,
+    request_id: Arc<str>,
     at: Instant,
     ended: Option<End>,
 }
@@ -170,7 +170,7 @@ impl CallHistory {
             |sent: &&Sent| sent.window.as_deref() == Some(window) && sent.ended.is_none_or(|end| end.at >= since);
         let call = |sent: &Sent| SentCall {
             caller: sent.caller.name().to_owned(),
-            request_id: sent.request_id.clone(),
+            request_id: Box::from(&*sent.request_id),
             sent_at: rfc3339(wall.checked_sub(now.saturating_duration_since(sent.at)).unwrap_or(wall)),
             answered_after_seconds: sent.ended.filter(|end| end.answered).map(|end| (end.at - sent.at).as_secs_f64()),
         };

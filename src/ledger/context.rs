@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use super::{Backend, CallHistory, Caller, Limits, Observer, QueueCapacity, RecordedBackend};
+use super::{Backend, CallHistory, Caller, Limits, Observer, Pauses, QueueCapacity, RecordedBackend};
 use crate::zoho::{account::AccountName, catalogue::Route};
 
 /// Knows which callers keep slots for themselves.
@@ -22,6 +22,8 @@ pub struct LimiterContext {
     pub history: Arc<CallHistory>,
     /// Receive each step of each attempt.
     pub observers: Arc<[Arc<dyn Observer>]>,
+    /// What operators have paused.
+    pub pauses: Arc<Pauses>,
 }
 
 impl LimiterContext {
@@ -33,6 +35,7 @@ impl LimiterContext {
             backend: Arc::new(RecordedBackend::in_memory()),
             history: Arc::default(),
             observers: Arc::default(),
+            pauses: Arc::default(),
         }
     }
 }

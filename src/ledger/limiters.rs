@@ -10,11 +10,15 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use super::{
-    AfterLoss, Caller, DAY, Key, LimitSpec, LimiterContext, LimiterStatus, Limits, Reserves, RouteLimiter, Unlimited,
+    AfterLoss, CallSelector, Caller, DAY, Key, LimitSpec, LimiterContext, LimiterStatus, Limits, Pause, Refused,
+    Reserves, RouteLimiter, SlotRequest, Unlimited,
 };
-use crate::zoho::{
-    account::{Account, AccountName},
-    catalogue::{Pace, Route, RouteId, Threshold},
+use crate::{
+    os::clock,
+    zoho::{
+        account::{Account, AccountName},
+        catalogue::{Pace, Route, RouteId, Threshold},
+    },
 };
 
 /// The name of an account's daily limit; every route id has a dot.
@@ -60,6 +64,14 @@ struct RouteLimits {
 }
 
 impl RouteLimit {
+    /// How long this request would wait if it came now, and whether it would be refused.
+    pub fn verdict(&self, request: &SlotRequest) -> (Duration, Result<(), Refused>) {
+        match self {
+            Self::Limited(limiter) => limiter.verdict(request),
+            Self::Unlimited(unlimited) => (Duration::ZERO, unlimited.verdict(request)),
+        }
+    }
+
     /// The limiter, if the route has a threshold.
     #[must_use]
     pub fn limiter(&self) -> Option<&Arc<RouteLimiter>> {
@@ -137,8 +149,8 @@ impl Limiters {
             limiter.change(&own, &[], &[]);
             return Arc::clone(limiter);
         }
-        // The token's own metrics report its locks.
-        let context = LimiterContext { observers: Arc::default(), ..self.context.clone() };
+        // The token's own metrics report its locks. A pause concerns calls, and one in flight may need a token.
+        let context = LimiterContext { observers: Arc::default(), pauses: Arc::default(), ..self.context.clone() };
         let limiter = RouteLimiter::new(own, Vec::new(), &[], context);
         limiters.insert(key, Arc::clone(&limiter));
         limiter
@@ -164,6 +176,43 @@ impl Limiters {
         // Must come first: a limiter that is created meanwhile either reads this or is among those below.
         *self.closes.lock() = Some(at);
         self.all().iter().for_each(|limiter| limiter.close(at));
+    }
+
+    /// Pauses calls, for this span if there is one: nothing of them is sent any more, and those that wait are refused.
+    /// Returns how many that were. Calls that have their slot already are sent.
+    pub fn pause(&self, selector: CallSelector, span: Option<Duration>) -> usize {
+        let now = clock::now();
+        let pause = Pause { selector: selector.clone(), until: span.and_then(|span| now.checked_add(span)) };
+        let retry_after = pause.left(now);
+        // Must come first: a call that comes meanwhile either reads this or is among those that wait.
+        self.context.pauses.begin(pause);
+        self.refuse(&selector, Refused::Paused { retry_after })
+    }
+
+    /// Ends the pause of exactly these calls; `None` ends all. Gives those that have ended.
+    pub fn resume(&self, selector: Option<&CallSelector>) -> Vec<Pause> {
+        self.context.pauses.end(selector, clock::now())
+    }
+
+    /// The pauses in force.
+    #[must_use]
+    pub fn pauses(&self) -> Vec<Pause> {
+        self.context.pauses.in_force(clock::now())
+    }
+
+    /// Cancels the calls that wait now. Returns their number.
+    pub fn cancel(&self, selector: &CallSelector) -> usize {
+        self.refuse(selector, Refused::Cancelled)
+    }
+
+    /// Ends the lock of an account's route although Zoho may still hold it. Returns whether it was locked.
+    pub fn lift_lock(&self, account: &str, route: &str) -> bool {
+        let key = Key { account: account.to_owned(), limit: route.to_owned() };
+        self.all().iter().filter(|limiter| *limiter.key() == key).any(|limiter| limiter.lift_lock())
+    }
+
+    fn refuse(&self, selector: &CallSelector, refused: Refused) -> usize {
+        self.all().iter().map(|limiter| limiter.refuse(selector, refused)).sum()
     }
 
     /// How many calls wait now.

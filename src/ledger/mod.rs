@@ -42,10 +42,12 @@ mod limiters;
 mod model;
 mod occupancy;
 mod pacer;
+mod pauses;
 mod queue;
 mod queue_capacity;
 mod record;
 mod recorded;
+mod selector;
 mod shared;
 #[cfg(test)]
 mod simulation;
@@ -68,10 +70,12 @@ pub use self::{
         WaitReason, WaitingWithoutPlace,
     },
     limiters::{Limiters, RouteLimit, Rules},
+    pauses::{Pause, Pauses},
     queue::Urgency,
     queue_capacity::{Limit, Limits, QueueCapacity},
     record::{KeptToken, Key, Row, StartState},
     recorded::{Journal, RecordedBackend, Recovered},
+    selector::CallSelector,
     shared::{
         FROZEN, Holding, LockReason, LockStatus, MemberState, MemberStatus, OwnStatus, ProcessName, RecordStatus,
         SharedBackend, SharedStatus, SharedTiming, Shut, WaitingStatus,

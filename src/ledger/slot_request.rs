@@ -28,7 +28,7 @@ pub struct SlotRequest {
     /// How much memory it holds while it waits, in bytes.
     pub bytes: usize,
     /// Its id in logs and answers.
-    pub request_id: Box<str>,
+    pub request_id: Arc<str>,
     /// Learns whether the call joined the queue.
     pub waited: Waited,
     /// Receives the steps of this call's attempts, in addition to the observers of all calls.
@@ -102,7 +102,7 @@ impl SlotRequest {
             deadline,
             identity: None,
             bytes: 0,
-            request_id: Box::default(),
+            request_id: Arc::default(),
             waited: Waited::default(),
             observer: None,
         }

@@ -125,6 +125,9 @@ pub trait Slots: Debug + Send + Sync {
     /// Records that Zoho has locked the route, for at least `retry_after`. `None` when the lock has no length.
     fn lock(&self, retry_after: Option<Duration>, now: Instant) -> Option<LockHit>;
 
+    /// Ends a lock although Zoho may still hold it; one call goes alone next. Returns whether there was one.
+    fn lift_lock(&self, now: Instant) -> bool;
+
     /// Notifies all waiting tasks of each new lock and threshold.
     fn locks(&self) -> &Notify;
 

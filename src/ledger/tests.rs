@@ -41,6 +41,29 @@ fn smooth_pace_spreads_calls_evenly() {
     }
 }
 
+/// Zoho may still hold it.
+#[test]
+fn after_a_lifted_lock_one_call_goes_alone() {
+    let now = clock::now();
+    let mut window = Window::new(threshold(9, 1000, Pace::Burst), now);
+    assert!(!window.lift_lock(now));
+    window.lock_until(now + ms(5000));
+    assert_eq!(window.take(now).unwrap_err(), Denied::Until(now + ms(5000)));
+    assert!(window.lift_lock(now) && !window.lift_lock(now));
+    assert_eq!(window.locked_until(now), None);
+    let probe = window.take(now).unwrap();
+    assert_eq!(window.take(now).unwrap_err(), Denied::Unanswered);
+    window.answered(now, now);
+    assert_eq!(window.locked(now, None), Some(now + ms(5000)), "Zoho still holds it");
+    assert!(window.lift_lock(now));
+    let again = window.take(now).unwrap();
+    window.answered(now, now);
+    window.executed(probe);
+    assert_eq!(window.take(now).unwrap_err(), Denied::Unanswered, "it was the probe of an earlier lock");
+    window.executed(again);
+    assert!(window.take(now).is_ok());
+}
+
 #[test]
 fn a_lost_call_uses_its_slot_beyond_its_window() {
     let now = clock::now();

@@ -357,6 +357,13 @@ impl Window {
         self.lock = Some(Lock { until, probe: None });
     }
 
+    /// Ends the lock now, although Zoho may still hold it: a probe follows. Returns whether the window was locked.
+    pub fn lift_lock(&mut self, now: Instant) -> bool {
+        let Some(lock) = self.lock.as_mut().filter(|lock| lock.until > now) else { return false };
+        lock.until = now;
+        true
+    }
+
     /// Whether a lock that is reported now must come from another client: none was known, and fewer of our own calls
     /// than the threshold can have arrived within a window.
     pub fn has_free_slots(&mut self, now: Instant) -> bool {

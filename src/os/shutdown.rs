@@ -1,6 +1,12 @@
 //! Shutdown: first no new work is accepted, then, at the end of the drain, all work ends.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio_util::{
     sync::CancellationToken,
@@ -16,6 +22,9 @@ pub struct Shutdown {
     draining: CancellationToken,
     cut_off: CancellationToken,
     handed_over: CancellationToken,
+    end_asked: CancellationToken,
+    /// An operator's drain, which may be undone.
+    refuses: Arc<AtomicBool>,
     in_flight: TaskTracker,
 }
 
@@ -42,13 +51,34 @@ impl Shutdown {
     /// Whether new work is rejected.
     #[must_use]
     pub fn rejects_new_work(&self) -> bool {
-        self.is_draining() && !self.is_handed_over()
+        (self.is_draining() && !self.is_handed_over()) || self.refuses.load(Ordering::Acquire)
     }
 
     /// Whether the drain has started.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
+    }
+
+    /// Rejects new work, or accepts it again, while the process goes on.
+    pub fn refuse(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::Release);
+    }
+
+    /// Whether it should get no more connections, because the process ends or an operator drains it.
+    #[must_use]
+    pub fn is_out_of_service(&self) -> bool {
+        self.is_draining() || self.refuses.load(Ordering::Acquire)
+    }
+
+    /// Asks the process to end, as a signal does.
+    pub fn ask_to_end(&self) {
+        self.end_asked.cancel();
+    }
+
+    /// Resolves when a request has asked the process to end.
+    pub async fn end_asked(&self) {
+        self.end_asked.cancelled().await;
     }
 
     /// Resolves when the drain starts.
@@ -76,6 +106,12 @@ impl Shutdown {
     /// Counts one request as in flight until the token is dropped.
     pub fn in_flight(&self) -> TaskTrackerToken {
         self.in_flight.token()
+    }
+
+    /// How many requests are in flight.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.in_flight.len()
     }
 
     /// Resolves when the drain has started and all requests have ended.

@@ -136,6 +136,13 @@ pub enum Cause {
         /// Until the lock ends.
         retry_after: Duration,
     },
+    /// An operator has paused the caller, the account or the route.
+    Paused {
+        /// Until the call may be sent again.
+        retry_after: Duration,
+    },
+    /// An operator has cancelled the call while it waited.
+    Cancelled,
     /// The queue is full.
     QueueFull {
         /// Until the call could succeed.
@@ -245,6 +252,8 @@ impl From<Refused> for Cause {
             Refused::Full { retry_after, limit } => Self::QueueFull { retry_after, limit },
             Refused::Unrecorded => Self::StateUnavailable,
             Refused::Closing => Self::CutOff(Fate::NotSent),
+            Refused::Paused { retry_after } => Self::Paused { retry_after },
+            Refused::Cancelled => Self::Cancelled,
         }
     }
 }

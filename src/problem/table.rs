@@ -69,6 +69,7 @@ table! {
     UNKNOWN_ACCOUNT = row(StatusCode::NOT_FOUND, "unknown-account", NOT_FOUND, "The account is not configured");
     UNKNOWN_JOB = row(StatusCode::NOT_FOUND, "unknown-job", NOT_FOUND, "There is no such job");
     // 405, 409, 410, 422
+    CANCELLED = row(StatusCode::CONFLICT, "call-cancelled", DENIED, "An operator has cancelled the call");
     METHOD_NOT_ALLOWED = row(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", BAD, "The resource has no such method");
     JOB_SENT = row(StatusCode::CONFLICT, "job-sent", DENIED, "The job was sent and cannot be removed");
     JOB_NOT_ENDED = row(StatusCode::CONFLICT, "job-not-ended", NO_ERROR, "The job has no answer yet");
@@ -112,6 +113,7 @@ table! {
         .passing()
         .retry_after(AFTER_A_RETRY);
     ISSUER_UNAVAILABLE = unavailable("issuer-unavailable", OUR_FAULT, "The keys of the token's issuer are unavailable");
+    PAUSED = unavailable("call-paused", DENIED, "An operator has paused this call").passing();
     SHUTTING_DOWN = unavailable("shutting-down", UNAVAILABLE, "The gateway is shutting down")
         .retry_after(AFTER_A_RESTART);
     // RFC 9111 section 5.2.1.7 requires this status.
@@ -165,6 +167,8 @@ impl Cause {
             Self::ThresholdSaturated { retry_after, daily: false, .. } => SATURATED.retry_after(*retry_after),
             Self::ThresholdSaturated { retry_after, daily: true, .. } => DAY_SATURATED.retry_after(*retry_after),
             Self::ThresholdLocked { retry_after } => LOCKED.retry_after(*retry_after),
+            Self::Paused { retry_after } => PAUSED.retry_after(*retry_after),
+            Self::Cancelled => CANCELLED,
             Self::QueueFull { retry_after, .. } => QUEUE_FULL.retry_after(*retry_after),
             Self::StateUnavailable => STATE_UNAVAILABLE,
             Self::AuditUnavailable => AUDIT_UNAVAILABLE,

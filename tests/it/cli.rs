@@ -114,9 +114,8 @@ fn an_unreadable_file_is_reported_by_name() {
 
 #[test]
 fn wrong_usage_ends_with_code_2() {
-    let usages: [&[&str]; 6] = [
+    let usages: [&[&str]; 5] = [
         &[],
-        &["run"],
         &["run", "--sandbox", "--config", "x"],
         &["walk"],
         &["sandbox", "--lock-answer", "500"],

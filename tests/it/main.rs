@@ -9,6 +9,8 @@ mod support;
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod actions;
+#[cfg(test)]
 mod admin;
 #[cfg(test)]
 mod architecture;
@@ -45,6 +47,8 @@ mod dry_run;
 mod egress;
 #[cfg(test)]
 mod external_use;
+#[cfg(test)]
+mod first_minutes;
 #[cfg(test)]
 mod forms;
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! `/jobs`: the jobs of all callers, and each of them. Never what they ask or got.
 
-use http::{Method, Response, StatusCode, request::Parts};
+use http::{Response, StatusCode, request::Parts};
 
-use super::{Admin, json_answer, text};
+use super::{
+    Admin, json_answer,
+    outcome::{Done, NotDone, Outcome},
+    text,
+};
 use crate::{
     message::body::Body,
     middleware::jobs::{JobFilter, JobId},
@@ -10,8 +14,8 @@ use crate::{
 };
 
 /// The id in the path of a job.
-pub(super) fn of_path(path: &str) -> Option<&str> {
-    path.strip_prefix("/jobs/").filter(|id| !id.is_empty())
+pub(super) fn id_in(path: &str) -> &str {
+    path.strip_prefix("/jobs/").unwrap_or_default()
 }
 
 impl Admin {
@@ -27,26 +31,33 @@ impl Admin {
         }
     }
 
-    /// Shows a job, or removes it before it is sent.
-    pub(super) async fn job(&self, id: &str, method: &Method) -> Response<Body> {
+    pub(super) fn show_job(&self, id: &str) -> Response<Body> {
         let Some(jobs) = &self.jobs else { return no_jobs() };
-        let unknown = || refused(&Cause::UnknownJob);
-        let Ok(id) = id.parse::<JobId>() else { return unknown() };
-        if *method != Method::DELETE {
-            return jobs.show(id).map_or_else(unknown, |job| json_answer(StatusCode::OK, &job));
-        }
-        match jobs.cancel_by_id(id).await {
-            Ok(()) => text(StatusCode::OK, "removed\n"),
-            Err(cause) => refused(&cause),
-        }
+        let shown = id.parse::<JobId>().ok().and_then(|id| jobs.show(id));
+        let unknown = || {
+            let NotDone(status, words) = refused(&Cause::UnknownJob);
+            text(status, &format!("{words}\n"))
+        };
+        shown.map_or_else(unknown, |job| json_answer(StatusCode::OK, &job))
+    }
+
+    /// Removes a job before it is sent.
+    pub(super) async fn cancel_job(&self, id: &str) -> Outcome {
+        let Some(jobs) = &self.jobs else { return Err(NotDone(StatusCode::NOT_FOUND, NO_JOBS.to_owned())) };
+        let job = id.parse::<JobId>().map_err(|_| refused(&Cause::UnknownJob))?;
+        jobs.cancel_by_id(job).await.map_err(|cause| refused(&cause))?;
+        Ok(Done { outcome: format!("removed the job {id}"), count: None })
     }
 }
 
+/// What a gateway without a store for jobs says.
+const NO_JOBS: &str = "this gateway keeps no jobs";
+
 fn no_jobs() -> Response<Body> {
-    text(StatusCode::NOT_FOUND, "this gateway keeps no jobs\n")
+    text(StatusCode::NOT_FOUND, &format!("{NO_JOBS}\n"))
 }
 
-fn refused(cause: &Cause) -> Response<Body> {
+fn refused(cause: &Cause) -> NotDone {
     let detail = respond::for_operators(cause);
-    text(cause.problem_type().status, &format!("{}: {detail}\n", respond::name(cause)))
+    NotDone(cause.problem_type().status, format!("{}: {detail}", respond::name(cause)))
 }

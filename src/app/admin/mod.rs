@@ -1,11 +1,14 @@
-//! The admin listener: the live page, `/livez`, `/readyz`, `/metrics`, `/status`, `/jobs`, `/log-level`, `/reload`. Never
-//! on the proxy's sockets.
+//! The admin listener: probes, metrics, and what operators see and do. Never on the proxy's sockets.
 
 mod accept;
+mod access;
+mod actions;
 mod jobs;
 mod live_state;
 mod log_level;
+mod outcome;
 pub mod page;
+mod parameters;
 pub mod reload;
 pub mod status;
 
@@ -24,7 +27,8 @@ use serde_json::json;
 use tokio::time::Instant;
 use tower::{Service, service_fn, util::BoxCloneSyncService};
 
-use self::{page::Streams, reload::Reloads};
+pub use self::outcome::Done;
+use self::{access::Access, actions::Action, page::Streams, reload::Reloads};
 use crate::{
     call::Arrived,
     ledger::{Health, Limiters},
@@ -38,7 +42,7 @@ use crate::{
     os::shutdown::Shutdown,
     problem::respond,
     telemetry::{self, Metrics, RecentRefusals},
-    zoho::account::AccountName,
+    zoho::{account::AccountName, catalogue::RouteId},
 };
 
 /// Answers operators and probes.
@@ -52,10 +56,16 @@ pub struct Admin {
     pub sources: Arc<HashMap<AccountName, Arc<Source>>>,
     /// The issuers of callers' tokens.
     pub issuers: Issuers,
-    /// The jobs, if they have a store.
-    pub jobs: Option<Arc<Jobs>>,
     /// The configured callers.
     pub callers: Callers,
+    /// The ids of all routes.
+    pub routes: Arc<[RouteId]>,
+    /// The operators' keys; empty: nobody needs one.
+    pub keys: Callers,
+    /// Whether a request may end the gateway.
+    pub quitquitquit: bool,
+    /// The jobs, if they have a store.
+    pub jobs: Option<Arc<Jobs>>,
     /// The last refusals.
     pub refusals: Arc<RecentRefusals>,
     /// When the gateway started.
@@ -72,57 +82,120 @@ pub struct Admin {
     pub reloads: Reloads,
 }
 
+/// A page or an action of the listener.
+struct Endpoint {
+    /// If it ends in a slash, apart from the root, a name follows.
+    path: &'static str,
+    methods: &'static str,
+    access: Access,
+    handler: Handler,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Handler {
+    Live,
+    Ready,
+    Metrics,
+    Page,
+    Events,
+    Status,
+    Jobs,
+    Job,
+    LogLevel,
+    SetLogLevel,
+    Reload,
+    Act(Action),
+}
+
+const READ: &str = "GET, HEAD";
+
+/// Everything that is served. A path may have several rows, with different methods.
+const ENDPOINTS: &[Endpoint] = &[
+    endpoint("/livez", READ, Access::Everybody, Handler::Live),
+    endpoint("/readyz", READ, Access::Everybody, Handler::Ready),
+    endpoint("/metrics", READ, Access::Everybody, Handler::Metrics),
+    endpoint("/", READ, Access::Reader, Handler::Page),
+    endpoint("/page.css", READ, Access::Reader, Handler::Page),
+    endpoint("/page.js", READ, Access::Reader, Handler::Page),
+    endpoint("/parts.js", READ, Access::Reader, Handler::Page),
+    endpoint("/words.js", READ, Access::Reader, Handler::Page),
+    endpoint("/icon.svg", READ, Access::Reader, Handler::Page),
+    endpoint("/events", READ, Access::Reader, Handler::Events),
+    endpoint("/status", READ, Access::Reader, Handler::Status),
+    endpoint("/jobs", READ, Access::Reader, Handler::Jobs),
+    endpoint("/jobs/", READ, Access::Reader, Handler::Job),
+    endpoint("/jobs/", "DELETE", Access::Operator, Handler::Act(Action::CancelJob)),
+    endpoint("/log-level", READ, Access::Reader, Handler::LogLevel),
+    endpoint("/log-level", "PUT", Access::Operator, Handler::SetLogLevel),
+    endpoint("/reload", "POST", Access::Operator, Handler::Reload),
+    endpoint("/pause", "POST", Access::Operator, Handler::Act(Action::Pause)),
+    endpoint("/resume", "POST", Access::Operator, Handler::Act(Action::Resume)),
+    endpoint("/unlock", "POST", Access::Operator, Handler::Act(Action::Unlock)),
+    endpoint("/cancel", "POST", Access::Operator, Handler::Act(Action::Cancel)),
+    endpoint("/drain", "POST", Access::Operator, Handler::Act(Action::Drain)),
+    endpoint("/drain", "DELETE", Access::Operator, Handler::Act(Action::EndDrain)),
+    endpoint("/quitquitquit", "POST", Access::Operator, Handler::Act(Action::Quit)),
+];
+
+const fn endpoint(path: &'static str, methods: &'static str, access: Access, handler: Handler) -> Endpoint {
+    Endpoint { path, methods, access, handler }
+}
+
+impl Endpoint {
+    fn is_at(&self, path: &str) -> bool {
+        match self.path.len() > 1 && self.path.ends_with('/') {
+            true => path.strip_prefix(self.path).is_some_and(|name| !name.is_empty()),
+            false => path == self.path,
+        }
+    }
+
+    fn takes(&self, method: &Method) -> bool {
+        self.methods.split(", ").any(|taken| taken == method.as_str())
+    }
+}
+
 impl Admin {
-    /// The answer to a request that gets no page.
-    fn reject(&self, Arrived { request, peer, state }: &Arrived) -> Option<Response<Body>> {
+    /// What serves the request, and who asks; or the answer to a request that is not served.
+    fn admit(&self, arrived: &Arrived) -> Result<(Handler, String), Box<Response<Body>>> {
+        let Arrived { request, peer, state } = arrived;
         if let Some(fault) = state.fault() {
             let (status, detail) = respond::protocol(fault);
-            return Some(text(status, &format!("{detail}\n")));
+            return Err(text(status, &format!("{detail}\n")).into());
         }
         let foreign = !is_followed_link(request) && browser_guard::check_origin(request.headers()).is_err();
         if foreign || self.hosts.check_host(request, peer).is_err() {
             let words = "web pages of other origins and other names are not answered here\n";
-            return Some(text(StatusCode::FORBIDDEN, words));
+            return Err(text(StatusCode::FORBIDDEN, words).into());
         }
-        if request.uri().path() == "/reload" {
-            return (request.method() != Method::POST).then(|| not_allowed("only POST is answered here\n", "POST"));
+        let there: Vec<_> = ENDPOINTS.iter().filter(|endpoint| endpoint.is_at(request.uri().path())).collect();
+        if there.is_empty() {
+            return Err(not_found().into());
         }
-        let (words, allow) = match jobs::of_path(request.uri().path()) {
-            None if request.uri().path() == log_level::PATH => match *request.method() {
-                Method::PUT => return None,
-                _ => ("only GET, HEAD and PUT are answered here\n", "GET, HEAD, PUT"),
-            },
-            Some(_) if request.method() == Method::DELETE => return None,
-            Some(_) => ("only GET, HEAD and DELETE are answered here\n", "GET, HEAD, DELETE"),
-            None => ("only GET and HEAD are answered here\n", "GET, HEAD"),
+        let Some(endpoint) = there.iter().find(|endpoint| endpoint.takes(request.method())) else {
+            let methods: Vec<_> = there.iter().map(|endpoint| endpoint.methods).collect();
+            return Err(method_not_allowed(&methods.join(", ")).into());
         };
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Some(not_allowed(words, allow));
-        }
-        None
+        let who = self.who(endpoint.access, request.headers(), peer)?;
+        Ok((endpoint.handler, who))
     }
 
-    async fn page(&self, request: &Parts) -> Response<Body> {
-        let path = request.uri.path();
-        match path {
-            "/livez" => json_answer(StatusCode::OK, &json!({ "status": "live" })),
-            "/readyz" => self.readiness(),
-            "/metrics" => {
+    async fn serve(&self, handler: Handler, who: &str, request: &Parts, body: Incoming) -> Response<Body> {
+        match handler {
+            Handler::Live => json_answer(StatusCode::OK, &json!({ "status": "live" })),
+            Handler::Ready => self.readiness(),
+            Handler::Metrics => {
                 let page = self.metrics.expose(&self.live_state(), accept::wants_openmetrics(&request.headers));
                 answer(StatusCode::OK, page.content_type, page.text)
             }
-            "/status" => self.status_answer().await,
-            "/reload" => self.reload().await,
-            "/jobs" => self.list_jobs(request),
-            "/events" => self.events(request),
-            _ => match (jobs::of_path(path), page::file(path)) {
-                (Some(id), _) => self.job(id, &request.method).await,
-                (None, Some(file)) => file,
-                (None, None) => text(
-                    StatusCode::NOT_FOUND,
-                    "served here: / /livez /readyz /metrics /status /jobs /log-level /reload\n",
-                ),
-            },
+            Handler::Page => page::file(request.uri.path()).unwrap_or_else(not_found),
+            Handler::Events => self.events(request),
+            Handler::Status => self.status_answer().await,
+            Handler::Jobs => self.list_jobs(request),
+            Handler::Job => self.show_job(jobs::id_in(request.uri.path())),
+            Handler::LogLevel => log_level::show(),
+            Handler::SetLogLevel => log_level::set(body, who).await,
+            Handler::Reload => self.reload(who, &request.uri).await,
+            Handler::Act(action) => self.act(action, who, &request.uri).await,
         }
     }
 
@@ -148,7 +221,7 @@ impl Admin {
 
     fn checks(&self) -> (bool, BTreeMap<String, String>) {
         let mut checks = BTreeMap::new();
-        let draining = self.shutdown.is_draining();
+        let draining = self.shutdown.is_out_of_service();
         checks.insert("listener".to_owned(), if draining { "draining".to_owned() } else { "ok".to_owned() });
         checks.insert("state".to_owned(), status::state(&self.limiters.context().backend.health()));
         let mut served = false;
@@ -201,27 +274,38 @@ impl Service<Arrived> for Admin {
     }
 
     fn call(&mut self, arrived: Arrived) -> Self::Future {
-        let rejection = self.reject(&arrived);
-        let (admin, client, (request, body)) = (self.clone(), arrived.peer.address, arrived.request.into_parts());
+        let admitted = self.admit(&arrived);
+        let (admin, (request, body)) = (self.clone(), arrived.request.into_parts());
         Box::pin(async move {
-            Ok(match rejection {
-                Some(rejection) => rejection,
-                None if request.uri.path() == log_level::PATH => log_level::answer(&request.method, body, client).await,
-                None => admin.page(&request).await,
+            Ok(match admitted {
+                Ok((handler, who)) => admin.serve(handler, &who, &request, body).await,
+                Err(rejection) => *rejection,
             })
         })
     }
 }
 
-/// Whether a person follows a link, for example from a dashboard: the page with the link cannot read the answer.
+/// Whether a person follows a link, for example from a dashboard: the page with the link cannot read the answer. A form
+/// of another page navigates too, but it sends a POST.
 fn is_followed_link(request: &Request<Incoming>) -> bool {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return false;
+    }
     let says = |name: &str, value: &str| request.headers().get(name).is_some_and(|found| found == value);
     says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document")
 }
 
-fn not_allowed(words: &str, allow: &'static str) -> Response<Body> {
-    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, words);
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+fn not_found() -> Response<Body> {
+    let mut paths: Vec<_> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
+    paths.dedup();
+    text(StatusCode::NOT_FOUND, &format!("served here: {}\n", paths.join(" ")))
+}
+
+fn method_not_allowed(methods: &str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("only {methods} are answered here\n"));
+    if let Ok(allow) = HeaderValue::from_str(methods) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
     response
 }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Uri};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Admin, json_answer};
+use super::{Admin, actions::record, json_answer};
 use crate::message::body::Body;
 
 /// How many reloads may be asked for while one runs. They run one after the other.
@@ -96,8 +96,12 @@ impl Reloads {
 }
 
 impl Admin {
-    pub(super) async fn reload(&self) -> Response<Body> {
-        match self.reloads.ask(Trigger::Request).await {
+    /// Reloads the configuration because this operator asks for it.
+    pub(super) async fn reload(&self, operator: &str, uri: &Uri) -> Response<Body> {
+        let report = self.reloads.ask(Trigger::Request).await;
+        let is_applied = report.as_ref().is_some_and(|report| report.outcome == Outcome::Applied);
+        record(operator, "reload", uri, (is_applied, if is_applied { "applied" } else { "refused" })).await;
+        match report {
             Some(report) if report.outcome == Outcome::Refused => {
                 json_answer(StatusCode::UNPROCESSABLE_ENTITY, &report)
             }

@@ -33,7 +33,8 @@ use crate::{
 };
 
 pub(in crate::cli) async fn login(options: LoginOptions) -> Result<(), Failure> {
-    let LoginOptions { config: path, account: name, code, scopes, missing_scopes, print, redirect_port } = options;
+    let LoginOptions { config, account: name, code, scopes, missing_scopes, print, redirect_port } = options;
+    let path = config.find()?;
     let config = load_for_login(&path)?;
     let place = Place::of(account(&config.accounts, &name)?, print)?;
     let client = upstream::client(

@@ -10,11 +10,10 @@ mod tests;
 
 use std::{
     io::{self, IsTerminal, stdout},
-    path::Path,
     time::Duration,
 };
 
-use super::{Failure, admin::AdminListener, print_once, tell};
+use super::{Failure, RunningGateway, admin::AdminListener, print_once, tell};
 
 /// How often `--watch` asks.
 const WATCH: Duration = Duration::from_secs(2);
@@ -29,8 +28,8 @@ pub(super) enum Form {
     Json,
 }
 
-pub(super) async fn status(config: Option<&Path>, admin: Option<&str>, watch: bool, form: Form) -> Result<(), Failure> {
-    let listener = AdminListener::find(config, admin)?;
+pub(super) async fn status(gateway: &RunningGateway, watch: bool, form: Form) -> Result<(), Failure> {
+    let listener = AdminListener::find(gateway)?;
     // A wrong address is an error, not something to watch.
     let mut text = asked(&listener, form).await?;
     loop {

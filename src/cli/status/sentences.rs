@@ -8,7 +8,7 @@ use super::{
     moment::{Clock, span},
 };
 use crate::{
-    app::admin::status::page::{Bucket, NextCall, PostMortem, Remaining, StatusPage, WaitingCaller},
+    app::admin::status::page::{Bucket, NextCall, PausedCalls, PostMortem, Remaining, StatusPage, WaitingCaller},
     ledger::WaitReason,
 };
 
@@ -20,6 +20,7 @@ pub(super) fn of(json: &str) -> Result<String, serde_json::Error> {
     let page: StatusPage = serde_json::from_str(json)?;
     let clock = Clock::at(&page.at);
     let mut lines = vec![gateway(&page), state(&page.state)];
+    lines.extend(paused(&page, clock));
     lines.extend(waiting(&page, clock));
     lines.extend(locks(&page, clock));
     lines.extend(logins::lines(&page.accounts, clock));
@@ -53,6 +54,22 @@ fn name(page: &StatusPage, account: &str, route: &str) -> String {
 }
 
 // === Who waits ===
+
+/// What an operator has stopped.
+fn paused(page: &StatusPage, clock: Clock) -> Vec<String> {
+    let drain = page.draining.then(|| {
+        format!("The gateway drains: it refuses new calls, and {} in flight.", count(page.in_flight as u64, "request"))
+    });
+    let pause = |PausedCalls { caller, account, route, for_seconds }: &PausedCalls| {
+        let parts = [("caller", caller), ("account", account), ("route", route)];
+        let parts = parts.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)));
+        let end =
+            for_seconds.map_or_else(|| "until it is resumed".to_owned(), |left| format!("until {}", clock.end(left)));
+        format!("  {}: {end}", parts.collect::<Vec<_>>().join(", "))
+    };
+    let title = (!page.paused.is_empty()).then(|| "Operators have paused:".to_owned());
+    drain.into_iter().chain(title).chain(shortened(page.paused.iter().map(pause).collect())).collect()
+}
 
 fn waiting(page: &StatusPage, clock: Clock) -> Vec<String> {
     let mut lines = vec![match page.waiting {

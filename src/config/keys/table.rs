@@ -172,6 +172,15 @@ const ADMIN: &[Key] = keys! {
     /// Any TCP address is allowed: open this one if Prometheus runs on another machine.
     // Loopback, because the metrics show which routes an organisation uses. The port next to Prometheus' own.
     listen: Text("an address such as \"127.0.0.1:9090\""), Default "127.0.0.1:9090";
+    /// The SHA-256 of the operators' key, as `zoho-gateway key` prints it, a list of them, or { file = "PATH" } as for
+    /// callers. With a key, everything but /livez, /readyz and /metrics needs it. Without a key, actions such as pausing a
+    /// route are taken only on loopback, or from a client with a certificate.
+    key_sha256: Hashes, Example "HEX";
+    /// TLS (1.2 and 1.3), as in [proxy]. With client_auth = "optional", probes need no certificate.
+    tls: Table("a table: { cert = \"PATH\", key = \"PATH\" }", &[TLS]), Example { cert = "tls.crt", key = "tls.key", client_ca = "operators-ca.crt", client_auth = "optional" };
+    /// Whether POST /quitquitquit ends the gateway, as SIGTERM does: for pods whose last container ends it.
+    // Everybody on this machine could end the gateway.
+    quitquitquit: Boolean, Default false;
 };
 
 const STATE: &[Key] = keys! {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     super::{AttemptOf, Key, LimiterContext, LockHit, SlotRequest, Step, window::Grant},
-    RouteLimiter,
+    Refused, RouteLimiter,
 };
 use crate::os::clock;
 
@@ -56,9 +56,21 @@ impl Unlimited {
     }
 
     /// An attempt without a slot.
-    #[must_use]
-    pub fn attempt(self, request: SlotRequest) -> Attempt {
-        Attempt { key: self.key, request, context: self.context, slot: None, stage: Stage::Held }
+    ///
+    /// # Errors
+    /// As [`verdict`](Self::verdict).
+    pub fn attempt(self, request: SlotRequest) -> Result<Attempt, Refused> {
+        self.verdict(&request)?;
+        Ok(Attempt { key: self.key, request, context: self.context, slot: None, stage: Stage::Held })
+    }
+
+    /// Whether an attempt would be refused.
+    ///
+    /// # Errors
+    /// [`Refused::Paused`].
+    pub fn verdict(&self, request: &SlotRequest) -> Result<(), Refused> {
+        let hold = self.context.pauses.hold(&self.key, &request.caller, clock::now());
+        hold.map_or(Ok(()), |retry_after| Err(Refused::Paused { retry_after }))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::super::{Observer, waiter_signal::WaiterSignal};
+use super::super::{Caller, Observer, waiter_signal::WaiterSignal};
 
 /// A call that waits, or the booking of a call that was refused.
 #[derive(Debug)]
@@ -17,6 +17,9 @@ pub(super) struct Entry {
 
 #[derive(Debug)]
 pub(super) struct Waiter {
+    pub(super) caller: Caller,
+    /// Its id in logs and answers.
+    pub(super) request_id: Arc<str>,
     pub(super) deadline: Instant,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) signal: Arc<WaiterSignal>,

@@ -40,7 +40,7 @@ pub use self::{
 };
 use self::{queue_guard::QueueGuard, recent_use::RecentUse, state::LimiterState};
 use super::{
-    Allowance, Caller, Key, LimitSpec, LimiterContext, LockHit, Observer, SlotRequest, Slots, Step,
+    Allowance, CallSelector, Caller, Key, LimitSpec, LimiterContext, LockHit, Observer, SlotRequest, Slots, Step,
     queue_capacity::Limit,
     slots::{Unrecorded, WaitingCalls, Wish},
     sync::{Mutex, sleep_until},
@@ -86,6 +86,13 @@ pub enum Refused {
     Unrecorded,
     /// The gateway stops before a slot comes free.
     Closing,
+    /// An operator has paused the call.
+    Paused {
+        /// Until it may ask again.
+        retry_after: Duration,
+    },
+    /// An operator has cancelled the waiting call.
+    Cancelled,
 }
 
 /// The state of a limiter, for operators.
@@ -175,8 +182,12 @@ impl RouteLimiter {
     /// # Errors
     /// [`Refused`], at once when no slot can come free in time, at the latest at the deadline.
     pub async fn attempt(self: &Arc<Self>, mut request: SlotRequest) -> Result<Attempt, Refused> {
-        request.deadline = request.deadline.max(clock::now() + self.slots.asking_takes());
+        let (caller, now) = (request.caller.clone(), clock::now());
+        self.check_pause(&caller, now)?;
+        request.deadline = request.deadline.max(now + self.slots.asking_takes());
         let attempt = self.take_slot(request).await?;
+        // A pause refuses the calls that wait, and this one may have joined the queue a moment later.
+        self.check_pause(&caller, clock::now())?;
         // If the slot cannot be recorded, dropping the attempt gives it back.
         self.slots.recorded().await.map_err(|Unrecorded| Refused::Unrecorded)?;
         Ok(attempt)
@@ -224,6 +235,9 @@ impl RouteLimiter {
     pub fn verdict(&self, request: &SlotRequest) -> (Duration, Result<(), Refused>) {
         let now = clock::now();
         let mut state = self.state.lock();
+        if let Err(paused) = self.check_pause(&request.caller, now) {
+            return (state.expected(request, now), Err(paused));
+        }
         if self.slots.is_failing() {
             return (state.expected(request, now), Err(Refused::Unrecorded));
         }
@@ -273,6 +287,11 @@ impl RouteLimiter {
     #[must_use]
     pub fn locked(&self, now: Instant) -> Option<Duration> {
         self.slots.outlook(now).locked_until.map(|until| until.saturating_duration_since(now))
+    }
+
+    fn check_pause(&self, caller: &Caller, now: Instant) -> Result<(), Refused> {
+        let hold = self.context.pauses.hold(&self.key, caller, now);
+        hold.map_or(Ok(()), |retry_after| Err(Refused::Paused { retry_after }))
     }
 
     /// Takes a slot at once if that is this call's turn, or joins the queue.
@@ -327,6 +346,36 @@ impl WaitingCalls for RouteLimiter {
         let (mut state, now) = (self.state.lock(), clock::now());
         state.review(now);
         state.wake_next(now);
+    }
+}
+
+/// For operators.
+impl RouteLimiter {
+    /// Refuses the calls that wait and are selected. Returns their number.
+    pub(super) fn refuse(&self, selector: &CallSelector, refused: Refused) -> usize {
+        if !selector.covers(&self.key) {
+            return 0;
+        }
+        let mut state = self.state.lock();
+        let calls = state.refuse_selected(|caller, request_id| selector.selects(caller, request_id), refused);
+        state.wake_next(clock::now());
+        calls
+    }
+
+    /// Ends a lock although Zoho may still hold it. One call goes alone next, as after every lock. Returns whether the
+    /// route was locked.
+    pub(super) fn lift_lock(&self) -> bool {
+        let now = clock::now();
+        let lifted = self.slots.lift_lock(now);
+        let mut state = self.state.lock();
+        state.review(now);
+        state.wake_next(now);
+        lifted
+    }
+
+    /// The account and route.
+    pub(super) fn key(&self) -> &Key {
+        &self.key
     }
 }
 

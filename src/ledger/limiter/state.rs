@@ -138,7 +138,14 @@ impl LimiterState {
     /// whether earlier calls may now be served later.
     pub(super) fn join(&mut self, request: &SlotRequest, signal: Arc<WaiterSignal>, now: Instant) -> (Ticket, bool) {
         let may_book = self.bookings.accept(request);
-        let waiter = Waiter { deadline: request.deadline, observer: request.observer.clone(), signal, may_book };
+        let waiter = Waiter {
+            caller: request.caller.clone(),
+            request_id: Arc::clone(&request.request_id),
+            deadline: request.deadline,
+            observer: request.observer.clone(),
+            signal,
+            may_book,
+        };
         if let Some(ticket) = self.bookings.take(request, now)
             && let Some(entry) = self.queue.get_mut(ticket)
         {
@@ -362,6 +369,21 @@ impl LimiterState {
                 waiter.signal.wake();
             }
         }
+    }
+
+    /// Refuses the waiting calls that an operator means. Returns their number.
+    pub(super) fn refuse_selected(&mut self, means: impl Fn(&str, &str) -> bool, refused: Refused) -> usize {
+        let lines = self.queue.lines().flat_map(|line| line.entries);
+        let means = |waiter: &Waiter| means(waiter.caller.name(), &waiter.request_id);
+        let meant = self.queue.front().chain(lines).filter(|(_, entry)| entry.waiter.as_ref().is_some_and(means));
+        let meant: Vec<Ticket> = meant.map(|(ticket, _)| ticket).collect();
+        for ticket in &meant {
+            if let Some(waiter) = self.queue.get_mut(*ticket).and_then(|entry| entry.waiter.take()) {
+                self.refusals.insert(*ticket, refused);
+                waiter.signal.wake();
+            }
+        }
+        meant.len()
     }
 
     /// When the next call has to call [`review_if_due`](Self::review_if_due).

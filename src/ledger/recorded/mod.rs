@@ -179,6 +179,13 @@ impl Slots for RecordedSlots {
         Some(hit)
     }
 
+    fn lift_lock(&self, now: Instant) -> bool {
+        let mut state = self.own.lock();
+        let lifted = state.window.lift_lock(now);
+        self.changed(&self.own, &mut state);
+        lifted
+    }
+
     fn locks(&self) -> &Notify {
         &self.locks
     }

@@ -272,6 +272,10 @@ impl Slots for SharedSlots {
         hit
     }
 
+    fn lift_lock(&self, now: Instant) -> bool {
+        self.with_state(|state| state.member.lift_lock(self.route(), now))
+    }
+
     fn locks(&self) -> &Notify {
         &self.locks
     }

@@ -48,7 +48,7 @@ pub enum TlsFileError {
 const A_KEY: &str = "private key (BEGIN PRIVATE KEY)";
 
 impl TlsFile {
-    /// The configuration key below `proxy.tls`.
+    /// The configuration key in its table.
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {

@@ -16,21 +16,23 @@ use crate::{
 /// How often to warn that a certificate expires soon. At the start, the configuration warns.
 const REMINDER: Duration = Duration::from_secs(24 * 3600);
 
-/// Follows the files until the drain begins. Open connections keep the certificate that they began with.
-pub async fn follow_tls(tls: Arc<Tls>, metrics: Arc<Metrics>, shutdown: Shutdown) {
-    metrics.certificate_ends(tls.expiry());
+/// Follows the files of this key until the drain begins. Open connections keep the certificate that they began with.
+/// The metrics are for the certificate that callers see.
+pub async fn follow_tls(tls: Arc<Tls>, key: &'static str, metrics: Option<Arc<Metrics>>, shutdown: Shutdown) {
+    let measure = move |tls: &Tls| metrics.iter().for_each(|metrics| metrics.certificate_ends(tls.expiry()));
+    measure(&tls);
     let reminded = Mutex::new(clock::now());
     file_watch::until_draining(shutdown, move || {
         let outcome = tls.reread();
         let replaced = matches!(outcome, Reread::Replaced);
         if replaced {
-            tracing::info!("the files of proxy.tls have changed; new connections use their new contents");
-            metrics.certificate_ends(tls.expiry());
+            tracing::info!("the files of {key} have changed; new connections use their new contents");
+            measure(&tls);
         }
         if let Reread::Unusable(faults) = outcome {
             tracing::warn!(
                 faults,
-                "the files of proxy.tls have changed and cannot be used; their former contents stay in use"
+                "the files of {key} have changed and cannot be used; their former contents stay in use"
             );
         }
         if is_due(&mut reminded.lock(), replaced)

@@ -70,7 +70,7 @@ pub enum ClientAuth {
 
 /// What is wrong with one of the files.
 #[derive(Debug, thiserror::Error)]
-#[error("proxy.tls.{}: the file {} {why}", file.key(), path.display())]
+#[error("{}: the file {} {why}", file.key(), path.display())]
 pub struct TlsFault {
     /// Which file it is.
     pub file: TlsFile,

@@ -277,8 +277,8 @@ async fn files_that_stay_unusable_are_reported_once() {
     files.write("ca", "");
     let path = |name: &str| files.folder.path().join(name).display().to_string();
     let expected = [
-        format!("proxy.tls.client_ca: the file {} holds no certificates (BEGIN CERTIFICATE)", path("ca")),
-        format!("proxy.tls.key: the file {} is not the key of the first certificate in the file of cert", path("key")),
+        format!("client_ca: the file {} holds no certificates (BEGIN CERTIFICATE)", path("ca")),
+        format!("key: the file {} is not the key of the first certificate in the file of cert", path("key")),
     ];
     assert_eq!(reported(tls.reread()), [""; 0]);
     assert_eq!(reported(tls.reread()), expected);

@@ -1,6 +1,6 @@
 //! Answers a call that asks for a dry run.
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc};
 
 use http::{HeaderValue, Response, header};
 use serde::Serialize;
@@ -77,7 +77,7 @@ fn predict(limiters: &Limiters, call: &Call) -> Response<Body> {
     let limit = limiters.limit(&call.context.account, &call.context.route);
     let limiter = limit.limiter();
     let request = call.slot_request();
-    let (wait, accepted) = limiter.map_or((Duration::ZERO, Ok(())), |limiter| limiter.verdict(&request));
+    let (wait, accepted) = limit.verdict(&request);
     let refusal = accepted.err().map(|refused| Refusal::from(Cause::from(refused)).of(&call.context));
     let result = DryRunResult {
         account: account.as_str(),

@@ -72,7 +72,7 @@ impl<S: Inner<Accepted>> Middleware<Arrived, S> for Edge {
             let mut response = report.answer(outcome);
             // The rest of an unread body is not awaited; its connection closes (RFC 9112 section 9.6). It also closes when
             // the queue has no memory left, because a connection takes memory too.
-            if edge.shutdown.is_draining() || memory_is_full || !state.is_whole() {
+            if edge.shutdown.is_out_of_service() || memory_is_full || !state.is_whole() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             response.headers_mut().insert(X_REQUEST_ID, id.into());

@@ -124,12 +124,13 @@ impl Jobs {
         Ok(Some(Submitted { job, is_first: false, deadline, _attendant: attendant }))
     }
 
-    /// Rejects a job that cannot be served before its wait ends. A full queue does not matter: the job is stored.
+    /// Rejects a job that cannot be served before its wait ends. A full queue and a pause do not matter: the job is
+    /// stored.
     fn admits(&self, context: &CallContext, facts: &Facts, deadline: Instant) -> Result<(), Cause> {
         let limit = self.deps.limiters.limit(&context.account, &context.route);
         let Some(limiter) = limit.limiter() else { return Ok(()) };
         match limiter.verdict(&slot_request(context, facts, deadline)).1 {
-            Ok(()) | Err(Refused::Full { .. }) => Ok(()),
+            Ok(()) | Err(Refused::Full { .. } | Refused::Paused { .. }) => Ok(()),
             Err(refused) => Err(refused.into()),
         }
     }

@@ -33,6 +33,7 @@ impl<S: Inner<Permitted, Answer>> Middleware<Call, S> for Throttle {
                 RouteLimit::Unlimited(unlimited) => {
                     call.queue_status.leaves();
                     let attempt = unlimited.attempt(call.slot_request());
+                    let attempt = attempt.map_err(|refused| Refusal::from(Cause::from(refused)).of(&call.context))?;
                     let mut answer = inner.call(Permitted::new(call, attempt)).await?;
                     answer.response.extensions_mut().insert(RequestSummary { account, route, waited: None });
                     return Ok(answer);

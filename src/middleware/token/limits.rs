@@ -129,7 +129,7 @@ fn throttled(refused: Refused) -> Cause {
         | Refused::Locked { retry_after }
         | Refused::Full { retry_after, .. } => Cause::TokenThrottled { retry_after },
         Refused::Unrecorded => Cause::StateUnavailable,
-        Refused::Closing => Cause::from(Refused::Closing),
+        refused @ (Refused::Closing | Refused::Paused { .. } | Refused::Cancelled) => Cause::from(refused),
     }
 }
 

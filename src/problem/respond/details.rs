@@ -45,6 +45,12 @@ pub(super) fn detail(cause: &Cause) -> String {
         Cause::ThresholdLocked { retry_after } => {
             format!("the lock ends in {} s; nothing is sent before", whole_seconds(*retry_after))
         }
+        Cause::Paused { .. } => {
+            "an operator of the gateway has paused the caller, the account or the route; the call was not executed".to_owned()
+        }
+        Cause::Cancelled => {
+            "an operator of the gateway has cancelled the call while it waited; it was not executed".to_owned()
+        }
         Cause::QueueFull { limit, .. } => full(*limit).to_owned(),
         Cause::StateUnavailable => {
             "the gateway cannot reach its state (state.dir or state.redis), and a call that is not recorded there could \

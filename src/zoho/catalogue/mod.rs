@@ -15,6 +15,7 @@
 //! ```
 
 mod date;
+mod glob;
 mod merge;
 mod parameter;
 mod reads;
@@ -31,6 +32,7 @@ use std::{
 };
 
 pub use date::DateFormat;
+pub use glob::{NoRouteGlob, RouteGlob};
 pub use merge::{Merge, NotMergeable};
 pub use parameter::{Kind, Parameter, Parameters, Place};
 pub use row::CatalogueError;

@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::sync::Notify;
 
 use super::{API, Load, ROUTE, sandbox, share, share_now, shared, sharing};
-use crate::support::{Gateway, RedisServer, Reply, Sandbox, Upstream, ms, until};
+use crate::support::{COURSE, Gateway, RedisServer, Reply, SHARE, Sandbox, Upstream, call, ms, put, until};
 
 const LOCKED: &str =
     r#"{"response":{"message":"Error occurred","errors":{"code":7209,"message":"blocked"},"status":1}}"#;
@@ -105,4 +105,32 @@ async fn after_a_lock_one_call_of_all_gateways_goes_alone() {
         other.await.expect("no panic").is_zohos(200);
     }
     assert_eq!(upstream.received().len(), 11);
+}
+
+/// An operator who knows that Zoho's lock is over tells one gateway.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_one_gateway_lifts_ends_for_all() {
+    let redis = RedisServer::start(&[]);
+    let zoho = Sandbox::start(&["--requests", "9", "--window", "1s"]);
+    let setup = || shared(&zoho, &redis).route(ROUTE, "lock", "5m").set("queue.max_wait", "10m");
+    let gateways: Vec<_> = (0..2).map(|_| setup().start()).collect();
+    for gateway in &gateways {
+        gateway.send(&share()).await.is_zohos(200);
+    }
+    zoho.lock(API, 0.3).await;
+    let patient = |gateway: &Gateway| tokio::spawn(put(COURSE).form(SHARE).sending(gateway.address()));
+    let first = patient(&gateways[0]);
+    for gateway in &gateways {
+        until_locked(gateway).await;
+    }
+    let second = patient(&gateways[1]);
+    gateways[1].until_waiting(1).await;
+    // Zoho's lock is over.
+    tokio::time::sleep(ms(400)).await;
+    let unlock = call("POST", &format!("/unlock?account=main&route={ROUTE}&confirm=true"));
+    assert_eq!(unlock.send(gateways[0].admin_address()).await.status, 200);
+    for waiting in [first, second] {
+        waiting.await.expect("no panic").is_zohos(200);
+    }
+    assert_eq!(zoho.tally(API).await.arrivals_during_lock, 1);
 }

@@ -9,11 +9,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use self::page::{
     AccountStatus, Booking, Bucket, CallerStatus, CallersCalls, GatewayStatus, JobsStatus, LockStatus, NextCall,
-    PostMortem, Remaining, StatusPage, WaitingCaller, explanation,
+    PausedCalls, PostMortem, Remaining, StatusPage, WaitingCaller, explanation,
 };
 use super::Admin;
 use crate::{
-    ledger::{self, CallerBookings, CallerQueue, Health, LimiterStatus, LockCause, Quota},
+    ledger::{self, CallSelector, CallerBookings, CallerQueue, Health, LimiterStatus, LockCause, Pause, Quota},
     middleware::{caller::Callers, token::Source},
     os::{clock, process_name},
 };
@@ -42,6 +42,9 @@ impl Admin {
                 states: jobs.counts().into_iter().map(|(state, jobs)| (state.as_str().to_owned(), jobs)).collect(),
                 failure: jobs.failure(),
             }),
+            draining: self.shutdown.is_out_of_service(),
+            in_flight: self.shutdown.requests(),
+            paused: self.limiters.pauses().into_iter().map(PausedCalls::from).collect(),
             refusals: self.refusals.recent(),
             last_lock: context.history.last_lock().as_ref().map(PostMortem::from),
             incidents: context.history.incidents(),
@@ -56,7 +59,7 @@ impl Admin {
             name: process_name::of_this_process(),
             process: std::process::id(),
             started_seconds_ago: clock::now().saturating_duration_since(self.started).as_secs_f64(),
-            draining: self.shutdown.is_draining(),
+            draining: self.shutdown.is_out_of_service(),
         }
     }
 
@@ -185,5 +188,12 @@ impl From<&ledger::PostMortem> for PostMortem {
             calls_are_complete: incident.calls_are_complete,
             explanation: explanation(*cause, Some((incident.charged, incident.requests))),
         }
+    }
+}
+
+impl From<Pause> for PausedCalls {
+    fn from(Pause { selector: CallSelector { caller, account, route, .. }, until }: Pause) -> Self {
+        let left = until.map(|until| until.saturating_duration_since(clock::now()).as_secs_f64());
+        Self { caller, account, route: route.map(|route| route.to_string()), for_seconds: left }
     }
 }

@@ -35,6 +35,15 @@ pub struct StatusPage {
     pub callers: Vec<CallerStatus>,
     /// The jobs, if the gateway keeps any.
     pub jobs: Option<JobsStatus>,
+    /// How many requests are in flight.
+    #[serde(default)]
+    pub in_flight: usize,
+    /// What operators have paused.
+    #[serde(default)]
+    pub paused: Vec<PausedCalls>,
+    /// Whether new calls are refused, because the gateway ends or an operator drains it.
+    #[serde(default)]
+    pub draining: bool,
     /// The last answers that the gateway made instead of Zoho, newest first.
     pub refusals: Vec<RecentRefusal>,
     /// The last lock that Zoho reported to this process.
@@ -46,6 +55,19 @@ pub struct StatusPage {
     /// How the last reload of the configuration ended, if there was one.
     #[serde(default)]
     pub reload: Option<ReloadReport>,
+}
+
+/// Calls that an operator has paused: those to which everything applies that is given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PausedCalls {
+    /// Their caller.
+    pub caller: Option<String>,
+    /// Their account.
+    pub account: Option<String>,
+    /// Their route, in which a star matches any characters.
+    pub route: Option<String>,
+    /// Until the pause ends by itself.
+    pub for_seconds: Option<f64>,
 }
 
 /// The process that answers.

@@ -297,6 +297,14 @@ impl Member {
         Some(LockHit { until, external })
     }
 
+    /// Ends the lock of a route here and, with the next request, in the record: there the shortest rest counts. Others
+    /// learn of its end when the call that goes alone succeeds.
+    pub(in crate::ledger::shared) fn lift_lock(&mut self, route: &str, now: Instant) -> bool {
+        let lifted = self.limits.get_mut(route).is_some_and(|limit| limit.window.lift_lock(now));
+        self.news |= lifted;
+        lifted
+    }
+
     /// Until when the slots of this limit that nobody has claimed are shut.
     pub(in crate::ledger::shared) fn shut_until(&self, limit: &Limit, now: Instant) -> Instant {
         let age = self.age.map_or(0, |(age, at)| age + millis(now.saturating_duration_since(at)));

@@ -81,6 +81,9 @@ fn large_page() -> StatusPage {
         incidents: vec!["an incident".into(); 32],
         shared: Vec::new(),
         reload: None,
+        draining: false,
+        in_flight: 0,
+        paused: Vec::new(),
     }
 }
 
