@@ -15,25 +15,28 @@ pub(super) fn of_path(path: &str) -> Option<&str> {
 }
 
 impl Admin {
-    pub(super) fn list_jobs(&self, request: &Parts) -> Response<Body> {
+    pub(super) async fn list_jobs(&self, request: &Parts) -> Response<Body> {
         let Some(jobs) = &self.jobs else { return no_jobs() };
-        match JobFilter::parse(request.uri.query()) {
-            Ok(filter) => {
-                let mut page = jobs.page(None, &filter);
+        let filter = match JobFilter::parse(request.uri.query()) {
+            Ok(filter) => filter,
+            Err((parameter, detail)) => return text(StatusCode::BAD_REQUEST, &format!("{parameter}: {detail}\n")),
+        };
+        match jobs.page(None, &filter).await {
+            Ok(mut page) => {
                 page.next = page.next.map(|query| format!("/jobs{query}"));
                 json_answer(StatusCode::OK, &page)
             }
-            Err((parameter, detail)) => text(StatusCode::BAD_REQUEST, &format!("{parameter}: {detail}\n")),
+            Err(cause) => refused(&cause),
         }
     }
 
     /// Shows a job, or removes it before it is sent.
     pub(super) async fn job(&self, id: &str, method: &Method) -> Response<Body> {
         let Some(jobs) = &self.jobs else { return no_jobs() };
-        let unknown = || refused(&Cause::UnknownJob);
-        let Ok(id) = id.parse::<JobId>() else { return unknown() };
+        let Ok(id) = id.parse::<JobId>() else { return refused(&Cause::UnknownJob) };
         if *method != Method::DELETE {
-            return jobs.show(id).map_or_else(unknown, |job| json_answer(StatusCode::OK, &job));
+            let shown = jobs.show(id).await;
+            return shown.map_or_else(|cause| refused(&cause), |job| json_answer(StatusCode::OK, &job));
         }
         match jobs.cancel_by_id(id).await {
             Ok(()) => text(StatusCode::OK, "removed\n"),

@@ -93,7 +93,7 @@ impl Admin {
                 answer(StatusCode::OK, page.content_type, page.text)
             }
             "/status" => json_answer(StatusCode::OK, &status::status(&self.limiters).await),
-            "/jobs" => self.list_jobs(request),
+            "/jobs" => self.list_jobs(request).await,
             _ => match jobs::of_path(path) {
                 Some(id) => self.job(id, &request.method).await,
                 None => text(StatusCode::NOT_FOUND, "served here: /livez /readyz /metrics /status /jobs\n"),

@@ -3,6 +3,7 @@
 mod cluster;
 mod gateway;
 mod http;
+mod link;
 mod mute;
 mod problem;
 mod process;
@@ -21,6 +22,7 @@ use std::{fmt::Display, time::Duration};
 pub(crate) use cluster::Cluster;
 pub(crate) use gateway::{CLIENT_SECRET, Gateway, REFRESH_TOKEN, Setup};
 pub(crate) use http::{Answer, Call, Connection, all, call, delete, get, put};
+pub(crate) use link::Link;
 pub(crate) use mute::Mute;
 pub(crate) use process::{Ended, Process};
 pub(crate) use proxy::{Proxy, Tunnels};
