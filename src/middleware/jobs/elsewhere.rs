@@ -90,9 +90,8 @@ impl Jobs {
     async fn lose_taken(&self, shared: &Shared, account: &str) -> Result<(), Unavailable> {
         // Those that are new while Redis answers are not in the answer.
         let mut kept: Vec<_> = self.index.lock().list(None, None);
-        kept.retain(|job| {
-            job.account.name.as_str() == account && matches!(job.stage(), Stage::Queued | Stage::Ended(_))
-        });
+        let is_settled = |stage| matches!(stage, Stage::Queued | Stage::Answered(_) | Stage::Ended(_));
+        kept.retain(|job| job.account.name.as_str() == account && is_settled(job.stage()));
         let owned = shared.owned(account).await?;
         kept.iter().filter(|job| !owned.contains(&job.id)).for_each(|job| self.lose(job.id));
         Ok(())
