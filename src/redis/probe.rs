@@ -22,8 +22,7 @@ const SCRIPT: &str = r"
       redis.call('SET', KEYS[1], '', 'PX', 1000)
       redis.call('PUBLISH', ARGV[1], '')
       -- Of the jobs.
-      local hash, sorted, set = KEYS[1] .. ':hash', KEYS[1] .. ':sorted', KEYS[1] .. ':set'
-      redis.call('DEL', hash)
+      local hash, sorted = KEYS[1] .. ':hash', KEYS[1] .. ':sorted'
       redis.call('HSET', hash, 'field', '')
       redis.call('HGET', hash, 'field')
       redis.call('HSTRLEN', hash, 'field')
@@ -32,11 +31,8 @@ const SCRIPT: &str = r"
       redis.call('ZSCORE', sorted, 'member')
       redis.call('ZRANGE', sorted, 0, 0)
       redis.call('ZRANGEBYSCORE', sorted, 0, 0)
+      redis.call('ZRANGEBYLEX', sorted, '-', '+')
       redis.call('ZREM', sorted, 'member')
-      redis.call('SADD', set, 'member')
-      redis.call('SCARD', set)
-      redis.call('SMEMBERS', set)
-      redis.call('SREM', set, 'member')
     end
     return info";
 

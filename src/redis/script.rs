@@ -14,6 +14,8 @@ pub struct Script {
     pub(super) code: String,
     /// SHA-1 in hexadecimal digits: Redis' name for the script.
     pub(super) name: String,
+    /// How the names of its further keys end; they begin with its first key.
+    further_keys: &'static [&'static str],
 }
 
 impl Script {
@@ -21,11 +23,18 @@ impl Script {
     #[must_use]
     pub fn new(code: &str) -> Self {
         let name = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, code.as_bytes());
-        Self { code: code.to_owned(), name: hex::lower(name.as_ref()) }
+        Self { code: code.to_owned(), name: hex::lower(name.as_ref()), further_keys: &[] }
+    }
+
+    /// The script uses these keys too: each of these after the name of its first key. A cluster has to know all of them,
+    /// because it moves them one by one. They are on one node if the first one has a hash tag.
+    #[must_use]
+    pub fn with_further_keys(self, further_keys: &'static [&'static str]) -> Self {
+        Self { further_keys, ..self }
     }
 }
 
-/// One run of a script.
+/// One run of a script, on its first key.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run<'a> {
     script: &'a Script,
@@ -63,8 +72,13 @@ impl<'a> Run<'a> {
     }
 
     fn command(&self, command: &str, text: &str) -> Cmd {
+        let further = self.script.further_keys;
         let mut command = redis::cmd(command);
-        command.arg(text).arg(1).arg(self.key).arg(self.arguments);
+        command.arg(text).arg(1 + further.len()).arg(self.key);
+        for name in further {
+            command.arg(format!("{}{name}", self.key));
+        }
+        command.arg(self.arguments);
         command
     }
 }

@@ -1,9 +1,9 @@
 //! Calls that outlive their request: `Prefer: respond-async`, `Idempotency-Key`, and the resources of jobs.
 
 mod keys;
-mod kills;
+pub(crate) mod kills;
 mod limits;
-mod operators;
+pub(crate) mod operators;
 
 use std::sync::Arc;
 
@@ -15,25 +15,25 @@ use crate::support::{
     Answer, COURSE, Call, Gateway, HASH_OF_ONE, Reply, Setup, Upstream, call, delete, get, ms, put, until,
 };
 
-pub(super) const ROUTE: &str = "people.lms.share-course";
+pub(crate) const ROUTE: &str = "people.lms.share-course";
 
 /// A write that becomes a job.
-pub(super) fn job() -> Call {
+pub(crate) fn job() -> Call {
     share(1).header("prefer", "respond-async")
 }
 
 /// A write with a payload of its own.
-pub(super) fn share(number: u64) -> Call {
+pub(crate) fn share(number: u64) -> Call {
     put(COURSE).form(form(number))
 }
 
-fn form(number: u64) -> String {
+pub(crate) fn form(number: u64) -> String {
     format!("erecnosList=%5B{}%5D", 588_882_000_000_000_000 + number)
 }
 
 /// The place of a job that was accepted.
 #[track_caller]
-pub(super) fn accepted(answer: &Answer) -> String {
+pub(crate) fn accepted(answer: &Answer) -> String {
     assert_eq!(answer.status, 202, "{answer:?}");
     let applied = answer.header("preference-applied").unwrap_or_default();
     assert_eq!(applied.split(", ").next(), Some("respond-async"), "{answer:?}");
@@ -45,20 +45,20 @@ pub(super) fn accepted(answer: &Answer) -> String {
     location
 }
 
-pub(super) async fn state(gateway: &Gateway, location: &str) -> Value {
+pub(crate) async fn state(gateway: &Gateway, location: &str) -> Value {
     let answer = gateway.send(&get(location)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
 
 /// Resolves when the job is in this state.
-pub(super) async fn until_in(gateway: &Gateway, location: &str, wanted: &str) -> Value {
+pub(crate) async fn until_in(gateway: &Gateway, location: &str, wanted: &str) -> Value {
     until(format!("{location} is {wanted}"), async || state(gateway, location).await["state"] == wanted).await;
     state(gateway, location).await
 }
 
 /// A gateway whose calls Zoho answers when the gate opens.
-pub(super) async fn gated(more: impl FnOnce(Setup) -> Setup) -> (Upstream, Gateway, Arc<Notify>) {
+pub(crate) async fn gated(more: impl FnOnce(Setup) -> Setup) -> (Upstream, Gateway, Arc<Notify>) {
     let gate = Arc::new(Notify::new());
     let closed = Arc::clone(&gate);
     let upstream = Upstream::start(move |_| Reply::json(200, r#"{"message":"ok"}"#).behind(&closed)).await;
@@ -67,7 +67,7 @@ pub(super) async fn gated(more: impl FnOnce(Setup) -> Setup) -> (Upstream, Gatew
 }
 
 /// One call at a time: the others wait.
-pub(super) fn one_at_a_time(setup: Setup) -> Setup {
+pub(crate) fn one_at_a_time(setup: Setup) -> Setup {
     setup.route(ROUTE, "requests", 1).route(ROUTE, "window", "200ms")
 }
 

@@ -4,6 +4,8 @@ mod caches;
 mod clusters;
 mod deaths;
 mod failovers;
+mod job_failovers;
+mod job_kills;
 mod job_script;
 mod jobs;
 mod limits;

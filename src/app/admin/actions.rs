@@ -7,7 +7,6 @@ use super::{
     Admin, jobs, json_answer,
     outcome::{Done, NotDone, Outcome},
     parameters::Parameters,
-    text,
 };
 use crate::{
     ledger::{CallSelector, Caller, Pause},
@@ -55,7 +54,7 @@ impl Admin {
         record(who, action.as_str(), uri, (done, words)).await;
         match outcome {
             Ok(done) => json_answer(StatusCode::OK, &done),
-            Err(NotDone(status, words)) => text(status, &format!("{words}\n")),
+            Err(not_done) => not_done.into(),
         }
     }
 

@@ -19,26 +19,31 @@ pub(super) fn id_in(path: &str) -> &str {
 }
 
 impl Admin {
-    pub(super) fn list_jobs(&self, request: &Parts) -> Response<Body> {
+    pub(super) async fn list_jobs(&self, request: &Parts) -> Response<Body> {
         let Some(jobs) = &self.jobs else { return no_jobs() };
-        match JobFilter::parse(request.uri.query()) {
-            Ok(filter) => {
-                let mut page = jobs.page(None, &filter);
+        let filter = match JobFilter::parse(request.uri.query()) {
+            Ok(filter) => filter,
+            Err((parameter, detail)) => return text(StatusCode::BAD_REQUEST, &format!("{parameter}: {detail}\n")),
+        };
+        match jobs.page(None, &filter).await {
+            Ok(mut page) => {
                 page.next = page.next.map(|query| format!("/jobs{query}"));
                 json_answer(StatusCode::OK, &page)
             }
-            Err((parameter, detail)) => text(StatusCode::BAD_REQUEST, &format!("{parameter}: {detail}\n")),
+            Err(cause) => refused(&cause).into(),
         }
     }
 
-    pub(super) fn show_job(&self, id: &str) -> Response<Body> {
+    pub(super) async fn show_job(&self, id: &str) -> Response<Body> {
         let Some(jobs) = &self.jobs else { return no_jobs() };
-        let shown = id.parse::<JobId>().ok().and_then(|id| jobs.show(id));
-        let unknown = || {
-            let NotDone(status, words) = refused(&Cause::UnknownJob);
-            text(status, &format!("{words}\n"))
+        let shown = match id.parse::<JobId>() {
+            Ok(id) => jobs.show(id).await,
+            Err(_) => Err(Cause::UnknownJob),
         };
-        shown.map_or_else(unknown, |job| json_answer(StatusCode::OK, &job))
+        match shown {
+            Ok(job) => json_answer(StatusCode::OK, &job),
+            Err(cause) => refused(&cause).into(),
+        }
     }
 
     /// Removes a job before it is sent.

@@ -1,7 +1,10 @@
 //! What becomes of an operator's action.
 
-use http::StatusCode;
+use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
+
+use super::text;
+use crate::message::body::Body;
 
 /// What became of an action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +21,12 @@ pub(super) struct NotDone(pub(super) StatusCode, pub(super) String);
 
 /// What became of an action, or why it was not taken.
 pub(super) type Outcome = Result<Done, NotDone>;
+
+impl From<NotDone> for Response<Body> {
+    fn from(NotDone(status, words): NotDone) -> Self {
+        text(status, &format!("{words}\n"))
+    }
+}
 
 /// A wrong parameter.
 impl From<String> for NotDone {

@@ -97,20 +97,23 @@ impl Jobs {
 
     async fn job_of(self: &Arc<Self>, id: &str, caller: &str) -> Result<Arc<Job>, Cause> {
         let id = id.parse::<JobId>().map_err(|_| Cause::UnknownJob)?;
-        let here = self.index.lock().get(id);
-        let job = match here {
+        Some(self.job(id).await?).filter(|job| job.caller.name() == caller).ok_or(Cause::UnknownJob)
+    }
+
+    /// A job of any caller and gateway.
+    pub(super) async fn job(self: &Arc<Self>, id: JobId) -> Result<Arc<Job>, Cause> {
+        let job = match self.here(id) {
             Some(job) => Some(job),
             None => self.elsewhere(id).await?,
         };
-        job.filter(|job| job.caller.name() == caller && job.state().is_some()).ok_or(Cause::UnknownJob)
+        job.filter(|job| job.state().is_some()).ok_or(Cause::UnknownJob)
     }
 
     async fn list(&self, caller: &str, head: &Parts) -> Result<Response<Body>, Cause> {
         let filter = JobFilter::parse(head.uri.query()).map_err(|(parameter, detail)| {
             Cause::InvalidPayload(vec![Fault { parameter, pointer: String::new(), detail }])
         })?;
-        let others = self.of_caller_elsewhere(caller).await?;
-        let mut page = self.page_with(Some(caller), others, &filter);
+        let mut page = self.page(Some(caller), &filter).await?;
         page.next = page.next.map(|query| format!("{COLLECTION}{query}"));
         Ok(view::json(StatusCode::OK, &page))
     }
@@ -168,7 +171,6 @@ impl Jobs {
     /// # Errors
     /// There is no such job, it was sent already, or the store cannot be written.
     pub async fn cancel_by_id(self: &Arc<Self>, id: JobId) -> Result<(), Cause> {
-        let job = self.index.lock().get(id).filter(|job| job.state().is_some()).ok_or(Cause::UnknownJob)?;
-        self.cancel(&job).await
+        self.cancel(&self.job(id).await?).await
     }
 }

@@ -60,7 +60,7 @@ impl Jobs {
         let deadline = clock::now() + left(facts.created, self.settings.max_wait);
         let (is_new_end, stage) = match ending {
             Some(ending) => (false, Stage::Ended(ending)),
-            None if request.is_some() && (!sending || facts.repeatable) => (false, Stage::Queued),
+            None if request.is_some() && (!(sending || row.doubtful) || facts.repeatable) => (false, Stage::Queued),
             None => (true, Stage::Ended(unanswered())),
         };
         let mut held = self.budget.hold();

@@ -311,11 +311,17 @@ impl Jobs {
         request: Part,
         answer: Part,
     ) -> Change {
-        let state = match (sending, &ending) {
-            (_, Some(_)) => Known::Ended,
-            (true, None) => Known::Sending,
-            (false, None) if job.is_asked() => Known::Queued,
-            (false, None) => Known::Reserved,
+        let state = match (job.is_asked(), &ending) {
+            (true, Some(ending)) => Known::Job(ending.state),
+            (true, None) => Known::Job(if sending { State::Sending } else { State::Queued }),
+            (false, Some(_)) => Known::CallEnded,
+            (false, None) => {
+                if sending {
+                    Known::CallSending
+                } else {
+                    Known::Reserved
+                }
+            }
         };
         let record = Record { facts: job.facts.clone(), asked: job.is_asked(), sending, ending };
         // Texts and numbers always have a JSON form.

@@ -69,7 +69,8 @@ impl Jobs {
         }
         held.grow_to(request.size())?;
         // A call that lasts only as long as somebody waits for it is stored when it is sent.
-        let stage = if asked { Stage::New } else { Stage::Queued };
+        let is_reserved = self.store.shared().is_some() && facts.key.is_some();
+        let stage = if asked || is_reserved { Stage::New } else { Stage::Queued };
         let (of, parts) = ((context.account, Some(context.route)), (Some(Arc::new(request)), held));
         let new = Job::new(JobId::generate(), facts, of, job_deadline, asked, stage, parts);
         let attendant = new.attended.subscribe();
@@ -84,10 +85,6 @@ impl Jobs {
             let attendant = other.attended.subscribe();
             if other.facts.fingerprint != new.facts.fingerprint {
                 return Err(Cause::IdempotencyKeyReused);
-            }
-            // Only its owner can make a job of a call that is none.
-            if wish.asynchronous && other.state().is_none() {
-                return Err(Cause::IdempotencyConflict { retry_after: self.expected(&other).1 });
             }
             return Ok(Submitted { job: other, is_first: false, deadline, _attendant: attendant });
         }
@@ -107,6 +104,8 @@ impl Jobs {
         deadline: Instant,
         wish: &Wish,
     ) -> Result<Option<Submitted>, Cause> {
+        // Its key may turn out to be that of another gateway's call.
+        let _ = job.watch().wait_for(|stage| !matches!(stage, Stage::New)).await;
         let attendant = {
             // So that it is not abandoned in between.
             let _parts = job.parts.lock();
@@ -150,7 +149,7 @@ impl Jobs {
     }
 
     /// Makes a job of a call that lasted only as long as somebody waited for it.
-    async fn keep(&self, job: &Arc<Job>) -> Result<(), Cause> {
+    pub(super) async fn keep(&self, job: &Arc<Job>) -> Result<(), Cause> {
         let written = {
             let mut parts = job.parts.lock();
             let (stage, asked_before) = (job.stage(), job.is_asked());

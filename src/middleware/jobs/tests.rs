@@ -91,7 +91,7 @@ async fn accepted(service: &Service, call: Call) -> JobId {
 }
 
 fn state(jobs: &Jobs, id: JobId) -> Option<State> {
-    jobs.show(id).map(|job| job.state)
+    jobs.index.lock().get(id)?.state()
 }
 
 async fn after(span: Duration) {

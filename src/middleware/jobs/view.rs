@@ -9,8 +9,12 @@ use super::{
     Jobs,
     id::JobId,
     job::{Job, Stage, State},
+    store::Filter,
 };
-use crate::{message::body::Body, problem::respond};
+use crate::{
+    message::body::Body,
+    problem::{Cause, respond},
+};
 
 /// Where jobs are, on the gateway's own hosts. No product of Zoho's is called so.
 pub(super) const COLLECTION: &str = "/gateway/jobs";
@@ -158,27 +162,31 @@ impl Jobs {
         }
     }
 
-    /// The jobs of a caller, or of all.
-    #[must_use]
-    pub fn page(&self, caller: Option<&str>, filter: &JobFilter) -> JobPage {
-        self.page_with(caller, Vec::new(), filter)
+    /// The jobs of a caller, or of all; with Redis, those of all gateways.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn page(&self, caller: Option<&str>, filter: &JobFilter) -> Result<JobPage, Cause> {
+        let &JobFilter { state, after, limit } = filter;
+        // One more shows whether there is a next page.
+        let shared = self.list_shared(Filter { caller, state, after, limit: limit + 1 }).await;
+        let (mut jobs, counts) = match shared {
+            Some(listed) => listed?,
+            None => {
+                let mut jobs = self.index.lock().list(caller, None);
+                let counts = counts(&jobs);
+                jobs.retain(|job| job.state().is_some_and(|its| state.is_none_or(|state| its == state)));
+                jobs.retain(|job| after.is_none_or(|after| job.id > after));
+                (jobs, counts)
+            }
+        };
+        let is_last = jobs.len() <= limit;
+        jobs.truncate(limit);
+        let next = jobs.last().filter(|_| !is_last).map(|last| filter.next(last.id));
+        Ok(JobPage { counts, jobs: jobs.iter().map(|job| self.view(job)).collect(), next })
     }
 
-    /// The same together with jobs of other gateways.
-    pub(super) fn page_with(&self, caller: Option<&str>, others: Vec<Arc<Job>>, filter: &JobFilter) -> JobPage {
-        let mut jobs = self.index.lock().list(caller, None);
-        jobs.extend(others);
-        jobs.sort_by_key(|job| job.id);
-        jobs.dedup_by_key(|job| job.id);
-        let in_state = |job: &&Arc<Job>| filter.state.is_none_or(|state| job.state() == Some(state));
-        let later = |job: &&Arc<Job>| filter.after.is_none_or(|after| job.id > after);
-        let mut shown = jobs.iter().filter(|job| job.state().is_some()).filter(in_state).filter(later);
-        let page: Vec<_> = shown.by_ref().take(filter.limit).collect();
-        let next = page.last().filter(|_| shown.next().is_some()).map(|last| filter.next(last.id));
-        JobPage { counts: counts(&jobs), jobs: page.into_iter().map(|job| self.view(job)).collect(), next }
-    }
-
-    /// How many jobs there are in each state.
+    /// How many jobs this gateway has in each state.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<State, usize> {
         let jobs = self.index.lock().list(None, None);
@@ -186,10 +194,11 @@ impl Jobs {
     }
 
     /// One job of any caller.
-    #[must_use]
-    pub fn show(&self, id: JobId) -> Option<JobView> {
-        let job = self.index.lock().get(id)?;
-        job.state().map(|_| self.view_with_place(&job))
+    ///
+    /// # Errors
+    /// There is no such job, or Redis is away.
+    pub async fn show(self: &Arc<Self>, id: JobId) -> Result<JobView, Cause> {
+        Ok(self.view_with_place(&*self.job(id).await?))
     }
 }
 

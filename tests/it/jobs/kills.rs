@@ -177,21 +177,21 @@ async fn look(address: &str, known: &Mutex<BTreeMap<u64, Known>>, number: u64) {
 }
 
 /// An end is the end.
-fn is_one_story(seen: &[String], seed: u64) {
+pub(crate) fn is_one_story(seen: &[String], seed: u64) {
     let ended = seen.iter().position(|state| ["done", "failed", "unknown"].contains(&state.as_str()));
     let ends: BTreeSet<_> = seen[ended.unwrap_or(seen.len())..].iter().collect();
     assert!(ends.len() <= 1, "seed {seed}: {seen:?}");
 }
 
 /// Random numbers, with a seed that a failure prints.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn seeded() -> Self {
+    pub(crate) fn seeded() -> Self {
         Self(RandomState::new().build_hasher().finish() | 1)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{accepted, gated, job, one_at_a_time, share, until_in};
 use crate::support::{Gateway, Process, Sandbox, call, get, python};
 
-fn run(gateway: &Gateway, arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn run(gateway: &Gateway, arguments: &[&str]) -> (Option<i32>, String) {
     let ended = Process::run(&[&["jobs", "--admin", &gateway.admin_url()], arguments].concat(), &[]);
     (ended.code, ended.stdout + &ended.stderr)
 }

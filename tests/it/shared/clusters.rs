@@ -70,7 +70,7 @@ async fn a_node_dies_and_its_replica_takes_over() {
     was_kept(&zoho).await;
 }
 
-fn on(cluster: &Cluster, setup: Setup) -> Setup {
+pub(super) fn on(cluster: &Cluster, setup: Setup) -> Setup {
     setup
         .route(ROUTE, "requests", REQUESTS)
         .route(ROUTE, "window", WINDOW)

@@ -16,7 +16,21 @@ struct Owner<'a> {
 
 impl Owner<'_> {
     async fn run(&self, operation: &str, arguments: &[&str]) -> String {
-        let script = Script::new(include_str!("../../../src/middleware/jobs/store/shared.lua"));
+        let script = Script::new(include_str!("../../../src/middleware/jobs/store/shared.lua")).with_further_keys(&[
+            ":records",
+            ":requests",
+            ":answers",
+            ":names",
+            ":until",
+            ":owned",
+            ":listed",
+            ":heard",
+            ":since",
+            ":claimed",
+            ":news",
+            ":counts",
+            ":server",
+        ]);
         let arguments = [&[operation, self.name], arguments].concat();
         self.redis.run(&script, "test:{main}:jobs", &arguments, ms(5000)).await.expect("an answer")
     }

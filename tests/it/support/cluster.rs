@@ -84,9 +84,17 @@ impl Cluster {
         }
     }
 
-    /// Ends the move.
+    /// Ends the move, with all other keys of the slot.
     pub(crate) fn end_to_move(&self, key: &str, to: usize) {
         let (slot, id) = (self.slot(key), self.0[to].command(&["CLUSTER", "MYID"]));
+        let port = self.0[to].port().to_string();
+        for from in (0..3).filter(|from| *from != to) {
+            let left = self.0[from].command(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
+            for key in left.lines().filter(|key| !key.is_empty()) {
+                let moved = self.0[from].command(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
+                assert!(["OK", "NOKEY"].contains(&moved.as_str()), "{key}: {moved}");
+            }
+        }
         for node in [to, 0, 1, 2] {
             assert_eq!(self.0[node].command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]), "OK");
         }

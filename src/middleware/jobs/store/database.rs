@@ -175,6 +175,8 @@ impl Database {
                     until,
                     record: record.to_owned(),
                     request,
+                    reserved: false,
+                    doubtful: false,
                 });
             }
             Ok(rows)

@@ -9,6 +9,7 @@
 //! The store knows nothing of what it keeps: records, requests and answers are sealed before they come here.
 
 mod database;
+mod message;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -18,10 +19,11 @@ use std::{collections::HashMap, io, path::Path, sync::Arc};
 
 use tokio::sync::mpsc;
 
-use super::id::JobId;
+use super::{id::JobId, job::State};
 use crate::redis::Redis;
 use database::{Database, Found};
-pub(super) use shared::{Cancelled, Shared};
+pub(super) use message::{Cancelled, Epoch, Filter, Listed};
+pub(super) use shared::Shared;
 use writer::Writer;
 pub(super) use writer::Written;
 
@@ -39,6 +41,10 @@ pub(super) struct Row {
     pub(super) until: u64,
     pub(super) record: Vec<u8>,
     pub(super) request: Option<Vec<u8>>,
+    /// The store has its key and not yet its request.
+    pub(super) reserved: bool,
+    /// It may have been sent, although the record says that it waits.
+    pub(super) doubtful: bool,
 }
 
 /// A change of one job.
@@ -61,23 +67,32 @@ pub(super) struct Put {
     pub(super) answer: Part,
 }
 
-/// What other gateways have to know of a job without opening it.
+/// What other gateways have to know without opening the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
     /// A call that waits for nobody but its callers, and is nothing without them.
     Reserved,
-    Queued,
-    Sending,
-    Ended,
+    /// Such a call is being sent.
+    CallSending,
+    /// Such a call has ended.
+    CallEnded,
+    Job(State),
 }
+
+/// The letters of all jobs.
+const ALL_STATES: &str = "qsdfu";
 
 impl Known {
     fn letter(self) -> &'static str {
         match self {
             Self::Reserved => "k",
-            Self::Queued => "q",
-            Self::Sending => "s",
-            Self::Ended => "e",
+            Self::CallSending => "c",
+            Self::CallEnded => "e",
+            Self::Job(State::Queued) => "q",
+            Self::Job(State::Sending) => "s",
+            Self::Job(State::Done) => "d",
+            Self::Job(State::Failed) => "f",
+            Self::Job(State::Unknown) => "u",
         }
     }
 }

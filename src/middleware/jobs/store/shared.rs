@@ -4,7 +4,7 @@
 //! a gateway that was cut off nor a late request changes what another one has taken over.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     sync::{
         Arc,
@@ -13,21 +13,25 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use parking_lot::Mutex;
-use serde::Deserialize;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
-use super::{Change, Part, Put, Row, Unavailable, writer::Written};
+use super::{
+    ALL_STATES, Change, Known, Put, Row, Unavailable,
+    message::{
+        Beat, BeatReply, Cancelled, Filter, ListReply, Listed, RowReply, arguments, encoded, hashed, ids, parsed,
+    },
+    writer::Written,
+};
 use crate::{
-    middleware::jobs::id::JobId,
+    middleware::jobs::{id::JobId, job::State},
     redis::{Redis, RunError, Script},
-    secret::{hex, random},
+    secret::random,
 };
 
 /// How long the server may take to answer. With the retry it is less than what callers wait for a commit.
@@ -38,6 +42,27 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// The most changes of a script.
 const BATCH: usize = 64;
+
+/// For so long after a gateway was heard, no other one takes over its jobs: a lease of the script, and less because clocks
+/// differ.
+const IN_TOUCH: Duration = Duration::from_millis(4900);
+
+/// The keys of the script.
+const FURTHER_KEYS: &[&str] = &[
+    ":records",
+    ":requests",
+    ":answers",
+    ":names",
+    ":until",
+    ":owned",
+    ":listed",
+    ":heard",
+    ":since",
+    ":claimed",
+    ":news",
+    ":counts",
+    ":server",
+];
 
 /// The jobs on Redis; clones share them.
 #[derive(Debug, Clone)]
@@ -53,6 +78,8 @@ struct Inner {
     numbers: AtomicU64,
     /// The account of each own job, which a removal does not name.
     account_of: Mutex<HashMap<JobId, String>>,
+    /// By account: when the last beat began after which this gateway knew which jobs it owns.
+    heard: Mutex<HashMap<String, Instant>>,
     requests: Mutex<Option<mpsc::UnboundedSender<Request>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Jobs that turned out to belong to another gateway, or to be removed.
@@ -68,38 +95,6 @@ struct Request {
     done: Option<oneshot::Sender<Result<(), Unavailable>>>,
 }
 
-/// What other gateways left.
-#[derive(Debug, Default)]
-pub(in crate::middleware::jobs) struct Beat {
-    pub(in crate::middleware::jobs) rows: Vec<Row>,
-    /// Removed by another gateway.
-    pub(in crate::middleware::jobs) cancelled: Vec<JobId>,
-}
-
-/// What became of an attempt to remove a job of another gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::middleware::jobs) enum Cancelled {
-    Yes,
-    Sent,
-    Absent,
-}
-
-#[derive(Deserialize)]
-struct BeatReply {
-    #[serde(default)]
-    rows: Vec<RowReply>,
-    #[serde(default)]
-    cancelled: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct RowReply {
-    id: String,
-    until: u64,
-    record: String,
-    request: Option<String>,
-}
-
 impl Shared {
     /// Jobs of these accounts, and the jobs that this gateway no longer owns.
     pub(super) fn open(redis: Redis, accounts: Vec<String>) -> io::Result<(Self, mpsc::UnboundedReceiver<JobId>)> {
@@ -108,11 +103,12 @@ impl Shared {
         let (requests, received) = mpsc::unbounded_channel();
         let shared = Self(Arc::new(Inner {
             redis,
-            script: Script::new(include_str!("shared.lua")),
+            script: Script::new(include_str!("shared.lua")).with_further_keys(FURTHER_KEYS),
             own,
             accounts,
             numbers: AtomicU64::new(1),
             account_of: Mutex::default(),
+            heard: Mutex::default(),
             requests: Mutex::new(Some(requests)),
             writer: Mutex::default(),
             lost,
@@ -140,7 +136,17 @@ impl Shared {
         &self.0.accounts
     }
 
-    /// Says that this gateway lives, and takes over jobs of gateways that are gone. `known` are those that it has got.
+    /// Whether no other gateway can have taken over the jobs of this account.
+    pub(in crate::middleware::jobs) fn is_in_touch(&self, account: &str) -> bool {
+        self.0.heard.lock().get(account).is_some_and(|heard| heard.elapsed() < IN_TOUCH)
+    }
+
+    /// At this moment, the gateway owned what it has.
+    pub(in crate::middleware::jobs) fn was_in_touch(&self, account: &str, at: Instant) {
+        self.0.heard.lock().insert(account.to_owned(), at);
+    }
+
+    /// Says that this gateway lives, and takes over jobs of gateways that are gone. `known` are those of which it has heard.
     pub(in crate::middleware::jobs) async fn beat(&self, account: &str, known: &[JobId]) -> Result<Beat, Unavailable> {
         let known: Vec<_> = known.iter().map(JobId::to_string).collect();
         let arguments: Vec<_> = known.iter().map(String::as_str).collect();
@@ -148,7 +154,13 @@ impl Shared {
         let rows: Vec<_> = reply.rows.into_iter().filter_map(|row| row.of(account)).collect();
         let mut account_of = self.0.account_of.lock();
         rows.iter().for_each(|row| drop(account_of.insert(row.id, account.to_owned())));
-        Ok(Beat { rows, cancelled: reply.cancelled.iter().filter_map(|id| id.parse().ok()).collect() })
+        Ok(Beat { rows, removed: ids(&reply.removed), asked: ids(&reply.asked), epoch: reply.epoch })
+    }
+
+    /// The jobs that this gateway owns.
+    pub(in crate::middleware::jobs) async fn owned(&self, account: &str) -> Result<HashSet<JobId>, Unavailable> {
+        let owned = self.run(account, "owned", &[]).await?;
+        Ok(owned.split_whitespace().filter_map(|id| id.parse().ok()).collect())
     }
 
     /// Makes a key the name of this job, unless it is that of another one, which is the result.
@@ -182,14 +194,43 @@ impl Shared {
         Ok(None)
     }
 
-    /// The jobs of a caller at other gateways.
-    pub(in crate::middleware::jobs) async fn list(&self, caller: &str) -> Result<Vec<Row>, Unavailable> {
-        let mut rows = Vec::new();
+    /// Jobs of all gateways, in the order of their ids.
+    pub(in crate::middleware::jobs) async fn list(&self, filter: Filter<'_>) -> Result<Listed, Unavailable> {
+        let mut listed = Listed::default();
         for account in &self.0.accounts {
-            let replies: Vec<RowReply> = parsed(&self.run(account, "list", &[&hashed(&[caller])]).await?)?;
-            rows.extend(replies.into_iter().filter_map(|row| row.of(account)));
+            self.list_account(account, filter, &mut listed).await?;
         }
-        Ok(rows)
+        listed.rows.sort_by_key(|row| row.id);
+        listed.rows.truncate(filter.limit);
+        Ok(listed)
+    }
+
+    /// Adds the jobs of an account. One script looks at a part of them.
+    async fn list_account(&self, account: &str, filter: Filter<'_>, listed: &mut Listed) -> Result<(), Unavailable> {
+        let caller = filter.caller.map(|caller| hashed(&[caller])).unwrap_or_default();
+        let states = filter.state.map_or(ALL_STATES, |state| Known::Job(state).letter());
+        let (mut after, mut found, mut is_first) = (filter.after.map(|id| id.to_string()), 0, true);
+        loop {
+            let limit = (filter.limit - found).to_string();
+            let from = after.take().unwrap_or_default();
+            let reply: ListReply = parsed(&self.run(account, "list", &[&caller, &from, &limit, states]).await?)?;
+            for state in State::ALL.into_iter().filter(|_| is_first) {
+                let count = reply.counts.get(Known::Job(state).letter()).copied().unwrap_or_default();
+                *listed.counts.entry(state).or_default() += count;
+            }
+            is_first = false;
+            found += reply.rows.len();
+            listed.rows.extend(reply.rows.into_iter().filter_map(|row| row.of(account)));
+            after = reply.after;
+            if after.is_none() || found >= filter.limit {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Asks the owner of a call to make a job of it.
+    pub(in crate::middleware::jobs) async fn ask(&self, account: &str, id: JobId) -> Result<(), Unavailable> {
+        self.run(account, "ask", &[&id.to_string()]).await.map(drop)
     }
 
     /// Removes a job of another gateway from its queue.
@@ -271,7 +312,8 @@ impl Shared {
 
     /// Returns what is to be tried again.
     async fn commit(&self, account: &str, requests: Vec<Request>) -> Vec<Request> {
-        let arguments: Vec<_> = requests.iter().flat_map(arguments).collect();
+        let arguments: Vec<_> =
+            requests.iter().flat_map(|request| arguments(&request.change, request.number)).collect();
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         let reply = self.run(account, "write", &arguments).await;
         let Ok(reply) = reply else {
@@ -315,57 +357,4 @@ impl Shared {
         }
         *shown = error.map(ToString::to_string);
     }
-}
-
-impl RowReply {
-    /// A text that is not base64 cannot be opened either.
-    fn of(self, account: &str) -> Option<Row> {
-        let decoded = |text: String| STANDARD.decode(text).unwrap_or_default();
-        Some(Row {
-            id: self.id.parse().ok()?,
-            account: account.to_owned(),
-            until: self.until,
-            record: decoded(self.record),
-            request: self.request.map(decoded),
-        })
-    }
-}
-
-/// What the script takes for one change.
-fn arguments(Request { change: Change { id, put }, number, .. }: &Request) -> [String; 8] {
-    let (id, number) = (id.to_string(), number.to_string());
-    let part = |part: &Part| match part {
-        Part::Unchanged => String::new(),
-        Part::Set(bytes) => encoded(bytes),
-        Part::Removed => "-".to_owned(),
-    };
-    match put {
-        None => [id, number, "x".to_owned(), String::new(), String::new(), String::new(), String::new(), String::new()],
-        Some(put) => [
-            id,
-            number,
-            put.state.letter().to_owned(),
-            put.until.to_string(),
-            hashed(&[&put.caller]),
-            encoded(&put.record),
-            part(&put.request),
-            part(&put.answer),
-        ],
-    }
-}
-
-fn encoded(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes)
-}
-
-/// Names of callers and keys are nobody's business on the server.
-fn hashed(parts: &[&str]) -> String {
-    hex::lower(digest::digest(&digest::SHA256, parts.join("\n").as_bytes()).as_ref())
-}
-
-fn parsed<T: serde::de::DeserializeOwned>(reply: &str) -> Result<T, Unavailable> {
-    serde_json::from_str(reply).map_err(|error| {
-        tracing::error!(%error, "Redis has something unexpected for jobs");
-        Unavailable
-    })
 }

@@ -4,7 +4,7 @@ use super::*;
 
 fn put(record: &[u8], request: Part, answer: Part) -> Option<Put> {
     let (account, caller) = ("main".to_owned(), "one".to_owned());
-    Some(Put { account, caller, state: Known::Queued, until: 7, record: record.to_vec(), request, answer })
+    Some(Put { account, caller, state: Known::Job(State::Queued), until: 7, record: record.to_vec(), request, answer })
 }
 
 fn set(bytes: &[u8]) -> Part {
@@ -39,6 +39,8 @@ async fn everything_durable_is_there_after_a_restart() {
         until: 7,
         record: record.to_vec(),
         request: request.map(<[u8]>::to_vec),
+        reserved: false,
+        doubtful: false,
     };
     assert_eq!(rows, [row(one, b"5", Some(b"request")), row(other, b"4", None)]);
     assert_eq!(store.answer("main", other).await, Ok(Some(b"answer".to_vec())));
