@@ -2,45 +2,59 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use tokio::{sync::futures::Notified, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     super::{
         SlotRequest,
         queue::Ticket,
         queue_capacity::{Limit, QueueAdmission},
+        sync::sleep_until,
         waiter_signal::WaiterSignal,
-        window::Denied,
+        window::{Denied, Grant},
     },
-    Attempt, Refused, RouteLimiter,
+    Refused, RouteLimiter,
 };
 use crate::os::clock;
 
-pub(in crate::ledger) struct QueueGuard {
-    pub(super) limiter: Arc<RouteLimiter>,
+/// Borrows the request, so that a waiting call holds it once.
+pub(in crate::ledger) struct QueueGuard<'a> {
+    pub(super) limiter: &'a RouteLimiter,
     pub(super) ticket: Ticket,
     pub(super) signal: Arc<WaiterSignal>,
-    pub(super) request: SlotRequest,
+    pub(super) request: &'a SlotRequest,
     /// Dropped after the ticket has left the queue.
     pub(super) _admission: QueueAdmission,
 }
 
-impl QueueGuard {
-    pub(super) fn listen(&self) -> Notified<'_> {
-        self.signal.listen()
+impl QueueGuard<'_> {
+    /// Waits for the turn of this call.
+    pub(super) async fn take_slot(self) -> Result<Grant, Refused> {
+        loop {
+            // Listening starts first, so that no wake-up between the two is missed.
+            let woken = self.signal.listen();
+            let until = match self.try_take()? {
+                ControlFlow::Break(grant) => return Ok(grant),
+                ControlFlow::Continue(until) => until,
+            };
+            tokio::select! {
+                () = woken => {}
+                () = sleep_until(until) => {}
+            }
+        }
     }
 
     /// Takes a slot if it is this call's turn, or returns when to try again unless it is woken before.
-    pub(super) fn try_take(&self) -> Result<ControlFlow<Attempt, Instant>, Refused> {
+    fn try_take(&self) -> Result<ControlFlow<Grant, Instant>, Refused> {
         let now = clock::now();
         let mut state = self.limiter.state.lock();
         state.review_if_due(now);
-        if let Some(refusal) = state.take_refusal(self.ticket, &self.request, now) {
+        if let Some(refusal) = state.take_refusal(self.ticket, self.request, now) {
             return Err(refusal);
         }
         if self.signal.is_evicted() {
             state.leave(self.ticket, &self.signal);
-            return Err(state.full(&self.request, now, Limit::Lent));
+            return Err(state.full(self.request, now, Limit::Lent));
         }
         let deadline = self.request.deadline;
         let mut until = state.next_review().map_or(deadline, |review| review.min(deadline));
@@ -52,10 +66,7 @@ impl QueueGuard {
                     until = until.min(next.at);
                 } else {
                     match state.take(self.ticket, &self.request.caller, now) {
-                        Ok(grant) => {
-                            let request = self.request.clone();
-                            return Ok(ControlFlow::Break(Attempt::with_slot(&self.limiter, grant, request)));
-                        }
+                        Ok(grant) => return Ok(ControlFlow::Break(grant)),
                         Err(Denied::Until(at)) => until = until.min(at),
                         Err(Denied::Unanswered) => {}
                     }
@@ -64,13 +75,13 @@ impl QueueGuard {
         }
         if now >= deadline {
             let refused = state.late(self.ticket, now);
-            return Err(state.refuse(self.ticket, &self.request, refused, now));
+            return Err(state.refuse(self.ticket, self.request, refused, now));
         }
         Ok(ControlFlow::Continue(until))
     }
 }
 
-impl Drop for QueueGuard {
+impl Drop for QueueGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.limiter.state.lock();
         state.leave(self.ticket, &self.signal);

@@ -96,8 +96,8 @@ impl<'a> Schedule<'a> {
     pub(super) fn new(queue: &'a Queue<Entry>, recent: &'a RecentUse, outlook: &'a Outlook) -> Self {
         let lines: Vec<_> = queue.lines().map(|line| Line::new(line, recent, outlook.now)).collect();
         let waits = |caller: &Caller| lines.iter().any(|line| line.caller == caller);
-        let absent = recent.callers(outlook.now).filter(|(caller, _)| recent.is_fair && !waits(caller));
-        let absent = absent.map(|(caller, own)| (own.wanted, u64::from(caller.weight().get()))).collect();
+        let absent = recent.callers(outlook.now).filter(|own| recent.is_fair && !waits(&own.caller));
+        let absent = absent.map(|own| (own.wanted, u64::from(own.caller.weight().get()))).collect();
         let reserves = recent.reserves.iter().filter(|(caller, _)| !waits(caller));
         let absent_reserves = reserves.map(|(caller, reserve)| (recent.of(caller), *reserve)).collect();
         let front: Box<dyn Iterator<Item = _>> = Box::new(queue.front());
@@ -337,7 +337,7 @@ impl Situation {
 impl<'a> Line<'a> {
     fn new(line: QueueLine<'a, Entry>, recent: &'a RecentUse, now: Instant) -> Self {
         let QueueLine { caller, turns, entries: rest } = line;
-        let own = recent.of(caller).map_or_else(|| Cow::Owned(recent.none(now)), Cow::Borrowed);
+        let own = recent.of(caller).map_or_else(|| Cow::Owned(recent.none(caller, now)), Cow::Borrowed);
         let reserve = recent.reserves.iter().find(|(other, _)| other == caller).map_or(0, |(_, reserve)| *reserve);
         let mut line = Self { caller, turns, own, reserve, bookings: VecDeque::new(), head: None, rest };
         line.advance();

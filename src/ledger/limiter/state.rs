@@ -278,7 +278,7 @@ impl LimiterState {
         let mut first: Option<&Caller> = None;
         let plain = |caller: &Caller| caller.terms().max_share.is_none();
         let mut one = self.queue.callers().all(|caller| plain(caller) && (!is_fair || first.replace(caller).is_none()));
-        one &= !is_fair || self.recent.callers(now).all(|(caller, _)| first.is_none_or(|first| first == caller));
+        one &= !is_fair || self.recent.callers(now).all(|own| first.is_none_or(|first| *first == own.caller));
         one && self.bookings.is_empty() && self.recent.reserves.is_empty()
     }
 
