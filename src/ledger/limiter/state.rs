@@ -92,11 +92,12 @@ fn whole_seconds(time: Duration) -> Duration {
 
 impl LimiterState {
     pub(super) fn new(slots: Arc<dyn Slots>, recent: RecentUse) -> Self {
+        let bookings = Bookings::new(recent.requests);
         Self {
             slots,
             queue: Queue::new(),
             recent,
-            bookings: Bookings::default(),
+            bookings,
             refusals: HashMap::new(),
             external_locks: 0,
             closes: None,
@@ -172,16 +173,16 @@ impl LimiterState {
         };
         let promised = now + whole_seconds(retry_after);
         (entry.waiter, entry.promised) = (None, Some(promised));
-        self.bookings.keep(ticket, request, promised);
+        self.bookings.keep(ticket, request, promised, now);
         Refused::Saturated { retry_after, daily: false, position: Some(ahead) }
     }
 
     /// Undoes [`join`](Self::join).
-    pub(super) fn withdraw(&mut self, ticket: Ticket, request: &SlotRequest) {
+    pub(super) fn withdraw(&mut self, ticket: Ticket, request: &SlotRequest, now: Instant) {
         match self.queue.get_mut(ticket) {
             Some(Entry { waiter, promised: Some(promised) }) => {
                 *waiter = None;
-                self.bookings.keep(ticket, request, *promised);
+                self.bookings.keep(ticket, request, *promised, now);
             }
             _ => drop(self.queue.leave(ticket)),
         }
@@ -226,7 +227,7 @@ impl LimiterState {
         if let Err(Refused::Saturated { daily: false, position, .. }) = &mut verdict {
             *position = self.bookings.accept(request).then(|| self.queue.ahead_of(ticket));
         }
-        self.withdraw(ticket, request);
+        self.withdraw(ticket, request, now);
         (at.saturating_duration_since(now), verdict)
     }
 
