@@ -41,7 +41,7 @@ use super::{
     call_history::{Incident, rfc3339},
     queue_capacity::Limit,
     slots::{Unrecorded, WaitingCalls, Wish},
-    sync::Mutex,
+    sync::{Mutex, sleep_until},
     waiter_signal::WaiterSignal,
     window::Grant,
 };
@@ -149,14 +149,29 @@ impl RouteLimiter {
     /// [`Refused`], at once when no slot can come free in time, at the latest at the deadline.
     pub async fn attempt(self: &Arc<Self>, mut request: SlotRequest) -> Result<Attempt, Refused> {
         request.deadline = request.deadline.max(clock::now() + self.slots.asking_takes());
-        let grant = match self.enter(&request)? {
-            ControlFlow::Break(grant) => grant,
-            ControlFlow::Continue(guard) => guard.take_slot().await?,
-        };
-        let attempt = Attempt::with_slot(self, grant, request);
+        let attempt = self.take_slot(request).await?;
         // If the slot cannot be recorded, dropping the attempt gives it back.
         self.slots.recorded().await.map_err(|Unrecorded| Refused::Unrecorded)?;
         Ok(attempt)
+    }
+
+    async fn take_slot(self: &Arc<Self>, request: SlotRequest) -> Result<Attempt, Refused> {
+        let guard = match self.enter(request)? {
+            ControlFlow::Break(attempt) => return Ok(attempt),
+            ControlFlow::Continue(guard) => guard,
+        };
+        loop {
+            // Listening starts first, so that no wake-up between the two is missed.
+            let woken = guard.listen();
+            let until = match guard.try_take()? {
+                ControlFlow::Break(attempt) => return Ok(attempt),
+                ControlFlow::Continue(until) => until,
+            };
+            tokio::select! {
+                () = woken => {}
+                () = sleep_until(until) => {}
+            }
+        }
     }
 
     /// The gateway stops at this moment. A call that waits and cannot be served before it is refused at once, or as
@@ -231,32 +246,32 @@ impl RouteLimiter {
     }
 
     /// Takes a slot at once if that is this call's turn, or joins the queue.
-    fn enter<'a>(&'a self, request: &'a SlotRequest) -> Result<ControlFlow<Grant, QueueGuard<'a>>, Refused> {
+    fn enter(self: &Arc<Self>, request: SlotRequest) -> Result<ControlFlow<Attempt, QueueGuard>, Refused> {
         if self.slots.is_failing() {
             return Err(Refused::Unrecorded);
         }
         let now = clock::now();
         let mut state = self.state.lock();
         if let Some(grant) = state.take_at_once(&request.caller, now) {
-            return Ok(ControlFlow::Break(grant));
+            return Ok(ControlFlow::Break(Attempt::with_slot(self, grant, request)));
         }
         state.want(&request.caller, now);
         let signal = Arc::new(WaiterSignal::default());
-        let (ticket, delays) = state.join(request, Arc::clone(&signal), now);
-        let (at, verdict) = state.admits(ticket, request, now);
+        let (ticket, delays) = state.join(&request, Arc::clone(&signal), now);
+        let (at, verdict) = state.admits(ticket, &request, now);
         if at <= now
             && let Ok(grant) = state.take(ticket, &request.caller, now)
         {
-            return Ok(ControlFlow::Break(grant));
+            return Ok(ControlFlow::Break(Attempt::with_slot(self, grant, request)));
         }
         if let Err(refused) = verdict {
-            return Err(state.refuse(ticket, request, refused, now));
+            return Err(state.refuse(ticket, &request, refused, now));
         }
-        let admission = match self.context.capacity.enter(request, &signal, now) {
+        let admission = match self.context.capacity.enter(&request, &signal, now) {
             Ok(admission) => admission,
             Err(limit) => {
-                state.withdraw(ticket, request, now);
-                return Err(state.full(request, now, limit));
+                state.withdraw(ticket, &request, now);
+                return Err(state.full(&request, now, limit));
             }
         };
         request.waited.set();
@@ -264,7 +279,8 @@ impl RouteLimiter {
             // Calls behind it are now served later than they were promised.
             state.review(now);
         }
-        Ok(ControlFlow::Continue(QueueGuard { limiter: self, ticket, signal, request, _admission: admission }))
+        let limiter = Arc::clone(self);
+        Ok(ControlFlow::Continue(QueueGuard { limiter, ticket, signal, request, _admission: admission }))
     }
 }
 

@@ -2,59 +2,45 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use tokio::time::Instant;
+use tokio::{sync::futures::Notified, time::Instant};
 
 use super::{
     super::{
         SlotRequest,
         queue::Ticket,
         queue_capacity::{Limit, QueueAdmission},
-        sync::sleep_until,
         waiter_signal::WaiterSignal,
-        window::{Denied, Grant},
+        window::Denied,
     },
-    Refused, RouteLimiter,
+    Attempt, Refused, RouteLimiter,
 };
 use crate::os::clock;
 
-/// Borrows the request, so that a waiting call holds it once.
-pub(in crate::ledger) struct QueueGuard<'a> {
-    pub(super) limiter: &'a RouteLimiter,
+pub(in crate::ledger) struct QueueGuard {
+    pub(super) limiter: Arc<RouteLimiter>,
     pub(super) ticket: Ticket,
     pub(super) signal: Arc<WaiterSignal>,
-    pub(super) request: &'a SlotRequest,
+    pub(super) request: SlotRequest,
     /// Dropped after the ticket has left the queue.
     pub(super) _admission: QueueAdmission,
 }
 
-impl QueueGuard<'_> {
-    /// Waits for the turn of this call.
-    pub(super) async fn take_slot(self) -> Result<Grant, Refused> {
-        loop {
-            // Listening starts first, so that no wake-up between the two is missed.
-            let woken = self.signal.listen();
-            let until = match self.try_take()? {
-                ControlFlow::Break(grant) => return Ok(grant),
-                ControlFlow::Continue(until) => until,
-            };
-            tokio::select! {
-                () = woken => {}
-                () = sleep_until(until) => {}
-            }
-        }
+impl QueueGuard {
+    pub(super) fn listen(&self) -> Notified<'_> {
+        self.signal.listen()
     }
 
     /// Takes a slot if it is this call's turn, or returns when to try again unless it is woken before.
-    fn try_take(&self) -> Result<ControlFlow<Grant, Instant>, Refused> {
+    pub(super) fn try_take(&self) -> Result<ControlFlow<Attempt, Instant>, Refused> {
         let now = clock::now();
         let mut state = self.limiter.state.lock();
         state.review_if_due(now);
-        if let Some(refusal) = state.take_refusal(self.ticket, self.request, now) {
+        if let Some(refusal) = state.take_refusal(self.ticket, &self.request, now) {
             return Err(refusal);
         }
         if self.signal.is_evicted() {
             state.leave(self.ticket, &self.signal);
-            return Err(state.full(self.request, now, Limit::Lent));
+            return Err(state.full(&self.request, now, Limit::Lent));
         }
         let deadline = self.request.deadline;
         let mut until = state.next_review().map_or(deadline, |review| review.min(deadline));
@@ -66,7 +52,10 @@ impl QueueGuard<'_> {
                     until = until.min(next.at);
                 } else {
                     match state.take(self.ticket, &self.request.caller, now) {
-                        Ok(grant) => return Ok(ControlFlow::Break(grant)),
+                        Ok(grant) => {
+                            let request = self.request.clone();
+                            return Ok(ControlFlow::Break(Attempt::with_slot(&self.limiter, grant, request)));
+                        }
                         Err(Denied::Until(at)) => until = until.min(at),
                         Err(Denied::Unanswered) => {}
                     }
@@ -75,13 +64,13 @@ impl QueueGuard<'_> {
         }
         if now >= deadline {
             let refused = state.late(self.ticket, now);
-            return Err(state.refuse(self.ticket, self.request, refused, now));
+            return Err(state.refuse(self.ticket, &self.request, refused, now));
         }
         Ok(ControlFlow::Continue(until))
     }
 }
 
-impl Drop for QueueGuard<'_> {
+impl Drop for QueueGuard {
     fn drop(&mut self) {
         let mut state = self.limiter.state.lock();
         state.leave(self.ticket, &self.signal);
