@@ -4,11 +4,14 @@
 //! `http::Response`. Each type is made of the one before it, and only here, so a
 //! stack without one of its layers does not compile.
 
+mod answer;
 pub mod attempt_log;
 pub mod peer;
 pub mod permissions;
+mod permitted;
 pub mod prefer;
 mod priority;
+mod queue_status;
 pub mod request_id;
 pub mod request_log;
 mod stages;
@@ -22,19 +25,23 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, uri::PathAndQuery};
-use tokio::{sync::watch, time::Instant};
+use http::{HeaderMap, Method, uri::PathAndQuery};
+use tokio::time::Instant;
 
-pub use self::stages::{Accepted, Arrived, Exchange, Identified, Matched, Unread};
+pub use self::{
+    answer::{Answer, CacheOutcome, MergedInto, RequestSummary, RetryReason},
+    permitted::{Permitted, Signed, Token},
+    queue_status::QueueStatus,
+    stages::{Accepted, Arrived, Exchange, Identified, Matched, Unread},
+};
 use crate::{
     call::{attempt_log::AttemptLog, request_id::RequestId, trace::Trace},
-    ledger::{Arrival, Attempt, Caller, Identity, LockHit, SlotRequest, Urgency, Waited},
+    ledger::{Arrival, Caller, Identity, SlotRequest, Urgency, Waited},
     message::body::{self, Body},
     os::clock,
     zoho::{
         account::{Account, AccountName},
         catalogue::{Route, RouteId},
-        reply::TokenRefusal,
     },
 };
 
@@ -291,166 +298,9 @@ impl From<Payload> for Body {
     }
 }
 
-/// Whether a call waits in the queue. Only calls that others share are observed; for all others this is `None`.
-#[derive(Debug, Clone, Default)]
-pub struct QueueStatus(Option<watch::Sender<bool>>);
-
-impl QueueStatus {
-    /// An observed status, and its observer.
-    #[must_use]
-    pub fn watched() -> (Self, watch::Receiver<bool>) {
-        let (left, watched) = watch::channel(false);
-        (Self(Some(left)), watched)
-    }
-
-    /// The call starts to wait, perhaps again.
-    pub fn queues(&self) {
-        self.set(false);
-    }
-
-    /// The call has its slot.
-    pub fn leaves(&self) {
-        self.set(true);
-    }
-
-    fn set(&self, left: bool) {
-        if let Some(watched) = &self.0 {
-            watched.send_replace(left);
-        }
-    }
-}
-
-/// A call that may be sent now: the ledger made an attempt for it.
-#[derive(Debug)]
-pub struct Permitted {
-    call: Call,
-    attempt: Attempt,
-}
-
-impl Permitted {
-    /// Proof of permission: only the ledger makes attempts.
-    #[must_use]
-    pub fn new(call: Call, attempt: Attempt) -> Self {
-        Self { call, attempt }
-    }
-
-    /// The call.
-    #[must_use]
-    pub fn call(&self) -> &Call {
-        &self.call
-    }
-
-    /// The same permission for the same call, composed with the payloads of others.
-    #[must_use]
-    pub fn composed(self, target: PathAndQuery, headers: HeaderMap, payload: Payload) -> Self {
-        Self { call: self.call.composed(target, headers, payload), ..self }
-    }
-
-    /// Adds a token that Zoho accepts.
-    #[must_use]
-    pub fn signed(self, token: Token) -> Signed {
-        Signed { call: self.call, attempt: self.attempt, token }
-    }
-}
-
-/// A call that may be sent now, with a token that Zoho accepts.
-#[derive(Debug)]
-pub struct Signed {
-    call: Call,
-    attempt: Attempt,
-    token: Token,
-}
-
-impl Signed {
-    /// The call, the permission to send it, and its token.
-    #[must_use]
-    pub fn into_parts(self) -> (Call, Attempt, Token) {
-        (self.call, self.attempt, self.token)
-    }
-}
-
-/// An access token, ready for the `Authorization` header.
-#[derive(Debug, Clone)]
-pub struct Token {
-    /// `Zoho-oauthtoken ...`, marked sensitive.
-    pub header: HeaderValue,
-    /// The number of the token within its account, so that the same dead token is reported once.
-    pub generation: u64,
-    /// Until then it is too young to have expired: half of its life.
-    pub fresh_until: Instant,
-}
-
-/// Zoho's answer, with the gateway's judgement of it.
-#[derive(Debug)]
-pub struct Answer {
-    /// The answer for the caller.
-    pub response: http::Response<Body>,
-    /// The reason for a retry, if Zoho did not execute the call.
-    pub retry: Option<RetryReason>,
-}
-
-/// Why Zoho did not execute a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RetryReason {
-    /// Zoho refused its token.
-    TokenRefused(TokenRefusal),
-    /// The route is locked, as the ledger recorded it.
-    Locked(LockHit),
-}
-
-/// Summary of a request for the log, in the answer's extensions.
-#[derive(Debug, Clone)]
-pub struct RequestSummary {
-    /// The account it used.
-    pub account: AccountName,
-    /// The route it matched.
-    pub route: RouteId,
-    /// How long it waited in the queue, if it left the queue.
-    pub waited: Option<Duration>,
-}
-
-/// The id of the merged call that an answer is from, for the log; in the answer's extensions.
-#[derive(Debug, Clone)]
-pub struct MergedInto(pub RequestId);
-
-/// The part of the cache in an answer, for log and metrics; in the answer's extensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CacheOutcome {
-    /// Answered from the cache.
-    Hit,
-    /// Answered from the cache, no longer fresh, because Zoho could not be asked.
-    Stale,
-    /// Answered by Zoho.
-    Miss,
-    /// Answered by Zoho to another caller's identical read.
-    Collapsed,
-    /// A read that the cache must not answer.
-    Bypass,
-    /// Not answered: the caller accepts only an answer from the cache.
-    NotCached,
-}
-
-impl CacheOutcome {
-    /// All outcomes.
-    pub const ALL: [Self; 6] = [Self::Hit, Self::Stale, Self::Miss, Self::Collapsed, Self::Bypass, Self::NotCached];
-
-    /// Its name in log and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Stale => "stale",
-            Self::Miss => "miss",
-            Self::Collapsed => "collapsed",
-            Self::Bypass => "bypass",
-            Self::NotCached => "not_cached",
-        }
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
-    use http::{Request, header};
+    use http::{HeaderValue, Request, header};
 
     use super::*;
     use crate::{

@@ -13,18 +13,29 @@ const MOMENTS: u32 = 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Occupancy {
     /// Earliest first.
-    free_at: VecDeque<(Instant, u32)>,
+    ends: VecDeque<End>,
     /// How many slots are in use, including those that came free since the last [`expire`](Self::expire).
     pub(super) total: u32,
-    /// The grain, and the moment from which its multiples are counted.
-    grain: Option<(Duration, Instant)>,
+    /// The moments are multiples of the grain, counted from this one.
+    origin: Instant,
+    /// In nanoseconds.
+    grain: u64,
+}
+
+/// Packed, because there may be very many routes: 12 bytes and not 16, or 24 with an [`Instant`].
+#[derive(Debug, Clone, Copy)]
+#[repr(Rust, packed(4))]
+struct End {
+    /// In nanoseconds since the origin.
+    at: u64,
+    slots: u32,
 }
 
 impl Occupancy {
     /// No slot in use yet, of a threshold of `requests` whose slots are in use for at most `longest`.
     pub(super) fn new(requests: u32, longest: Duration, now: Instant) -> Self {
-        let grain = (requests > MOMENTS).then(|| ((longest / MOMENTS).max(Duration::from_nanos(1)), now));
-        Self { free_at: VecDeque::new(), total: 0, grain }
+        let grain = if requests > MOMENTS { nanoseconds(longest / MOMENTS).max(1) } else { 1 };
+        Self { ends: VecDeque::new(), total: 0, origin: now, grain }
     }
 
     /// Marks `slots` as in use until `at`.
@@ -32,55 +43,57 @@ impl Occupancy {
         if slots == 0 {
             return;
         }
-        let at = self.rounded_up(at);
+        let at = self.since_origin(at).div_ceil(self.grain).saturating_mul(self.grain);
         self.total = self.total.saturating_add(slots);
         // All but lost calls belong at the end.
-        let before = self.free_at.iter().rposition(|&(other, _)| other <= at);
-        match before.and_then(|before| self.free_at.get_mut(before)) {
-            Some((other, count)) if *other == at => *count = count.saturating_add(slots),
-            _ => self.free_at.insert(before.map_or(0, |before| before + 1), (at, slots)),
+        let before = self.ends.iter().rposition(|end| end.at <= at);
+        match before.and_then(|before| self.ends.get_mut(before)) {
+            Some(end) if end.at == at => end.slots = end.slots.saturating_add(slots),
+            _ => self.ends.insert(before.map_or(0, |before| before + 1), End { at, slots }),
         }
     }
 
     /// Removes the slots that have come free by now.
     pub(super) fn expire(&mut self, now: Instant) {
-        while let Some(&(at, slots)) = self.free_at.front()
-            && at <= now
-        {
-            self.total -= slots;
-            self.free_at.pop_front();
+        let now = self.since_origin(now);
+        while let Some(end) = self.ends.pop_front_if(|end| end.at <= now) {
+            self.total -= end.slots;
         }
     }
 
     /// How many slots come free at which moment, earliest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Instant, u32)> {
-        self.free_at.iter().copied()
+        self.ends.iter().map(|end| (self.moment(*end), end.slots))
     }
 
     /// When the next slot comes free after `before` others.
     pub(super) fn nth(&self, before: u32) -> Option<Instant> {
         let mut passed = 0;
-        let mut moments = self.free_at.iter();
-        moments
-            .find(|&&(_, slots)| {
-                passed += slots;
-                passed > before
-            })
-            .map(|&(at, _)| at)
+        let end = self.ends.iter().find(|end| {
+            passed += end.slots;
+            passed > before
+        });
+        end.map(|end| self.moment(*end))
     }
 
     /// How many slots are still in use after this moment.
     pub(super) fn count_after(&self, at: Instant) -> u32 {
-        let over: u32 = self.free_at.iter().take_while(|(free_at, _)| *free_at <= at).map(|(_, slots)| slots).sum();
+        let at = self.since_origin(at);
+        let over: u32 = self.ends.iter().take_while(|end| end.at <= at).map(|end| end.slots).sum();
         self.total.saturating_sub(over)
     }
 
-    fn rounded_up(&self, at: Instant) -> Instant {
-        let Some((grain, origin)) = self.grain else { return at };
-        let grains = at.saturating_duration_since(origin).as_nanos().div_ceil(grain.as_nanos());
-        let span = grains.saturating_mul(grain.as_nanos());
-        u64::try_from(span).ok().and_then(|span| origin.checked_add(Duration::from_nanos(span))).unwrap_or(at)
+    fn moment(&self, end: End) -> Instant {
+        self.origin + Duration::from_nanos(end.at)
     }
+
+    fn since_origin(&self, at: Instant) -> u64 {
+        nanoseconds(at.saturating_duration_since(self.origin))
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

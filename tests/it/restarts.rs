@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    hash::{BuildHasher, Hasher, RandomState},
     os::unix::fs::FileExt,
     path::Path,
     sync::{
@@ -16,8 +15,8 @@ use tokio::sync::Notify;
 use zoho_gateway::os::clock;
 
 use crate::support::{
-    Answer, COURSE, Call, Gateway, Process, Reply, SHARE, Sandbox, Setup, Upstream, all, delete, get, libfaketime, ms,
-    prlimit, put, unshare_time,
+    Answer, COURSE, Call, Gateway, Process, Random, Reply, SHARE, Sandbox, Setup, Upstream, all, delete, get,
+    libfaketime, ms, prlimit, put, unshare_time,
 };
 
 const ROUTE: &str = "people.lms.share-course";
@@ -56,7 +55,7 @@ const CALLERS: usize = 10;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_kills_under_load_break_no_threshold() {
     let mut random = Random::seeded();
-    let seed = random.0;
+    let seed = random.seed();
     let options = ["--requests", "30", "--window", "1s", "--lock", "60s", "--delay", "150ms"];
     let zoho = Sandbox::start(&[&options[..], &["--token-requests", "1000"]].concat());
     let mut setup = Gateway::before(&zoho);
@@ -130,22 +129,6 @@ async fn insist(call: Call, address: String, over: Arc<AtomicBool>, served: Arc<
         }
     }
     None
-}
-
-/// Random numbers, with a seed that a failure prints.
-struct Random(u64);
-
-impl Random {
-    fn seeded() -> Self {
-        Self(RandomState::new().build_hasher().finish() | 1)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
 }
 
 // === recovered state ===

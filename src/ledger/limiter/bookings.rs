@@ -24,11 +24,19 @@ pub(super) const LAPSE: Duration = Duration::from_secs(2);
 /// caller, which may come by another connection.
 const OWN_CONNECTION: Duration = Duration::from_millis(500);
 
+/// How many bookings equal calls of one connection may have, and at most half of the slots: threads that share their
+/// connections have some, and a client that sends one call in a loop cannot book all slots.
+const PER_CONNECTION: u32 = 16;
+
+/// An equal call that follows this soon on a refused one is the call of another thread.
+const OTHER_THREAD: Duration = Duration::from_secs(1);
+
 /// How many bookings in a row a caller may leave unused.
 const MISSED: u32 = 8;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Bookings {
+    per_connection: usize,
     bookings: HashMap<Ticket, Booking>,
     /// How many bookings in a row these callers left unused.
     missed: HashMap<Caller, u32>,
@@ -39,9 +47,19 @@ struct Booking {
     caller: Caller,
     identity: Identity,
     promised: Instant,
+    /// When its call came last.
+    seen: Instant,
+    /// Whether several threads use its connection.
+    shared: bool,
 }
 
 impl Bookings {
+    /// For a route of this many slots.
+    pub(super) fn new(requests: u32) -> Self {
+        let per_connection = (requests / 2).clamp(1, PER_CONNECTION) as usize;
+        Self { per_connection, bookings: HashMap::new(), missed: HashMap::new() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.bookings.len()
     }
@@ -72,34 +90,44 @@ impl Bookings {
     }
 
     /// Books the turn of this call.
-    pub(super) fn keep(&mut self, ticket: Ticket, request: &SlotRequest, promised: Instant) {
-        if let Some(identity) = request.identity.clone() {
-            self.bookings.insert(ticket, Booking { caller: request.caller.clone(), identity, promised });
+    pub(super) fn keep(&mut self, ticket: Ticket, request: &SlotRequest, promised: Instant, now: Instant) {
+        let Some(identity) = request.identity.clone() else { return };
+        let mut booking = Booking { caller: request.caller.clone(), identity, promised, seen: now, shared: false };
+        let mut shared = false;
+        for other in self.bookings.values_mut().filter(|other| other.is_of_same_connection(&booking)) {
+            other.shared = true;
+            shared = true;
         }
+        booking.shared = shared;
+        self.bookings.insert(ticket, booking);
     }
 
     /// Takes over the booking of this call. Of several for equal calls it takes one whose time has come before others, and
-    /// that of its connection before those whose owner has gone or is late: a client that sends equal calls in a loop
-    /// cannot take those of others.
+    /// that of its connection before those of others.
     pub(super) fn take(&mut self, request: &SlotRequest, now: Instant) -> Option<Ticket> {
         let ticket = self.find(request, now)?;
         self.bookings.remove(&ticket);
         Some(ticket)
     }
 
+    /// A call that comes early on a connection of its own gets its own booking. Threads of a client share their
+    /// connections: each call has a booking, and comes again on any of the connections when its booking is due. A client
+    /// that sends equal calls in a loop gets those of other connections only if they are late.
     fn find(&self, request: &SlotRequest, now: Instant) -> Option<Ticket> {
         let wanted = request.identity.as_ref().filter(|_| !self.is_empty() && request.arrival == Arrival::New)?;
         let equal = self.bookings.iter().filter(|(_, booking)| {
             booking.identity.fingerprint == wanted.fingerprint && booking.caller == request.caller
         });
         let is_own = |booking: &Booking| booking.identity.connection.ptr_eq(&wanted.connection);
-        let is_only = equal.clone().nth(1).is_none();
-        // Several threads of a client share their connections.
-        let is_shared = equal.clone().filter(|(_, booking)| is_own(booking)).nth(1).is_some();
+        let mut own = equal.clone().filter(|(_, booking)| is_own(booking));
+        let bookings_of_connection = own.clone().count();
+        let of_threads = own.any(|(_, booking)| booking.shared || now < booking.seen + OTHER_THREAD)
+            && bookings_of_connection < self.per_connection;
         let may_take = equal.filter_map(|(ticket, booking)| {
             let (own, due) = (is_own(booking), booking.promised <= now);
             let left = booking.identity.connection.strong_count() == 0 || booking.promised + OWN_CONNECTION <= now;
-            (own || left || (due && (is_only || is_shared))).then_some((!due, !own, booking.promised, *ticket))
+            let may = if own { due || !of_threads } else { left || due && (of_threads || bookings_of_connection == 0) };
+            may.then_some((!due, !own, booking.promised, *ticket))
         });
         may_take.min_by_key(|(later, foreign, promised, _)| (*later, *foreign, *promised)).map(|(.., ticket)| ticket)
     }
@@ -141,5 +169,13 @@ impl Bookings {
         if !self.missed.is_empty() {
             self.missed.remove(caller);
         }
+    }
+}
+
+impl Booking {
+    /// Whether both are for equal calls on one connection.
+    fn is_of_same_connection(&self, other: &Self) -> bool {
+        let (one, two) = (&self.identity, &other.identity);
+        one.fingerprint == two.fingerprint && one.connection.ptr_eq(&two.connection) && self.caller == other.caller
     }
 }

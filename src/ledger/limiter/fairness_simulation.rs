@@ -1,13 +1,15 @@
-//! A thousand random mixes of callers in virtual time: nobody starves, everybody gets its share, nothing is wasted.
+//! A thousand random mixes of callers in virtual time, with jobs and with calls that are refused and come back: nobody
+//! starves, everybody gets its share, nothing is wasted.
 //!
 //! `SEED=… cargo test --lib fairness_simulation -- --nocapture` runs one mix and prints it.
 
-use std::{num::NonZeroU32, ops::Range, thread, time::Duration};
+use std::{any::Any, collections::BTreeMap, num::NonZeroU32, ops::Range, sync::Arc, thread, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
-    super::{caller::Terms, simulation::random::Random},
+    super::{Identity, SlotRequest, caller::Terms, simulation::random::Random},
+    Refused,
     trial::{Arrived, Trial, caller_with, seconds},
 };
 use crate::{ledger::Caller, zoho::catalogue::Pace};
@@ -20,6 +22,7 @@ const WINDOWS: u64 = 8;
 
 /// How long each call waits: longer than any queue here.
 const PATIENCE: u64 = 200 * 60;
+
 /// How many of the calls of a caller that calls again and again may wait.
 const CONNECTIONS: u32 = 4;
 
@@ -34,10 +37,62 @@ enum Demand {
     Every(Duration),
     /// This number of calls at this time.
     Batch(u32, Duration),
+    /// Jobs, which no connection bounds: all wait from the start.
+    Jobs(u32),
+    /// One call after this time, again and again, that does not wait. If it is refused, it comes back after `Retry-After`,
+    /// but this percentage of refused calls never does.
+    Bookings(Duration, u64),
+}
+
+impl Demand {
+    /// Whether it wants each slot that it may have.
+    fn always_waits(self) -> bool {
+        matches!(self, Self::Backlog(_) | Self::Jobs(_))
+    }
+}
+
+/// Calls that do not wait, and come back when they are refused.
+struct Returning {
+    /// When each comes, and its number: its caller.
+    calls: BTreeMap<(Instant, u64), usize>,
+    numbers: Range<u64>,
+    random: Random,
+    connection: Connection,
+}
+
+type Connection = Arc<dyn Any + Send + Sync>;
+
+impl Returning {
+    fn new(seed: u64) -> Self {
+        Self { calls: BTreeMap::new(), numbers: 0..u64::MAX, random: Random::new(seed), connection: Arc::new(()) }
+    }
+
+    fn begin(&mut self, at: Instant, caller: usize) {
+        self.calls.extend(self.numbers.next().map(|number| ((at, number), caller)));
+    }
+
+    /// The next of them comes.
+    fn come(&mut self, trial: &mut Trial, callers: &[(Caller, Demand)]) -> Result<(), String> {
+        let Some(((_, number), index)) = self.calls.pop_first() else { return Ok(()) };
+        let (caller, Demand::Bookings(_, lost)) = &callers[index] else { return Ok(()) };
+        let identity = Identity { fingerprint: number, connection: Arc::downgrade(&self.connection) };
+        let plain = SlotRequest::plain(trial.now);
+        match trial.request(SlotRequest { caller: caller.clone(), identity: Some(identity), ..plain }, index) {
+            Arrived::Goes => {}
+            Arrived::Refused(Refused::Saturated { retry_after, .. }) if self.random.below(100) >= *lost => {
+                let seconds = seconds(retry_after.as_secs_f64().ceil().max(1.0) as u64);
+                self.calls.insert((trial.now + seconds, number), index);
+            }
+            Arrived::Refused(Refused::Saturated { .. }) => {}
+            other => return Err(format!("an impatient call: {other:?}")),
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
 struct Mix {
+    seed: u64,
     requests: u32,
     trip: Duration,
     callers: Vec<(Caller, Demand)>,
@@ -62,15 +117,17 @@ impl Mix {
             if index > 0 && draw(5) == 0 {
                 terms.max_share = NonZeroU32::new(terms.reserve.max(1) + draw(u64::from(requests)) as u32);
             }
-            let demand = match draw(4) {
+            let demand = match draw(6) {
+                0 => Demand::Jobs(requests * (WINDOWS as u32 + 1)),
                 _ if index == 0 => Demand::Backlog(1 + draw(6) as u32),
-                0 => Demand::Backlog(1 + draw(6) as u32),
-                1 => Demand::Batch(1 + draw(20) as u32, Duration::from_millis(draw(400_000))),
+                1 => Demand::Backlog(1 + draw(6) as u32),
+                2 => Demand::Batch(1 + draw(20) as u32, Duration::from_millis(draw(400_000))),
+                3 => Demand::Bookings(Duration::from_millis(1000 + draw(30_000)), [0, 25, 100][draw(3) as usize]),
                 _ => Demand::Every(Duration::from_millis(1000 + draw(30_000))),
             };
             (caller_with(&format!("caller-{index}"), terms), demand)
         });
-        Self { requests, trip, callers: callers.collect() }
+        Self { seed, requests, trip, callers: callers.collect() }
     }
 
     fn reserves(&self) -> Vec<Caller> {
@@ -84,15 +141,16 @@ impl Mix {
         // When each caller sends next, and how often.
         let mut sends: Vec<(Option<Instant>, u32)> = (self.callers.iter())
             .map(|(_, demand)| match *demand {
-                Demand::Backlog(calls) => (Some(trial.start), calls),
-                Demand::Every(span) => (Some(trial.start + span), 1),
+                Demand::Backlog(calls) | Demand::Jobs(calls) => (Some(trial.start), calls),
+                Demand::Every(span) | Demand::Bookings(span, _) => (Some(trial.start + span), 1),
                 Demand::Batch(calls, at) => (Some(trial.start + at), calls),
             })
             .collect();
-        let mut waiting = vec![0; self.callers.len()];
+        let (mut waiting, mut returning) = (vec![0; self.callers.len()], Returning::new(self.seed));
         while trial.now < end {
             let next = sends.iter().enumerate().filter_map(|(index, (at, _))| Some(((*at)?, index))).min();
-            let until = next.map_or(end, |(at, _)| at.min(end));
+            let returns = returning.calls.keys().next().map(|(at, _)| *at);
+            let until = next.map(|(at, _)| at).into_iter().chain(returns).fold(end, Instant::min);
             let ended = trial.run_until_some_end(until);
             for end in &ended {
                 if let Some(refused) = end.refused {
@@ -105,12 +163,20 @@ impl Mix {
                     *at = Some(end.at);
                 }
             }
+            if ended.is_empty() && returns.is_some_and(|at| at <= trial.now) {
+                returning.come(&mut trial, &self.callers)?;
+                continue;
+            }
             let Some((at, index)) = next.filter(|(at, _)| ended.is_empty() && *at <= trial.now) else { continue };
             let (caller, demand) = &self.callers[index];
-            let mut calls = sends[index].1;
-            if matches!(demand, Demand::Every(_)) && waiting[index] >= CONNECTIONS {
-                calls = 0;
-            }
+            let mut calls = match demand {
+                Demand::Every(_) if waiting[index] >= CONNECTIONS => 0,
+                Demand::Bookings(..) => {
+                    returning.begin(at, index);
+                    0
+                }
+                _ => sends[index].1,
+            };
             while calls > 0 {
                 calls -= 1;
                 match (trial.call(caller, seconds(PATIENCE), index), demand) {
@@ -121,7 +187,7 @@ impl Mix {
                 }
             }
             sends[index] = match demand {
-                Demand::Every(span) => (Some(at + *span), 1),
+                Demand::Every(span) | Demand::Bookings(span, _) => (Some(at + *span), 1),
                 _ => (None, 0),
             };
         }
@@ -142,12 +208,16 @@ impl Mix {
         };
         let held_back: u32 = self.reserves().iter().map(|caller| caller.terms().reserve).sum();
         let open = f64::from(self.requests - held_back) * cycles;
-        if counted(None) < open * 0.98 - 1.0 {
+        // Bookings keep their slots for calls that may not come.
+        let has_bookings = self.callers.iter().any(|(_, demand)| matches!(demand, Demand::Bookings(..)));
+        if counted(None) < open * if has_bookings { 0.7 } else { 0.98 } - 1.0 {
             return Err(format!("{} of {open:.1} slots used while a caller waits", counted(None)));
         }
         let weights: u32 = self.callers.iter().map(|(caller, _)| caller.weight().get()).sum();
         for (caller, demand) in &self.callers {
-            let Demand::Backlog(_) = demand else { continue };
+            if !demand.always_waits() {
+                continue;
+            }
             let share = open * f64::from(caller.weight().get()) / f64::from(weights);
             let most = caller.terms().max_share.map_or(f64::MAX, |most| f64::from(most.get()) * cycles);
             let entitled = share.min(most);

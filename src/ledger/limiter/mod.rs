@@ -319,7 +319,7 @@ impl RouteLimiter {
         let admission = match self.context.capacity.enter(&request, &signal, now) {
             Ok(admission) => admission,
             Err(limit) => {
-                state.withdraw(ticket, &request);
+                state.withdraw(ticket, &request, now);
                 return Err(state.full(&request, now, limit));
             }
         };

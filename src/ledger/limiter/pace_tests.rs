@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use tokio::time::Instant;
 
 use super::{
-    super::caller::Terms,
+    super::{caller::Terms, simulation::random::Random},
     trial::{Arrived, Trial, caller, caller_with, seconds},
 };
 use crate::{ledger::Caller, zoho::catalogue::Pace};
@@ -163,13 +163,8 @@ fn forecasts_are_the_moments_at_which_calls_go() {
     ];
     for seed in 0..40_u64 {
         let mut trial = Trial::new(10, Pace::Fair, &callers[2..]);
-        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut draw = |below: u64| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random % below
-        };
+        let mut random = Random::new(seed);
+        let mut draw = |below| random.below(below);
         let (mut number, mut forecasts) = (0, std::collections::BTreeMap::new());
         for _ in 0..60 {
             let caller = &callers[draw(3) as usize];

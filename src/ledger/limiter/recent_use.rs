@@ -1,6 +1,6 @@
 //! Who wanted a route within its last window, and how many slots each caller used.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -16,7 +16,8 @@ pub(super) struct RecentUse {
     pub(super) is_fair: bool,
     /// The callers that keep slots for themselves, and how many each.
     pub(super) reserves: Box<[(Caller, u32)]>,
-    callers: HashMap<Caller, CallerUse>,
+    /// By name. Most routes have one, and there may be very many routes.
+    callers: Vec<CallerUse>,
     /// When the last slot was used that counts for the spread.
     pub(super) last: Option<Instant>,
 }
@@ -24,6 +25,7 @@ pub(super) struct RecentUse {
 /// What one caller did within the last window.
 #[derive(Debug, Clone)]
 pub(super) struct CallerUse {
+    pub(super) caller: Caller,
     /// When it last waited or used a slot.
     pub(super) wanted: Instant,
     /// When each of its uses is a window old.
@@ -51,21 +53,21 @@ impl RecentUse {
             requests,
             is_fair: threshold.pace == Pace::Fair,
             reserves: fitted(reserving, requests),
-            callers: HashMap::new(),
+            callers: Vec::new(),
             last: None,
         }
     }
 
     /// The threshold or the reserves have changed. What callers used counts with the new window.
     pub(super) fn change(&mut self, threshold: &Threshold, reserving: &[Caller], now: Instant) {
-        let changed = Self { callers: HashMap::new(), last: self.last, ..Self::new(threshold, reserving) };
+        let changed = Self { last: self.last, ..Self::new(threshold, reserving) };
         let before = std::mem::replace(self, changed);
-        for (caller, own) in before.callers {
-            let mut uses = self.none(now).uses;
+        for own in before.callers {
+            let mut uses = self.none(&own.caller, now).uses;
             for (at, slots) in own.uses.iter() {
                 uses.occupy((at + self.window).checked_sub(before.window).unwrap_or(at), slots);
             }
-            self.callers.insert(caller, CallerUse { uses, ..own });
+            self.callers.push(CallerUse { uses, ..own });
         }
         self.expire(now);
     }
@@ -79,8 +81,15 @@ impl RecentUse {
 
     /// A caller wants a slot.
     pub(super) fn want(&mut self, caller: &Caller, now: Instant) -> &mut CallerUse {
-        let none = self.none(now);
-        let own = self.callers.entry(caller.clone()).or_insert(none);
+        let index = self.index(caller).unwrap_or_else(|index| {
+            if self.callers.capacity() == 0 {
+                // A vector would allocate space for four.
+                self.callers.reserve_exact(1);
+            }
+            self.callers.insert(index, self.none(caller, now));
+            index
+        });
+        let own = &mut self.callers[index];
         own.wanted = now;
         own.uses.expire(now);
         own
@@ -92,30 +101,31 @@ impl RecentUse {
         let own = self.want(caller, now);
         own.uses.occupy(until, 1);
         let total = own.uses.total;
-        let weights = self.callers(now).map(|(other, _)| u64::from(other.weight().get())).sum();
+        let weights = self.callers(now).map(|own| u64::from(own.caller.weight().get())).sum();
         if total >= self.light_below(caller, weights) {
             self.last = Some(now);
         }
     }
 
     /// What a caller did that comes now for the first time.
-    pub(super) fn none(&self, now: Instant) -> CallerUse {
-        CallerUse { wanted: now, uses: Occupancy::new(self.requests, self.window, now) }
+    pub(super) fn none(&self, caller: &Caller, now: Instant) -> CallerUse {
+        let uses = Occupancy::new(self.requests, self.window, now);
+        CallerUse { caller: caller.clone(), wanted: now, uses }
     }
 
     pub(super) fn of(&self, caller: &Caller) -> Option<&CallerUse> {
-        self.callers.get(caller)
+        self.index(caller).ok().map(|index| &self.callers[index])
     }
 
     /// The callers that wanted the route within the last window.
-    pub(super) fn callers(&self, now: Instant) -> impl Iterator<Item = (&Caller, &CallerUse)> {
-        self.callers.iter().filter(move |(_, own)| own.wanted + self.window > now)
+    pub(super) fn callers(&self, now: Instant) -> impl Iterator<Item = &CallerUse> {
+        self.callers.iter().filter(move |own| own.wanted + self.window > now)
     }
 
     /// Forgets what is older than a window.
     pub(super) fn expire(&mut self, now: Instant) {
         let window = self.window;
-        self.callers.retain(|_, own| {
+        self.callers.retain_mut(|own| {
             own.uses.expire(now);
             own.wanted + window > now || own.uses.total > 0
         });
@@ -124,8 +134,13 @@ impl RecentUse {
     /// Whether a slot that is free now is free for this caller too, without a look at the others that wait: no rule beyond
     /// the slots concerns it.
     pub(super) fn is_unrestricted(&self, caller: &Caller, now: Instant) -> bool {
-        let is_alone = || self.callers(now).all(|(other, _)| other == caller);
+        let is_alone = || self.callers(now).all(|own| own.caller == *caller);
         self.reserves.is_empty() && caller.terms().max_share.is_none() && (!self.is_fair || is_alone())
+    }
+
+    /// Where this caller is, or belongs.
+    fn index(&self, caller: &Caller) -> Result<usize, usize> {
+        self.callers.binary_search_by(|own| own.caller.name().cmp(caller.name()))
     }
 }
 

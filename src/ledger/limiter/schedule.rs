@@ -15,7 +15,7 @@
 //! A schedule plays the future of the queue by this rule, call by call, as if no call came or left. Its first step is the
 //! decision of the present.
 
-use std::{borrow::Cow, collections::VecDeque, iter::Peekable};
+use std::{borrow::Cow, collections::VecDeque, iter::Peekable, time::Duration};
 
 use tokio::time::Instant;
 
@@ -37,6 +37,9 @@ const LOOKAHEAD: usize = 64;
 const DEPTH: usize = 512;
 const LEAST_DEPTH: usize = 64;
 const MOST_WORK: usize = 8192;
+
+/// By how much a booking may be later than its turn, because `Retry-After` has whole seconds.
+const ROUNDING: Duration = Duration::from_secs(1);
 
 /// The future of a queue.
 pub(super) struct Schedule<'a> {
@@ -82,6 +85,8 @@ pub(super) struct Step<'a> {
     /// The index of its line; `None` at the front.
     line: Option<usize>,
     tag: Tag,
+    /// When the spread hands out a slot.
+    spread: Instant,
 }
 
 /// What holds for all lines at one step.
@@ -98,8 +103,8 @@ impl<'a> Schedule<'a> {
     pub(super) fn new(queue: &'a Queue<Entry>, recent: &'a RecentUse, outlook: &'a Outlook) -> Self {
         let lines: Vec<_> = queue.lines().map(|line| Line::new(line, recent, outlook.now)).collect();
         let waits = |caller: &Caller| lines.iter().any(|line| line.caller == caller);
-        let absent = recent.callers(outlook.now).filter(|(caller, _)| recent.is_fair && !waits(caller));
-        let absent = absent.map(|(caller, own)| (own.wanted, u64::from(caller.weight().get()))).collect();
+        let absent = recent.callers(outlook.now).filter(|own| recent.is_fair && !waits(&own.caller));
+        let absent = absent.map(|own| (own.wanted, u64::from(own.caller.weight().get()))).collect();
         let reserves = recent.reserves.iter().filter(|(caller, _)| !waits(caller));
         let absent_reserves = reserves.map(|(caller, reserve)| (recent.of(caller), *reserve)).collect();
         let front: Box<dyn Iterator<Item = _>> = Box::new(queue.front());
@@ -148,20 +153,14 @@ impl<'a> Schedule<'a> {
         let (slot, daily) = self.slot(0);
         if let Some(&(ticket, entry)) = self.front.peek() {
             let at = slot.max(self.now);
-            return Some(Step {
-                ticket,
-                waiting: Some(entry),
-                caller: None,
-                at,
-                daily,
-                line: None,
-                tag: Tag::default(),
-            });
+            let (line, tag, spread) = (None, Tag::default(), at);
+            return Some(Step { ticket, waiting: Some(entry), caller: None, at, daily, line, tag, spread });
         }
         if self.is_deep() {
             return self.next_in_order(slot.max(self.now), daily);
         }
         let situation = self.situation();
+        let spread = situation.spread;
         let mut broken: Vec<usize> = Vec::new();
         loop {
             let steps = self.lines.iter().enumerate().flat_map(|(index, line)| {
@@ -175,12 +174,22 @@ impl<'a> Schedule<'a> {
                         daily,
                         line: Some(index),
                         tag: line.turns.next(),
+                        spread,
                     }
                 });
                 let head = line.head.filter(|_| !broken.contains(&index)).map(|(ticket, entry)| {
                     let at = self.moment(line, entry, &situation);
                     let tag = line.turns.after(line.bookings.len());
-                    Step { ticket, waiting: Some(entry), caller: Some(line.caller), at, daily, line: Some(index), tag }
+                    Step {
+                        ticket,
+                        waiting: Some(entry),
+                        caller: Some(line.caller),
+                        at,
+                        daily,
+                        line: Some(index),
+                        tag,
+                        spread,
+                    }
                 });
                 booking.into_iter().chain(head)
             });
@@ -205,6 +214,7 @@ impl<'a> Schedule<'a> {
                 daily,
                 line: Some(index),
                 tag: line.turns.next(),
+                spread: at,
             })
         });
         steps.min_by_key(|step| (step.tag, step.line))
@@ -244,7 +254,7 @@ impl<'a> Schedule<'a> {
             own.uses.expire(step.at);
             own.uses.occupy(step.at + self.recent.window, 1);
             if own.uses.total >= self.recent.light_below(line.caller, weights) {
-                self.last = Some(step.at);
+                self.last = Some(step.of_spread());
             }
         }
         if line.is_empty() {
@@ -259,7 +269,15 @@ impl<'a> Schedule<'a> {
     fn moment(&self, line: &Line<'a>, entry: &Entry, situation: &Situation) -> Instant {
         let allowed = self.allowed(line);
         let spread = self.spread(line, situation, allowed);
-        entry.promised.map_or(spread, |promised| spread.min(allowed.max(promised)))
+        // A promise comes before the spread, but not before the turns of others: they would never have theirs.
+        let promised = entry.promised.filter(|_| self.has_next_turn(line));
+        promised.map_or(spread, |promised| spread.min(allowed.max(promised)))
+    }
+
+    /// Whether no waiting call of another caller has an earlier turn.
+    fn has_next_turn(&self, line: &Line<'a>) -> bool {
+        let turn = |line: &Line<'a>| line.turns.after(line.bookings.len());
+        self.lines.iter().filter(|other| other.head.is_some()).all(|other| turn(other) >= turn(line))
     }
 
     /// When a slot is free that neither others' reserves nor its caller's `max_share` keep from this line.
@@ -354,6 +372,15 @@ impl<'a> Schedule<'a> {
     }
 }
 
+impl Step<'_> {
+    /// From when on the spread counts its next slot. The rounding of many bookings must not add up.
+    fn of_spread(&self) -> Instant {
+        let rounding = if self.waiting.is_none() { ROUNDING } else { Duration::ZERO };
+        let earliest = self.at.checked_sub(rounding).unwrap_or(self.at);
+        self.spread.clamp(earliest, self.at)
+    }
+}
+
 impl Situation {
     fn is_light(&self, line: &Line<'_>, recent: &RecentUse, now: Instant) -> bool {
         line.own.uses.count_after(now) < recent.light_below(line.caller, self.weights)
@@ -363,7 +390,7 @@ impl Situation {
 impl<'a> Line<'a> {
     fn new(line: QueueLine<'a, Entry>, recent: &'a RecentUse, now: Instant) -> Self {
         let QueueLine { caller, turns, entries: rest } = line;
-        let own = recent.of(caller).map_or_else(|| Cow::Owned(recent.none(now)), Cow::Borrowed);
+        let own = recent.of(caller).map_or_else(|| Cow::Owned(recent.none(caller, now)), Cow::Borrowed);
         let reserve = recent.reserves.iter().find(|(other, _)| other == caller).map_or(0, |(_, reserve)| *reserve);
         let mut line = Self { caller, turns, own, reserve, bookings: VecDeque::new(), head: None, rest };
         line.advance();

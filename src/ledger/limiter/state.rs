@@ -101,12 +101,13 @@ fn whole_seconds(time: Duration) -> Duration {
 
 impl LimiterState {
     pub(super) fn new(slots: Arc<dyn Slots>, recent: RecentUse) -> Self {
+        let bookings = Bookings::new(recent.requests);
         Self {
             slots,
             thresholds: Box::default(),
             queue: Queue::new(),
             recent,
-            bookings: Bookings::default(),
+            bookings,
             refusals: HashMap::new(),
             external_locks: 0,
             external_calls: 0,
@@ -191,16 +192,16 @@ impl LimiterState {
         };
         let promised = now + whole_seconds(retry_after);
         (entry.waiter, entry.promised) = (None, Some(promised));
-        self.bookings.keep(ticket, request, promised);
+        self.bookings.keep(ticket, request, promised, now);
         Refused::Saturated { retry_after, daily: false, position: Some(ahead) }
     }
 
     /// Undoes [`join`](Self::join).
-    pub(super) fn withdraw(&mut self, ticket: Ticket, request: &SlotRequest) {
+    pub(super) fn withdraw(&mut self, ticket: Ticket, request: &SlotRequest, now: Instant) {
         match self.queue.get_mut(ticket) {
             Some(Entry { waiter, promised: Some(promised) }) => {
                 *waiter = None;
-                self.bookings.keep(ticket, request, *promised);
+                self.bookings.keep(ticket, request, *promised, now);
             }
             _ => drop(self.queue.leave(ticket)),
         }
@@ -245,7 +246,7 @@ impl LimiterState {
         if let Err(Refused::Saturated { daily: false, position, .. }) = &mut verdict {
             *position = self.bookings.accept(request).then(|| self.queue.ahead_of(ticket));
         }
-        self.withdraw(ticket, request);
+        self.withdraw(ticket, request, now);
         (at.saturating_duration_since(now), verdict)
     }
 
@@ -297,7 +298,7 @@ impl LimiterState {
         let mut first: Option<&Caller> = None;
         let plain = |caller: &Caller| caller.terms().max_share.is_none();
         let mut one = self.queue.callers().all(|caller| plain(caller) && (!is_fair || first.replace(caller).is_none()));
-        one &= !is_fair || self.recent.callers(now).all(|(caller, _)| first.is_none_or(|first| first == caller));
+        one &= !is_fair || self.recent.callers(now).all(|own| first.is_none_or(|first| *first == own.caller));
         one && self.bookings.is_empty() && self.recent.reserves.is_empty()
     }
 

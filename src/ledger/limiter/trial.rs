@@ -27,7 +27,7 @@ pub(super) struct Trial {
     pub(super) start: Instant,
     pub(super) now: Instant,
     /// How long each answer takes.
-    trip: Duration,
+    pub(super) trip: Duration,
     in_flight: VecDeque<(Instant, Grant)>,
     waiting: Vec<Waiting>,
     /// When slots were taken, and by whom.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::{BuildHasher, Hasher, RandomState},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::{ROUTE, accepted, form, gated, job, one_at_a_time, share, state, until_in};
-use crate::support::{COURSE, Call, Gateway, Reply, Upstream, get, ms, put, until};
+use crate::support::{COURSE, Call, Gateway, Random, Reply, Upstream, get, ms, put, until};
 
 const READ: &str = "people.lms.get-shared-users";
 
@@ -98,7 +97,7 @@ struct Known {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_kills_under_load_lose_no_job_and_send_none_twice() {
     let mut random = Random::seeded();
-    let seed = random.0;
+    let seed = random.seed();
     let upstream = Upstream::start(|_| Reply::json(200, "{}").after(ms(60))).await;
     let mut setup = Gateway::before_upstream(&upstream).set("token.requests", 1000);
     let address = format!("unix:{}", setup.path("proxy.sock").display());
@@ -181,22 +180,6 @@ pub(crate) fn is_one_story(seen: &[String], seed: u64) {
     let ended = seen.iter().position(|state| ["done", "failed", "unknown"].contains(&state.as_str()));
     let ends: BTreeSet<_> = seen[ended.unwrap_or(seen.len())..].iter().collect();
     assert!(ends.len() <= 1, "seed {seed}: {seen:?}");
-}
-
-/// Random numbers, with a seed that a failure prints.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn seeded() -> Self {
-        Self(RandomState::new().build_hasher().finish() | 1)
-    }
-
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
 }
 
 /// A read that is cached: a job gets its answer from there too, and a job that writes invalidates it when it is executed.

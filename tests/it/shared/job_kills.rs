@@ -12,12 +12,8 @@ use serde_json::json;
 
 use super::sharing;
 use crate::{
-    jobs::{
-        ROUTE, accepted, form,
-        kills::{Random, is_one_story},
-        share, state, until_in,
-    },
-    support::{Gateway, Link, RedisServer, Reply, Setup, Upstream, get, ms, until},
+    jobs::{ROUTE, accepted, form, kills::is_one_story, share, state, until_in},
+    support::{Gateway, Link, Random, RedisServer, Reply, Setup, Upstream, get, ms, until},
 };
 
 const EVENTS: usize = 10;
@@ -109,7 +105,7 @@ async fn harm(gateway: Gateway, random: &mut Random) -> Gateway {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_stops_and_freezes_lose_no_job_and_send_none_twice() {
     let mut random = Random::seeded();
-    let seed = random.0;
+    let seed = random.seed();
     let redis = RedisServer::start(&[]);
     let upstream = Upstream::start(|_| Reply::json(200, "{}").after(ms(60))).await;
     let setup = || {

@@ -92,8 +92,8 @@ impl LimiterState {
             let found = Wish { waiting, urgency, waited, ..wish(&flow.caller) };
             wishes.insert(flow.caller.name().to_owned(), found);
         }
-        for (caller, own) in self.recent.callers(now).filter(|(_, own)| own.uses.total > 0) {
-            wishes.entry(caller.name().to_owned()).or_insert_with(|| wish(caller)).using += own.uses.total;
+        for own in self.recent.callers(now).filter(|own| own.uses.total > 0) {
+            wishes.entry(own.caller.name().to_owned()).or_insert_with(|| wish(&own.caller)).using += own.uses.total;
         }
         let requeued = self.queue.requeued();
         if requeued > 0 {
