@@ -273,8 +273,10 @@ local function can_take(id, name)
 end
 
 -- Takes one slot. Of long windows it opens some more, because each one there costs a request.
+local reserved = {}
 local function take(id, name)
   local entry, seen = entry_of(id, name), view(name)
+  if id == request.member then reserved[name] = (reserved[name] or 0) + 1 end
   if entry.idle > 0 then
     entry.idle = entry.idle - 1
     return
@@ -397,7 +399,8 @@ for name, entry in pairs(me.limits) do
     end
   end
   reply.limits[name] = { held = entry.held, sealed = entry.sealed, requests = seen.requests, window = seen.window,
-    shut = record.limits[name].shut, waiting = waiting[name] or 0, ends = ends }
+    shut = record.limits[name].shut, reserved = reserved[name] or 0, waiting = waiting[name] or 0,
+    ends = ends }
 end
 for route, lock in pairs(record.locks) do
   reply.locks[route] = { name = lock.name, rest = lock.rest, probe = lock.probe == request.member }

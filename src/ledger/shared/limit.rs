@@ -187,7 +187,7 @@ impl Limit {
         self.ends = granted.ends.iter().map(|&(rest, slots)| (now + Duration::from_millis(rest), slots)).collect();
         self.ends.sort_unstable();
         let idle = self.idle(now);
-        self.reserved = if waits { idle } else { 0 };
+        self.reserved = if waits { granted.reserved.min(idle) } else { 0 };
         self.asked &= idle == 0;
     }
 }

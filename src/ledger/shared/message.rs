@@ -165,6 +165,9 @@ pub(super) struct Granted {
     pub(super) window: u64,
     /// How many slots are shut until the epoch is old enough.
     pub(super) shut: u32,
+    /// How many of the idle ones are for calls that wait at this member.
+    #[serde(default)]
+    pub(super) reserved: u32,
     /// How many calls wait on other members.
     #[serde(default)]
     pub(super) waiting: u32,
