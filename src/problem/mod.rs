@@ -24,8 +24,6 @@ use crate::{
 pub struct Refusal {
     /// The reason; boxed, so that a layer's `Result` stays small.
     pub cause: Box<Cause>,
-    /// Who makes the call, once its route is known.
-    pub caller: Option<Caller>,
     /// The account of the call, once known.
     pub account: Option<AccountName>,
     /// The route of the call, once known.
@@ -40,7 +38,6 @@ impl Refusal {
     /// Adds account and route of the call.
     #[must_use]
     pub fn of(mut self, context: &CallContext) -> Self {
-        self.caller = Some(context.caller.clone());
         self.account = Some(context.account.name.clone());
         self.route = Some(context.route.id.clone());
         self
@@ -63,7 +60,7 @@ impl Refusal {
 
 impl From<Cause> for Refusal {
     fn from(cause: Cause) -> Self {
-        Self { cause: Box::new(cause), caller: None, account: None, route: None, allowance: None, applied_wait: None }
+        Self { cause: Box::new(cause), account: None, route: None, allowance: None, applied_wait: None }
     }
 }
 
