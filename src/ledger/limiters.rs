@@ -90,9 +90,9 @@ impl Limiters {
             shared: true,
             after_loss: AfterLoss::All,
         });
-        let reserving = self.reserves.as_ref().map(|all| all.reserving(&account.name, route)).unwrap_or_default();
+        let callers = self.reserves.as_ref().map(|all| all.limited_callers(&account.name, route)).unwrap_or_default();
         let wider = daily.into_iter().collect();
-        let limiter = RouteLimiter::new(LimitSpec::own(key, threshold), wider, &reserving, context);
+        let limiter = RouteLimiter::new(LimitSpec::own(key, threshold), wider, &callers, context);
         if let Some(at) = *self.closes.lock() {
             limiter.close(at);
         }

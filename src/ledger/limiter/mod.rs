@@ -22,7 +22,6 @@ mod trial;
 mod without_place;
 
 use std::{
-    collections::BTreeMap,
     ops::ControlFlow,
     sync::{Arc, Weak},
     time::Duration,
@@ -126,17 +125,13 @@ pub enum WaitReason {
 }
 
 impl RouteLimiter {
-    /// A limiter with an empty queue. Each call counts against `own` and against all of `wider`. The `reserving` callers
-    /// keep slots for themselves.
-    pub(super) fn new(
-        own: LimitSpec,
-        wider: Vec<LimitSpec>,
-        reserving: &[Caller],
-        context: LimiterContext,
-    ) -> Arc<Self> {
+    /// A limiter with an empty queue. Each call counts against `own` and against all of `wider`. `callers` are those with
+    /// a `reserve` or a `max_share`.
+    pub(super) fn new(own: LimitSpec, wider: Vec<LimitSpec>, callers: &[Caller], context: LimiterContext) -> Arc<Self> {
         Arc::new_cyclic(|limiter: &Weak<Self>| {
-            let (key, recent) = (Arc::new(own.key.clone()), RecentUse::new(&own.threshold, reserving));
-            let slots: Arc<dyn Slots> = context.backend.slots(own, wider, Weak::clone(limiter) as _).into();
+            let (key, recent) = (Arc::new(own.key.clone()), RecentUse::new(&own.threshold, callers));
+            let callers: Vec<_> = callers.iter().map(|caller| (caller.clone(), recent.reserve_of(caller))).collect();
+            let slots: Arc<dyn Slots> = context.backend.slots(own, wider, &callers, Weak::clone(limiter) as _).into();
             Self { key, state: Mutex::new(LimiterState::new(Arc::clone(&slots), recent)), slots, context }
         })
     }
@@ -285,12 +280,13 @@ impl RouteLimiter {
 }
 
 impl WaitingCalls for RouteLimiter {
-    fn waiting_calls(&self, now: Instant) -> BTreeMap<String, Wish> {
+    fn waiting_calls(&self, now: Instant) -> Vec<(Option<Caller>, Wish)> {
         self.state.lock().wishes(now)
     }
 
     fn wake(&self) {
         let (mut state, now) = (self.state.lock(), clock::now());
+        state.recent.passed.clear();
         state.review(now);
         state.wake_next(now);
     }

@@ -33,7 +33,7 @@ const REVIEW_PER_WAITER: Duration = Duration::from_micros(2);
 pub(super) struct LimiterState {
     slots: Arc<dyn Slots>,
     pub(super) queue: Queue<Entry>,
-    recent: RecentUse,
+    pub(super) recent: RecentUse,
     bookings: Bookings,
     /// The refusals of calls that were refused while they waited and have not read their refusal yet. Their entries stay.
     refusals: HashMap<Ticket, Refused>,
@@ -112,7 +112,7 @@ impl LimiterState {
         if !self.queue.is_empty() || !self.recent.is_unrestricted(caller, now) {
             return None;
         }
-        let grant = self.slots.take(now).ok()?;
+        let grant = self.slots.take(Some(caller), now).ok()?;
         self.recent.used(caller, now);
         Some(grant)
     }
@@ -151,7 +151,12 @@ impl LimiterState {
 
     /// A slot for a call whose turn has come.
     pub(super) fn take(&mut self, ticket: Ticket, caller: &Caller, now: Instant) -> Result<Grant, Denied> {
-        let grant = self.slots.take(now)?;
+        let own = (!ticket.is_requeued()).then_some(caller);
+        let grant = self.slots.take(own, now).inspect_err(|denied| {
+            if *denied == Denied::ForCaller {
+                self.recent.pass(caller, now);
+            }
+        })?;
         self.queue.serve(ticket);
         self.bookings.served(caller);
         self.recent.used(caller, now);
