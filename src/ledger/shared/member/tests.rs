@@ -17,7 +17,8 @@ fn at(start: Now, millis: u64) -> Now {
 }
 
 fn reply(number: u64, silences: &[(&str, Silence)]) -> Reply {
-    let granted = Granted { held: 1, sealed: 0, requests: 1, window: 1000, shut: 0, waiting: 0, ends: Vec::new() };
+    let granted =
+        Granted { held: 1, sealed: 0, requests: 1, window: 1000, shut: 0, reserved: 0, waiting: 0, ends: Vec::new() };
     Reply {
         status: Status::Ok,
         number,
