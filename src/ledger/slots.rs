@@ -244,13 +244,22 @@ pub(super) struct TakenBefore {
 impl CallerForecasts {
     /// When the limits of this caller have a slot for its next call, and whether that one is in its reserve.
     pub(super) fn at(&self, caller: &Caller, taken: TakenBefore, now: Instant) -> (Instant, bool) {
-        let own = self.callers.iter().find(|(other, _)| other == caller).map(|(_, own)| own);
+        let own = self.of(caller);
         let at = |forecast: Option<&Forecast>, ahead| forecast.map(|forecast| forecast.at(ahead));
         let share = at(own.and_then(|own| own.max_share.as_ref()), taken.own).unwrap_or(now);
         let unreserved = at(self.unreserved.as_ref(), taken.unreserved).unwrap_or(now);
-        let reserved = at(own.and_then(|own| own.reserve.as_ref()), taken.reserved);
+        let reserved = self.reserved_at(caller, taken.reserved);
         let is_reserved = reserved.is_some_and(|reserved| reserved <= unreserved);
         (share.max(reserved.map_or(unreserved, |reserved| reserved.min(unreserved))), is_reserved)
+    }
+
+    /// When this caller's reserve has a slot after so many others. `None`: it has no reserve.
+    pub(super) fn reserved_at(&self, caller: &Caller, ahead: usize) -> Option<Instant> {
+        Some(self.of(caller)?.reserve.as_ref()?.at(ahead))
+    }
+
+    fn of(&self, caller: &Caller) -> Option<&CallerForecast> {
+        self.callers.iter().find(|(other, _)| other == caller).map(|(_, own)| own)
     }
 }
 

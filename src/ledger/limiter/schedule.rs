@@ -6,7 +6,7 @@
 //! - its caller has used fewer slots of the last window than its `max_share`,
 //! - every booking before it still gets its slot by its promised time,
 //! - and, where slots are spread (`pace = "fair"`), the spread allows it. That concerns a caller that has used half of its
-//!   share of the last window or more, while another caller wants the route or did within that window.
+//!   share of the last window or more, and its reserve, while another caller wants the route or did within that window.
 //!
 //! The spread leaves free slots for newcomers: it hands out a slot every window/requests at most, and so slowly that the
 //! free slots last until others come free. If the k-th slot from now on is available at r(k), the next one goes at
@@ -335,8 +335,17 @@ impl<'a> Schedule<'a> {
             return allowed;
         }
         let light = line.own.falls_below(self.recent.light_below(line.caller, situation.weights), allowed);
-        let earliest = [Some(situation.spread), light, situation.contended_until].into_iter().flatten().min();
+        let reserved = self.reserved(line, allowed);
+        let earliest = [Some(situation.spread), light, situation.contended_until, reserved].into_iter().flatten().min();
         allowed.max(earliest.unwrap_or(allowed))
+    }
+
+    /// When the caller of this line has a slot of its reserve. It takes none from newcomers, for whom the spread is.
+    fn reserved(&self, line: &Line<'a>, allowed: Instant) -> Option<Instant> {
+        match &self.outlook.callers {
+            Some(limits) => limits.reserved_at(line.caller, line.reserved),
+            None => line.own.falls_below(line.reserve, allowed),
+        }
     }
 
     /// Whether every booking before this call still has a slot at its promised time, if the call takes one.
