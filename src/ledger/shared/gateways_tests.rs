@@ -87,6 +87,7 @@ impl Ended {
 
 /// Gateways of one login.
 struct Gateways {
+    limit: LimitSpec,
     limiters: Vec<Arc<RouteLimiter>>,
     ended: Rc<RefCell<Vec<Ended>>>,
     /// How often the script ran.
@@ -108,16 +109,22 @@ impl Gateways {
             let (account, all) = (Arc::clone(account), accounts.clone());
             spawn_local(link(account, all, Rc::clone(&server), Rc::clone(&scripts), start));
         }
+        let key = Key { account: "main".to_owned(), limit: "people.a".to_owned() };
+        let limit = LimitSpec::own(key, threshold_of(REQUESTS, WINDOW, pace));
         let limiter = |(account, callers): (Arc<SharedAccount>, &&[Caller])| {
             let context = LimiterContext {
                 backend: Arc::new(OneAccount(account)),
                 ..LimiterContext::in_memory(Limits::calls(9999))
             };
-            let key = Key { account: "main".to_owned(), limit: "people.a".to_owned() };
-            RouteLimiter::new(LimitSpec::own(key, threshold_of(REQUESTS, WINDOW, pace)), Vec::new(), callers, context)
+            RouteLimiter::new(limit.clone(), Vec::new(), callers, context)
         };
         let limiters = accounts.into_iter().zip(callers).map(limiter).collect();
-        Self { limiters, ended: Rc::default(), scripts, start }
+        Self { limit, limiters, ended: Rc::default(), scripts, start }
+    }
+
+    /// A gateway has other callers with a reserve or a `max_share`.
+    fn reload(&self, gateway: usize, callers: &[Caller]) {
+        self.limiters[gateway].change(&self.limit, &[], callers);
     }
 
     /// A call at a gateway; its answer takes 50 ms.
@@ -250,6 +257,76 @@ async fn a_reserve_is_free_at_whichever_gateway_its_caller_calls() {
         }
         assert_eq!(gateways.most_in_a_window(|caller| *caller == batch), 25);
         assert!(gateways.most_in_a_window(|_| true) <= REQUESTS as usize);
+    })
+    .await;
+}
+
+/// First one gateway has the new settings, then the other one too.
+#[tokio::test(start_paused = true)]
+async fn a_reload_changes_reserves_and_shares() {
+    virtually(async {
+        let (portal, batch) = (caller("portal", 1, 5, None), caller("batch", 1, 0, Some(10)));
+        let (more, fewer) = (caller("portal", 1, 10, None), caller("batch", 1, 0, Some(4)));
+        let gateways = Gateways::start(Pace::Burst, &[&[portal.clone(), batch.clone()], &[portal, batch.clone()]]);
+        let counts = |from: usize| gateways.served(&batch).len() - from;
+        let calls = |caller: &Caller, count: usize| {
+            (0..count).for_each(|call| gateways.call(call % 2, caller, Duration::ZERO));
+        };
+        sleep(seconds(5)).await;
+        calls(&batch, 20);
+        sleep(seconds(2)).await;
+        assert_eq!(counts(0), 10);
+
+        // The smaller share holds for both gateways, and what the reserve lacks at the other one nobody uses.
+        gateways.reload(0, &[more.clone(), fewer.clone()]);
+        sleep(seconds(65)).await;
+        calls(&batch, 20);
+        calls(&caller("other", 1, 0, None), 60);
+        sleep(seconds(2)).await;
+        assert_eq!(counts(10), 4);
+        assert_eq!(gateways.most_in_a_window(|caller| caller.name() != "portal"), 20);
+
+        // Both gateways have it: ten slots are in the reserve.
+        gateways.reload(1, &[more.clone(), fewer]);
+        sleep(seconds(65)).await;
+        calls(&caller("other", 1, 0, None), 60);
+        sleep(seconds(2)).await;
+        calls(&more, 20);
+        sleep(seconds(2)).await;
+        assert_eq!(gateways.served(&more).len(), 10);
+
+        // At one gateway nothing restricts a caller any more, then at both.
+        gateways.reload(0, &[]);
+        sleep(seconds(65)).await;
+        (0..60).for_each(|_| gateways.call(0, &batch, Duration::ZERO));
+        sleep(seconds(2)).await;
+        assert_eq!(counts(14), REQUESTS as usize);
+        gateways.reload(1, &[]);
+        sleep(seconds(65)).await;
+        calls(&batch, 60);
+        sleep(seconds(2)).await;
+        assert_eq!(counts(14 + REQUESTS as usize), REQUESTS as usize);
+        assert!(gateways.most_in_a_window(|_| true) <= REQUESTS as usize);
+    })
+    .await;
+}
+
+/// A share that one gateway no longer has, and that another has raised.
+#[tokio::test(start_paused = true)]
+async fn a_share_that_is_gone_does_not_restrict_other_gateways() {
+    virtually(async {
+        let (four, eight) = (caller("batch", 1, 0, Some(4)), caller("batch", 1, 0, Some(8)));
+        let gateways = Gateways::start(Pace::Burst, &[std::slice::from_ref(&four), std::slice::from_ref(&four)]);
+        sleep(seconds(5)).await;
+        (0..20).for_each(|call| gateways.call(call % 2, &four, Duration::ZERO));
+        // Calls in flight count against the limits with which they began.
+        gateways.reload(0, &[]);
+        gateways.reload(1, &[eight.clone()]);
+        sleep(seconds(65)).await;
+        let before = gateways.served(&eight).len();
+        (0..20).for_each(|_| gateways.call(1, &eight, Duration::ZERO));
+        sleep(seconds(2)).await;
+        assert_eq!(gateways.served(&eight).len() - before, 8);
     })
     .await;
 }
