@@ -63,7 +63,7 @@ impl Configured {
         kept.metrics.create_series(&known_labels(&config));
         let unless = |keys: &[&str]| {
             let concerned = |before: &&Before<'_>| !keys.iter().any(|key| config::concern(before.changed, key));
-            before.filter(|before| concerned(&before)).map(|before| before.configured)
+            before.filter(|before| concerned(before)).map(|before| before.configured)
         };
         let config::Upstream { connect_timeout, extra_roots, egress, timeout } = &config.upstream;
         let client = unless(&["upstream"]).map_or_else(

@@ -1,8 +1,8 @@
 //! The gateway as a whole: built from a configuration, run until it is asked to stop, and built anew in part when the
 //! configuration changes.
 //!
-//! [`kept`] has what is built once: windows, queues, jobs, the store. [`configured`] has what is built for each
-//! configuration, above all the [`stack`] of layers. [`current`] passes each request to the newest stack, and [`reload`]
+//! `kept` has what is built once: windows, queues, jobs, the store. `configured` has what is built for each
+//! configuration, above all the [`stack`] of layers. `current` passes each request to the newest stack, and `reload`
 //! replaces it.
 
 pub mod admin;

@@ -89,7 +89,7 @@ pub(super) async fn drain(gateway: &RunningGateway, wait: bool) -> Result<(), Fa
     loop {
         let body = answered(listener.page("/status").await)?;
         let page: StatusPage = serde_json::from_str(&body).map_err(|error| unexpected(&error))?;
-        if page.in_flight == 0 {
+        if page.gateway.in_flight == 0 {
             return Ok(print("drained\n")?);
         }
         tokio::time::sleep(LOOK).await;

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Caller, Key, LockCause, NO_ANSWER_GRACE, SlotRequest, Step};
+use super::{Caller, Key, NO_ANSWER_GRACE, SlotRequest, Step};
 use crate::os::clock;
 
 /// How many calls of all windows are kept: some megabytes, and more than a busy gateway sends in a minute.
@@ -23,6 +23,19 @@ pub struct CallHistory {
     calls: Mutex<Calls>,
     incidents: Mutex<VecDeque<serde_json::Value>>,
     last_lock: Mutex<Option<PostMortem>>,
+}
+
+/// Why Zoho has locked a route, as far as the ledger can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockCause {
+    /// The ledger had free slots: another client uses the login, or Zoho allows fewer calls than the configuration says.
+    ExternalUse,
+    /// All slots were in use: another client uses the login, or Zoho allows fewer calls than the configuration says, but
+    /// our own calls may have sufficed.
+    ThresholdUsedUp,
+    /// An earlier process or another gateway of the shared ledger knows.
+    NotKnown,
 }
 
 /// The calls before a lock, whatever its cause.

@@ -62,12 +62,12 @@ mod waiter_signal;
 mod window;
 
 pub use self::{
-    call_history::{CallHistory, Incident, PostMortem, SentCall},
+    call_history::{CallHistory, Incident, LockCause, PostMortem, SentCall},
     caller::{Caller, Terms},
     context::{LimiterContext, Reserves},
     limiter::{
-        Attempt, CallerBookings, CallerQueue, LastLock, LimiterStatus, LockCause, Refused, RouteLimiter, Unlimited,
-        WaitReason, WaitingWithoutPlace,
+        Attempt, CallerBookings, CallerQueue, LastLock, LimiterStatus, Refused, RouteLimiter, Unlimited, WaitReason,
+        WaitingWithoutPlace,
     },
     limiters::{Limiters, RouteLimit, Rules},
     pauses::{Pause, Pauses},

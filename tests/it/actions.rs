@@ -41,7 +41,8 @@ async fn a_paused_route_is_not_called_until_it_is_resumed() {
     let dry = gateway.send(&get(COURSE).header("gateway-dry-run", "?1")).await.json();
     assert_eq!((&dry["verdict"], &dry["problem"]["status"]), (&json!("refused"), &json!(503)), "{dry}");
     let status = gateway.admin("/status").await.json();
-    let expected = json!([{ "caller": null, "account": null, "route": "people.lms.get-*", "for_seconds": null }]);
+    let expected =
+        json!([{ "caller": null, "account": null, "route": "people.lms.get-*", "for_seconds": null, "until": null }]);
     assert_eq!(status["paused"], expected, "{status}");
     assert!(run(&gateway, &["status"]).1.contains("route people.lms.get-*: until it is resumed"));
     // The call in flight is answered, and other routes are served.
@@ -169,7 +170,7 @@ async fn a_drained_gateway_finishes_its_work_and_can_be_put_back() {
     assert_eq!((ready.status, &ready.json()["checks"]["listener"]), (503, &json!("draining")));
     gateway.send(&put(COURSE).form(SHARE)).await.problem(503, "shutting-down");
     let status = gateway.admin("/status").await.json();
-    assert_eq!((&status["draining"], &status["in_flight"]), (&json!(true), &json!(2)));
+    assert_eq!((&status["gateway"]["draining"], &status["gateway"]["in_flight"]), (&json!(true), &json!(2)));
     gate.notify_one();
     waiting.await.expect("no panic").is_zohos(200);
     assert_eq!(

@@ -22,6 +22,10 @@ use crate::support::{free_port, shell};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_zoho-gateway");
 
+/// The configuration that a reader has: with credentials, which nothing here uses.
+const READERS_CONFIG: &str =
+    "[accounts.main]\nclient_id = \"1000.ABC\"\nclient_secret = \"secret\"\nrefresh_token = \"1000.token\"\n";
+
 /// More time than any command takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -140,13 +144,17 @@ impl Machine {
         )
         .expect("written");
         shell(&format!("chmod +x {}", bin.join("cargo").display()));
+        fs::write(folder.path().join("gateway.toml"), READERS_CONFIG).expect("written");
         Self { folder, proxy: free_port(), admin: free_port(), sandbox: free_port(), servers: Vec::new() }
     }
 
     fn run(&mut self, block: &Block) -> Result<(), String> {
         let starts = |command: &str| block.text.lines().any(|line| line.contains(command) && !line.contains(" | "));
         let is_server = starts("zoho-gateway run") || starts("zoho-gateway sandbox") || starts("-- run --sandbox");
-        if !is_server && self.servers.is_empty() && block.text.contains("127.0.0.1:8080") {
+        if !is_server
+            && self.servers.is_empty()
+            && ["127.0.0.1:8080", "127.0.0.1:9090"].iter().any(|url| block.text.contains(url))
+        {
             self.serve("zoho-gateway run --sandbox")?;
         }
         if !is_server && self.servers.is_empty() && block.text.contains("127.0.0.1:9300") {

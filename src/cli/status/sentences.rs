@@ -37,8 +37,13 @@ pub(super) fn of(json: &str) -> Result<String, serde_json::Error> {
 fn gateway(page: &StatusPage) -> String {
     let StatusPage { at, gateway, .. } = page;
     let up = span(gateway.started_seconds_ago);
-    let stops = if gateway.draining { ". It stops, and accepts no new call" } else { "" };
-    format!("Status at {at}: zoho-gateway {} on {}, up for {up}{stops}.", gateway.version, gateway.name)
+    let in_flight = || count(gateway.in_flight as u64, "request");
+    let drains = if gateway.draining {
+        format!(". It drains: new calls are refused, {} in flight", in_flight())
+    } else {
+        String::new()
+    };
+    format!("Status at {at}: zoho-gateway {} on {}, up for {up}{drains}.", gateway.version, gateway.name)
 }
 
 fn state(state: &str) -> String {
@@ -53,13 +58,8 @@ fn name(page: &StatusPage, account: &str, route: &str) -> String {
     if page.accounts.len() > 1 { format!("{route} of account {account}") } else { route.to_owned() }
 }
 
-// === Who waits ===
-
-/// What an operator has stopped.
+/// What operators have stopped.
 fn paused(page: &StatusPage, clock: Clock) -> Vec<String> {
-    let drain = page.draining.then(|| {
-        format!("The gateway drains: it refuses new calls, and {} in flight.", count(page.in_flight as u64, "request"))
-    });
     let pause = |PausedCalls { caller, account, route, for_seconds }: &PausedCalls| {
         let parts = [("caller", caller), ("account", account), ("route", route)];
         let parts = parts.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)));
@@ -68,8 +68,10 @@ fn paused(page: &StatusPage, clock: Clock) -> Vec<String> {
         format!("  {}: {end}", parts.collect::<Vec<_>>().join(", "))
     };
     let title = (!page.paused.is_empty()).then(|| "Operators have paused:".to_owned());
-    drain.into_iter().chain(title).chain(shortened(page.paused.iter().map(pause).collect())).collect()
+    title.into_iter().chain(shortened(page.paused.iter().map(pause).collect())).collect()
 }
+
+// === Who waits ===
 
 fn waiting(page: &StatusPage, clock: Clock) -> Vec<String> {
     let mut lines = vec![match page.waiting {

@@ -11,6 +11,7 @@ fn page() -> Value {
         "gateway": {
             "version": "0.1.0", "name": "web-1 (process 7)", "process": 7, "started_seconds_ago": 7380.0,
             "draining": false,
+            "in_flight": 0,
         },
         "accounts": [account("main")], "callers": [], "jobs": null, "refusals": [], "last_lock": null,
         "incidents": [], "shared": [],

@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{
     super::{
         LockHit, Quota,
-        call_history::{Incident, rfc3339},
+        call_history::{Incident, LockCause, rfc3339},
     },
     RouteLimiter,
 };
@@ -30,19 +29,6 @@ pub struct LastLock {
     pub window: Duration,
     /// What that says about the cause.
     pub cause: LockCause,
-}
-
-/// Why Zoho has locked a route, as far as the ledger can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LockCause {
-    /// The ledger had free slots: another client uses the login, or Zoho allows fewer calls than the configuration says.
-    ExternalUse,
-    /// All slots were in use: another client uses the login, or Zoho allows fewer calls than the configuration says, but
-    /// our own calls may have sufficed.
-    ThresholdUsedUp,
-    /// An earlier process or another gateway of the shared ledger knows.
-    NotKnown,
 }
 
 impl RouteLimiter {

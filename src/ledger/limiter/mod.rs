@@ -33,7 +33,7 @@ use tokio::time::Instant;
 
 pub use self::{
     attempt::{Attempt, Unlimited},
-    last_lock::{LastLock, LockCause},
+    last_lock::LastLock,
     state::{CallerBookings, CallerQueue},
     without_place::WaitingWithoutPlace,
 };

@@ -165,8 +165,6 @@ impl Event {
                 accounts: page.accounts.clone(),
                 callers: page.callers.iter().filter(|caller| caller.waiting + caller.booked > 0).cloned().collect(),
                 jobs: page.jobs.clone(),
-                draining: page.draining,
-                in_flight: page.in_flight,
                 paused: page.paused.clone(),
                 refusals: page.refusals.clone(),
                 last_lock: page.last_lock.clone().map(|lock| PostMortem { calls: Vec::new(), ..lock }),

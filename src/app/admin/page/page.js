@@ -65,6 +65,12 @@ function show(status) {
   $('no-refusals').hidden = status.refusals.length > 0;
 }
 
+/** What is paused in a few words: `route people.lms.*, until {time} ({left})`. */
+function paused(one) {
+  const parts = ['caller', 'account', 'route'].filter((name) => one[name] !== null).map((name) => `${name} ${one[name]}`);
+  return `${parts.join(', ')}, ${one.for_seconds === null ? 'until they resume it' : 'until {time} ({left})'}`;
+}
+
 /** The waiting calls in a few words: `1 call of course-sync waits`. */
 function whoWaits(one) {
   const callers = one.callers.slice(0, 3).map((caller) => `${caller.waiting} of ${caller.caller}`).join(', ');
@@ -81,7 +87,8 @@ function summary(status, several) {
   const locked = status.buckets.filter((one) => one.lock);
   const waiting = status.buckets.filter((one) => one.waiting > 0 && !one.lock);
   const rejected = status.accounts.filter((one) => ['rejected', 'failing'].includes(one.token.condition));
-  if (status.gateway.draining) alerts.push(['warn', 'The gateway stops: it accepts no new call.']);
+  if (status.gateway.draining) alerts.push(['warn', `The gateway drains: new calls are refused, ${count(status.gateway.in_flight, 'request')} in flight.`]);
+  for (const one of status.paused) alerts.push(['warn', `Operators have paused ${paused(one)}`, one.for_seconds === null ? undefined : after(one.for_seconds)]);
   if (status.state.startsWith('state-unavailable')) alerts.push(['bad', `No call is sent: ${status.state}`]);
   for (const one of rejected) alerts.push(['bad', `The login ${one.account} does not work: ${one.token.problem ?? one.token.last_error?.detail ?? ''}`]);
   for (const one of locked) {

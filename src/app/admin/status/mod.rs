@@ -42,8 +42,6 @@ impl Admin {
                 states: jobs.counts().into_iter().map(|(state, jobs)| (state.as_str().to_owned(), jobs)).collect(),
                 failure: jobs.failure(),
             }),
-            draining: self.shutdown.is_out_of_service(),
-            in_flight: self.shutdown.requests(),
             paused: self.limiters.pauses().into_iter().map(PausedCalls::from).collect(),
             refusals: self.refusals.recent(),
             last_lock: context.history.last_lock().as_ref().map(PostMortem::from),
@@ -60,6 +58,7 @@ impl Admin {
             process: std::process::id(),
             started_seconds_ago: clock::now().saturating_duration_since(self.started).as_secs_f64(),
             draining: self.shutdown.is_out_of_service(),
+            in_flight: self.shutdown.requests(),
         }
     }
 

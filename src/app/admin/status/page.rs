@@ -35,15 +35,9 @@ pub struct StatusPage {
     pub callers: Vec<CallerStatus>,
     /// The jobs, if the gateway keeps any.
     pub jobs: Option<JobsStatus>,
-    /// How many requests are in flight.
-    #[serde(default)]
-    pub in_flight: usize,
     /// What operators have paused.
     #[serde(default)]
     pub paused: Vec<PausedCalls>,
-    /// Whether new calls are refused, because the gateway ends or an operator drains it.
-    #[serde(default)]
-    pub draining: bool,
     /// The last answers that the gateway made instead of Zoho, newest first.
     pub refusals: Vec<RecentRefusal>,
     /// The last lock that Zoho reported to this process.
@@ -81,8 +75,10 @@ pub struct GatewayStatus {
     pub process: u32,
     /// Its uptime.
     pub started_seconds_ago: f64,
-    /// Whether it stops and accepts no new work.
+    /// Whether new calls are refused, because it ends or an operator drains it.
     pub draining: bool,
+    /// How many requests are in flight.
+    pub in_flight: usize,
 }
 
 /// The limiter of an account and route.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     super::{
-        limit::LimitSettings,
+        limit::{Limit, LimitSettings},
         message::{Granted, Reply, Silence, Status},
     },
     Member, Now, Timing,
@@ -68,4 +68,19 @@ fn a_call_that_took_its_slot_in_time_is_held_back_when_the_lease_is_over() {
     let grant = member.take(&["route".to_owned()], at(start, 900)).expect("a slot within the lease");
     let held_back = |millis: u64| member.held_back("route", grant, at(start, millis)).is_some();
     assert_eq!([999, 1000].map(held_back), [false, true], "the lease counts from the request");
+}
+
+/// The call that goes alone after a lock may wait at another member, and the only slot may be here.
+#[test]
+fn a_slot_that_no_call_here_may_use_goes_back_although_calls_wait_here() {
+    let now = clock::now();
+    let threshold = threshold_of(1, Duration::from_secs(1), Pace::Burst);
+    let mut limit = Limit::new(LimitSettings { threshold, spare: 0, alone: true }, 0, now);
+    let granted = reply(1, &[]).limits.remove("route").expect("it is in each reply");
+    for (reserved, goes_back) in [(1, false), (0, true)] {
+        limit.granted(&Granted { reserved, ..granted.clone() }, true, now);
+        limit.wanted = true;
+        assert_eq!(limit.has_to_give(now), goes_back, "{reserved} reserved");
+    }
+    assert_eq!(limit.report(true, false, now).held, 0);
 }

@@ -38,7 +38,7 @@ pub(super) const MEMBER_FLAWS: &[(Flaw, &[&str])] = &[
     (Flaw::NoFrozen, &["tight: long freezes"]),
     (Flaw::NoGrace, &["tight: long grace"]),
     (Flaw::LeaseFromAnswer, &["tight: long lease, rare calls"]),
-    (Flaw::SameId, &["fast: three nodes"]),
+    (Flaw::SameId, &["tight, fast: three nodes", "three nodes"]),
     (Flaw::TouchUnconfirmed, &["tight: three nodes"]),
 ];
 

@@ -67,6 +67,7 @@ fn large_page() -> StatusPage {
             process: 1,
             started_seconds_ago: 1.0,
             draining: false,
+            in_flight: 0,
         },
         ready: true,
         checks: BTreeMap::new(),
@@ -81,8 +82,6 @@ fn large_page() -> StatusPage {
         incidents: vec!["an incident".into(); 32],
         shared: Vec::new(),
         reload: None,
-        draining: false,
-        in_flight: 0,
         paused: Vec::new(),
     }
 }
