@@ -321,7 +321,7 @@ async fn a_share_that_is_gone_does_not_restrict_other_gateways() {
         (0..20).for_each(|call| gateways.call(call % 2, &four, Duration::ZERO));
         // Calls in flight count against the limits with which they began.
         gateways.reload(0, &[]);
-        gateways.reload(1, &[eight.clone()]);
+        gateways.reload(1, std::slice::from_ref(&eight));
         sleep(seconds(65)).await;
         let before = gateways.served(&eight).len();
         (0..20).for_each(|_| gateways.call(1, &eight, Duration::ZERO));
@@ -337,7 +337,7 @@ async fn gateways_with_other_settings_keep_the_threshold_and_the_smaller_share()
     virtually(async {
         let (ten, twenty) = (caller("batch", 1, 0, Some(10)), caller("batch", 1, 0, Some(20)));
         let portal = caller("portal", 1, 5, None);
-        let gateways = Gateways::start(Pace::Burst, &[&[ten.clone(), portal.clone()], &[twenty.clone()]]);
+        let gateways = Gateways::start(Pace::Burst, &[&[ten.clone(), portal.clone()], std::slice::from_ref(&twenty)]);
         sleep(seconds(5)).await;
         for _ in 0..60 {
             gateways.call(0, &ten, HOUR);
