@@ -12,8 +12,14 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    account::SharedAccount, link::Link, member::Member, message::Message, shared_slots::SharedSlots,
-    status::SharedStatus, timing::Timing, view::Reader,
+    account::SharedAccount,
+    link::Link,
+    member::Member,
+    message::Message,
+    shared_slots::SharedSlots,
+    status::SharedStatus,
+    timing::{BEAT, Timing},
+    view::Reader,
 };
 use crate::{
     ledger::{
@@ -26,9 +32,6 @@ use crate::{
 
 /// The one script of the shared ledger.
 const EXCHANGE: &str = include_str!("exchange.lua");
-
-/// How often a member speaks although it has no news.
-pub(super) const BEAT: Duration = Duration::from_secs(1);
 
 /// How long a process may be frozen without being killed by its [freeze guard](crate::os::freeze_guard).
 pub const FROZEN: Duration = Duration::from_secs(5);

@@ -11,10 +11,10 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     account::{AccountState, SharedAccount, now},
-    backend::BEAT,
     limit::LimitSettings,
     limit_sets::LimitSets,
     member::Member,
+    timing::BEAT,
 };
 use crate::{
     ledger::{
