@@ -74,14 +74,14 @@ pub(super) fn operators(section: &mut Section<'_>, around: &Surroundings<'_>) ->
 
 /// Reads `weight`, `reserve`, `max_share` and `max_wait`.
 fn terms(section: &mut Section<'_>, name: &str, located: &mut Vec<LocatedTerms>) -> Terms {
-    let [reserve, max_share] = ["reserve", "max_share"].map(|key| section.whereabouts(key));
+    let reserve = section.whereabouts("reserve");
     let terms = Terms {
         weight: section.value("weight"),
         reserve: section.value("reserve"),
         max_share: section.given("max_share"),
         max_wait: section.given("max_wait"),
     };
-    located.push(LocatedTerms { caller: name.to_owned(), terms, reserve, max_share });
+    located.push(LocatedTerms { caller: name.to_owned(), terms, reserve });
     terms
 }
 

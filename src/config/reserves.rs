@@ -18,7 +18,6 @@ pub(super) struct LocatedTerms {
     pub(super) caller: String,
     pub(super) terms: Terms,
     pub(super) reserve: Option<Origin>,
-    pub(super) max_share: Option<Origin>,
 }
 
 /// Notes each term that contradicts another key.
@@ -29,12 +28,6 @@ pub(super) fn check(all: &[LocatedTerms], config: &Config, findings: &Findings) 
                 findings.wrong(origin, dotted(["callers", &one.caller, key]), message);
             }
         };
-        if config.state.redis.is_some() {
-            let message = "is for gateways without state.redis: each of several gateways knows only its own calls";
-            wrong("reserve", &one.reserve, message);
-            wrong("max_share", &one.max_share, message);
-            continue;
-        }
         let Terms { reserve, max_share, .. } = one.terms;
         if let Some(most) = max_share.filter(|most| reserve > most.get()) {
             wrong("reserve", &one.reserve, &format!("expected at most {most}, which is its max_share"));

@@ -5,10 +5,10 @@ use std::{fmt::Debug, sync::Arc};
 use super::{Backend, CallHistory, Caller, Limits, Observer, Pauses, QueueCapacity, RecordedBackend};
 use crate::zoho::{account::AccountName, catalogue::Route};
 
-/// Knows which callers keep slots for themselves.
+/// Knows which callers keep slots for themselves, or may not use all.
 pub trait Reserves: Debug + Send + Sync {
-    /// The callers with a reserve that may use this route.
-    fn reserving(&self, account: &AccountName, route: &Route) -> Vec<Caller>;
+    /// The callers with a `reserve` or a `max_share` that may use this route.
+    fn limited_callers(&self, account: &AccountName, route: &Route) -> Vec<Caller>;
 }
 
 /// The parts that all limiters of a process share.

@@ -142,7 +142,7 @@ mod tests {
                     in_flight.push((now + trip, now, grant));
                 }
                 Err(Denied::Until(at)) => now = next.map_or(at, |next| next.min(at)),
-                Err(Denied::Unanswered) => now = next.expect("an answer comes"),
+                Err(Denied::Unanswered | Denied::ForCaller) => now = next.expect("an answer comes"),
             }
         }
         served

@@ -52,15 +52,15 @@ pub struct Rules {
     pub accounts: BTreeMap<AccountName, Arc<Account>>,
     /// Every route.
     pub routes: HashMap<RouteId, Arc<Route>>,
-    /// Who keeps slots.
+    /// Who keeps slots, or may not use all.
     pub reserves: Option<Arc<dyn Reserves>>,
 }
 
-/// The limits of one route's calls, and the callers that keep slots.
+/// The limits of one route's calls, and the callers that keep slots or may not use all.
 struct RouteLimits {
     own: LimitSpec,
     wider: Vec<LimitSpec>,
-    reserving: Vec<Caller>,
+    callers: Vec<Caller>,
 }
 
 impl RouteLimit {
@@ -100,7 +100,7 @@ impl Limiters {
         for ((account, route), limit) in &*limits {
             let (Some(account), Some(route)) = (rules.accounts.get(account), rules.routes.get(route)) else { continue };
             if let (RouteLimit::Limited(limiter), Some(limits)) = (limit, rules.limits(account, route)) {
-                limiter.change(&limits.own, &limits.wider, &limits.reserving);
+                limiter.change(&limits.own, &limits.wider, &limits.callers);
             }
         }
     }
@@ -127,10 +127,10 @@ impl Limiters {
         // A call may come with an earlier configuration.
         let account = rules.accounts.get(&account.name).map_or(account, |account| account);
         let route = rules.routes.get(&route.id).map_or(route, |route| route);
-        let Some(RouteLimits { own, wider, reserving }) = rules.limits(account, route) else {
+        let Some(RouteLimits { own, wider, callers }) = rules.limits(account, route) else {
             return RouteLimit::Unlimited(Unlimited::new(key(account, route.id.as_str()), context));
         };
-        let limiter = RouteLimiter::new(own, wider, &reserving, context);
+        let limiter = RouteLimiter::new(own, wider, &callers, context);
         if let Some(at) = *self.closes.lock() {
             limiter.close(at);
         }
@@ -253,8 +253,8 @@ impl Rules {
             shared: true,
             after_loss: AfterLoss::All,
         });
-        let reserving = self.reserves.as_ref().map(|all| all.reserving(&account.name, route)).unwrap_or_default();
-        Some(RouteLimits { own, wider: daily.into_iter().collect(), reserving })
+        let callers = self.reserves.as_ref().map(|all| all.limited_callers(&account.name, route)).unwrap_or_default();
+        Some(RouteLimits { own, wider: daily.into_iter().collect(), callers })
     }
 
     /// Whether they have this account and route; without any account, they are no configuration.

@@ -2,7 +2,6 @@
 //! lower part, which counts slots and records them.
 
 use std::{
-    collections::BTreeMap,
     fmt::Debug,
     future::{Future, ready},
     pin::Pin,
@@ -14,7 +13,7 @@ use serde::Serialize;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    Key, LockHit, Quota, SharedStatus, Step,
+    Caller, Key, LockHit, Quota, SharedStatus, Step,
     forecast::Forecast,
     window::{Denied, Grant},
 };
@@ -49,9 +48,16 @@ pub enum AfterLoss {
 /// Creates the [`Slots`] of each route.
 pub trait Backend: Debug + Send + Sync {
     /// The slots of calls that count against all these limits. `own` has the route's locks and its pace. A shared limit
-    /// is one window for all routes that name it.
+    /// is one window for all routes that name it. `callers` have a `max_share` or a reserve of so many slots; the slots of
+    /// several processes keep to that themselves.
     /// `calls` are those that wait for these slots.
-    fn slots(&self, own: LimitSpec, wider: Vec<LimitSpec>, calls: Weak<dyn WaitingCalls>) -> Box<dyn Slots>;
+    fn slots(
+        &self,
+        own: LimitSpec,
+        wider: Vec<LimitSpec>,
+        callers: &[(Caller, u32)],
+        calls: Weak<dyn WaitingCalls>,
+    ) -> Box<dyn Slots>;
 
     /// The limits that an earlier process recorded and that are not in use yet.
     fn left(&self) -> Vec<Key>;
@@ -76,8 +82,8 @@ pub trait Backend: Debug + Send + Sync {
 
 /// The calls that wait at one limiter, as other processes have to know them.
 pub trait WaitingCalls: Debug + Send + Sync {
-    /// By caller, who waits and who used slots in the last window.
-    fn waiting_calls(&self, now: Instant) -> BTreeMap<String, Wish>;
+    /// By caller, who waits and who used slots in the last window. `None`: calls that had a slot before.
+    fn waiting_calls(&self, now: Instant) -> Vec<(Option<Caller>, Wish)>;
 
     /// Wakes the first of them, because a slot may have come free.
     fn wake(&self);
@@ -103,11 +109,11 @@ pub struct Wish {
 /// Taking a slot has two parts, so that many calls share one commit: [`take`](Self::take) decides, and the slot may be
 /// used when [`recorded`](Self::recorded), called after it, resolves.
 pub trait Slots: Debug + Send + Sync {
-    /// Takes a slot of each limit, or none.
+    /// Takes a slot of each limit, or none. `None` has had a slot before, so no limit of its caller counts.
     ///
     /// # Errors
     /// [`Denied`] says when to try again.
-    fn take(&self, now: Instant) -> Result<Grant, Denied>;
+    fn take(&self, caller: Option<&Caller>, now: Instant) -> Result<Grant, Denied>;
 
     /// Resolves when each slot taken so far is recorded.
     ///
@@ -121,6 +127,10 @@ pub trait Slots: Debug + Send + Sync {
     /// Changes the thresholds of the limits that these slots were made with, in the same order. The calls of the last window
     /// of `own` ended at the moments of `past`, if these are known.
     fn change(&self, own: &LimitSpec, wider: &[LimitSpec], past: Option<&[Instant]>, now: Instant);
+
+    /// The callers that have a `max_share` or a reserve of so many slots, and the route's threshold. A limiter keeps to both
+    /// itself if no other process uses these slots.
+    fn change_callers(&self, _threshold: Threshold, _callers: &[(Caller, u32)], _now: Instant) {}
 
     /// Records that Zoho has locked the route, for at least `retry_after`. `None` when the lock has no length.
     fn lock(&self, retry_after: Option<Duration>, now: Instant) -> Option<LockHit>;
@@ -203,12 +213,64 @@ pub struct Outlook {
     pub(super) unreachable: bool,
     /// How many calls of other processes go before each one here, at most.
     pub(super) others: usize,
+    /// When the limits of single callers have slots. `None`: the limiter itself keeps to reserves and to each `max_share`.
+    pub(super) callers: Option<CallerForecasts>,
+}
+
+/// The forecasts of limits that not all calls count against.
+#[derive(Debug, Default)]
+pub(super) struct CallerForecasts {
+    /// Of the slots that no reserve keeps.
+    pub(super) unreserved: Option<Forecast>,
+    pub(super) callers: Vec<(Caller, CallerForecast)>,
+}
+
+/// The forecasts of one caller's limits.
+#[derive(Debug)]
+pub(super) struct CallerForecast {
+    pub(super) max_share: Option<Forecast>,
+    pub(super) reserve: Option<Forecast>,
+}
+
+/// How many slots the calls before one take: all of its caller, those of them in its reserve, and those of all callers
+/// outside reserves.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct TakenBefore {
+    pub(super) own: usize,
+    pub(super) reserved: usize,
+    pub(super) unreserved: usize,
+}
+
+impl CallerForecasts {
+    /// When the limits of this caller have a slot for its next call, and whether that one is in its reserve.
+    pub(super) fn at(&self, caller: &Caller, taken: TakenBefore, now: Instant) -> (Instant, bool) {
+        let own = self.of(caller);
+        let at = |forecast: Option<&Forecast>, ahead| forecast.map(|forecast| forecast.at(ahead));
+        let share = at(own.and_then(|own| own.max_share.as_ref()), taken.own).unwrap_or(now);
+        let unreserved = at(self.unreserved.as_ref(), taken.unreserved).unwrap_or(now);
+        let reserved = self.reserved_at(caller, taken.reserved);
+        let is_reserved = reserved.is_some_and(|reserved| reserved <= unreserved);
+        (share.max(reserved.map_or(unreserved, |reserved| reserved.min(unreserved))), is_reserved)
+    }
+
+    /// When this caller's reserve has a slot after so many others. `None`: it has no reserve.
+    pub(super) fn reserved_at(&self, caller: &Caller, ahead: usize) -> Option<Instant> {
+        Some(self.of(caller)?.reserve.as_ref()?.at(ahead))
+    }
+
+    fn of(&self, caller: &Caller) -> Option<&CallerForecast> {
+        self.callers.iter().find(|(other, _)| other == caller).map(|(_, own)| own)
+    }
 }
 
 impl Outlook {
     /// When a call with `ahead` others before it is served, and whether it waits for a shared limit.
     pub(super) fn at(&self, ahead: usize) -> (Instant, bool) {
-        let ahead = ahead + self.others.min(ahead + 1);
+        self.at_before_others(ahead + self.others.min(ahead + 1))
+    }
+
+    /// The same if no call of other processes goes before it.
+    pub(super) fn at_before_others(&self, ahead: usize) -> (Instant, bool) {
         let latest = |of_shared| {
             let forecasts = self.forecasts.iter().filter(|(_, shared)| *shared == of_shared);
             forecasts.map(|(forecast, _)| forecast.at(ahead)).max()

@@ -33,7 +33,7 @@ fn smooth_pace_spreads_calls_evenly() {
                 sent.push((now - start).as_millis());
             }
             Err(Denied::Until(at)) => now = at,
-            Err(Denied::Unanswered) => panic!("all are answered"),
+            Err(Denied::Unanswered | Denied::ForCaller) => panic!("all are answered"),
         }
     }
     for pair in sent.windows(2) {

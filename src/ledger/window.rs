@@ -52,6 +52,8 @@ pub struct Grant {
     pub(super) probe: Option<u32>,
     /// The generation of its window.
     generation: u32,
+    /// The number of the limits that it counts against, where that depends on its caller.
+    pub(super) limits: u32,
 }
 
 /// Why no slot may be taken now.
@@ -61,6 +63,8 @@ pub enum Denied {
     Until(Instant),
     /// None comes free before a call in flight is answered.
     Unanswered,
+    /// The route has one, but the limits of its caller have none here. Calls of other callers may go.
+    ForCaller,
 }
 
 /// What is left of a threshold, for the `RateLimit` fields.
@@ -287,10 +291,10 @@ impl Window {
         }
         self.in_flight += 1;
         let generation = self.generation;
-        let Some(lock) = &mut self.lock else { return Ok(Grant { probe: None, generation }) };
+        let Some(lock) = &mut self.lock else { return Ok(Grant { generation, ..Grant::default() }) };
         lock.probe = Some(self.probes);
         self.probes = self.probes.wrapping_add(1);
-        Ok(Grant { probe: lock.probe, generation })
+        Ok(Grant { probe: lock.probe, generation, ..Grant::default() })
     }
 
     /// Applies a step of the attempt that has this grant.

@@ -5,11 +5,9 @@ use std::fs;
 use serde_json::json;
 
 use crate::support::{
-    CALENDAR, CLIENT_SECRET, COURSE, Call, Gateway, HASH_OF_ONE, Process, Reply, Sandbox, Setup, Upstream, get, ms,
-    one_slot_taken, shell, until,
+    CALENDAR, CLIENT_SECRET, COURSE, Call, Gateway, HASH_OF_ONE, HASH_OF_THREE, Process, Reply, Sandbox, Setup,
+    Upstream, get, ms, one_slot_taken, shell, until,
 };
-
-const HASH_OF_THREE: &str = "8b5b9db0c13db24256c829aa364aa90c6d2eba318b9232a4ab9313b954d3555f";
 
 /// Two callers, the second with three times the weight of the first; each key is its caller's name.
 fn with_callers(setup: Setup) -> Setup {

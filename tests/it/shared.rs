@@ -1,6 +1,7 @@
 //! Several gateways on one login, which share its limits through Redis. The sandbox counts what arrives from all of them.
 
 mod caches;
+mod callers;
 mod clusters;
 mod deaths;
 mod failovers;

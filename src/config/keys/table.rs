@@ -400,11 +400,12 @@ const CALLER: &[Key] = keys! {
     /// Its share of a busy route and of the places in the queue, relative to other callers.
     weight: Integer(1..=1000), Default 1;
     /// How many slots of each route that it may use nobody else may take: others leave as many free as it has not used
-    /// within the window. On a route where the reserves of its callers do not fit, they keep half of the slots. Not with
-    /// state.redis.
+    /// within the window. On a route where the reserves of its callers do not fit, they keep half of the slots. With
+    /// state.redis they are slots of all gateways together, which all need the same value.
     // More than any threshold has no effect.
     reserve: Integer(0..=MILLION), Default 0;
-    /// How many slots of a route it may use in any window; unless set, all. Not with state.redis.
+    /// How many slots of a route it may use in any window, over all gateways with state.redis; unless set,
+    /// all.
     max_share: Integer(1..=MILLION), Example 20;
     /// The longest wait of its calls, instead of queue.max_wait.
     max_wait: Duration(ZERO..=HOUR), Example "20s";

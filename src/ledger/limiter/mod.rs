@@ -23,7 +23,6 @@ mod trial;
 mod without_place;
 
 use std::{
-    collections::BTreeMap,
     ops::ControlFlow,
     sync::{Arc, Weak},
     time::Duration,
@@ -141,27 +140,22 @@ pub enum WaitReason {
 }
 
 impl RouteLimiter {
-    /// A limiter with an empty queue. Each call counts against `own` and against all of `wider`. The `reserving` callers
-    /// keep slots for themselves.
-    pub(super) fn new(
-        own: LimitSpec,
-        wider: Vec<LimitSpec>,
-        reserving: &[Caller],
-        context: LimiterContext,
-    ) -> Arc<Self> {
+    /// A limiter with an empty queue. Each call counts against `own` and against all of `wider`. `callers` are those with
+    /// a `reserve` or a `max_share`.
+    pub(super) fn new(own: LimitSpec, wider: Vec<LimitSpec>, callers: &[Caller], context: LimiterContext) -> Arc<Self> {
         Arc::new_cyclic(|limiter: &Weak<Self>| {
-            let (key, recent) = (Arc::new(own.key.clone()), RecentUse::new(&own.threshold, reserving));
-            let thresholds = thresholds(&own, &wider);
-            let slots: Arc<dyn Slots> = context.backend.slots(own, wider, Weak::clone(limiter) as _).into();
+            let (key, recent) = (Arc::new(own.key.clone()), RecentUse::new(&own.threshold, callers));
+            let (thresholds, callers) = (thresholds(&own, &wider), recent.with_reserves(callers));
+            let slots: Arc<dyn Slots> = context.backend.slots(own, wider, &callers, Weak::clone(limiter) as _).into();
             let mut state = LimiterState::new(Arc::clone(&slots), recent);
             state.thresholds = thresholds;
             Self { key, state: Mutex::new(state), slots, context }
         })
     }
 
-    /// Changes the limits with which it was made, and who keeps slots. The calls in the queue keep their places; those that
-    /// can no longer be served in time are refused. Slots in use, and the lock, stay.
-    pub(super) fn change(&self, own: &LimitSpec, wider: &[LimitSpec], reserving: &[Caller]) {
+    /// Changes the limits with which it was made, and the callers with a `reserve` or a `max_share`. The calls in the queue
+    /// keep their places; those that can no longer be served in time are refused. Slots in use, and the lock, stay.
+    pub(super) fn change(&self, own: &LimitSpec, wider: &[LimitSpec], callers: &[Caller]) {
         let (now, thresholds) = (clock::now(), thresholds(own, wider));
         if self.state.lock().thresholds != thresholds {
             let since = now.checked_sub(own.threshold.window);
@@ -170,7 +164,8 @@ impl RouteLimiter {
         }
         let mut state = self.state.lock();
         state.thresholds = thresholds;
-        state.recent.change(&own.threshold, reserving, now);
+        state.recent.change(&own.threshold, callers, now);
+        self.slots.change_callers(own.threshold, &state.recent.with_reserves(callers), now);
         state.review(now);
         state.wake_next(now);
     }
@@ -338,12 +333,13 @@ fn thresholds(own: &LimitSpec, wider: &[LimitSpec]) -> Box<[Threshold]> {
 }
 
 impl WaitingCalls for RouteLimiter {
-    fn waiting_calls(&self, now: Instant) -> BTreeMap<String, Wish> {
+    fn waiting_calls(&self, now: Instant) -> Vec<(Option<Caller>, Wish)> {
         self.state.lock().wishes(now)
     }
 
     fn wake(&self) {
         let (mut state, now) = (self.state.lock(), clock::now());
+        state.recent.passed.clear();
         state.review(now);
         state.wake_next(now);
     }

@@ -139,6 +139,22 @@ fn others_leave_the_reserve_free() {
     assert!(moments.iter().all(|at| *at == 60.0), "{moments:?}");
 }
 
+/// Half of its share are 7 slots.
+#[test]
+fn calls_in_a_reserve_are_not_spread() {
+    let portal = caller_with("portal", Terms { reserve: 12, ..Terms::default() });
+    let batch = caller("batch", 1);
+    let mut trial = Trial::new(30, Pace::Fair, std::slice::from_ref(&portal));
+    let start = trial.start;
+    for _ in 0..100 {
+        trial.call(&batch, seconds(900), 0);
+    }
+    trial.run_until(start + seconds(10));
+    let goes = (0..12).filter(|_| trial.call(&portal, seconds(0), 1) == Arrived::Goes).count();
+    assert_eq!(goes, 12);
+    assert!(trial.call(&portal, seconds(0), 1) != Arrived::Goes, "no more slots are in its reserve");
+}
+
 #[test]
 fn a_share_is_never_exceeded_and_others_pass() {
     let batch = caller_with("batch", Terms { max_share: NonZeroU32::new(10), ..Terms::default() });

@@ -13,6 +13,7 @@ use super::{
         window::Denied,
     },
     Attempt, Refused, RouteLimiter,
+    recent_use::PASSED,
 };
 use crate::os::clock;
 
@@ -58,6 +59,13 @@ impl QueueGuard {
                         }
                         Err(Denied::Until(at)) => until = until.min(at),
                         Err(Denied::Unanswered) => {}
+                        Err(Denied::ForCaller) => {
+                            // The calls of others pass it.
+                            until = until.min(now + PASSED);
+                            if let Some(next) = state.next(now) {
+                                state.found(next.ticket, self.ticket);
+                            }
+                        }
                     }
                 }
             }

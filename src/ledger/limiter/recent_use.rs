@@ -7,6 +7,10 @@ use tokio::time::Instant;
 use super::super::{Caller, occupancy::Occupancy};
 use crate::zoho::catalogue::{Pace, Threshold};
 
+/// How long a caller whose own limits have no slot is passed before it tries again, unless the record of several gateways
+/// answers sooner. It also counts in forecasts, so it is shorter than the time that asking takes.
+pub(super) const PASSED: Duration = Duration::from_millis(100);
+
 /// What the callers of a route did within the last window, and what they are entitled to.
 #[derive(Debug)]
 pub(super) struct RecentUse {
@@ -20,6 +24,8 @@ pub(super) struct RecentUse {
     callers: Vec<CallerUse>,
     /// When the last slot was used that counts for the spread.
     pub(super) last: Option<Instant>,
+    /// Callers whose own limits have no slot here, and until when the others pass them.
+    pub(super) passed: Vec<(Caller, Instant)>,
 }
 
 /// What one caller did within the last window.
@@ -55,6 +61,7 @@ impl RecentUse {
             reserves: fitted(reserving, requests),
             callers: Vec::new(),
             last: None,
+            passed: Vec::new(),
         }
     }
 
@@ -70,6 +77,22 @@ impl RecentUse {
             self.callers.push(CallerUse { uses, ..own });
         }
         self.expire(now);
+    }
+
+    /// How many slots of the route this caller keeps.
+    pub(super) fn reserve_of(&self, caller: &Caller) -> u32 {
+        self.reserves.iter().find(|(other, _)| other == caller).map_or(0, |(_, reserve)| *reserve)
+    }
+
+    /// These callers, and how many slots each keeps.
+    pub(super) fn with_reserves(&self, callers: &[Caller]) -> Vec<(Caller, u32)> {
+        callers.iter().map(|caller| (caller.clone(), self.reserve_of(caller))).collect()
+    }
+
+    /// The others pass this caller for a moment.
+    pub(super) fn pass(&mut self, caller: &Caller, now: Instant) {
+        self.passed.retain(|(other, until)| other != caller && *until > now);
+        self.passed.push((caller.clone(), now + PASSED));
     }
 
     /// From how many slots of the last window on a caller's calls are spread: half of its share by weight. Rounded down, or

@@ -6,7 +6,7 @@
 //! - its caller has used fewer slots of the last window than its `max_share`,
 //! - every booking before it still gets its slot by its promised time,
 //! - and, where slots are spread (`pace = "fair"`), the spread allows it. That concerns a caller that has used half of its
-//!   share of the last window or more, while another caller wants the route or did within that window.
+//!   share of the last window or more, and its reserve, while another caller wants the route or did within that window.
 //!
 //! The spread leaves free slots for newcomers: it hands out a slot every window/requests at most, and so slowly that the
 //! free slots last until others come free. If the k-th slot from now on is available at r(k), the next one goes at
@@ -23,7 +23,7 @@ use super::{
     super::{
         Caller,
         queue::{Line as QueueLine, Queue, Tag, Ticket, Turns},
-        slots::Outlook,
+        slots::{Outlook, TakenBefore},
     },
     entry::Entry,
     recent_use::{CallerUse, RecentUse},
@@ -53,6 +53,8 @@ pub(super) struct Schedule<'a> {
     absent_reserves: Vec<(Option<&'a CallerUse>, u32)>,
     /// When the slots of the steps so far are taken.
     taken: Vec<Instant>,
+    /// How many of them are not in a reserve, if the slots keep to reserves themselves.
+    unreserved: usize,
     /// When each slot is available, as far as that was needed.
     known: Vec<(Instant, bool)>,
     now: Instant,
@@ -65,6 +67,11 @@ struct Line<'a> {
     turns: Turns,
     own: Cow<'a, CallerUse>,
     reserve: u32,
+    /// How many steps it has had, and how many of them in its reserve, if the slots keep to reserves themselves.
+    taken: usize,
+    reserved: usize,
+    /// Until when others pass it.
+    passed_until: Option<Instant>,
     /// The bookings before its first waiting call, with their promised times.
     bookings: VecDeque<(Ticket, Instant)>,
     head: Option<(Ticket, &'a Entry)>,
@@ -109,8 +116,8 @@ impl<'a> Schedule<'a> {
         let absent_reserves = reserves.map(|(caller, reserve)| (recent.of(caller), *reserve)).collect();
         let front: Box<dyn Iterator<Item = _>> = Box::new(queue.front());
         let (now, last, front) = (outlook.now, recent.last, front.peekable());
-        let (taken, known) = (Vec::new(), Vec::new());
-        Self { outlook, recent, front, lines, absent, absent_reserves, taken, known, now, last }
+        let (taken, unreserved, known) = (Vec::new(), 0, Vec::new());
+        Self { outlook, recent, front, lines, absent, absent_reserves, taken, unreserved, known, now, last }
     }
 
     /// Plays all steps. Calls that `leaves` chooses leave, and use no slot.
@@ -249,6 +256,12 @@ impl<'a> Schedule<'a> {
         if goes {
             line.turns.take();
         }
+        if goes && let Some(limits) = &self.outlook.callers {
+            let (_, is_reserved) = limits.at(line.caller, line.taken_before(self.unreserved), step.at);
+            line.taken += 1;
+            line.reserved += usize::from(is_reserved);
+            self.unreserved += usize::from(!is_reserved);
+        }
         if let Some(weights) = weights {
             let own = line.own.to_mut();
             own.uses.expire(step.at);
@@ -282,6 +295,12 @@ impl<'a> Schedule<'a> {
 
     /// When a slot is free that neither others' reserves nor its caller's `max_share` keep from this line.
     fn allowed(&self, line: &Line<'a>) -> Instant {
+        if let Some(limits) = &self.outlook.callers {
+            let (own, is_reserved) = limits.at(line.caller, line.taken_before(self.unreserved), self.now);
+            // No call of others can take the slot of the route that belongs to a reserve.
+            let reserved = is_reserved.then(|| self.outlook.at_before_others(self.taken.len()).0);
+            return own.max(reserved.unwrap_or_else(|| self.slot(0).0)).max(line.passed_until.unwrap_or(self.now));
+        }
         let share = line.caller.terms().max_share.and_then(|most| line.own.falls_below(most.get(), self.now));
         let share = share.unwrap_or(self.now);
         let mut at = share.max(self.slot(0).0);
@@ -316,8 +335,17 @@ impl<'a> Schedule<'a> {
             return allowed;
         }
         let light = line.own.falls_below(self.recent.light_below(line.caller, situation.weights), allowed);
-        let earliest = [Some(situation.spread), light, situation.contended_until].into_iter().flatten().min();
+        let reserved = self.reserved(line, allowed);
+        let earliest = [Some(situation.spread), light, situation.contended_until, reserved].into_iter().flatten().min();
         allowed.max(earliest.unwrap_or(allowed))
+    }
+
+    /// When the caller of this line has a slot of its reserve. It takes none from newcomers, for whom the spread is.
+    fn reserved(&self, line: &Line<'a>, allowed: Instant) -> Option<Instant> {
+        match &self.outlook.callers {
+            Some(limits) => limits.reserved_at(line.caller, line.reserved),
+            None => line.own.falls_below(line.reserve, allowed),
+        }
     }
 
     /// Whether every booking before this call still has a slot at its promised time, if the call takes one.
@@ -391,10 +419,16 @@ impl<'a> Line<'a> {
     fn new(line: QueueLine<'a, Entry>, recent: &'a RecentUse, now: Instant) -> Self {
         let QueueLine { caller, turns, entries: rest } = line;
         let own = recent.of(caller).map_or_else(|| Cow::Owned(recent.none(caller, now)), Cow::Borrowed);
-        let reserve = recent.reserves.iter().find(|(other, _)| other == caller).map_or(0, |(_, reserve)| *reserve);
-        let mut line = Self { caller, turns, own, reserve, bookings: VecDeque::new(), head: None, rest };
+        let reserve = recent.reserve_of(caller);
+        let passed_until = recent.passed.iter().find(|(other, _)| other == caller).map(|(_, until)| *until);
+        let (bookings, taken, reserved, head) = (VecDeque::new(), 0, 0, None);
+        let mut line = Self { caller, turns, own, reserve, taken, reserved, passed_until, bookings, head, rest };
         line.advance();
         line
+    }
+
+    fn taken_before(&self, unreserved: usize) -> TakenBefore {
+        TakenBefore { own: self.taken, reserved: self.reserved, unreserved }
     }
 
     /// Moves on to the next waiting call.

@@ -125,7 +125,7 @@ impl LimiterState {
         if !self.queue.is_empty() || !self.recent.is_unrestricted(caller, now) {
             return None;
         }
-        let grant = self.slots.take(now).ok()?;
+        let grant = self.slots.take(Some(caller), now).ok()?;
         self.recent.used(caller, now);
         Some(grant)
     }
@@ -171,7 +171,12 @@ impl LimiterState {
 
     /// A slot for a call whose turn has come.
     pub(super) fn take(&mut self, ticket: Ticket, caller: &Caller, now: Instant) -> Result<Grant, Denied> {
-        let grant = self.slots.take(now)?;
+        let own = (!ticket.is_requeued()).then_some(caller);
+        let grant = self.slots.take(own, now).inspect_err(|denied| {
+            if *denied == Denied::ForCaller {
+                self.recent.pass(caller, now);
+            }
+        })?;
         self.queue.serve(ticket);
         self.bookings.served(caller);
         self.recent.used(caller, now);

@@ -76,7 +76,7 @@ impl Trial {
         let spec = LimitSpec::own(Key::default(), threshold);
         let context = LimiterContext::in_memory(Limits::NOBODY);
         let nobody = Arc::downgrade(&RouteLimiter::new(spec.clone(), Vec::new(), &[], context));
-        let slots: Arc<dyn Slots> = RecordedBackend::in_memory().slots(spec, Vec::new(), nobody).into();
+        let slots: Arc<dyn Slots> = RecordedBackend::in_memory().slots(spec, Vec::new(), &[], nobody).into();
         let state = LimiterState::new(Arc::clone(&slots), RecentUse::new(&threshold, reserving));
         let start = clock::now();
         let (in_flight, waiting, sent) = (VecDeque::new(), Vec::new(), Vec::new());
@@ -176,7 +176,7 @@ impl Trial {
                     ended.push(Ended { number, at: self.now, refused: None });
                 }
                 Err(Denied::Until(at)) => return Some(at),
-                Err(Denied::Unanswered) => return None,
+                Err(Denied::Unanswered | Denied::ForCaller) => return None,
             }
         }
     }

@@ -9,6 +9,13 @@ pub(in crate::ledger) struct Ticket {
     pub(super) lane: Lane,
 }
 
+impl Ticket {
+    /// Whether its call was requeued after a lock.
+    pub(in crate::ledger) fn is_requeued(self) -> bool {
+        self.lane == Lane::Front
+    }
+}
+
 /// Where in the queue it waits, so that only one level has to be searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Lane {

@@ -18,7 +18,7 @@ use tokio::{sync::Notify, time::Instant};
 use self::recorded_window::{RecordedWindow, WindowState};
 pub use self::{journal::Journal, recovered::Recovered};
 use super::{
-    Backend, Health, Key, LimitSpec, LockHit, Slots, Step,
+    Backend, Caller, Health, Key, LimitSpec, LockHit, Slots, Step,
     slots::{Allowance, Outlook, Recorded, WaitingCalls},
     window::{Denied, Grant},
 };
@@ -64,7 +64,13 @@ impl RecordedBackend {
 }
 
 impl Backend for RecordedBackend {
-    fn slots(&self, own: LimitSpec, wider: Vec<LimitSpec>, _calls: Weak<dyn WaitingCalls>) -> Box<dyn Slots> {
+    fn slots(
+        &self,
+        own: LimitSpec,
+        wider: Vec<LimitSpec>,
+        _callers: &[(Caller, u32)],
+        _calls: Weak<dyn WaitingCalls>,
+    ) -> Box<dyn Slots> {
         let window = |limit: &LimitSpec| {
             if limit.shared {
                 let mut shared = self.shared.lock();
@@ -135,7 +141,7 @@ impl RecordedSlots {
 }
 
 impl Slots for RecordedSlots {
-    fn take(&self, now: Instant) -> Result<Grant, Denied> {
+    fn take(&self, _caller: Option<&Caller>, now: Instant) -> Result<Grant, Denied> {
         self.take_all(&self.wider, now)
     }
 
@@ -224,7 +230,7 @@ impl Slots for RecordedSlots {
         let mut state = self.own.lock();
         wider.insert(0, (state.window.forecast(now), false));
         let (locked_until, unanswered) = (state.window.locked_until(now), state.window.is_unanswered());
-        Outlook { now, forecasts: wider, locked_until, unanswered, unreachable: false, others: 0 }
+        Outlook { now, forecasts: wider, locked_until, unanswered, unreachable: false, others: 0, callers: None }
     }
 }
 
@@ -233,6 +239,6 @@ fn within_a_second(denied: Denied, now: Instant) -> Denied {
     let soon = now + SHARED_AGAIN;
     match denied {
         Denied::Until(at) => Denied::Until(at.min(soon)),
-        Denied::Unanswered => Denied::Until(soon),
+        Denied::Unanswered | Denied::ForCaller => Denied::Until(soon),
     }
 }

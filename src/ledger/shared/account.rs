@@ -6,17 +6,18 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
+    limit_sets::LimitSets,
     member::{Member, Unusable},
-    message::{Demand, Reply, Request},
+    message::{CallerDemand, Demand, Reply, Request},
     status::OwnStatus,
     timing::Now,
 };
 use crate::{
-    ledger::{Wish, slots::WaitingCalls},
+    ledger::{Caller, Wish, slots::WaitingCalls},
     os::clock,
 };
 
@@ -43,7 +44,7 @@ pub(super) struct AccountState {
 
 #[derive(Debug, Clone)]
 struct Route {
-    limits: Arc<[String]>,
+    limits: Arc<RwLock<LimitSets>>,
     calls: Weak<dyn WaitingCalls>,
     locks: Arc<Notify>,
 }
@@ -77,10 +78,14 @@ impl SharedAccount {
         Arc::new(Self { name, state: Mutex::new(state), news: Notify::new() })
     }
 
-    pub(super) fn add_route(&self, limits: Arc<[String]>, calls: Weak<dyn WaitingCalls>, locks: Arc<Notify>) {
-        if let Some(route) = limits.first().cloned() {
-            self.state.lock().routes.insert(route, Route { limits, calls, locks });
-        }
+    pub(super) fn add_route(
+        &self,
+        route: String,
+        limits: Arc<RwLock<LimitSets>>,
+        calls: Weak<dyn WaitingCalls>,
+        locks: Arc<Notify>,
+    ) {
+        self.state.lock().routes.insert(route, Route { limits, calls, locks });
     }
 
     /// Who waits for what. The limiters lock their own state for this, so the account must not be locked.
@@ -88,9 +93,14 @@ impl SharedAccount {
         let now = clock::now();
         let routes = self.state.lock().routes.clone();
         let demand = |(route, Route { limits, calls, .. }): (String, Route)| {
-            let callers = calls.upgrade()?.waiting_calls(now);
-            let demand = Demand { limits: limits.to_vec(), callers };
-            demand.callers.values().any(|wish: &Wish| wish.waiting > 0 || wish.using > 0).then_some((route, demand))
+            let (waiting, limits) = (calls.upgrade()?.waiting_calls(now), limits.read());
+            let caller = |(caller, wish): (Option<Caller>, Wish)| {
+                // No caller has an empty name.
+                let name = caller.as_ref().map_or("", Caller::name).to_owned();
+                (name, CallerDemand { own: limits.more(caller.as_ref()), wish })
+            };
+            let callers: BTreeMap<_, _> = waiting.into_iter().map(caller).collect();
+            (!callers.is_empty()).then_some((route, Demand { limits: limits.all().to_vec(), callers }))
         };
         routes.into_iter().filter_map(demand).collect()
     }

@@ -1,36 +1,30 @@
-//! The adapter of the port: the slots of a route, as far as this member holds them.
+//! The adapter of the port for several processes.
 
 use std::{
     collections::BTreeMap,
-    future::ready,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::{
-    sync::{Notify, mpsc},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    account::{AccountState, SharedAccount, now},
-    limit::LimitSettings,
+    account::SharedAccount,
     link::Link,
     member::Member,
     message::Message,
+    shared_slots::SharedSlots,
     status::SharedStatus,
-    timing::Timing,
+    timing::{BEAT, Timing},
     view::Reader,
 };
 use crate::{
     ledger::{
-        AfterLoss, Backend, Health, Journal, Key, LimitSpec, LockHit, NO_ANSWER_GRACE, Slots, Step,
-        forecast::Forecast,
-        slots::{Allowance, Outlook, Recorded, SharedRecords, WaitingCalls},
-        window::{Denied, Grant},
+        Backend, Caller, Health, Journal, Key, LimitSpec, NO_ANSWER_GRACE, Slots,
+        slots::{Recorded, SharedRecords, WaitingCalls},
     },
     os::clock,
     redis::{self, Redis, Script},
@@ -38,9 +32,6 @@ use crate::{
 
 /// The one script of the shared ledger.
 const EXCHANGE: &str = include_str!("exchange.lua");
-
-/// How often a member speaks although it has no news.
-const BEAT: Duration = Duration::from_secs(1);
 
 /// How long a process may be frozen without being killed by its [freeze guard](crate::os::freeze_guard).
 pub const FROZEN: Duration = Duration::from_secs(5);
@@ -154,15 +145,14 @@ impl SharedBackend {
 }
 
 impl Backend for SharedBackend {
-    fn slots(&self, own: LimitSpec, wider: Vec<LimitSpec>, calls: Weak<dyn WaitingCalls>) -> Box<dyn Slots> {
-        let account = self.account(&own.key.account);
-        let limits: Arc<[String]> = [&own].into_iter().chain(&wider).map(|spec| spec.key.limit.clone()).collect();
-        set_limits(&mut account.state.lock().member, &own, &wider, now().monotonic);
-        let locks = Arc::new(Notify::new());
-        account.add_route(Arc::clone(&limits), calls, Arc::clone(&locks));
-        account.news.notify_one();
-        let shared = wider.iter().map(|spec| spec.shared).collect();
-        Box::new(SharedSlots { account, limits, shared, locks })
+    fn slots(
+        &self,
+        own: LimitSpec,
+        wider: Vec<LimitSpec>,
+        callers: &[(Caller, u32)],
+        calls: Weak<dyn WaitingCalls>,
+    ) -> Box<dyn Slots> {
+        Box::new(SharedSlots::new(self.account(&own.key.account), &own, &wider, callers, calls))
     }
 
     fn left(&self) -> Vec<Key> {
@@ -203,142 +193,5 @@ impl Backend for SharedBackend {
             self.tasks.wait().await;
             Ok(())
         })
-    }
-}
-
-/// Adds the limits of a route, or changes them.
-fn set_limits(member: &mut Member, own: &LimitSpec, wider: &[LimitSpec], now: Instant) {
-    let settings = |spec: &LimitSpec, alone| LimitSettings {
-        threshold: spec.threshold,
-        spare: if spec.after_loss == AfterLoss::AllButOne { 1 } else { 0 },
-        alone,
-    };
-    member.set_limit(&own.key.limit, settings(own, true), now);
-    for spec in wider {
-        member.set_limit(&spec.key.limit, settings(spec, false), now);
-    }
-}
-
-/// The slots of one route.
-#[derive(Debug)]
-struct SharedSlots {
-    account: Arc<SharedAccount>,
-    /// The route's own limit comes first.
-    limits: Arc<[String]>,
-    /// For each of the others, whether other routes count against it too.
-    shared: Box<[bool]>,
-    locks: Arc<Notify>,
-}
-
-impl SharedSlots {
-    /// Changes the account, and tells its task if that is news.
-    fn with_state<T>(&self, change: impl FnOnce(&mut AccountState) -> T) -> T {
-        let mut state = self.account.state.lock();
-        let result = change(&mut state);
-        if state.member.has_news() {
-            self.account.news.notify_one();
-        }
-        result
-    }
-
-    fn route(&self) -> &str {
-        &self.limits[0]
-    }
-}
-
-impl Slots for SharedSlots {
-    fn take(&self, _now: Instant) -> Result<Grant, Denied> {
-        self.with_state(|state| state.member.take(&self.limits, now()))
-    }
-
-    fn recorded(&self) -> Recorded<'_> {
-        // The record has at least what this member holds.
-        Box::pin(ready(Ok(())))
-    }
-
-    fn note(&self, grant: Grant, step: &Step, now: Instant) {
-        self.with_state(|state| state.member.note(&self.limits, grant, step, now));
-    }
-
-    fn change(&self, own: &LimitSpec, wider: &[LimitSpec], _past: Option<&[Instant]>, now: Instant) {
-        // The calls of other gateways are not known, so those of this one do not help.
-        self.with_state(|state| set_limits(&mut state.member, own, wider, now));
-        self.locks.notify_waiters();
-    }
-
-    fn lock(&self, retry_after: Option<Duration>, now: Instant) -> Option<LockHit> {
-        let hit = self.with_state(|state| state.member.lock(self.route(), retry_after, now));
-        self.locks.notify_waiters();
-        hit
-    }
-
-    fn lift_lock(&self, now: Instant) -> bool {
-        self.with_state(|state| state.member.lift_lock(self.route(), now))
-    }
-
-    fn locks(&self) -> &Notify {
-        &self.locks
-    }
-
-    fn held_back(&self, grant: Grant) -> Option<Instant> {
-        self.account.state.lock().member.held_back(self.route(), grant, now())
-    }
-
-    fn are_shared(&self) -> bool {
-        true
-    }
-
-    fn asking_takes(&self) -> Duration {
-        if self.account.state.lock().failure.is_none() { BEAT } else { Duration::ZERO }
-    }
-
-    fn is_failing(&self) -> bool {
-        false
-    }
-
-    fn can_take(&self, now: Instant) -> bool {
-        let mut state = self.account.state.lock();
-        state.member.in_touch(super::account::now())
-            && self
-                .limits
-                .iter()
-                .all(|name| state.member.limits.get_mut(name).is_some_and(|limit| limit.window.check(now).is_ok()))
-    }
-
-    fn allowance(&self, now: Instant) -> Allowance {
-        let mut state = self.account.state.lock();
-        let mut quotas = self.limits.iter().map(|name| state.member.limits.get_mut(name).map(|limit| limit.quota(now)));
-        let mut route = quotas.next().flatten();
-        let mut daily = None;
-        for (quota, shared) in quotas.zip(&self.shared) {
-            match (quota, shared) {
-                (Some(quota), true) => daily = Some(quota),
-                (Some(quota), false) if route.is_none_or(|route| quota.is_tighter_than(&route)) => route = Some(quota),
-                _ => {}
-            }
-        }
-        Allowance { route: route.expect("`slots` adds each limit"), daily }
-    }
-
-    fn outlook(&self, monotonic: Instant) -> Outlook {
-        let mut state = self.account.state.lock();
-        let member = &mut state.member;
-        let unreachable = !member.in_touch(now());
-        let shut_until = |limit: &super::limit::Limit| member.shut_until(limit, monotonic);
-        let untils: Vec<_> =
-            self.limits.iter().map(|name| member.limits.get(name).map_or(monotonic, shut_until)).collect();
-        let mut others = 0;
-        let mut forecasts: Vec<(Forecast, bool)> = Vec::new();
-        let shared = [false].iter().chain(&self.shared);
-        for ((name, shut_until), shared) in self.limits.iter().zip(untils).zip(shared) {
-            if let Some(limit) = member.limits.get_mut(name) {
-                others = others.max(limit.waiting as usize);
-                forecasts.push((limit.forecast(shut_until, monotonic), *shared));
-            }
-        }
-        let own = member.limits.get(self.route()).map(|limit| &limit.window);
-        let locked_until = own.and_then(|window| window.locked_until(monotonic));
-        let unanswered = own.is_some_and(|window| window.is_unanswered());
-        Outlook { now: monotonic, forecasts, locked_until, unanswered, unreachable, others }
     }
 }

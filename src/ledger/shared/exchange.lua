@@ -267,9 +267,12 @@ local function entry_of(id, name)
   return copies[key]
 end
 
-local function can_take(id, name)
-  local entry = entry_of(id, name)
-  return entry and (entry.idle > 0 or entry.sealed > 0 or view(name).free > 0)
+local function can_take(id, names)
+  for _, name in ipairs(names) do
+    local entry = entry_of(id, name)
+    if not entry or (entry.idle <= 0 and entry.sealed <= 0 and view(name).free <= 0) then return false end
+  end
+  return true
 end
 
 -- Takes one slot. Of long windows it opens some more, because each one there costs a request.
@@ -300,7 +303,8 @@ for id, other in pairs(record.members) do
       for caller, wish in pairs(demand.callers) do
         of.using[caller] = (of.using[caller] or 0) + wish.using
         if wish.waiting > 0 and may_go then
-          of.waiting[#of.waiting + 1] = { id = id, caller = caller, wish = wish, limits = demand.limits }
+          of.waiting[#of.waiting + 1] = { id = id, caller = caller, wish = wish, limits = demand.limits,
+            own = wish.own or { {} } }
         end
       end
     end
@@ -326,13 +330,27 @@ for _, of in pairs(routes) do
   while true do
     local best
     for _, one in ipairs(of.waiting) do
-      if one.left > 0 and not blocked[one.id] and (not best or goes_before(one, best, of.using)) then best = one end
+      local waits = one.left > 0 and not one.blocked and not blocked[one.id]
+      if waits and (not best or goes_before(one, best, of.using)) then best = one end
     end
     if not best then break end
-    local can = true
-    for _, name in ipairs(best.limits) do can = can and can_take(best.id, name) end
-    if can then
-      for _, name in ipairs(best.limits) do take(best.id, name) end
+    -- Its caller's limits, of which one set is enough.
+    local own
+    for _, names in ipairs(best.own) do
+      if not own and can_take(best.id, names) then own = names end
+    end
+    if not own then
+      -- It keeps no slot of the route from others.
+      best.blocked = true
+    elseif not can_take(best.id, best.limits) then
+      blocked[best.id] = true
+      if best.id == request.member then
+        for _, name in ipairs(best.limits) do lacks[name] = true end
+      end
+    else
+      for _, names in ipairs({ best.limits, own }) do
+        for _, name in ipairs(names) do take(best.id, name) end
+      end
       best.left, best.given = best.left - 1, best.given + 1
       of.using[best.caller] = of.using[best.caller] + 1
       if best.id ~= request.member then
@@ -340,13 +358,20 @@ for _, of in pairs(routes) do
       else
         best.wish.waiting, best.wish.using = best.left, best.wish.using + 1
       end
-    else
-      blocked[best.id] = true
-      if best.id == request.member then
-        for _, name in ipairs(best.limits) do lacks[name] = true end
-      end
     end
   end
+end
+
+-- The limits for which calls wait: those of their route, unless their caller's limits are all that they lack.
+local function awaited(one)
+  local names = {}
+  if not one.blocked then
+    for _, name in ipairs(one.limits) do names[#names + 1] = name end
+  end
+  for _, own in ipairs(one.own) do
+    for _, name in ipairs(own) do names[#names + 1] = name end
+  end
+  return names
 end
 
 -- What other members wait for goes through this record. What nobody waits for is dealt out, so that a usual call needs
@@ -354,9 +379,11 @@ end
 local wanted, waiting = {}, {}
 for _, of in pairs(routes) do
   for _, one in ipairs(of.waiting) do
-    if one.id ~= request.member then
-      for _, name in ipairs(one.limits) do
+    for _, name in ipairs(awaited(one)) do
+      if one.id ~= request.member then
         wanted[name], waiting[name] = true, (waiting[name] or 0) + one.wish.waiting
+      elseif one.left > 0 and not can_take(one.id, { name }) then
+        lacks[name] = true
       end
     end
   end

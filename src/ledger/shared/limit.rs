@@ -39,6 +39,8 @@ pub(super) struct Limit {
     pub(super) reserved: u32,
     /// The others know that this member waits.
     pub(super) asked: bool,
+    /// It has asked, and got none.
+    pub(super) in_vain: bool,
     /// How many slots nobody may use, because unknown members may.
     pub(super) shut: u32,
     /// How many calls wait on other members.
@@ -73,6 +75,7 @@ impl Limit {
             wanted: false,
             reserved: 0,
             asked: false,
+            in_vain: false,
             shut: 0,
             waiting: 0,
             ends: Vec::new(),
@@ -100,7 +103,7 @@ impl Limit {
     pub(super) fn give_up(&mut self, generation: u32, now: Instant) {
         self.window.restart(generation, now);
         (self.held, self.sealed, self.reserved) = (0, 0, 0);
-        (self.wanted, self.asked) = (false, false);
+        (self.wanted, self.asked, self.in_vain) = (false, false, false);
         self.ends.clear();
     }
 
@@ -124,7 +127,7 @@ impl Limit {
     /// What the next request says. `waits`: calls wait here.
     pub(super) fn report(&mut self, waits: bool, leaves: bool, now: Instant) -> Held {
         if !waits {
-            self.reserved = 0;
+            (self.reserved, self.in_vain) = (0, false);
         }
         if self.wanted || leaves {
             self.give_idle(now);
@@ -189,5 +192,6 @@ impl Limit {
         let idle = self.idle(now);
         self.reserved = if waits { granted.reserved.min(idle) } else { 0 };
         self.asked &= idle == 0;
+        self.in_vain = waits && idle == 0;
     }
 }

@@ -109,13 +109,31 @@ pub(super) struct LockReport {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Demand {
     pub(super) limits: Vec<String>,
-    pub(super) callers: BTreeMap<String, Wish>,
+    pub(super) callers: BTreeMap<String, CallerDemand>,
+}
+
+/// What one caller waits for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct CallerDemand {
+    #[serde(flatten)]
+    pub(super) wish: Wish,
+    /// Sets of limits that its calls count against besides those of all calls: each call against the first set that has
+    /// slots.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) own: Vec<Vec<String>>,
 }
 
 impl Demand {
     /// Whether any call waits.
     pub(super) fn waits(&self) -> bool {
-        self.callers.values().any(|wish| wish.waiting > 0)
+        self.callers.values().any(|caller| caller.wish.waiting > 0)
+    }
+
+    /// The limits for which calls wait.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = &String> {
+        let waiting = self.callers.values().filter(|caller| caller.wish.waiting > 0);
+        let own = waiting.flat_map(|caller| caller.own.iter().flatten());
+        self.limits.iter().filter(|_| self.waits()).chain(own)
     }
 }
 

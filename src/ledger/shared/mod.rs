@@ -2,16 +2,20 @@
 //! Redis or Valkey that all share.
 //!
 //! [`member`] decides what this process may use and asks for; `exchange.lua` is the one script that changes a record;
-//! [`link`] carries requests and answers; [`backend`] is the adapter of the port; [`view`] reads records for operators, in
-//! the form of [`status`]. docs/shared-ledger.md has the design
-//! and why it is right.
+//! [`link`] carries requests and answers; [`backend`] and [`shared_slots`] are the adapter of the port; [`limit_sets`] says
+//! which limits a caller's calls count against; [`view`] reads records for operators, in the form of [`status`].
+//! docs/shared-ledger.md has the design and why it is right.
 
 mod account;
 mod backend;
+#[cfg(test)]
+mod gateways_tests;
 mod limit;
+mod limit_sets;
 mod link;
 mod member;
 mod message;
+mod shared_slots;
 #[cfg(test)]
 mod simulation;
 mod status;

@@ -6,6 +6,9 @@ use tokio::time::Instant;
 
 use super::message::millis_up;
 
+/// How often a member speaks although it has no news.
+pub(super) const BEAT: Duration = Duration::from_secs(1);
+
 /// Slots of windows longer than this are sealed when they are dealt out: a member that dies would keep them for long.
 /// Token requests are among them: a gateway that dies must not take those of all others with it for ten minutes.
 pub(super) const LONG: Duration = Duration::from_secs(5 * 60);

@@ -354,7 +354,7 @@ impl World {
                     self.try_again_at(at);
                     break;
                 }
-                Err(Denied::Unanswered) => break,
+                Err(Denied::Unanswered | Denied::ForCaller) => break,
             }
         }
         self.commit(false);

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     call::peer::{Peer, SubjectName},
-    ledger::{Caller, Reserves},
+    ledger::{Caller, Reserves, Terms},
     zoho::{account::AccountName, catalogue::Route},
 };
 
@@ -98,10 +98,10 @@ impl Callers {
 }
 
 impl Reserves for Callers {
-    fn reserving(&self, account: &AccountName, route: &Route) -> Vec<Caller> {
-        let reserving =
-            self.all.iter().filter(|own| own.who.terms().reserve > 0 && own.permissions.permit(account, route));
-        reserving.map(|own| own.who.clone()).collect()
+    fn limited_callers(&self, account: &AccountName, route: &Route) -> Vec<Caller> {
+        let is_limited = |terms: Terms| terms.reserve > 0 || terms.max_share.is_some();
+        let limited = self.all.iter().filter(|own| is_limited(own.who.terms()));
+        limited.filter(|own| own.permissions.permit(account, route)).map(|own| own.who.clone()).collect()
     }
 }
 

@@ -55,8 +55,9 @@ pub(crate) const SHARE: &str = "erecnosList=%5B588882000000212025%5D";
 pub(crate) const SHARE_DATA: &str =
     "?shareData=%7B%22mailid%22:%22user@domain.com%22,%22privilege%22:%22view%22,%22type%22:%22user%22%7D";
 
-/// The hash of the key `one` for `[callers]`.
+/// The hashes of the keys `one` and `three` for `[callers]`.
 pub(crate) const HASH_OF_ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+pub(crate) const HASH_OF_THREE: &str = "8b5b9db0c13db24256c829aa364aa90c6d2eba318b9232a4ab9313b954d3555f";
 
 /// More time than any step takes on a busy machine; a longer wait is in vain.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,10 +1,6 @@
 //! What a limiter tells others: operators, other gateways, and those who ask for a call's place.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -75,12 +71,12 @@ impl LimiterState {
     }
 
     /// By caller, who waits and who used slots in the last window.
-    pub(in crate::ledger::limiter) fn wishes(&mut self, now: Instant) -> BTreeMap<String, Wish> {
+    pub(in crate::ledger::limiter) fn wishes(&mut self, now: Instant) -> Vec<(Option<Caller>, Wish)> {
         self.refresh(now);
         let outlook = self.slots.outlook(now);
         let let_go = Schedule::new(&self.queue, &self.recent, &outlook).let_go();
         let let_go: HashMap<&Caller, usize> = let_go.into_iter().collect();
-        let mut wishes: BTreeMap<String, Wish> = BTreeMap::new();
+        let mut wishes: HashMap<Caller, Wish> = HashMap::new();
         let wish =
             |caller: &Caller| Wish { weight: caller.weight().get(), waiting: 0, urgency: 7, waited: 0, using: 0 };
         for flow in self.queue.by_caller(now) {
@@ -90,16 +86,17 @@ impl LimiterState {
             let waited = u64::try_from(flow.waited.as_millis()).unwrap_or(u64::MAX);
             let urgency = aged(flow.urgency, flow.waited);
             let found = Wish { waiting, urgency, waited, ..wish(&flow.caller) };
-            wishes.insert(flow.caller.name().to_owned(), found);
+            wishes.insert(flow.caller, found);
         }
         for own in self.recent.callers(now).filter(|own| own.uses.total > 0) {
-            wishes.entry(own.caller.name().to_owned()).or_insert_with(|| wish(&own.caller)).using += own.uses.total;
+            wishes.entry(own.caller.clone()).or_insert_with(|| wish(&own.caller)).using += own.uses.total;
         }
+        let mut wishes: Vec<_> = wishes.into_iter().map(|(caller, wish)| (Some(caller), wish)).collect();
         let requeued = self.queue.requeued();
         if requeued > 0 {
-            // They had a slot before, so no caller uses more because of them. No caller has an empty name.
+            // They had a slot before, so no caller uses more because of them.
             let first = Wish { weight: 1, waiting: requeued.min(MAX_WISHES) as u32, urgency: 0, waited: 0, using: 0 };
-            wishes.insert(String::new(), first);
+            wishes.push((None, first));
         }
         wishes
     }

@@ -220,21 +220,31 @@ impl Member {
     // === Slots ===
 
     /// Takes a slot of each of these limits, or of none. The first is the route's own: it has the route's name, its
-    /// locks and its pace.
-    pub(in crate::ledger::shared) fn take(&mut self, limits: &[String], now: Now) -> Result<Grant, Denied> {
+    /// locks and its pace. An error says which of them has no slot.
+    pub(in crate::ledger::shared) fn take(&mut self, limits: &[String], now: Now) -> Result<Grant, (usize, Denied)> {
         self.give_up_if_due(now);
-        for name in limits {
-            let Some(limit) = self.limits.get_mut(name) else { return Err(Denied::Unanswered) };
+        for (index, name) in limits.iter().enumerate() {
+            let Some(limit) = self.limits.get_mut(name) else { return Err((index, Denied::Unanswered)) };
             if let Err(denied) = limit.window.check(now.monotonic) {
                 // The others hear of the first call that waits.
                 self.news |= !mem::replace(&mut limit.asked, true);
-                return Err(denied);
+                return Err((index, denied));
             }
             if !limit.may_take() {
                 self.news = true;
-                return Err(Denied::Unanswered);
+                return Err((index, Denied::Unanswered));
             }
         }
+        self.take_all(limits, now).map_err(|denied| (0, denied))
+    }
+
+    /// Whether it has asked the record for slots of this limit, and got none.
+    pub(in crate::ledger::shared) fn asked_in_vain(&self, limit: &str) -> bool {
+        self.limits.get(limit).is_none_or(|limit| limit.in_vain)
+    }
+
+    /// The same where all limits have a slot.
+    fn take_all(&mut self, limits: &[String], now: Now) -> Result<Grant, Denied> {
         let Some((route, wider)) = limits.split_first() else { return Err(Denied::Unanswered) };
         if let Some(lock) = self.locks.get_mut(route)
             && !lock.probe

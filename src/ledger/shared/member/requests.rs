@@ -59,8 +59,7 @@ impl Member {
         self.number += 1;
         self.news = false;
         self.asked_at = Some(now.monotonic);
-        let waits = demand.values().filter(|demand| demand.waits());
-        let demanded: BTreeSet<_> = waits.flat_map(|demand| &demand.limits).cloned().collect();
+        let demanded: BTreeSet<_> = demand.values().flat_map(Demand::awaited).cloned().collect();
         let all = self.failed || beat || op != Operation::Exchange;
         let claims = op != Operation::Enter || self.was_member;
         let mut limits = BTreeMap::new();
@@ -150,6 +149,7 @@ impl Member {
         self.pending = None;
         self.failed = true;
         self.keep_slots();
+        self.limits.values_mut().for_each(|limit| limit.in_vain = limit.asked);
     }
 
     /// Gives nothing until the record says again that others wait. What is given to a server that loses it is lost to

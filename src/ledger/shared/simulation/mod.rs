@@ -22,16 +22,18 @@ use std::{
 
 use parking_lot::Mutex;
 
-pub(super) use self::flaw::Flaw;
+pub(super) use self::{
+    flaw::Flaw,
+    server::{Data, Server},
+};
 use self::{
     flaw::{MEMBER_FLAWS, SCRIPT_FLAWS},
     scene::{Plan, SCENES, Scene},
-    server::Server,
     world::{Tally, World},
 };
 use crate::ledger::simulation::random;
 
-const SCRIPT: &str = include_str!("../exchange.lua");
+pub(super) const SCRIPT: &str = include_str!("../exchange.lua");
 
 /// How many calls one seed makes.
 const CALLS_PER_SEED: u64 = 200;

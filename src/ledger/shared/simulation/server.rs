@@ -47,7 +47,7 @@ const HOST: &str = "
 
 /// What a server stores, and what it says about itself.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Data {
+pub(in crate::ledger::shared) struct Data {
     pub(super) run_id: u64,
     pub(super) replid: u64,
     pub(super) record: Option<Table>,
@@ -55,14 +55,14 @@ pub(super) struct Data {
 }
 
 /// Runs the script for any number of nodes.
-pub(super) struct Server {
+pub(in crate::ledger::shared) struct Server {
     lua: Lua,
     script: Function,
     host: Function,
 }
 
 impl Server {
-    pub(super) fn new(script: &str) -> Self {
+    pub(in crate::ledger::shared) fn new(script: &str) -> Self {
         let lua = Lua::new();
         let host = lua.load(HOST).eval().expect("a valid script");
         let script = lua.load(script).set_name("exchange.lua").into_function().expect("a valid script");
@@ -70,7 +70,13 @@ impl Server {
     }
 
     /// Runs the script once on the server with this data. `now` is its clock in milliseconds, which may be anything.
-    pub(super) fn run(&self, data: &mut Data, role: &str, now: u64, request: &Request) -> (Reply, Vec<Message>) {
+    pub(in crate::ledger::shared) fn run(
+        &self,
+        data: &mut Data,
+        role: &str,
+        now: u64,
+        request: &Request,
+    ) -> (Reply, Vec<Message>) {
         data.commands += 1;
         let options = SerializeOptions::new().set_array_metatable(false);
         let table = self.lua.to_value_with(request, options).expect("a table");

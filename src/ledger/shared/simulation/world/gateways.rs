@@ -4,7 +4,12 @@ use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use super::{
     super::{
-        super::{limit::LimitSettings, member::Member, message::Demand, timing::Timing},
+        super::{
+            limit::LimitSettings,
+            member::Member,
+            message::{CallerDemand, Demand},
+            timing::Timing,
+        },
         flaw::Flaw,
         scene::Fault::*,
     },
@@ -96,7 +101,8 @@ impl World {
     pub(super) fn demand(&mut self, gateway: usize) -> BTreeMap<String, Demand> {
         let waiting = self.gateways[gateway].waiting;
         let wish = Wish { weight: 1, waiting, urgency: 3, waited: self.random.below(1000), using: 0 };
-        let demand = Demand { limits: self.limits.clone(), callers: BTreeMap::from([("caller".to_owned(), wish)]) };
+        let callers = BTreeMap::from([("caller".to_owned(), CallerDemand { wish, own: Vec::new() })]);
+        let demand = Demand { limits: self.limits.clone(), callers };
         BTreeMap::from([(ROUTE.to_owned(), demand)])
     }
 
