@@ -2,7 +2,8 @@
 //!
 //! A refusal says when the call's turn comes, and the call keeps that turn: a booking. When it comes again, it takes its
 //! booking over. Nobody else gains from a booking: it belongs to a caller and a call. A booking whose call does not come
-//! lapses soon after its time, and a caller that leaves several unused has no more until one of its calls is served.
+//! keeps its slot free for half a second, and lapses soon after. A caller that leaves several unused has no more until one of
+//! its calls is served.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -17,12 +18,12 @@ use super::super::{
 /// How many bookings a limiter keeps: some hundred kilobytes.
 const MAX_BOOKINGS: usize = 1000;
 
-/// How long after its time a booking is kept: a client that waits for whole seconds comes within the first of them.
-pub(super) const LAPSE: Duration = Duration::from_secs(2);
+/// How long after its time a booking keeps its slot free, and is kept for the connection on which it was given. Then its
+/// slot is free for calls that wait, and the booking for equal calls of its caller, which may come by another connection.
+pub(super) const KEPT: Duration = Duration::from_millis(500);
 
-/// How long after its time a booking is kept for the connection on which it was given. Then it is free for equal calls of its
-/// caller, which may come by another connection.
-const OWN_CONNECTION: Duration = Duration::from_millis(500);
+/// How long after its time a booking keeps its turn: a client that waits for whole seconds comes within the first of them.
+pub(super) const LAPSE: Duration = Duration::from_secs(2);
 
 /// How many bookings equal calls of one connection may have, and at most half of the slots: threads that share their
 /// connections have some, and a client that sends one call in a loop cannot book all slots.
@@ -125,16 +126,16 @@ impl Bookings {
             && bookings_of_connection < self.per_connection;
         let may_take = equal.filter_map(|(ticket, booking)| {
             let (own, due) = (is_own(booking), booking.promised <= now);
-            let left = booking.identity.connection.strong_count() == 0 || booking.promised + OWN_CONNECTION <= now;
+            let left = booking.identity.connection.strong_count() == 0 || booking.promised + KEPT <= now;
             let may = if own { due || !of_threads } else { left || due && (of_threads || bookings_of_connection == 0) };
             may.then_some((!due, !own, booking.promised, *ticket))
         });
         may_take.min_by_key(|(later, foreign, promised, _)| (*later, *foreign, *promised)).map(|(.., ticket)| ticket)
     }
 
-    /// When the next booking lapses.
-    pub(super) fn next_lapse(&self) -> Option<Instant> {
-        self.bookings.values().map(|booking| booking.promised + LAPSE).min()
+    /// When the next booking keeps its slot no longer.
+    pub(super) fn next_overdue(&self, now: Instant) -> Option<Instant> {
+        self.bookings.values().map(|booking| booking.promised + KEPT).filter(|at| *at > now).min()
     }
 
     /// Removes the bookings that have lapsed, and then those of callers that left too many unused.

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Refused,
-    bookings::LAPSE,
+    bookings::KEPT,
     trial::{Arrived, Trial, caller, seconds},
 };
 use crate::{
@@ -255,7 +255,8 @@ fn an_unused_booking_lapses_and_its_slot_goes_to_who_waits() {
     let waiting = SlotRequest { identity: None, ..request(&one, seconds(300), &connection(), trial.now) };
     assert_eq!(trial.request(waiting, 1), Arrived::Waits);
     let ended = trial.run_until(trial.start + seconds(200));
-    assert_eq!(trial.at(ended[0].at), 60.0 + LAPSE.as_secs_f64());
+    assert_eq!(trial.at(ended[0].at), 60.0 + KEPT.as_secs_f64());
+    assert_eq!(trial.state.next(trial.now), None);
     assert_eq!(trial.state.booked(), 0);
 }
 
@@ -326,5 +327,5 @@ fn a_call_behind_very_many_bookings_is_served_when_they_lapse() {
     assert_eq!(trial.request(waiting, 1), Arrived::Waits);
     let ended = trial.run_until(trial.start + seconds(600));
     // The first thirty lapse together, and with them all others.
-    assert_eq!(trial.at(ended[0].at), 60.0 + LAPSE.as_secs_f64());
+    assert_eq!(trial.at(ended[0].at), 60.0 + KEPT.as_secs_f64());
 }

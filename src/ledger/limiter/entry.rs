@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::super::{Caller, Observer, waiter_signal::WaiterSignal};
+use super::{
+    super::{Caller, Observer, waiter_signal::WaiterSignal},
+    bookings::KEPT,
+};
 
 /// A call that waits, or the booking of a call that was refused.
 #[derive(Debug)]
@@ -25,4 +28,11 @@ pub(super) struct Waiter {
     pub(super) signal: Arc<WaiterSignal>,
     /// Whether it keeps its turn if it is refused.
     pub(super) may_book: bool,
+}
+
+impl Entry {
+    /// Whether it is a booking that keeps no slot free any more, because its call should have come.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.waiter.is_none() && self.promised.is_some_and(|promised| promised + KEPT <= now)
+    }
 }

@@ -262,6 +262,8 @@ impl RouteLimiter {
     pub fn status(&self) -> LimiterStatus {
         let now = clock::now();
         let mut state = self.state.lock();
+        // First, because it ends the bookings that have lapsed.
+        let expected = state.expected(&SlotRequest::plain(now), now);
         LimiterStatus {
             key: Arc::clone(&self.key),
             allowance: state.allowance(now),
@@ -272,7 +274,7 @@ impl RouteLimiter {
             callers: state.waiting_callers(now),
             bookings: state.bookings(now),
             next_call: state.next_call(now),
-            expected: state.expected(&SlotRequest::plain(now), now),
+            expected,
             external_locks: state.external_locks,
             external_calls: state.external_calls,
         }

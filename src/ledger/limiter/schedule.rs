@@ -4,7 +4,7 @@
 //!
 //! - a slot is free, in addition to those that the reserves of other callers hold back,
 //! - its caller has used fewer slots of the last window than its `max_share`,
-//! - every booking before it still gets its slot by its promised time,
+//! - every booking before it whose time comes within a second still gets its slot by then, unless its call is overdue,
 //! - and, where slots are spread (`pace = "fair"`), the spread allows it. That concerns a caller that has used half of its
 //!   share of the last window or more, and its reserve, while another caller wants the route or did within that window.
 //!
@@ -75,6 +75,8 @@ struct Line<'a> {
     /// The bookings before its first waiting call, with their promised times.
     bookings: VecDeque<(Ticket, Instant)>,
     head: Option<(Ticket, &'a Entry)>,
+    /// How many calls it makes after those in the queue.
+    further: u32,
     rest: Box<dyn Iterator<Item = (Ticket, &'a Entry)> + 'a>,
 }
 
@@ -118,6 +120,14 @@ impl<'a> Schedule<'a> {
         let (now, last, front) = (outlook.now, recent.last, front.peekable());
         let (taken, unreserved, known) = (Vec::new(), 0, Vec::new());
         Self { outlook, recent, front, lines, absent, absent_reserves, taken, unreserved, known, now, last }
+    }
+
+    /// The same if each caller that waits makes as many calls again as in the last window.
+    pub(super) fn with_further_calls(mut self) -> Self {
+        for line in self.lines.iter_mut().filter(|line| line.head.is_some()) {
+            line.further = line.own.uses.total;
+        }
+        self
     }
 
     /// Plays all steps. Calls that `leaves` chooses leave, and use no slot.
@@ -315,8 +325,11 @@ impl<'a> Schedule<'a> {
         at
     }
 
-    /// How many free slots the reserves of others hold back at this moment.
+    /// How many free slots the reserves of others hold back at this moment: none if the slots keep to reserves themselves.
     fn held_back(&self, line: &Line<'a>, at: Instant) -> usize {
+        if self.outlook.callers.is_some() {
+            return 0;
+        }
         let others = self.lines.iter().filter(|other| other.caller != line.caller);
         let others = others.map(|other| (Some(&*other.own), other.reserve)).chain(self.absent_reserves.iter().copied());
         let unused = |(own, reserve): (Option<&CallerUse>, u32)| {
@@ -348,17 +361,20 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Whether every booking before this call still has a slot at its promised time, if the call takes one.
+    /// Whether every booking before this call still has a slot at its promised time, if the call takes one. A booking
+    /// keeps no slot free for longer than its time was rounded up.
     fn keeps_promises(&self, step: &Step<'a>) -> bool {
         let before = self.lines.iter().enumerate().flat_map(|(index, line)| {
             let bookings = line.bookings.iter().take(self.outlook.requests()).enumerate();
             let before = move |(own, _): &(usize, _)| (line.turns.after(*own), Some(index)) < (step.tag, step.line);
-            bookings.take_while(before).map(|(_, (_, promised))| *promised)
+            let near = bookings.take_while(before).filter(|(_, (_, promised))| *promised <= step.at + ROUNDING);
+            near.map(move |(_, (_, promised))| (step.at.max(*promised), line))
         });
-        let mut promised: Vec<Instant> = before.collect();
-        promised.sort_unstable();
-        promised.truncate(self.outlook.requests());
-        promised.iter().enumerate().all(|(index, promised)| self.slot(index + 1).0 <= step.at.max(*promised))
+        let mut before: Vec<_> = before.collect();
+        before.sort_unstable_by_key(|(at, _)| *at);
+        before.truncate(self.outlook.requests());
+        let mut before = before.into_iter().enumerate();
+        before.all(|(index, (at, line))| self.slot(index + 1 + self.held_back(line, at)).0 <= at)
     }
 
     fn situation(&self) -> Situation {
@@ -417,12 +433,14 @@ impl Situation {
 
 impl<'a> Line<'a> {
     fn new(line: QueueLine<'a, Entry>, recent: &'a RecentUse, now: Instant) -> Self {
-        let QueueLine { caller, turns, entries: rest } = line;
+        let QueueLine { caller, turns, entries } = line;
+        let rest = Box::new(entries.filter(move |(_, entry)| !entry.is_overdue(now)));
         let own = recent.of(caller).map_or_else(|| Cow::Owned(recent.none(caller, now)), Cow::Borrowed);
         let reserve = recent.reserve_of(caller);
         let passed_until = recent.passed.iter().find(|(other, _)| other == caller).map(|(_, until)| *until);
         let (bookings, taken, reserved, head) = (VecDeque::new(), 0, 0, None);
-        let mut line = Self { caller, turns, own, reserve, taken, reserved, passed_until, bookings, head, rest };
+        let mut line =
+            Self { caller, turns, own, reserve, taken, reserved, passed_until, bookings, head, further: 0, rest };
         line.advance();
         line
     }
@@ -433,15 +451,19 @@ impl<'a> Line<'a> {
 
     /// Moves on to the next waiting call.
     fn advance(&mut self) {
-        self.head = None;
+        let last = self.head.take();
         for (ticket, entry) in self.rest.by_ref() {
             match entry.promised.filter(|_| entry.waiter.is_none()) {
                 Some(promised) => self.bookings.push_back((ticket, promised)),
                 None => {
                     self.head = Some((ticket, entry));
-                    break;
+                    return;
                 }
             }
+        }
+        if self.further > 0 && self.bookings.is_empty() {
+            self.further -= 1;
+            self.head = last;
         }
     }
 

@@ -160,11 +160,16 @@ impl LimiterState {
 
     /// Whether a call that has just joined can be served in time, and when.
     pub(super) fn admits(&self, ticket: Ticket, request: &SlotRequest, now: Instant) -> (Instant, Result<(), Refused>) {
-        let (moment, outlook) = self.moment(ticket, now);
+        let outlook = self.slots.outlook(now);
+        let moment = self.moment(ticket, &outlook);
         let verdict = if request.deadline <= now {
             Err(refused(&outlook, moment))
         } else {
             admits(&outlook, self.closes, moment, request.deadline)
+        };
+        let verdict = match verdict {
+            Err(Refused::Saturated { .. }) => Err(refused(&outlook, self.moment_of_return(ticket, &outlook))),
+            other => other,
         };
         (moment.0, verdict)
     }
@@ -214,8 +219,8 @@ impl LimiterState {
 
     /// The refusal of a call whose wait is over.
     pub(super) fn late(&self, ticket: Ticket, now: Instant) -> Refused {
-        let (moment, outlook) = self.moment(ticket, now);
-        refused(&outlook, moment)
+        let outlook = self.slots.outlook(now);
+        refused(&outlook, self.moment_of_return(ticket, &outlook))
     }
 
     /// A waiting call ends, unless its entry belongs to another call by now.
@@ -263,17 +268,29 @@ impl LimiterState {
 
     // === The schedule ===
 
-    /// When this call is served, and whether it waits for a limit that several routes share.
-    fn moment(&self, ticket: Ticket, now: Instant) -> ((Instant, bool), Outlook) {
-        let outlook = self.slots.outlook(now);
+    /// When this call is served if no other comes, and whether it waits for a limit that several routes share.
+    fn moment(&self, ticket: Ticket, outlook: &Outlook) -> (Instant, bool) {
+        self.moment_by(ticket, outlook, |schedule| schedule)
+    }
+
+    /// The same for a call that is refused and comes again at that time. Until then, those that wait now call on: without
+    /// their calls, the time is too early, and the call is refused again and again.
+    fn moment_of_return(&self, ticket: Ticket, outlook: &Outlook) -> (Instant, bool) {
+        self.moment_by(ticket, outlook, Schedule::with_further_calls)
+    }
+
+    fn moment_by<'a>(
+        &'a self,
+        ticket: Ticket,
+        outlook: &'a Outlook,
+        of: impl FnOnce(Schedule<'a>) -> Schedule<'a>,
+    ) -> (Instant, bool) {
         let ahead = self.queue.ahead_of(ticket);
-        let step = if self.is_plain(now) || ahead > Schedule::depth(self.queue.callers().count()) {
-            None
-        } else {
-            Schedule::new(&self.queue, &self.recent, &outlook).find(|step| step.ticket == ticket)
-        };
-        let moment = step.map_or_else(|| outlook.at(ahead), |step| (step.at, step.daily));
-        (moment, outlook)
+        if self.is_plain(outlook.now) || ahead > Schedule::depth(self.queue.callers().count()) {
+            return outlook.at(ahead);
+        }
+        let schedule = of(Schedule::new(&self.queue, &self.recent, outlook));
+        schedule.find(|step| step.ticket == ticket).map_or_else(|| outlook.at(ahead), |step| (step.at, step.daily))
     }
 
     /// The next waiting call, and when it may go.
@@ -287,8 +304,8 @@ impl LimiterState {
         let step = schedule.find(|step| step.waiting.is_some()).map(|step| Next { ticket: step.ticket, at: step.at });
         // Behind very many bookings, any of the waiting calls looks again later.
         let next = step.or_else(|| Some(Next { ticket: self.some_waiting()?, at: now + self.recent.window }))?;
-        // A booking that lapses leaves its slot to this call.
-        let at = self.bookings.next_lapse().map_or(next.at, |lapse| next.at.min(lapse));
+        // A booking whose call does not come leaves its slot to this call.
+        let at = self.bookings.next_overdue(now).map_or(next.at, |overdue| next.at.min(overdue));
         Some(Next { at, ..next })
     }
 
@@ -318,8 +335,7 @@ impl LimiterState {
 
     fn lapse(&mut self, now: Instant) {
         for ticket in self.bookings.lapse(now) {
-            // Its caller has used a turn, as if the call had come.
-            self.queue.serve(ticket);
+            self.queue.leave(ticket);
         }
     }
 

@@ -113,7 +113,7 @@ impl LimiterState {
         let (ticket, _) = waiting.find(|(_, entry)| {
             entry.waiter.as_ref().and_then(|waiter| waiter.observer.as_ref()).is_some_and(is_same)
         })?;
-        let ((at, _), _) = self.moment(ticket, now);
+        let (at, _) = self.moment(ticket, &self.slots.outlook(now));
         Some((self.queue.ahead_of(ticket), at.saturating_duration_since(now)))
     }
 
