@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
     filter::filter_fn,
@@ -44,12 +44,15 @@ impl Drop for Log {
     }
 }
 
+/// How many lines wait for a slow reader: a second of a busy gateway. The buffer is allocated at once, 32 bytes for each.
+const BUFFERED_LINES: usize = 8192;
+
 /// Installs the process's logger, before the configuration is read.
 ///
 /// A separate thread writes the lines. Lines are dropped while their reader stalls, so that calls never wait for it.
 #[must_use = "lines not yet written are lost without it"]
 pub fn init() -> Log {
-    let (writer, guard) = NonBlocking::new(Stderr);
+    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES).finish(Stderr);
     // A second installation, as in tests, keeps the first.
     let _ = DROPPED.set(writer.error_counter());
     let is_terminal = io::stderr().is_terminal();
