@@ -1,4 +1,4 @@
-//! Tells the program its version, with the commit of release builds from a checkout.
+//! Tells the program its version and the commit, of release builds from a checkout.
 //!
 //! Development builds have no commit: each commit would compile the whole crate again.
 
@@ -18,8 +18,10 @@ fn main() {
     let is_release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
     let given = env::var(COMMIT).ok().filter(|commit| !commit.is_empty());
     let commit = given.or_else(|| if is_release { commit_of(Path::new(&root)) } else { None });
-    let suffix = commit.map(|commit| format!(" ({})", commit.chars().take(DIGITS).collect::<String>()));
-    println!("cargo::rustc-env=ZOHO_GATEWAY_VERSION={version}{}", suffix.unwrap_or_default());
+    let commit: String = commit.unwrap_or_default().chars().take(DIGITS).collect();
+    let suffix = if commit.is_empty() { String::new() } else { format!(" ({commit})") };
+    println!("cargo::rustc-env={COMMIT}={commit}");
+    println!("cargo::rustc-env=ZOHO_GATEWAY_VERSION={version}{suffix}");
 }
 
 /// The commit of this checkout. `None` without git, and for a source archive inside another repository.

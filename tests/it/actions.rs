@@ -144,6 +144,11 @@ async fn waiting_calls_are_cancelled_by_id_or_together() {
     };
     let [first, second, third] = [1, 2, 3].map(numbered);
     gateway.until_waiting(3).await;
+    let status = get("/status").send(gateway.admin_address()).await.json();
+    let ids = status.pointer("/buckets/0/callers/0/request_ids").and_then(Value::as_array).expect("a list");
+    let mut ids: Vec<_> = ids.iter().filter_map(Value::as_str).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["call-1", "call-2", "call-3"]);
     let (code, told) = run(&gateway, &["cancel", "--request-id", "call-2"]);
     assert!(code == Some(0) && told.contains("waiting calls: 1"), "{told}");
     second.await.expect("no panic").problem_of(409, "call-cancelled", READS);

@@ -328,7 +328,7 @@ async fn the_process_shows_its_figures() {
     assert!((3.0..page.value("process_max_fds")).contains(&page.value("process_open_fds")));
     let started = page.value("process_start_time_seconds");
     assert!((since_1970() - 600.0..=since_1970()).contains(&started), "{started}");
-    let build = format!("zoho_gateway_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    let build = format!("zoho_gateway_build_info{{version=\"{}\",commit=\"\"}}", env!("CARGO_PKG_VERSION"));
     assert_eq!(page.value(&build), 1.0);
 }
 

@@ -128,7 +128,7 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
-        let build = Info::new(BuildLabels { version: env!("CARGO_PKG_VERSION") });
+        let build = Info::new(BuildLabels { version: env!("CARGO_PKG_VERSION"), commit: env!("ZOHO_GATEWAY_COMMIT") });
         registry.register("build", "The version of the program", build);
         registry.register("requests", "Answered requests", self.requests.clone());
         let help = "Time from a request's head to its answer's head";

@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     app::admin::{
         Admin, answer,
-        status::page::{Bucket, PostMortem, StatusPage},
+        status::page::{Bucket, PostMortem, StatusPage, WaitingCaller},
         text,
     },
     message::body::Body,
@@ -150,7 +150,9 @@ impl Event {
             Reverse((bucket.lock.is_some(), bucket.waiting, bucket.booked, used))
         });
         let shown = matching.iter().take(WINDOWS).map(|bucket| {
-            let callers = bucket.callers.iter().take(CALLERS).cloned().collect();
+            // The page does not show the calls one by one.
+            let callers = bucket.callers.iter().take(CALLERS);
+            let callers = callers.map(|caller| WaitingCaller { request_ids: Vec::new(), ..caller.clone() }).collect();
             Bucket { callers, ..(*bucket).clone() }
         });
         Self {

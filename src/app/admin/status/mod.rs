@@ -54,6 +54,7 @@ impl Admin {
     fn gateway(&self) -> GatewayStatus {
         GatewayStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: Some(env!("ZOHO_GATEWAY_COMMIT").to_owned()).filter(|commit| !commit.is_empty()),
             name: process_name::of_this_process(),
             process: std::process::id(),
             started_seconds_ago: clock::now().saturating_duration_since(self.started).as_secs_f64(),
@@ -151,13 +152,14 @@ impl Remaining {
 }
 
 impl From<CallerQueue> for WaitingCaller {
-    fn from(CallerQueue { caller, waiting, waited, first, last }: CallerQueue) -> Self {
+    fn from(CallerQueue { caller, waiting, waited, first, last, request_ids }: CallerQueue) -> Self {
         Self {
             caller,
             waiting,
             waited_seconds: waited.as_secs_f64(),
             first_in_seconds: first.map(|first| first.as_secs_f64()),
             last_in_seconds: last.map(|last| last.as_secs_f64()),
+            request_ids: request_ids.iter().map(|id| id.to_string()).collect(),
         }
     }
 }

@@ -69,6 +69,8 @@ pub struct PausedCalls {
 pub struct GatewayStatus {
     /// The version of the program.
     pub version: String,
+    /// The commit from which it was built, if that is known.
+    pub commit: Option<String>,
     /// The host and the process, as other gateways of a shared ledger show it.
     pub name: String,
     /// The number of the process.
@@ -157,6 +159,9 @@ pub struct WaitingCaller {
     pub first_in_seconds: Option<f64>,
     /// When the last of them goes, as far as that can be known.
     pub last_in_seconds: Option<f64>,
+    /// The request ids of those that go first, ten at most; `zoho-gateway cancel --request-id` ends one.
+    #[serde(default)]
+    pub request_ids: Vec<String>,
 }
 
 /// The turns that are kept for a caller.

@@ -30,6 +30,8 @@ pub struct CallerQueue {
     pub first: Option<Duration>,
     /// When the last of them goes; `None` if too many calls go before it to tell.
     pub last: Option<Duration>,
+    /// The request ids of those that go first, ten at most.
+    pub request_ids: Vec<Arc<str>>,
 }
 
 /// The turns that are kept for calls of a caller that were refused.
@@ -49,7 +51,11 @@ struct Expected {
     calls: usize,
     first: Option<Instant>,
     last: Option<Instant>,
+    request_ids: Vec<Arc<str>>,
 }
+
+/// How many request ids of a caller operators see.
+const MAX_REQUEST_IDS: usize = 10;
 
 /// How many calls of one caller other processes hear of: no record grants more at a time.
 const MAX_WISHES: usize = 256;
@@ -127,8 +133,11 @@ impl LimiterState {
         let outlook = self.slots.outlook(now);
         let mut expected: HashMap<&Caller, Expected> = HashMap::new();
         Schedule::new(&self.queue, &self.recent, &outlook).find(|step| {
-            if let Some(caller) = step.caller.filter(|_| step.waiting.is_some()) {
+            if let (Some(caller), Some(entry)) = (step.caller, step.waiting) {
                 let expected = expected.entry(caller).or_default();
+                if let Some(waiter) = entry.waiter.as_ref().filter(|_| expected.calls < MAX_REQUEST_IDS) {
+                    expected.request_ids.push(Arc::clone(&waiter.request_id));
+                }
                 expected.first.get_or_insert(step.at);
                 (expected.last, expected.calls) = (Some(step.at), expected.calls + 1);
             }
@@ -144,6 +153,7 @@ impl LimiterState {
                 waited: flow.waited,
                 first: expected.first.map(after),
                 last: expected.last.filter(|_| expected.calls == waiting).map(after),
+                request_ids: expected.request_ids,
             }
         });
         callers.filter(|caller| caller.waiting > 0).collect()

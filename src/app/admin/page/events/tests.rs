@@ -57,12 +57,14 @@ fn large_page() -> StatusPage {
             waited_seconds: 1.0,
             first_in_seconds: Some(2.0),
             last_in_seconds: Some(2.0),
+            request_ids: vec!["0".repeat(36)],
         })
         .collect();
     StatusPage {
         at: "2026-11-30T08:25:48Z".to_owned(),
         gateway: GatewayStatus {
             version: String::new(),
+            commit: None,
             name: String::new(),
             process: 1,
             started_seconds_ago: 1.0,
