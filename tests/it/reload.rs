@@ -49,7 +49,7 @@ async fn under_load_no_call_fails_and_no_threshold_is_exceeded() {
     let (over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut callers = Vec::new();
     // 500 calls a second, and callers that always wait for a slot.
-    for (call, count, pause) in [(get(COURSE), 25, ms(50)), (put(COURSE).form(SHARE), 20, ms(1))] {
+    for (call, count, pause) in [(get(COURSE), 30, ms(50)), (put(COURSE).form(SHARE), 20, ms(1))] {
         for _ in 0..count {
             let (address, over, served) = (gateway.address().to_owned(), Arc::clone(&over), Arc::clone(&served));
             callers.push(tokio::spawn(calls(call.clone(), address, pause, over, served)));

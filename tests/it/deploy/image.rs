@@ -53,7 +53,9 @@ fn size(folder: &std::path::Path) -> u64 {
 fn the_builder_gets_each_file_that_it_copies() {
     let ignored = fs::read_to_string(folder().join("../.dockerignore")).expect("a file");
     let let_through: Vec<_> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
-    for line in values(&deploy("Dockerfile"), "COPY ").into_iter().filter(|line| !line.starts_with("--from")) {
+    let dockerfile = deploy("Dockerfile");
+    assert!(values(&dockerfile, "COPY ").contains(&".cargo .cargo"), "settings of the build that make the start fast");
+    for line in values(&dockerfile, "COPY ").into_iter().filter(|line| !line.starts_with("--from")) {
         let (sources, _) = line.rsplit_once(' ').expect("sources and a place");
         for source in sources.split(' ') {
             assert!(folder().join("..").join(source).exists(), "{source}");
