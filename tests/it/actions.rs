@@ -1,6 +1,7 @@
 //! What operators do to a running gateway, by the admin listener and by the commands.
 
 use serde_json::{Value, json};
+use zoho_gateway::os::clock;
 
 use crate::support::{
     Answer, Authority, COURSE, Call, Connection, Gateway, HASH_OF_ONE, Process, Reply, SHARE, Sandbox, Upstream, call,
@@ -95,6 +96,7 @@ async fn a_paused_caller_waits_and_others_do_not() {
 async fn a_paused_job_is_sent_after_the_pause() {
     let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
     let gateway = Gateway::before_upstream(&upstream).start();
+    let paused = clock::now();
     assert_eq!(post(&gateway, "/pause?account=main&for=1500ms").await.status, 200);
     let answer = gateway.send(&put(COURSE).form(SHARE).header("prefer", "respond-async")).await;
     assert_eq!(answer.status, 202, "{answer:?}");
@@ -102,6 +104,7 @@ async fn a_paused_job_is_sent_after_the_pause() {
     assert_eq!(gateway.send(&get(&location)).await.json()["state"], "queued");
     assert_eq!(upstream.received().len(), 0);
     until("the job is done", async || gateway.send(&get(&location)).await.json()["state"] == "done").await;
+    assert!(clock::now() - paused >= ms(1500), "sent during the pause");
     upstream.only();
 }
 

@@ -61,6 +61,10 @@ async fn a_window_fills_locks_and_recovers() {
     let why = browser.value(&text(&format!("{card} .lock"))).await.to_string();
     assert!(why.contains("Locked until ") && why.contains("so another program uses this login"), "{why}");
     assert!(browser.value(&text("#headline")).await.to_string().contains("1 route locked"));
+    // Both count down to the same moment, in milliseconds since 1970.
+    let ends = "['#alerts [data-end]', '#buckets .card .lock'].map((one) => +document.querySelector(one).dataset.end)";
+    let ends: Vec<f64> = serde_json::from_value(browser.value(ends).await).expect("two moments");
+    assert!((ends[0] - ends[1]).abs() < 500.0, "{ends:?}");
     browser.until(&format!("{}.startsWith('Healthy')", text("#headline"))).await;
     assert_eq!(browser.value(&text("#last-lock h3")).await, ROUTE);
     let refused = browser.value(&text("#refusals li")).await.to_string();

@@ -50,7 +50,7 @@ async fn under_load_no_call_fails_and_no_threshold_is_exceeded() {
     let setup = Gateway::before_upstream(&judge.upstream).route(READ, "throttle", "off");
     let setup = setup.route(ROUTE, "requests", 20).route(ROUTE, "window", "1s");
     let mut first = setup.start();
-    let address = first.address().to_owned();
+    let (address, admin) = (first.address().to_owned(), first.admin_address().to_owned());
     let (over, served, began) =
         (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), clock::now().into_std());
     let mut callers = Vec::new();
@@ -63,7 +63,7 @@ async fn under_load_no_call_fails_and_no_threshold_is_exceeded() {
     }
     tokio::time::sleep(ms(1500)).await;
     let second = setup.take_over();
-    assert_eq!(second.address(), address);
+    assert_eq!((second.address(), second.admin_address()), (&*address, &*admin));
     assert_eq!(first.wait(), Some(0));
     second.until_ready().await;
     let (before, third) = (served.load(Ordering::Relaxed), setup.take_over());
