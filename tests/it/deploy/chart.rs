@@ -165,15 +165,6 @@ fn several_gateways_share_redis() {
     assert!(ports.iter().any(|port| port["name"] == endpoint["port"]));
 }
 
-#[test]
-fn prometheus_has_the_operators_key() {
-    let credentials = json!({ "name": "zoho-operators", "key": "key" });
-    let monitor = json!({ "enabled": true, "credentials": credentials });
-    let documents = tools::rendered(&values(json!({ "podMonitor": monitor })));
-    let endpoint = &one(&documents, "PodMonitor")["spec"]["podMetricsEndpoints"][0];
-    assert_eq!(endpoint["authorization"]["credentials"], credentials);
-}
-
 /// An upgrade must not reset the number that the autoscaler chose.
 #[test]
 fn the_autoscaler_alone_decides_the_number_of_pods() {
