@@ -33,8 +33,25 @@ pub(super) enum Api {
 }
 
 /// The first segment after `/api/v1/` in every documented path of Calendar; no path of People has one of them.
-const CALENDAR_ROOTS: [&str; 7] =
-    ["calendars", "events", "groups", "notification", "resources", "settings", "smartadd"];
+const CALENDAR_ROOTS: [&str; 17] = [
+    "attachment",
+    "bookings",
+    "branch",
+    "branches",
+    "building",
+    "calendars",
+    "events",
+    "features",
+    "groups",
+    "notification",
+    "orgSettings",
+    "rbaccess",
+    "resources",
+    "settings",
+    "smartadd",
+    "userSettings",
+    "users",
+];
 
 impl Part {
     /// Decides by the decoded segments of the path. In reality the three parts have different hosts; here all other

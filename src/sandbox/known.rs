@@ -98,7 +98,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [(Product, &str); 26] = files! {
+const FILES: [(Product, &str); 27] = files! {
     People "people/announcements.toml",
     People "people/attendance.toml",
     People "people/cases.toml",
@@ -124,6 +124,7 @@ const FILES: [(Product, &str); 26] = files! {
     Calendar "calendar/events.toml",
     Calendar "calendar/free-busy.toml",
     Calendar "calendar/other.toml",
+    Calendar "calendar/resources.toml",
     Calendar "calendar/settings.toml",
 };
 

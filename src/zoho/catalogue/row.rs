@@ -18,7 +18,7 @@ macro_rules! file {
 }
 
 /// The catalogue's files, in the order in which their routes are listed.
-const FILES: [(Product, &str, &str); 26] = [
+const FILES: [(Product, &str, &str); 27] = [
     file!(People, "people/announcements.toml"),
     file!(People, "people/attendance.toml"),
     file!(People, "people/cases.toml"),
@@ -43,6 +43,7 @@ const FILES: [(Product, &str, &str); 26] = [
     file!(Calendar, "calendar/calendars.toml"),
     file!(Calendar, "calendar/events.toml"),
     file!(Calendar, "calendar/free-busy.toml"),
+    file!(Calendar, "calendar/resources.toml"),
     file!(Calendar, "calendar/settings.toml"),
     file!(Calendar, "calendar/other.toml"),
 ];
@@ -237,7 +238,7 @@ mod tests {
     #[test]
     fn every_call_has_numbers_and_their_page() {
         let catalogue = parse_all().unwrap();
-        assert_eq!(catalogue.routes.len(), 449);
+        assert_eq!(catalogue.routes.len(), 493);
         for route in catalogue.iter() {
             let threshold = route.threshold.unwrap();
             assert!((10..=400).contains(&threshold.requests.get()), "{}", route.id);
