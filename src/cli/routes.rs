@@ -48,9 +48,16 @@ fn table(catalogue: &Catalogue, accounts: &[Account]) -> String {
 /// `30 per 1m, lock 5m`
 pub(super) fn limit(route: &Route) -> String {
     match route.threshold {
-        Some(threshold) => format!("{}, lock {}", rate(route.threshold), span(threshold.lock)),
+        Some(threshold) => format!("{}, lock {}", rates(route), span(threshold.lock)),
         None => rate(None),
     }
+}
+
+/// `10 per 1m, 100 per 1h`: all limits of the call.
+fn rates(route: &Route) -> String {
+    let further = route.threshold.map(|_| &route.further_limits).into_iter().flatten().map(|limit| Some(*limit));
+    let all: Vec<_> = [route.threshold].into_iter().chain(further).map(rate).collect();
+    all.join(", ")
 }
 
 /// `30 per 1m`
@@ -74,7 +81,7 @@ fn row(route: &Route, accounts: &[Account]) -> Vec<String> {
         methods(route),
         route.product.host(DataCenter::Us).to_owned(),
         route.path.clone().unwrap_or_else(|| "any other".to_owned()),
-        rate(route.threshold) + &trust.unwrap_or_default(),
+        rates(route) + &trust.unwrap_or_default(),
     ];
     let shares = shared(accounts).map(|account| rate(account.threshold(route)));
     let after = [
@@ -102,6 +109,7 @@ pub(super) fn object(route: &Route, accounts: &[Account]) -> Value {
         "reads": route.reads,
         "scopes": route.scopes,
         "threshold": route.threshold.map(threshold),
+        "further_limits": route.further_limits.iter().copied().map(threshold).collect::<Vec<_>>(),
         "shares": shares,
         "lock": route.threshold.map(|threshold| span(threshold.lock)),
         "validation": route.validation.as_str(),
@@ -124,6 +132,7 @@ pub(super) fn methods(route: &Route) -> String {
 fn span(span: std::time::Duration) -> String {
     match (span.as_millis(), span.as_secs()) {
         (milliseconds, _) if milliseconds % 1000 != 0 => format!("{milliseconds}ms"),
+        (_, seconds) if seconds % 3600 == 0 && seconds > 0 => format!("{}h", seconds / 3600),
         (_, seconds) if seconds % 60 == 0 && seconds > 0 => format!("{}m", seconds / 60),
         (_, seconds) => format!("{seconds}s"),
     }

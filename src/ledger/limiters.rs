@@ -253,8 +253,13 @@ impl Rules {
             shared: true,
             after_loss: AfterLoss::All,
         });
+        let further = account.further_limits(route).map(|threshold| LimitSpec {
+            key: key(account, &format!("{}:{}s", route.id, threshold.window.as_secs())),
+            ..LimitSpec::own(own.key.clone(), threshold)
+        });
+        let wider = further.chain(daily).collect();
         let callers = self.reserves.as_ref().map(|all| all.limited_callers(&account.name, route)).unwrap_or_default();
-        Some(RouteLimits { own, wider: daily.into_iter().collect(), callers })
+        Some(RouteLimits { own, wider, callers })
     }
 
     /// Whether they have this account and route; without any account, they are no configuration.

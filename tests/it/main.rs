@@ -52,6 +52,8 @@ mod first_minutes;
 #[cfg(test)]
 mod forms;
 #[cfg(test)]
+mod further_limits;
+#[cfg(test)]
 mod hangups;
 #[cfg(test)]
 mod hostile;

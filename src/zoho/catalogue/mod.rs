@@ -144,6 +144,8 @@ pub struct Route {
     pub scopes: Vec<String>,
     /// How often it may be called; `None` with `throttle = "off"`.
     pub threshold: Option<Threshold>,
+    /// What Zoho allows of it in longer windows, at the same time. A lock of the call is that of `threshold`.
+    pub further_limits: Vec<Threshold>,
     /// Whether Zoho publishes that threshold.
     pub trust: Provenance,
     /// Whether its payload is checked.
@@ -175,6 +177,7 @@ impl Route {
             reads: false,
             scopes: Vec::new(),
             threshold: Some(threshold),
+            further_limits: Vec::new(),
             trust: Provenance::Assumed,
             validation: Validation::Documented,
             cache: Duration::ZERO,

@@ -122,6 +122,8 @@ struct Row {
     window: Duration,
     #[serde(deserialize_with = "duration")]
     lock: Duration,
+    #[serde(default)]
+    further_limits: Vec<FurtherLimit>,
     trust: Provenance,
     #[serde(deserialize_with = "source")]
     source: String,
@@ -129,6 +131,15 @@ struct Row {
     merge: Option<Merge>,
     #[serde(default)]
     parameters: Parameters,
+}
+
+/// A limit of a longer window.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FurtherLimit {
+    requests: NonZeroU32,
+    #[serde(deserialize_with = "window")]
+    window: Duration,
 }
 
 /// `[other]`.
@@ -148,13 +159,15 @@ struct Other {
 
 impl Row {
     fn into_route(self, product: Product) -> Route {
-        let Self { id, methods, path, aliases, scopes, requests, window, lock, trust, source, note, merge, parameters } =
-            self;
+        let Self { id, methods, path, aliases, scopes, trust, source, note, merge, parameters, .. } = self;
+        let Self { requests, window, lock, further_limits, .. } = self;
         let reads = Route::reads_by_its_name(&id, &methods);
         let threshold = Threshold { requests, window, lock, pace: Pace::default() };
+        let further = |FurtherLimit { requests, window }| Threshold { requests, window, lock, pace: Pace::Burst };
+        let further_limits = further_limits.into_iter().map(further).collect();
         let path = Some(path);
         let numbers = Route::new(product, id, threshold, source);
-        Route { methods, path, aliases, reads, scopes, trust, merge, parameters, note, ..numbers }
+        Route { methods, path, aliases, reads, scopes, further_limits, trust, merge, parameters, note, ..numbers }
     }
 }
 
