@@ -99,7 +99,14 @@ pub fn stack(deps: StackDeps) -> Stack {
         // Finds account and route: everything below is decided per account and route.
         .layer(deps.router.layer())
         // Before all costly steps: a bad payload uses no slot, no token and no connection.
-        .layer(Validate::layer(deps.max_body, deps.max_form, deps.max_held, deps.wait, deps.shutdown.clone()))
+        .layer(Validate::layer(
+            deps.max_body,
+            deps.max_form,
+            deps.max_held,
+            deps.wait,
+            deps.shutdown.clone(),
+            Arc::clone(&deps.metrics),
+        ))
         // Before a slot is used: rejects calls that Zoho would reject for a missing scope.
         .layer(CheckScope::layer(deps.check_scopes.then(|| Arc::clone(&deps.sources))))
         // A dry run ends here: it is never cached, queued or sent.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::CallContext;
-use crate::ledger::Caller;
+use crate::{ledger::Caller, message::payload_error::Fault};
 
 /// The record of a request. The edge creates one for each.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,7 @@ pub struct RequestLog(Arc<Known>);
 struct Known {
     caller: OnceLock<Caller>,
     context: OnceLock<CallContext>,
+    would_refuse: OnceLock<Vec<Fault>>,
 }
 
 impl RequestLog {
@@ -24,6 +25,19 @@ impl RequestLog {
     /// Its account and route are known.
     pub(super) fn calls(&self, context: &CallContext) {
         let _ = self.0.context.set(context.clone());
+    }
+
+    /// It has these faults, and passes, because its route is only reported.
+    pub(super) fn would_refuse(&self, faults: Vec<Fault>) {
+        let _ = self.0.would_refuse.set(faults);
+    }
+
+    /// Where its faults are, if it has some and passed: names, and pointers into their values.
+    #[must_use]
+    pub fn reported(&self) -> Option<String> {
+        let name = |fault: &Fault| format!("{}{}", fault.parameter, fault.pointer);
+        let faults = self.0.would_refuse.get()?.iter().map(name);
+        Some(faults.collect::<Vec<_>>().join(", "))
     }
 
     /// Its caller, if known.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     ledger::{Arrival, Caller, Waited},
-    message::protocol::RequestState,
+    message::{payload_error::Fault, protocol::RequestState},
     os::clock,
     zoho::{account::Account, catalogue::Route},
 };
@@ -132,6 +132,11 @@ impl Unread {
     #[must_use]
     pub fn state(&self) -> &RequestState {
         &self.exchange.state
+    }
+
+    /// Notes faults that do not refuse it.
+    pub fn would_refuse(&self, faults: Vec<Fault>) {
+        self.exchange.request_log.would_refuse(faults);
     }
 
     /// A call that is ready now. Its caller waits for a slot as long as it prefers, else its own or the usual time.

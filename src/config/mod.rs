@@ -72,7 +72,7 @@ use crate::{
     upstream::{Egress, ExtraRoots},
     zoho::{
         account::{Account, AccountName},
-        catalogue::{Catalogue, Route},
+        catalogue::{Catalogue, Route, Validation},
     },
 };
 
@@ -279,6 +279,8 @@ pub struct Routing {
     pub unknown: UnknownRoute,
     /// What happens to a call for which the login lacks the scope.
     pub scopes: ScopeCheck,
+    /// How strictly payloads are checked, unless a route says something else.
+    pub validate: Validation,
 }
 
 /// What happens to a call for which the login lacks the scope.
@@ -410,6 +412,8 @@ fn validated(
         let (issuers, issuer_names) = issuers::read(root, &around);
         let (callers, located) = callers::read(root, &accounts, &issuer_names, mutual, &around);
         terms = located;
+        let routing = root.section("routing", sections::routing);
+        catalogue.validate(routing.validate);
         let mut whereabouts = route_fields::Whereabouts::new();
         overrides::apply(root, &mut catalogue, &mut whereabouts);
         extra_routes::read(root, &mut catalogue, &mut whereabouts);
@@ -424,7 +428,7 @@ fn validated(
             cache: root.section("cache", sections::cache),
             log: root.section("log", sections::log),
             audit: root.section("audit", |section| sections::audit(section, &around)),
-            routing: root.section("routing", sections::routing),
+            routing,
             proxy,
             accounts,
             callers,

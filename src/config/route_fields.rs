@@ -34,7 +34,7 @@ pub(super) fn override_fields(section: &mut Section<'_>, route: &mut Route) {
             && !route.parameters.are_documented()
         {
             let message = "the catalogue does not list this call's parameters, so strict would refuse every one; \
-                           expected \"documented\" or \"off\"";
+                           expected \"documented\", \"report\" or \"off\"";
             section.wrong("validate", &origin, message);
         }
         route.validation = validation;

@@ -209,5 +209,5 @@ pub(super) fn audit(section: &mut Section<'_>, around: &Surroundings<'_>) -> Aud
 
 /// Reads `[routing]`.
 pub(super) fn routing(section: &mut Section<'_>) -> Routing {
-    Routing { unknown: section.value("unknown"), scopes: section.value("scopes") }
+    Routing { unknown: section.value("unknown"), scopes: section.value("scopes"), validate: section.value("validate") }
 }

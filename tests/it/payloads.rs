@@ -1,8 +1,9 @@
 //! The tables in `payloads/` through the running gateway: what Zoho's pages forbid, and what they allow.
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use crate::support::{Call, Gateway, Sandbox, Setup, exchange};
+use crate::support::{Call, Gateway, Reply, Sandbox, Setup, Upstream, exchange};
 
 #[derive(Deserialize)]
 struct Table {
@@ -111,6 +112,39 @@ async fn payloads_that_the_pages_allow_are_forwarded_unchanged() {
         assert_eq!(query, case.sent_query(), "{}", case.name);
         assert_eq!(seen.body, case.form.as_deref().unwrap_or_default(), "{}", case.name);
     }
+}
+
+/// Zoho decides about what is only reported; the log, the metric and a dry run name it, and a route may be different.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_only_reported_passes() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let setup = boundless(Gateway::before_upstream(&upstream)).set("routing.validate", "report");
+    let gateway = setup.route("people.lms.remove-shared-user", "validate", "documented").start();
+    let mut passed = 0;
+    for case in &table(include_str!("payloads/bad.toml")) {
+        let is_reported = case.route != "people.lms.remove-shared-user";
+        let dry = gateway.send(&case.call().header("gateway-dry-run", "?1")).await;
+        let body = dry.problem_of(400, "invalid-payload", &case.route);
+        let listed: Vec<(String, String)> = body["errors"].as_array().expect("errors").iter().map(fault).collect();
+        assert_eq!(listed, case.errors, "{}", case.name);
+        let answer = gateway.send(&case.call()).await;
+        assert_eq!(answer.status, if is_reported { 200 } else { 400 }, "{}: {answer:?}", case.name);
+        passed += usize::from(is_reported);
+    }
+    assert_eq!(upstream.received().len(), passed);
+    let page = gateway.admin("/metrics").await.text();
+    let reported: f64 = page.lines().filter(|line| line.starts_with("zoho_gateway_reported_total{")).map(value).sum();
+    assert_eq!(reported, passed as f64, "{page}");
+    let share = Call::new("PUT", "/people/api/v1/courses/1/share").form("erecnosList=[x]");
+    gateway.send(&share.header("x-request-id", "looked-for")).await.is_zohos(200);
+    gateway.process().logged(|line| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        (line["request_id"] == "looked-for" && line["would_refuse"] == "erecnosList").then_some(())
+    });
+}
+
+fn value(line: &str) -> f64 {
+    line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
 }
 
 /// A client that does not encode its URL sends the page's sample as it is: with braces and quotes, without spaces.

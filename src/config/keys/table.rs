@@ -341,6 +341,12 @@ const ROUTING: &[Key] = keys! {
     /// Zoho decide.
     // A call that Zoho is sure to refuse would take a slot of its route.
     scopes: Word(ScopeCheck::names), Default "check";
+    /// How strictly payloads are checked: "documented" rejects what the call's page forbids, "strict" also what it does not
+    /// list (where the page is known), "off" nothing. "report" lets everything pass, and the log (would_refuse) and
+    /// zoho_gateway_reported_total say what would be rejected; a dry run names the faults. [routes] may say something else
+    /// for a call.
+    // A payload that Zoho refuses costs a slot, and the rules are those of Zoho's pages.
+    validate: Word(Validation::names), Default "documented";
 };
 
 const ACCOUNT: &[Key] = keys! {

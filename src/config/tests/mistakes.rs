@@ -20,7 +20,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[routing]\n\"un\\nknown\" = 1",
-            "2:1: routing.\"un\\nknown\": unknown key; did you mean unknown? (known here: scopes, unknown)",
+            "2:1: routing.\"un\\nknown\": unknown key; did you mean unknown? (known here: scopes, unknown, validate)",
         ),
         // Kinds.
         ("proxy = 1", "1:9: proxy: expected a table, found an integer"),
@@ -232,12 +232,12 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[routes.\"people.lms.share-course\"]\nvalidate = \"loose\"",
-            "2:12: routes.\"people.lms.share-course\".validate: expected one of \"documented\", \"strict\", \"off\"",
+            "2:12: routes.\"people.lms.share-course\".validate: expected one of \"documented\", \"strict\", \"report\", \"off\"",
         ),
         (
             "[routes.\"people.other.any-call\"]\nvalidate = \"strict\"",
             "2:1: routes.\"people.other.any-call\".validate: the catalogue does not list this call's parameters, so strict \
-             would refuse every one; expected \"documented\" or \"off\"",
+             would refuse every one; expected \"documented\", \"report\" or \"off\"",
         ),
         (
             "[routes.\"people.lms.share-course\"]\nmethods = [\"put\"]",

@@ -63,6 +63,7 @@ macro_rules! line {
             status = end.status,
             problem = end.problem,
             detail = end.detail,
+            would_refuse = log.reported(),
             cache = end.cache.map(CacheOutcome::as_str),
             merged_into = end.merged_into.as_ref().map(|MergedInto(id)| id.as_str()),
             attempts = steps.attempts,

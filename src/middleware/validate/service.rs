@@ -25,10 +25,12 @@ use crate::{
         body::Body,
         list::{self, Quotes},
         method_override,
+        payload_error::Fault,
     },
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
     os::shutdown::Shutdown,
     problem::{Cause, Encoding, Reader, Refusal},
+    telemetry::Metrics,
     zoho::catalogue::{Place, Route, Validation},
 };
 
@@ -48,6 +50,7 @@ pub struct Validate {
     wait: WaitLimits,
     read_budget: Arc<ReadBudget>,
     shutdown: Shutdown,
+    metrics: Arc<Metrics>,
 }
 
 impl<S: Inner<Call>> Middleware<Matched, S> for Validate {
@@ -70,16 +73,17 @@ impl<S: Inner<Call>> Middleware<Matched, S> for Validate {
 impl Validate {
     /// Rejects bodies over `max_body` bytes, forms over `max_form`, and bodies that would make all bodies being read
     /// hold more than `max_held` bytes. `wait` says how long calls wait for a slot. A drain ends the reading of a body
-    /// soon.
+    /// soon. The metrics count calls that break a rule and pass.
     pub fn layer(
         max_body: u64,
         max_form: u64,
         max_held: u64,
         wait: WaitLimits,
         shutdown: Shutdown,
+        metrics: Arc<Metrics>,
     ) -> MiddlewareLayer<Self> {
         let read_budget = ReadBudget::new(max_held);
-        MiddlewareLayer::new(Self { max_body, max_form, wait, read_budget, shutdown })
+        MiddlewareLayer::new(Self { max_body, max_form, wait, read_budget, shutdown, metrics })
     }
 
     async fn call(&self, matched: Matched) -> Result<Call, Cause> {
@@ -101,15 +105,24 @@ impl Validate {
         unread.state().waits();
         let payload = if kind.may_be_a_file { screened(payload)? } else { payload };
         let (route, query) = (Arc::clone(&unread.context.route), unread.target.clone());
-        match &payload {
+        let checked = match &payload {
             Payload::Held { bytes, .. } if bytes.len() as u64 > HELD => {
                 let bytes = bytes.clone();
                 // Megabytes take some milliseconds, in which the other requests of this worker thread would wait.
                 let checked = spawn_blocking(move || check_call(&route, query.query(), &kind, Some(&bytes)));
-                checked.await.unwrap_or(Err(Cause::Internal))?;
+                checked.await.unwrap_or(Err(Cause::Internal))
             }
-            Payload::Held { bytes, .. } => check_call(&route, query.query(), &kind, Some(bytes))?,
-            Payload::Streamed(_) => check_call(&route, query.query(), &kind, None)?,
+            Payload::Held { bytes, .. } => check_call(&route, query.query(), &kind, Some(bytes)),
+            Payload::Streamed(_) => check_call(&route, query.query(), &kind, None),
+        };
+        let faults = checked?;
+        if !faults.is_empty() {
+            if unread.context.route.validation != Validation::Report || names_faults(&unread.head.headers) {
+                return Err(Cause::InvalidPayload(faults));
+            }
+            let (account, route) = unread.context.names();
+            self.metrics.reported(&account, &route);
+            unread.would_refuse(faults);
         }
         Ok(unread.call(payload, self.wait))
     }
@@ -138,6 +151,8 @@ impl BodyKind {
         let content_type = headers.get(header::CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
         let is_form = form::may_be_one(content_type.as_deref());
         let (is_off, has_rules) = (route.validation == Validation::Off, has_form_rules(route));
+        // Another body has nothing to report.
+        let has_rules = has_rules && (is_form || route.validation != Validation::Report);
         let in_parts = read_only && content_type.as_deref().is_some_and(form::may_be_multipart);
         let is_read = (is_form && (read_only || !is_off)) || in_parts || has_rules;
         let names_none = content_type.as_deref().is_none_or(|kind| !form::names_a_type(kind));
@@ -182,8 +197,9 @@ impl BodyKind {
     }
 }
 
-/// Checks the query and the body of a call before it is sent; `body` is the whole body, if it is held.
-fn check_call(route: &Route, query: Option<&str>, kind: &BodyKind, body: Option<&[u8]>) -> Result<(), Cause> {
+/// The rules that the query and the body of a call break; `body` is the whole body, if it is held. What the gateway cannot
+/// read, or what would make another call of it, is an error under any rules.
+fn check_call(route: &Route, query: Option<&str>, kind: &BodyKind, body: Option<&[u8]>) -> Result<Vec<Fault>, Cause> {
     if let Some(body) = body.filter(|body| kind.is_read && !body.is_empty()) {
         kind.agrees_on(body)?;
     }
@@ -193,9 +209,14 @@ fn check_call(route: &Route, query: Option<&str>, kind: &BodyKind, body: Option<
         return Err(Cause::InvalidPayload(vec![fault]));
     }
     if route.validation == Validation::Strict || !route.parameters.is_empty() {
-        check(&route.parameters, route.validation, query, form).map_err(Cause::InvalidPayload)?;
+        return Ok(check(&route.parameters, route.validation, query, form).err().unwrap_or_default());
     }
-    Ok(())
+    Ok(Vec::new())
+}
+
+/// Whether it is a dry run (`?1`), which names the faults also where they would pass.
+fn names_faults(headers: &HeaderMap) -> bool {
+    headers.get("gateway-dry-run").is_some_and(|value| value.as_bytes().trim_ascii().starts_with(b"?1"))
 }
 
 /// Looks for method overrides in a body while it streams; the part that is held is checked at once.
@@ -211,7 +232,9 @@ fn screened(payload: Payload) -> Result<Payload, Cause> {
 /// Whether the route has rules for the content of a form: a parameter may be in it, or unknown parameters are rejected.
 fn has_form_rules(route: &Route) -> bool {
     match route.validation {
-        Validation::Documented => route.parameters.iter().any(|parameter| parameter.places.contains(&Place::Form)),
+        Validation::Documented | Validation::Report => {
+            route.parameters.iter().any(|parameter| parameter.places.contains(&Place::Form))
+        }
         Validation::Strict => true,
         Validation::Off => false,
     }

@@ -57,6 +57,7 @@ pub struct Metrics {
     locks: Family<RouteLabels, Counter>,
     external_use: Family<RouteLabels, Counter>,
     merged: Family<RouteLabels, Counter>,
+    reported: Family<RouteLabels, Counter>,
     cache: Family<OutcomeLabels, Counter>,
     cache_bytes: Gauge,
     state_writes: OutcomeDurations,
@@ -114,6 +115,7 @@ impl Metrics {
             locks: Family::default(),
             external_use: Family::default(),
             merged: Family::default(),
+            reported: Family::default(),
             cache: Family::default(),
             cache_bytes: Gauge::default(),
             state_writes: durations::stores(),
@@ -145,6 +147,8 @@ impl Metrics {
         let help = "Locks although the ledger had free slots; most likely another gateway uses the login";
         registry.register("external_use", help, self.external_use.clone());
         registry.register("merged_calls", "Calls that were sent in the call of another", self.merged.clone());
+        let help = "Calls that broke a documented rule and passed, because their route is only reported";
+        registry.register("reported", help, self.reported.clone());
         registry.register("cache", "Reads of cacheable routes, by outcome", self.cache.clone());
         registry.register_with_unit("cache", "Memory of all cached answers", Unit::Bytes, self.cache_bytes.clone());
         let help = "Time of a commit to state.dir";
@@ -193,6 +197,11 @@ impl Metrics {
     pub fn merged(&self, account: &AccountName, route: &RouteId, calls: usize) {
         let labels = RouteLabels::new(account.as_str(), route.as_str());
         self.merged.get_or_create(&labels).inc_by(calls as u64);
+    }
+
+    /// A call broke a documented rule and passed.
+    pub fn reported(&self, account: &AccountName, route: &RouteId) {
+        self.reported.get_or_create(&RouteLabels::new(account.as_str(), route.as_str())).inc();
     }
 
     /// A request was answered.

@@ -74,6 +74,16 @@ impl Catalogue {
         self.routes.iter().chain(&self.default_routes)
     }
 
+    /// All calls are checked like this. Strict holds only for those whose parameters are documented: it would reject every
+    /// payload of the others.
+    pub fn validate(&mut self, validation: Validation) {
+        for route in self.iter_mut() {
+            if validation != Validation::Strict || route.parameters.are_documented() {
+                route.validation = validation;
+            }
+        }
+    }
+
     /// Every route, mutable, for overrides.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Route> {
         self.routes.iter_mut().chain(&mut self.default_routes)
@@ -242,13 +252,16 @@ pub enum Validation {
     Documented,
     /// Also rejects what the page does not list.
     Strict,
+    /// Lets everything pass, and reports what the page forbids.
+    Report,
     /// Not checked.
     Off,
 }
 
 impl Validation {
     /// Every degree and its word in configurations and `routes`.
-    pub const ALL: [(&str, Self); 3] = [("documented", Self::Documented), ("strict", Self::Strict), ("off", Self::Off)];
+    pub const ALL: [(&str, Self); 4] =
+        [("documented", Self::Documented), ("strict", Self::Strict), ("report", Self::Report), ("off", Self::Off)];
 
     /// Its word.
     #[must_use]
@@ -256,6 +269,7 @@ impl Validation {
         match self {
             Self::Documented => "documented",
             Self::Strict => "strict",
+            Self::Report => "report",
             Self::Off => "off",
         }
     }
