@@ -1,5 +1,8 @@
 //! `routes`: the catalogue in force.
 
+#[cfg(test)]
+mod catalogue_page;
+
 use std::path::Path;
 
 use serde_json::{Value, json};

@@ -134,7 +134,9 @@ fn only_main_ends_the_process() {
 fn source_and_documentation_use_plain_words() {
     let root = source().join("..");
     let docs = fs::read_dir(root.join("docs")).expect("docs/").map(|entry| entry.expect("a readable entry").path());
-    let pages = docs.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    // The catalogue has Zoho's words.
+    let is_own = |path: &PathBuf| path.extension().is_some_and(|end| end == "md") && !path.ends_with("catalogue.md");
+    let pages = docs.filter(is_own);
     let pages = pages.chain([root.join("README.md"), root.join("ARCHITECTURE.md")]);
     let mut wrong = Vec::new();
     for file in files(&source()).into_iter().chain(pages) {
