@@ -15,7 +15,8 @@ fn three(call: Call) -> Call {
 
 /// The first has three of the nine slots of a minute for itself, and the second may use four.
 fn with_callers(setup: Setup) -> Setup {
-    let setup = setup.route(ROUTE, "window", "60s");
+    // Without a spread, which could hold back the calls beyond the reserve.
+    let setup = setup.route(ROUTE, "window", "60s").route(ROUTE, "pace", "burst");
     let setup = setup.set("callers.one.key_sha256", HASH_OF_ONE);
     let setup = setup.set("callers.one.accounts", json!(["main"])).set("callers.one.allow", json!(["people.lms.*"]));
     let setup = setup.set("callers.three.key_sha256", HASH_OF_THREE).set("callers.three.accounts", json!(["main"]));
