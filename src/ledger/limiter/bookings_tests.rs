@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use super::{
     Refused,
     bookings::KEPT,
-    trial::{Arrived, Trial, caller, seconds},
+    trial::{Arrived, Trial, caller, caller_with, seconds},
 };
 use crate::{
-    ledger::{Caller, Identity, SlotRequest, simulation::random::Random},
+    ledger::{Caller, Identity, SlotRequest, caller::Terms, simulation::random::Random},
     zoho::catalogue::Pace,
 };
 
@@ -276,6 +276,22 @@ fn a_booking_of_later_leaves_a_free_slot_to_who_waits() {
     assert_eq!(refused(trial.request(booked, 0)).0, seconds(60));
     trial.run_until(trial.start + seconds(63));
     assert_eq!(trial.call(&one, seconds(0), 0), Arrived::Goes, "the second booking has its slot at 90");
+}
+
+#[test]
+fn a_booking_of_others_keeps_no_slot_of_a_reserve() {
+    let (keeper, other) = (caller_with("keeper", Terms { reserve: 2, ..Terms::default() }), caller("other", 1));
+    let mut trial = Trial::new(4, Pace::Burst, std::slice::from_ref(&keeper));
+    for at in [0, 30] {
+        trial.run_until(trial.start + seconds(at));
+        assert_eq!(trial.call(&other, seconds(0), 0), Arrived::Goes);
+    }
+    // Its time is 60, and the slot after that one is free at 90.
+    assert_eq!(refused(trial.request(request(&other, seconds(0), &connection(), trial.now), 0)).0, seconds(30));
+    trial.run_until(trial.start + Duration::from_millis(59_500));
+    for _ in 0..2 {
+        assert_eq!(trial.call(&keeper, seconds(0), 0), Arrived::Goes);
+    }
 }
 
 /// The slots that each caller gets within half an hour, next to one that keeps bookings and never returns.

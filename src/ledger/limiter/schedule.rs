@@ -5,6 +5,7 @@
 //! - a slot is free, in addition to those that the reserves of other callers hold back,
 //! - its caller has used fewer slots of the last window than its `max_share`,
 //! - every booking before it whose time comes within a second still gets its slot by then, unless its call is overdue,
+//!   or the call takes a slot of its caller's own reserve,
 //! - and, where slots are spread (`pace = "fair"`), the spread allows it. That concerns a caller that has used half of its
 //!   share of the last window or more, and its reserve, while another caller wants the route or did within that window.
 //!
@@ -373,8 +374,15 @@ impl<'a> Schedule<'a> {
         let mut before: Vec<_> = before.collect();
         before.sort_unstable_by_key(|(at, _)| *at);
         before.truncate(self.outlook.requests());
+        let own = step.line.map(|index| &self.lines[index]);
+        let is_reserved = own.and_then(|own| self.reserved(own, step.at)).is_some_and(|at| at <= step.at);
+        let taken = |line: &Line<'a>| {
+            // A slot of its reserve is one that others could not have.
+            let takes_none = is_reserved && own.is_some_and(|own| own.caller != line.caller);
+            usize::from(!takes_none)
+        };
         let mut before = before.into_iter().enumerate();
-        before.all(|(index, (at, line))| self.slot(index + 1 + self.held_back(line, at)).0 <= at)
+        before.all(|(index, (at, line))| self.slot(index + taken(line) + self.held_back(line, at)).0 <= at)
     }
 
     fn situation(&self) -> Situation {
