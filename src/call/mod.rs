@@ -6,6 +6,7 @@
 
 mod answer;
 pub mod attempt_log;
+pub mod dry_run;
 pub mod peer;
 pub mod permissions;
 mod permitted;

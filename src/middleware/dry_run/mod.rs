@@ -7,7 +7,6 @@
 //!
 //! Another value in the field is rejected, because a caller that asks for a dry run must not cause a real call.
 
-mod boolean;
 mod service;
 
 pub use service::DryRun;

@@ -5,9 +5,8 @@ use std::{future::ready, sync::Arc};
 use http::{HeaderValue, Response, header};
 use serde::Serialize;
 
-use super::boolean;
 use crate::{
-    call::{Call, RequestSummary},
+    call::{Call, RequestSummary, dry_run},
     ledger::Limiters,
     message::{body::Body, payload_error::Fault},
     middleware::layer::{BoxFuture, Inner, Middleware, MiddlewareLayer},
@@ -16,8 +15,6 @@ use crate::{
         respond::{self, Problem},
     },
 };
-
-const DRY_RUN: &str = "gateway-dry-run";
 
 /// Predicts the outcome of a call.
 #[derive(Debug)]
@@ -58,14 +55,7 @@ impl<S: Inner<Call>> Middleware<Call, S> for DryRun {
 }
 
 fn asked(call: &Call) -> Result<bool, Refusal> {
-    let mut values = call.headers.get_all(DRY_RUN).iter().map(HeaderValue::as_bytes);
-    let asked = match (values.next(), values.next()) {
-        (None, _) => Some(false),
-        (Some(value), None) => boolean::parse(value),
-        // Two fields make a list, not a boolean.
-        (Some(_), Some(_)) => None,
-    };
-    asked.ok_or_else(|| {
+    dry_run::is_asked(&call.headers).ok_or_else(|| {
         let detail = "expected ?1 or ?0, once".to_owned();
         let fault = Fault { parameter: "Gateway-Dry-Run".to_owned(), pointer: String::new(), detail };
         Refusal::from(Cause::InvalidPayload(vec![fault])).of(&call.context)

@@ -19,6 +19,7 @@ use crate::{
     call::{
         Call, Matched, Payload,
         attempt_log::Fate,
+        dry_run,
         prefer::{self, WaitLimits},
     },
     message::{
@@ -117,7 +118,9 @@ impl Validate {
         };
         let faults = checked?;
         if !faults.is_empty() {
-            if unread.context.route.validation != Validation::Report || names_faults(&unread.head.headers) {
+            // A dry run names the faults also where they would pass.
+            let is_dry_run = dry_run::is_asked(&unread.head.headers) == Some(true);
+            if unread.context.route.validation != Validation::Report || is_dry_run {
                 return Err(Cause::InvalidPayload(faults));
             }
             let (account, route) = unread.context.names();
@@ -212,11 +215,6 @@ fn check_call(route: &Route, query: Option<&str>, kind: &BodyKind, body: Option<
         return Ok(check(&route.parameters, route.validation, query, form).err().unwrap_or_default());
     }
     Ok(Vec::new())
-}
-
-/// Whether it is a dry run (`?1`), which names the faults also where they would pass.
-fn names_faults(headers: &HeaderMap) -> bool {
-    headers.get("gateway-dry-run").is_some_and(|value| value.as_bytes().trim_ascii().starts_with(b"?1"))
 }
 
 /// Looks for method overrides in a body while it streams; the part that is held is checked at once.

@@ -1,7 +1,24 @@
-//! A boolean item of a structured field (RFC 9651 section 3.3.6): `?1` or `?0`, with any parameters.
+//! The field `Gateway-Dry-Run`: a boolean item of a structured field (RFC 9651 section 3.3.6), `?1` or `?0`, with any
+//! parameters.
+
+use http::{HeaderMap, HeaderValue};
+
+const DRY_RUN: &str = "gateway-dry-run";
+
+/// Whether these fields ask for a dry run. `None` if that cannot be told, so that nothing may be called by mistake.
+#[must_use]
+pub fn is_asked(headers: &HeaderMap) -> Option<bool> {
+    let mut values = headers.get_all(DRY_RUN).iter().map(HeaderValue::as_bytes);
+    match (values.next(), values.next()) {
+        (None, _) => Some(false),
+        (Some(value), None) => parse(value),
+        // Two fields make a list, not a boolean.
+        (Some(_), Some(_)) => None,
+    }
+}
 
 /// The boolean, if the field's value is one by the grammar of section 4.2.
-pub(super) fn parse(value: &[u8]) -> Option<bool> {
+fn parse(value: &[u8]) -> Option<bool> {
     sfv::Parser::new(value).parse_item::<bool>().ok()
 }
 
