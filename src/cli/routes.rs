@@ -58,7 +58,7 @@ pub(super) fn limit(route: &Route) -> String {
 
 /// `10 per 1m, 100 per 1h`: all limits of the call.
 fn rates(route: &Route) -> String {
-    let further = route.threshold.map(|_| &route.further_limits).into_iter().flatten().map(|limit| Some(*limit));
+    let further = route.further_limits.iter().map(|limit| Some(*limit));
     let all: Vec<_> = [route.threshold].into_iter().chain(further).map(rate).collect();
     all.join(", ")
 }

@@ -145,7 +145,7 @@ fn threshold(section: &mut Section<'_>, route: &mut Route) {
         }
     }
     if off {
-        route.threshold = None;
+        (route.threshold, route.further_limits) = (None, Vec::new());
         if let Some(origin) = origin.filter(|_| !contradicting.is_empty()) {
             let keys = contradicting.join(", ");
             section.wrong("throttle", &origin, format!("\"off\" contradicts {keys}: expected one or the other"));

@@ -61,10 +61,9 @@ impl Account {
         route.threshold.map(|whole| Threshold { requests: self.share.of(whole.requests), ..whole })
     }
 
-    /// What this gateway may use of a route's limits in longer windows; nothing limits a route without a threshold.
+    /// What this gateway may use of a route's limits in longer windows.
     pub fn further_limits(&self, route: &Route) -> impl Iterator<Item = Threshold> {
-        let limits = route.threshold.is_some().then_some(&route.further_limits);
-        limits.into_iter().flatten().map(|whole| Threshold { requests: self.share.of(whole.requests), ..*whole })
+        route.further_limits.iter().map(|whole| Threshold { requests: self.share.of(whole.requests), ..*whole })
     }
 
     /// How many calls of a product this gateway may send in a day: its share of the plan's limit. `None` if they are not

@@ -154,7 +154,7 @@ pub struct Route {
     pub scopes: Vec<String>,
     /// How often it may be called; `None` with `throttle = "off"`.
     pub threshold: Option<Threshold>,
-    /// What Zoho allows of it in longer windows, at the same time. A lock of the call is that of `threshold`.
+    /// What Zoho allows of it in longer windows, at the same time; nothing without `threshold`, which has the call's lock.
     pub further_limits: Vec<Threshold>,
     /// Whether Zoho publishes that threshold.
     pub trust: Provenance,
