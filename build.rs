@@ -1,4 +1,4 @@
-//! Tells the program its version and the commit, of release builds from a checkout.
+//! Tells the program its version, and its commit if it is a release build from a checkout.
 //!
 //! Development builds have no commit: each commit would compile the whole crate again.
 

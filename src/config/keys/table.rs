@@ -483,7 +483,8 @@ const ROUTE: &[Key] = keys! {
     /// More paths, which count together with path.
     aliases: List(A_PATH), Example ["/api/v2/courses/{courseId}/share"];
     /// "documented" refuses a payload that breaks the rules of the route's page, before it takes a slot; "strict" also
-    /// refuses parameters and JSON keys that the page does not know; "off" sends anything.
+    /// refuses parameters and JSON keys that the page does not know; "report" sends anything and says what "documented"
+    /// would refuse; "off" sends anything.
     validate: Word(Validation::names), Example "documented";
     /// Whether its GETs change nothing at Zoho. Unless set, the verb of the id decides: count, download, get, list,
     /// preview, search, view. If methods has others than GET, true applies to those too.

@@ -335,6 +335,7 @@ impl LimiterState {
 
     fn lapse(&mut self, now: Instant) {
         for ticket in self.bookings.lapse(now) {
+            // Its caller keeps the turn: a waiting call has had the slot.
             self.queue.leave(ticket);
         }
     }

@@ -58,11 +58,13 @@ mod tests {
     /// Every verb is in one of the two lists, so that each new verb needs a decision.
     #[test]
     fn every_row_reads_or_writes_by_its_verb() {
-        let writes: BTreeSet<&str> = "add apply approve attach book cancel change check complete create customize delete disable edit \
-             enable enroll favourite import insert invoke map mark modify move patch publish punch remove reopen replace run \
-             share suggest switch tag trigger unenroll unfavourite unpublish update upgrade upload"
-            .split_whitespace()
-            .collect();
+        let writes: BTreeSet<&str> =
+            "add apply approve attach book cancel change check complete create customize delete disable \
+                 edit enable enroll favourite import insert invoke map mark modify move patch publish punch \
+                 remove reopen replace run share suggest switch tag trigger unenroll unfavourite unpublish \
+                 update upgrade upload"
+                .split_whitespace()
+                .collect();
         let catalogue = Catalogue::published().unwrap();
         let mut seen = BTreeMap::<&str, usize>::new();
         for route in &catalogue.routes {
