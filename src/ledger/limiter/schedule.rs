@@ -16,15 +16,18 @@
 //! A schedule plays the future of the queue by this rule, call by call, as if no call came or left. Its first step is the
 //! decision of the present.
 
-use std::{borrow::Cow, collections::VecDeque, iter::Peekable, time::Duration};
+mod line;
+
+use std::{iter::Peekable, time::Duration};
 
 use tokio::time::Instant;
 
+use self::line::Line;
 use super::{
     super::{
         Caller,
-        queue::{Line as QueueLine, Queue, Tag, Ticket, Turns},
-        slots::{Outlook, TakenBefore},
+        queue::{Queue, Tag, Ticket},
+        slots::Outlook,
     },
     entry::Entry,
     recent_use::{CallerUse, RecentUse},
@@ -60,25 +63,6 @@ pub(super) struct Schedule<'a> {
     known: Vec<(Instant, bool)>,
     now: Instant,
     last: Option<Instant>,
-}
-
-/// The calls of one caller.
-struct Line<'a> {
-    caller: &'a Caller,
-    turns: Turns,
-    own: Cow<'a, CallerUse>,
-    reserve: u32,
-    /// How many steps it has had, and how many of them in its reserve, if the slots keep to reserves themselves.
-    taken: usize,
-    reserved: usize,
-    /// Until when others pass it.
-    passed_until: Option<Instant>,
-    /// The bookings before its first waiting call, with their promised times.
-    bookings: VecDeque<(Ticket, Instant)>,
-    head: Option<(Ticket, &'a Entry)>,
-    /// How many calls it makes after those in the queue.
-    further: u32,
-    rest: Box<dyn Iterator<Item = (Ticket, &'a Entry)> + 'a>,
 }
 
 /// A call that goes, or a booking whose slot is used.
@@ -436,46 +420,5 @@ impl Step<'_> {
 impl Situation {
     fn is_light(&self, line: &Line<'_>, recent: &RecentUse, now: Instant) -> bool {
         line.own.uses.count_after(now) < recent.light_below(line.caller, self.weights)
-    }
-}
-
-impl<'a> Line<'a> {
-    fn new(line: QueueLine<'a, Entry>, recent: &'a RecentUse, now: Instant) -> Self {
-        let QueueLine { caller, turns, entries } = line;
-        let rest = Box::new(entries.filter(move |(_, entry)| !entry.is_overdue(now)));
-        let own = recent.of(caller).map_or_else(|| Cow::Owned(recent.none(caller, now)), Cow::Borrowed);
-        let reserve = recent.reserve_of(caller);
-        let passed_until = recent.passed.iter().find(|(other, _)| other == caller).map(|(_, until)| *until);
-        let (bookings, taken, reserved, head) = (VecDeque::new(), 0, 0, None);
-        let mut line =
-            Self { caller, turns, own, reserve, taken, reserved, passed_until, bookings, head, further: 0, rest };
-        line.advance();
-        line
-    }
-
-    fn taken_before(&self, unreserved: usize) -> TakenBefore {
-        TakenBefore { own: self.taken, reserved: self.reserved, unreserved }
-    }
-
-    /// Moves on to the next waiting call.
-    fn advance(&mut self) {
-        let last = self.head.take();
-        for (ticket, entry) in self.rest.by_ref() {
-            match entry.promised.filter(|_| entry.waiter.is_none()) {
-                Some(promised) => self.bookings.push_back((ticket, promised)),
-                None => {
-                    self.head = Some((ticket, entry));
-                    return;
-                }
-            }
-        }
-        if self.further > 0 && self.bookings.is_empty() {
-            self.further -= 1;
-            self.head = last;
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.head.is_none() && self.bookings.is_empty()
     }
 }
