@@ -78,7 +78,8 @@ fn headings(accounts: &[Account]) -> Vec<String> {
 }
 
 fn row(route: &Route, accounts: &[Account]) -> Vec<String> {
-    let trust = route.threshold.map(|_| format!(" ({})", route.trust.as_str()));
+    let read = route.read.map(|date| format!(", {date}")).unwrap_or_default();
+    let trust = route.threshold.map(|_| format!(" ({}{read})", route.trust.as_str()));
     let before = [
         route.id.to_string(),
         methods(route),
@@ -121,6 +122,8 @@ pub(super) fn object(route: &Route, accounts: &[Account]) -> Value {
         "stale_if_error": span(route.stale_if_error),
         "trust": route.trust.as_str(),
         "source": route.source,
+        "read": route.read.map(|date| date.to_string()),
+        "unchecked": route.unchecked,
         "note": route.note,
     })
 }

@@ -10,6 +10,7 @@ use super::{
     Config,
     source::{Node, Table, Value},
 };
+use crate::zoho::catalogue::Route;
 
 /// What is set up once, at the start. A key ends at a dot.
 const AT_THE_START: [&str; 15] = [
@@ -127,8 +128,8 @@ impl Config {
         keys
     }
 
-    /// Calls of a route without a threshold, or of an account without a daily limit, were not counted so far. So they get
-    /// none before a restart, and lose none.
+    /// Calls of a route without a threshold or without a limit of a window, or of an account without a daily limit, were not
+    /// counted so far. So they get none before a restart, and lose none.
     fn keep_uncounted(&mut self, running: &Self, keys: &mut Vec<String>) {
         for account in &mut self.accounts {
             let Some(before) = running.accounts.iter().find(|before| before.name == account.name) else { continue };
@@ -139,9 +140,15 @@ impl Config {
         }
         for route in self.catalogue.routes.iter_mut().chain(&mut self.catalogue.default_routes) {
             let Some(before) = running.catalogue.iter().find(|before| before.id == route.id) else { continue };
+            let windows = |route: &Route| route.further_limits.iter().map(|limit| limit.window).collect::<Vec<_>>();
             if before.threshold.is_some() != route.threshold.is_some() {
                 route.threshold = before.threshold;
+                route.further_limits.clone_from(&before.further_limits);
                 keys.push(format!("routes.\"{}\".throttle", route.id));
+            } else if windows(before) != windows(route) {
+                route.threshold = before.threshold;
+                route.further_limits.clone_from(&before.further_limits);
+                keys.push(format!("routes.\"{}\".limits", route.id));
             }
         }
     }
@@ -188,6 +195,27 @@ mod tests {
         );
         assert_eq!(newer.admin.listen, running.admin.listen);
         assert_eq!(newer.queue.max_wait.as_secs(), 1);
+    }
+
+    #[test]
+    fn limits_of_other_windows_wait_for_a_restart() {
+        const ROUTE: &str = "people.v3-attendance.add-entries";
+        let with = |limits: &str| parsed(&format!("[routes.\"{ROUTE}\"]\nlimits = [{limits}]"));
+        let running = parsed("");
+        let mut newer = with("{ requests = 5, window = \"1m\" }, { requests = 50, window = \"2h\" }");
+        let restart = newer.keep_until_restart(&running, &running.keys);
+        assert_eq!(restart, [format!("routes.\"{ROUTE}\".limits")]);
+        let limits = |config: &Config| {
+            let route = config.catalogue.find(ROUTE).unwrap();
+            (route.threshold, route.further_limits.clone())
+        };
+        assert_eq!(limits(&newer), limits(&running));
+        // Other numbers hold at once.
+        let numbers = [(5, "1m"), (50, "1h"), (500, "24h")];
+        let table = numbers.map(|(requests, window)| format!("{{ requests = {requests}, window = \"{window}\" }}"));
+        let mut newer = with(&table.join(", "));
+        assert!(newer.keep_until_restart(&running, &running.keys).is_empty());
+        assert_eq!(newer.catalogue.find(ROUTE).unwrap().further_limits[1].requests.get(), 500);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 
 use super::{
     reader::Section,
-    route_fields::{self, Whereabouts},
+    route_fields::{self, LOCK, Whereabouts},
 };
 use crate::{
     middleware::route::Matcher,
@@ -14,9 +14,8 @@ use crate::{
     },
 };
 
-/// The window of all of Zoho's pages, and the lock of nearly all.
+/// The window of all of Zoho's pages.
 const WINDOW: Duration = Duration::from_secs(60);
-const LOCK: Duration = Duration::from_secs(5 * 60);
 
 /// Reads `[[extra_routes]]` and adds them to the catalogue.
 pub(super) fn read(root: &mut Section<'_>, catalogue: &mut Catalogue, whereabouts: &mut Whereabouts) {
@@ -35,7 +34,7 @@ pub(super) fn read(root: &mut Section<'_>, catalogue: &mut Catalogue, whereabout
 }
 
 fn extra_route(section: &mut Section<'_>) -> Option<Route> {
-    if section.whereabouts("throttle").is_none() {
+    if section.whereabouts("throttle").is_none() && section.whereabouts("limits").is_none() {
         section.required("requests", "the calls that its page allows in a window, or throttle = \"off\"");
     }
     let found = section.parsed("id", RouteId::parse);

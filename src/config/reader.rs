@@ -110,11 +110,12 @@ impl<'f> Section<'f> {
         &self.origin
     }
 
-    /// Reads a list of tables, in the order of the file.
-    pub(super) fn tables(&mut self, key: &'static str, mut read: impl FnMut(&mut Section<'f>)) {
-        let Some(Entry { node: Node { origin, value }, .. }) = self.take(key) else { return };
+    /// Reads a list of tables, in the order of the file. Returns whether there is one.
+    pub(super) fn tables(&mut self, key: &'static str, mut read: impl FnMut(&mut Section<'f>)) -> bool {
+        let Some(Entry { node: Node { origin, value }, .. }) = self.take(key) else { return false };
         let Value::List(nodes) = value else {
-            return self.wrong_kind(key, &origin, &format!("a list of tables, [[{key}]], in the file"), &value);
+            self.wrong_kind(key, &origin, &format!("a list of tables, [[{key}]], in the file"), &value);
+            return false;
         };
         for Node { origin, value } in nodes {
             match value {
@@ -122,6 +123,7 @@ impl<'f> Section<'f> {
                 other => self.wrong_kind(key, &origin, "a table", &other),
             }
         }
+        true
     }
 
     /// The position of a key, if it is there; for keys that exclude each other.

@@ -3,13 +3,18 @@
 use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use http::Method;
+use serde::Deserialize;
 
 use super::{
+    keys::Kind,
     problem::Origin,
     reader::{Section, some_text},
     scalar::Off,
+    source::{Entry, Node, Value},
 };
-use crate::zoho::catalogue::{Merge, NotMergeable, Provenance, Route, RouteId, Validation, template};
+use crate::zoho::catalogue::{
+    Limit, Merge, NotMergeable, Parameter, Parameters, Provenance, Route, RouteId, Threshold, Validation, template,
+};
 
 /// Every method, where a list of methods is expected.
 const ANY: &str = "any";
@@ -18,7 +23,10 @@ const ANY: &str = "any";
 const NONE: &str = "none";
 
 /// The keys of a threshold; without one they have no meaning.
-const OF_A_THRESHOLD: [&str; 4] = ["requests", "window", "lock", "pace"];
+const OF_A_THRESHOLD: [&str; 5] = ["requests", "window", "lock", "limits", "pace"];
+
+/// The lock of nearly all of Zoho's pages.
+pub(super) const LOCK: Duration = Duration::from_secs(5 * 60);
 
 /// Where the configuration describes a route, for messages about two that contradict each other.
 pub(super) type Whereabouts = HashMap<RouteId, Origin>;
@@ -27,6 +35,9 @@ pub(super) type Whereabouts = HashMap<RouteId, Origin>;
 pub(super) fn override_fields(section: &mut Section<'_>, route: &mut Route) {
     identity(section, route);
     threshold(section, route);
+    if let Some(parameters) = parameters(section) {
+        (route.parameters, route.unchecked) = (parameters, Vec::new());
+    }
     let origin = section.whereabouts("validate");
     if let Some(validation) = section.given("validate") {
         if let Some(origin) = origin
@@ -58,6 +69,45 @@ pub(super) fn override_fields(section: &mut Section<'_>, route: &mut Route) {
     if let Some(merge) = section.optional("merge", |section| merge(section, route)) {
         route.merge = Some(merge);
     }
+}
+
+/// Reads rules in the language of the catalogue.
+fn parameters(section: &mut Section<'_>) -> Option<Parameters> {
+    const KEY: &str = "parameters";
+    let origin = section.whereabouts(KEY)?;
+    let Entry { node: Node { origin: given, value }, .. } = section.take(KEY)?;
+    let Value::List(nodes) = value else {
+        section.wrong_kind(KEY, &given, &Kind::Rules.expected(), &value);
+        return None;
+    };
+    let (count, mut parameters) = (nodes.len(), Vec::new());
+    for Node { origin, value } in nodes {
+        match plain(value).and_then(|value| Parameter::deserialize(value).map_err(|error| error.message().to_owned())) {
+            Ok(parameter) => parameters.push(parameter),
+            Err(message) => section.wrong(KEY, &origin, message),
+        }
+    }
+    if parameters.len() < count {
+        return None;
+    }
+    Parameters::checked(parameters).map_err(|message| section.wrong(KEY, &origin, message)).ok()
+}
+
+/// A value without its positions.
+fn plain(value: Value) -> Result<toml::Value, String> {
+    Ok(match value {
+        Value::Text(text) => toml::Value::String(text.expose().to_owned()),
+        Value::Integer(number) => toml::Value::Integer(number.try_into().map_err(|_| "expected a smaller number")?),
+        Value::Boolean(is) => toml::Value::Boolean(is),
+        Value::List(nodes) => {
+            toml::Value::Array(nodes.into_iter().map(|node| plain(node.value)).collect::<Result<_, _>>()?)
+        }
+        Value::Table(table) => {
+            let entry = |entry: Entry| Ok((entry.key, plain(entry.node.value)?));
+            toml::Value::Table(table.0.into_iter().map(entry).collect::<Result<_, String>>()?)
+        }
+        Value::Other(kind) => return Err(format!("expected no {kind} in a rule")),
+    })
 }
 
 /// Reads how calls merge, and checks it against the rules of the route's page.
@@ -132,8 +182,13 @@ fn threshold(section: &mut Section<'_>, route: &mut Route) {
     let contradicting: Vec<&str> =
         OF_A_THRESHOLD.into_iter().filter(|key| section.whereabouts(key).is_some()).collect();
     let off = section.given::<Off>("throttle").is_some();
+    let limits = limits(section, route);
     let (requests, window) = (section.given("requests"), section.given("window"));
     let (lock, pace) = (section.given("lock"), section.given("pace"));
+    if let (Some((threshold, further)), Some(_)) = (limits, route.threshold) {
+        (route.threshold, route.further_limits) = (Some(threshold), further);
+        (route.trust, route.read) = (Provenance::Configured, None);
+    }
     if let Some(threshold) = &mut route.threshold {
         let published: (NonZeroU32, Duration) = (threshold.requests, threshold.window);
         threshold.requests = requests.unwrap_or(threshold.requests);
@@ -141,7 +196,7 @@ fn threshold(section: &mut Section<'_>, route: &mut Route) {
         threshold.lock = lock.unwrap_or(threshold.lock);
         threshold.pace = pace.unwrap_or(threshold.pace);
         if published != (threshold.requests, threshold.window) {
-            route.trust = Provenance::Configured;
+            (route.trust, route.read) = (Provenance::Configured, None);
         }
     }
     if off {
@@ -151,6 +206,30 @@ fn threshold(section: &mut Section<'_>, route: &mut Route) {
             section.wrong("throttle", &origin, format!("\"off\" contradicts {keys}: expected one or the other"));
         }
     }
+}
+
+/// Reads several limits that hold at once.
+fn limits(section: &mut Section<'_>, route: &Route) -> Option<(Threshold, Vec<Threshold>)> {
+    let origin = section.whereabouts("limits")?;
+    let instead = ["requests", "window", "lock"].into_iter().filter(|key| section.whereabouts(key).is_some());
+    let contradicting: Vec<&str> = instead.collect();
+    if !contradicting.is_empty() {
+        let keys = contradicting.join(", ");
+        section.wrong("limits", &origin, format!("contradicts {keys}: expected one or the other"));
+    }
+    let (mut all, mut are_valid) = (Vec::new(), true);
+    let is_list = section.tables("limits", |section| {
+        let lock = section.given("lock");
+        match (section.given("requests"), section.given("window")) {
+            (Some(requests), Some(window)) => all.push(Limit { requests, window, lock }),
+            _ => are_valid = false,
+        }
+    });
+    if !(is_list && are_valid) {
+        return None;
+    }
+    let lock = route.threshold.map_or(LOCK, |threshold| threshold.lock);
+    Threshold::of_limits(all, lock).map_err(|error| section.wrong("limits", &origin, error)).ok()
 }
 
 fn method(text: &str) -> Result<Option<Method>, &'static str> {

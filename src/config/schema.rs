@@ -42,6 +42,7 @@ fn property(key: &Key) -> Value {
         Kind::Hashes => json!({ "anyOf": [text, list(1), table(key.kind.keys())] }),
         Kind::Table(..) | Kind::Endpoints => table(key.kind.keys()),
         Kind::Named(keys) => json!({ "type": "object", "additionalProperties": table(keys) }),
+        Kind::Rules => json!({ "type": "array", "items": { "type": "object", "required": ["name", "kind"] } }),
         Kind::Listed(keys) => {
             let mut item = table(keys);
             let required = |key: &&Key| !key.missing.is_empty();

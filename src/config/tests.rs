@@ -22,7 +22,7 @@ use crate::{
     listener::{ClientAuth, SocketAccess},
     middleware::caller::KeySource,
     zoho::{
-        catalogue::{Pace, Provenance, Route, RouteId, Threshold, Validation},
+        catalogue::{Pace, Provenance, Required, Route, RouteId, Threshold, Validation},
         data_center::DataCenter,
         product::Product,
         share::Share,
@@ -97,7 +97,11 @@ reads = false
 [[extra_routes]]
 id = "people.forms.merge-records"
 path = "/people/api/forms/{formLinkName}/mergeRecords"
-requests = 7
+limits = [{ requests = 100, window = "1h" }, { requests = 7, window = "1m", lock = "2m" }]
+parameters = [
+    { name = "ids", aliases = ["idList"], required-unless = ["all"], kind = "list", max = 3 },
+    { name = "all", kind = "boolean" },
+]
 [[extra_routes]]
 id = "calendar.events.count-events"
 methods = ["GET", "COUNT"]
@@ -245,7 +249,15 @@ fn every_key_is_taken() {
     let merge = route(&config, "people.forms.merge-records");
     assert_eq!((merge.path.as_deref(), merge.methods.len()), (Some("/api/forms/{formLinkName}/mergeRecords"), 0));
     let Threshold { requests, window, lock, pace } = merge.threshold.unwrap();
-    assert_eq!((requests.get(), window.as_secs(), lock.as_secs(), pace), (7, 60, 300, Pace::Fair));
+    assert_eq!((requests.get(), window.as_secs(), lock.as_secs(), pace), (7, 60, 120, Pace::Fair));
+    let [hour] = merge.further_limits.as_slice() else { panic!("one more limit") };
+    assert_eq!((hour.requests.get(), hour.window.as_secs(), hour.lock.as_secs()), (100, 3600, 120));
+    let [ids, all] = &*merge.parameters else { panic!("two parameters") };
+    assert_eq!(
+        (ids.aliases.as_slice(), ids.terms.required.clone()),
+        (&["idList".to_owned()][..], Required::Unless(vec!["all".to_owned()]))
+    );
+    assert_eq!((all.name.as_str(), all.terms.is_mandatory()), ("all", false));
     assert_eq!(
         (merge.trust, merge.source.as_str(), merge.note.as_ref()),
         (Provenance::Configured, "the configuration", None)

@@ -254,7 +254,7 @@ impl Rules {
             after_loss: AfterLoss::All,
         });
         let further = account.further_limits(route).map(|threshold| LimitSpec {
-            key: key(account, &format!("{}:{}s", route.id, threshold.window.as_secs())),
+            key: key(account, &format!("{}:{}", route.id, span(threshold.window))),
             ..LimitSpec::own(own.key.clone(), threshold)
         });
         let wider = further.chain(daily).collect();
@@ -267,6 +267,14 @@ impl Rules {
         self.accounts.is_empty()
             || self.accounts.contains_key(&AccountName::new(&key.account))
                 && self.routes.contains_key(&RouteId::new(&key.limit))
+    }
+}
+
+/// A window in the key of its limit: whole seconds, as all but those of tests are.
+fn span(window: Duration) -> String {
+    match window.as_millis() {
+        milliseconds if milliseconds % 1000 == 0 => format!("{}s", milliseconds / 1000),
+        milliseconds => format!("{milliseconds}ms"),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::support::{Call, Gateway, Reply, Sandbox, Setup, Upstream, exchange};
+use crate::support::{Answer, Call, Gateway, Reply, Sandbox, Setup, Upstream, exchange};
 
 #[derive(Deserialize)]
 struct Table {
@@ -183,4 +183,69 @@ async fn a_strict_route_rejects_unknown_parameters() {
     // Another route of the same path stays as lenient as before.
     let remove = Call::new("DELETE", &format!("{path}?sharedUserErecno=1&debug=1"));
     assert_eq!(gateway.send(&remove).await.header("proxy-status"), None);
+}
+
+/// The faults that a call is rejected for.
+#[track_caller]
+fn faults(answer: &Answer) -> Vec<(String, String)> {
+    assert_eq!(answer.status, 400, "{answer:?}");
+    answer.json()["errors"].as_array().expect("errors").iter().map(fault).collect()
+}
+
+fn named(parameter: &str, pointer: &str) -> Vec<(String, String)> {
+    vec![(parameter.to_owned(), pointer.to_owned())]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn json_and_multipart_bodies_are_checked_too() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+
+    let kra = |body: String| {
+        let call = Call::new("PUT", "/people/api/v3/performance/kra").header("content-type", "application/json");
+        call.body(body)
+    };
+    let kras = |count: usize| format!(r#"{{"kras":[{}]}}"#, vec![r#"{"zoho_id":"1"}"#; count].join(","));
+    assert_eq!(faults(&gateway.send(&kra(kras(21))).await), named("kras", ""));
+    assert_eq!(faults(&gateway.send(&kra(r#"{"kras":[1]}"#.to_owned())).await), named("kras", "/0"));
+    assert_eq!(faults(&gateway.send(&kra("{".to_owned())).await), named("kras", ""));
+    assert_eq!(faults(&gateway.send(&kra("{}".to_owned())).await), named("kras", ""));
+    gateway.send(&kra(kras(20))).await.is_zohos(200);
+    // What the gateway cannot read is Zoho's to judge.
+    gateway.send(&kra("compressed".to_owned()).header("content-encoding", "gzip")).await.is_zohos(200);
+
+    let upload = |size: usize| {
+        let head = "--X\r\nContent-Disposition: form-data; name=\"zcl_attachFile\"; filename=\"a\"\r\n\r\n";
+        let body = format!("{head}{}\r\n--X--\r\n", "x".repeat(size));
+        let call = Call::new("POST", "/calendar/api/v1/attachment");
+        call.header("content-type", "multipart/form-data; boundary=X").body(body)
+    };
+    assert_eq!(faults(&gateway.send(&upload(11 << 20)).await), named("zcl_attachFile", ""));
+    gateway.send(&upload(10 << 20)).await.is_zohos(200);
+    gateway.send(&upload(10)).await.is_zohos(200);
+
+    let field = |name: &str, value: &str| {
+        let body = format!("--X\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n--X--\r\n");
+        let call = Call::new("POST", "/people/api/timetracker/addcomment?timeLogId=1");
+        call.header("content-type", "multipart/form-data; boundary=X").body(body)
+    };
+    gateway.send(&field("comment", "done")).await.is_zohos(200);
+    assert_eq!(faults(&gateway.send(&field("note", "done")).await), named("comment", ""));
+    assert_eq!(upstream.received().len(), 5);
+}
+
+/// Starting a timer needs other parameters than pausing one, on the same path.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_path_that_is_several_calls_takes_the_parameters_of_each() {
+    let upstream = Upstream::start(|_| Reply::json(200, "{}")).await;
+    let gateway = Gateway::before_upstream(&upstream).start();
+    let timer = |query: &str| Call::new("POST", &format!("/people/api/timetracker/timer?{query}"));
+    gateway.send(&timer("timeLogId=1&timer=stop")).await.is_zohos(200);
+    gateway.send(&timer("user=1&jobId=2&workDate=01-12-2026&billingStatus=billable&timer=start")).await.is_zohos(200);
+    let missing = faults(&gateway.send(&timer("timer=start&user=1&jobId=2")).await);
+    assert_eq!(missing, ["workDate", "billingStatus"].map(|name| (name.to_owned(), String::new())));
+    let event = |query: &str| Call::new("PUT", &format!("/calendar/api/v1/calendars/1/events/2?{query}"));
+    gateway.send(&event("destinationcaluid=3")).await.is_zohos(200);
+    gateway.send(&event("eventdata={%22title%22:%22x%22}")).await.is_zohos(200);
+    assert_eq!(faults(&gateway.send(&event("")).await), named("eventdata", ""));
 }

@@ -17,9 +17,10 @@ const HEADER: &str = "\
 Every call that the gateway knows, with what Zoho's page states about it. A test writes this page from `config/catalogue/`; `zoho-gateway routes` shows the same with your configuration.
 
 - **Limit**: what may arrive in any window, and how long Zoho refuses the call after one too many. Where there are several, all hold at once.
-- **Trust** says where the limit comes from. `page` is Zoho's own page, `transcribed` a public transcription of it; `assumed` means that no page states it, and that this is the safe assumption.
+- **Trust** says where the facts come from, and when that was read. `page` is Zoho's own page, `transcribed` a public transcription of it; `assumed` means that no page states it, and that this is the safe assumption.
 - **Scopes**: any one of them is enough.
 - **Parameters** are those that the gateway [checks](rules.md); bold ones are required. A dash means that nobody has read the page for parameters, so nothing is checked.
+- **Not checked** is what the page demands and no rule can express; {unchecked} demands in all.
 - `{name}` in a path stands for one segment. People also answers under `/people/api`, which is the same call.
 ";
 
@@ -33,7 +34,8 @@ fn the_page_has_every_call() {
 }
 
 fn page(catalogue: &Catalogue) -> String {
-    let mut page = HEADER.to_owned();
+    let unchecked: usize = catalogue.iter().map(|route| route.unchecked.len()).sum();
+    let mut page = HEADER.replace("{unchecked}", &unchecked.to_string());
     for product in Product::ALL {
         writeln!(page, "\n## {}", product.host(DataCenter::Us)).unwrap();
         let routes: Vec<_> = catalogue.iter().filter(|route| route.product == product).collect();
@@ -57,10 +59,11 @@ fn row(route: &Route, page: &mut String) {
     let paths: Vec<_> = route.templates().map(|path| format!("`{path}`")).collect();
     let paths = if paths.is_empty() { "any other".to_owned() } else { paths.join(" or ") };
     let scopes: Vec<_> = route.scopes.iter().map(|scope| format!("`{scope}`")).collect();
+    let read = route.read.map(|date| format!(", {date}")).unwrap_or_default();
     let note = route.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
     writeln!(
         page,
-        "| [`{}`]({}) | {} | {paths} | {} | {}{note} | {} | {} |",
+        "| [`{}`]({}) | {} | {paths} | {} | {}{read}{note} | {} | {} |",
         route.id,
         route.source,
         methods(route),
@@ -75,11 +78,18 @@ fn row(route: &Route, page: &mut String) {
 fn parameters(route: &Route) -> String {
     let name = |parameter: &Parameter| match parameter.terms.required {
         Required::Always => format!("**`{}`**", parameter.name),
-        Required::Never | Required::When(_) => format!("`{}`", parameter.name),
+        Required::Never | Required::When(_) | Required::Unless(_) => format!("`{}`", parameter.name),
     };
     match route.parameters.are_documented() {
         false => "-".to_owned(),
         true if route.parameters.is_empty() => "none".to_owned(),
-        true => route.parameters.iter().map(name).collect::<Vec<_>>().join(", "),
+        true => route.parameters.iter().map(name).collect::<Vec<_>>().join(", ") + &unchecked(route),
+    }
+}
+
+fn unchecked(route: &Route) -> String {
+    match route.unchecked.as_slice() {
+        [] => String::new(),
+        demands => format!("; not checked: {}", demands.join("; ")),
     }
 }

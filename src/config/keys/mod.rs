@@ -56,6 +56,8 @@ pub(super) enum Kind {
     Named(Keys),
     /// A list of tables.
     Listed(Keys),
+    /// Rules of parameters in the catalogue's language.
+    Rules,
 }
 
 /// The keys of a table.
@@ -115,6 +117,7 @@ impl Kind {
             Self::Hashes => "the SHA-256 of an API key in hexadecimal digits".to_owned(),
             Self::Endpoints | Self::Named(_) => "a table".to_owned(),
             Self::Listed(_) => "a list of tables".to_owned(),
+            Self::Rules => "a list of tables such as { name = \"erecno\", kind = \"digits\" }".to_owned(),
             Self::Text(text) | Self::File(text) | Self::List(text) | Self::ListOrNone(text) | Self::Table(text, _) => {
                 (*text).to_owned()
             }

@@ -11,8 +11,8 @@ use super::{
     },
     Key, Keys,
     Kind::{
-        Boolean, Duration, Endpoints, File, Hashes, Integer, List, ListOrNone, Listed, Named, Secret, Size, Table,
-        Text, Word,
+        Boolean, Duration, Endpoints, File, Hashes, Integer, List, ListOrNone, Listed, Named, Rules, Secret, Size,
+        Table, Text, Word,
     },
     Shown,
 };
@@ -469,6 +469,9 @@ const ROUTE: &[Key] = keys! {
     /// How long Zoho refuses the call after one too many.
     // Zoho's locks are minutes; with zero no lock is believed.
     lock: Duration(ZERO..=WEEK), Example "5m";
+    /// Several limits that hold at once, instead of requests, window and lock. Another number of limits, or another window of
+    /// any but the shortest, needs a restart.
+    limits: Listed(&[LIMIT]), Example [{ requests = 10, window = "1m", lock = "5m" }, { requests = 100, window = "1h" }];
     /// "fair" lets a caller that wants the route alone use the slots as it asks, and spreads them while several callers want
     /// it, so that a newcomer soon gets one. "burst" uses the slots as calls come, "smooth" spreads them over the window.
     /// Unless set, "fair".
@@ -486,6 +489,8 @@ const ROUTE: &[Key] = keys! {
     /// refuses parameters and JSON keys that the page does not know; "report" sends anything and says what "documented"
     /// would refuse; "off" sends anything.
     validate: Word(Validation::names), Example "documented";
+    /// Its parameters and their rules, instead of the catalogue's. docs/rules.md explains the words.
+    parameters: Rules, Example [{ name = "erecno", required = true, kind = "digits" }];
     /// Whether its GETs change nothing at Zoho. Unless set, the verb of the id decides: count, download, get, list,
     /// preview, search, view. If methods has others than GET, true applies to those too.
     reads: Boolean, Example false;
@@ -498,8 +503,17 @@ const ROUTE: &[Key] = keys! {
     /// caller gets its part of the answer; docs/merge.md says what it costs if Zoho refuses.
     merge: Table("a table: { parameter = \"NAME\", max = NUMBER }", &[MERGE]), Example { parameter = "erecnosList", max = 50 };
     /// No threshold at all, for a private test upstream or a benchmark; with Zoho it leads to a lock.
-    /// It contradicts requests, window, lock and pace.
+    /// It contradicts requests, window, lock, limits and pace.
     throttle: Word(Off::names), Example "off";
+};
+
+const LIMIT: &[Key] = keys! {
+    /// How many calls may arrive at Zoho in any span of the window.
+    requests: Integer(1..=MILLION), Required 30, missing "how many calls may arrive in the window";
+    /// The window.
+    window: Duration(MILLISECOND..=DAY), Required "1m", missing "the span of the limit";
+    /// How long Zoho refuses the call after one too many. It is the same for all limits of a call, so one of them says it.
+    lock: Duration(ZERO..=WEEK), Example "5m";
 };
 
 const MERGE: &[Key] = keys! {

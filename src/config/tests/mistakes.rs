@@ -198,6 +198,42 @@ fn every_mistake_is_told_with_its_place() {
             "2:12: routes.\"people.lms.share-course\".throttle: expected \"off\"",
         ),
         (
+            "[routes.\"people.lms.share-course\"]\nlock = \"1s\"\nlimits = [{ requests = 1, window = \"1m\" }]",
+            "3:1: routes.\"people.lms.share-course\".limits: contradicts lock: expected one or the other",
+        ),
+        (
+            "[routes.\"people.lms.share-course\"]\nlimits = []",
+            "2:1: routes.\"people.lms.share-course\".limits: expected at least one limit",
+        ),
+        (
+            "[routes.\"people.lms.share-course\"]\nlimits = [{ requests = 1, window = \"60s\" }, { requests = 2, window = \"1m\" }]",
+            "2:1: routes.\"people.lms.share-course\".limits: expected limits of different windows",
+        ),
+        (
+            "[routes.\"people.lms.share-course\"]\nlimits = [{ requests = 1, window = \"1m\", lock = \"1m\" }, { requests = 2, window = \"1h\", lock = \"5m\" }]",
+            "2:1: routes.\"people.lms.share-course\".limits: expected one lock: Zoho locks the call, whichever limit it exceeded",
+        ),
+        (
+            "[routes.\"people.lms.share-course\"]\nlimits = [{ requests = 1 }]",
+            "2:11: routes.\"people.lms.share-course\".limits.window: is missing; expected the span of the limit",
+        ),
+        (
+            "[routes.\"people.lms.share-course\"]\nparameters = [\n  { name = \"a\", kind = \"digit\" },\n]",
+            "3:3: routes.\"people.lms.share-course\".parameters: unknown variant `digit`, expected one of `text`, `integer`, `digits`, `one-of`, `e-mail`, `date`, `boolean`, `json`, `list`, `file`, `array`, `object`, `any`",
+        ),
+        (
+            "[routes.\"people.lms.share-course\"]\nparameters = [{ name = \"a\", only-with = [\"b\"], kind = \"digits\" }]",
+            "2:1: routes.\"people.lms.share-course\".parameters: a: expected `only-with` to name siblings, found b",
+        ),
+        (
+            "[routes.\"people.lms.share-course\"]\nparameters = \"none\"",
+            "2:14: routes.\"people.lms.share-course\".parameters: expected a list of tables such as { name = \"erecno\", kind = \"digits\" }, found a string",
+        ),
+        (
+            "[routes.\"people.lms.share-course\"]\nlimits = 3",
+            "2:10: routes.\"people.lms.share-course\".limits: expected a list of tables, [[limits]], in the file, found an integer",
+        ),
+        (
             "[routes.\"people.lms.share-course\"]\nlock = \"1s\"\nthrottle = \"off\"\npace = \"burst\"",
             "3:1: routes.\"people.lms.share-course\".throttle: \"off\" contradicts lock, pace: expected one or the other",
         ),
@@ -303,7 +339,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[[extra_routes]]\nid = \"people.x.a-b\"\npath = \"/api/x\"\nrequests = 1\nrequest = 2",
-            "5:1: extra_routes.request: unknown key; did you mean requests? (known here: aliases, cache, id, lock, merge, methods, note, pace, path, reads, requests, scopes, source, stale_if_error, throttle, validate, window)",
+            "5:1: extra_routes.request: unknown key; did you mean requests? (known here: aliases, cache, id, limits, lock, merge, methods, note, pace, parameters, path, reads, requests, scopes, source, stale_if_error, throttle, validate, window)",
         ),
     ]);
 }

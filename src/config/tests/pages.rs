@@ -123,7 +123,8 @@ fn the_example_loads_and_states_the_defaults() {
     let (settings, rest) = example.split_once("#[callers.payroll]").unwrap();
     let routes = rest.split_once("#[routes.").unwrap().1;
     let routes = routes.replace("#throttle", "# throttle").replace("#aliases", "# aliases");
-    let routes = routes.replace("#merge", "# merge");
+    let routes =
+        routes.replace("#merge", "# merge").replace("#limits", "# limits").replace("#parameters", "# parameters");
     let set = |text: &str| {
         let line = |line: &str| match line.strip_prefix('#') {
             Some(key) if !key.starts_with(' ') => format!("{key}\n"),
@@ -178,6 +179,7 @@ fn row(text: &mut String, name: &str, key: &Key) {
         Kind::Secret => "secret".to_owned(),
         Kind::Hashes => "string, list or `{ file }`".to_owned(),
         Kind::Table(..) | Kind::Endpoints | Kind::Named(_) | Kind::Listed(_) => "table".to_owned(),
+        Kind::Rules => "list of tables".to_owned(),
     };
     let default = match key.value {
         Shown::Default(text) => format!("`{text}`"),

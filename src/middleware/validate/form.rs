@@ -19,6 +19,24 @@ pub(super) fn may_be_multipart(content_type: &str) -> bool {
     content_type.to_ascii_lowercase().contains("multipart")
 }
 
+/// Whether it names JSON: `application/json`, `application/vnd.api+json`.
+pub(super) fn is_json(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind.ends_with("/json") || kind.ends_with("+json")
+}
+
+/// The boundary of a `multipart/form-data` body (RFC 2046 section 5.1.1).
+pub(super) fn boundary(content_type: &str) -> Option<&str> {
+    const NAME: &str = "boundary=";
+    let at = content_type.to_ascii_lowercase().find(NAME)?;
+    let value = content_type.get(at + NAME.len()..)?;
+    let boundary = match value.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next()?,
+        None => value.split([';', ' ', ',']).next()?,
+    };
+    (may_be_multipart(content_type) && !boundary.is_empty()).then_some(boundary)
+}
+
 /// Whether it begins with a type and a subtype (RFC 9110 section 8.3.1); any other value counts as absent.
 pub(super) fn names_a_type(content_type: &str) -> bool {
     let kind = content_type.trim_start_matches([' ', '\t', '"']);
@@ -32,6 +50,24 @@ pub(super) fn names_a_type(content_type: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn finds_json_and_the_boundary() {
+        for json in ["application/json", "Application/JSON; charset=utf-8", "application/vnd.api+json"] {
+            assert!(is_json(json), "{json}");
+        }
+        assert!(!is_json("text/plain; a=/json") && !is_json("application/jsonp"));
+        for (content_type, expected) in [
+            ("multipart/form-data; boundary=----x9", Some("----x9")),
+            ("Multipart/Form-Data; charset=utf-8; Boundary=\"a b\"; x=y", Some("a b")),
+            ("multipart/form-data; boundary=x;y=z", Some("x")),
+            ("multipart/form-data; boundary=", None),
+            ("multipart/form-data", None),
+            ("text/plain; boundary=x", None),
+        ] {
+            assert_eq!(boundary(content_type), expected, "{content_type}");
+        }
+    }
 
     #[test]
     fn recognises_every_type_that_servers_read_as_a_form() {

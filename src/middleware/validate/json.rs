@@ -6,7 +6,7 @@
 //!
 //! A value is scanned once for each array or object that contains it, so at most [`MAX_DEPTH`] times.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -36,6 +36,40 @@ pub(super) enum Value<'a> {
     Object(BTreeMap<String, Value<'a>>),
     /// A value that the reader has reported: not JSON, given twice, too deep. No rule checks it again.
     Invalid,
+}
+
+/// The members of an object, in their order and also if given twice; `None` if the text is not an object.
+pub(super) fn members(text: &str) -> Option<Vec<(String, &RawValue)>> {
+    struct Members;
+
+    impl<'de> Visitor<'de> for Members {
+        type Value = Vec<(String, &'de RawValue)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some(member) = map.next_entry()? {
+                members.push(member);
+            }
+            Ok(members)
+        }
+    }
+
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let members = deserializer.deserialize_map(Members).ok()?;
+    deserializer.end().ok().map(|()| members)
+}
+
+/// A string or a number or a boolean as text; `None` for other JSON.
+pub(super) fn scalar_text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    match raw.get().as_bytes() {
+        [b'"', ..] => serde_json::from_str(raw.get()).ok().map(Cow::Owned),
+        [b'[' | b'{' | b'n', ..] => None,
+        _ => Some(raw.get().into()),
+    }
 }
 
 /// Reads `text` and reports what is wrong with it as JSON. The shape only says which content to keep.
@@ -146,13 +180,13 @@ impl<'de> Visitor<'de> for Content<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
         let fields = match self.shape {
-            Some(Shape::Object(fields)) => Some(fields.as_slice()),
+            Some(Shape::Object(object)) => Some(object.fields.as_slice()),
             _ => None,
         };
         let mut object = BTreeMap::new();
         while let Some((key, raw)) = map.next_entry::<String, &'de RawValue>()? {
             let path = Path::Key(self.path, &key);
-            let field = fields.and_then(|fields| fields.iter().find(|field| field.name == key));
+            let field = fields.and_then(|fields| fields.iter().find(|field| field.is_called(&key)));
             let value = read_value(raw, field.map(|field| &field.shape), &path, self.about);
             let value = match object.get(&key) {
                 None => value,

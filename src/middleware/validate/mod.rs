@@ -17,7 +17,8 @@
 //! | file | content |
 //! |---|---|
 //! | `rules.rs` | the order of the checks |
-//! | `parameters.rs` | `application/x-www-form-urlencoded`, in the query and in the body |
+//! | `content.rs` | the kinds of bodies |
+//! | `parameters.rs`, `multipart.rs` | the parameters in the query and in each kind of body |
 //! | `json.rs`, `pointer.rs` | JSON without ambiguity, and the JSON pointer to a fault |
 //! | `shape.rs` | arrays and objects against their shape in the catalogue |
 //! | `scalar.rs`, `address.rs` | values without parts |
@@ -27,11 +28,13 @@
 
 mod address;
 mod charset;
+mod content;
 mod findings;
 mod form;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod json;
+mod multipart;
 mod parameters;
 mod pointer;
 mod read_budget;
@@ -42,9 +45,14 @@ mod shape;
 mod wording;
 
 #[cfg(test)]
+mod page_tests;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod weaker;
 
+pub use content::Content;
 pub use rules::check;
 pub use service::Validate;

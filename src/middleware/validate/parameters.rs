@@ -1,39 +1,78 @@
-//! A strict decoder of `application/x-www-form-urlencoded`, for queries and form bodies.
+//! The parameters of a request, wherever they are: the query, and a body as [`Content`].
 //!
-//! The decoder of the URL standard never fails: it keeps a broken `%zz` and replaces bytes that are not UTF-8. Here
+//! Queries and forms are read by a strict decoder of `application/x-www-form-urlencoded`. The decoder of the URL standard never fails: it keeps a broken `%zz` and replaces bytes that are not UTF-8. Here
 //! both are faults: Zoho's decoder may repair them in another way than ours, and then Zoho would not use the value we
 //! checked.
 
 use std::borrow::Cow;
 
+use crate::zoho::catalogue::Place;
 use percent_encoding::percent_decode;
 
-use crate::zoho::catalogue::Place;
-
-use super::{findings::Findings, wording};
+use super::{
+    content::{Content, Value},
+    findings::Findings,
+    json, multipart, wording,
+};
 
 /// One parameter of the request whose name could be decoded.
 #[derive(Debug)]
 pub(super) struct Given<'a> {
     /// The name, decoded.
     pub(super) name: Cow<'a, str>,
-    /// The value, decoded; `None` if it cannot be decoded, which is reported.
-    pub(super) value: Option<Cow<'a, str>>,
-    /// Whether it is in the query or in the form.
+    pub(super) value: Value<'a>,
+    /// The part of the request that has it.
     pub(super) place: Place,
     /// Whether the value contained a `+`, which is decoded to a space.
     pub(super) had_plus: bool,
 }
 
-/// Decodes the query, then the form, and reports everything that cannot be decoded.
-pub(super) fn read<'a>(query: Option<&'a str>, form: Option<&'a [u8]>, findings: &mut Findings) -> Vec<Given<'a>> {
-    let query = query.map_or(&[][..], str::as_bytes);
-    let form = form.unwrap_or_default();
-    pieces(query)
-        .map(|piece| (Place::Query, piece))
-        .chain(pieces(form).map(|piece| (Place::Form, piece)))
-        .filter_map(|(place, piece)| read_piece(place, piece, findings))
-        .collect()
+/// All parameters of a request.
+pub(super) struct Request<'a> {
+    pub(super) given: Vec<Given<'a>>,
+    /// Whether there is a body whose parameters are unknown: it streams, or it is of another type.
+    pub(super) is_opaque: bool,
+}
+
+/// Reads the query, then the body, and reports everything that cannot be decoded.
+pub(super) fn read<'a>(query: Option<&'a str>, body: Content<'a>, findings: &mut Findings) -> Request<'a> {
+    let query = pieces(query.map_or(&[][..], str::as_bytes)).map(|piece| (Place::Query, piece));
+    let form = match body {
+        Content::Form(form) => form,
+        _ => &[],
+    };
+    let pairs = query.chain(pieces(form).map(|piece| (Place::Form, piece)));
+    let mut given: Vec<_> = pairs.filter_map(|(place, piece)| read_piece(place, piece, findings)).collect();
+    let rest = match body {
+        Content::None | Content::Form(_) => Some(Vec::new()),
+        Content::Json(text) => std::str::from_utf8(text).ok().and_then(json::members).map(|members| {
+            let member = |(name, raw)| (Cow::Owned(name), Value::Json(raw), Place::Json);
+            members.into_iter().map(member).collect()
+        }),
+        Content::Multipart { body, boundary } => multipart::parts(body, boundary)
+            .map(|parts| parts.into_iter().map(|part| (Cow::Owned(part.name), part.value, Place::Multipart)).collect()),
+        Content::Opaque { .. } => None,
+    };
+    let is_opaque = rest.is_none();
+    let rest = rest.unwrap_or_default().into_iter();
+    given.extend(rest.map(|(name, value, place)| Given { name, value, place, had_plus: false }));
+    Request { given, is_opaque }
+}
+
+// === impl Given ===
+
+impl Given<'_> {
+    /// The value as a word that a condition can compare; JSON's strings without escapes and its booleans are words too.
+    pub(super) fn word(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            Value::Json(raw) => {
+                let quoted = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+                Some(quoted.unwrap_or(raw.get())).filter(|word| !word.contains(['\\', '{', '[']))
+            }
+            Value::File(_) | Value::Undecodable => None,
+        }
+    }
 }
 
 /// The pieces between ampersands, without empty ones as in `a&&b`.
@@ -56,10 +95,10 @@ fn read_piece<'a>(place: Place, piece: &'a [u8], findings: &mut Findings) -> Opt
     };
     let had_plus = value.contains(&b'+');
     let value = match decode(value) {
-        Ok(value) => Some(value),
+        Ok(value) => Value::Text(value),
         Err(problem) => {
             findings.about(&wording::name(&name)).add("", format!("expected a value that decodes, but {problem}"));
-            None
+            Value::Undecodable
         }
     };
     Some(Given { name, value, place, had_plus })

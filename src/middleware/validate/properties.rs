@@ -177,7 +177,7 @@ impl Model {
             (Self::OneOf(_), _) => [json!("VIEW"), json!(""), json!(0), json!(["view"])].map(here).into(),
             (Self::Email, _) => [json!("rebecca"), json!(" "), json!({}), json!(null)].map(here).into(),
             (Self::Date, _) => [json!("2026-02-29"), json!("29-02-2024"), json!(20240229)].map(here).into(),
-            (Self::Boolean, _) => [json!("TRUE"), json!(1), json!(null)].map(here).into(),
+            (Self::Boolean, _) => [json!("yes"), json!(1), json!(null)].map(here).into(),
             (Self::Array { min, max, items }, Value::Array(list)) => {
                 let mut broken = vec![here(json!("text")), here(json!({}))];
                 broken.extend(min.checked_sub(1).map(|less| here(list[..less].to_vec().into())));

@@ -2,44 +2,62 @@
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
+use serde_json::value::RawValue;
+
 use crate::{
     message::payload_error::Fault,
-    zoho::catalogue::{Kind, Parameter, Place, Validation},
+    zoho::catalogue::{Array, Kind, List, Object, Parameter, Place, Shape, Terms, Validation},
 };
 
 use super::{
-    findings::Findings,
+    content::{Content, Value},
+    findings::{About, Findings},
+    json,
     parameters::{self, Given},
     scalar,
     shape::{self, Context},
     wording,
 };
 
+/// How much of a multipart body that streams may be other parts than its file. A file that exceeds its limit by less is
+/// left to Zoho.
+const BESIDE_A_FILE: u64 = 64 * 1024;
+
 /// Checks a payload against its route's documented parameters.
 ///
-/// `query` is the target's query without its `?`, `form` the body of a request with the type
-/// `application/x-www-form-urlencoded`; both as received.
+/// `query` is the target's query without its `?`, as received.
 ///
 /// # Errors
 /// All faults found, in a stable order; never an empty list.
-pub fn check(
+pub fn check<'a>(
     parameters: &[Parameter],
     validation: Validation,
-    query: Option<&str>,
-    form: Option<&[u8]>,
+    query: Option<&'a str>,
+    body: impl Into<Content<'a>>,
 ) -> Result<(), Vec<Fault>> {
     if validation == Validation::Off {
         return Ok(());
     }
-    let strict = validation == Validation::Strict;
     let mut findings = Findings::default();
-    let all = parameters::read(query, form, &mut findings);
-    let given = by_name(&all, &mut findings);
+    let body = body.into();
+    let request = parameters::read(query, body, &mut findings);
+    let by_name = by_name(&request.given, parameters, &mut findings);
+    let strict = validation == Validation::Strict;
+    let check = Check { parameters, by_name, is_opaque: request.is_opaque, strict };
     for parameter in parameters {
-        check_parameter(parameter, parameters, &given, strict, &mut findings);
+        check.parameter(parameter, &mut findings);
+        if let (Content::Opaque { of_parts: Some(length) }, Kind::File { max }) = (body, &parameter.kind)
+            && length.saturating_sub(BESIDE_A_FILE) > *max as u64
+        {
+            let detail = format!("expected a file of at most {max} bytes, but the body has {length}");
+            findings.about(&parameter.name).add("", detail);
+        }
+    }
+    if let (Content::Json(text), true) = (body, request.is_opaque) {
+        report_broken_json(parameters, text, &mut findings);
     }
     if strict {
-        reject_unknown(parameters, &all, &mut findings);
+        check.reject_unknown(&request.given, &mut findings);
     }
     findings.into_result()
 }
@@ -47,10 +65,15 @@ pub fn check(
 /// The given parameters by name; `None`: given twice or more, and reported.
 type ByName<'g, 'a> = HashMap<&'g str, Option<&'g Given<'a>>>;
 
-/// Sorts the given parameters by name, and reports every name that is given more than once.
+/// Sorts the given parameters by name, and reports every name that is given more than once, except lists, which some
+/// clients write so.
 ///
 /// Zoho does not document which of two values counts; so this holds for every name, in the catalogue or not.
-fn by_name<'g, 'a>(given: &'g [Given<'a>], findings: &mut Findings) -> ByName<'g, 'a> {
+fn by_name<'g, 'a>(given: &'g [Given<'a>], parameters: &[Parameter], findings: &mut Findings) -> ByName<'g, 'a> {
+    let is_list = |name: &str| {
+        let is_called = |parameter: &&Parameter| parameter.names().any(|known| known == name);
+        parameters.iter().find(is_called).is_some_and(|parameter| matches!(parameter.kind, Kind::List(_)))
+    };
     let mut names = HashMap::with_capacity(given.len());
     for second in given {
         match names.entry(second.name.as_ref()) {
@@ -58,8 +81,11 @@ fn by_name<'g, 'a>(given: &'g [Given<'a>], findings: &mut Findings) -> ByName<'g
                 entry.insert(Some(second));
             }
             Entry::Occupied(mut entry) => {
-                if let Some(first) = entry.insert(None) {
+                if let Some(first) =
+                    entry.get().filter(|first: &&Given<'_>| first.place != second.place || !is_list(&second.name))
+                {
                     findings.about(&wording::name(&second.name)).add("", twice(first.place, second.place));
+                    entry.insert(None);
                 }
             }
         }
@@ -67,64 +93,163 @@ fn by_name<'g, 'a>(given: &'g [Given<'a>], findings: &mut Findings) -> ByName<'g
     names
 }
 
-fn check_parameter(
-    parameter: &Parameter,
-    siblings: &[Parameter],
-    all: &ByName<'_, '_>,
+/// One payload and its rules.
+struct Check<'c, 'g, 'a> {
+    parameters: &'c [Parameter],
+    by_name: ByName<'g, 'a>,
+    is_opaque: bool,
     strict: bool,
-    findings: &mut Findings,
-) {
-    let mut about = findings.about(&parameter.name);
-    let value_of = |name: &str| value_of(siblings.iter().find(|sibling| sibling.name == name)?, all);
-    match all.get(parameter.name.as_str()) {
-        Some(None) => {}
-        Some(Some(given)) if parameter.places.contains(&given.place) => {
-            // A value that cannot be decoded is reported by `parameters::read`.
-            let Some(value) = &given.value else { return };
-            let optional = !parameter.terms.demands(value_of);
-            match &parameter.kind {
-                Kind::Plain(scalar) => scalar::check_text(scalar, value, given.had_plus, &mut about),
-                Kind::Json(shape) => {
-                    shape::check(shape, value, optional, Context { strict, had_plus: given.had_plus }, &mut about);
+}
+
+/// Where a parameter was found.
+enum Found<'g, 'a> {
+    /// Where Zoho reads it.
+    Here(&'g Given<'a>),
+    /// In another part of the request.
+    Elsewhere(Place),
+    Nowhere,
+    /// More than once, which is reported.
+    Twice,
+}
+
+// === impl Check ===
+
+impl<'g, 'a> Check<'_, 'g, 'a> {
+    fn parameter(&self, parameter: &Parameter, findings: &mut Findings) {
+        let Parameter { name, places, terms, .. } = parameter;
+        let found = self.find(parameter, findings);
+        let mut about = findings.about(name);
+        let is_required = terms.demands(|name| self.word(name), |name| self.may_have(name));
+        match found {
+            Found::Twice => {}
+            Found::Here(given) => {
+                self.value(parameter, given, !is_required, &mut about);
+                if let Some(sibling) = terms.lacks(|name| self.may_have(name)) {
+                    about.add("", wording::only_with(sibling));
                 }
             }
-            if let (Some(except), Kind::Plain(scalar)) = (&parameter.terms.except, &parameter.kind)
-                && let Some(detail) = wording::excepted(scalar.words(), except, value, value_of)
-            {
-                about.add("", detail);
+            Found::Nowhere | Found::Elsewhere(_) if self.may_be_hidden(parameter) => {}
+            Found::Nowhere if is_required => about.add("", missing(terms, places, None)),
+            Found::Elsewhere(place) if is_required => about.add("", missing(terms, places, Some(place))),
+            Found::Elsewhere(place) if self.strict => about.add("", misplaced(places, place)),
+            Found::Nowhere | Found::Elsewhere(_) => {}
+        }
+    }
+
+    /// Finds a parameter under any of its spellings, and reports two of them.
+    fn find(&self, parameter: &Parameter, findings: &mut Findings) -> Found<'g, 'a> {
+        let mut all = parameter.names().filter_map(|name| self.by_name.get(name));
+        match (all.next(), all.next()) {
+            (None, _) => Found::Nowhere,
+            (Some(None), _) => Found::Twice,
+            (Some(Some(first)), None) if parameter.places.contains(&first.place) => Found::Here(first),
+            (Some(Some(first)), None) => Found::Elsewhere(first.place),
+            (Some(Some(first)), Some(_)) => {
+                let spellings: Vec<_> = parameter.names().collect();
+                let detail = format!("expected one of the spellings {}, but found two", spellings.join(", "));
+                findings.about(&first.name).add("", detail);
+                Found::Twice
             }
         }
-        elsewhere => {
-            let elsewhere = elsewhere.copied().flatten().map(|given| given.place);
-            if parameter.terms.demands(value_of) {
-                about.add("", missing(&parameter.places, elsewhere));
-            } else if let (true, Some(found)) = (strict, elsewhere) {
-                about.add("", misplaced(&parameter.places, found));
+    }
+
+    fn value(&self, parameter: &Parameter, given: &Given<'_>, optional: bool, about: &mut About<'_>) {
+        let context = Context { strict: self.strict, had_plus: given.had_plus };
+        match (&parameter.kind, &given.value) {
+            // A value that cannot be decoded is reported by `parameters::read`.
+            (_, Value::Undecodable) => {}
+            (Kind::File { max }, Value::File(size)) => {
+                if size > max {
+                    about.add("", format!("expected a file of at most {max} bytes, but found one of {size}"));
+                }
+            }
+            (Kind::Plain(scalar), Value::Text(text)) => scalar::check_text(scalar, text, given.had_plus, about),
+            (Kind::Json(shape), Value::Text(text)) => shape::check(shape, text, optional, context, about),
+            (Kind::List(list), Value::Text(text)) => scalar::check_list(list, text, given.had_plus, about),
+            // Typed clients write null for what they omit.
+            (_, Value::Json(raw)) if optional && raw.get() == "null" => {}
+            (kind, Value::Json(raw)) => check_member(kind, raw, context, about),
+            // A file where text is expected, and text without a file's name: what it holds is Zoho's to judge.
+            (Kind::File { .. }, Value::Text(_)) | (_, Value::File(_)) => {}
+        }
+        if let (Some(except), Kind::Plain(scalar), Value::Text(word)) =
+            (&parameter.terms.except, &parameter.kind, &given.value)
+            && let Some(detail) = wording::excepted(scalar.words(), except, word, |name| self.word(name))
+        {
+            about.add("", detail);
+        }
+    }
+
+    /// A parameter's value as a word, if it counts as given.
+    fn word(&self, name: &str) -> Option<&'g str> {
+        self.given(self.known(name)?)?.word()
+    }
+
+    /// Whether a parameter counts as given, or is perhaps in a body that is not read.
+    fn may_have(&self, name: &str) -> bool {
+        self.known(name).is_some_and(|parameter| self.given(parameter).is_some() || self.may_be_hidden(parameter))
+    }
+
+    fn may_be_hidden(&self, parameter: &Parameter) -> bool {
+        self.is_opaque && [Place::Json, Place::Multipart].iter().any(|place| parameter.places.contains(place))
+    }
+
+    fn known(&self, name: &str) -> Option<&Parameter> {
+        self.parameters.iter().find(|parameter| parameter.name == name)
+    }
+
+    fn given(&self, parameter: &Parameter) -> Option<&'g Given<'a>> {
+        let mut given = parameter.names().filter_map(|name| *self.by_name.get(name)?);
+        given.find(|given| parameter.places.contains(&given.place))
+    }
+
+    /// Reports each unknown name once, in the order of the request.
+    fn reject_unknown(&self, all: &[Given<'_>], findings: &mut Findings) {
+        let known: Vec<_> = self.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+        let is_known =
+            |name: &str| self.parameters.iter().any(|parameter| parameter.names().any(|known| known == name));
+        let mut reported = HashSet::new();
+        for given in all {
+            let name = given.name.as_ref();
+            let shown = wording::name(name);
+            let mut about = findings.about(&shown);
+            if about.is_full() {
+                break;
+            }
+            if !is_known(name) && reported.insert(name) {
+                about.add("", wording::unknown("parameter", &known, name));
             }
         }
     }
 }
 
-/// A parameter's value, if it counts as given.
-fn value_of<'g>(parameter: &Parameter, all: &'g ByName<'_, '_>) -> Option<&'g str> {
-    let given = (*all.get(parameter.name.as_str())?)?;
-    given.value.as_deref().filter(|_| parameter.places.contains(&given.place))
+/// Checks a member of a JSON body: the JSON itself, or text as a form would have it.
+fn check_member(kind: &Kind, raw: &RawValue, context: Context, about: &mut About<'_>) {
+    let text = json::scalar_text(raw);
+    let shape = match (kind, &text) {
+        (Kind::File { .. }, _) => return,
+        (Kind::Plain(scalar), Some(text)) => return scalar::check_text(scalar, text, false, about),
+        (Kind::List(list), Some(text)) => return scalar::check_list(list, text, false, about),
+        // Some clients put the JSON into a string, as it would be in a query.
+        (Kind::Json(shape @ (Shape::Array(_) | Shape::Object(_))), Some(text)) if raw.get().starts_with('"') => {
+            return shape::check(shape, text, false, context, about);
+        }
+        (Kind::Json(shape), _) => shape.clone(),
+        (Kind::Plain(scalar), None) => Shape::Scalar(scalar.clone()),
+        (Kind::List(List { max, items }), None) => {
+            Shape::Array(Array { min: 0, max: *max, items: Box::new(Shape::Scalar(items.clone())) })
+        }
+    };
+    shape::check(&shape, raw.get(), false, context, about);
 }
 
-/// Reports each unknown name once, in the order of the request.
-fn reject_unknown(parameters: &[Parameter], all: &[Given<'_>], findings: &mut Findings) {
-    let known: Vec<_> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-    let mut reported = HashSet::new();
-    for given in all {
-        let name = given.name.as_ref();
-        let shown = wording::name(name);
-        let mut about = findings.about(&shown);
-        if about.is_full() {
-            break;
-        }
-        if !known.contains(&name) && reported.insert(name) {
-            about.add("", wording::unknown("parameter", &known, name));
-        }
+/// Reports a JSON body that does not parse where the page says that the parameters are in it, and nowhere else.
+fn report_broken_json(parameters: &[Parameter], text: &[u8], findings: &mut Findings) {
+    if let Some(parameter) = parameters.iter().find(|parameter| parameter.places == [Place::Json]) {
+        let text = String::from_utf8_lossy(text);
+        let shape = Shape::Object(Object { fields: Vec::new(), open: true });
+        let context = Context { strict: false, had_plus: false };
+        shape::check(&shape, &text, false, context, &mut findings.about(&parameter.name));
     }
 }
 
@@ -132,7 +257,7 @@ fn twice(first: Place, second: Place) -> String {
     if first == second {
         format!("expected once, but given twice in the {}", wording::place(first))
     } else {
-        "expected once, but given in the query and again in the form body".to_owned()
+        format!("expected once, but given in the {} and again in the {}", wording::place(first), wording::place(second))
     }
 }
 
@@ -142,16 +267,20 @@ fn misplaced(places: &[Place], found: Place) -> String {
 }
 
 fn wanted(places: &[Place]) -> String {
+    if places == Place::ALL {
+        return "in the query or in the body".to_owned();
+    }
     let places: Vec<_> = places.iter().map(|&place| format!("in the {}", wording::place(place))).collect();
     places.join(" or ")
 }
 
-fn missing(places: &[Place], found: Option<Place>) -> String {
-    let wanted = wanted(places);
+fn missing(terms: &Terms, places: &[Place], found: Option<Place>) -> String {
+    let (wanted, unless) = (wanted(places), wording::or_else(terms));
     match found {
-        None => format!("this parameter is mandatory but missing; send it {wanted}"),
+        None => format!("this parameter is mandatory but missing{unless}; send it {wanted}"),
         Some(place) => {
-            format!("this parameter is mandatory and is not read from the {}; send it {wanted}", wording::place(place))
+            let place = wording::place(place);
+            format!("this parameter is mandatory and is not read from the {place}{unless}; send it {wanted}")
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Values without parts: a parameter's text, or a number, string or boolean in JSON.
 
-use crate::zoho::catalogue::{Scalar, ScalarKind};
+use std::borrow::Cow;
+
+use crate::zoho::catalogue::{List, Scalar, ScalarKind};
 
 use super::{address, findings::About, json::Value, pointer::Path, wording::quoted};
 
@@ -8,9 +10,27 @@ use super::{address, findings::About, json::Value, pointer::Path, wording::quote
 ///
 /// `had_plus` says that a `+` in it was decoded to a space, as happens to `user+tag@example.com`.
 pub(super) fn check_text(scalar: &Scalar, text: &str, had_plus: bool, about: &mut About<'_>) {
+    if text.is_empty() && scalar.empty {
+        return;
+    }
     if let Err(reason) = check_kind(&scalar.kind, text, had_plus) {
         let found = if text.is_empty() { "nothing".to_owned() } else { quoted(text) };
         about.add("", format!("expected {}, but found {found}{reason}", expected(scalar, false)));
+    }
+}
+
+/// Checks a list in a parameter's text; blanks around its commas do not matter.
+pub(super) fn check_list(list: &List, text: &str, had_plus: bool, about: &mut About<'_>) {
+    let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let found = items().count();
+    if found > list.max {
+        about.add("", format!("expected at most {} items between commas, but found {found}", list.max));
+    }
+    for item in items() {
+        if about.is_full() {
+            break;
+        }
+        check_text(&list.items, item, had_plus, about);
     }
 }
 
@@ -21,11 +41,17 @@ pub(super) fn check_value(scalar: &Scalar, value: &Value<'_>, had_plus: bool, pa
     }
     let text = match (value, &scalar.kind) {
         (Value::Text(text), _) => Some(text.as_str()),
-        (Value::Number(digits), ScalarKind::Integer { .. } | ScalarKind::Digits { .. }) => Some(*digits),
+        (
+            Value::Number(digits),
+            ScalarKind::Integer { .. } | ScalarKind::Digits { .. } | ScalarKind::OneOf(_) | ScalarKind::Date(_),
+        ) => Some(*digits),
         (Value::Bool(true), ScalarKind::Boolean) => Some("true"),
         (Value::Bool(false), ScalarKind::Boolean) => Some("false"),
         _ => None,
     };
+    if text == Some("") && scalar.empty {
+        return;
+    }
     let reason = match text.map(|text| check_kind(&scalar.kind, text, had_plus)) {
         Some(Ok(())) => return,
         Some(Err(reason)) => reason,
@@ -46,7 +72,7 @@ pub(super) fn noun(scalar: &Scalar) -> &str {
 /// The text for a missing value, if the catalogue has none.
 pub(super) fn missing(scalar: &Scalar) -> String {
     match &scalar.kind {
-        ScalarKind::OneOf(words) => words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or "),
+        ScalarKind::OneOf(words) => words.list.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or "),
         _ => called(scalar).to_owned(),
     }
 }
@@ -95,7 +121,7 @@ fn expected(scalar: &Scalar, in_json: bool) -> String {
                 true => format!("{called} (an integer in digits{length})"),
             }
         }
-        ScalarKind::OneOf(words) => format!("one of {}", words.join(", ")),
+        ScalarKind::OneOf(words) => format!("one of {}", words.list.join(", ")),
         ScalarKind::Email => called.to_owned(),
         ScalarKind::Date(formats) => {
             let formats: Vec<_> = formats.iter().map(ToString::to_string).collect();
@@ -126,7 +152,7 @@ fn check_kind(kind: &ScalarKind, text: &str, had_plus: bool) -> Result<(), Strin
             let is_record_number = integer(text).is_some() && !text.starts_with('-');
             is_record_number && (*min == 1 && *max >= 19 || (*min..=*max).contains(&text.len()))
         }
-        ScalarKind::OneOf(words) => words.iter().any(|word| word == text),
+        ScalarKind::OneOf(words) => words.contain(text),
         ScalarKind::Email => {
             let Some(complaint) = address::complaint(text) else { return Ok(()) };
             let hint = if had_plus && text.contains(' ') {
@@ -136,8 +162,13 @@ fn check_kind(kind: &ScalarKind, text: &str, had_plus: bool) -> Result<(), Strin
             };
             return Err(format!(": {complaint}{hint}"));
         }
-        ScalarKind::Date(formats) => formats.iter().any(|format| format.fits(text)),
-        ScalarKind::Boolean => text == "true" || text == "false",
+        ScalarKind::Date(formats) => {
+            // The pages' own samples write the plus of an offset raw, which decodes to a space.
+            let spelled = if had_plus { Cow::Owned(text.replace(' ', "+")) } else { Cow::Borrowed(text) };
+            formats.iter().any(|format| format.fits(text) || format.fits(&spelled))
+        }
+        // Java reads a boolean in any case, and Python writes it in capitals.
+        ScalarKind::Boolean => text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"),
     };
     if fits { Ok(()) } else { Err(String::new()) }
 }

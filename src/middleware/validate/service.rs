@@ -11,7 +11,9 @@ use tokio::task::spawn_blocking;
 
 use super::{
     charset::Charsets,
-    check, form,
+    check,
+    content::Content,
+    form,
     read_budget::{ReadBudget, ReadShare},
     wording::quoted,
 };
@@ -142,6 +144,9 @@ struct BodyKind {
     is_read: bool,
     /// Whether it may be longer than a form: it names no type, its route has no rules, and its caller may write.
     may_be_a_file: bool,
+    is_compressed: bool,
+    /// How long a multipart form is, if it says so.
+    parts_length: Option<u64>,
     /// Which part of the gateway reads the content.
     reader: Reader,
 }
@@ -154,15 +159,16 @@ impl BodyKind {
         let content_type = headers.get(header::CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
         let is_form = form::may_be_one(content_type.as_deref());
         let (is_off, has_rules) = (route.validation == Validation::Off, has_form_rules(route));
-        // Another body has nothing to report.
-        let has_rules = has_rules && (is_form || route.validation != Validation::Report);
+        let has_rules = has_rules && is_form;
         let in_parts = read_only && content_type.as_deref().is_some_and(form::may_be_multipart);
         let is_read = (is_form && (read_only || !is_off)) || in_parts || has_rules;
         let names_none = content_type.as_deref().is_none_or(|kind| !form::names_a_type(kind));
         let may_be_a_file = is_form && names_none && !read_only && !has_rules;
         let reader = if has_rules { Reader::Rules } else { Reader::Overrides };
-        let content_type = content_type.unwrap_or_default().into_owned();
-        Self { content_type, is_form, in_parts, is_read, may_be_a_file, reader }
+        let (content_type, is_compressed) = (content_type.unwrap_or_default().into_owned(), is_compressed(headers));
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let parts_length = length.filter(|_| !is_compressed && form::boundary(&content_type).is_some());
+        Self { content_type, is_form, in_parts, is_read, may_be_a_file, is_compressed, parts_length, reader }
     }
 
     /// How long it may be, and how much of it is held. Only the content of forms is checked, so everything else
@@ -207,12 +213,17 @@ fn check_call(route: &Route, query: Option<&str>, kind: &BodyKind, body: Option<
         kind.agrees_on(body)?;
     }
     let form = body.filter(|_| kind.is_form);
+    let content = match body {
+        _ if kind.is_form => Content::from(form),
+        Some(body) if !kind.is_compressed => Content::of(body, &kind.content_type),
+        _ => Content::Opaque { of_parts: kind.parts_length },
+    };
     let parts = body.filter(|_| kind.in_parts);
     if let Some(fault) = form.and_then(method_override::in_parameters).or_else(|| method_override::in_parts(parts?)) {
         return Err(Cause::InvalidPayload(vec![fault]));
     }
     if route.validation == Validation::Strict || !route.parameters.is_empty() {
-        return Ok(check(&route.parameters, route.validation, query, form).err().unwrap_or_default());
+        return Ok(check(&route.parameters, route.validation, query, content).err().unwrap_or_default());
     }
     Ok(Vec::new())
 }

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use crate::zoho::catalogue::{Array, Field, Shape};
+use crate::zoho::catalogue::{Array, Field, Object, Shape};
 
 use super::{
     findings::About,
@@ -39,7 +39,12 @@ fn check_value(value: &Value<'_>, shape: &Shape, path: &Path<'_>, context: Conte
         (Shape::Any, _) | (_, Value::Invalid) => {}
         (Shape::Scalar(scalar), _) => scalar::check_value(scalar, value, context.had_plus, path, about),
         (Shape::Array(array), Value::List(list)) => check_array(list, array, path, context, about),
-        (Shape::Object(fields), Value::Object(object)) => check_object(object, fields, path, context, about),
+        (Shape::Object(Object { fields, open }), Value::Object(object)) => {
+            check_fields(object, fields, path, context, about);
+            if context.strict && !open {
+                reject_unknown(object, fields, path, about);
+            }
+        }
         (Shape::Array(array), other) => {
             let of = plural(&array.items).map(|items| format!(" of {items}")).unwrap_or_default();
             about.add(path.pointer(), format!("expected {} array{of}, but found {other}", article(path, "an")));
@@ -70,7 +75,7 @@ fn check_array(list: &[Value<'_>], array: &Array, path: &Path<'_>, context: Cont
     }
 }
 
-fn check_object(
+fn check_fields(
     object: &BTreeMap<String, Value<'_>>,
     fields: &[Field],
     path: &Path<'_>,
@@ -84,32 +89,49 @@ fn check_object(
         Some(Value::Bool(false)) => Some("false"),
         _ => None,
     };
-    for Field { name, terms, shape } in fields {
-        let path = Path::Key(path, name);
-        // Typed clients write null for a field that they omit. In a field of any kind it is a value like others.
-        let Some(value) = object.get(name).filter(|value| **value != Value::Null || *shape == Shape::Any) else {
-            if terms.demands(value_of) && !about.is_full() {
+    // Typed clients write null for a field that they omit. In a field of any kind it is a value like others.
+    let given = |field: &Field| {
+        let spellings = std::iter::once(&field.name).chain(&field.aliases);
+        let mut found = spellings.filter_map(|spelling| object.get_key_value(spelling));
+        let value = found.next().filter(|(_, value)| **value != Value::Null || field.shape == Shape::Any);
+        (value, found.next())
+    };
+    let is_given = |name: &str| fields.iter().any(|field| field.name == name && given(field).0.is_some());
+    for field in fields {
+        let Field { name, terms, shape, .. } = field;
+        let (value, second) = given(field);
+        if let Some((second, _)) = second.filter(|_| !about.is_full()) {
+            about.add(Path::Key(path, second).pointer(), format!("expected one spelling of {name}, but found two"));
+        }
+        let Some((key, value)) = value else {
+            if terms.demands(value_of, is_given) && !about.is_full() {
                 let what = terms.missing.as_deref().map_or_else(|| missing(shape), Cow::Borrowed);
                 let found = if object.contains_key(name) { "null" } else { "missing" };
-                about.add(path.pointer(), format!("expected {what}, but {name} is {found}"));
+                let path = Path::Key(path, name);
+                about.add(path.pointer(), format!("expected {what}, but {name} is {found}{}", wording::or_else(terms)));
             }
             continue;
         };
+        let path = Path::Key(path, key);
         check_value(value, shape, &path, context, about);
+        if let Some(sibling) = terms.lacks(is_given).filter(|_| !about.is_full()) {
+            about.add(path.pointer(), wording::only_with(sibling));
+        }
         if let (Some(except), Value::Text(word)) = (&terms.except, value)
             && let Some(detail) = wording::excepted(shape_words(shape), except, word, value_of)
         {
             about.add(path.pointer(), detail);
         }
     }
-    if context.strict {
-        for key in object.keys().filter(|&key| fields.iter().all(|field| field.name != *key)) {
-            if about.is_full() {
-                break;
-            }
-            let known: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
-            about.add(Path::Key(path, key).pointer(), wording::unknown("key", &known, key));
+}
+
+fn reject_unknown(object: &BTreeMap<String, Value<'_>>, fields: &[Field], path: &Path<'_>, about: &mut About<'_>) {
+    for key in object.keys().filter(|&key| !fields.iter().any(|field| field.is_called(key))) {
+        if about.is_full() {
+            break;
         }
+        let known: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
+        about.add(Path::Key(path, key).pointer(), wording::unknown("key", &known, key));
     }
 }
 

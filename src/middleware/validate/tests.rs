@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::findings;
+use super::{Content, findings};
 use crate::{
     message::payload_error::Fault,
     zoho::catalogue::{Catalogue, Parameter, Parameters, Place, Validation},
@@ -233,7 +233,7 @@ fn strict_stops_listing_at_the_maximum() {
 fn strict_rejects_every_parameter_of_a_page_without_any() {
     let faults = super::check(&[], Validation::Strict, Some("a=1"), None).expect_err("nothing is known");
     assert_eq!(faults[0].detail, "expected no parameter, because the call's page documents none, but found `a`");
-    assert_eq!(super::check(&[], Validation::Strict, Some(""), Some(b"")), Ok(()));
+    assert_eq!(super::check(&[], Validation::Strict, Some(""), Content::Form(b"")), Ok(()));
 }
 
 #[test]

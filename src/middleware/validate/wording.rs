@@ -1,6 +1,6 @@
 //! The texts of faults. They quote the caller's text shortened, and harmless in a terminal or a log line.
 
-use crate::zoho::catalogue::{Except, Place};
+use crate::zoho::catalogue::{Except, Place, Required, Terms};
 
 /// How many characters of a value are quoted: enough to recognise it, too few to leak a payload into logs.
 const LONGEST_QUOTE: usize = 40;
@@ -23,7 +23,22 @@ pub(super) fn place(place: Place) -> &'static str {
     match place {
         Place::Query => "query",
         Place::Form => "form body",
+        Place::Json => "JSON body",
+        Place::Multipart => "multipart body",
     }
+}
+
+/// What to say of the siblings that would do instead of a missing one: ", unless jobName is given".
+pub(super) fn or_else(terms: &Terms) -> String {
+    match &terms.required {
+        Required::Unless(siblings) => format!(", unless {} is given", siblings.join(" or ")),
+        Required::Never | Required::Always | Required::When(_) => String::new(),
+    }
+}
+
+/// The detail for what is given without the sibling that it needs.
+pub(super) fn only_with(sibling: &str) -> String {
+    format!("expected only together with {sibling}, which is missing")
 }
 
 /// The detail for a word that is not allowed in this case; `None` if it is allowed.

@@ -34,12 +34,13 @@ use std::{
 pub use date::DateFormat;
 pub use glob::{NoRouteGlob, RouteGlob};
 pub use merge::{Merge, NotMergeable};
-pub use parameter::{Kind, Parameter, Parameters, Place};
+pub use parameter::{Kind, List, Parameter, Parameters, Place};
 pub use row::CatalogueError;
-pub use shape::{Array, Condition, Except, Field, Required, Scalar, ScalarKind, Shape, Terms};
-pub use threshold::{Pace, Threshold};
+pub use shape::{Array, Condition, Except, Field, Object, Required, Scalar, ScalarKind, Shape, Terms, Words};
+pub use threshold::{Limit, Pace, Threshold};
 
 use http::Method;
+use jiff::civil::Date;
 
 use super::product::Product;
 
@@ -168,8 +169,12 @@ pub struct Route {
     pub merge: Option<Merge>,
     /// The parameters its page documents.
     pub parameters: Parameters,
+    /// What the page demands and the rules cannot express, so that it is not checked: a clause each.
+    pub unchecked: Vec<String>,
     /// The page of Zoho's documentation with these facts.
     pub source: String,
+    /// When the page, or its transcription, was read.
+    pub read: Option<Date>,
     /// A remark about the row.
     pub note: Option<String>,
 }
@@ -194,6 +199,8 @@ impl Route {
             stale_if_error: Duration::ZERO,
             merge: None,
             parameters: Parameters::default(),
+            unchecked: Vec::new(),
+            read: None,
             source,
             note: None,
         }

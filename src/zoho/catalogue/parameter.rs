@@ -18,7 +18,9 @@ pub struct Parameters(Option<Vec<Parameter>>);
 pub struct Parameter {
     /// Its name, compared byte for byte after decoding.
     pub name: String,
-    /// Where it may occur. A parameter that is given in both places is rejected.
+    /// Other spellings of its name, of which Zoho takes any. Two of them at once are rejected.
+    pub aliases: Vec<String>,
+    /// Where it may occur. A parameter that is given in two places is rejected.
     pub places: Vec<Place>,
     /// Whether it is required, and how that depends on its siblings.
     pub terms: Terms,
@@ -34,6 +36,10 @@ pub enum Place {
     Query,
     /// In an `application/x-www-form-urlencoded` body.
     Form,
+    /// A key of the object that is the `application/json` body.
+    Json,
+    /// A part of a `multipart/form-data` body (RFC 7578).
+    Multipart,
 }
 
 /// The form of a parameter's value; [`crate::middleware::validate`] checks it.
@@ -43,14 +49,45 @@ pub enum Kind {
     Plain(Scalar),
     /// JSON of this shape.
     Json(Shape),
+    /// Texts between commas.
+    List(List),
+    /// A file of at most this many bytes.
+    File {
+        /// The most.
+        max: usize,
+    },
+}
+
+/// A list as text: `1001,1002`. Blanks around its commas do not matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List {
+    /// How many items at most.
+    pub max: usize,
+    /// Each of them.
+    pub items: Scalar,
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Every place: where a page does not say or contradicts its sample, any of them counts.
+    pub const ALL: [Self; 4] = [Self::Query, Self::Form, Self::Json, Self::Multipart];
+}
+
+// === impl Parameter ===
+
+impl Parameter {
+    /// All spellings of its name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name).chain(&self.aliases).map(String::as_str)
+    }
 }
 
 // === impl Parameters ===
 
 impl Parameters {
-    /// A complete list.
-    #[must_use]
-    pub fn documented(parameters: Vec<Parameter>) -> Self {
+    /// A complete list; [`Self::checked`] makes it.
+    pub(super) fn documented(parameters: Vec<Parameter>) -> Self {
         Self(Some(parameters))
     }
 

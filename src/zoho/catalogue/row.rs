@@ -5,9 +5,10 @@
 use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 
 use http::Method;
+use jiff::civil::Date;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{Catalogue, Merge, Pace, Parameters, Provenance, Route, RouteId, Threshold, template};
+use super::{Catalogue, Limit, Merge, Pace, Parameters, Provenance, Route, RouteId, Threshold, template};
 use crate::zoho::product::Product;
 
 /// A file of `config/catalogue/`.
@@ -73,9 +74,10 @@ fn parse_into(
     text: &str,
 ) -> Result<(), String> {
     let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
-    let other = file.other.map(|other| other.into_route(product));
+    let other = file.other.map(|other| Ok(other.into_route(product)));
     let routes = file.routes.into_iter().map(|row| row.into_route(product));
     for route in routes.chain(other) {
+        let route = route?;
         let id = &route.id;
         if id.as_str().split('.').next() != Some(product.as_str()) {
             return Err(format!("the id {id} does not begin with {}", product.as_str()));
@@ -117,26 +119,29 @@ struct Row {
     aliases: Vec<String>,
     #[serde(deserialize_with = "scopes")]
     scopes: Vec<String>,
-    requests: NonZeroU32,
-    #[serde(deserialize_with = "window")]
-    window: Duration,
+    requests: Option<NonZeroU32>,
+    #[serde(default, deserialize_with = "some_window")]
+    window: Option<Duration>,
     #[serde(deserialize_with = "duration")]
     lock: Duration,
-    #[serde(default)]
-    further_limits: Vec<FurtherLimit>,
+    limits: Option<Vec<LimitRow>>,
     trust: Provenance,
+    #[serde(deserialize_with = "date")]
+    read: Date,
     #[serde(deserialize_with = "source")]
     source: String,
     note: Option<String>,
     merge: Option<Merge>,
     #[serde(default)]
     parameters: Parameters,
+    #[serde(default)]
+    unchecked: Vec<String>,
 }
 
-/// A limit of a longer window.
+/// One of several limits.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FurtherLimit {
+struct LimitRow {
     requests: NonZeroU32,
     #[serde(deserialize_with = "window")]
     window: Duration,
@@ -158,16 +163,28 @@ struct Other {
 }
 
 impl Row {
-    fn into_route(self, product: Product) -> Route {
+    fn into_route(self, product: Product) -> Result<Route, String> {
         let Self { id, methods, path, aliases, scopes, trust, source, note, merge, parameters, .. } = self;
-        let Self { requests, window, lock, further_limits, .. } = self;
+        let Self { requests, window, lock, limits, read, unchecked, .. } = self;
+        let read = Some(read);
         let reads = Route::reads_by_its_name(&id, &methods);
-        let threshold = Threshold { requests, window, lock, pace: Pace::default() };
-        let further = |FurtherLimit { requests, window }| Threshold { requests, window, lock, pace: Pace::Burst };
-        let further_limits = further_limits.into_iter().map(further).collect();
+        let limits = match (requests, window, limits) {
+            (Some(requests), Some(window), None) => vec![Limit { requests, window, lock: None }],
+            (None, None, Some(limits)) => limits.into_iter().map(LimitRow::limit).collect(),
+            _ => return Err(format!("{id}: expected `requests` and `window`, or `limits` instead")),
+        };
+        let (threshold, further_limits) =
+            Threshold::of_limits(limits, lock).map_err(|error| format!("{id}: limits: {error}"))?;
         let path = Some(path);
         let numbers = Route::new(product, id, threshold, source);
-        Route { methods, path, aliases, reads, scopes, further_limits, trust, merge, parameters, note, ..numbers }
+        let limits = Route { further_limits, ..numbers };
+        Ok(Route { methods, path, aliases, reads, scopes, trust, merge, parameters, unchecked, read, note, ..limits })
+    }
+}
+
+impl LimitRow {
+    fn limit(self) -> Limit {
+        Limit { requests: self.requests, window: self.window, lock: None }
     }
 }
 
@@ -214,12 +231,20 @@ fn scopes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::
     Ok(scopes)
 }
 
+fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Date, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(|_| D::Error::custom("expected a date such as \"2026-11-30\""))
+}
+
 fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let source = String::deserialize(deserializer)?;
     if !source.starts_with("https://www.zoho.com/") {
         return Err(D::Error::custom("expected the address of one of Zoho's pages"));
     }
     Ok(source)
+}
+
+fn some_window<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    window(deserializer).map(Some)
 }
 
 fn window<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -289,6 +314,7 @@ mod tests {
             ("{courseId}", "<courseId>", "expected a path"),
             ("path = \"/api/", "path = \"/people/api/", "below /api"),
             ("trust = \"page\"", "trust = \"guess\"", "unknown variant"),
+            ("read = \"2026-", "read = \"26-", "expected a date"),
             ("lock = \"5m\"", "lock = \"soon\"", "expected a duration"),
             ("window = \"1m\"", "window = \"0s\"", "at least a millisecond"),
             ("lock = \"5m\"", "lok = \"5m\"", "unknown field `lok`"),
@@ -302,11 +328,8 @@ mod tests {
     #[test]
     fn a_row_merges_only_by_a_list_of_its_own() {
         let row = |merge: &str| {
-            LMS.replacen(
-                "trust = \"page\"\nsource = \"https://www.zoho.com/people/api/LMS/share_course_actions.html\"",
-                &format!("trust = \"page\"\nmerge = {merge}\nsource = \"https://www.zoho.com/\""),
-                1,
-            )
+            let source = "source = \"https://www.zoho.com/people/api/LMS/share_course_actions.html\"";
+            LMS.replacen(source, &format!("merge = {merge}\n{source}"), 1)
         };
         let mut catalogue = Catalogue { routes: Vec::new(), default_routes: Vec::new() };
         let good = row("{ parameter = \"erecnosList\", max = 50 }");

@@ -19,6 +19,8 @@ use super::date::DateFormat;
 pub struct Scalar {
     /// The values it allows.
     pub kind: ScalarKind,
+    /// Whether it may also be empty, which counts as absent.
+    pub empty: bool,
     /// Its name in an error, with its article: "a group's id".
     pub called: Option<String>,
 }
@@ -47,14 +49,23 @@ pub enum ScalarKind {
         /// The most.
         max: usize,
     },
-    /// One of these words, compared with case.
-    OneOf(Vec<String>),
+    /// One of these words.
+    OneOf(Words),
     /// An e-mail address as a person types it.
     Email,
     /// A date or a moment in one of these forms.
     Date(Vec<DateFormat>),
     /// `true` or `false`.
     Boolean,
+}
+
+/// The words of a `one-of`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// As the page writes them.
+    pub list: Vec<String>,
+    /// Whether other letter cases are accepted too.
+    pub any_case: bool,
 }
 
 /// The form of JSON.
@@ -66,8 +77,17 @@ pub enum Shape {
     Scalar(Scalar),
     /// An array.
     Array(Array),
-    /// An object. Keys that are not among its fields pass, unless the route is validated strictly.
-    Object(Vec<Field>),
+    /// An object.
+    Object(Object),
+}
+
+/// A JSON object. Keys that are not among its fields pass, unless the route is validated strictly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its documented keys.
+    pub fields: Vec<Field>,
+    /// Whether the page has more keys than these, so that others pass in any case.
+    pub open: bool,
 }
 
 /// A JSON array with a bounded number of elements of one shape.
@@ -86,6 +106,8 @@ pub struct Array {
 pub struct Field {
     /// The key.
     pub name: String,
+    /// Other spellings of the key, of which Zoho takes any.
+    pub aliases: Vec<String>,
     /// Whether it is required, and how that depends on its siblings.
     pub terms: Terms,
     /// The form of its value.
@@ -101,6 +123,8 @@ pub struct Terms {
     pub missing: Option<String>,
     /// Values that some cases exclude.
     pub except: Option<Except>,
+    /// Siblings without which it may not be given.
+    pub only_with: Vec<String>,
 }
 
 /// Whether something is required.
@@ -113,6 +137,8 @@ pub enum Required {
     Always,
     /// It must be present in this case.
     When(Condition),
+    /// It must be present unless one of these siblings is.
+    Unless(Vec<String>),
 }
 
 /// Words of a `one-of` that are rejected in one case.
@@ -137,22 +163,54 @@ impl Scalar {
     #[must_use]
     pub fn words(&self) -> &[String] {
         match &self.kind {
-            ScalarKind::OneOf(words) => words,
+            ScalarKind::OneOf(words) => &words.list,
             _ => &[],
         }
+    }
+}
+
+// === impl Field ===
+
+impl Field {
+    /// Whether this is a spelling of its key.
+    #[must_use]
+    pub fn is_called(&self, key: &str) -> bool {
+        self.name == key || self.aliases.iter().any(|alias| alias == key)
     }
 }
 
 // === impl Terms ===
 
 impl Terms {
-    /// Whether it is required, given the valid siblings' values.
-    pub fn demands<'v>(&self, value_of: impl Fn(&str) -> Option<&'v str>) -> bool {
+    /// Whether it is required, given the valid siblings' values, and which siblings are given at all.
+    pub fn demands<'v>(&self, value_of: impl Fn(&str) -> Option<&'v str>, is_given: impl Fn(&str) -> bool) -> bool {
         match &self.required {
             Required::Never => false,
             Required::Always => true,
             Required::When(condition) => condition.holds(value_of),
+            Required::Unless(siblings) => !siblings.iter().any(|sibling| is_given(sibling)),
         }
+    }
+
+    /// The first sibling that is missing although this is given.
+    pub fn lacks(&self, is_given: impl Fn(&str) -> bool) -> Option<&str> {
+        self.only_with.iter().map(String::as_str).find(|sibling| !is_given(sibling))
+    }
+
+    /// Whether it is required whatever its siblings are.
+    #[must_use]
+    pub fn is_mandatory(&self) -> bool {
+        self.required == Required::Always
+    }
+}
+
+// === impl Words ===
+
+impl Words {
+    /// Whether this is one of them.
+    #[must_use]
+    pub fn contain(&self, word: &str) -> bool {
+        self.list.iter().any(|known| if self.any_case { known.eq_ignore_ascii_case(word) } else { known == word })
     }
 }
 

@@ -13,8 +13,8 @@ use toml::Table;
 
 use super::{
     date::DateFormat,
-    parameter::{Kind, Parameter, Parameters, Place},
-    shape::{Array, Condition, Except, Field, Required, Scalar, ScalarKind, Shape, Terms},
+    parameter::{Kind, List, Parameter, Parameters, Place},
+    shape::{Array, Condition, Except, Field, Object, Required, Scalar, ScalarKind, Shape, Terms, Words},
     siblings::{self, Sibling},
 };
 
@@ -27,19 +27,25 @@ const DIGITS: usize = 19;
 struct Raw {
     kind: Word,
     name: Option<String>,
+    aliases: Option<Vec<String>>,
     r#in: Option<Vec<Place>>,
     required: Option<bool>,
     required_when: Option<Table>,
+    required_unless: Option<Vec<String>>,
+    only_with: Option<Vec<String>>,
     missing: Option<String>,
     except: Option<RawExcept>,
     called: Option<String>,
     min: Option<i64>,
     max: Option<i64>,
     values: Option<Vec<String>>,
+    any_case: Option<bool>,
+    empty: Option<bool>,
     format: Option<OneOrMany>,
     value: Option<Box<Shape>>,
     items: Option<Box<Shape>>,
     fields: Option<Vec<Field>>,
+    open: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -61,6 +67,8 @@ enum Word {
     Date,
     Boolean,
     Json,
+    List,
+    File,
     Array,
     Object,
     Any,
@@ -73,11 +81,20 @@ enum OneOrMany {
     Many(Vec<String>),
 }
 
+impl Parameters {
+    /// A complete list.
+    ///
+    /// # Errors
+    /// A name appears twice, or a condition names no sibling.
+    pub fn checked(parameters: Vec<Parameter>) -> Result<Self, String> {
+        siblings::check(&parameters.iter().map(Sibling::from).collect::<Vec<_>>())?;
+        Ok(Self::documented(parameters))
+    }
+}
+
 impl<'de> Deserialize<'de> for Parameters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let parameters = Vec::<Parameter>::deserialize(deserializer)?;
-        siblings::check(&parameters.iter().map(Sibling::from).collect::<Vec<_>>()).map_err(D::Error::custom)?;
-        Ok(Self::documented(parameters))
+        Self::checked(Vec::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
@@ -122,32 +139,40 @@ fn table<'de, D: Deserializer<'de>, T>(deserializer: D, build: fn(Raw) -> Result
 fn parameter(mut raw: Raw) -> Result<Parameter, String> {
     let name = raw.named()?;
     let about = |message: String| format!("{name}: {message}");
-    let places = raw.r#in.take().unwrap_or_default();
-    if places.is_empty() || (places.len() == 2 && places[0] == places[1]) || places.len() > 2 {
-        return Err(about("expected `in` to name \"query\", \"form\" or both".to_owned()));
+    let places = raw.r#in.take().unwrap_or_else(|| Place::ALL.into());
+    if places.is_empty() || places.iter().enumerate().any(|(index, place)| places[..index].contains(place)) {
+        return Err(about(
+            "expected `in` to name \"query\", \"form\", \"json\" or \"multipart\", each once".to_owned(),
+        ));
     }
     if raw.missing.is_some() {
         return Err(about("`missing` belongs to the fields of an object".to_owned()));
     }
-    let terms = raw.terms().map_err(about)?;
+    let (terms, aliases) = (raw.terms().map_err(about)?, raw.aliases().map_err(about)?);
     let kind = match raw.kind {
         Word::Json => {
             let shape = raw.value.take().map_or(Shape::Any, |shape| *shape);
             raw.nothing_left().map(|()| Kind::Json(shape))
+        }
+        Word::List => raw.list().map(Kind::List),
+        Word::File if places != [Place::Multipart] => Err("a file is a part; expected in = [\"multipart\"]".to_owned()),
+        Word::File => {
+            let max = raw.lengths(usize::MAX).map(|(_, max)| max);
+            max.and_then(|max| raw.nothing_left().map(|()| Kind::File { max }))
         }
         Word::Array | Word::Object | Word::Any => {
             Err("a parameter is text; expected kind = \"json\" with this as its `value`".to_owned())
         }
         _ => raw.scalar().map(Kind::Plain),
     };
-    Ok(Parameter { kind: kind.map_err(about)?, places, terms, name })
+    Ok(Parameter { kind: kind.map_err(about)?, aliases, places, terms, name })
 }
 
 fn field(mut raw: Raw) -> Result<Field, String> {
     let name = raw.named()?;
     let about = |message: String| format!("{name}: {message}");
-    let terms = raw.terms().map_err(about)?;
-    Ok(Field { shape: raw.shape().map_err(about)?, terms, name })
+    let (terms, aliases) = (raw.terms().map_err(about)?, raw.aliases().map_err(about)?);
+    Ok(Field { shape: raw.shape().map_err(about)?, aliases, terms, name })
 }
 
 impl Raw {
@@ -155,13 +180,19 @@ impl Raw {
         self.name.take().filter(|name| !name.is_empty()).ok_or_else(|| "expected a `name`".to_owned())
     }
 
+    fn aliases(&mut self) -> Result<Vec<String>, String> {
+        self.aliases.take().map_or(Ok(Vec::new()), |aliases| words(aliases, "aliases"))
+    }
+
     fn terms(&mut self) -> Result<Terms, String> {
-        let required = match (self.required.take(), self.required_when.take()) {
-            (None | Some(false), None) => Required::Never,
-            (Some(true), None) => Required::Always,
-            (None, Some(when)) => Required::When(condition(when)?),
-            (Some(_), Some(_)) => return Err("`required` contradicts `required-when`: expected one of them".to_owned()),
+        let required = match (self.required.take(), self.required_when.take(), self.required_unless.take()) {
+            (None | Some(false), None, None) => Required::Never,
+            (Some(true), None, None) => Required::Always,
+            (None, Some(when), None) => Required::When(condition(when)?),
+            (None, None, Some(siblings)) => Required::Unless(words(siblings, "required-unless")?),
+            _ => return Err("expected one of `required`, `required-when` and `required-unless`".to_owned()),
         };
+        let only_with = self.only_with.take().map_or(Ok(Vec::new()), |siblings| words(siblings, "only-with"))?;
         let missing = self.missing.take();
         if missing.is_some() && required == Required::Never {
             return Err("`missing` has no effect on an optional field".to_owned());
@@ -179,7 +210,7 @@ impl Raw {
                 Some(Except { values, when: condition(when)?, because })
             }
         };
-        Ok(Terms { required, missing, except })
+        Ok(Terms { required, missing, except, only_with })
     }
 
     fn shape(&mut self) -> Result<Shape, String> {
@@ -192,16 +223,29 @@ impl Raw {
             Word::Object => {
                 let fields = self.fields.take().ok_or_else(|| "an object needs `fields`".to_owned())?;
                 siblings::check(&fields.iter().map(Sibling::from).collect::<Vec<_>>())?;
-                Shape::Object(fields)
+                Shape::Object(Object { fields, open: self.open.take().unwrap_or_default() })
             }
             Word::Json => return Err("only a parameter can be \"json\"; its parts are JSON already".to_owned()),
+            Word::List | Word::File => return Err("only a parameter can be a \"list\" or a \"file\"".to_owned()),
             _ => return self.scalar().map(Shape::Scalar),
         };
         self.nothing_left()?;
         Ok(shape)
     }
 
+    fn list(&mut self) -> Result<List, String> {
+        let (_, max) = self.lengths(usize::MAX)?;
+        let items = match self.items.take().map(|items| *items) {
+            None => Scalar { kind: ScalarKind::Text { min: 1, max: usize::MAX }, called: None, empty: false },
+            Some(Shape::Scalar(items)) => items,
+            Some(_) => return Err("the items of a list are text; expected a kind without parts".to_owned()),
+        };
+        self.nothing_left()?;
+        Ok(List { max, items })
+    }
+
     fn scalar(&mut self) -> Result<Scalar, String> {
+        let empty = self.empty.take().unwrap_or_default();
         let kind = match self.kind {
             Word::Text => {
                 let (min, max) = self.lengths(usize::MAX)?;
@@ -216,7 +260,11 @@ impl Raw {
                 let (min, max) = self.lengths(DIGITS)?;
                 ScalarKind::Digits { min: min.max(1), max }
             }
-            Word::OneOf => ScalarKind::OneOf(words(self.values.take().unwrap_or_default(), "values")?),
+            Word::OneOf => {
+                let (list, any_case) =
+                    (self.values.take().unwrap_or_default(), self.any_case.take().unwrap_or_default());
+                ScalarKind::OneOf(Words { list: words(list, "values")?, any_case })
+            }
             Word::EMail => ScalarKind::Email,
             Word::Date => {
                 let patterns = match self.format.take() {
@@ -227,7 +275,7 @@ impl Raw {
                 ScalarKind::Date(patterns.iter().map(|pattern| DateFormat::new(pattern)).collect::<Result<_, _>>()?)
             }
             Word::Boolean => ScalarKind::Boolean,
-            Word::Json | Word::Array | Word::Object | Word::Any => {
+            Word::Json | Word::List | Word::File | Word::Array | Word::Object | Word::Any => {
                 return Err("expected a kind without parts".to_owned());
             }
         };
@@ -237,7 +285,7 @@ impl Raw {
             _ => self.called.take(),
         };
         self.nothing_left()?;
-        Ok(Scalar { kind, called })
+        Ok(Scalar { kind, called, empty })
     }
 
     /// `min` and `max` as lengths.
@@ -256,19 +304,25 @@ impl Raw {
     fn nothing_left(&self) -> Result<(), String> {
         let left = [
             ("name", self.name.is_some()),
+            ("aliases", self.aliases.is_some()),
             ("in", self.r#in.is_some()),
             ("required", self.required.is_some()),
             ("required-when", self.required_when.is_some()),
+            ("required-unless", self.required_unless.is_some()),
+            ("only-with", self.only_with.is_some()),
             ("missing", self.missing.is_some()),
             ("except", self.except.is_some()),
             ("called", self.called.is_some()),
             ("min", self.min.is_some()),
             ("max", self.max.is_some()),
             ("values", self.values.is_some()),
+            ("any-case", self.any_case.is_some()),
+            ("empty", self.empty.is_some()),
             ("format", self.format.is_some()),
             ("value", self.value.is_some()),
             ("items", self.items.is_some()),
             ("fields", self.fields.is_some()),
+            ("open", self.open.is_some()),
         ];
         match left.iter().find(|(_, is_left)| *is_left) {
             Some((key, _)) => Err(format!("`{key}` has no effect with this kind")),
@@ -342,6 +396,16 @@ mod tests {
                 "`called` has no effect",
             ),
             (r#"{ name = "b", in = [], kind = "text" }"#, "b: expected `in`"),
+            (r#"{ name = "b", in = ["query", "query"], kind = "text" }"#, "b: expected `in`"),
+            (r#"{ name = "b", kind = "file" }"#, "b: a file is a part"),
+            (r#"{ name = "b", kind = "list", items = { kind = "any" } }"#, "b: the items of a list are text"),
+            (
+                r#"{ name = "b", kind = "text", only-with = ["c"] }"#,
+                "b: expected `only-with` to name siblings, found c",
+            ),
+            (r#"{ name = "b", kind = "text", required-unless = ["b"] }"#, "b: expected `required-unless` to name"),
+            (r#"{ name = "b", aliases = ["a"], kind = "text" }"#, "a appears twice"),
+            (r#"{ name = "b", kind = "text", any-case = true }"#, "b: `any-case` has no effect"),
             (r#"{ name = "b", in = ["head"], kind = "text" }"#, "unknown variant `head`"),
             (r#"{ name = "", in = ["query"], kind = "text" }"#, "expected a `name`"),
             (r#"{ name = "b", in = ["query"], kind = "object", fields = [] }"#, "expected kind = \"json\""),
@@ -373,7 +437,7 @@ mod tests {
             ),
             (
                 r#"{ name = "b", in = ["query"], required = true, kind = "text", required-when = { a = "x" } }"#,
-                "contradicts",
+                "expected one of `required`, `required-when`",
             ),
             (r#"{ name = "b", in = ["query"], kind = "text", required-when = {} }"#, "expected a condition"),
             (r#"{ name = "b", in = ["query"], kind = "text", missing = "the b" }"#, "belongs to the fields"),
