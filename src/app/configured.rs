@@ -114,6 +114,7 @@ impl Configured {
     /// Windows, queues and jobs follow this configuration from now on.
     pub(super) fn apply(&self, kept: &Kept) {
         kept.change(&self.config, &self.accounts);
+        kept.observations.follow(&self.config.catalogue);
     }
 
     /// The path of its requests.
@@ -158,6 +159,7 @@ impl Configured {
             keys: self.config.admin.keys.clone(),
             quitquitquit: self.config.admin.quitquitquit,
             refusals: Arc::clone(&kept.refusals),
+            observations: Arc::clone(&kept.observations),
             started: kept.started,
             streams: Arc::clone(&kept.streams),
             audit_required: self.config.audit.required,

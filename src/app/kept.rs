@@ -15,7 +15,7 @@ use crate::{
     },
     os::{clock, freeze_guard::FreezeGuard, process_name, shutdown::Shutdown},
     redis::Redis,
-    telemetry::{Metrics, RecentRefusals, Traces},
+    telemetry::{Metrics, Observations, RecentRefusals, Traces},
     upstream::{self, Collector},
     zoho::account::{Account, AccountName},
 };
@@ -32,6 +32,7 @@ pub(super) struct Kept {
     pub(super) jobs: Arc<Jobs>,
     pub(super) caller_limiters: Arc<CallerLimiters>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) observations: Arc<Observations>,
     pub(super) traces: Traces,
     /// The last refusals.
     pub(super) refusals: Arc<RecentRefusals>,
@@ -61,13 +62,15 @@ impl Kept {
         let config::Upstream { connect_timeout, extra_roots, egress, .. } = &config.upstream;
         let collector = Collector::new(upstream::client(upstream::tls(extra_roots), egress, *connect_timeout));
         let traces = Traces::from_environment(collector, &process_name::of_this_process());
+        let observations = Observations::new();
+        observations.follow(&config.catalogue);
         let timed = |redis: Redis| redis.timed_by(metrics.redis_timer());
         let redis = config.state.redis.as_ref().map(|shared| timed(Redis::new(shared.settings.clone())));
         let guard = state::probed(redis.as_ref(), &accounts).await?;
         let (queue, longest) = (config.queue.limits, config.upstream.timeout);
         let give_up = clock::now() + patience;
         let (limiters, journal, tokens) = loop {
-            match state::ledger(&config.state, redis.as_ref(), queue, longest, &metrics) {
+            match state::ledger(&config.state, redis.as_ref(), queue, longest, &metrics, &observations) {
                 Err(StartError::State(OpenError::Held { .. })) if clock::now() < give_up => {
                     tokio::time::sleep(AGAIN).await;
                 }
@@ -97,6 +100,7 @@ impl Kept {
             jobs,
             caller_limiters: Arc::default(),
             metrics,
+            observations,
             traces,
             refusals: Arc::default(),
             started: clock::now(),

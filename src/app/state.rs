@@ -13,7 +13,7 @@ use crate::{
     os::{clock, freeze_guard::FreezeGuard, process_name},
     redis::{ProbeError, Redis},
     secret::random,
-    telemetry::Metrics,
+    telemetry::{Metrics, Observations},
     zoho::account::{Account, AccountName},
 };
 
@@ -42,9 +42,10 @@ pub(super) fn ledger(
     limits: Limits,
     longest: Duration,
     metrics: &Arc<Metrics>,
+    observations: &Arc<Observations>,
 ) -> Result<(Limiters, Journal, BTreeMap<String, KeptToken>), StartError> {
     let own = random::hex().map_err(StartError::Random)?.expose().to_owned();
-    let Recorded { limiters, journal, tokens, dead } = recorded_ledger(state, limits, metrics, &own)?;
+    let Recorded { limiters, journal, tokens, dead } = recorded_ledger(state, limits, metrics, observations, &own)?;
     let (Some(shared), Some(redis)) = (&state.redis, redis) else { return Ok((limiters, journal, tokens)) };
     let timing = SharedTiming { lease: shared.lease, longest };
     let fresh = state.when_empty == WhenEmpty::Fresh;
@@ -68,9 +69,10 @@ fn recorded_ledger(
     state: &config::State,
     limits: Limits,
     metrics: &Arc<Metrics>,
+    observations: &Arc<Observations>,
     name: &str,
 ) -> Result<Recorded, StartError> {
-    let observers = [Arc::clone(metrics) as Arc<dyn Observer>].into();
+    let observers = [Arc::clone(metrics) as Arc<dyn Observer>, Arc::clone(observations) as _].into();
     let context = LimiterContext { observers, ..LimiterContext::in_memory(limits) };
     let Some(dir) = &state.dir else {
         let (limiters, journal) = (Limiters::new(context), Journal::in_memory());

@@ -107,7 +107,7 @@ impl Steps {
             Step::Refused => self.may_be_executed = false,
             Step::Locked(_) => (self.may_be_executed, self.executed) = (false, Some(false)),
             Step::Judged { executed } => self.executed = self.executed.or(Some(executed)),
-            Step::Unused | Step::Lost | Step::Unread => {}
+            Step::PayloadRefused(_) | Step::Unused | Step::Lost | Step::Unread => {}
         }
     }
 

@@ -97,6 +97,8 @@ pub struct Call {
     pub attempt_log: AttemptLog,
     connection: Weak<dyn Any + Send + Sync>,
     token_refused: bool,
+    /// Whether no fault of its payload was only reported.
+    pub follows_rules: bool,
 }
 
 /// The bytes that each waiting call takes in addition to its own: the buffers of its connection (two of 8 KiB for
@@ -144,6 +146,7 @@ impl Call {
             attempt_log: AttemptLog::traced(trace),
             connection: Weak::<()>::new(),
             token_refused: false,
+            follows_rules: true,
         }
     }
 
@@ -271,6 +274,7 @@ impl Call {
             attempt_log: self.attempt_log.clone(),
             connection: Weak::clone(&self.connection),
             token_refused: self.token_refused,
+            follows_rules: self.follows_rules,
         }
     }
 }

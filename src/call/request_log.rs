@@ -32,6 +32,11 @@ impl RequestLog {
         let _ = self.0.would_refuse.set(faults);
     }
 
+    /// Whether it has faults and passed.
+    pub(super) fn has_faults(&self) -> bool {
+        self.0.would_refuse.get().is_some()
+    }
+
     /// Where its faults are, if it has some and passed: names, and pointers into their values.
     #[must_use]
     pub fn reported(&self) -> Option<String> {

@@ -162,6 +162,7 @@ impl Unread {
             attempt_log: self.exchange.attempt_log,
             connection: self.exchange.state.connection(),
             token_refused: false,
+            follows_rules: !self.exchange.request_log.has_faults(),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod login;
 mod logout;
 mod pages;
 mod reload;
+mod report;
 mod routes;
 mod run;
 mod sandbox;
@@ -115,6 +116,16 @@ enum Command {
         #[arg(long)]
         watch: bool,
         /// Print /status as it is, in JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what Zoho's answers suggest about the catalogue: payloads that Zoho rejected although the rules accepted them, and
+    /// limits that hold or do not. The text has no payload, account or caller in it. It asks the admin listener, as
+    /// healthcheck does.
+    Report {
+        #[command(flatten)]
+        gateway: RunningGateway,
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
@@ -392,6 +403,7 @@ impl Cli {
             }
             Command::Drain { gateway, undo: true, .. } => actions::end_drain(&gateway).await,
             Command::Drain { gateway, wait, .. } => actions::drain(&gateway, wait).await,
+            Command::Report { gateway, json } => report::report(&gateway, json).await,
             Command::Jobs { gateway, json, action } => jobs::jobs(gateway, action, json).await,
             Command::Completions { shell } => pages::completions(shell),
             Command::Man { command } => pages::manual(command.as_deref()),

@@ -1,6 +1,6 @@
 //! The last calls that were sent, kept for a post-mortem in case Zoho reports a lock that the ledger did not expect.
 
-use std::{collections::VecDeque, sync::Arc, time::SystemTime};
+use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -184,7 +184,7 @@ impl CallHistory {
         let call = |sent: &Sent| SentCall {
             caller: sent.caller.name().to_owned(),
             request_id: Box::from(&*sent.request_id),
-            sent_at: rfc3339(wall.checked_sub(now.saturating_duration_since(sent.at)).unwrap_or(wall)),
+            sent_at: clock::rfc3339(wall.checked_sub(now.saturating_duration_since(sent.at)).unwrap_or(wall)),
             answered_after_seconds: sent.ended.filter(|end| end.answered).map(|end| (end.at - sent.at).as_secs_f64()),
         };
         (calls.kept.iter().filter(arrived).map(call).collect(), complete)
@@ -219,10 +219,4 @@ impl Calls {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.kept.get_mut(index)
     }
-}
-
-/// A moment as RFC 3339, in milliseconds.
-pub(super) fn rfc3339(wall: SystemTime) -> String {
-    let rounded = jiff::Timestamp::try_from(wall).and_then(|at| at.round(jiff::Unit::Millisecond));
-    rounded.map_or_else(|_| String::new(), |at| at.to_string())
 }

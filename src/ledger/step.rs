@@ -1,6 +1,6 @@
 //! The events in the life of an attempt: each is applied to the ledger and then passed to the observers.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 use http::StatusCode;
 use tokio::time::Instant;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Caller, Key};
 
 /// What happened to an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// The first byte of the call may leave from now on.
     Sending,
@@ -30,6 +30,8 @@ pub enum Step {
         /// Whether it says that the call was executed.
         executed: bool,
     },
+    /// The answer rejects the payload, which the rules accepted, with this code.
+    PayloadRefused(Arc<str>),
     /// It ended before it was sent.
     Unused,
     /// It was sent, and no answer will come: the connection was closed.

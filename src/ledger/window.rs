@@ -309,7 +309,7 @@ impl Window {
             Step::Unread => self.unread(grant),
             Step::Judged { .. } => self.executed(grant),
             // `locked` applies a lock, because it computes how long the lock lasts.
-            Step::Sending | Step::NotSent | Step::Refused | Step::Locked(_) => {}
+            Step::Sending | Step::NotSent | Step::Refused | Step::PayloadRefused(_) | Step::Locked(_) => {}
         }
     }
 

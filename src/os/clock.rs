@@ -4,7 +4,10 @@
 //! an [`Anchor`] converts them, and the anchor of the next process reads them back if both have the same [`BootId`].
 //! The wall clock is not used: it may step, and a step would free slots that Zoho still counts.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::time::Instant;
@@ -19,8 +22,8 @@ pub fn now() -> Instant {
 /// The wall clock, only to compare with dates from other machines. Never for durations: it may step.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
-pub fn wall() -> std::time::SystemTime {
-    std::time::SystemTime::now()
+pub fn wall() -> SystemTime {
+    SystemTime::now()
 }
 
 /// The time since the machine started, sleep included (CLOCK_BOOTTIME). For a lease that others count too: after a sleep
@@ -158,6 +161,13 @@ const READINGS: usize = 5;
 
 /// Longer than any process runs, and still within every clock.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// A moment as RFC 3339, in milliseconds.
+#[must_use]
+pub fn rfc3339(wall: SystemTime) -> String {
+    let rounded = jiff::Timestamp::try_from(wall).and_then(|at| at.round(jiff::Unit::Millisecond));
+    rounded.map_or_else(|_| String::new(), |at| at.to_string())
+}
 
 #[cfg(test)]
 mod tests {

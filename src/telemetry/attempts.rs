@@ -12,6 +12,7 @@ impl Observer for Metrics {
             Step::Answered { sent_at, .. } => {
                 return self.upstream_answered(key, clock::now().saturating_duration_since(*sent_at));
             }
+            Step::PayloadRefused(code) => return self.rejected_payload(key, code),
             Step::Locked(hit) => hit,
             _ => return,
         };

@@ -8,6 +8,7 @@ mod log;
 mod log_format;
 mod log_level;
 mod metrics;
+mod observations;
 mod refusals;
 mod traces;
 
@@ -18,6 +19,7 @@ pub use log::{Log, configure as configure_log, init as init_logging, millisecond
 pub use log_format::LogFormat;
 pub use log_level::{LogLevel, NoLogLevel, log_level, set_log_level};
 pub use metrics::{Exposition, KnownLabels, LiveState, LoginState, Metrics};
+pub use observations::{Observations, ObservedLimit, RejectedPayloads, Report};
 pub use refusals::{RecentRefusal, RecentRefusals};
 pub use traces::Traces;
 

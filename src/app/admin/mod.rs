@@ -41,7 +41,7 @@ use crate::{
     },
     os::shutdown::Shutdown,
     problem::respond,
-    telemetry::{self, Metrics, RecentRefusals},
+    telemetry::{self, Metrics, Observations, RecentRefusals},
     zoho::{account::AccountName, catalogue::RouteId},
 };
 
@@ -68,6 +68,8 @@ pub struct Admin {
     pub jobs: Option<Arc<Jobs>>,
     /// The last refusals.
     pub refusals: Arc<RecentRefusals>,
+    /// What Zoho's answers say about the catalogue.
+    pub observations: Arc<Observations>,
     /// When the gateway started.
     pub started: Instant,
     /// The browsers that watch the live page.
@@ -99,6 +101,7 @@ enum Handler {
     Page,
     Events,
     Status,
+    Report,
     Jobs,
     Job,
     LogLevel,
@@ -122,6 +125,7 @@ const ENDPOINTS: &[Endpoint] = &[
     endpoint("/icon.svg", READ, Access::Reader, Handler::Page),
     endpoint("/events", READ, Access::Reader, Handler::Events),
     endpoint("/status", READ, Access::Reader, Handler::Status),
+    endpoint("/report", READ, Access::Reader, Handler::Report),
     endpoint("/jobs", READ, Access::Reader, Handler::Jobs),
     endpoint("/jobs/", READ, Access::Reader, Handler::Job),
     endpoint("/jobs/", "DELETE", Access::Operator, Handler::Act(Action::CancelJob)),
@@ -190,6 +194,7 @@ impl Admin {
             Handler::Page => page::file(request.uri.path()).unwrap_or_else(not_found),
             Handler::Events => self.events(request),
             Handler::Status => self.status_answer().await,
+            Handler::Report => json_answer(StatusCode::OK, &self.observations.report()),
             Handler::Jobs => self.list_jobs(request).await,
             Handler::Job => self.show_job(jobs::id_in(request.uri.path())).await,
             Handler::LogLevel => log_level::show(),

@@ -145,6 +145,11 @@ impl Attempt {
         Some(hit)
     }
 
+    /// The answer rejects the payload, which the rules accepted. Says nothing of the slot.
+    pub fn payload_refused(&self, code: &str) {
+        self.step(Step::PayloadRefused(code.into()));
+    }
+
     /// The answer was read as far as necessary and reports no lock.
     pub fn judged(&mut self, executed: bool) {
         if self.stage == Stage::Answered {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     super::{
         LockHit, Quota,
-        call_history::{Incident, LockCause, rfc3339},
+        call_history::{Incident, LockCause},
     },
     RouteLimiter,
 };
@@ -58,7 +58,7 @@ impl RouteLimiter {
         let since = now.checked_sub(quota.window).unwrap_or(now);
         let (calls, calls_are_complete) = self.context.history.calls(&self.key, since);
         Incident {
-            at: rfc3339(clock::wall()),
+            at: clock::rfc3339(clock::wall()),
             account: self.key.account.clone(),
             route: self.key.limit.clone(),
             requests: quota.requests.get(),

@@ -50,6 +50,7 @@ impl Forward {
     async fn handle(self: Arc<Self>, signed: Signed) -> Result<Answer, Refusal> {
         let (call, mut attempt, token) = signed.into_parts();
         let (context, attempt_log) = (call.context.clone(), call.attempt_log.clone());
+        let follows_rules = call.follows_rules;
         let endpoint = context.account.endpoints.product(context.route.product);
         let request = request(call, endpoint, &token).ok_or_else(|| Refusal::from(Cause::Internal).of(&context))?;
         let refuse = |cause| Refusal::from(cause).of(&context);
@@ -64,7 +65,7 @@ impl Forward {
         let outcome = match self.send(request, endpoint, &mut attempt).await {
             Ok(Sent::Answered(head, body)) => {
                 span.answered(head.status);
-                self.read((head, body), endpoint, &mut attempt, &context.route).await
+                self.read((head, body), endpoint, &mut attempt, &context.route, follows_rules).await
             }
             Ok(Sent::HeldBack(until)) => {
                 span.held_back();
@@ -83,6 +84,7 @@ impl Forward {
         endpoint: &Endpoint,
         attempt: &mut Attempt,
         route: &Route,
+        follows_rules: bool,
     ) -> Result<Answer, Cause> {
         let framed = framing::settle(&mut head).map_err(|unframed| {
             Failure::invalid(endpoint.authority().as_str(), "http_protocol_error", unframed.to_string()).cause
@@ -109,6 +111,12 @@ impl Forward {
             return Ok(answer(head, body, Some(RetryReason::Locked(hit))));
         }
         attempt.judged(!kind.is_unexecuted() && kind != ReplyKind::Failed);
+        if follows_rules
+            && kind == ReplyKind::Failed
+            && let Some(code) = reply::payload_code(head.status, &seen)
+        {
+            attempt.payload_refused(&code);
+        }
         let retry = match kind {
             ReplyKind::ScopeMissing(code) => {
                 let scopes = route.scopes.clone();

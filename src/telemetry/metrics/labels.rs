@@ -24,6 +24,12 @@ pub(super) struct RouteLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct PayloadLabels {
+    pub(super) route: String,
+    pub(super) code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct AccountLabels {
     pub(super) account: String,
 }
@@ -96,6 +102,13 @@ impl RouteLabels {
     /// All routes beyond a bound.
     pub(super) fn other() -> Self {
         Self::new(OTHER, OTHER)
+    }
+}
+
+impl PayloadLabels {
+    /// All pairs beyond the bound.
+    pub(super) fn others() -> Self {
+        Self { route: OTHER.to_owned(), code: OTHER.to_owned() }
     }
 }
 

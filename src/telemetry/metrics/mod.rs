@@ -24,8 +24,8 @@ use self::{
     bounded::Bounded,
     durations::{OutcomeDurations, RouteDurations, observe},
     labels::{
-        BuildLabels, CallerRefusalLabels, IssuerLabels, NoLabels, OutcomeLabels, RefusalLabels, RequestLabels,
-        RouteLabels, TokenLabels,
+        BuildLabels, CallerRefusalLabels, IssuerLabels, NoLabels, OutcomeLabels, PayloadLabels, RefusalLabels,
+        RequestLabels, RouteLabels, TokenLabels,
     },
 };
 pub use self::{
@@ -52,6 +52,7 @@ pub struct Metrics {
     upstream: RouteDurations,
     refusals: Family<RefusalLabels, Counter>,
     caller_refusals: Bounded<CallerRefusalLabels, Counter>,
+    rejected_payloads: Bounded<PayloadLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
     issuers: Family<IssuerLabels, Counter>,
     locks: Family<RouteLabels, Counter>,
@@ -73,6 +74,9 @@ const PREFIX: &str = "zoho_gateway";
 
 /// For how many pairs of caller and problem there are series. All other callers share one for each problem.
 const MAX_CALLER_REFUSALS: usize = 2_000;
+
+/// For how many pairs of route and code there are series; some dozen codes are known.
+const MAX_REJECTED_PAYLOADS: usize = 1_000;
 
 /// For how many calls the series of rare events exist from the start: those of five accounts that may make every call.
 /// The others are created when their route is called first.
@@ -110,6 +114,7 @@ impl Metrics {
             upstream: durations::upstream(),
             refusals: Family::default(),
             caller_refusals: Bounded::new(Family::default(), MAX_CALLER_REFUSALS),
+            rejected_payloads: Bounded::new(Family::default(), MAX_REJECTED_PAYLOADS),
             tokens: Family::default(),
             issuers: Family::default(),
             locks: Family::default(),
@@ -149,6 +154,8 @@ impl Metrics {
         registry.register("merged_calls", "Calls that were sent in the call of another", self.merged.clone());
         let help = "Calls that broke a documented rule and passed, because their route is only reported";
         registry.register("reported", help, self.reported.clone());
+        let help = "Payloads that Zoho rejected although the rules accepted them";
+        registry.register("rejected_payloads", help, self.rejected_payloads.family.clone());
         registry.register("cache", "Reads of cacheable routes, by outcome", self.cache.clone());
         registry.register_with_unit("cache", "Memory of all cached answers", Unit::Bytes, self.cache_bytes.clone());
         let help = "Time of a commit to state.dir";
@@ -197,6 +204,12 @@ impl Metrics {
     pub fn merged(&self, account: &AccountName, route: &RouteId, calls: usize) {
         let labels = RouteLabels::new(account.as_str(), route.as_str());
         self.merged.get_or_create(&labels).inc_by(calls as u64);
+    }
+
+    /// Zoho rejected a payload that the rules accepted, for this reason.
+    pub(super) fn rejected_payload(&self, key: &Key, code: &str) {
+        let labels = |code: &str| PayloadLabels { route: key.limit.clone(), code: code.to_owned() };
+        self.rejected_payloads.update(labels(code), PayloadLabels::others, |counter| _ = counter.inc());
     }
 
     /// A call broke a documented rule and passed.

@@ -26,6 +26,9 @@ use crate::message::retry_after;
 /// Zoho's error answers take a few hundred bytes; a longer body is content.
 pub const LARGEST_ERROR: usize = 4 * 1024;
 
+/// Longer than any of Zoho's codes, which are numbers and words such as `less-than-min-occurrence`.
+const LONGEST_CODE: usize = 64;
+
 /// Longer than any lock that Zoho documents; a larger `Retry-After` would be a mistake or a daily limit.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -106,6 +109,18 @@ pub fn rejects_payload(status: StatusCode, body: &[u8]) -> bool {
         }
         _ => false,
     }
+}
+
+/// The reason for which an answer rejects the payload of its call: Zoho's code, or else the status. `None` for other answers.
+#[must_use]
+pub fn payload_code(status: StatusCode, body: &[u8]) -> Option<String> {
+    if !rejects_payload(status, body) {
+        return None;
+    }
+    let json = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let is_plain = |code: &String| code.len() <= LONGEST_CODE && code.bytes().all(|byte| byte.is_ascii_graphic());
+    let code = report::all_codes(&json).into_iter().find(is_plain);
+    Some(code.unwrap_or_else(|| status.as_u16().to_string()))
 }
 
 /// Whether a status says that a payload is too long: 422 is "Maximum limit exceeded" on the pages of LMS.
