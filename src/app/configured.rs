@@ -26,7 +26,10 @@ use crate::{
     problem::respond,
     telemetry::KnownLabels,
     upstream::{self, Client},
-    zoho::account::{Account, AccountName},
+    zoho::{
+        account::{Account, AccountName},
+        catalogue::Route,
+    },
 };
 
 /// Bodies that are being read may hold this part of the bytes that waiting calls may hold, in addition to those.
@@ -99,7 +102,10 @@ impl Configured {
         let cache = same_cache.map_or_else(
             || {
                 let redis = kept.redis.as_ref().filter(|_| is_cached);
-                Cache::new(config.cache.max_bytes, *timeout, redis, Arc::clone(&kept.metrics))
+                // The other gateways may cache other calls than this one.
+                let is_stored = |route: &&Route| route.reads && (redis.is_some() || !route.cache.is_zero());
+                let reads = config.catalogue.iter().filter(is_stored).map(|route| route.id.clone()).collect();
+                Cache::new(config.cache.max_bytes, *timeout, reads, redis, Arc::clone(&kept.metrics))
             },
             |before| Arc::clone(&before.cache),
         );
@@ -180,7 +186,7 @@ impl Configured {
 
 /// Whether a key of a route decides how long answers are kept. Answers keep the life that they began with.
 fn is_of_the_cache(key: &str) -> bool {
-    key.starts_with("routes.") && (key.ends_with(".cache") || key.ends_with(".stale_if_error"))
+    key.starts_with("routes.") && [".cache", ".stale_if_error", ".reads"].iter().any(|field| key.ends_with(field))
 }
 
 /// The labels that the metrics can have.

@@ -13,7 +13,8 @@ use super::{
     source::{Entry, Node, Value},
 };
 use crate::zoho::catalogue::{
-    Limit, Merge, NotMergeable, Parameter, Parameters, Provenance, Route, RouteId, Threshold, Validation, template,
+    Limit, Merge, NotMergeable, Parameter, Parameters, Provenance, Route, RouteGlob, RouteId, Threshold, Validation,
+    template,
 };
 
 /// Every method, where a list of methods is expected.
@@ -163,6 +164,9 @@ fn identity(section: &mut Section<'_>, route: &mut Route) {
     }
     if let Some(reads) = section.given("reads") {
         route.reads = reads;
+    }
+    if let Some(found) = section.list("stale", |text| text.parse::<RouteGlob>()) {
+        route.stale = found.into_iter().map(|found| found.value).collect();
     }
     let product = route.product;
     let path = |text: &str| template::parse(product.below_first_root(text));

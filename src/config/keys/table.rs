@@ -469,8 +469,8 @@ const ROUTE: &[Key] = keys! {
     /// How long Zoho refuses the call after one too many.
     // Zoho's locks are minutes; with zero no lock is believed.
     lock: Duration(ZERO..=WEEK), Example "5m";
-    /// Several limits that hold at once, instead of requests, window and lock. Another number of limits, or another window of
-    /// any but the shortest, needs a restart.
+    /// Several limits that hold at once, instead of requests, window and lock. Another number of limits, or another
+    /// window of any but the shortest, needs a restart.
     limits: Listed(&[LIMIT]), Example [{ requests = 10, window = "1m", lock = "5m" }, { requests = 100, window = "1h" }];
     /// "fair" lets a caller that wants the route alone use the slots as it asks, and spreads them while several callers want
     /// it, so that a newcomer soon gets one. "burst" uses the slots as calls come, "smooth" spreads them over the window.
@@ -494,6 +494,10 @@ const ROUTE: &[Key] = keys! {
     /// Whether its GETs change nothing at Zoho. Unless set, the verb of the id decides: count, download, get, list,
     /// preview, search, view. If methods has others than GET, true applies to those too.
     reads: Boolean, Example false;
+    /// The calls whose stored answers a write of this call makes stale: ids, in which * matches any characters. Unless
+    /// set, those that the catalogue links with it (config/catalogue/stale.toml), and for a call that it does not know
+    /// those of the whole product.
+    stale: ListOrNone("route ids such as \"people.forms.*\""), Example ["people.forms.*"];
     /// How long an answer may be served again without asking Zoho; for GET routes only. "0s" is never.
     cache: Duration(ZERO..=DAY), Example "0s";
     /// How much longer the last answer is served if Zoho cannot be asked: during a lock or an outage, or without a free

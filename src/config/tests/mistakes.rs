@@ -339,7 +339,7 @@ fn every_mistake_is_told_with_its_place() {
         ),
         (
             "[[extra_routes]]\nid = \"people.x.a-b\"\npath = \"/api/x\"\nrequests = 1\nrequest = 2",
-            "5:1: extra_routes.request: unknown key; did you mean requests? (known here: aliases, cache, id, limits, lock, merge, methods, note, pace, parameters, path, reads, requests, scopes, source, stale_if_error, throttle, validate, window)",
+            "5:1: extra_routes.request: unknown key; did you mean requests? (known here: aliases, cache, id, limits, lock, merge, methods, note, pace, parameters, path, reads, requests, scopes, source, stale, stale_if_error, throttle, validate, window)",
         ),
     ]);
 }

@@ -125,6 +125,7 @@ fn the_example_loads_and_states_the_defaults() {
     let routes = routes.replace("#throttle", "# throttle").replace("#aliases", "# aliases");
     let routes =
         routes.replace("#merge", "# merge").replace("#limits", "# limits").replace("#parameters", "# parameters");
+    let routes = routes.replace("#stale =", "# stale =");
     let set = |text: &str| {
         let line = |line: &str| match line.strip_prefix('#') {
             Some(key) if !key.starts_with(' ') => format!("{key}\n"),

@@ -65,7 +65,7 @@ impl Answers {
     /// The stored answer for this read, and why it cannot be used without asking Zoho, if so (RFC 9211 section 2.2).
     pub(super) async fn lookup(&self, read: &Read) -> (Option<Arc<CachedResponse>>, Option<&'static str>) {
         let Some(answer) = self.store.get(&read.key).await else { return (None, Some("uri-miss")) };
-        if answer.epoch != self.epochs.now(read.resource) {
+        if answer.epoch != self.epochs.now(read.depends_on) {
             return (None, Some("stale"));
         }
         if !answer.answers(&read.call.headers) {
@@ -114,8 +114,8 @@ impl Answers {
     }
 
     /// Stores an answer. Returns whether later reads can have it: no write came between, and there was space.
-    async fn store(&self, StoreContext { key, resource, .. }: StoreContext, answer: &Arc<CachedResponse>) -> bool {
-        if !self.epochs.may_store(resource, answer.epoch) {
+    async fn store(&self, StoreContext { key, depends_on, .. }: StoreContext, answer: &Arc<CachedResponse>) -> bool {
+        if !self.epochs.may_store(depends_on, answer.epoch) {
             return false;
         }
         self.store.insert(key.clone(), Arc::clone(answer)).await;
@@ -134,7 +134,7 @@ impl Answers {
     ) -> Option<Response<Body>> {
         // Preferably the newest one; never one from before a write.
         let answer = self.store.get(&read.key).await.or(last)?;
-        let (age, epoch) = (answer.age(), self.epochs.now(read.resource));
+        let (age, epoch) = (answer.age(), self.epochs.now(read.depends_on));
         if answer.epoch != epoch || !answer.answers(&read.call.headers) {
             return None;
         }

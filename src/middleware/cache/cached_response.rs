@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{
     conditions,
     directives::Lifetime,
-    epochs::Resource,
+    epochs::{self, ReadEpoch},
     key::{Key, NEGOTIATED, joined},
 };
 use crate::{
@@ -40,8 +40,8 @@ pub(super) struct CachedResponse {
     at: Instant,
     /// The request fields that its `Vary` names, with their values.
     varied: Vec<(HeaderName, Vec<u8>)>,
-    /// The epoch in which its call began.
-    pub(super) epoch: u64,
+    /// The epochs in which its call began.
+    pub(super) epoch: ReadEpoch,
     /// How long the operator allows it to be used.
     pub(super) lifetime: Lifetime,
 }
@@ -50,11 +50,11 @@ pub(super) struct CachedResponse {
 #[derive(Debug)]
 pub(super) struct StoreContext {
     pub(super) key: Key,
-    pub(super) resource: Resource,
+    pub(super) depends_on: epochs::Read,
     /// The read's header fields.
     pub(super) request: HeaderMap,
-    /// The epoch in which the call began.
-    pub(super) epoch: u64,
+    /// The epochs in which the call began.
+    pub(super) epoch: ReadEpoch,
     /// How long the operator allows the answer to be used.
     pub(super) lifetime: Lifetime,
     /// How long reading the answer may take.

@@ -1,7 +1,7 @@
 //! Which stored answers a write has made stale.
 //!
-//! A write that Zoho may have executed raises the epoch of its path when it ends. An answer is used only in the epoch in
-//! which its call began. So no answer from before the write's end is used after it, whether it was stored or still on the
+//! A write that Zoho may have executed raises the epochs of its path and of the calls that it makes stale (`stale.toml` of
+//! the catalogue) when it ends. An answer is used only in the epochs of its path and its call in which it began. So no answer from before the write's end is used after it, whether it was stored or still on the
 //! way. A write that was never sent, or that Zoho rejected unexecuted, changes nothing ([`AttemptLog`]). Paths share a fixed
 //! number of epochs by hash, which bounds the memory; if two paths share an epoch, a write to one also discards the answers
 //! of the other.
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
-use crate::{call::Call, os::clock};
+use crate::{call::Call, os::clock, zoho::catalogue::RouteId};
 
 /// So many that two paths rarely share an epoch; 128 KiB.
 const EPOCHS: usize = 4096;
@@ -24,9 +24,16 @@ const UNCERTAIN: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(super) struct Epochs(Arc<[Mutex<Epoch>]>);
 
-/// What a call reads or writes, as a hash that is the same in all gateways.
+/// What a call reads or writes, as a hash that is the same in all gateways: a path, or all paths of a call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Resource(pub(super) u64);
+
+/// What a read depends on: its path and its call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Read([Resource; 2]);
+
+/// The epochs of what a read depends on.
+pub(super) type ReadEpoch = [u64; 2];
 
 /// A write has made the answers of a resource stale.
 #[derive(Debug, Clone, Copy)]
@@ -65,15 +72,17 @@ impl Epochs {
         Self((0..EPOCHS).map(|_| Mutex::default()).collect())
     }
 
-    /// The present epoch.
-    pub(super) fn now(&self, resource: Resource) -> u64 {
-        self.epoch(resource).lock().now()
+    /// The present epochs.
+    pub(super) fn now(&self, Read(resources): Read) -> ReadEpoch {
+        resources.map(|resource| self.epoch(resource).lock().now())
     }
 
-    /// Whether an answer of this epoch may be stored: no write has ended since, and none of unknown outcome may still run.
-    pub(super) fn may_store(&self, resource: Resource, number: u64) -> bool {
-        let mut epoch = self.epoch(resource).lock();
-        epoch.now() == number && epoch.ends.is_none()
+    /// Whether an answer of these epochs may be stored: no write has ended since, and none of unknown outcome may still run.
+    pub(super) fn may_store(&self, Read(resources): Read, numbers: ReadEpoch) -> bool {
+        resources.into_iter().zip(numbers).all(|(resource, number)| {
+            let mut epoch = self.epoch(resource).lock();
+            epoch.now() == number && epoch.ends.is_none()
+        })
     }
 
     /// A write ended. `uncertain`: Zoho may still execute it.
@@ -92,15 +101,31 @@ impl Epochs {
     }
 }
 
+impl Read {
+    /// The path and the call of a read.
+    pub(super) fn of(call: &Call) -> Self {
+        Self([Resource::path(call), Resource::all_paths(call, &call.context.route.id)])
+    }
+}
+
 impl Resource {
     /// The call's server and decoded path. Query, login, spelling and the choice of a product's root do not matter.
-    pub(super) fn of(call: &Call) -> Self {
-        let context = &call.context;
-        let server = context.account.endpoints.product(context.route.product).authority().as_str();
+    pub(super) fn path(call: &Call) -> Self {
         // The route layer rejects paths that are not UTF-8.
         let path = percent_decode_str(call.target.path().trim_end_matches('/')).decode_utf8_lossy();
-        let name = [server, context.route.product.below_first_root(&path)].join("\n");
-        let first = digest(&SHA256, name.as_bytes()).as_ref().first_chunk().copied();
+        Self::named(call, call.context.route.product.below_first_root(&path))
+    }
+
+    /// All paths of another call on the call's server.
+    pub(super) fn all_paths(call: &Call, route: &RouteId) -> Self {
+        // No path begins so.
+        Self::named(call, route.as_str())
+    }
+
+    fn named(call: &Call, name: &str) -> Self {
+        let context = &call.context;
+        let server = context.account.endpoints.product(context.route.product).authority().as_str();
+        let first = digest(&SHA256, [server, name].join("\n").as_bytes()).as_ref().first_chunk().copied();
         Self(u64::from_be_bytes(first.unwrap_or_default()))
     }
 }

@@ -30,6 +30,9 @@ const PUBLISH: &str = "redis.call('PUBLISH', KEYS[1], ARGV[1]) return 'ok'";
 /// How many writes may wait to be published. If there are more, all answers become stale instead.
 const WAITING: usize = 1024;
 
+/// How many resources one message has. If there are more, all answers become stale instead.
+const LONGEST: usize = 4096;
+
 /// How long the server may take, and the pause before the next attempt.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(1);
@@ -48,7 +51,8 @@ pub(super) struct Invalidations {
 
 #[derive(Debug)]
 struct Write {
-    invalidation: Invalidation,
+    resources: Vec<Resource>,
+    uncertain: bool,
     published: oneshot::Sender<()>,
 }
 
@@ -79,9 +83,9 @@ impl Invalidations {
     }
 
     /// Tells the others at once. Resolves when the server has it, or after a moment.
-    pub(super) fn tell(&self, invalidation: Invalidation) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn tell(&self, resources: Vec<Resource>, uncertain: bool) -> impl Future<Output = ()> + Send + use<> {
         let (published, told) = oneshot::channel();
-        if self.writes.try_send(Write { invalidation, published }).is_err() {
+        if self.writes.try_send(Write { resources, uncertain, published }).is_err() {
             self.overflowed.store(true, Ordering::Relaxed);
         }
         async {
@@ -91,10 +95,10 @@ impl Invalidations {
 }
 
 impl Message {
-    fn add(&mut self, Invalidation { resource: Resource(hash), uncertain }: Invalidation) {
-        let resources = if uncertain { &mut self.uncertain } else { &mut self.done };
-        if resources.len() < WAITING {
-            resources.push(hash);
+    fn add(&mut self, written: &[Resource], uncertain: bool) {
+        let hashes = if uncertain { &mut self.uncertain } else { &mut self.done };
+        if hashes.len() + written.len() <= LONGEST {
+            hashes.extend(written.iter().map(|Resource(hash)| hash));
         } else {
             self.all = true;
         }
@@ -140,12 +144,12 @@ async fn publish(
     let script = Script::new(PUBLISH);
     while let Some(first) = waiting.recv().await {
         let mut message = Message { from: name.clone(), ..Message::default() };
-        message.add(first.invalidation);
+        message.add(&first.resources, first.uncertain);
         let mut writers = vec![first.published];
         let mut failed = false;
         loop {
-            while let Ok(Write { invalidation, published }) = waiting.try_recv() {
-                message.add(invalidation);
+            while let Ok(Write { resources, uncertain, published }) = waiting.try_recv() {
+                message.add(&resources, uncertain);
                 writers.push(published);
             }
             message.all |= overflowed.swap(false, Ordering::Relaxed);

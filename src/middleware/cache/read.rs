@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, Response, header};
 use super::{
     cached_response::CachedResponse,
     directives::{Directives, Lifetime},
-    epochs::Resource,
+    epochs,
     key::Key,
 };
 use crate::{
@@ -23,7 +23,7 @@ pub(super) struct Read {
     pub(super) call: Call,
     pub(super) directives: Directives,
     pub(super) key: Key,
-    pub(super) resource: Resource,
+    pub(super) depends_on: epochs::Read,
     pub(super) lifetime: Lifetime,
 }
 
@@ -43,12 +43,12 @@ pub(super) enum Fetched {
 }
 
 impl Read {
-    /// Takes the call, and the index of the epoch that writes to the same path raise.
-    pub(super) fn new(call: Call, resource: Resource) -> Self {
+    pub(super) fn new(call: Call) -> Self {
+        let depends_on = epochs::Read::of(&call);
         let route = &call.context.route;
         let lifetime = Lifetime { fresh: route.cache, grace: route.stale_if_error };
         let (directives, key) = (Directives::of(&call.headers), Key::of(&call));
-        Self { call, directives, key, resource, lifetime }
+        Self { call, directives, key, depends_on, lifetime }
     }
 
     /// Whether the cache can answer: not a partial read, not a read with a body, which may change the answer, and not one

@@ -299,6 +299,6 @@ fn cache(answer: &'static [(&'static str, &'static str)]) -> (Service, Arc<Atomi
         let answer: BoxFuture<_, _> = Box::pin(std::future::ready(outcome));
         answer
     });
-    let layer = Cache::new(1 << 20, Duration::from_secs(60), None, Arc::new(Metrics::new())).layer();
+    let layer = Cache::new(1 << 20, Duration::from_secs(60), [].into(), None, Arc::new(Metrics::new())).layer();
     (BoxCloneSyncService::new(layer.layer(zoho)), state, calls)
 }

@@ -12,7 +12,7 @@ use super::{
     answers::{Answers, CallResult, StaleReason},
     cached_response::StoreContext,
     collapse::{FollowResult, Joined, SharedCalls},
-    epochs::Resource,
+    epochs::ReadEpoch,
     invalidations::Invalidations,
     key::Key,
     read::{Fetched, Read, marked},
@@ -26,6 +26,7 @@ use crate::{
     problem::{Cause, Refusal, ratelimit},
     redis::Redis,
     telemetry::Metrics,
+    zoho::catalogue::RouteId,
 };
 
 /// The stored answers, and the calls in progress for new ones.
@@ -33,21 +34,29 @@ use crate::{
 pub struct Cache {
     answers: Arc<Answers>,
     /// By key and epoch.
-    calls: SharedCalls<(Key, u64), CallResult>,
+    calls: SharedCalls<(Key, ReadEpoch), CallResult>,
     timeout: Duration,
+    /// The calls whose answers may be stored, by this gateway or by others.
+    reads: Arc<[RouteId]>,
     /// With a shared ledger.
     others: Option<Invalidations>,
 }
 
 impl Cache {
     /// Stores up to `max_bytes`. A read that shares a call waits as long as for its own: until its deadline for a slot, and
-    /// then at most `timeout` for the answer. Writes reach the other gateways through `redis`. Must be called inside a
-    /// runtime.
+    /// then at most `timeout` for the answer. Writes make answers to `reads` stale, and reach the other gateways through
+    /// `redis`. Must be called inside a runtime.
     #[must_use]
-    pub fn new(max_bytes: u64, timeout: Duration, redis: Option<&Redis>, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn new(
+        max_bytes: u64,
+        timeout: Duration,
+        reads: Arc<[RouteId]>,
+        redis: Option<&Redis>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
         let answers = Arc::new(Answers::new(max_bytes, metrics));
         let others = redis.map(|redis| Invalidations::exchange(redis, &answers.epochs));
-        Arc::new(Self { answers, calls: SharedCalls::new(), timeout, others })
+        Arc::new(Self { answers, calls: SharedCalls::new(), timeout, reads, others })
     }
 
     /// Several stacks may share the answers.
@@ -62,7 +71,7 @@ impl<S: Inner<Call>> Middleware<Call, S> for Cache {
 
     fn handle(self: &Arc<Self>, call: Call, inner: &mut S) -> BoxFuture {
         if !call.changes_nothing() {
-            let write = Write::start(&call, &self.answers.epochs, self.others.clone());
+            let write = Write::start(&call, &self.answers.epochs, self.others.clone(), &self.reads);
             let executed = inner.call(call);
             return Box::pin(async move {
                 let outcome = executed.await;
@@ -91,8 +100,7 @@ impl<S: Inner<Call>> Middleware<Call, S> for Cache {
 
 impl Cache {
     async fn read(&self, call: Call, mut inner: impl Inner<Call>) -> Result<Response<Body>, Refusal> {
-        let resource = Resource::of(&call);
-        let read = Read::new(call, resource);
+        let read = Read::new(call);
         let directives = read.directives;
         let bypass = directives.no_store || !read.is_cacheable();
         let (stored, why) = if bypass { (None, None) } else { self.answers.lookup(&read).await };
@@ -184,9 +192,9 @@ impl Cache {
     fn store_context(&self, read: &Read) -> StoreContext {
         StoreContext {
             key: read.key.clone(),
-            resource: read.resource,
+            depends_on: read.depends_on,
             request: read.call.headers.clone(),
-            epoch: self.answers.epochs.now(read.resource),
+            epoch: self.answers.epochs.now(read.depends_on),
             lifetime: read.lifetime,
             read_timeout: self.timeout,
         }

@@ -23,10 +23,12 @@ use crate::{
     os::clock,
     problem::{Cause, Refusal},
     telemetry::Metrics,
+    zoho::catalogue::RouteId,
 };
 
 fn layer() -> MiddlewareLayer<Cache> {
-    Cache::new(1 << 20, Duration::from_secs(60), None, Arc::new(Metrics::new())).layer()
+    let reads = ["people.forms.get-records", "people.lms.get-shared-users"].map(RouteId::new).into();
+    Cache::new(1 << 20, Duration::from_secs(60), reads, None, Arc::new(Metrics::new())).layer()
 }
 
 type Service = BoxCloneSyncService<Call, Response<Body>, Refusal>;
@@ -101,7 +103,7 @@ async fn a_repeated_read_is_answered_without_a_call() {
 /// `Cache-Status` says `stored` only if later reads can have the answer (RFC 9211 section 2.5).
 #[tokio::test(start_paused = true)]
 async fn an_answer_too_large_for_the_store_is_not_called_stored() {
-    let small = Cache::new(100, Duration::from_secs(60), None, Arc::new(Metrics::new())).layer();
+    let small = Cache::new(100, Duration::from_secs(60), [].into(), None, Arc::new(Metrics::new())).layer();
     let zoho = service_fn(|_: Call| {
         let answer: BoxFuture<_, _> = Box::pin(async { Ok(Response::new(Body::full(GOOD))) });
         answer

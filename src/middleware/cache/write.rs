@@ -1,19 +1,24 @@
 //! A write on its way through the cache.
 
+use std::mem;
+
 use super::{
     epochs::{Epochs, Invalidation, Resource},
     invalidations::Invalidations,
 };
-use crate::call::{
-    Call,
-    attempt_log::{AttemptLog, Fate},
+use crate::{
+    call::{
+        Call,
+        attempt_log::{AttemptLog, Fate},
+    },
+    zoho::catalogue::RouteId,
 };
 
 /// A write in progress. Dropping it ends the write, also when its caller leaves.
 #[derive(Debug)]
 pub(super) struct Write {
     epochs: Epochs,
-    resource: Resource,
+    resources: Vec<Resource>,
     attempt_log: AttemptLog,
     others: Option<Invalidations>,
     ended: bool,
@@ -21,10 +26,13 @@ pub(super) struct Write {
 
 impl Write {
     /// Starts a write. Its attempt log says at the end whether Zoho may have executed it. `others` are the gateways that
-    /// have to learn of it.
-    pub(super) fn start(call: &Call, epochs: &Epochs, others: Option<Invalidations>) -> Self {
+    /// have to learn of it, and `reads` the calls whose answers may be stored.
+    pub(super) fn start(call: &Call, epochs: &Epochs, others: Option<Invalidations>, reads: &[RouteId]) -> Self {
         let (epochs, attempt_log) = (epochs.clone(), call.attempt_log.clone());
-        Self { epochs, resource: Resource::of(call), attempt_log, others, ended: false }
+        let is_stale = |read: &&RouteId| call.context.route.stale.iter().any(|glob| glob.matches(read.as_str()));
+        let stale = reads.iter().filter(is_stale).map(|read| Resource::all_paths(call, read));
+        let resources = std::iter::once(Resource::path(call)).chain(stale).collect();
+        Self { epochs, resources, attempt_log, others, ended: false }
     }
 
     /// Ends the write, and resolves when other gateways know it, or soon. `done`: Zoho has answered, so it executes nothing
@@ -43,9 +51,11 @@ impl Write {
         if self.attempt_log.fate() != Fate::Unknown {
             return None;
         }
-        let invalidation = Invalidation { resource: self.resource, uncertain: !done };
-        self.epochs.written(invalidation);
-        self.others.as_ref().map(|others| others.tell(invalidation))
+        let uncertain = !done;
+        for &resource in &self.resources {
+            self.epochs.written(Invalidation { resource, uncertain });
+        }
+        self.others.as_ref().map(|others| others.tell(mem::take(&mut self.resources), uncertain))
     }
 }
 

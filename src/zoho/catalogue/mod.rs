@@ -23,6 +23,7 @@ mod row;
 mod shape;
 mod shape_reader;
 mod siblings;
+mod stale;
 pub mod template;
 mod threshold;
 
@@ -149,6 +150,8 @@ pub struct Route {
     pub path: Option<String>,
     /// Further templates of the same call, where pages or clients vary; all of them count together.
     pub aliases: Vec<String>,
+    /// The reads that it makes stale, besides that of the same path.
+    pub stale: Vec<RouteGlob>,
     /// Whether it only reads: with a safe method, or one listed above, it changes nothing at Zoho.
     pub reads: bool,
     /// OAuth scopes, any one of which suffices.
@@ -189,6 +192,7 @@ impl Route {
             methods: Vec::new(),
             path: None,
             aliases: Vec::new(),
+            stale: Vec::new(),
             reads: false,
             scopes: Vec::new(),
             threshold: Some(threshold),

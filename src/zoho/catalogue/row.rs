@@ -8,7 +8,7 @@ use http::Method;
 use jiff::civil::Date;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{Catalogue, Limit, Merge, Pace, Parameters, Provenance, Route, RouteId, Threshold, template};
+use super::{Catalogue, Limit, Merge, Pace, Parameters, Provenance, Route, RouteId, Threshold, stale::Links, template};
 use crate::zoho::product::Product;
 
 /// A file of `config/catalogue/`.
@@ -63,6 +63,8 @@ pub(super) fn parse_all() -> Result<Catalogue, CatalogueError> {
     for (product, file, text) in FILES {
         parse_into(&mut catalogue, &mut ids, product, text).map_err(|message| CatalogueError { file, message })?;
     }
+    let links = Links::parse().map_err(|message| CatalogueError { file: "stale.toml", message })?;
+    catalogue.link(&links);
     Ok(catalogue)
 }
 

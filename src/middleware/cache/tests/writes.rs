@@ -146,3 +146,32 @@ async fn both_roots_of_people_and_every_spelling_are_one_resource() {
         assert!(!status(&ask(&cache, get(read, &[])).await).contains("hit"), "{read} {write}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_makes_linked_reads_under_other_paths_stale() {
+    let of = |mut call: Call, id: &str, stale: &[&str]| {
+        let route = Arc::make_mut(&mut call.context.route);
+        (route.id, route.stale) = (RouteId::new(id), stale.iter().map(|glob| glob.parse().unwrap()).collect());
+        call
+    };
+    let read = || of(get("/api/forms/asset/getRecords", &[]), "people.forms.get-records", &[]);
+    for (stale, outcome, changes) in [
+        (&["people.forms.*"][..], StatusCode::OK, true),
+        (&["people.forms.*"], StatusCode::BAD_GATEWAY, true),
+        (&["people.lms.*", "people.forms.get-fields"], StatusCode::OK, false),
+        (&[], StatusCode::OK, false),
+    ] {
+        let zoho = service_fn(move |call: Call| {
+            let status = if call.method == Method::GET { StatusCode::OK } else { outcome };
+            let _ = answered(&call.attempt_log, status);
+            let answer: BoxFuture<_, _> =
+                Box::pin(std::future::ready(Ok(Response::builder().status(status).body(Body::full(GOOD)).unwrap())));
+            answer
+        });
+        let cache: Service = BoxCloneSyncService::new(layer().layer(zoho));
+        ask(&cache, read()).await;
+        let write = call(Method::POST, "main", "/api/forms/json/asset/insertRecord", &[]);
+        ask(&cache, of(write, "people.forms.insert-record", stale)).await;
+        assert_eq!(!status(&ask(&cache, read()).await).contains("hit"), changes, "{stale:?} {outcome}");
+    }
+}
