@@ -25,13 +25,18 @@ const ROUNDS: usize = 50;
 const TIMES: usize = 100;
 
 fn main() {
+    let before = resident();
     let parsing = Instant::now();
     let catalogue = Catalogue::published().expect("the catalogue");
     let parsed = parsing.elapsed();
+    let taken = resident().saturating_sub(before);
     let arranging = Instant::now();
     let matcher = Matcher::new(&catalogue).expect("nothing ambiguous");
     let arranged = arranging.elapsed();
-    println!("parsing {} routes {parsed:.1?}, arranging them {arranged:.1?}", catalogue.routes.len());
+    println!(
+        "parsing {} routes {parsed:.1?}, {taken} KiB resident, arranging them {arranged:.1?}",
+        catalogue.routes.len()
+    );
 
     let calls: Vec<(Product, Method, String)> = catalogue.routes.iter().flat_map(calls).collect();
     let ours = best(&calls, |(product, method, path)| {
@@ -53,6 +58,13 @@ fn main() {
     println!("path decoded and matched {ours:>6.0?} ns");
     println!("matched                  {matching:>6.0?} ns");
     println!("matchit alone            {alone:>6.0?} ns");
+}
+
+/// The resident memory of this process, in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 
 /// One call for each template of a route.

@@ -18,7 +18,7 @@ use crate::{
     listener::ListenAddress,
     middleware::{
         browser_guard::KnownHosts,
-        cache::Cache,
+        cache::{Cache, LinkedRead},
         caller::{self, Issuers, KeySource},
         route::{AmbiguousRoutes, Matcher, Router},
         token::{self, Grants, Source, TokenLedger, Turns},
@@ -104,7 +104,7 @@ impl Configured {
                 let redis = kept.redis.as_ref().filter(|_| is_cached);
                 // The other gateways may cache other calls than this one.
                 let is_stored = |route: &&Route| route.reads && (redis.is_some() || !route.cache.is_zero());
-                let reads = config.catalogue.iter().filter(is_stored).map(|route| route.id.clone()).collect();
+                let reads = config.catalogue.iter().filter(is_stored).map(LinkedRead::from).collect();
                 Cache::new(config.cache.max_bytes, *timeout, reads, redis, Arc::clone(&kept.metrics))
             },
             |before| Arc::clone(&before.cache),

@@ -111,7 +111,7 @@ pub(super) fn object(route: &Route, accounts: &[Account]) -> Value {
         "path": route.path,
         "aliases": route.aliases,
         "reads": route.reads,
-        "stale": route.stale.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "stale": route.stale.reads.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "scopes": route.scopes,
         "threshold": route.threshold.map(threshold),
         "further_limits": route.further_limits.iter().copied().map(threshold).collect::<Vec<_>>(),

@@ -1,6 +1,6 @@
 //! `[[extra_routes]]`: calls that the catalogue does not know, and routes that contradict each other.
 
-use std::{collections::HashSet, num::NonZeroU32, str::FromStr, time::Duration};
+use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 
 use super::{
     reader::Section,
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     middleware::route::Matcher,
     zoho::{
-        catalogue::{Catalogue, Pace, Provenance, Route, RouteGlob, RouteId, Threshold},
+        catalogue::{Catalogue, Pace, Provenance, Route, RouteGlob, RouteId, Stale, Threshold},
         product::Product,
     },
 };
@@ -49,7 +49,7 @@ fn extra_route(section: &mut Section<'_>) -> Option<Route> {
     let mut route = Route {
         reads: Route::reads_by_its_name(&id, &[]),
         path: Some(String::new()),
-        stale: RouteGlob::from_str(&format!("{}.*", product.as_str())).into_iter().collect(),
+        stale: Stale { reads: format!("{}.*", product.as_str()).parse::<RouteGlob>().into_iter().collect(), by: None },
         trust: Provenance::Configured,
         note,
         ..Route::new(product, id, threshold, source)

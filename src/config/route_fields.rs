@@ -13,8 +13,8 @@ use super::{
     source::{Entry, Node, Value},
 };
 use crate::zoho::catalogue::{
-    Limit, Merge, NotMergeable, Parameter, Parameters, Provenance, Route, RouteGlob, RouteId, Threshold, Validation,
-    template,
+    Limit, Merge, NotMergeable, Parameter, Parameters, Provenance, Route, RouteGlob, RouteId, Stale, Threshold,
+    Validation, template,
 };
 
 /// Every method, where a list of methods is expected.
@@ -166,7 +166,7 @@ fn identity(section: &mut Section<'_>, route: &mut Route) {
         route.reads = reads;
     }
     if let Some(found) = section.list("stale", |text| text.parse::<RouteGlob>()) {
-        route.stale = found.into_iter().map(|found| found.value).collect();
+        route.stale = Stale { reads: found.into_iter().map(|found| found.value).collect(), by: None };
     }
     let product = route.product;
     let path = |text: &str| template::parse(product.below_first_root(text));

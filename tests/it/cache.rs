@@ -52,6 +52,25 @@ async fn a_write_invalidates_the_cached_answers_of_its_path() {
     assert!(gateway.send(&get(COURSE)).await.text().contains("588882000000212025"));
 }
 
+/// A new record of a form makes the stored records of this form stale, and not those of another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_invalidates_linked_reads_under_other_paths() {
+    const RECORDS: &str = "people.forms.get-records";
+    let upstream = Upstream::start(|_| Reply::json(200, r#"{"response":{"result":[],"status":0}}"#)).await;
+    let gateway = Gateway::before_upstream(&upstream).route(RECORDS, "cache", "5m").start();
+    let read = |form: &str| get(&format!("/people/api/forms/{form}/getRecords?sIndex=1"));
+    for form in ["asset", "laptop"] {
+        cache_status(gateway.send(&read(form)).await.is_zohos(200), "fwd=uri-miss");
+    }
+    let insert = Call::new("POST", "/api/forms/json/asset/insertRecord").header("host", "people.zoho.com");
+    gateway.send(&insert.form("inputData={a:1}")).await.is_zohos(200);
+    cache_status(&gateway.send(&read("asset")).await, "fwd=stale");
+    cache_status(&gateway.send(&read("laptop")).await, "hit");
+    // Nobody knows what an unknown call changes.
+    gateway.send(&Call::new("POST", "/people/api/on/no/page")).await.is_zohos(200);
+    cache_status(&gateway.send(&read("laptop")).await, "fwd=stale");
+}
+
 /// A write that is never sent changes nothing: its caller hangs up in the queue, or the gateway rejects it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unsent_write_invalidates_nothing() {

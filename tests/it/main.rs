@@ -94,6 +94,8 @@ mod refusals;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod report;
+#[cfg(test)]
 mod restarts;
 #[cfg(test)]
 mod samples;

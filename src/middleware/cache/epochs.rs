@@ -6,14 +6,18 @@
 //! number of epochs by hash, which bounds the memory; if two paths share an epoch, a write to one also discards the answers
 //! of the other.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
-use crate::{call::Call, os::clock, zoho::catalogue::RouteId};
+use crate::{
+    call::Call,
+    os::clock,
+    zoho::catalogue::{Route, RouteId},
+};
 
 /// So many that two paths rarely share an epoch; 128 KiB.
 const EPOCHS: usize = 4096;
@@ -28,12 +32,12 @@ pub(super) struct Epochs(Arc<[Mutex<Epoch>]>);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Resource(pub(super) u64);
 
-/// What a read depends on: its path and its call.
+/// What a read depends on: its path, its call, and its call with the first part of the path that varies, such as the course.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Read([Resource; 2]);
+pub(super) struct Read([Resource; 3]);
 
 /// The epochs of what a read depends on.
-pub(super) type ReadEpoch = [u64; 2];
+pub(super) type ReadEpoch = [u64; 3];
 
 /// A write has made the answers of a resource stale.
 #[derive(Debug, Clone, Copy)]
@@ -104,22 +108,29 @@ impl Epochs {
 impl Read {
     /// The path and the call of a read.
     pub(super) fn of(call: &Call) -> Self {
-        Self([Resource::path(call), Resource::all_paths(call, &call.context.route.id)])
+        let id = call.context.route.id.as_str();
+        let (path, route) = (decoded(call), &call.context.route);
+        let main = route.main_variable().and_then(|name| Some(part(id, name, route.variable(&path, name)?)));
+        let part = main.unwrap_or_else(|| id.to_owned());
+        Self([Resource::path(call), Resource::named(call, id), Resource::named(call, &part)])
     }
 }
 
 impl Resource {
     /// The call's server and decoded path. Query, login, spelling and the choice of a product's root do not matter.
     pub(super) fn path(call: &Call) -> Self {
-        // The route layer rejects paths that are not UTF-8.
-        let path = percent_decode_str(call.target.path().trim_end_matches('/')).decode_utf8_lossy();
-        Self::named(call, call.context.route.product.below_first_root(&path))
+        Self::named(call, call.context.route.product.below_first_root(&decoded(call)))
     }
 
-    /// All paths of another call on the call's server.
-    pub(super) fn all_paths(call: &Call, route: &RouteId) -> Self {
-        // No path begins so.
-        Self::named(call, route.as_str())
+    /// What this write changes of a read on its server: the paths with the part that both have, or all of them.
+    pub(super) fn of_read(write: &Call, read: &LinkedRead) -> Self {
+        let by = write.context.route.stale.by.as_deref().filter(|by| read.varies_by.as_deref() == Some(by));
+        let path = decoded(write);
+        match by.and_then(|by| Some((by, write.context.route.variable(&path, by)?))) {
+            Some((by, value)) => Self::named(write, &part(read.id.as_str(), by, value)),
+            // No path begins like an id.
+            None => Self::named(write, read.id.as_str()),
+        }
     }
 
     fn named(call: &Call, name: &str) -> Self {
@@ -128,4 +139,28 @@ impl Resource {
         let first = digest(&SHA256, [server, name].join("\n").as_bytes()).as_ref().first_chunk().copied();
         Self(u64::from_be_bytes(first.unwrap_or_default()))
     }
+}
+
+/// A read whose answers may be stored.
+#[derive(Debug, Clone)]
+pub struct LinkedRead {
+    pub(super) id: RouteId,
+    /// The first part of its path that varies.
+    varies_by: Option<String>,
+}
+
+impl From<&Route> for LinkedRead {
+    fn from(route: &Route) -> Self {
+        Self { id: route.id.clone(), varies_by: route.main_variable().map(str::to_owned) }
+    }
+}
+
+/// The path without escapes. The route layer rejects paths that are not UTF-8.
+fn decoded(call: &Call) -> Cow<'_, str> {
+    percent_decode_str(call.target.path().trim_end_matches('/')).decode_utf8_lossy()
+}
+
+/// A call with one part of its path.
+fn part(id: &str, name: &str, value: &str) -> String {
+    format!("{id} {name}={value}")
 }

@@ -32,6 +32,7 @@ mod service;
 mod tests;
 mod write;
 
+pub use epochs::LinkedRead;
 pub use service::Cache;
 
 #[cfg(doc)]

@@ -12,7 +12,7 @@ use super::{
     answers::{Answers, CallResult, StaleReason},
     cached_response::StoreContext,
     collapse::{FollowResult, Joined, SharedCalls},
-    epochs::ReadEpoch,
+    epochs::{LinkedRead, ReadEpoch},
     invalidations::Invalidations,
     key::Key,
     read::{Fetched, Read, marked},
@@ -26,7 +26,6 @@ use crate::{
     problem::{Cause, Refusal, ratelimit},
     redis::Redis,
     telemetry::Metrics,
-    zoho::catalogue::RouteId,
 };
 
 /// The stored answers, and the calls in progress for new ones.
@@ -37,7 +36,7 @@ pub struct Cache {
     calls: SharedCalls<(Key, ReadEpoch), CallResult>,
     timeout: Duration,
     /// The calls whose answers may be stored, by this gateway or by others.
-    reads: Arc<[RouteId]>,
+    reads: Arc<[LinkedRead]>,
     /// With a shared ledger.
     others: Option<Invalidations>,
 }
@@ -50,7 +49,7 @@ impl Cache {
     pub fn new(
         max_bytes: u64,
         timeout: Duration,
-        reads: Arc<[RouteId]>,
+        reads: Arc<[LinkedRead]>,
         redis: Option<&Redis>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {

@@ -15,7 +15,7 @@ use http::{Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
-use super::Cache;
+use super::{Cache, LinkedRead};
 use crate::{
     call::{Call, Payload, tests},
     message::body::Body,
@@ -23,11 +23,13 @@ use crate::{
     os::clock,
     problem::{Cause, Refusal},
     telemetry::Metrics,
-    zoho::catalogue::RouteId,
+    zoho::catalogue::{Catalogue, Stale},
 };
 
 fn layer() -> MiddlewareLayer<Cache> {
-    let reads = ["people.forms.get-records", "people.lms.get-shared-users"].map(RouteId::new).into();
+    let catalogue = Catalogue::published().unwrap();
+    let reads = ["people.forms.get-records", "people.lms.get-shared-users"];
+    let reads = reads.map(|id| LinkedRead::from(catalogue.find(id).unwrap())).into();
     Cache::new(1 << 20, Duration::from_secs(60), reads, None, Arc::new(Metrics::new())).layer()
 }
 

@@ -3,15 +3,12 @@
 use std::mem;
 
 use super::{
-    epochs::{Epochs, Invalidation, Resource},
+    epochs::{Epochs, Invalidation, LinkedRead, Resource},
     invalidations::Invalidations,
 };
-use crate::{
-    call::{
-        Call,
-        attempt_log::{AttemptLog, Fate},
-    },
-    zoho::catalogue::RouteId,
+use crate::call::{
+    Call,
+    attempt_log::{AttemptLog, Fate},
 };
 
 /// A write in progress. Dropping it ends the write, also when its caller leaves.
@@ -27,10 +24,11 @@ pub(super) struct Write {
 impl Write {
     /// Starts a write. Its attempt log says at the end whether Zoho may have executed it. `others` are the gateways that
     /// have to learn of it, and `reads` the calls whose answers may be stored.
-    pub(super) fn start(call: &Call, epochs: &Epochs, others: Option<Invalidations>, reads: &[RouteId]) -> Self {
+    pub(super) fn start(call: &Call, epochs: &Epochs, others: Option<Invalidations>, reads: &[LinkedRead]) -> Self {
         let (epochs, attempt_log) = (epochs.clone(), call.attempt_log.clone());
-        let is_stale = |read: &&RouteId| call.context.route.stale.iter().any(|glob| glob.matches(read.as_str()));
-        let stale = reads.iter().filter(is_stale).map(|read| Resource::all_paths(call, read));
+        let globs = &call.context.route.stale.reads;
+        let is_stale = |read: &&LinkedRead| globs.iter().any(|glob| glob.matches(read.id.as_str()));
+        let stale = reads.iter().filter(is_stale).map(|read| Resource::of_read(call, read));
         let resources = std::iter::once(Resource::path(call)).chain(stale).collect();
         Self { epochs, resources, attempt_log, others, ended: false }
     }

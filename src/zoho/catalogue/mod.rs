@@ -38,6 +38,7 @@ pub use merge::{Merge, NotMergeable};
 pub use parameter::{Kind, List, Parameter, Parameters, Place};
 pub use row::CatalogueError;
 pub use shape::{Array, Condition, Except, Field, Object, Required, Scalar, ScalarKind, Shape, Terms, Words};
+pub use stale::Stale;
 pub use threshold::{Limit, Pace, Threshold};
 
 use http::Method;
@@ -151,7 +152,7 @@ pub struct Route {
     /// Further templates of the same call, where pages or clients vary; all of them count together.
     pub aliases: Vec<String>,
     /// The reads that it makes stale, besides that of the same path.
-    pub stale: Vec<RouteGlob>,
+    pub stale: Stale,
     /// Whether it only reads: with a safe method, or one listed above, it changes nothing at Zoho.
     pub reads: bool,
     /// OAuth scopes, any one of which suffices.
@@ -192,7 +193,7 @@ impl Route {
             methods: Vec::new(),
             path: None,
             aliases: Vec::new(),
-            stale: Vec::new(),
+            stale: Stale::default(),
             reads: false,
             scopes: Vec::new(),
             threshold: Some(threshold),
@@ -208,6 +209,30 @@ impl Route {
             source,
             note: None,
         }
+    }
+
+    /// The first part that varies in every path of the call, by its name: `courseId`.
+    #[must_use]
+    pub fn main_variable(&self) -> Option<&str> {
+        let mut variables = self.variables(self.path.as_deref()?).map(|(name, _)| name);
+        variables.find(|name| self.templates().all(|template| self.variable(template, name).is_some()))
+    }
+
+    /// The value of a part of a path that varies, by its name in the template.
+    #[must_use]
+    pub fn variable<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
+        self.variables(path).find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    fn variables<'r, 'p>(&'r self, path: &'p str) -> impl Iterator<Item = (&'r str, &'p str)> {
+        let path = self.product.below_first_root(path);
+        let fits = |template: &&str| {
+            let same = |(known, found): (&str, &str)| known.starts_with('{') || known.eq_ignore_ascii_case(found);
+            template.split('/').count() == path.split('/').count() && template.split('/').zip(path.split('/')).all(same)
+        };
+        let pairs =
+            self.templates().find(fits).into_iter().flat_map(|template| template.split('/').zip(path.split('/')));
+        pairs.filter_map(|(segment, value)| Some((segment.strip_prefix('{')?.strip_suffix('}')?, value)))
     }
 
     /// Every template of the call.

@@ -6,6 +6,15 @@ use super::{Catalogue, Route, RouteGlob};
 
 const FILE: &str = include_str!("../../../config/catalogue/stale.toml");
 
+/// The reads that a write makes stale.
+#[derive(Debug, Clone, Default)]
+pub struct Stale {
+    /// Their ids.
+    pub reads: Vec<RouteGlob>,
+    /// The part of the path that both have: a read whose path varies by it first is stale for the same value only.
+    pub by: Option<String>,
+}
+
 /// The links between reads and writes, in the order in which they are looked at.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +30,7 @@ struct Link {
     writes: Vec<RouteGlob>,
     #[serde(deserialize_with = "globs")]
     stale: Vec<RouteGlob>,
+    by: Option<String>,
 }
 
 impl Links {
@@ -29,10 +39,11 @@ impl Links {
     }
 
     /// The reads that a call of this route makes stale: those of the first row that has it.
-    pub(super) fn of(&self, route: &Route) -> Vec<RouteGlob> {
+    pub(super) fn of(&self, route: &Route) -> Stale {
         let id = route.id.as_str();
         let has = |link: &&Link| link.writes.iter().any(|glob| glob.matches(id));
-        self.link.iter().find(has).map(|link| link.stale.clone()).unwrap_or_default()
+        let stale = |link: &Link| Stale { reads: link.stale.clone(), by: link.by.clone() };
+        self.link.iter().find(has).map(stale).unwrap_or_default()
     }
 }
 
@@ -54,7 +65,7 @@ mod tests {
     use super::*;
 
     fn stale(catalogue: &Catalogue, write: &str) -> Vec<String> {
-        let globs = &catalogue.find(write).unwrap_or_else(|| panic!("{write}")).stale;
+        let globs = &catalogue.find(write).unwrap_or_else(|| panic!("{write}")).stale.reads;
         let read = |route: &&Route| route.reads && globs.iter().any(|glob| glob.matches(route.id.as_str()));
         catalogue.routes.iter().filter(read).map(|route| route.id.to_string()).collect()
     }
@@ -66,7 +77,14 @@ mod tests {
             for glob in link.writes.iter().chain(&link.stale) {
                 assert!(catalogue.iter().any(|route| glob.matches(route.id.as_str())), "{glob} matches no call");
             }
-            let first = |route: &Route| links.of(route).iter().map(ToString::to_string).collect::<Vec<_>>();
+            if let Some(by) = &link.by {
+                let varies = |route: &Route| {
+                    let is_stale = link.stale.iter().any(|glob| glob.matches(route.id.as_str()));
+                    is_stale && route.main_variable() == Some(by)
+                };
+                assert!(catalogue.routes.iter().any(varies), "no read of {:?} varies by {by}", link.writes);
+            }
+            let first = |route: &Route| links.of(route).reads.iter().map(ToString::to_string).collect::<Vec<_>>();
             let own: Vec<_> = link.stale.iter().map(ToString::to_string).collect();
             let used = |route: &Route| !route.reads && first(route) == own;
             assert!(catalogue.iter().any(used), "no write uses {:?}", link.writes);
@@ -77,10 +95,10 @@ mod tests {
     fn every_write_has_a_row_and_every_read_a_write() {
         let catalogue = Catalogue::published().unwrap();
         for route in catalogue.iter().filter(|route| !route.reads) {
-            assert!(!route.stale.is_empty(), "{} has no row in stale.toml", route.id);
+            assert!(!route.stale.reads.is_empty(), "{} has no row in stale.toml", route.id);
         }
         let changed = |read: &Route| {
-            let stale = |write: &Route| write.stale.iter().any(|glob| glob.matches(read.id.as_str()));
+            let stale = |write: &Route| write.stale.reads.iter().any(|glob| glob.matches(read.id.as_str()));
             catalogue.routes.iter().any(|write| !write.reads && stale(write))
         };
         let unchanged: Vec<_> = catalogue.routes.iter().filter(|route| route.reads && !changed(route)).collect();

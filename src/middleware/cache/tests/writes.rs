@@ -149,17 +149,25 @@ async fn both_roots_of_people_and_every_spelling_are_one_resource() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_makes_linked_reads_under_other_paths_stale() {
-    let of = |mut call: Call, id: &str, stale: &[&str]| {
-        let route = Arc::make_mut(&mut call.context.route);
-        (route.id, route.stale) = (RouteId::new(id), stale.iter().map(|glob| glob.parse().unwrap()).collect());
+    let catalogue = Catalogue::published().unwrap();
+    let of = |mut call: Call, id: &str, stale: &[&str], by: Option<&str>| {
+        let (known, route) = (catalogue.find(id).unwrap(), Arc::make_mut(&mut call.context.route));
+        (route.id, route.path) = (known.id.clone(), known.path.clone());
+        let reads = stale.iter().map(|glob| glob.parse().unwrap()).collect();
+        route.stale = Stale { reads, by: by.map(str::to_owned) };
         call
     };
-    let read = || of(get("/api/forms/asset/getRecords", &[]), "people.forms.get-records", &[]);
-    for (stale, outcome, changes) in [
-        (&["people.forms.*"][..], StatusCode::OK, true),
-        (&["people.forms.*"], StatusCode::BAD_GATEWAY, true),
-        (&["people.lms.*", "people.forms.get-fields"], StatusCode::OK, false),
-        (&[], StatusCode::OK, false),
+    let read = || of(get("/people/api/forms/asset/getRecords", &[]), "people.forms.get-records", &[], None);
+    const BY: Option<&str> = Some("formLinkName");
+    for (form, stale, by, outcome, changes) in [
+        ("asset", &["people.forms.*"][..], None, StatusCode::OK, true),
+        ("asset", &["people.forms.*"], None, StatusCode::BAD_GATEWAY, true),
+        ("asset", &["people.lms.*", "people.forms.get-fields"], None, StatusCode::OK, false),
+        ("asset", &[], None, StatusCode::OK, false),
+        ("asset", &["people.forms.*"], BY, StatusCode::OK, true),
+        ("laptop", &["people.forms.*"], BY, StatusCode::OK, false),
+        ("laptop", &["people.forms.*"], None, StatusCode::OK, true),
+        ("laptop", &["people.forms.*"], Some("courseId"), StatusCode::OK, true),
     ] {
         let zoho = service_fn(move |call: Call| {
             let status = if call.method == Method::GET { StatusCode::OK } else { outcome };
@@ -170,8 +178,8 @@ async fn a_write_makes_linked_reads_under_other_paths_stale() {
         });
         let cache: Service = BoxCloneSyncService::new(layer().layer(zoho));
         ask(&cache, read()).await;
-        let write = call(Method::POST, "main", "/api/forms/json/asset/insertRecord", &[]);
-        ask(&cache, of(write, "people.forms.insert-record", stale)).await;
-        assert_eq!(!status(&ask(&cache, read()).await).contains("hit"), changes, "{stale:?} {outcome}");
+        let write = call(Method::POST, "main", &format!("/api/forms/json/{form}/insertRecord"), &[]);
+        ask(&cache, of(write, "people.forms.insert-record", stale, by)).await;
+        assert_eq!(!status(&ask(&cache, read()).await).contains("hit"), changes, "{form} {stale:?} {by:?} {outcome}");
     }
 }
