@@ -1,8 +1,15 @@
-//! Tells the program its version, and its commit if it is a release build from a checkout.
+//! Tells the program its version, and its commit if it is a release build from a checkout; and writes the catalogue as JSON,
+//! which the program reads several times faster than TOML at each start.
 //!
 //! Development builds have no commit: each commit would compile the whole crate again.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// For builds without `.git`, such as those of an image.
 const COMMIT: &str = "ZOHO_GATEWAY_COMMIT";
@@ -22,6 +29,29 @@ fn main() {
     let suffix = if commit.is_empty() { String::new() } else { format!(" ({commit})") };
     println!("cargo::rustc-env={COMMIT}={commit}");
     println!("cargo::rustc-env=ZOHO_GATEWAY_VERSION={version}{suffix}");
+    let catalogue = Path::new(&root).join("config/catalogue");
+    println!("cargo::rerun-if-changed={}", catalogue.display());
+    let out = PathBuf::from(env::var("OUT_DIR").unwrap_or_default()).join("catalogue");
+    if let Err(error) = write_as_json(&catalogue, &out) {
+        println!("cargo::error={error}");
+    }
+}
+
+/// Writes each TOML file of a folder, and of those in it, as JSON. The error names file and line.
+fn write_as_json(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        if path.is_dir() {
+            write_as_json(&path, &to.join(name))?;
+            continue;
+        }
+        let text = fs::read_to_string(&path)?;
+        let about = |error: toml::de::Error| format!("{}: {}", path.display(), error.to_string().replace('\n', " "));
+        let table: toml::Table = toml::from_str(&text).map_err(about)?;
+        fs::write(to.join(name).with_extension("json"), serde_json::to_string(&table)?)?;
+    }
+    Ok(())
 }
 
 /// The commit of this checkout. `None` without git, and for a source archive inside another repository.

@@ -9,7 +9,7 @@ const SHARE: &str = "people.lms.share-course";
 async fn zoho() -> Upstream {
     let shares = std::sync::atomic::AtomicUsize::new(0);
     Upstream::start(move |request| {
-        if request.target.contains("hrcases") {
+        if request.line.contains("hrcases") {
             return Reply::json(400, r#"{"response":{"errors":{"code":7052,"message":"personal"},"status":1}}"#);
         }
         match shares.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {

@@ -1,6 +1,7 @@
 //! The catalogue's rows as written in `config/catalogue/`, and their conversion to [`Route`]s.
 //!
-//! Each field is parsed together with its file, so an error names file, line and column.
+//! The program reads them as JSON, which `build.rs` writes from the files. A test reads the files themselves, so that its
+//! errors name file, line and column.
 
 use std::{collections::HashSet, num::NonZeroU32, time::Duration};
 
@@ -11,42 +12,46 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::{Catalogue, Limit, Merge, Pace, Parameters, Provenance, Route, RouteId, Threshold, stale::Links, template};
 use crate::zoho::product::Product;
 
-/// A file of `config/catalogue/`.
+/// A file of `config/catalogue/`, as JSON.
 macro_rules! file {
     ($product:ident, $name:literal) => {
-        (Product::$product, $name, include_str!(concat!("../../../config/catalogue/", $name)))
+        (
+            Product::$product,
+            concat!($name, ".toml"),
+            include_str!(concat!(env!("OUT_DIR"), "/catalogue/", $name, ".json")),
+        )
     };
 }
 
 /// The catalogue's files, in the order in which their routes are listed.
 const FILES: [(Product, &str, &str); 27] = [
-    file!(People, "people/announcements.toml"),
-    file!(People, "people/attendance.toml"),
-    file!(People, "people/cases.toml"),
-    file!(People, "people/compensation.toml"),
-    file!(People, "people/files.toml"),
-    file!(People, "people/forms.toml"),
-    file!(People, "people/leave.toml"),
-    file!(People, "people/lms.toml"),
-    file!(People, "people/onboarding.toml"),
-    file!(People, "people/timesheet.toml"),
-    file!(People, "people/v3-attendance.toml"),
-    file!(People, "people/v3-files.toml"),
-    file!(People, "people/v3-functions.toml"),
-    file!(People, "people/v3-leave.toml"),
-    file!(People, "people/v3-organization.toml"),
-    file!(People, "people/v3-performance.toml"),
-    file!(People, "people/v3-surveys.toml"),
-    file!(People, "people/v3-time-attendance.toml"),
-    file!(People, "people/v3-timesheet.toml"),
-    file!(People, "people/v3-variables.toml"),
-    file!(People, "people/other.toml"),
-    file!(Calendar, "calendar/calendars.toml"),
-    file!(Calendar, "calendar/events.toml"),
-    file!(Calendar, "calendar/free-busy.toml"),
-    file!(Calendar, "calendar/resources.toml"),
-    file!(Calendar, "calendar/settings.toml"),
-    file!(Calendar, "calendar/other.toml"),
+    file!(People, "people/announcements"),
+    file!(People, "people/attendance"),
+    file!(People, "people/cases"),
+    file!(People, "people/compensation"),
+    file!(People, "people/files"),
+    file!(People, "people/forms"),
+    file!(People, "people/leave"),
+    file!(People, "people/lms"),
+    file!(People, "people/onboarding"),
+    file!(People, "people/timesheet"),
+    file!(People, "people/v3-attendance"),
+    file!(People, "people/v3-files"),
+    file!(People, "people/v3-functions"),
+    file!(People, "people/v3-leave"),
+    file!(People, "people/v3-organization"),
+    file!(People, "people/v3-performance"),
+    file!(People, "people/v3-surveys"),
+    file!(People, "people/v3-time-attendance"),
+    file!(People, "people/v3-timesheet"),
+    file!(People, "people/v3-variables"),
+    file!(People, "people/other"),
+    file!(Calendar, "calendar/calendars"),
+    file!(Calendar, "calendar/events"),
+    file!(Calendar, "calendar/free-busy"),
+    file!(Calendar, "calendar/resources"),
+    file!(Calendar, "calendar/settings"),
+    file!(Calendar, "calendar/other"),
 ];
 
 /// A malformed catalogue file.
@@ -61,7 +66,9 @@ pub(super) fn parse_all() -> Result<Catalogue, CatalogueError> {
     let mut catalogue = Catalogue { routes: Vec::new(), default_routes: Vec::new() };
     let mut ids = HashSet::new();
     for (product, file, text) in FILES {
-        parse_into(&mut catalogue, &mut ids, product, text).map_err(|message| CatalogueError { file, message })?;
+        let rows = serde_json::from_str(text).map_err(|error| error.to_string());
+        let added = rows.and_then(|rows| add(&mut catalogue, &mut ids, product, rows));
+        added.map_err(|message| CatalogueError { file, message })?;
     }
     let links = Links::parse().map_err(|message| CatalogueError { file: "stale.toml", message })?;
     catalogue.link(&links);
@@ -69,13 +76,7 @@ pub(super) fn parse_all() -> Result<Catalogue, CatalogueError> {
 }
 
 /// Adds one file's rows.
-fn parse_into(
-    catalogue: &mut Catalogue,
-    ids: &mut HashSet<RouteId>,
-    product: Product,
-    text: &str,
-) -> Result<(), String> {
-    let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+fn add(catalogue: &mut Catalogue, ids: &mut HashSet<RouteId>, product: Product, file: File) -> Result<(), String> {
     let other = file.other.map(|other| Ok(other.into_route(product)));
     let routes = file.routes.into_iter().map(|row| row.into_route(product));
     for route in routes.chain(other) {
@@ -270,9 +271,31 @@ mod tests {
 
     const LMS: &str = include_str!("../../../config/catalogue/people/lms.toml");
 
+    fn parse(catalogue: &mut Catalogue, product: Product, text: &str) -> Result<(), String> {
+        let rows = toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut ids = catalogue.iter().map(|route| route.id.clone()).collect();
+        add(catalogue, &mut ids, product, rows)
+    }
+
     fn error(text: &str) -> String {
-        let mut catalogue = Catalogue { routes: Vec::new(), default_routes: Vec::new() };
-        parse_into(&mut catalogue, &mut HashSet::new(), Product::People, text).unwrap_err()
+        parse(&mut empty(), Product::People, text).unwrap_err()
+    }
+
+    fn empty() -> Catalogue {
+        Catalogue { routes: Vec::new(), default_routes: Vec::new() }
+    }
+
+    /// An error here names file, line and key; one in the JSON could not.
+    #[test]
+    fn the_files_are_what_the_program_reads() {
+        let mut catalogue = empty();
+        for (product, file, _) in FILES {
+            let path = format!("{}/config/catalogue/{file}", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(&path).unwrap();
+            parse(&mut catalogue, product, &text).unwrap_or_else(|error| panic!("config/catalogue/{file}: {error}"));
+        }
+        catalogue.link(&Links::parse().unwrap());
+        assert_eq!(format!("{:?}", parse_all().unwrap()), format!("{catalogue:?}"));
     }
 
     #[test]
@@ -333,9 +356,9 @@ mod tests {
             let source = "source = \"https://www.zoho.com/people/api/LMS/share_course_actions.html\"";
             LMS.replacen(source, &format!("merge = {merge}\n{source}"), 1)
         };
-        let mut catalogue = Catalogue { routes: Vec::new(), default_routes: Vec::new() };
+        let mut catalogue = empty();
         let good = row("{ parameter = \"erecnosList\", max = 50 }");
-        parse_into(&mut catalogue, &mut HashSet::new(), Product::People, &good).unwrap();
+        parse(&mut catalogue, Product::People, &good).unwrap();
         let merge = catalogue.find("people.lms.share-course").unwrap().merge.clone();
         assert_eq!(merge, Some(Merge { parameter: "erecnosList".to_owned(), max: 50 }));
         assert!(error(&row("{ parameter = \"erecnos\", max = 50 }")).contains("people.lms.share-course cannot merge"));

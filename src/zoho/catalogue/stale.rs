@@ -4,7 +4,8 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{Catalogue, Route, RouteGlob};
 
-const FILE: &str = include_str!("../../../config/catalogue/stale.toml");
+/// The file as JSON; `build.rs` writes it.
+const FILE: &str = include_str!(concat!(env!("OUT_DIR"), "/catalogue/stale.json"));
 
 /// The reads that a write makes stale.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +36,7 @@ struct Link {
 
 impl Links {
     pub(super) fn parse() -> Result<Self, String> {
-        toml::from_str(FILE).map_err(|error| error.to_string())
+        serde_json::from_str(FILE).map_err(|error| error.to_string())
     }
 
     /// The reads that a call of this route makes stale: those of the first row that has it.
