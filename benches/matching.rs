@@ -60,10 +60,10 @@ fn main() {
     println!("matchit alone            {alone:>6.0?} ns");
 }
 
-/// The resident memory of this process, in KiB.
+/// The resident memory of this process without its files, in KiB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 

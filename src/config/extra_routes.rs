@@ -49,7 +49,8 @@ fn extra_route(section: &mut Section<'_>) -> Option<Route> {
     let mut route = Route {
         reads: Route::reads_by_its_name(&id, &[]),
         path: Some(String::new()),
-        stale: Stale { reads: format!("{}.*", product.as_str()).parse::<RouteGlob>().into_iter().collect(), by: None },
+        stale: Stale { reads: format!("{}.*", product.as_str()).parse::<RouteGlob>().into_iter().collect(), by: None }
+            .into(),
         trust: Provenance::Configured,
         note,
         ..Route::new(product, id, threshold, source)

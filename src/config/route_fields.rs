@@ -166,7 +166,7 @@ fn identity(section: &mut Section<'_>, route: &mut Route) {
         route.reads = reads;
     }
     if let Some(found) = section.list("stale", |text| text.parse::<RouteGlob>()) {
-        route.stale = Stale { reads: found.into_iter().map(|found| found.value).collect(), by: None };
+        route.stale = Stale { reads: found.into_iter().map(|found| found.value).collect(), by: None }.into();
     }
     let product = route.product;
     let path = |text: &str| template::parse(product.below_first_root(text));

@@ -152,7 +152,7 @@ pub struct Route {
     /// Further templates of the same call, where pages or clients vary; all of them count together.
     pub aliases: Vec<String>,
     /// The reads that it makes stale, besides that of the same path.
-    pub stale: Stale,
+    pub stale: Arc<Stale>,
     /// Whether it only reads: with a safe method, or one listed above, it changes nothing at Zoho.
     pub reads: bool,
     /// OAuth scopes, any one of which suffices.
@@ -193,7 +193,7 @@ impl Route {
             methods: Vec::new(),
             path: None,
             aliases: Vec::new(),
-            stale: Stale::default(),
+            stale: Arc::default(),
             reads: false,
             scopes: Vec::new(),
             threshold: Some(threshold),

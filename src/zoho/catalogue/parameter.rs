@@ -1,17 +1,17 @@
 //! A documented parameter of a call, in the form of the catalogue's rows.
 
-use std::ops::Deref;
+use std::{ops::Deref, sync::Arc};
 
 use serde::Deserialize;
 
 use super::shape::{Scalar, Shape, Terms};
 
-/// The known parameters of a call.
+/// The known parameters of a call. Cheap to clone.
 ///
 /// A page without parameters (`parameters = []`) differs from a page whose parameters were not recorded (no
 /// `parameters`): only the first is known to have no others.
 #[derive(Debug, Clone, Default)]
-pub struct Parameters(Option<Vec<Parameter>>);
+pub struct Parameters(Option<Arc<[Parameter]>>);
 
 /// One parameter: `{ name = "startIndex", in = ["query"], kind = "integer", min = 0 }`.
 #[derive(Debug, Clone)]
@@ -88,7 +88,7 @@ impl Parameter {
 impl Parameters {
     /// A complete list; [`Self::checked`] makes it.
     pub(super) fn documented(parameters: Vec<Parameter>) -> Self {
-        Self(Some(parameters))
+        Self(Some(parameters.into()))
     }
 
     /// Whether the list is known to be complete.

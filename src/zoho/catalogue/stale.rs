@@ -1,5 +1,7 @@
 //! Which reads a write makes stale: `config/catalogue/stale.toml`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{Catalogue, Route, RouteGlob};
@@ -39,12 +41,16 @@ impl Links {
         serde_json::from_str(FILE).map_err(|error| error.to_string())
     }
 
-    /// The reads that a call of this route makes stale: those of the first row that has it.
-    pub(super) fn of(&self, route: &Route) -> Stale {
+    /// The first row that has a call.
+    fn row_of(&self, route: &Route) -> Option<usize> {
         let id = route.id.as_str();
-        let has = |link: &&Link| link.writes.iter().any(|glob| glob.matches(id));
-        let stale = |link: &Link| Stale { reads: link.stale.clone(), by: link.by.clone() };
-        self.link.iter().find(has).map(stale).unwrap_or_default()
+        self.link.iter().position(|link| link.writes.iter().any(|glob| glob.matches(id)))
+    }
+}
+
+impl Link {
+    fn stale(&self) -> Stale {
+        Stale { reads: self.stale.clone(), by: self.by.clone() }
     }
 }
 
@@ -55,8 +61,11 @@ fn globs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RouteGlob>, D
 impl Catalogue {
     /// Sets the links of every route from the file.
     pub(super) fn link(&mut self, links: &Links) {
+        // Many writes have the same row.
+        let rows: Vec<Arc<Stale>> = links.link.iter().map(|link| Arc::new(link.stale())).collect();
         for route in self.iter_mut() {
-            route.stale = links.of(route);
+            let row = links.row_of(route).map(|row| Arc::clone(&rows[row]));
+            route.stale = row.unwrap_or_default();
         }
     }
 }
@@ -74,7 +83,7 @@ mod tests {
     #[test]
     fn every_row_names_calls_and_is_used() {
         let (catalogue, links) = (Catalogue::published().unwrap(), Links::parse().unwrap());
-        for link in &links.link {
+        for (row, link) in links.link.iter().enumerate() {
             for glob in link.writes.iter().chain(&link.stale) {
                 assert!(catalogue.iter().any(|route| glob.matches(route.id.as_str())), "{glob} matches no call");
             }
@@ -85,9 +94,7 @@ mod tests {
                 };
                 assert!(catalogue.routes.iter().any(varies), "no read of {:?} varies by {by}", link.writes);
             }
-            let first = |route: &Route| links.of(route).reads.iter().map(ToString::to_string).collect::<Vec<_>>();
-            let own: Vec<_> = link.stale.iter().map(ToString::to_string).collect();
-            let used = |route: &Route| !route.reads && first(route) == own;
+            let used = |route: &Route| !route.reads && links.row_of(route) == Some(row);
             assert!(catalogue.iter().any(used), "no write uses {:?}", link.writes);
         }
     }

@@ -154,7 +154,7 @@ async fn a_write_makes_linked_reads_under_other_paths_stale() {
         let (known, route) = (catalogue.find(id).unwrap(), Arc::make_mut(&mut call.context.route));
         (route.id, route.path) = (known.id.clone(), known.path.clone());
         let reads = stale.iter().map(|glob| glob.parse().unwrap()).collect();
-        route.stale = Stale { reads, by: by.map(str::to_owned) };
+        route.stale = Stale { reads, by: by.map(str::to_owned) }.into();
         call
     };
     let read = || of(get("/people/api/forms/asset/getRecords", &[]), "people.forms.get-records", &[], None);
