@@ -68,9 +68,10 @@ fn list(body: &str) -> Vec<u64> {
 /// last ones find the two numbers that Zoho does not know.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifteen_hundred_shares_of_three_callers_take_two_windows() {
-    let window = ms(6_000);
-    let zoho = zoho("30", "6s");
-    let gateway = merging(&zoho, 30, "6s")
+    // So long that 1,500 calls come well within it on a slow machine too.
+    let window = ms(12_000);
+    let zoho = zoho("30", "12s");
+    let gateway = merging(&zoho, 30, "12s")
         .set("callers.one.key_sha256", HASH_OF_ONE)
         .set("callers.two.key_sha256", HASH_OF_TWO)
         .set("callers.three.key_sha256", HASH_OF_THREE);
@@ -85,8 +86,8 @@ async fn fifteen_hundred_shares_of_three_callers_take_two_windows() {
     let began = clock::now();
     let calls = (0..1_500).map(|of| {
         let key = ["one", "two", "three"][(of % 3) as usize];
-        // Three windows: alone, a hundred calls could be served in them.
-        let share = put(COURSE).header("prefer", "wait=18").form(format!("erecnosList=%5B{}%5D", number(of)));
+        // Alone, ten windows would serve 300 of them.
+        let share = put(COURSE).header("prefer", "wait=120").form(format!("erecnosList=%5B{}%5D", number(of)));
         share.header("authorization", &format!("Bearer {key}")).sending(gateway.address())
     });
     let answers = all(calls).await;
@@ -105,7 +106,7 @@ async fn fifteen_hundred_shares_of_three_callers_take_two_windows() {
     assert!(tally.most_in_any_window <= 30 && tally.locks == 0, "{tally:?}");
     // 30 alone, 30 of up to 50, and for each unknown number at most two on each of six levels.
     assert!(tally.arrivals <= 30 + 30 + 2 * 2 * 6, "{tally:?}");
-    assert!(elapsed < window * 5 / 2, "{elapsed:?}");
+    assert!(elapsed < window * 3, "{elapsed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
