@@ -8,7 +8,10 @@ use super::{
     moment::{Clock, span},
 };
 use crate::{
-    app::admin::status::page::{Bucket, NextCall, PausedCalls, PostMortem, Remaining, StatusPage, WaitingCaller},
+    app::admin::{
+        reload::{Outcome, ReloadReport},
+        status::page::{Bucket, NextCall, PausedCalls, PostMortem, Remaining, StatusPage, WaitingCaller},
+    },
     ledger::WaitReason,
 };
 
@@ -20,6 +23,7 @@ pub(super) fn of(json: &str) -> Result<String, serde_json::Error> {
     let page: StatusPage = serde_json::from_str(json)?;
     let clock = Clock::at(&page.at);
     let mut lines = vec![gateway(&page), state(&page.state)];
+    lines.extend(reload(&page));
     lines.extend(paused(&page, clock));
     lines.extend(waiting(&page, clock));
     lines.extend(locks(&page, clock));
@@ -50,6 +54,23 @@ fn state(state: &str) -> String {
     match state {
         "ok" | "in memory" => format!("State: {state}."),
         failing => format!("State: {failing}. No call is sent until this is over."),
+    }
+}
+
+/// A reload that left something to do.
+fn reload(page: &StatusPage) -> Option<String> {
+    let ReloadReport { at, outcome, needs_restart, errors, .. } = page.reload.as_ref()?;
+    match outcome {
+        Outcome::Refused => {
+            let first = errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+            let more = errors.len().saturating_sub(1);
+            let more = if more == 0 { String::new() } else { format!(" (and {})", count(more as u64, "more mistake")) };
+            Some(format!("The reload of {at} was refused, the configuration before holds{first}{more}"))
+        }
+        Outcome::Applied if !needs_restart.is_empty() => {
+            Some(format!("The old values hold until a restart: {}.", needs_restart.join(", ")))
+        }
+        Outcome::Applied => None,
     }
 }
 

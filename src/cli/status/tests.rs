@@ -103,6 +103,24 @@ Login main works: its token is 14 min old and expires at 09:11:38Z (45 min 50 s)
 }
 
 #[test]
+fn a_reload_that_left_something_to_do() {
+    let reload = |outcome: &str, needs_restart: &[&str], errors: &[&str]| {
+        let mut page = page();
+        page["reload"] = json!({
+            "at": "2026-11-30T08:20:00Z", "trigger": "file", "outcome": outcome, "changed": needs_restart,
+            "needs_restart": needs_restart, "errors": errors,
+        });
+        sentences(&page)
+    };
+    let text = reload("refused", &[], &["gateway.toml:3:1: queue.max_wat: unknown key", "another"]);
+    assert!(text.contains(
+        "The reload of 2026-11-30T08:20:00Z was refused, the configuration before holds: gateway.toml:3:1: queue.max_wat: unknown key (and 1 more mistake)\n"
+    ), "{text}");
+    assert!(reload("applied", &["proxy.listen"], &[]).contains("The old values hold until a restart: proxy.listen.\n"));
+    assert_eq!(reload("applied", &[], &[]), sentences(&page()));
+}
+
+#[test]
 fn what_waits_why_until_when_and_for_whom() {
     for (reason, why) in [
         ("slot", "The threshold (30 per 1 min) is used up; the next call goes at 08:30:00Z (4 min 12 s)."),
