@@ -16,7 +16,12 @@ use crate::{
     call::{CallContext, attempt_log::Fate},
     ledger::{Allowance, Caller, Limit, Refused},
     message::{payload_error::Fault, protocol::ProtocolFault},
-    zoho::{account::AccountName, catalogue::RouteId, data_center::DataCenter, scope::Scopes},
+    zoho::{
+        account::AccountName,
+        catalogue::{Route, RouteId},
+        data_center::DataCenter,
+        scope::Scopes,
+    },
 };
 
 /// A call that is not answered by Zoho.
@@ -32,6 +37,8 @@ pub struct Refusal {
     pub allowance: Option<Box<Allowance>>,
     /// The wait that the caller preferred, as far as it was granted.
     pub applied_wait: Option<Duration>,
+    /// Zoho's page with the rules that the payload breaks.
+    pub page: Option<Box<str>>,
 }
 
 impl Refusal {
@@ -40,6 +47,14 @@ impl Refusal {
     pub fn of(mut self, context: &CallContext) -> Self {
         self.account = Some(context.account.name.clone());
         self.route = Some(context.route.id.clone());
+        self
+    }
+
+    /// Adds Zoho's page with the rules, where a payload breaks them.
+    #[must_use]
+    pub fn with_page_of(mut self, route: &Route) -> Self {
+        let is_there = matches!(*self.cause, Cause::InvalidPayload(_)) && route.source.starts_with("https://");
+        self.page = is_there.then(|| route.source.as_str().into());
         self
     }
 
@@ -60,7 +75,7 @@ impl Refusal {
 
 impl From<Cause> for Refusal {
     fn from(cause: Cause) -> Self {
-        Self { cause: Box::new(cause), account: None, route: None, allowance: None, applied_wait: None }
+        Self { cause: Box::new(cause), account: None, route: None, allowance: None, applied_wait: None, page: None }
     }
 }
 

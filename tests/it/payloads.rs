@@ -210,6 +210,8 @@ async fn json_and_multipart_bodies_are_checked_too() {
     assert_eq!(faults(&gateway.send(&kra(r#"{"kras":[1]}"#.to_owned())).await), named("kras", "/0"));
     assert_eq!(faults(&gateway.send(&kra("{".to_owned())).await), named("kras", ""));
     assert_eq!(faults(&gateway.send(&kra("{}".to_owned())).await), named("kras", ""));
+    let body = gateway.send(&kra("{}".to_owned())).await.json();
+    assert!(body["page"].as_str().is_some_and(|page| page.starts_with("https://www.zoho.com/people/api/")), "{body}");
     gateway.send(&kra(kras(20))).await.is_zohos(200);
     // What the gateway cannot read is Zoho's to judge.
     gateway.send(&kra("compressed".to_owned()).header("content-encoding", "gzip")).await.is_zohos(200);

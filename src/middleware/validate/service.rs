@@ -64,7 +64,8 @@ impl<S: Inner<Call>> Middleware<Matched, S> for Validate {
         let (validate, mut inner) = (Arc::clone(self), inner.clone());
         Box::pin(async move {
             let context = matched.unread.context.clone();
-            let call = validate.call(matched).await.map_err(|cause| Refusal::from(cause).of(&context))?;
+            let refuse = |cause| Refusal::from(cause).of(&context).with_page_of(&context.route);
+            let call = validate.call(matched).await.map_err(refuse)?;
             let Some(wait) = call.preferred_wait else { return inner.call(call).await };
             let mut response = inner.call(call).await.map_err(|refusal| refusal.with_applied_wait(wait))?;
             prefer::write_applied(response.headers_mut(), wait);

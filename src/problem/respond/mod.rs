@@ -47,6 +47,9 @@ pub struct Problem<'a> {
     expected_wait: Option<f64>,
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
     errors: &'a [Fault],
+    /// Zoho's page with the rules that `errors` are about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<&'a str>,
 }
 
 /// The problem's name, as in `urn:zoho-gateway:problem:NAME`.
@@ -90,6 +93,7 @@ pub fn problem<'a>(refusal: &'a Refusal, request_id: &'a str) -> Problem<'a> {
         position,
         expected_wait,
         errors: if let Cause::InvalidPayload(faults) = cause { faults } else { &[] },
+        page: refusal.page.as_deref(),
     }
 }
 
