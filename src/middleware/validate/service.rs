@@ -214,10 +214,13 @@ fn check_call(route: &Route, query: Option<&str>, kind: &BodyKind, body: Option<
         kind.agrees_on(body)?;
     }
     let form = body.filter(|_| kind.is_form);
+    let opaque = Content::Opaque { of_parts: kind.parts_length };
     let content = match body {
-        _ if kind.is_form => Content::from(form),
+        // A file without a type, on a call whose page has no form.
+        Some(body) if kind.may_be_a_file && !body.is_empty() => opaque,
+        Some(_) if kind.is_form => Content::from(form),
         Some(body) if !kind.is_compressed => Content::of(body, &kind.content_type),
-        _ => Content::Opaque { of_parts: kind.parts_length },
+        _ => opaque,
     };
     let parts = body.filter(|_| kind.in_parts);
     if let Some(fault) = form.and_then(method_override::in_parameters).or_else(|| method_override::in_parts(parts?)) {
