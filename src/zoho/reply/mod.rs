@@ -206,6 +206,33 @@ mod tests {
     }
 
     #[test]
+    fn a_rejected_payload_has_zohos_code_or_the_status() {
+        let long = format!(r#"{{"code":"{}","message":"x"}}"#, "9".repeat(65));
+        for (status, body, expected) in [
+            (400, r#"{"response":{"errors":{"code":7052,"message":"x"},"status":1}}"#, Some("7052")),
+            (200, r#"{"response":{"message":"x","errors":{"code":"7204","message":"x"},"status":1}}"#, Some("7204")),
+            (400, r#"{"code":"400","message":"Invalid parameter value"}"#, Some("400")),
+            (422, r#"{"code":"422","message":"Maximum limit exceeded"}"#, Some("422")),
+            (
+                400,
+                r#"{"error":[{"description":"x","error_code":"LESS_THAN_MIN_OCCURRENCE","message":"x"}]}"#,
+                Some("LESS_THAN_MIN_OCCURRENCE"),
+            ),
+            (400, "<html>", Some("400")),
+            (422, &long, Some("422")),
+            (413, "", Some("413")),
+            // Nothing of the payload was read.
+            (400, r#"{"response":{"errors":{"code":7202,"message":"x"},"status":1}}"#, None),
+            (200, r#"{"response":{"result":[],"status":0}}"#, None),
+            (500, "", None),
+            (404, "", None),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(payload_code(status, body.as_bytes()).as_deref(), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
     fn a_lock_is_detected_under_any_status_in_every_shape() {
         for (status, body) in [
             (429, ""),
