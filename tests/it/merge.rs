@@ -68,8 +68,8 @@ fn list(body: &str) -> Vec<u64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifteen_hundred_shares_of_three_callers_take_two_windows() {
     // So long that 1,500 calls come well within a window on a slow machine too.
-    let zoho = zoho("30", "12s");
-    let gateway = merging(&zoho, 30, "12s")
+    let zoho = zoho("30", "16s");
+    let gateway = merging(&zoho, 30, "16s")
         .set("callers.one.key_sha256", HASH_OF_ONE)
         .set("callers.two.key_sha256", HASH_OF_TWO)
         .set("callers.three.key_sha256", HASH_OF_THREE);

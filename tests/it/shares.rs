@@ -69,7 +69,7 @@ fn check_and_routes_show_what_a_share_leaves() {
     let headings = table.lines().next().expect("headings");
     let column = headings.find("1/3 OF main").unwrap_or_else(|| panic!("{headings}"));
     let row = table.lines().find(|line| line.starts_with(ROUTE)).expect("the route");
-    assert!(row[column..].starts_with("10 per 1m") && row.contains("30 per 1m (page)"), "{row}");
+    assert!(row[column..].starts_with("10 per 1m") && row.contains("30 per 1m (page, 2026-11-30)"), "{row}");
 
     let routes: Value = serde_json::from_str(&run(&setup, &["routes", "--json"])).expect("JSON");
     let route = routes.as_array().and_then(|routes| routes.iter().find(|route| route["id"] == ROUTE));

@@ -60,7 +60,7 @@ pub(crate) const HASH_OF_ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea
 pub(crate) const HASH_OF_THREE: &str = "8b5b9db0c13db24256c829aa364aa90c6d2eba318b9232a4ab9313b954d3555f";
 
 /// More time than any step takes on a busy machine; a longer wait is in vain.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A duration in milliseconds, with a short name.
 pub(crate) fn ms(milliseconds: u64) -> Duration {
