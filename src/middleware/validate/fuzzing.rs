@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::check;
-use crate::zoho::catalogue::{Catalogue, Parameters, Validation};
+use crate::zoho::catalogue::{Catalogue, Kind, Parameter, Parameters, Validation};
 
 /// The catalogue's calls with rules, and one call with every other kind of rule.
 static CALLS: LazyLock<Vec<(String, Parameters)>> = LazyLock::new(|| {
@@ -71,9 +71,13 @@ pub fn payload(data: &[u8]) {
     }
     let pairs = |text: &[u8]| form_urlencoded::parse(text).into_owned().collect::<Vec<(String, String)>>();
     let (in_query, in_form) = (pairs(query.as_bytes()), pairs(form.unwrap_or_default()));
+    let is_list = |name: &str| {
+        let is_called = |parameter: &&Parameter| parameter.names().any(|known| known == name);
+        parameters.iter().find(is_called).is_some_and(|parameter| matches!(parameter.kind, Kind::List(_)))
+    };
     let mut names = HashSet::new();
     for (name, value) in in_query.iter().chain(&in_form) {
-        assert!(names.insert(name), "{name:?} is given twice");
+        assert!(names.insert(name) || is_list(name), "{name:?} is given twice");
         assert!(!value.contains('\u{fffd}') || decoded(query, form).contains('\u{fffd}'), "{value:?} was repaired");
     }
     // Another encoder writes the same payload.
